@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The libraries that emu/ is built on; docs/dependencies.md says why each is here.
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# nestor_require_library(PREFIX MODULE MINIMUM DEBIAN_PACKAGE) defines PkgConfig::PREFIX.
+function(nestor_require_library prefix module minimum package)
+  pkg_check_modules(${prefix} QUIET IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${prefix}_FOUND)
+    message(FATAL_ERROR
+      "${module} is missing: ${module} >= ${minimum} is needed, install ${package} or run scripts/setup")
+  elseif(${prefix}_VERSION VERSION_LESS minimum)
+    message(FATAL_ERROR
+      "${module} ${${prefix}_VERSION} is too old: >= ${minimum} is needed, run scripts/setup")
+  endif()
+  message(STATUS "Found ${module} ${${prefix}_VERSION}")
+endfunction()
+
+nestor_require_library(UNICORN unicorn 2.1.4 libunicorn-dev)
+nestor_require_library(CAPSTONE capstone 5.0 libcapstone-dev)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What every host target has in common. The guest images are freestanding and take none of it.
+
+add_library(nestor_host_options INTERFACE)
+target_compile_features(nestor_host_options INTERFACE cxx_std_20)
+target_compile_options(nestor_host_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+if(NESTOR_SANITIZE)
+  set(nestor_sanitize_flags
+      -fsanitize=${NESTOR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(nestor_host_options INTERFACE ${nestor_sanitize_flags})
+  target_link_options(nestor_host_options INTERFACE ${nestor_sanitize_flags})
+endif()
+
+# nestor_add_room(TARGET SOURCE...): the library of one room. A room of headers alone is an
+# interface library, so that it links the same way whether it has sources or not.
+function(nestor_add_room target)
+  if(ARGN)
+    add_library(${target} STATIC ${ARGN})
+    target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}")
+    target_link_libraries(${target} PRIVATE nestor_host_options)
+  else()
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE "${PROJECT_SOURCE_DIR}")
+  endif()
+endfunction()
+
+# nestor_link_room(TARGET LIBRARY...): what the room's users get along with it.
+function(nestor_link_room target)
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    target_link_libraries(${target} INTERFACE ${ARGN})
+  else()
+    target_link_libraries(${target} PUBLIC ${ARGN})
+  endif()
+endfunction()
