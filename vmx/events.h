@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What VMX reports to whoever listens: the raw material of the trace and of the statistics.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace nestor::vmx {
+
+// One failed check of a VM entry or VMX instruction. All string_views refer to static tables.
+struct CheckFailure {
+  std::string_view id;           // stable name, e.g. "guest-rflags-fixed"
+  std::string_view field;        // the VMCS field as the SDM prints it, or the operand's name
+  uint64_t value = 0;            // what it held
+  std::string_view requirement;  // what it must be
+  std::string_view section;      // the SDM section's title
+};
+
+struct VmEntryEvent {
+  bool launch = false;  // VMLAUNCH, else VMRESUME
+  uint64_t vmcs = 0;    // physical address of the current VMCS
+  uint64_t guest_rip = 0, guest_cr3 = 0, eptp = 0;
+  uint16_t vpid = 0;
+  uint32_t interruption_information = 0;  // of the injected event; bit 31: valid
+};
+
+struct VmExitEvent {
+  uint64_t vmcs = 0;
+  uint32_t reason = 0;  // the whole exit-reason field
+  uint64_t qualification = 0;
+  uint64_t guest_rip = 0, guest_linear = 0, guest_physical = 0;
+  uint32_t instruction_length = 0, instruction_information = 0;
+  uint32_t interruption_information = 0, interruption_error_code = 0;
+  uint32_t idt_vectoring_information = 0, idt_vectoring_error_code = 0;
+};
+
+// VMfailInvalid: error is 0.
+struct VmInstructionErrorEvent {
+  std::string_view instruction;
+  uint32_t error = 0;
+};
+
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void vm_entry(const VmEntryEvent&) {}
+  virtual void vm_exit(const VmExitEvent&) {}
+  virtual void check_failed(const CheckFailure&) {}
+  virtual void vm_instruction_error(const VmInstructionErrorEvent&) {}
+};
+
+}  // namespace nestor::vmx
