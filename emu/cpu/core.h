@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What instruction emulation and event delivery see of the software CPU.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "emu/cpu/memory_fault.h"
+#include "emu/devices/bus.h"
+#include "emu/timing/clock.h"
+#include "vmx/cpu_state.h"
+#include "vmx/processor.h"
+#include "vmx/vmx.h"
+
+namespace nestor::emu {
+
+class LocalApic;
+
+// With whose rights linear memory is accessed.
+enum class Privilege {
+  kCurrent,     // an instruction's own operand: as the CPL says
+  kSupervisor,  // implicit supervisor access: descriptor tables, TSS, inner stacks
+};
+
+class Core : public vmx::Processor {
+ public:
+  // Linear memory through the current paging (and EPT in non-root operation). nullopt: done. Otherwise the
+  // fault; nothing was written. Accesses may cross pages. MMIO is dispatched to the bus.
+  virtual std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) = 0;
+  virtual std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) = 0;
+  // Checks that a write would succeed, setting accessed and dirty flags as the write would.
+  virtual std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) = 0;
+  // Instruction bytes at `linear`; `fetched` tells how many could be read before the fault, if there was one.
+  virtual std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) = 0;
+
+  virtual vmx::Vmx& vmx() = 0;
+  virtual Bus& bus() = 0;
+  virtual LocalApic& apic() = 0;
+  virtual const Clock& clock() const = 0;
+};
+
+}  // namespace nestor::emu

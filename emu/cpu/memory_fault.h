@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Why an access to linear memory could not be made, and how the emulation of an instruction ended.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+
+#include "vmx/cpu_state.h"
+
+namespace nestor::emu {
+
+// An access of L2 that EPT refused; it becomes a VM exit.
+struct EptExit {
+  bool misconfiguration = false;
+  uint64_t qualification = 0;              // EPT violation only
+  uint64_t guest_physical = 0;
+  std::optional<uint64_t> guest_linear;
+};
+
+// A page fault to deliver, or an EPT violation or misconfiguration.
+using Fault = std::variant<vmx::Event, EptExit>;
+
+// How one instruction ended: see vmx::Completed and vmx::Transferred. An Event is a fault or, for
+// software interrupts, the event to deliver; but for RF nothing has changed.
+using Outcome = std::variant<vmx::Completed, vmx::Transferred, vmx::Event, EptExit>;
+
+constexpr Outcome to_outcome(const Fault& fault) {
+  if (const auto* event = std::get_if<vmx::Event>(&fault)) return *event;
+  return std::get<EptExit>(fault);
+}
+
+constexpr Outcome to_outcome(const vmx::Outcome& outcome) {
+  if (std::holds_alternative<vmx::Completed>(outcome)) return vmx::Completed{};
+  if (std::holds_alternative<vmx::Transferred>(outcome)) return vmx::Transferred{};
+  return std::get<vmx::Event>(outcome);
+}
+
+}  // namespace nestor::emu

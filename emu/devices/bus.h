@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// How devices meet the processor: I/O ports, memory-mapped registers, time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace nestor::emu {
+
+class Device {
+ public:
+  static constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+
+  virtual ~Device() = default;
+  virtual std::string_view name() const = 0;
+
+  // An access of 1, 2 or 4 bytes to a registered port range. `port` is absolute.
+  virtual uint32_t read_port(uint16_t port, unsigned size) { return ones(port, size); }
+  virtual void write_port(uint16_t port, unsigned size, uint32_t value) { drop(port, size, value); }
+
+  // An access of 1, 2, 4 or 8 bytes to a registered memory range. `offset` counts from its start.
+  virtual uint64_t read_memory(uint64_t offset, unsigned size) { return ones(offset, size); }
+  virtual void write_memory(uint64_t offset, unsigned size, uint64_t value) {
+    drop(offset, size, value);
+  }
+
+  // The virtual time (Clock::cycles) at which the device must be called, kNever when idle.
+  virtual uint64_t deadline() const { return kNever; }
+  virtual void expire(uint64_t /*now*/) {}
+
+ private:
+  template <class A>
+  static uint32_t ones(A, unsigned) {
+    return 0xffffffff;
+  }
+  template <class A, class V>
+  static void drop(A, unsigned, V) {}
+};
+
+// Which accesses no device claimed; they read as ones, writes are dropped.
+struct UnclaimedAccess {
+  bool memory = false;  // else I/O port
+  bool write = false;
+  uint64_t address = 0;
+  unsigned size = 0;
+  uint64_t value = 0;
+};
+
+class Bus {
+ public:
+  // Ranges are inclusive of `first`, `count` long; false: the range overlaps one already claimed.
+  [[nodiscard]] bool claim_ports(uint16_t first, uint32_t count, Device& device);
+  [[nodiscard]] bool claim_memory(uint64_t first, uint64_t count, Device& device);
+
+  uint32_t read_port(uint16_t port, unsigned size);
+  void write_port(uint16_t port, unsigned size, uint32_t value);
+  // Physical addresses outside RAM. Accesses may be unaligned; they must not straddle two ranges.
+  uint64_t read_memory(uint64_t physical, unsigned size);
+  void write_memory(uint64_t physical, unsigned size, uint64_t value);
+
+  // The earliest deadline of all registered devices; expire() calls those that are due, in registration order.
+  uint64_t deadline() const;
+  void expire(uint64_t now);
+  void add_timed(Device& device) { timed_.push_back(&device); }
+
+  // Called for each access that no device claimed.
+  std::function<void(const UnclaimedAccess&)> on_unclaimed;
+
+ private:
+  struct Range {
+    uint64_t first, last;
+    Device* device;
+  };
+  static const Range* find(const std::vector<Range>& ranges, uint64_t address);
+  static bool insert(std::vector<Range>& ranges, uint64_t first, uint64_t count, Device& device);
+
+  std::vector<Range> ports_, memory_;  // sorted by first
+  std::vector<Device*> timed_;
+};
+
+}  // namespace nestor::emu
