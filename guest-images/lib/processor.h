@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The processor's own instructions and register bits, as far as the images use them.
+#pragma once
+
+#include <stdint.h>
+
+typedef struct {
+  uint32_t eax, ebx, ecx, edx;
+} CpuidResult;
+
+// What SGDT and SIDT store in 64-bit mode.
+typedef struct __attribute__((packed)) {
+  uint16_t limit;
+  uint64_t base;
+} DescriptorTableRegister;
+
+enum {
+  kCr0Pe = 1u << 0,
+  kCr0Et = 1u << 4,
+  kCr0Ne = 1u << 5,
+  kCr0Pg = 1u << 31,
+};
+
+enum {
+  kCr4Pae = 1u << 5,
+  kCr4Vmxe = 1u << 13,
+};
+
+enum {
+  kEferLme = 1u << 8,
+  kEferLma = 1u << 10,
+};
+
+enum {
+  kMsrFeatureControl = 0x3a,
+  kMsrSysenterCs = 0x174,
+  kMsrSysenterEsp = 0x175,
+  kMsrSysenterEip = 0x176,
+  kMsrDebugctl = 0x1d9,
+  kMsrPat = 0x277,
+  kMsrEfer = 0xc0000080,
+  kMsrFsBase = 0xc0000100,
+  kMsrGsBase = 0xc0000101,
+};
+
+static inline void port_write8(uint16_t port, uint8_t value) {
+  __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint8_t port_read8(uint16_t port) {
+  uint8_t value;
+  __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+  return value;
+}
+
+static inline void port_write32(uint16_t port, uint32_t value) {
+  __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline CpuidResult cpuid(uint32_t leaf, uint32_t subleaf) {
+  CpuidResult result;
+  __asm__ volatile("cpuid"
+                   : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+                   : "a"(leaf), "c"(subleaf));
+  return result;
+}
+
+static inline uint64_t read_msr(uint32_t msr) {
+  uint32_t low, high;
+  __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+  return (uint64_t)high << 32 | low;
+}
+
+static inline void write_msr(uint32_t msr, uint64_t value) {
+  __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+static inline uint64_t read_cr0(void) {
+  uint64_t value;
+  __asm__ volatile("mov %%cr0, %0" : "=r"(value));
+  return value;
+}
+
+static inline void write_cr0(uint64_t value) {
+  __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+
+static inline uint64_t read_cr3(void) {
+  uint64_t value;
+  __asm__ volatile("mov %%cr3, %0" : "=r"(value));
+  return value;
+}
+
+static inline uint64_t read_cr4(void) {
+  uint64_t value;
+  __asm__ volatile("mov %%cr4, %0" : "=r"(value));
+  return value;
+}
+
+static inline void write_cr4(uint64_t value) {
+  __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+
+static inline DescriptorTableRegister read_gdtr(void) {
+  DescriptorTableRegister value;
+  __asm__ volatile("sgdt %0" : "=m"(value));
+  return value;
+}
+
+static inline DescriptorTableRegister read_idtr(void) {
+  DescriptorTableRegister value;
+  __asm__ volatile("sidt %0" : "=m"(value));
+  return value;
+}
