@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace nestor::emu {
+
+// What the process returns. A guest that exits through the debug-exit port returns (value << 1) |
+// 1, which is odd; all the others are even, so that the two never collide.
+enum class ExitStatus : int {
+  kPoweredOff = 0,
+  kBadUsage = 2,
+  kBadImage = 4,
+  kUnsupportedHost = 6,
+  kGuestShutdown = 8,
+  kVmxAbort = 10,
+  kBudgetSpent = 12,
+  kOutputError = 14,
+  kInternalError = 16,
+  kHaltedForever = 18,
+};
+
+struct ExitStatusEntry {
+  ExitStatus status;
+  std::string_view meaning;
+};
+
+// The table that --help prints and docs/exit-status.md explains.
+inline constexpr std::array kExitStatusTable = {
+    ExitStatusEntry{ExitStatus::kPoweredOff, "the guest reset or powered off the machine"},
+    ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
+    ExitStatusEntry{ExitStatus::kBadImage, "bad image or module: unreadable or not loadable"},
+    ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},
+    ExitStatusEntry{ExitStatus::kGuestShutdown, "guest shutdown (triple fault)"},
+    ExitStatusEntry{ExitStatus::kVmxAbort, "VMX abort"},
+    ExitStatusEntry{ExitStatus::kBudgetSpent, "instruction budget spent"},
+    ExitStatusEntry{ExitStatus::kOutputError, "trace or serial output could not be written"},
+    ExitStatusEntry{ExitStatus::kInternalError, "internal error"},
+    ExitStatusEntry{ExitStatus::kHaltedForever, "guest halted with nothing that could wake it"},
+};
+
+constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }
+
+static_assert([] {
+  for (const ExitStatusEntry& entry : kExitStatusTable) {
+    if (!guest_cannot_return(entry.status)) return false;
+  }
+  return true;
+}());
+
+}  // namespace nestor::emu

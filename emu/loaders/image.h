@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From the bytes of an image to what memory and the processor hold when it starts. docs/boot.md is
+// the contract with the image. Nothing here reads files or touches RAM.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "vmx/cpu_state.h"
+
+namespace nestor::emu {
+
+// Physical addresses first .. first + size - 1.
+struct MemoryRange {
+  uint64_t first = 0;
+  uint64_t size = 0;  // bytes
+  constexpr bool operator==(const MemoryRange&) const = default;
+};
+
+// The RAM of the machine: ascending, neither empty nor overlapping nor adjacent.
+using MemoryMap = std::vector<MemoryRange>;
+
+struct ImageFile {
+  std::string name;  // argv[0] of the guest, and what messages call the file
+  std::vector<uint8_t> bytes;
+};
+
+struct Module {
+  std::string name;  // the module's command line
+  std::vector<uint8_t> bytes;
+};
+
+enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64 };
+
+// "Multiboot 1", "Multiboot 2", "ELF64".
+std::string_view to_string(ImageFormat format);
+
+// What one place in RAM holds: `bytes`, then zeros up to `size`.
+struct Piece {
+  uint64_t address = 0;
+  uint64_t size = 0;  // at least bytes.size()
+  std::vector<uint8_t> bytes;
+};
+
+// Every piece lies wholly inside one range of the memory map, and no two overlap.
+struct LoadedImage {
+  ImageFormat format = ImageFormat::kMultiboot1;
+  std::vector<Piece> pieces;
+  vmx::CpuState cpu;
+};
+
+// One sentence that names what is wrong and what to do about it; no newline.
+struct LoadError {
+  std::string message;
+};
+
+// `command_line` is what follows the image's name, without the name; it must not contain NUL.
+// Everything in `image` is checked before use. Pure: the same arguments give the same result.
+[[nodiscard]] std::variant<LoadedImage, LoadError> load_image(const ImageFile& image,
+                                                              const std::vector<Module>& modules,
+                                                              std::string_view command_line,
+                                                              const MemoryMap& memory);
+
+}  // namespace nestor::emu

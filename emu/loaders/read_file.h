@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Reads the files that a user names; the only part of the loaders that knows of files.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "emu/loaders/image.h"
+
+namespace nestor::emu {
+
+// The whole of `path`. Errors: it does not exist, may not be read, is not a regular file, is empty,
+// or is longer than `limit` bytes. `what` names its part in messages, for example "image" or
+// "module".
+[[nodiscard]] std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
+                                                                      std::string_view what,
+                                                                      uint64_t limit);
+
+// What follows the last slash of `path`.
+std::string file_name(std::string_view path);
+
+}  // namespace nestor::emu

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// One event as an ordered list of named values: what both writers write.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace nestor::emu {
+
+// A number that is written in hexadecimal, as addresses and bit masks are.
+struct Hex {
+  uint64_t value = 0;
+};
+
+struct WalkStep {
+  std::string_view dimension;  // "guest" or "EPT"
+  unsigned level = 0;
+  uint64_t address = 0, machine_address = 0, entry = 0, written_back = 0;
+};
+
+using Names = std::vector<std::string_view>;
+using Value = std::variant<uint64_t, bool, Hex, std::string, Names, std::vector<WalkStep>>;
+
+struct Record {
+  uint64_t cycle = 0;
+  uint64_t sequence = 0;  // counts all events of the run from 0
+  std::string_view kind;
+  std::vector<std::pair<std::string_view, Value>> fields;
+};
+
+// One line without its newline for JSON. Text may take several lines: one for the event, one for
+// each step of a walk, indented. Neither ends in a newline. Hex values are strings "0x..." in JSON.
+std::string to_json_line(const Record& record);
+std::string to_text(const Record& record);
+
+}  // namespace nestor::emu
