@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "vmx/capabilities.h"
+
+#include <algorithm>
+
+#include "vmx/cpu_state.h"
+
+namespace nestor::vmx {
+namespace {
+
+constexpr uint64_t kRegionSize = 4096;
+constexpr uint64_t kMemoryTypeWriteBack = 6;
+
+uint64_t basic_msr(const Capabilities& c) {
+  return c.revision_id | kRegionSize << 32 | uint64_t{c.addresses_32bit} << 48 |
+         kMemoryTypeWriteBack << 50 | uint64_t{c.ins_outs_information} << 54 |
+         uint64_t{1} << 55 |  // the MSRs of the TRUE controls exist
+         uint64_t{c.error_code_for_any_vector} << 56;
+}
+
+uint64_t misc_msr(const Capabilities& c) {
+  return c.misc | c.preemption_timer_shift | uint64_t{c.cr3_target_count} << 16 |
+         uint64_t{c.msr_list_size / 512u - 1} << 25;
+}
+
+uint64_t vmcs_enum_msr(const Capabilities& c) {
+  uint64_t highest = 0;
+  for (const FieldInfo& info : kFields)
+    if (c.has_field(info.field)) highest = std::max<uint64_t>(highest, index_of(info.field));
+  return highest << 1;
+}
+
+std::optional<uint64_t> if_any(uint64_t condition, uint64_t value) {
+  return condition != 0 ? std::optional(value) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<uint64_t> Capabilities::msr(uint32_t index) const {
+  switch (static_cast<CapabilityMsr>(index)) {
+    case CapabilityMsr::kBasic: return basic_msr(*this);
+    case CapabilityMsr::kPinBasedCtls: return pin.msr();
+    case CapabilityMsr::kProcBasedCtls: return primary.msr();
+    case CapabilityMsr::kExitCtls: return exit.msr();
+    case CapabilityMsr::kEntryCtls: return entry.msr();
+    case CapabilityMsr::kMisc: return misc_msr(*this);
+    case CapabilityMsr::kCr0Fixed0: return cr0_fixed0;
+    case CapabilityMsr::kCr0Fixed1: return cr0_fixed1;
+    case CapabilityMsr::kCr4Fixed0: return cr4_fixed0;
+    case CapabilityMsr::kCr4Fixed1: return cr4_fixed1();
+    case CapabilityMsr::kVmcsEnum: return vmcs_enum_msr(*this);
+    case CapabilityMsr::kProcBasedCtls2:
+      return if_any(offers(PrimaryProcBased::kActivateSecondaryControls), uint64_t{secondary} << 32);
+    case CapabilityMsr::kEptVpidCap:
+      return if_any(offers(SecondaryProcBased::kEnableEpt) | offers(SecondaryProcBased::kEnableVpid),
+                    ept_vpid);
+    case CapabilityMsr::kTruePinBasedCtls: return pin.true_msr();
+    case CapabilityMsr::kTrueProcBasedCtls: return primary.true_msr();
+    case CapabilityMsr::kTrueExitCtls: return exit.true_msr();
+    case CapabilityMsr::kTrueEntryCtls: return entry.true_msr();
+    case CapabilityMsr::kVmFunc:
+      return if_any(offers(SecondaryProcBased::kEnableVmFunctions), vm_functions);
+    case CapabilityMsr::kProcBasedCtls3:
+      return if_any(offers(PrimaryProcBased::kActivateTertiaryControls), tertiary);
+    case CapabilityMsr::kExitCtls2:
+      return if_any(offers(VmExitControl::kActivateSecondaryControls), secondary_exit);
+  }
+  return std::nullopt;
+}
+
+uint64_t Capabilities::allowed1(ControlGroup group) const {
+  switch (group) {
+    case ControlGroup::kPinBased: return pin.may_be_one();
+    case ControlGroup::kPrimaryProcBased: return primary.may_be_one();
+    case ControlGroup::kSecondaryProcBased: return secondary;
+    case ControlGroup::kTertiaryProcBased: return tertiary;
+    case ControlGroup::kVmExit: return exit.may_be_one();
+    case ControlGroup::kSecondaryVmExit: return secondary_exit;
+    case ControlGroup::kVmEntry: return entry.may_be_one();
+    case ControlGroup::kVmFunction: return vm_functions;
+  }
+  return 0;
+}
+
+uint64_t Capabilities::allowed0(ControlGroup group) const {
+  switch (group) {
+    case ControlGroup::kPinBased: return pin.must_be_one();
+    case ControlGroup::kPrimaryProcBased: return primary.must_be_one();
+    case ControlGroup::kVmExit: return exit.must_be_one();
+    case ControlGroup::kVmEntry: return entry.must_be_one();
+    default: return 0;
+  }
+}
+
+bool Capabilities::has_field(Field field) const {
+  const FieldCondition& condition = info_of(field).condition;
+  return condition.always() || meets(condition.first) || meets(condition.second);
+}
+
+Capabilities nestor_capabilities() {
+  Capabilities c;
+  c.revision_id = 0x4e455354;  // "NEST"; changes with the layout of the VMCS region
+
+  c.pin.default1 = kPinDefault1;
+  c.pin.offered = PinBased::kExternalInterruptExiting | PinBased::kNmiExiting |
+                  PinBased::kVirtualNmis | PinBased::kActivatePreemptionTimer;
+
+  using enum PrimaryProcBased;
+  c.primary.default1 = kPrimaryDefault1;
+  c.primary.flexible = kCr3LoadExiting | kCr3StoreExiting;
+  c.primary.offered = kInterruptWindowExiting | kUseTscOffsetting | kHltExiting | kInvlpgExiting |
+                      kMwaitExiting | kRdpmcExiting | kRdtscExiting | kCr8LoadExiting |
+                      kCr8StoreExiting | kNmiWindowExiting | kMovDrExiting |
+                      kUnconditionalIoExiting | kUseIoBitmaps | kUseMsrBitmaps | kMonitorExiting |
+                      kPauseExiting | kActivateSecondaryControls;
+
+  c.secondary = SecondaryProcBased::kEnableEpt | SecondaryProcBased::kDescriptorTableExiting |
+                SecondaryProcBased::kEnableRdtscp | SecondaryProcBased::kEnableVpid |
+                SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest;
+
+  c.exit.default1 = kExitDefault1;
+  c.exit.flexible = mask(VmExitControl::kSaveDebugControls);
+  c.exit.offered = VmExitControl::kHostAddressSpaceSize |
+                   VmExitControl::kAcknowledgeInterruptOnExit | VmExitControl::kSavePat |
+                   VmExitControl::kLoadPat | VmExitControl::kSaveEfer | VmExitControl::kLoadEfer |
+                   VmExitControl::kSavePreemptionTimerValue;
+
+  c.entry.default1 = kEntryDefault1;
+  c.entry.flexible = mask(VmEntryControl::kLoadDebugControls);
+  c.entry.offered = VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat |
+                    VmEntryControl::kLoadEfer;
+
+  c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 | ept_vpid_cap::kUncacheable |
+               ept_vpid_cap::kWriteBack | ept_vpid_cap::kPages2M | ept_vpid_cap::kPages1G |
+               ept_vpid_cap::kInvept | ept_vpid_cap::kAccessedDirty | ept_vpid_cap::kInveptSingle |
+               ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid | ept_vpid_cap::kInvvpidAddress |
+               ept_vpid_cap::kInvvpidSingle | ept_vpid_cap::kInvvpidAll |
+               ept_vpid_cap::kInvvpidSingleRetainingGlobals;
+  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kInjectionLength0;
+  c.preemption_timer_shift = 5;
+
+  c.registers.cr4_writable = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae |
+                             cr4::kMce | cr4::kPge | cr4::kPce | cr4::kOsfxsr | cr4::kOsxmmexcpt |
+                             cr4::kVmxe;
+  c.registers.efer_writable = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
+  c.registers.debugctl_writable = 0x3;  // LBR and BTF
+  return c;
+}
+
+}  // namespace nestor::vmx
