@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What CPUID says of the processor, and which control bits follow from it. One table; what is not implemented is
+// not in it.
+#pragma once
+
+#include <cstdint>
+
+namespace nestor::emu {
+
+class Core;
+
+// CPUID.80000008H:EAX: MAXPHYADDR and the width of linear addresses.
+inline constexpr unsigned kPhysicalAddressBits = 46;
+inline constexpr unsigned kLinearAddressBits = 48;
+
+struct CpuidRegisters {
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr bool operator==(const CpuidRegisters&) const = default;
+};
+
+// The state of the processor that CPUID shows.
+struct CpuidState {
+  uint64_t apic_base = 0;    // IA32_APIC_BASE
+  uint64_t misc_enable = 0;  // IA32_MISC_ENABLE
+  uint32_t apic_id = 0;
+  bool code_64bit = false;   // in 64-bit mode
+  uint32_t processors = 1;   // logical processors in the package
+};
+
+// Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.
+CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf);
+CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf);
+
+// The bits of CR4 and IA32_EFER that software may set; all others are reserved.
+uint64_t supported_cr4();
+uint64_t supported_efer();
+
+}  // namespace nestor::emu

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// MSRs that neither VM entries and exits nor the local APIC have a part in.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace nestor::emu {
+
+inline constexpr unsigned kVariableMtrrs = 8;
+
+struct MsrStorage {
+  uint64_t tsc_adjust = 0;
+  uint64_t microcode_signature = 0;  // IA32_BIOS_SIGN_ID
+  uint64_t mtrr_def_type = 0;
+  std::array<uint64_t, 11> mtrr_fixed{};
+  std::array<uint64_t, 2 * kVariableMtrrs> mtrr_variable{};  // base and mask by turns
+  uint64_t mcg_status = 0;
+};
+
+}  // namespace nestor::emu

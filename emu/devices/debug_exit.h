@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The port by which a guest ends the run, as test images expect it of QEMU's isa-debug-exit.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "emu/devices/bus.h"
+
+namespace nestor::emu {
+
+class DebugExit : public Device {
+ public:
+  static constexpr uint16_t kPort = 0xf4;
+  static constexpr uint16_t kPortCount = 4;
+
+  // `exit` gets the process's exit status: (value << 1) | 1. An operating system keeps its low 8 bits.
+  explicit DebugExit(std::function<void(uint32_t status)> exit) : exit_(std::move(exit)) {}
+
+  std::string_view name() const override { return "debug exit"; }
+  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kPort, kPortCount, *this); }
+  uint32_t read_port(uint16_t /*port*/, unsigned /*size*/) override { return 0; }
+  void write_port(uint16_t /*port*/, unsigned /*size*/, uint32_t value) override {
+    if (exit_) exit_(value << 1 | 1);
+  }
+
+ private:
+  std::function<void(uint32_t)> exit_;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// QEMU's firmware configuration device, port interface: a selector and a byte stream. It has no DMA interface.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "emu/devices/bus.h"
+
+namespace nestor::emu {
+
+class FwCfg : public Device {
+ public:
+  static constexpr uint16_t kSelectorPort = 0x510;
+  static constexpr uint16_t kDataPort = 0x511;
+
+  // "Firmware Configuration Items" of QEMU's specification of the device.
+  enum Item : uint16_t {
+    kSignature = 0x00,
+    kId = 0x01,
+    kRamSize = 0x03,
+    kProcessorCount = 0x05,
+    kMaximumProcessorCount = 0x0f,
+    kFileDirectory = 0x19,
+  };
+
+  // `ram_size` in bytes.
+  FwCfg(uint64_t ram_size, uint16_t processors);
+
+  std::string_view name() const override { return "fw_cfg"; }
+  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kSelectorPort, 2, *this); }
+  unsigned widest_port_access() const override { return 2; }
+  uint32_t read_port(uint16_t port, unsigned size) override;
+  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+
+ private:
+  std::map<uint16_t, std::vector<uint8_t>> items_;
+  const std::vector<uint8_t>* selected_ = nullptr;
+  size_t position_ = 0;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// COM1: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+
+#include "emu/devices/bus.h"
+
+namespace nestor::emu {
+
+class Serial : public Device {
+ public:
+  static constexpr uint16_t kFirstPort = 0x3f8;
+  static constexpr uint16_t kPortCount = 8;
+  static constexpr unsigned kIrq = 4;
+
+  using Sink = std::function<void(uint8_t)>;
+  using InterruptLine = std::function<void(bool level)>;
+
+  explicit Serial(Sink sink, InterruptLine interrupt = {});
+
+  std::string_view name() const override { return "serial port"; }
+  [[nodiscard]] bool attach(Bus& bus) override;
+  unsigned widest_port_access() const override { return 1; }
+  uint32_t read_port(uint16_t port, unsigned size) override;
+  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+
+  // A byte arrives on the line; one that does not fit into the receiver sets the overrun flag.
+  void receive(uint8_t byte);
+
+ private:
+  size_t receiver_depth() const { return fifo_enabled_ ? 16 : 1; }
+  bool loopback() const { return modem_control_ & 0x10; }
+  uint8_t read_receiver();
+  uint8_t read_identification();
+  uint8_t read_line_status();
+  uint8_t read_modem_status();
+  void transmit(uint8_t byte);
+  void write_fifo_control(uint8_t value);
+  void write_modem_control(uint8_t value);
+  uint8_t modem_lines() const;
+  uint8_t interrupt_cause() const;
+  void update_interrupt();
+
+  Sink sink_;
+  InterruptLine interrupt_;
+  std::deque<uint8_t> received_;
+  uint16_t divisor_ = 12;
+  uint8_t interrupt_enable_ = 0, line_control_ = 0, modem_control_ = 0, scratch_ = 0;
+  uint8_t modem_delta_ = 0;
+  bool fifo_enabled_ = false, overrun_ = false, transmitter_empty_ = false, line_ = false;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The machine's RAM in the physical address space of a PC, backed lazily by the host.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+namespace nestor::emu {
+
+// The size cannot be had. what() is one line that names it and what to do.
+class RamError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A range of RAM, `size` bytes from physical address `first` on, at `host` in this process.
+struct RamRange {
+  uint64_t first, size;
+  uint8_t* host;
+};
+
+// A range of the memory map that a loader hands to the guest; types as in an E820 map.
+struct MemoryMapEntry {
+  enum Type : uint32_t { kRam = 1, kReserved = 2 };
+  uint64_t first, size;
+  Type type;
+};
+
+//   0        A0000   100000              C0000000      100000000
+//   | RAM    | hole  | RAM               | devices     | RAM ...
+//
+// RAM lies below C0000000 as far as it reaches; the rest of the size is above 4 GiB. The legacy hole between A0000
+// and FFFFF takes its 384 KiB off the size.
+class Ram {
+ public:
+  static constexpr uint64_t kMinimumSize = 1ull << 20;
+  static constexpr uint64_t kMaximumSize = 64ull << 30;
+  static constexpr uint64_t kLegacyHole = 0xa0000, kLegacyHoleEnd = 0x100000;
+  static constexpr uint64_t kDeviceHole = 0xc0000000, kDeviceHoleEnd = 0x100000000;
+
+  // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws RamError.
+  explicit Ram(uint64_t size);
+  ~Ram();
+  Ram(const Ram&) = delete;
+  Ram& operator=(const Ram&) = delete;
+
+  uint64_t size() const { return size_; }
+  // The address after the last byte of RAM.
+  uint64_t end() const { return span_; }
+  const std::vector<RamRange>& ranges() const { return ranges_; }
+  std::vector<MemoryMapEntry> memory_map() const;
+
+  // Where `size` bytes from `physical` on are in this process; nullptr when they are not wholly in one range.
+  uint8_t* host(uint64_t physical, uint64_t size) const {
+    for (const RamRange& range : ranges_) {
+      if (physical - range.first < range.size && size <= range.size - (physical - range.first)) {
+        return range.host + (physical - range.first);
+      }
+    }
+    return nullptr;
+  }
+  // false: not wholly in one range; nothing was copied.
+  bool read(uint64_t physical, std::span<uint8_t> out) const;
+  bool write(uint64_t physical, std::span<const uint8_t> data);
+
+ private:
+  uint64_t size_, span_;
+  uint8_t* base_ = nullptr;  // of one mapping in which physical address A is at base_ + A
+  std::vector<RamRange> ranges_;
+};
+
+}  // namespace nestor::emu
