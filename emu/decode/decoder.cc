@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/decode/decoder.h"
+
+#include <capstone/capstone.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Gpr;
+using vmx::SegmentRegister;
+
+struct OperationEntry {
+  x86_insn id;
+  Operation operation;
+};
+
+// MOV is not here: its operands decide.
+constexpr OperationEntry kOperations[] = {
+    {X86_INS_CLTS, Operation::kClts},         {X86_INS_LMSW, Operation::kLmsw},
+    {X86_INS_SMSW, Operation::kSmsw},         {X86_INS_RDMSR, Operation::kRdmsr},
+    {X86_INS_WRMSR, Operation::kWrmsr},       {X86_INS_RDTSC, Operation::kRdtsc},
+    {X86_INS_RDTSCP, Operation::kRdtscp},     {X86_INS_RDPMC, Operation::kRdpmc},
+    {X86_INS_XGETBV, Operation::kXgetbv},     {X86_INS_XSETBV, Operation::kXsetbv},
+    {X86_INS_CPUID, Operation::kCpuid},       {X86_INS_HLT, Operation::kHlt},
+    {X86_INS_PAUSE, Operation::kPause},       {X86_INS_INVLPG, Operation::kInvlpg},
+    {X86_INS_INVPCID, Operation::kInvpcid},   {X86_INS_WBINVD, Operation::kWbinvd},
+    {X86_INS_WBNOINVD, Operation::kWbinvd},   {X86_INS_INVD, Operation::kInvd},
+    {X86_INS_MONITOR, Operation::kMonitor},   {X86_INS_MWAIT, Operation::kMwait},
+    {X86_INS_CLAC, Operation::kClac},         {X86_INS_STAC, Operation::kStac},
+    {X86_INS_RDFSBASE, Operation::kRdfsbase}, {X86_INS_RDGSBASE, Operation::kRdgsbase},
+    {X86_INS_WRFSBASE, Operation::kWrfsbase}, {X86_INS_WRGSBASE, Operation::kWrgsbase},
+    {X86_INS_SGDT, Operation::kSgdt},         {X86_INS_SIDT, Operation::kSidt},
+    {X86_INS_LGDT, Operation::kLgdt},         {X86_INS_LIDT, Operation::kLidt},
+    {X86_INS_SLDT, Operation::kSldt},         {X86_INS_STR, Operation::kStr},
+    {X86_INS_LLDT, Operation::kLldt},         {X86_INS_LTR, Operation::kLtr},
+    {X86_INS_INT, Operation::kInt},           {X86_INS_INT1, Operation::kInt1},
+    {X86_INS_INT3, Operation::kInt3},         {X86_INS_INTO, Operation::kInto},
+    {X86_INS_SYSCALL, Operation::kSyscall},   {X86_INS_SYSRET, Operation::kSysret},
+    {X86_INS_SYSRETQ, Operation::kSysret},    {X86_INS_SYSENTER, Operation::kSysenter},
+    {X86_INS_SYSEXIT, Operation::kSysexit},   {X86_INS_SYSEXITQ, Operation::kSysexit},
+    {X86_INS_IN, Operation::kIn},             {X86_INS_OUT, Operation::kOut},
+    {X86_INS_INSB, Operation::kIns},          {X86_INS_INSW, Operation::kIns},
+    {X86_INS_INSD, Operation::kIns},          {X86_INS_OUTSB, Operation::kOuts},
+    {X86_INS_OUTSW, Operation::kOuts},        {X86_INS_OUTSD, Operation::kOuts},
+    {X86_INS_LJMP, Operation::kFarJump},      {X86_INS_LCALL, Operation::kFarCall},
+    {X86_INS_IRET, Operation::kIret},         {X86_INS_IRETD, Operation::kIret},
+    {X86_INS_IRETQ, Operation::kIret},        {X86_INS_VMCALL, Operation::kVmcall},
+    {X86_INS_VMCLEAR, Operation::kVmclear},   {X86_INS_VMFUNC, Operation::kVmfunc},
+    {X86_INS_VMLAUNCH, Operation::kVmlaunch}, {X86_INS_VMPTRLD, Operation::kVmptrld},
+    {X86_INS_VMPTRST, Operation::kVmptrst},   {X86_INS_VMREAD, Operation::kVmread},
+    {X86_INS_VMRESUME, Operation::kVmresume}, {X86_INS_VMWRITE, Operation::kVmwrite},
+    {X86_INS_VMXOFF, Operation::kVmxoff},     {X86_INS_VMXON, Operation::kVmxon},
+    {X86_INS_INVEPT, Operation::kInvept},     {X86_INS_INVVPID, Operation::kInvvpid},
+};
+
+constexpr auto kOperationById = [] {
+  std::array<Operation, X86_INS_ENDING> table{};
+  for (const auto& entry : kOperations) table[entry.id] = entry.operation;
+  return table;
+}();
+
+struct RegisterEntry {
+  x86_reg id;
+  Operand::Kind kind;
+  uint8_t number;
+  bool high_byte = false;
+};
+
+constexpr auto kGprKind = Operand::Kind::kRegister;
+constexpr RegisterEntry kNamedRegisters[] = {
+    {X86_REG_AL, kGprKind, vmx::kRax}, {X86_REG_CL, kGprKind, vmx::kRcx},
+    {X86_REG_DL, kGprKind, vmx::kRdx}, {X86_REG_BL, kGprKind, vmx::kRbx},
+    {X86_REG_SPL, kGprKind, vmx::kRsp}, {X86_REG_BPL, kGprKind, vmx::kRbp},
+    {X86_REG_SIL, kGprKind, vmx::kRsi}, {X86_REG_DIL, kGprKind, vmx::kRdi},
+    {X86_REG_AH, kGprKind, vmx::kRax, true}, {X86_REG_CH, kGprKind, vmx::kRcx, true},
+    {X86_REG_DH, kGprKind, vmx::kRdx, true}, {X86_REG_BH, kGprKind, vmx::kRbx, true},
+    {X86_REG_AX, kGprKind, vmx::kRax}, {X86_REG_CX, kGprKind, vmx::kRcx},
+    {X86_REG_DX, kGprKind, vmx::kRdx}, {X86_REG_BX, kGprKind, vmx::kRbx},
+    {X86_REG_SP, kGprKind, vmx::kRsp}, {X86_REG_BP, kGprKind, vmx::kRbp},
+    {X86_REG_SI, kGprKind, vmx::kRsi}, {X86_REG_DI, kGprKind, vmx::kRdi},
+    {X86_REG_EAX, kGprKind, vmx::kRax}, {X86_REG_ECX, kGprKind, vmx::kRcx},
+    {X86_REG_EDX, kGprKind, vmx::kRdx}, {X86_REG_EBX, kGprKind, vmx::kRbx},
+    {X86_REG_ESP, kGprKind, vmx::kRsp}, {X86_REG_EBP, kGprKind, vmx::kRbp},
+    {X86_REG_ESI, kGprKind, vmx::kRsi}, {X86_REG_EDI, kGprKind, vmx::kRdi},
+    {X86_REG_RAX, kGprKind, vmx::kRax}, {X86_REG_RCX, kGprKind, vmx::kRcx},
+    {X86_REG_RDX, kGprKind, vmx::kRdx}, {X86_REG_RBX, kGprKind, vmx::kRbx},
+    {X86_REG_RSP, kGprKind, vmx::kRsp}, {X86_REG_RBP, kGprKind, vmx::kRbp},
+    {X86_REG_RSI, kGprKind, vmx::kRsi}, {X86_REG_RDI, kGprKind, vmx::kRdi},
+    {X86_REG_ES, Operand::Kind::kSegment, vmx::kEs}, {X86_REG_CS, Operand::Kind::kSegment, vmx::kCs},
+    {X86_REG_SS, Operand::Kind::kSegment, vmx::kSs}, {X86_REG_DS, Operand::Kind::kSegment, vmx::kDs},
+    {X86_REG_FS, Operand::Kind::kSegment, vmx::kFs}, {X86_REG_GS, Operand::Kind::kSegment, vmx::kGs},
+};
+
+// Registers that Capstone numbers without gaps.
+struct RegisterRange {
+  x86_reg first, last;
+  Operand::Kind kind;
+  uint8_t number;
+};
+constexpr RegisterRange kRegisterRanges[] = {
+    {X86_REG_R8, X86_REG_R15, kGprKind, vmx::kR8},
+    {X86_REG_R8B, X86_REG_R15B, kGprKind, vmx::kR8},
+    {X86_REG_R8W, X86_REG_R15W, kGprKind, vmx::kR8},
+    {X86_REG_R8D, X86_REG_R15D, kGprKind, vmx::kR8},
+    {X86_REG_CR0, X86_REG_CR15, Operand::Kind::kControlRegister, 0},
+    {X86_REG_DR0, X86_REG_DR15, Operand::Kind::kDebugRegister, 0},
+};
+static_assert(X86_REG_R15 - X86_REG_R8 == 7 && X86_REG_R15B - X86_REG_R8B == 7 &&
+              X86_REG_R15W - X86_REG_R8W == 7 && X86_REG_R15D - X86_REG_R8D == 7 &&
+              X86_REG_CR15 - X86_REG_CR0 == 15 && X86_REG_DR15 - X86_REG_DR0 == 15);
+
+constexpr auto kRegisterById = [] {
+  std::array<RegisterEntry, X86_REG_ENDING> table{};
+  for (auto& entry : table) entry = {X86_REG_INVALID, Operand::Kind::kOther, 0};
+  for (const auto& entry : kNamedRegisters) table[entry.id] = entry;
+  for (const auto& range : kRegisterRanges) {
+    for (int id = range.first; id <= range.last; ++id) {
+      table[id] = {static_cast<x86_reg>(id), range.kind,
+                   static_cast<uint8_t>(range.number + (id - range.first))};
+    }
+  }
+  return table;
+}();
+
+std::optional<Gpr> general_register(x86_reg id) {
+  const RegisterEntry& entry = kRegisterById[id];
+  if (entry.kind != kGprKind) return std::nullopt;
+  return static_cast<Gpr>(entry.number);
+}
+
+struct SegmentPrefix {
+  uint8_t byte;
+  SegmentRegister segment;
+};
+constexpr SegmentPrefix kSegmentPrefixes[] = {
+    {0x26, vmx::kEs}, {0x2e, vmx::kCs}, {0x36, vmx::kSs},
+    {0x3e, vmx::kDs}, {0x64, vmx::kFs}, {0x65, vmx::kGs},
+};
+
+// The legacy prefixes, and REX in 64-bit mode. Capstone does not report those that an opcode takes for itself.
+Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& opcode) {
+  Prefixes prefixes;
+  for (opcode = 0; opcode < bytes.size(); ++opcode) {
+    const uint8_t byte = bytes[opcode];
+    const auto* segment = std::ranges::find(kSegmentPrefixes, byte, &SegmentPrefix::byte);
+    if (segment != std::end(kSegmentPrefixes)) prefixes.segment = segment->segment;
+    else if (byte == 0xf0) prefixes.lock = true;
+    else if (byte == 0xf2) prefixes.repne = true;
+    else if (byte == 0xf3) prefixes.rep = true;
+    else if (byte == 0x66) prefixes.operand_size = true;
+    else if (byte == 0x67) prefixes.address_size = true;
+    else break;
+  }
+  if (mode == CodeMode::k64 && opcode < bytes.size() && (bytes[opcode] & 0xf0) == 0x40) {
+    prefixes.rex_w = bytes[opcode] & 8;
+    ++opcode;
+  }
+  return prefixes;
+}
+
+uint8_t operand_size(CodeMode mode, const Prefixes& prefixes) {
+  if (prefixes.rex_w) return 8;
+  return (mode == CodeMode::k16) != prefixes.operand_size ? 2 : 4;
+}
+
+uint8_t address_size(CodeMode mode, const Prefixes& prefixes) {
+  if (mode == CodeMode::k64) return prefixes.address_size ? 4 : 8;
+  return (mode == CodeMode::k16) != prefixes.address_size ? 2 : 4;
+}
+
+// Opcodes with a mandatory 66 prefix that Capstone misses in 16-bit mode. There they are decoded as
+// 32-bit code with the opposite address size.
+struct SixteenBitGap {
+  std::array<uint8_t, 3> opcode;
+  uint8_t opcode_length;
+  uint8_t modrm_reg;  // kAnyReg: part of the operands
+};
+constexpr uint8_t kAnyReg = 0xff;
+constexpr SixteenBitGap kSixteenBitGaps[] = {
+    {{0x0f, 0x38, 0x80}, 3, kAnyReg},  // INVEPT
+    {{0x0f, 0x38, 0x81}, 3, kAnyReg},  // INVVPID
+    {{0x0f, 0x38, 0x82}, 3, kAnyReg},  // INVPCID
+    {{0x0f, 0xc7, 0x00}, 2, 6},        // VMCLEAR
+};
+
+bool is_sixteen_bit_gap(std::span<const uint8_t> opcode) {
+  return std::ranges::any_of(kSixteenBitGaps, [&](const SixteenBitGap& gap) {
+    if (opcode.size() <= gap.opcode_length) return false;
+    if (!std::equal(opcode.begin(), opcode.begin() + gap.opcode_length, gap.opcode.begin()))
+      return false;
+    const uint8_t modrm = opcode[gap.opcode_length];
+    if (gap.modrm_reg == kAnyReg) return true;
+    return modrm < 0xc0 && ((modrm >> 3) & 7) == gap.modrm_reg;
+  });
+}
+
+// Operations whose opcode means something else, or nothing, behind 66, F2 or F3 ("NP" in the manual's tables).
+constexpr bool rejects_prefixes(Operation operation) {
+  switch (operation) {
+    case Operation::kVmread:
+    case Operation::kVmwrite:
+    case Operation::kVmptrld:
+    case Operation::kVmptrst:
+    case Operation::kVmcall:
+    case Operation::kVmlaunch:
+    case Operation::kVmresume:
+    case Operation::kVmxoff:
+    case Operation::kVmfunc:
+    case Operation::kClac:
+    case Operation::kStac:
+    case Operation::kXgetbv:
+    case Operation::kXsetbv:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Operation operation_of(const cs_insn& insn) {
+  if (insn.id >= X86_INS_ENDING) return Operation::kOther;
+  if (insn.id != X86_INS_MOV) return kOperationById[insn.id];
+  const cs_x86& x86 = insn.detail->x86;
+  if (x86.op_count != 2) return Operation::kOther;
+  const auto kind = [&](int i) {
+    const cs_x86_op& operand = x86.operands[i];
+    return operand.type == X86_OP_REG ? kRegisterById[operand.reg].kind : Operand::Kind::kOther;
+  };
+  if (kind(0) == Operand::Kind::kControlRegister) return Operation::kMovToCr;
+  if (kind(1) == Operand::Kind::kControlRegister) return Operation::kMovFromCr;
+  if (kind(0) == Operand::Kind::kDebugRegister) return Operation::kMovToDr;
+  if (kind(1) == Operand::Kind::kDebugRegister) return Operation::kMovFromDr;
+  return Operation::kOther;
+}
+
+// Stack-pointer and base-pointer bases select SS unless overridden.
+SegmentRegister default_segment(const std::optional<Gpr>& base) {
+  return base == vmx::kRsp || base == vmx::kRbp ? vmx::kSs : vmx::kDs;
+}
+
+MemoryOperand memory_operand(const x86_op_mem& source, const Instruction& instruction) {
+  MemoryOperand memory;
+  memory.rip_relative = source.base == X86_REG_RIP || source.base == X86_REG_EIP;
+  memory.base = general_register(source.base);
+  memory.index = general_register(source.index);
+  memory.scale = static_cast<uint8_t>(source.scale);
+  memory.address_size = instruction.address_size;
+  memory.displacement = static_cast<uint64_t>(source.disp);
+  memory.instruction_length = instruction.length;
+  const RegisterEntry& segment = kRegisterById[source.segment];
+  if (instruction.operation == Operation::kIns) {
+    memory.segment = vmx::kEs;
+  } else if (segment.kind == Operand::Kind::kSegment) {
+    memory.segment = static_cast<SegmentRegister>(segment.number);
+  } else {
+    memory.segment = default_segment(memory.base);
+  }
+  return memory;
+}
+
+Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
+  Operand operand;
+  operand.size = source.size;
+  switch (source.type) {
+    case X86_OP_REG: {
+      const RegisterEntry& entry = kRegisterById[source.reg];
+      operand.kind = entry.kind;
+      operand.number = entry.number;
+      operand.high_byte = entry.high_byte;
+      break;
+    }
+    case X86_OP_IMM:
+      operand.kind = Operand::Kind::kImmediate;
+      operand.immediate = static_cast<uint64_t>(source.imm);
+      break;
+    case X86_OP_MEM:
+      operand.kind = Operand::Kind::kMemory;
+      operand.memory = memory_operand(source.mem, instruction);
+      break;
+    default:
+      operand.kind = Operand::Kind::kOther;
+      break;
+  }
+  return operand;
+}
+
+void set_text(Instruction& instruction, const cs_insn& insn) {
+  size_t used = 0;
+  const auto append = [&](const char* part) {
+    const size_t length = std::min(std::strlen(part), instruction.text.size() - 1 - used);
+    std::memcpy(instruction.text.data() + used, part, length);
+    used += length;
+  };
+  append(insn.mnemonic);
+  if (insn.op_str[0] != '\0') {
+    append(" ");
+    append(insn.op_str);
+  }
+}
+
+constexpr cs_mode kCapstoneModes[] = {CS_MODE_16, CS_MODE_32, CS_MODE_64};
+
+csh open_capstone(cs_mode mode, cs_opt_value detail) {
+  csh handle = 0;
+  const cs_err error = cs_open(CS_ARCH_X86, mode, &handle);
+  if (error != CS_ERR_OK) {
+    throw std::runtime_error(std::string("Capstone cannot decode x86: ") + cs_strerror(error));
+  }
+  cs_option(handle, CS_OPT_DETAIL, detail);
+  return handle;
+}
+
+}  // namespace
+
+Decoder::Decoder() {
+  for (unsigned i = 0; i < kModes; ++i) {
+    handles_[i].full = open_capstone(kCapstoneModes[i], CS_OPT_ON);
+    handles_[i].boundaries = open_capstone(kCapstoneModes[i], CS_OPT_OFF);
+    handles_[i].instruction = cs_malloc(handles_[i].full);
+    handles_[i].boundary = cs_malloc(handles_[i].boundaries);
+  }
+}
+
+Decoder::~Decoder() {
+  for (Handle& handle : handles_) {
+    cs_free(handle.instruction, 1);
+    cs_free(handle.boundary, 1);
+    cs_close(&handle.full);
+    cs_close(&handle.boundaries);
+  }
+}
+
+bool Decoder::run(unsigned mode, std::span<const uint8_t> bytes) {
+  const uint8_t* code = bytes.data();
+  size_t size = bytes.size();
+  uint64_t address = 0;
+  return cs_disasm_iter(handles_[mode].full, &code, &size, &address, handles_[mode].instruction);
+}
+
+std::optional<Instruction> Decoder::decode(std::span<const uint8_t> bytes, CodeMode mode) {
+  bytes = bytes.first(std::min<size_t>(bytes.size(), Instruction::kMaxLength));
+  Instruction instruction;
+  instruction.mode = mode;
+  size_t opcode = 0;
+  instruction.prefixes = scan_prefixes(bytes, mode, opcode);
+  const Prefixes& prefixes = instruction.prefixes;
+  instruction.operand_size = operand_size(mode, prefixes);
+  instruction.address_size = address_size(mode, prefixes);
+
+  auto index = static_cast<unsigned>(mode);
+  unsigned inserted = 0;
+  if (mode == CodeMode::k16 && prefixes.operand_size && !prefixes.rep &&
+      is_sixteen_bit_gap(bytes.subspan(opcode))) {
+    // The prefixes but for 67, then 67 if it was not there: the opposite address size.
+    std::array<uint8_t, Instruction::kMaxLength + 1> toggled{};
+    size_t size = 0;
+    unsigned removed = 0;
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      if (i < opcode && bytes[i] == 0x67) {
+        ++removed;
+        continue;
+      }
+      if (i == opcode && !prefixes.address_size) toggled[size++] = 0x67;
+      toggled[size++] = bytes[i];
+    }
+    index = static_cast<unsigned>(CodeMode::k32);
+    inserted = prefixes.address_size ? 0u : 1u;
+    if (!run(index, std::span(toggled).first(size))) return std::nullopt;
+    const unsigned length = handles_[index].instruction->size + removed - inserted;
+    if (length > bytes.size()) return std::nullopt;
+    instruction.length = static_cast<uint8_t>(length);
+  } else {
+    if (!run(index, bytes)) return std::nullopt;
+    instruction.length = static_cast<uint8_t>(handles_[index].instruction->size);
+  }
+
+  const cs_insn& insn = *handles_[index].instruction;
+  const cs_x86& x86 = insn.detail->x86;
+  instruction.operation = operation_of(insn);
+  instruction.modrm = x86.modrm;
+  // VMX instructions tell each other apart by mandatory prefixes, which leave no other meaning.
+  if (rejects_prefixes(instruction.operation) &&
+      (prefixes.operand_size || prefixes.rep || prefixes.repne)) {
+    return std::nullopt;
+  }
+  instruction.operand_count =
+      static_cast<uint8_t>(std::min<unsigned>(x86.op_count, Instruction::kMaxOperands));
+  for (unsigned i = 0; i < instruction.operand_count; ++i) {
+    instruction.operand[i] = operand_of(x86.operands[i], instruction);
+  }
+  set_text(instruction, insn);
+  return instruction;
+}
+
+unsigned Decoder::instruction_starts(std::span<const uint8_t> bytes, CodeMode mode,
+                                     std::span<uint16_t> offsets) {
+  Handle& handle = handles_[static_cast<unsigned>(mode)];
+  const uint8_t* code = bytes.data();
+  size_t size = std::min<size_t>(bytes.size(), UINT16_MAX);
+  uint64_t address = 0;
+  unsigned count = 0;
+  while (size != 0 && count < offsets.size()) {
+    const uint64_t start = address;
+    if (!cs_disasm_iter(handle.boundaries, &code, &size, &address, handle.boundary)) break;
+    offsets[count++] = static_cast<uint16_t>(start);
+  }
+  return count;
+}
+
+}  // namespace nestor::emu

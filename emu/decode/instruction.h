@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A decoded instruction, as far as emulation looks at it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "vmx/cpu_state.h"
+
+namespace nestor::emu {
+
+// The default operand and address size of the code segment.
+enum class CodeMode : uint8_t { k16, k32, k64 };
+
+constexpr CodeMode code_mode(const vmx::CpuState& state) {
+  if (state.code_64bit()) return CodeMode::k64;
+  const bool big = state.segment[vmx::kCs].rights.default_big();
+  return big && !state.virtual_8086() ? CodeMode::k32 : CodeMode::k16;
+}
+
+// What is emulated. Instructions that differ in operands only share one operation.
+enum class Operation : uint8_t {
+  kOther,  // a valid instruction that is not emulated
+  kMovFromCr, kMovToCr, kMovFromDr, kMovToDr, kClts, kLmsw, kSmsw,
+  kRdmsr, kWrmsr, kRdtsc, kRdtscp, kRdpmc, kXgetbv, kXsetbv,
+  kCpuid, kHlt, kPause, kInvlpg, kInvpcid, kWbinvd, kInvd, kMonitor, kMwait, kClac, kStac,
+  kRdfsbase, kRdgsbase, kWrfsbase, kWrgsbase,
+  kSgdt, kSidt, kLgdt, kLidt, kSldt, kStr, kLldt, kLtr,
+  kInt, kInt1, kInt3, kInto, kSyscall, kSysret, kSysenter, kSysexit,
+  kIn, kOut, kIns, kOuts,
+  kFarJump, kFarCall, kIret,
+  kVmcall, kVmclear, kVmfunc, kVmlaunch, kVmptrld, kVmptrst, kVmread, kVmresume, kVmwrite, kVmxoff,
+  kVmxon, kInvept, kInvvpid,
+  kCount,
+};
+
+struct MemoryOperand {
+  std::optional<vmx::Gpr> base, index;
+  bool rip_relative = false;
+  uint8_t scale = 1;         // 1, 2, 4 or 8
+  uint8_t address_size = 8;  // bytes: 2, 4 or 8
+  // The segment in effect; the default one when there is no override.
+  vmx::SegmentRegister segment = vmx::kDs;
+  uint64_t displacement = 0;  // sign-extended
+  uint8_t instruction_length = 0;  // RIP-relative addresses count from the next instruction
+};
+
+struct Operand {
+  enum class Kind : uint8_t {
+    kNone, kRegister, kSegment, kControlRegister, kDebugRegister, kMemory, kImmediate, kOther,
+  } kind = Kind::kNone;
+  uint8_t size = 0;        // bytes
+  uint8_t number = 0;      // of the register; vmx::Gpr for kRegister
+  bool high_byte = false;  // AH, CH, DH, BH
+  uint64_t immediate = 0;  // sign-extended
+  MemoryOperand memory;    // kMemory only
+};
+
+struct Prefixes {
+  bool lock = false, repne = false, rep = false;  // F0, F2, F3
+  bool operand_size = false, address_size = false;  // 66, 67
+  bool rex_w = false;
+  std::optional<vmx::SegmentRegister> segment;
+};
+
+struct Instruction {
+  static constexpr unsigned kMaxLength = 15;
+  static constexpr unsigned kMaxOperands = 4;
+
+  Operation operation = Operation::kOther;
+  CodeMode mode = CodeMode::k64;
+  uint8_t length = 0;
+  uint8_t address_size = 8;  // bytes: 2, 4 or 8
+  uint8_t operand_size = 4;  // bytes: 2, 4 or 8, as prefixes and mode say, before any default of the instruction
+  Prefixes prefixes;
+  uint8_t modrm = 0;
+  uint8_t operand_count = 0;
+  std::array<Operand, kMaxOperands> operand;
+  std::array<char, 96> text{};  // mnemonic and operands in Intel syntax, zero-terminated
+
+  const MemoryOperand* memory() const {
+    for (unsigned i = 0; i < operand_count; ++i) {
+      if (operand[i].kind == Operand::Kind::kMemory) return &operand[i].memory;
+    }
+    return nullptr;
+  }
+};
+
+}  // namespace nestor::emu
