@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/loaders/boot_information.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "emu/loaders/byte_view.h"
+
+namespace nestor::emu {
+namespace {
+
+constexpr std::string_view kLoaderName = "nestor";
+constexpr uint64_t kOneMiB = 1 << 20, kLowMemory = 640 << 10, kKiB = 1024;
+constexpr uint64_t kAvailable = 1;  // the type of RAM in both versions' memory maps
+
+// How many bytes of RAM follow `address` without a gap.
+uint64_t contiguous_from(const MemoryMap& memory, uint64_t address) {
+  for (const MemoryRange& range : memory) {
+    if (range.first <= address && address - range.first < range.size) {
+      return range.size - (address - range.first);
+    }
+  }
+  return 0;
+}
+
+uint64_t lower_kib(const MemoryMap& memory) {
+  return std::min(contiguous_from(memory, 0), kLowMemory) / kKiB;
+}
+
+uint64_t upper_kib(const MemoryMap& memory) { return contiguous_from(memory, kOneMiB) / kKiB; }
+
+void append_string(std::vector<uint8_t>& out, std::string_view text) {
+  out.insert(out.end(), text.begin(), text.end());
+  out.push_back(0);
+}
+
+void align(std::vector<uint8_t>& out, size_t alignment) {
+  out.resize((out.size() + alignment - 1) / alignment * alignment);
+}
+
+// Offsets in the Multiboot 1 information structure, and its size up to the framebuffer fields' end.
+enum Multiboot1Field : size_t {
+  kFlags = 0,
+  kMemLower = 4,
+  kMemUpper = 8,
+  kCmdline = 16,
+  kModsCount = 20,
+  kModsAddr = 24,
+  kMmapLength = 44,
+  kMmapAddr = 48,
+  kBootLoaderName = 64,
+  kMultiboot1Bytes = 116,
+};
+
+// Which fields are valid: memory sizes, command line, modules, memory map, loader name.
+constexpr uint32_t kMultiboot1Flags = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 6 | 1u << 9;
+
+enum Multiboot2Tag : uint32_t {
+  kEndTag = 0,
+  kCommandLineTag = 1,
+  kLoaderNameTag = 2,
+  kModuleTag = 3,
+  kMemorySizesTag = 4,
+  kMemoryMapTag = 6,
+};
+
+// Appends a tag with its size and the padding that follows it.
+template <class Body>
+void append_tag(std::vector<uint8_t>& out, Multiboot2Tag type, Body body) {
+  const size_t start = out.size();
+  append_number(out, type, 4);
+  append_number(out, 0, 4);
+  body();
+  store_number(out, start + 4, out.size() - start, 4);
+  align(out, 8);
+}
+
+}  // namespace
+
+std::vector<uint8_t> multiboot1_information(const BootInformation& boot, uint64_t address) {
+  std::vector<uint8_t> out(kMultiboot1Bytes);
+  const auto set = [&out](Multiboot1Field field, uint64_t value) {
+    store_number(out, field, value, 4);
+  };
+  set(kFlags, kMultiboot1Flags);
+  set(kMemLower, lower_kib(boot.memory));
+  set(kMemUpper, upper_kib(boot.memory));
+
+  align(out, 8);
+  set(kMmapAddr, address + out.size());
+  const size_t map_start = out.size();
+  for (const MemoryRange& range : boot.memory) {
+    append_number(out, 20, 4);  // the size of what follows
+    append_number(out, range.first, 8);
+    append_number(out, range.size, 8);
+    append_number(out, kAvailable, 4);
+  }
+  set(kMmapLength, out.size() - map_start);
+
+  align(out, 8);
+  set(kModsCount, boot.modules.size());
+  set(kModsAddr, address + out.size());
+  const size_t modules_start = out.size();
+  for (const PlacedModule& module : boot.modules) {
+    append_number(out, module.address, 4);
+    append_number(out, module.address + module.size, 4);
+    append_number(out, 0, 8);  // the string, set below, and a reserved field
+  }
+  for (size_t i = 0; i < boot.modules.size(); ++i) {
+    store_number(out, modules_start + 16 * i + 8, address + out.size(), 4);
+    append_string(out, boot.modules[i].name);
+  }
+  set(kCmdline, address + out.size());
+  append_string(out, boot.command_line);
+  set(kBootLoaderName, address + out.size());
+  append_string(out, kLoaderName);
+  return out;
+}
+
+std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
+  std::vector<uint8_t> out(8);  // the total size and a reserved field
+  append_tag(out, kCommandLineTag, [&] { append_string(out, boot.command_line); });
+  append_tag(out, kLoaderNameTag, [&] { append_string(out, kLoaderName); });
+  for (const PlacedModule& module : boot.modules) {
+    append_tag(out, kModuleTag, [&] {
+      append_number(out, module.address, 4);
+      append_number(out, module.address + module.size, 4);
+      append_string(out, module.name);
+    });
+  }
+  append_tag(out, kMemorySizesTag, [&] {
+    append_number(out, lower_kib(boot.memory), 4);
+    append_number(out, upper_kib(boot.memory), 4);
+  });
+  append_tag(out, kMemoryMapTag, [&] {
+    append_number(out, 24, 4);  // the size of an entry
+    append_number(out, 0, 4);   // the entries' version
+    for (const MemoryRange& range : boot.memory) {
+      append_number(out, range.first, 8);
+      append_number(out, range.size, 8);
+      append_number(out, kAvailable, 4);
+      append_number(out, 0, 4);
+    }
+  });
+  append_tag(out, kEndTag, [] {});
+  store_number(out, 0, out.size(), 4);
+  return out;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Little-endian numbers in bytes that nobody has checked yet.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace nestor::emu {
+
+using Bytes = std::span<const uint8_t>;
+
+// Whether `size` bytes from `offset` on lie inside `whole` bytes; correct for any arguments.
+constexpr bool inside(uint64_t offset, uint64_t size, uint64_t whole) {
+  return offset <= whole && size <= whole - offset;
+}
+
+// The unsigned little-endian number of `width` (1..8) bytes at `offset`; nullopt: it ends outside
+// `bytes`.
+constexpr std::optional<uint64_t> read_number(Bytes bytes, uint64_t offset, unsigned width) {
+  if (!inside(offset, width, bytes.size())) return std::nullopt;
+  uint64_t value = 0;
+  for (unsigned i = width; i-- > 0;) value = value << 8 | bytes[offset + i];
+  return value;
+}
+
+constexpr void append_number(std::vector<uint8_t>& out, uint64_t value, unsigned width) {
+  for (unsigned i = 0; i < width; ++i) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
+}
+
+constexpr void store_number(std::span<uint8_t> out, size_t offset, uint64_t value, unsigned width) {
+  for (unsigned i = 0; i < width; ++i) out[offset + i] = static_cast<uint8_t>(value >> (8 * i));
+}
+
+}  // namespace nestor::emu
