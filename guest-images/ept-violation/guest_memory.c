@@ -6,6 +6,7 @@
 #include "guest-images/ept-violation/guest_layout.h"
 #include "guest-images/lib/console.h"
 #include "guest-images/lib/ept.h"
+#include "guest-images/lib/memory.h"
 #include "guest-images/lib/processor.h"
 #include "guest-images/lib/vmx_controls.h"
 
@@ -22,8 +23,6 @@ enum { kTableEntries = 512, kEptTables = 8 };
 #define GUEST_LARGE 0x80ull
 
 extern const uint8_t guest_image[], guest_image_end[];  // guest.S
-
-void *memcpy(void *restrict destination, const void *restrict source, size_t size);
 
 static uint8_t low_memory[GUEST_LOW_PAGES * SIZE_4K] __attribute__((aligned(4096)));
 

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//
-// The functions that GCC expects even of a freestanding program.
-#include <stddef.h>
-
-void *memset(void *destination, int value, size_t size);
-void *memcpy(void *restrict destination, const void *restrict source, size_t size);
+#include "guest-images/lib/memory.h"
 
 void *memset(void *destination, int value, size_t size) {
   void *cursor = destination;
