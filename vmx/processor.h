@@ -61,12 +61,16 @@ class Processor {
   virtual void invalidate(const Invalidation&) = 0;
 
   // An event that VM entry injects: delivered through the IDT before the next instruction, with
-  // IDT-vectoring information if a VM exit happens meanwhile.
+  // IDT-vectoring information if a VM exit happens meanwhile. Its delivery leaves CR2, DR6, DR7 and
+  // IA32_DEBUGCTL alone, and no exception bitmap is asked about it.
   virtual void inject(const Event&) = 0;
 
   // External interrupt acknowledge ("Acknowledge interrupt on exit"): the vector of the highest-priority
   // pending interrupt, which is thereby taken off the interrupt controller.
   virtual uint8_t acknowledge_interrupt() = 0;
+
+  // Is the processor in A20M mode? VMXON asks.
+  virtual bool a20_masked() const { return false; }
 
   // The processor must stop executing: VMX abort, with the VMX-abort indicator.
   virtual void vmx_abort(uint32_t indicator) = 0;

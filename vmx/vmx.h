@@ -6,12 +6,16 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string_view>
 
 #include "vmx/capabilities.h"
 #include "vmx/controls.h"
 #include "vmx/cpu_state.h"
 #include "vmx/events.h"
 #include "vmx/exit_reasons.h"
+#include "vmx/injection.h"
+#include "vmx/instruction_errors.h"
 #include "vmx/processor.h"
 #include "vmx/vmcs.h"
 
@@ -26,6 +30,9 @@ struct InstructionContext {
   uint64_t displacement = 0;
   // Memory operand, if there is one: linear address, already checked against its segment.
   std::optional<uint64_t> memory;
+  // The fault of that check (segment limit, unusable segment, non-canonical address). It is raised
+  // when the operand is accessed, after the checks that come before: mode, VM exit, CPL, VMfail.
+  std::optional<Event> memory_fault;
   uint8_t reg = 0;        // ModRM.reg with REX.R
   uint8_t rm_reg = 0;     // ModRM.rm with REX.B when it names a register
   bool long_operands = false;  // 64-bit mode: register operands are 64 bits
@@ -57,10 +64,15 @@ class Vmx {
   bool in_vmx_operation() const { return in_vmx_operation_; }
   bool in_non_root() const { return in_non_root_; }
   const Capabilities& capabilities() const { return capabilities_; }
-  // IA32_FEATURE_CONTROL is part of VMX's state; writable until locked.
+  // IA32_FEATURE_CONTROL is part of VMX's state; writable until locked. Cleared by reset only.
   uint64_t feature_control = 0;
+  // WRMSR of it: #GP once the lock bit is set, and for bits that this processor does not have.
+  MsrStatus write_feature_control(uint64_t value);
+  // std::nullopt: there is no current VMCS.
+  std::optional<ept::PhysicalAddress> current_vmcs_pointer() const;
 
   // --- VMX instructions; all checks of mode, CPL and operation included, VM exits from non-root too.
+  // Completed: VMsucceed or VMfail, RFLAGS says which. A VM entry or VM exit is Transferred.
   Outcome vmxon(const InstructionContext&);
   Outcome vmxoff(const InstructionContext&);
   Outcome vmclear(const InstructionContext&);
@@ -93,22 +105,46 @@ class Vmx {
   // `memory`: guest-linear address of a memory operand. On false `value` is the new CR0 after masks.
   bool lmsw_exits(uint16_t source, std::optional<uint64_t> memory, uint64_t& value,
                   const InstructionContext&);
+  // What CLTS makes of CR0 when it does not exit: TS stays where the CR0 guest/host mask owns it.
+  uint64_t cr0_after_clts() const;
   // What MOV from CR0/CR4 and SMSW see: the shadow where the mask says so; outside non-root the value itself.
   uint64_t visible_cr0(uint64_t cr0) const;
   uint64_t visible_cr4(uint64_t cr4) const;
+
+  // INVPCID, RDTSCP and RDPID, XSAVES and XRSTORS: #UD in non-root operation unless a control enables
+  // them. This #UD takes priority over everything else.
+  bool invpcid_enabled() const;
+  bool rdtscp_enabled() const;
+  bool xsaves_enabled() const;
 
   // Events. An exception is asked for before delivery; true: VM exit.
   bool exception_exits(const Event&);
   bool external_interrupt_exits();
   bool nmi_exits();
+  bool init_exits();
+  bool sipi_exits(uint8_t vector);
   bool triple_fault_exits();
   bool task_switch_exits(uint16_t selector, uint8_t source, const InstructionContext&);
   // At an instruction boundary: VM exits due to a window or the preemption timer, in the manual's priority.
+  // Pending debug exceptions go before, but after monitor_trap_flag_exits(). An NMI that is about to
+  // be delivered closes the interrupt window, as it has the higher priority.
   bool boundary_exits(bool interrupt_window_open, bool nmi_window_open);
-  void ept_violation(uint64_t qualification, uint64_t guest_physical, std::optional<uint64_t> linear);
-  void ept_misconfiguration(uint64_t guest_physical);
+  // The MTF VM exit that is pending, if one is. boundary_exits asks too.
+  bool monitor_trap_flag_exits();
+  // With "monitor trap flag" 1 the caller executes one instruction or delivers one event, and then
+  // makes the MTF VM exit pending.
+  bool monitor_trap_flag() const;
+  void set_monitor_trap_flag_pending() { mtf_pending_ = true; }
+  // `instruction_length`: 0 where it is not known; the SDM leaves the field undefined for these exits, but
+  // hypervisors use what processors put there.
+  void ept_violation(uint64_t qualification, uint64_t guest_physical, std::optional<uint64_t> linear,
+                     uint8_t instruction_length = 0);
+  void ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length = 0);
   // The event under delivery through the IDT, for IDT-vectoring information; nullopt when delivery ends.
-  void set_vectoring(const std::optional<Event>& event) { vectoring_ = event; }
+  void set_vectoring(const std::optional<Event>& event) {
+    vectoring_ = event;
+    if (event) nmi_unblocked_by_iret_ = false;
+  }
   void vm_exit(const ExitInformation&);
 
   // --- what VMX changes in other parts of the processor, in non-root operation
@@ -120,7 +156,15 @@ class Vmx {
   uint64_t tsc_offset() const;           // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
   // The TSC value (unoffset) at which the preemption timer expires.
   std::optional<uint64_t> preemption_deadline() const;
-  // "NMIs blocked": in non-root operation virtual-NMI blocking where virtual NMIs are on.
+  // The TSC value that RDTSC sees when the counter stands at `tsc`.
+  uint64_t guest_tsc(uint64_t tsc) const;
+  // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about NMIs.
+  bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
+  // IRET, in any operation: begin_iret before its first memory access takes off the blocking of NMIs
+  // or virtual NMIs that IRET takes off; end_iret when it has completed. A fault or EPT violation in
+  // between is reported with "NMI unblocking due to IRET".
+  void begin_iret();
+  void end_iret() { nmi_unblocked_by_iret_ = false; }
 
   // CR0 and CR4 bits that VMX operation fixes: MOV to CR faults when they are violated.
   bool cr0_allowed(uint64_t value) const;
@@ -130,13 +174,81 @@ class Vmx {
   const Vmcs& current_vmcs() const { return vmcs_; }
 
  private:
+  // instructions/: the checks that all VMX instructions but VMXON, VMCALL and VMFUNC begin with.
+  // A value: the instruction is over.
+  std::optional<Outcome> begin_instruction(ExitReason reason, const InstructionContext&,
+                                           uint64_t qualification = 0);
+  bool mode_allows_vmx() const;
+  Outcome instruction_exit(ExitReason reason, const InstructionContext&, uint64_t qualification = 0);
+  Outcome vm_succeed();
+  Outcome vm_fail_invalid(std::string_view instruction);
+  Outcome vm_fail(std::string_view instruction, InstructionError error);
+  std::optional<Event> read_operand(const InstructionContext&, std::span<uint8_t> out);
+  std::optional<Event> read_pointer(const InstructionContext&, uint64_t& pointer);
+  // Bits that the register operand or result of VMREAD and its like has.
+  uint64_t operand_mask() const;
+  bool valid_vmx_pointer(uint64_t pointer) const;
+  bool has_current_vmcs() const { return current_vmcs_ != kNoPointer; }
+  Vmcs load_vmcs(uint64_t pointer);
+  void store_vmcs(const Vmcs& vmcs, uint64_t pointer);
+  void release_current_vmcs();
+  std::optional<CheckFailure> vmxon_refusal() const;
+  bool valid_eptp(uint64_t eptp) const;
+  // VMREAD and VMWRITE in non-root operation.
+  bool shadow_access_exits(uint64_t encoding, bool write);
+  Outcome switch_eptp(const InstructionContext&);
+
+  // intercepts.cc
+  bool pause_exits();
+  bool operands_exit(ExitReason reason);
+  bool cr3_is_target(uint64_t value) const;
+
+  // event_exits.cc
+  void event_exit(ExitReason reason, uint64_t qualification);
+
+  // entry.cc
+  Outcome vm_entry(std::string_view instruction, bool launch);
+  bool load_guest_pdptes();
+  void load_guest_state();
+  void load_guest_segments();
+  void load_guest_non_register_state(const Injection&);
+  Outcome fail_entry(ExitReason reason, uint64_t qualification);
+  void start_guest(bool launch, const Injection&);
+
+  // exit.cc
+  void record_exit(const ExitInformation&);
+  void save_guest_state(const ExitInformation&);
+  void save_guest_segments();
+  uint64_t saved_rflags(const ExitInformation&) const;
+  bool keeps_pending_debug_exceptions(const ExitInformation&) const;
+  bool occurs_during_delivery(const ExitInformation&) const;
+  // false: VMX abort.
+  bool load_host();
+  bool load_host_state();
+  void load_host_segments();
+  void report_exit(uint32_t reason, uint64_t qualification);
+  void abort(uint32_t indicator);
+  void leave_non_root();
+
+  uint64_t field(Field f) const { return vmcs_[f]; }
+
+  static constexpr uint64_t kNoPointer = ~0ull;
+
   const Capabilities capabilities_;
   Processor& cpu_;
   EventSink& sink_;
   bool in_vmx_operation_ = false, in_non_root_ = false;
-  uint64_t vmxon_pointer_ = ~0ull;
-  Vmcs vmcs_;
+  uint64_t vmxon_pointer_ = kNoPointer;
+  uint64_t current_vmcs_ = kNoPointer;
+  Vmcs vmcs_;  // the data of the current VMCS; its region is written when it ceases to be current
   std::optional<Event> vectoring_;
+  bool virtual_nmi_blocking_ = false;
+  bool nmi_unblocked_by_iret_ = false;
+  bool mtf_pending_ = false;
+  std::optional<uint64_t> preemption_deadline_;
+  // PAUSE-loop exiting: TSC of the last PAUSE and of the first one of the loop.
+  std::optional<uint64_t> last_pause_;
+  uint64_t first_pause_ = 0;
 };
 
 }  // namespace nestor::vmx

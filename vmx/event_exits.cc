@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Which events cause VM exits ("Other Causes of VM Exits").
+#include "vmx/vmx.h"
+
+namespace nestor::vmx {
+
+void Vmx::event_exit(ExitReason reason, uint64_t qualification) {
+  ExitInformation exit;
+  exit.reason = reason;
+  exit.qualification = qualification;
+  vm_exit(exit);
+}
+
+bool Vmx::exception_exits(const Event& event) {
+  if (!in_non_root_ || event.type == EventType::kSoftwareInterrupt) return false;
+  bool exits = (field(Field::kExceptionBitmap) >> (event.vector & 31)) & 1;
+  if (event.vector == kPf) {
+    const uint64_t masked = event.error_code.value_or(0) & field(Field::kPageFaultErrorCodeMask);
+    if (masked != field(Field::kPageFaultErrorCodeMatch)) exits = !exits;
+  }
+  if (!exits) return false;
+
+  ExitInformation exit;
+  exit.reason = ExitReason::kExceptionOrNmi;
+  exit.interruption = event;
+  if (event.vector == kDb) exit.qualification = event.payload;
+  if (event.vector == kPf)
+    exit.qualification = cpu_.state().code_64bit() ? event.payload : event.payload & 0xffffffff;
+  vm_exit(exit);
+  return true;
+}
+
+bool Vmx::external_interrupt_exits() {
+  if (!pin(PinBased::kExternalInterruptExiting)) return false;
+  ExitInformation exit;
+  exit.reason = ExitReason::kExternalInterrupt;
+  if (vmcs_.has(VmExitControl::kAcknowledgeInterruptOnExit))
+    exit.interruption =
+        Event{EventType::kExternalInterrupt, cpu_.acknowledge_interrupt(), std::nullopt, 0, 0};
+  vm_exit(exit);
+  return true;
+}
+
+bool Vmx::nmi_exits() {
+  if (!pin(PinBased::kNmiExiting)) return false;
+  ExitInformation exit;
+  exit.reason = ExitReason::kExceptionOrNmi;
+  exit.interruption = Event{EventType::kNmi, kNmi, std::nullopt, 0, 0};
+  vm_exit(exit);
+  return true;
+}
+
+bool Vmx::init_exits() {
+  if (!in_non_root_ || cpu_.state().activity == ActivityState::kWaitForSipi) return false;
+  event_exit(ExitReason::kInitSignal, 0);
+  return true;
+}
+
+bool Vmx::sipi_exits(uint8_t vector) {
+  if (!in_non_root_ || cpu_.state().activity != ActivityState::kWaitForSipi) return false;
+  event_exit(ExitReason::kSipi, vector);
+  return true;
+}
+
+bool Vmx::triple_fault_exits() {
+  if (!in_non_root_) return false;
+  event_exit(ExitReason::kTripleFault, 0);
+  return true;
+}
+
+bool Vmx::task_switch_exits(uint16_t selector, uint8_t source, const InstructionContext& context) {
+  constexpr uint8_t kTaskGate = 3;  // its instruction length is that of the event under delivery
+  if (!in_non_root_) return false;
+  ExitInformation exit;
+  exit.reason = ExitReason::kTaskSwitch;
+  exit.qualification = uint64_t{selector} | uint64_t{source} << 30;
+  if (source != kTaskGate) exit.instruction_length = context.length;
+  vm_exit(exit);
+  return true;
+}
+
+bool Vmx::monitor_trap_flag_exits() {
+  if (!in_non_root_ || !mtf_pending_) return false;
+  const ActivityState activity = cpu_.state().activity;
+  if (activity == ActivityState::kShutdown || activity == ActivityState::kWaitForSipi) return false;
+  event_exit(ExitReason::kMonitorTrapFlag, 0);
+  return true;
+}
+
+bool Vmx::boundary_exits(bool interrupt_window_open, bool nmi_window_open) {
+  if (!in_non_root_) return false;
+  if (monitor_trap_flag_exits()) return true;
+  const ActivityState activity = cpu_.state().activity;
+  if (activity == ActivityState::kWaitForSipi) return false;
+
+  ExitReason reason;
+  if (preemption_deadline_ && cpu_.tsc() >= *preemption_deadline_)
+    reason = ExitReason::kPreemptionTimerExpired;
+  else if (nmi_window_open && !virtual_nmi_blocking_ &&
+           vmcs_.has(PrimaryProcBased::kNmiWindowExiting))
+    reason = ExitReason::kNmiWindow;
+  else if (interrupt_window_open && activity != ActivityState::kShutdown &&
+           vmcs_.has(PrimaryProcBased::kInterruptWindowExiting))
+    reason = ExitReason::kInterruptWindow;
+  else
+    return false;
+  event_exit(reason, 0);
+  return true;
+}
+
+void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
+                        std::optional<uint64_t> linear, uint8_t instruction_length) {
+  if (linear && !cpu_.state().code_64bit()) *linear &= 0xffffffff;
+  // An EPT violation drops what is cached for the address ("Operations that Invalidate Cached
+  // Mappings"), so that software need not invalidate after it has added permissions.
+  if (linear) cpu_.invalidate({Invalidation::Kind::kLinearAddress, vpid(), *linear, 0});
+  ExitInformation exit;
+  exit.reason = ExitReason::kEptViolation;
+  exit.qualification = qualification;
+  exit.guest_linear = linear;
+  exit.guest_physical = guest_physical;
+  exit.instruction_length = instruction_length;
+  vm_exit(exit);
+}
+
+void Vmx::ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length) {
+  ExitInformation exit;
+  exit.reason = ExitReason::kEptMisconfiguration;
+  exit.guest_physical = guest_physical;
+  exit.instruction_length = instruction_length;
+  vm_exit(exit);
+}
+
+}  // namespace nestor::vmx

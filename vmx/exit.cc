@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// VM exits ("VM Exits"): the exit information, the guest state, then the host state.
+#include "vmx/guest_state_formats.h"
+#include "vmx/msr_lists.h"
+#include "vmx/vmx.h"
+
+namespace nestor::vmx {
+namespace {
+
+// "VMX Aborts".
+enum AbortIndicator : uint32_t {
+  kAbortSavingGuestMsrs = 1,
+  kAbortHostPdptes = 2,
+  kAbortLoadingHostMsrs = 4,
+  kAbortHostNotIa32e = 6,
+};
+
+// Caused by an event that would otherwise be delivered through the IDT.
+bool is_event_exit(ExitReason reason) {
+  return reason == ExitReason::kExceptionOrNmi || reason == ExitReason::kExternalInterrupt;
+}
+
+// Exits of accesses to memory, which may happen in the middle of an instruction or of a delivery.
+bool is_access_exit(ExitReason reason) {
+  switch (reason) {
+    case ExitReason::kApicAccess:
+    case ExitReason::kEptViolation:
+    case ExitReason::kEptMisconfiguration:
+    case ExitReason::kPmlFull:
+    case ExitReason::kSppRelatedEvent:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Exits that happen between two instructions.
+bool is_boundary_exit(ExitReason reason) {
+  switch (reason) {
+    case ExitReason::kTripleFault:
+    case ExitReason::kInitSignal:
+    case ExitReason::kSipi:
+    case ExitReason::kIoSmi:
+    case ExitReason::kOtherSmi:
+    case ExitReason::kInterruptWindow:
+    case ExitReason::kNmiWindow:
+    case ExitReason::kMonitorTrapFlag:
+    case ExitReason::kTprBelowThreshold:
+    case ExitReason::kVirtualizedEoi:
+    case ExitReason::kApicWrite:
+    case ExitReason::kPreemptionTimerExpired:
+    case ExitReason::kBusLock:
+    case ExitReason::kInstructionTimeout:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_double_fault(const std::optional<Event>& event) {
+  return event && event->type == EventType::kHardwareException && event->vector == kDf;
+}
+
+constexpr uint32_t kTaskGateSource = 3;  // "Exit Qualification for Task Switches"
+bool is_task_switch_by_instruction(const ExitInformation& exit) {
+  return exit.reason == ExitReason::kTaskSwitch && (exit.qualification >> 30) != kTaskGateSource;
+}
+
+// RFLAGS.RF as the delivery of `event` pushes it.
+uint64_t pushed_rflags(uint64_t flags, const Event& event) {
+  if (is_fault(event)) return flags | rflags::kRf;
+  return is_software(event.type) ? flags & ~rflags::kRf : flags;
+}
+
+}  // namespace
+
+// "Information for VM Exits During Event Delivery": has the exit to do with the event under
+// delivery?
+bool Vmx::occurs_during_delivery(const ExitInformation& exit) const {
+  if (!vectoring_ || exit.reason == ExitReason::kTripleFault) return false;
+  if (is_task_switch_by_instruction(exit)) return false;
+  return !is_double_fault(exit.interruption);
+}
+
+void Vmx::record_exit(const ExitInformation& exit) {
+  const CpuState& s = cpu_.state();
+  const bool delivering = occurs_during_delivery(exit);
+  const bool unblocking = (exit.nmi_unblocking_due_to_iret || nmi_unblocked_by_iret_) &&
+                          !delivering && !is_double_fault(exit.interruption);
+
+  vmcs_.write(Field::kExitReason, static_cast<uint32_t>(exit.reason));
+  uint64_t qualification = exit.qualification;
+  if (unblocking && is_access_exit(exit.reason) && exit.reason != ExitReason::kApicAccess &&
+      exit.reason != ExitReason::kEptMisconfiguration)
+    qualification |= interruption::kNmiUnblocking;
+  vmcs_.write(Field::kExitQualification, qualification);
+  vmcs_.write(Field::kGuestLinearAddress, exit.guest_linear.value_or(0));
+  vmcs_.write(Field::kGuestPhysicalAddress, exit.guest_physical.value_or(0));
+
+  uint32_t information = 0, error_code = 0, length = exit.instruction_length;
+  if (exit.interruption) {
+    const Event& event = *exit.interruption;
+    information = interruption_information(event, s.protected_mode());
+    if (event.type == EventType::kHardwareException && unblocking)
+      information |= interruption::kNmiUnblocking;
+    error_code = event.error_code.value_or(0);
+    // A nested fault of the delivery of #DF sets EXT, except #PF, whose error code has no such bit.
+    if (event.error_code && delivering && is_double_fault(vectoring_) && event.vector != kPf)
+      error_code |= 1;
+    if (is_software(event.type)) length = event.instruction_length;
+  }
+  vmcs_.write(Field::kVmExitInterruptionInformation, information);
+  vmcs_.write(Field::kVmExitInterruptionErrorCode, error_code);
+
+  information = error_code = 0;
+  if (delivering) {
+    information = interruption_information(*vectoring_, s.protected_mode());
+    error_code = vectoring_->error_code.value_or(0);
+    if (is_software(vectoring_->type)) length = vectoring_->instruction_length;
+  }
+  vmcs_.write(Field::kIdtVectoringInformation, information);
+  vmcs_.write(Field::kIdtVectoringErrorCode, error_code);
+
+  vmcs_.write(Field::kVmExitInstructionLength, length);
+  vmcs_.write(Field::kVmExitInstructionInformation, exit.instruction_information);
+
+  vmcs_.write(Field::kVmEntryInterruptionInformation,
+              field(Field::kVmEntryInterruptionInformation) & ~uint64_t{interruption::kValid});
+  if (capabilities_.has_misc(vmx_misc::kStoresLma)) {
+    uint64_t controls =
+        field(Field::kVmEntryControls) & ~uint64_t{mask(VmEntryControl::kIa32eModeGuest)};
+    if (s.long_mode_active()) controls |= mask(VmEntryControl::kIa32eModeGuest);
+    vmcs_.write(Field::kVmEntryControls, controls);
+  }
+}
+
+// "Saving RIP, RSP, RFLAGS, and SSP".
+uint64_t Vmx::saved_rflags(const ExitInformation& exit) const {
+  const uint64_t flags = cpu_.state().rflags;
+  if (is_event_exit(exit.reason))
+    return exit.interruption ? pushed_rflags(flags, *exit.interruption) : flags;
+  if (occurs_during_delivery(exit)) return pushed_rflags(flags, *vectoring_);
+  if (is_access_exit(exit.reason)) return flags | rflags::kRf;
+  if (is_boundary_exit(exit.reason)) return flags;
+  return flags & ~rflags::kRf;
+}
+
+// "Saving Non-Register State", "Pending debug exceptions".
+bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
+  switch (exit.reason) {
+    case ExitReason::kInitSignal:
+    case ExitReason::kIoSmi:
+    case ExitReason::kOtherSmi:
+    case ExitReason::kTprBelowThreshold:
+    case ExitReason::kVirtualizedEoi:
+    case ExitReason::kApicWrite:
+    case ExitReason::kMonitorTrapFlag:
+    case ExitReason::kBusLock:
+      return true;
+    default:
+      break;
+  }
+  const bool exception_exit =
+      exit.interruption && exit.interruption->type == EventType::kHardwareException;
+  if (exception_exit && exit.interruption->vector == kMc) return true;
+  if (exception_exit && exit.interruption->vector == kDb) return false;
+  return cpu_.state().blocking_by_mov_ss && !occurs_during_delivery(exit);
+}
+
+void Vmx::save_guest_segments() {
+  const CpuState& s = cpu_.state();
+  for (uint8_t i = 0; i < kSegmentCount; ++i) {
+    const Segment& segment = s.segment[i];
+    vmcs_.write(guest_selector(i), segment.selector);
+    vmcs_.write(guest_limit(i), segment.limit);
+    vmcs_.write(guest_access_rights(i), segment.rights.value & kAccessRightsDefined);
+    vmcs_.write(guest_base(i), segment.base);
+  }
+  vmcs_.write(Field::kGuestGdtrBase, s.gdtr.base);
+  vmcs_.write(Field::kGuestGdtrLimit, s.gdtr.limit);
+  vmcs_.write(Field::kGuestIdtrBase, s.idtr.base);
+  vmcs_.write(Field::kGuestIdtrLimit, s.idtr.limit);
+}
+
+void Vmx::save_guest_state(const ExitInformation& exit) {
+  const CpuState& s = cpu_.state();
+  vmcs_.write(Field::kGuestCr0, s.cr0);
+  vmcs_.write(Field::kGuestCr3, s.cr3);
+  vmcs_.write(Field::kGuestCr4, s.cr4);
+  vmcs_.write(Field::kGuestIa32SysenterCs, s.sysenter_cs);
+  vmcs_.write(Field::kGuestIa32SysenterEsp, s.sysenter_esp);
+  vmcs_.write(Field::kGuestIa32SysenterEip, s.sysenter_eip);
+  if (vmcs_.has(VmExitControl::kSaveDebugControls)) {
+    vmcs_.write(Field::kGuestDr7, s.dr7);
+    vmcs_.write(Field::kGuestIa32Debugctl, s.debugctl);
+  }
+  if (vmcs_.has(VmExitControl::kSavePat)) vmcs_.write(Field::kGuestIa32Pat, s.pat);
+  if (vmcs_.has(VmExitControl::kSaveEfer)) vmcs_.write(Field::kGuestIa32Efer, s.efer);
+  if (vmcs_.has(VmExitControl::kSavePerfGlobalCtrl))
+    vmcs_.write(Field::kGuestIa32PerfGlobalCtrl, s.perf_global_ctrl);
+
+  save_guest_segments();
+  vmcs_.write(Field::kGuestRip, s.rip);
+  vmcs_.write(Field::kGuestRsp, s.gpr[kRsp]);
+  vmcs_.write(Field::kGuestRflags, saved_rflags(exit));
+
+  // An event that causes the exit indirectly has ended inactivity and blocking ("Architectural
+  // State Before a VM Exit").
+  const bool delivering = occurs_during_delivery(exit);
+  const ActivityState activity = delivering ? ActivityState::kActive : s.activity;
+  vmcs_.write(Field::kGuestActivityState, static_cast<uint32_t>(activity));
+  uint64_t interruptibility = 0;
+  if (s.blocking_by_sti && !delivering) interruptibility |= interruptibility::kBlockingBySti;
+  if (s.blocking_by_mov_ss && !delivering) interruptibility |= interruptibility::kBlockingByMovSs;
+  if (vmcs_.has(PinBased::kVirtualNmis) ? virtual_nmi_blocking_ : s.blocking_by_nmi)
+    interruptibility |= interruptibility::kBlockingByNmi;
+  vmcs_.write(Field::kGuestInterruptibilityState, interruptibility);
+  vmcs_.write(Field::kGuestPendingDebugExceptions,
+              keeps_pending_debug_exceptions(exit) ? s.pending_debug_exceptions : 0);
+
+  if (vmcs_.has(VmExitControl::kSavePreemptionTimerValue) && preemption_deadline_) {
+    const unsigned shift = capabilities_.preemption_timer_shift;
+    const uint64_t now = cpu_.tsc() >> shift, end = *preemption_deadline_ >> shift;
+    const bool expired = exit.reason == ExitReason::kPreemptionTimerExpired || end <= now;
+    vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : end - now);
+  }
+  const bool pae_paging = (s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae) && !s.long_mode_active();
+  if (pae_paging && vmcs_.has(SecondaryProcBased::kEnableEpt)) {
+    vmcs_.write(Field::kGuestPdpte0, s.pdptes[0]);
+    vmcs_.write(Field::kGuestPdpte1, s.pdptes[1]);
+    vmcs_.write(Field::kGuestPdpte2, s.pdptes[2]);
+    vmcs_.write(Field::kGuestPdpte3, s.pdptes[3]);
+  }
+}
+
+void Vmx::abort(uint32_t indicator) {
+  std::array<uint8_t, 4> bytes{static_cast<uint8_t>(indicator), 0, 0, 0};
+  cpu_.write_physical({current_vmcs_ + kVmxAbortIndicatorOffset}, bytes);
+  cpu_.vmx_abort(indicator);
+}
+
+void Vmx::report_exit(uint32_t reason, uint64_t qualification) {
+  VmExitEvent event;
+  event.vmcs = current_vmcs_;
+  event.reason = reason;
+  event.qualification = qualification;
+  event.guest_rip = field(Field::kGuestRip);
+  if (!(reason & kExitReasonEntryFailure)) {
+    const auto field32 = [this](Field f) { return static_cast<uint32_t>(vmcs_[f]); };
+    event.guest_linear = field(Field::kGuestLinearAddress);
+    event.guest_physical = field(Field::kGuestPhysicalAddress);
+    event.instruction_length = field32(Field::kVmExitInstructionLength);
+    event.instruction_information = field32(Field::kVmExitInstructionInformation);
+    event.interruption_information = field32(Field::kVmExitInterruptionInformation);
+    event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
+    event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
+    event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
+  }
+  sink_.vm_exit(event);
+}
+
+void Vmx::leave_non_root() {
+  in_non_root_ = false;
+  vectoring_.reset();
+  preemption_deadline_.reset();
+  last_pause_.reset();
+  virtual_nmi_blocking_ = nmi_unblocked_by_iret_ = mtf_pending_ = false;
+}
+
+void Vmx::vm_exit(const ExitInformation& exit) {
+  const bool was_long_mode = cpu_.state().long_mode_active();
+  record_exit(exit);
+  save_guest_state(exit);
+  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification));
+  // Before the MSR lists: they see the processor's own time-stamp counter.
+  leave_non_root();
+
+  const MsrList store{{field(Field::kVmExitMsrStoreAddress)},
+                      static_cast<uint32_t>(field(Field::kVmExitMsrStoreCount)),
+                      capabilities_.msr_list_size};
+  if (const auto failure = store_msrs(cpu_, store)) {
+    sink_.check_failed({"vm-exit-msr-store", "VM-exit MSR-store area", failure->header,
+                        failure->requirement, "Saving MSRs"});
+    return abort(kAbortSavingGuestMsrs);
+  }
+  if (was_long_mode && !vmcs_.has(VmExitControl::kHostAddressSpaceSize))
+    return abort(kAbortHostNotIa32e);
+
+  const bool nmi = exit.interruption && exit.interruption->type == EventType::kNmi;
+  if (load_host() && nmi && exit.reason == ExitReason::kExceptionOrNmi)
+    cpu_.state().blocking_by_nmi = true;
+}
+
+bool Vmx::load_host() {
+  if (!load_host_state()) {
+    abort(kAbortHostPdptes);
+    return false;
+  }
+  const MsrList load{{field(Field::kVmExitMsrLoadAddress)},
+                     static_cast<uint32_t>(field(Field::kVmExitMsrLoadCount)),
+                     capabilities_.msr_list_size};
+  if (const auto failure = load_msrs(cpu_, load)) {
+    sink_.check_failed({"vm-exit-msr-load", "VM-exit MSR-load area", failure->header,
+                        failure->requirement, "Loading MSRs"});
+    abort(kAbortLoadingHostMsrs);
+    return false;
+  }
+  if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
+    cpu_.invalidate({Invalidation::Kind::kLinearVpid, 0, 0, 0});
+  return true;
+}
+
+// "Loading Host State"; false: the PDPTEs are not valid.
+bool Vmx::load_host_state() {
+  CpuState& s = cpu_.state();
+  const bool host64 = vmcs_.has(VmExitControl::kHostAddressSpaceSize);
+
+  const uint64_t kept = kCr0NotModified;
+  const uint64_t fixed = ~(capabilities_.cr0_fixed0 ^ capabilities_.cr0_fixed1) & ~kept;
+  s.cr0 = (s.cr0 & kept) | (field(Field::kHostCr0) & ~kept & ~fixed) |
+          (capabilities_.cr0_fixed0 & fixed);
+  s.cr3 = field(Field::kHostCr3) &
+          ((uint64_t{1} << capabilities_.registers.physical_address_width) - 1);
+  s.cr4 = (field(Field::kHostCr4) & capabilities_.cr4_fixed1()) | capabilities_.cr4_fixed0;
+  if (host64)
+    s.cr4 |= cr4::kPae;
+  else
+    s.cr4 &= ~cr4::kPcide;
+  s.dr7 = 0x400;
+  s.debugctl = 0;
+  s.sysenter_cs = field(Field::kHostIa32SysenterCs);
+  s.sysenter_esp = field(Field::kHostIa32SysenterEsp);
+  s.sysenter_eip = field(Field::kHostIa32SysenterEip);
+
+  constexpr uint64_t kLongMode = efer::kLma | efer::kLme;
+  s.efer = host64 ? s.efer | kLongMode : s.efer & ~kLongMode;
+  if (vmcs_.has(VmExitControl::kLoadEfer)) s.efer = field(Field::kHostIa32Efer);
+  if (vmcs_.has(VmExitControl::kLoadPat)) s.pat = field(Field::kHostIa32Pat);
+  if (vmcs_.has(VmExitControl::kLoadPerfGlobalCtrl))
+    s.perf_global_ctrl = field(Field::kHostIa32PerfGlobalCtrl);
+
+  load_host_segments();
+  s.rip = field(Field::kHostRip);
+  s.gpr[kRsp] = field(Field::kHostRsp);
+  s.rflags = rflags::kFixed1;
+
+  s.activity = ActivityState::kActive;
+  s.blocking_by_sti = s.blocking_by_mov_ss = false;
+  s.pending_debug_exceptions = 0;
+  return host64 || !(s.cr4 & cr4::kPae) || cpu_.load_pdptes(s.cr3);
+}
+
+// "Loading Host Segment and Descriptor-Table Registers".
+void Vmx::load_host_segments() {
+  CpuState& s = cpu_.state();
+  constexpr uint32_t kPresent = 0x80, kCodeOrData = 0x10, kLong = 0x2000, kBig = 0x4000,
+                     kGranular = 0x8000;
+  constexpr uint32_t kAccessedCode = 11, kAccessedData = 3, kBusyTss = 11;
+  const bool host64 = vmcs_.has(VmExitControl::kHostAddressSpaceSize);
+
+  struct HostSegment {
+    SegmentRegister segment;
+    Field selector;
+    std::optional<Field> base;
+  };
+  const std::array<HostSegment, 5> data = {{
+      {kEs, Field::kHostEsSelector, std::nullopt},
+      {kSs, Field::kHostSsSelector, std::nullopt},
+      {kDs, Field::kHostDsSelector, std::nullopt},
+      {kFs, Field::kHostFsSelector, Field::kHostFsBase},
+      {kGs, Field::kHostGsSelector, Field::kHostGsBase},
+  }};
+  for (const HostSegment& host : data) {
+    Segment& segment = s.segment[host.segment];
+    segment.selector = static_cast<uint16_t>(field(host.selector));
+    segment.base = host.base ? field(*host.base) : 0;
+    segment.limit = 0xffffffff;
+    segment.rights.value = kPresent | kCodeOrData | kAccessedData | kBig | kGranular;
+    if (segment.selector == 0) segment.rights.value |= AccessRights::kUnusable;
+  }
+  s.segment[kCs] = {static_cast<uint16_t>(field(Field::kHostCsSelector)),
+                    {kPresent | kCodeOrData | kAccessedCode | kGranular | (host64 ? kLong : kBig)},
+                    0xffffffff,
+                    0};
+  s.segment[kTr] = {static_cast<uint16_t>(field(Field::kHostTrSelector)),
+                    {kPresent | kBusyTss},
+                    0x67,
+                    field(Field::kHostTrBase)};
+  s.segment[kLdtr] = {0, {AccessRights::kUnusable}, 0, 0};
+  s.gdtr = {field(Field::kHostGdtrBase), 0xffff};
+  s.idtr = {field(Field::kHostIdtrBase), 0xffff};
+}
+
+}  // namespace nestor::vmx

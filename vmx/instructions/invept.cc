@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <array>
+
+#include "vmx/vmx.h"
+
+namespace nestor::vmx {
+namespace {
+constexpr std::string_view kName = "INVEPT";
+enum : uint64_t { kSingleContext = 1, kAllContexts = 2 };
+}  // namespace
+
+Outcome Vmx::invept(const InstructionContext& context) {
+  const bool register_operand = !context.memory && !context.memory_fault;
+  if (register_operand || !capabilities_.offers(SecondaryProcBased::kEnableEpt) ||
+      !capabilities_.has_ept_vpid(ept_vpid_cap::kInvept))
+    return exception(kUd);
+  if (const auto over = begin_instruction(ExitReason::kInvept, context, context.displacement))
+    return *over;
+
+  const uint64_t type = cpu_.state().gpr[context.reg] & operand_mask();
+  const bool supported =
+      (type == kSingleContext && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptSingle)) ||
+      (type == kAllContexts && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptAll));
+  if (!supported) return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+
+  std::array<uint64_t, 2> descriptor{};
+  if (const auto fault = read_operand(
+          context, std::span(reinterpret_cast<uint8_t*>(descriptor.data()), sizeof descriptor)))
+    return *fault;
+  if (type == kSingleContext) {
+    if (!valid_eptp(descriptor[0]))
+      return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+    cpu_.invalidate({Invalidation::Kind::kGuestPhysicalEptp, 0, 0, descriptor[0]});
+  } else {
+    cpu_.invalidate({Invalidation::Kind::kAllEptps, 0, 0, 0});
+  }
+  return vm_succeed();
+}
+
+}  // namespace nestor::vmx
