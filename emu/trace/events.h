@@ -58,6 +58,9 @@ class MachineEventSink : public vmx::EventSink {
   // `instructions` counts the instructions executed so far.
   virtual void attach(const Clock& /*clock*/, const uint64_t& /*instructions*/) {}
 
+  // Whether walk() does anything: recording the steps of a walk costs time.
+  virtual bool wants_walks() const { return false; }
+
   virtual void exception(const ExceptionEvent&) {}
   virtual void interrupt(const InterruptEvent&) {}
   virtual void walk(const WalkEvent&) {}
@@ -75,6 +78,7 @@ class FanOut final : public MachineEventSink {
   bool empty() const { return sinks_.empty(); }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  bool wants_walks() const override;
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
   void check_failed(const vmx::CheckFailure& failure) override;

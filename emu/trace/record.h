@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// One event as an ordered list of named values: what both writers write.
+// One event as an ordered list of named values: what both writers write. All string_views refer to
+// static tables.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +18,22 @@ struct Hex {
   uint64_t value = 0;
 };
 
+// One part of a decoded field: a name where the value has one, otherwise a number or, where only
+// its presence counts, a flag that is set.
+struct Part {
+  std::string_view key;
+  std::variant<uint64_t, Hex, std::string_view> value;
+};
+using Parts = std::vector<Part>;
+
 struct WalkStep {
   std::string_view dimension;  // "guest" or "EPT"
-  unsigned level = 0;
+  uint64_t level = 0;
   uint64_t address = 0, machine_address = 0, entry = 0, written_back = 0;
 };
+using WalkSteps = std::vector<WalkStep>;
 
-using Names = std::vector<std::string_view>;
-using Value = std::variant<uint64_t, bool, Hex, std::string, Names, std::vector<WalkStep>>;
+using Value = std::variant<uint64_t, bool, Hex, std::string_view, Parts, WalkSteps>;
 
 struct Record {
   uint64_t cycle = 0;

@@ -27,6 +27,7 @@ class Trace final : public MachineEventSink {
   bool failed() const { return output_.error().has_value(); }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  bool wants_walks() const override { return true; }
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
   void check_failed(const vmx::CheckFailure& failure) override;
