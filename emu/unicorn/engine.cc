@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/unicorn/engine.h"
+
+#include <unicorn/unicorn.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <unordered_map>
+
+#include "emu/unicorn/calibration.h"
+#include "emu/unicorn/guest_mode.h"
+#include "emu/unicorn/layout.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using vmx::CpuState;
+
+constexpr unsigned kOldestVersion = 0x020104;
+// No block starts at a non-canonical address.
+constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
+
+// Status flags that QEMU keeps apart from the other flags, and the condition-code operation that
+// says that they are kept as they are.
+constexpr uint64_t kStatusFlags = vmx::rflags::kCf | vmx::rflags::kPf | vmx::rflags::kAf |
+                                  vmx::rflags::kZf | vmx::rflags::kSf | vmx::rflags::kOf;
+constexpr uint32_t kFlagsAsTheyAre = 1;
+
+// The engine adds the base of CS in every mode; in 64-bit mode it must be 0.
+vmx::Segment engine_segment(const CpuState& state, size_t index) {
+  vmx::Segment segment = state.segment[index];
+  if (index == vmx::kCs && state.code_64bit()) segment.base = 0;
+  return segment;
+}
+
+class UnicornEngine final : public Engine {
+ public:
+  UnicornEngine(Clock& clock, const CostModel& cost) : clock_(clock), cost_(cost) {}
+  ~UnicornEngine() override {
+    if (context_ != nullptr) uc_context_free(context_);
+    if (uc_ != nullptr) uc_close(uc_);
+    std::free(scratch_);
+  }
+  UnicornEngine(const UnicornEngine&) = delete;
+  UnicornEngine& operator=(const UnicornEngine&) = delete;
+
+  std::optional<HostError> open(const std::vector<RamRange>& ram);
+
+  void set_client(EngineClient& client) override { client_ = &client; }
+  void load(const CpuState& state) override;
+  void save(CpuState& state) override;
+  Stop run() override;
+  void set_deadline(uint64_t cycles) override { deadline_ = cycles; }
+  void request_stop() override {
+    stop_requested_ = true;
+    effective_deadline_ = 0;
+  }
+  uint64_t instructions() const override { return instructions_; }
+  void count_emulated() override {
+    ++instructions_;
+    clock_.charge(cost_.instruction);
+  }
+  void set_context(uint64_t context) override { block_context_ = context; }
+  void flush_tlb() override {
+    uc_ctl_flush_tlb(uc_);
+    forget_window();
+  }
+  void code_written(uint64_t physical, std::span<const uint8_t> data) override {
+    uc_mem_write(uc_, physical, data.data(), data.size());
+  }
+  void set_single_step(bool on) override { single_step_ = on; }
+  void set_intercept_iret(bool on) override { intercept_iret_ = on; }
+  uint16_t live_cs() const override {
+    uint16_t cs = 0;
+    uc_reg_read(uc_, UC_X86_REG_CS, &cs);
+    return cs;
+  }
+  uint64_t live_rflags() const override {
+    uint64_t flags = 0;
+    uc_reg_read(uc_, UC_X86_REG_EFLAGS, &flags);
+    return flags;
+  }
+
+ private:
+  // A block that was executed: how many instructions it holds, in the address space it was seen in.
+  struct Block {
+    uint64_t linear = kNoBlock, context = 0;
+    uint32_t size = 0, instructions = 0;
+    // How many instructions stand before an offset; the last answer.
+    uint32_t offset = 0, before = 0;
+  };
+  static constexpr size_t kBlocks = 1u << 14;
+  Block& block_at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
+
+  static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
+  static void on_interrupt(uc_engine*, uint32_t number, void*);
+  static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
+  static void on_translated(uc_engine*, uc_tb* block, uc_tb*, void*);
+  static uint32_t on_in(uc_engine*, uint32_t, int, void*);
+  static void on_out(uc_engine*, uint32_t, int, uint32_t, void*);
+  static void on_syscall(uc_engine*, void*);
+  static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
+  static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
+
+  void block_entered(uint64_t linear, uint32_t size);
+  [[noreturn]] void abandon_instruction();
+  // Takes back what was charged for the instructions of the current block from RIP on.
+  void refund_from(uint64_t linear);
+  uint64_t window_page(uint64_t physical);
+  void forget_window() {
+    if (window_.empty()) return;
+    window_.clear();
+    window_index_.clear();
+  }
+
+  template <class T>
+  T get(size_t at) const {
+    T value;
+    std::memcpy(&value, context_bytes() + at, sizeof value);
+    return value;
+  }
+  template <class T>
+  void put(size_t at, T value) {
+    std::memcpy(context_bytes() + at, &value, sizeof value);
+  }
+  uint8_t* context_bytes() const { return reinterpret_cast<uint8_t*>(context_); }
+  void put_segment(size_t index, const vmx::Segment& segment);
+  vmx::Segment get_segment(size_t index) const;
+
+  Clock& clock_;
+  const CostModel& cost_;
+  EngineClient* client_ = nullptr;
+  uc_engine* uc_ = nullptr;
+  uc_context* context_ = nullptr;
+  uint8_t* scratch_ = nullptr;
+  Layout layout_;
+  uint32_t guest_hflags_rest_ = 0;  // hidden flags that no state of ours decides
+
+  std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
+  Block* current_block_ = nullptr;
+  bool in_block_ = false;  // current_block_ was charged and is not known to be complete
+  uint64_t block_context_ = 0;
+  uint64_t instructions_ = 0;
+  uint64_t deadline_ = ~0ull, effective_deadline_ = ~0ull;
+  bool stop_requested_ = false, single_step_ = false, intercept_iret_ = false;
+
+  Stop stop_;
+  bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
+  std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
+  FillAccess refused_access_ = FillAccess::kRead;
+
+  std::vector<uint64_t> window_;  // guest-physical page behind each page of the window
+  std::unordered_map<uint64_t, uint64_t> window_index_;
+  CpuState loaded_;  // what load() was given, to tell what the guest changed
+};
+
+std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram) {
+  const unsigned version = uc_version(nullptr, nullptr) >> 8;
+  if (version < kOldestVersion) {
+    return HostError{"Unicorn " + engine_version() +
+                     " is too old: 2.1.4 or newer is needed; run scripts/setup"};
+  }
+  if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
+    return HostError{"Unicorn " + engine_version() + " was built without x86-64 support"};
+  }
+  scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
+  if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
+  std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);
+  if (auto* error = std::get_if<std::string>(&calibrated)) {
+    return HostError{"the internals of Unicorn " + engine_version() +
+                     " differ from what this adapter can calibrate: " + *error};
+  }
+  auto& found = std::get<Calibrated>(calibrated);
+  layout_ = found.layout;
+  context_ = found.context;
+  guest_hflags_rest_ = found.hidden_flags_rest;
+
+  for (const RamRange& range : ram) {
+    if (uc_err error = uc_mem_map_ptr(uc_, range.physical, range.size, UC_PROT_ALL, range.host)) {
+      return HostError{"Unicorn cannot map guest memory: " + std::string(uc_strerror(error))};
+    }
+  }
+  if (uc_mmio_map(uc_, svm::kWindow, uint64_t{svm::kWindowPages} << 12, on_read, this, on_write,
+                  this) != UC_ERR_OK) {
+    return HostError{"Unicorn cannot map the device window"};
+  }
+  const auto hook = [this](int type, auto function, int instruction = 0) {
+    uc_hook handle;
+    return uc_hook_add(uc_, &handle, type, reinterpret_cast<void*>(function), this, 1, 0,
+                       instruction) == UC_ERR_OK;
+  };
+  if (!hook(UC_HOOK_TLB_FILL, on_fill) || !hook(UC_HOOK_INTR, on_interrupt) ||
+      !hook(UC_HOOK_BLOCK, on_block) || !hook(UC_HOOK_EDGE_GENERATED, on_translated) ||
+      !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) || !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
+      !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSCALL) ||
+      !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
+    return HostError{"Unicorn refuses a hook"};
+  }
+  uc_ctl_flush_tlb(uc_);
+  uc_ctl_flush_tb(uc_);
+  return std::nullopt;
+}
+
+void UnicornEngine::put_segment(size_t index, const vmx::Segment& segment) {
+  const size_t at = layout_.segments + index * Layout::kSegmentSize;
+  put<uint32_t>(at, segment.selector);
+  put<uint64_t>(at + Layout::kBaseAt, segment.base);
+  put<uint32_t>(at + Layout::kLimitAt, segment.limit);
+  put<uint32_t>(at + Layout::kFlagsAt, svm::descriptor_flags(segment.rights));
+}
+
+vmx::Segment UnicornEngine::get_segment(size_t index) const {
+  const size_t at = layout_.segments + index * Layout::kSegmentSize;
+  return {static_cast<uint16_t>(get<uint32_t>(at)),
+          svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
+          get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
+}
+
+// The context holds what the engine saved last, so x87 and SSE state pass through untouched.
+void UnicornEngine::load(const CpuState& state) {
+  loaded_ = state;
+  std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
+  put(layout_.rip, state.rip);
+  put(layout_.rflags, (state.rflags & ~(kStatusFlags | vmx::rflags::kDf)) | vmx::rflags::kFixed1);
+  put(layout_.cc_src, state.rflags & kStatusFlags);
+  put(layout_.cc_op, kFlagsAsTheyAre);
+  put<int32_t>(layout_.direction, (state.rflags & vmx::rflags::kDf) != 0 ? -1 : 1);
+  uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
+  if (single_step_) hflags |= svm::kTrap;
+  put(layout_.hflags, hflags);
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
+  const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
+    const size_t at = layout_.segments + index * Layout::kSegmentSize;
+    put<uint64_t>(at + Layout::kBaseAt, table.base);
+    put<uint32_t>(at + Layout::kLimitAt, table.limit);
+  };
+  put_table(vmx::kSegmentCount, state.gdtr);
+  put_table(vmx::kSegmentCount + 1, state.idtr);
+  put(layout_.cr, svm::engine_cr0(state));
+  put(layout_.cr + 8 * 4, svm::engine_cr4(state));
+  put(layout_.efer, svm::engine_efer(state));
+  put(layout_.kernel_gs_base, state.kernel_gs_base);
+  put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
+                              (intercept_iret_ ? svm::intercept(svm::kExitIret) : 0));
+  uc_context_restore(uc_, context_);
+}
+
+void UnicornEngine::save(CpuState& state) {
+  const uint64_t flags = live_rflags();
+  std::memcpy(state.gpr.data(), context_bytes() + layout_.gpr, sizeof state.gpr);
+  if (abandoned_) {
+    state.gpr[vmx::kRax] = abandoned_registers_[0];
+    state.gpr[vmx::kRcx] = abandoned_registers_[1];
+    state.gpr[vmx::kRdx] = abandoned_registers_[2];
+  }
+  state.rip = get<uint64_t>(layout_.rip);
+  state.rflags = (flags & ~uint64_t{vmx::rflags::kFixed1}) | vmx::rflags::kFixed1;
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
+    const vmx::Segment now = get_segment(i);
+    const vmx::Segment before = engine_segment(loaded_, i);
+    // A segment that the guest did not load keeps what the engine cannot express.
+    const bool same = now.selector == before.selector && now.base == before.base &&
+                      now.limit == before.limit &&
+                      svm::descriptor_flags(before.rights) ==
+                          get<uint32_t>(layout_.segments + i * Layout::kSegmentSize +
+                                        Layout::kFlagsAt);
+    state.segment[i] = same ? loaded_.segment[i] : now;
+  }
+  state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
+  const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;
+  const bool kept = inhibited && state.rip == loaded_.rip;
+  if (!kept) {
+    state.blocking_by_mov_ss = false;
+    state.blocking_by_sti = inhibited;
+  }
+}
+
+void UnicornEngine::abandon_instruction() {
+  uc_reg_read(uc_, UC_X86_REG_RAX, &abandoned_registers_[0]);
+  uc_reg_read(uc_, UC_X86_REG_RCX, &abandoned_registers_[1]);
+  uc_reg_read(uc_, UC_X86_REG_RDX, &abandoned_registers_[2]);
+  abandoned_ = true;
+  // Writing an intercepted MSR raises the intercept here and now, unwinding past the hook.
+  uc_x86_msr msr{0xc0010117, svm::kHostSave};
+  uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
+  std::abort();  // calibration has proved that the line above does not return
+}
+
+uint32_t UnicornEngine::on_in(uc_engine*, uint32_t, int, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+void UnicornEngine::on_out(uc_engine*, uint32_t, int, uint32_t, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+void UnicornEngine::on_syscall(uc_engine*, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+
+bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry,
+                            void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  const FillAccess access = type == UC_MEM_FETCH   ? FillAccess::kFetch
+                            : type == UC_MEM_WRITE ? FillAccess::kWrite
+                                                   : FillAccess::kRead;
+  TlbGrant grant;
+  if (!self.client_->fill(linear, access, grant)) {
+    self.fill_refused_ = true;
+    self.refused_access_ = access;
+    return false;
+  }
+  entry->paddr = grant.physical;
+  if (grant.device) {
+    entry->paddr = grant.execute ? svm::kOpenBus : self.window_page(grant.physical);
+  }
+  entry->perms = static_cast<uc_prot>((grant.read ? UC_PROT_READ : 0) |
+                                      (grant.write ? UC_PROT_WRITE : 0) |
+                                      (grant.execute ? UC_PROT_EXEC : 0));
+  return true;
+}
+
+void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  const uint32_t code = number - 0x100;
+  self.stopped_ = true;
+  if (code >= svm::kExitException && code < svm::kExitException + 32) {
+    self.stop_.kind = StopKind::kException;
+    self.stop_.vector = static_cast<uint8_t>(code - svm::kExitException);
+  } else {
+    self.stop_.kind = code == svm::kExitIret ? StopKind::kIret : StopKind::kInstruction;
+  }
+  uc_emu_stop(uc);
+}
+
+void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  self.block_at(block->pc) =
+      Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
+}
+
+void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
+  static_cast<UnicornEngine*>(user)->block_entered(linear, size);
+}
+
+inline void UnicornEngine::block_entered(uint64_t linear, uint32_t size) {
+  if (clock_.cycles() >= effective_deadline_) [[unlikely]] {
+    if (stop_requested_ || client_->deadline_passed()) {
+      in_block_ = false;
+      stopped_ = true;
+      stop_.kind = StopKind::kDeadline;
+      uc_emu_stop(uc_);
+      return;
+    }
+  }
+  Block& block = block_at(linear);
+  if (block.linear != linear || block.size != size || block.context != block_context_)
+      [[unlikely]] {
+    block = Block{linear, block_context_, size, client_->count_instructions(linear, size), 0, 0};
+  }
+  current_block_ = &block;
+  in_block_ = true;
+  instructions_ += block.instructions;
+  clock_.charge(block.instructions * cost_.instruction);
+}
+
+uint64_t UnicornEngine::on_read(uc_engine*, uint64_t offset, unsigned size, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  return self.client_->read_device(self.window_[offset >> 12] | (offset & 0xfff), size);
+}
+
+void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value,
+                             void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  self.client_->write_device(self.window_[offset >> 12] | (offset & 0xfff), size, value);
+}
+
+void UnicornEngine::refund_from(uint64_t linear) {
+  if (!in_block_) return;
+  Block& block = *current_block_;
+  const uint64_t offset = linear - block.linear;
+  if (offset >= block.size) return;  // the block is complete
+  if (offset != block.offset) {
+    block.before =
+        offset == 0 ? 0 : client_->count_instructions(block.linear, static_cast<unsigned>(offset));
+    block.offset = static_cast<uint32_t>(offset);
+  } else if (offset == 0) {
+    block.before = 0;
+  }
+  const uint64_t undone = block.instructions - block.before;
+  instructions_ -= undone;
+  clock_.refund(undone * cost_.instruction);
+}
+
+Stop UnicornEngine::run() {
+  stop_ = Stop{};
+  stopped_ = abandoned_ = fill_refused_ = in_block_ = stop_requested_ = false;
+  effective_deadline_ = deadline_;
+  const uc_err error = uc_emu_start(uc_, get<uint64_t>(layout_.rip), 0, 0, 0);
+  if (!stopped_ && fill_refused_) {
+    stop_.kind = StopKind::kRefusedFill;
+    stop_.access = refused_access_;
+    std::memcpy(&stop_.linear, reinterpret_cast<const uint8_t*>(uc_) + layout_.fault_address,
+                sizeof stop_.linear);
+  } else if (!stopped_) {
+    std::fprintf(stderr, "nestor: internal error: the engine stopped for no known reason: %s\n",
+                 uc_strerror(error));
+    std::abort();
+  }
+  uc_context_save(uc_, context_);
+  if (stop_.kind == StopKind::kException) stop_.error_code = get<uint32_t>(layout_.error_code);
+  // A fetch that was refused happens between blocks.
+  const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
+  if (in_block_ && !between) {
+    // Blocks are known by linear address, RIP is relative to CS.
+    refund_from(get<uint64_t>(layout_.rip) + get_segment(vmx::kCs).base);
+  }
+  return stop_;
+}
+
+// Where the device page at `physical` appears in the window.
+uint64_t UnicornEngine::window_page(uint64_t physical) {
+  const auto [place, added] = window_index_.try_emplace(physical, window_.size());
+  if (added) {
+    if (window_.size() == svm::kWindowPages) {
+      forget_window();
+      uc_ctl_flush_tlb(uc_);
+      return window_page(physical);
+    }
+    window_.push_back(physical);
+  }
+  return svm::kWindow + (place->second << 12);
+}
+
+}  // namespace
+
+std::string engine_version() {
+  const unsigned packed = uc_version(nullptr, nullptr);
+  return std::to_string(packed >> 24) + "." + std::to_string((packed >> 16) & 255) + "." +
+         std::to_string((packed >> 8) & 255);
+}
+
+std::variant<std::unique_ptr<Engine>, HostError> Engine::create(const std::vector<RamRange>& ram,
+                                                                Clock& clock,
+                                                                const CostModel& cost) {
+  auto engine = std::make_unique<UnicornEngine>(clock, cost);
+  if (auto error = engine->open(ram)) return *error;
+  return engine;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Where Unicorn keeps processor state that its API does not name. Offsets into an opaque context, found at
+// start-up by planting known values; never assumed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nestor::emu {
+
+// Offsets in bytes into the saved context, but for `fault_address`.
+struct Layout {
+  size_t size = 0;  // of the whole context
+  size_t gpr = 0, rip = 0, rflags = 0, cc_src = 0, cc_op = 0, direction = 0, hflags = 0;
+  size_t segments = 0;  // ES CS SS DS FS GS LDTR TR GDTR IDTR, kSegmentSize bytes each
+  size_t cr = 0;        // CR0; CRn follows at 8 * n
+  size_t efer = 0, kernel_gs_base = 0, error_code = 0, intercepts = 0;
+  size_t fault_address = 0;  // into the engine object: the linear address of a refused page-table fill
+
+  static constexpr size_t kSegmentSize = 24, kBaseAt = 8, kLimitAt = 16, kFlagsAt = 20;
+};
+
+}  // namespace nestor::emu
