@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8042 keyboard controller without keyboard: its status, the reset pulse and the A20 output.
+// The 8042 keyboard controller without keyboard, and port 0x92: status, reset and an A20 line that stays open.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ class KeyboardController : public Device {
  public:
   static constexpr uint16_t kDataPort = 0x60;
   static constexpr uint16_t kCommandPort = 0x64;
+  static constexpr uint16_t kSystemPort = 0x92;
 
   // `reset`: the guest pulsed the processor's reset line.
   explicit KeyboardController(std::function<void()> reset) : reset_(std::move(reset)) {}
@@ -28,6 +29,10 @@ class KeyboardController : public Device {
 
  private:
   void command(uint8_t value);
+  void parameter(uint8_t value);
+  void reset() const {
+    if (reset_) reset_();
+  }
 
   std::function<void()> reset_;
   std::deque<uint8_t> output_;

@@ -124,48 +124,78 @@ class LocalApic : public Device {
   // The local vector table, in the order of its registers at 320H.
   enum Lvt : uint8_t { kTimer, kThermal, kPerformance, kLint0, kLint1, kError, kLvtCount };
   enum class TimerMode : uint8_t { kOneShot, kPeriodic, kTscDeadline, kReserved };
-  enum class Access { kMemory, kMsr };
 
   // 256 flags, one a vector: IRR, ISR and TMR.
   class VectorSet {
    public:
+    std::optional<uint8_t> highest() const {
+      if (highest_ < 0) return std::nullopt;
+      return static_cast<uint8_t>(highest_);
+    }
     bool test(uint8_t vector) const { return words_[vector >> 5] >> (vector & 31) & 1; }
-    void set(uint8_t vector) { words_[vector >> 5] |= 1u << (vector & 31); }
-    void clear(uint8_t vector) { words_[vector >> 5] &= ~(1u << (vector & 31)); }
+    void set(uint8_t vector);
+    void clear(uint8_t vector);
     uint32_t word(unsigned index) const { return words_[index]; }
-    std::optional<uint8_t> highest() const;
 
    private:
     std::array<uint32_t, 8> words_{};
+    int highest_ = -1;  // kept, as it is asked for at every boundary; -1: empty
   };
 
-  struct Register;
-  static const Register* find_register(uint32_t number);
+  struct Register;  // a row of the register table
+  static const Register* find_register(uint64_t number);
 
   void reset_registers();
   bool write_base(uint64_t value);
-  uint32_t read_register(uint32_t number, bool& valid);
-  bool write_register(uint32_t number, uint64_t value, Access access);
-  uint32_t read_lvt(Lvt entry) const { return lvt_[entry]; }
-  void write_lvt(Lvt entry, uint32_t value);
-  void write_spurious(uint32_t value);
-  void write_error_status();
+  // For the register table. `value` has passed the checks of its row.
+  uint64_t read_id();
+  uint64_t read_version();
+  uint64_t read_tpr() { return tpr_; }
+  uint64_t read_ppr() { return ppr(); }
+  uint64_t read_nothing() { return 0; }
+  uint64_t read_logical_destination();
+  uint64_t read_destination_format() { return destination_format_; }
+  uint64_t read_spurious() { return spurious_; }
+  uint64_t read_in_service() { return isr_.word(current_ & 7); }
+  uint64_t read_trigger_mode() { return tmr_.word(current_ & 7); }
+  uint64_t read_request() { return irr_.word(current_ & 7); }
+  uint64_t read_error_status() { return error_status_; }
+  uint64_t read_icr() { return x2apic() ? icr_ : icr_ & 0xffffffff; }
+  uint64_t read_icr_high() { return icr_ >> 32; }
+  uint64_t read_lvt() { return lvt_[current_ - 0x32]; }
+  uint64_t read_timer_initial() { return timer_initial_; }
+  uint64_t read_timer_current();
+  uint64_t read_timer_divide() { return timer_divide_; }
+  void write_id(uint64_t value) { id_ = static_cast<uint32_t>(value >> 24); }
+  void write_tpr(uint64_t value) { tpr_ = static_cast<uint8_t>(value); }
+  void write_eoi(uint64_t) { end_of_interrupt(); }
+  void write_logical_destination(uint64_t value);
+  void write_destination_format(uint64_t value);
+  void write_spurious(uint64_t value);
+  void write_error_status(uint64_t);
+  void write_icr(uint64_t value);
+  void write_icr_high(uint64_t value);
+  void write_lvt(uint64_t value);
+  void write_timer_initial(uint64_t value);
+  void write_timer_divide(uint64_t value);
+  void write_self_ipi(uint64_t value);
+
   void send(uint64_t icr);
   bool external_pending() const;
   void set_lint(Lvt pin, bool level);
   void fire(Lvt entry);
   void accept_fixed(uint8_t vector, bool level);
   void report_error(uint32_t bit);
-  uint32_t logical_id() const;
 
   // timer
   TimerMode timer_mode() const { return TimerMode(lvt_[kTimer] >> 17 & 3); }
+  bool counts_down() const {
+    return timer_mode() == TimerMode::kOneShot || timer_mode() == TimerMode::kPeriodic;
+  }
   uint64_t timer_divisor() const;
   uint64_t timer_period() const { return timer_initial_ * timer_divisor(); }
-  uint32_t timer_current() const;
-  void start_timer(uint32_t count);
+  // Lets pass what became due until `now`.
   void run_timer(uint64_t now);
-  uint64_t tsc() const { return clock_.cycles() + tsc_offset_; }
   uint64_t timer_due() const;
 
   const Clock& clock_;
@@ -177,6 +207,7 @@ class LocalApic : public Device {
   uint32_t logical_destination_ = 0, destination_format_ = 0xffffffff, spurious_ = 0xff;
   uint32_t error_status_ = 0, pending_errors_ = 0;
   uint64_t icr_ = 0;
+  uint32_t current_ = 0;  // the register under access
   std::array<uint32_t, kLvtCount> lvt_{};
   std::array<bool, kLvtCount> pin_{};
   VectorSet irr_, isr_, tmr_;

@@ -47,7 +47,7 @@ class Pic {
   bool needs_icw4_ = false, single_ = false, level_mode_ = false, auto_eoi_ = false,
        rotate_auto_eoi_ = false, special_mask_ = false, fully_nested_ = false, read_in_service_ = false,
        poll_ = false;
-  uint8_t lines_ = 0, request_ = 0, in_service_ = 0, mask_ = 0xff, vector_base_ = 0, cascade_ = 0;
+  uint8_t lines_ = 0, request_ = 0, in_service_ = 0, mask_ = 0xff, vector_base_ = 0;
   unsigned lowest_ = 7;  // the input of lowest priority
 };
 

@@ -31,20 +31,24 @@ class PitChannel {
   std::optional<uint64_t> next_rise(uint64_t now) const;
 
  private:
-  uint16_t count(uint64_t now) const;
-  uint64_t elapsed(uint64_t now) const { return counting_ ? now - start_ : 0; }
-  uint64_t reload() const { return reload_ ? reload_ : (bcd_ ? 10000 : 0x10000); }
+  bool periodic() const { return mode_ == 2 || mode_ == 3; }
+  bool triggered_by_gate() const { return mode_ == 1 || mode_ == 5; }
+  uint64_t count(uint64_t now) const;
+  // Ticks counted since the count was loaded.
+  uint64_t elapsed(uint64_t now) const { return elapsed_ + (running_ ? now - since_ : 0); }
+  void start(uint64_t now);
+  void stop(uint64_t now);
   uint16_t from_register(uint16_t value) const;
   uint16_t to_register(uint64_t value) const;
 
   uint8_t access_ = 3, mode_ = 0;
   bool bcd_ = false, gate_ = true;
-  bool loaded_ = false, counting_ = false;
+  bool loaded_ = false, running_ = false;
   bool high_next_write_ = false, high_next_read_ = false;
   uint8_t low_byte_ = 0;
-  uint64_t reload_ = 0;
-  uint64_t start_ = 0;      // when the count was reload()
-  uint64_t frozen_ = 0;     // elapsed ticks when the gate went low
+  uint64_t reload_ = 0x10000;
+  uint64_t elapsed_ = 0;  // counted before `since_`
+  uint64_t since_ = 0;    // when counting went on
   std::optional<uint16_t> latched_count_;
   std::optional<uint8_t> latched_status_;
 };

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 
 #include "emu/devices/bus.h"
 #include "emu/timing/clock.h"
@@ -15,8 +14,8 @@ namespace nestor::emu {
 class Rtc : public Device {
  public:
   static constexpr uint16_t kFirstPort = 0x70;
-  // Saturday, 1 January 2000, 00:00:00: the time at reset.
-  static constexpr uint16_t kResetYear = 2000;
+  // Seconds from 1970 to 1 January 2000, 00:00:00: the time at reset.
+  static constexpr int64_t kResetTime = 946'684'800;
 
   // `memory_size` in bytes fills the CMOS bytes by which firmware tells the size of RAM.
   Rtc(const Clock& clock, uint64_t memory_size);
