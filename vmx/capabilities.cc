@@ -38,26 +38,43 @@ std::optional<uint64_t> if_any(uint64_t condition, uint64_t value) {
 
 std::optional<uint64_t> Capabilities::msr(uint32_t index) const {
   switch (static_cast<CapabilityMsr>(index)) {
-    case CapabilityMsr::kBasic: return basic_msr(*this);
-    case CapabilityMsr::kPinBasedCtls: return pin.msr();
-    case CapabilityMsr::kProcBasedCtls: return primary.msr();
-    case CapabilityMsr::kExitCtls: return exit.msr();
-    case CapabilityMsr::kEntryCtls: return entry.msr();
-    case CapabilityMsr::kMisc: return misc_msr(*this);
-    case CapabilityMsr::kCr0Fixed0: return cr0_fixed0;
-    case CapabilityMsr::kCr0Fixed1: return cr0_fixed1;
-    case CapabilityMsr::kCr4Fixed0: return cr4_fixed0;
-    case CapabilityMsr::kCr4Fixed1: return cr4_fixed1();
-    case CapabilityMsr::kVmcsEnum: return vmcs_enum_msr(*this);
+    case CapabilityMsr::kBasic:
+      return basic_msr(*this);
+    case CapabilityMsr::kPinBasedCtls:
+      return pin.msr();
+    case CapabilityMsr::kProcBasedCtls:
+      return primary.msr();
+    case CapabilityMsr::kExitCtls:
+      return exit.msr();
+    case CapabilityMsr::kEntryCtls:
+      return entry.msr();
+    case CapabilityMsr::kMisc:
+      return misc_msr(*this);
+    case CapabilityMsr::kCr0Fixed0:
+      return cr0_fixed0;
+    case CapabilityMsr::kCr0Fixed1:
+      return cr0_fixed1;
+    case CapabilityMsr::kCr4Fixed0:
+      return cr4_fixed0;
+    case CapabilityMsr::kCr4Fixed1:
+      return cr4_fixed1();
+    case CapabilityMsr::kVmcsEnum:
+      return vmcs_enum_msr(*this);
     case CapabilityMsr::kProcBasedCtls2:
-      return if_any(offers(PrimaryProcBased::kActivateSecondaryControls), uint64_t{secondary} << 32);
+      return if_any(offers(PrimaryProcBased::kActivateSecondaryControls),
+                    uint64_t{secondary} << 32);
     case CapabilityMsr::kEptVpidCap:
-      return if_any(offers(SecondaryProcBased::kEnableEpt) | offers(SecondaryProcBased::kEnableVpid),
-                    ept_vpid);
-    case CapabilityMsr::kTruePinBasedCtls: return pin.true_msr();
-    case CapabilityMsr::kTrueProcBasedCtls: return primary.true_msr();
-    case CapabilityMsr::kTrueExitCtls: return exit.true_msr();
-    case CapabilityMsr::kTrueEntryCtls: return entry.true_msr();
+      return if_any(
+          offers(SecondaryProcBased::kEnableEpt) | offers(SecondaryProcBased::kEnableVpid),
+          ept_vpid);
+    case CapabilityMsr::kTruePinBasedCtls:
+      return pin.true_msr();
+    case CapabilityMsr::kTrueProcBasedCtls:
+      return primary.true_msr();
+    case CapabilityMsr::kTrueExitCtls:
+      return exit.true_msr();
+    case CapabilityMsr::kTrueEntryCtls:
+      return entry.true_msr();
     case CapabilityMsr::kVmFunc:
       return if_any(offers(SecondaryProcBased::kEnableVmFunctions), vm_functions);
     case CapabilityMsr::kProcBasedCtls3:
@@ -70,25 +87,38 @@ std::optional<uint64_t> Capabilities::msr(uint32_t index) const {
 
 uint64_t Capabilities::allowed1(ControlGroup group) const {
   switch (group) {
-    case ControlGroup::kPinBased: return pin.may_be_one();
-    case ControlGroup::kPrimaryProcBased: return primary.may_be_one();
-    case ControlGroup::kSecondaryProcBased: return secondary;
-    case ControlGroup::kTertiaryProcBased: return tertiary;
-    case ControlGroup::kVmExit: return exit.may_be_one();
-    case ControlGroup::kSecondaryVmExit: return secondary_exit;
-    case ControlGroup::kVmEntry: return entry.may_be_one();
-    case ControlGroup::kVmFunction: return vm_functions;
+    case ControlGroup::kPinBased:
+      return pin.may_be_one();
+    case ControlGroup::kPrimaryProcBased:
+      return primary.may_be_one();
+    case ControlGroup::kSecondaryProcBased:
+      return secondary;
+    case ControlGroup::kTertiaryProcBased:
+      return tertiary;
+    case ControlGroup::kVmExit:
+      return exit.may_be_one();
+    case ControlGroup::kSecondaryVmExit:
+      return secondary_exit;
+    case ControlGroup::kVmEntry:
+      return entry.may_be_one();
+    case ControlGroup::kVmFunction:
+      return vm_functions;
   }
   return 0;
 }
 
 uint64_t Capabilities::allowed0(ControlGroup group) const {
   switch (group) {
-    case ControlGroup::kPinBased: return pin.must_be_one();
-    case ControlGroup::kPrimaryProcBased: return primary.must_be_one();
-    case ControlGroup::kVmExit: return exit.must_be_one();
-    case ControlGroup::kVmEntry: return entry.must_be_one();
-    default: return 0;
+    case ControlGroup::kPinBased:
+      return pin.must_be_one();
+    case ControlGroup::kPrimaryProcBased:
+      return primary.must_be_one();
+    case ControlGroup::kVmExit:
+      return exit.must_be_one();
+    case ControlGroup::kVmEntry:
+      return entry.must_be_one();
+    default:
+      return 0;
   }
 }
 
@@ -127,16 +157,17 @@ Capabilities nestor_capabilities() {
 
   c.entry.default1 = kEntryDefault1;
   c.entry.flexible = mask(VmEntryControl::kLoadDebugControls);
-  c.entry.offered = VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat |
-                    VmEntryControl::kLoadEfer;
+  c.entry.offered =
+      VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat | VmEntryControl::kLoadEfer;
 
-  c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 | ept_vpid_cap::kUncacheable |
-               ept_vpid_cap::kWriteBack | ept_vpid_cap::kPages2M | ept_vpid_cap::kPages1G |
-               ept_vpid_cap::kInvept | ept_vpid_cap::kAccessedDirty | ept_vpid_cap::kInveptSingle |
-               ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid | ept_vpid_cap::kInvvpidAddress |
-               ept_vpid_cap::kInvvpidSingle | ept_vpid_cap::kInvvpidAll |
-               ept_vpid_cap::kInvvpidSingleRetainingGlobals;
-  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kInjectionLength0;
+  c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 |
+               ept_vpid_cap::kUncacheable | ept_vpid_cap::kWriteBack | ept_vpid_cap::kPages2M |
+               ept_vpid_cap::kPages1G | ept_vpid_cap::kInvept | ept_vpid_cap::kAccessedDirty |
+               ept_vpid_cap::kInveptSingle | ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid |
+               ept_vpid_cap::kInvvpidAddress | ept_vpid_cap::kInvvpidSingle |
+               ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
+  c.misc =
+      vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kInjectionLength0;
   c.preemption_timer_shift = 5;
 
   c.registers.cr4_writable = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae |

@@ -69,8 +69,8 @@ struct ControlRange {
   constexpr uint64_t true_msr() const { return uint64_t{may_be_one()} << 32 | must_be_one(); }
 };
 
-// Bits that a register can hold, and features that VM-entry checks ask for. The emulator sets these to
-// what its CPUID, MOV CR and WRMSR accept.
+// Bits that a register can hold, and features that VM-entry checks ask for. The emulator sets these
+// to what its CPUID, MOV CR and WRMSR accept.
 struct RegisterRules {
   uint8_t physical_address_width = 40;  // CPUID 80000008H EAX[7:0]; 36 to 52
   uint8_t linear_address_width = 48;    // CPUID 80000008H EAX[15:8]; 48 or 57
@@ -105,19 +105,19 @@ struct Capabilities {
   bool error_code_for_any_vector = false;  // IA32_VMX_BASIC[56]
 
   ControlRange pin, primary, exit, entry;
-  uint32_t secondary = 0;       // the bits that may be 1; none must
+  uint32_t secondary = 0;  // the bits that may be 1; none must
   uint64_t tertiary = 0;
   uint64_t secondary_exit = 0;
   uint64_t vm_functions = 0;
 
-  uint64_t ept_vpid = 0;            // IA32_VMX_EPT_VPID_CAP
-  uint64_t misc = 0;                // IA32_VMX_MISC, the bits of vmx_misc
+  uint64_t ept_vpid = 0;               // IA32_VMX_EPT_VPID_CAP
+  uint64_t misc = 0;                   // IA32_VMX_MISC, the bits of vmx_misc
   uint8_t preemption_timer_shift = 0;  // the timer counts when this bit of the TSC changes; 0 to 31
-  uint8_t cr3_target_count = 4;     // at most 4
-  uint16_t msr_list_size = 512;     // recommended maximum; a multiple of 512, 512 to 4096
-  uint64_t cr0_fixed0 = 0x80000021;  // PG, NE, PE must be 1
+  uint8_t cr3_target_count = 4;        // at most 4
+  uint16_t msr_list_size = 512;        // recommended maximum; a multiple of 512, 512 to 4096
+  uint64_t cr0_fixed0 = 0x80000021;    // PG, NE, PE must be 1
   uint64_t cr0_fixed1 = 0xffffffff;
-  uint64_t cr4_fixed0 = 0x2000;      // VMXE must be 1
+  uint64_t cr4_fixed0 = 0x2000;  // VMXE must be 1
 
   RegisterRules registers;
 

@@ -157,31 +157,43 @@ inline constexpr int kControlGroupCount = 8;
 
 template <typename T>
 struct ControlTraits;  // only for the eight enumerations above
-template <> struct ControlTraits<PinBased> { static constexpr auto kGroup = ControlGroup::kPinBased; };
-template <> struct ControlTraits<PrimaryProcBased> {
+template <>
+struct ControlTraits<PinBased> {
+  static constexpr auto kGroup = ControlGroup::kPinBased;
+};
+template <>
+struct ControlTraits<PrimaryProcBased> {
   static constexpr auto kGroup = ControlGroup::kPrimaryProcBased;
 };
-template <> struct ControlTraits<SecondaryProcBased> {
+template <>
+struct ControlTraits<SecondaryProcBased> {
   static constexpr auto kGroup = ControlGroup::kSecondaryProcBased;
 };
-template <> struct ControlTraits<TertiaryProcBased> {
+template <>
+struct ControlTraits<TertiaryProcBased> {
   static constexpr auto kGroup = ControlGroup::kTertiaryProcBased;
 };
-template <> struct ControlTraits<VmExitControl> {
+template <>
+struct ControlTraits<VmExitControl> {
   static constexpr auto kGroup = ControlGroup::kVmExit;
 };
-template <> struct ControlTraits<SecondaryVmExitControl> {
+template <>
+struct ControlTraits<SecondaryVmExitControl> {
   static constexpr auto kGroup = ControlGroup::kSecondaryVmExit;
 };
-template <> struct ControlTraits<VmEntryControl> {
+template <>
+struct ControlTraits<VmEntryControl> {
   static constexpr auto kGroup = ControlGroup::kVmEntry;
 };
-template <> struct ControlTraits<VmFunction> {
+template <>
+struct ControlTraits<VmFunction> {
   static constexpr auto kGroup = ControlGroup::kVmFunction;
 };
 
 template <typename T>
-concept Control = requires { ControlTraits<T>::kGroup; };
+concept Control = requires {
+  ControlTraits<T>::kGroup;
+};
 
 template <Control C>
 constexpr std::underlying_type_t<C> mask(C control) {

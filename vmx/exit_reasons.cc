@@ -13,8 +13,7 @@ using F = QualificationFormat;
 using enum ExitReason;
 
 constexpr auto kReasons = std::to_array<ExitReasonInfo>({
-    {kExceptionOrNmi, "Exception or NMI", "ExceptionOrNmi", kQ | kLen | kInt,
-     F::kDebugOrPageFault},
+    {kExceptionOrNmi, "Exception or NMI", "ExceptionOrNmi", kQ | kLen | kInt, F::kDebugOrPageFault},
     {kExternalInterrupt, "External interrupt", "ExternalInterrupt", kInt},
     {kTripleFault, "Triple fault", "TripleFault"},
     {kInitSignal, "INIT signal", "InitSignal"},
@@ -126,9 +125,22 @@ constexpr std::string_view kIoDirections[] = {"OUT", "IN"};
 constexpr std::string_view kIoOperands[] = {"DX", "immediate"};
 constexpr std::string_view kIoSizes[] = {"1-byte", "2-byte", "", "4-byte"};
 constexpr std::string_view kApicAccesses[] = {
-    "data read", "data write", "instruction fetch", "event delivery", "monitoring", "", "", "", "",
-    "", "guest-physical access during event delivery", "guest-physical access for monitoring or trace",
-    "", "", "", "guest-physical access for an instruction fetch or during instruction execution"};
+    "data read",
+    "data write",
+    "instruction fetch",
+    "event delivery",
+    "monitoring",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "guest-physical access during event delivery",
+    "guest-physical access for monitoring or trace",
+    "",
+    "",
+    "",
+    "guest-physical access for an instruction fetch or during instruction execution"};
 constexpr std::string_view kEntryFailures[] = {"", "", "PDPTEs", "NMI injection",
                                                "VMCS link pointer"};
 
@@ -201,14 +213,11 @@ void add_part(QualificationItems& items, const Part& part, uint64_t qualificatio
   items.add(part.key, value, value < part.names.size() ? part.names[value] : std::string_view());
 }
 
-constexpr std::string_view kEventTypes[] = {"external interrupt",
-                                            "",
-                                            "non-maskable interrupt (NMI)",
-                                            "hardware exception",
-                                            "software interrupt",
-                                            "privileged software exception",
-                                            "software exception",
-                                            "other event"};
+constexpr std::string_view kEventTypes[] = {
+    "external interrupt",           "",
+    "non-maskable interrupt (NMI)", "hardware exception",
+    "software interrupt",           "privileged software exception",
+    "software exception",           "other event"};
 
 }  // namespace
 

@@ -101,11 +101,11 @@ constexpr ExitReason basic_reason(uint32_t exit_reason) {
 // VM-exit information fields that hold something for a reason, as bits.
 enum ExitDefines : uint8_t {
   kDefinesQualification = 1 << 0,
-  kDefinesGuestLinear = 1 << 1,    // for some exits of the reason
+  kDefinesGuestLinear = 1 << 1,  // for some exits of the reason
   kDefinesGuestPhysical = 1 << 2,
-  kDefinesLength = 1 << 3,         // VM-exit instruction length; task switch and events: some exits
-  kDefinesInformation = 1 << 4,    // VM-exit instruction information
-  kDefinesInterruption = 1 << 5,   // VM-exit interruption information
+  kDefinesLength = 1 << 3,        // VM-exit instruction length; task switch and events: some exits
+  kDefinesInformation = 1 << 4,   // VM-exit instruction information
+  kDefinesInterruption = 1 << 5,  // VM-exit interruption information
 };
 
 // How the exit qualification is to be read.
@@ -123,8 +123,8 @@ enum class QualificationFormat : uint8_t {
   kApicOffset,  // virtualized EOI: the vector; APIC write: the offset
   kEptViolation,
   kMwait,
-  kEntryFailure,  // which check of the guest state
-  kMsrEntry,      // which entry of the MSR-load area
+  kEntryFailure,   // which check of the guest state
+  kMsrEntry,       // which entry of the MSR-load area
   kEventDelivery,  // PML full, SPP: NMI unblocking due to IRET
 };
 
@@ -168,8 +168,8 @@ class QualificationItems {
   size_t size_ = 0;
 };
 
-// Decodes by the format of the reason (`exit_reason` is the whole field). `vector`: that of the VM-exit
-// interruption information, for exceptions. Empty where the qualification is undefined.
+// Decodes by the format of the reason (`exit_reason` is the whole field). `vector`: that of the
+// VM-exit interruption information, for exceptions. Empty where the qualification is undefined.
 QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualification,
                                         uint8_t vector = 0);
 

@@ -24,7 +24,12 @@ enum class Field : uint16_t {
 // Encoding bits 14:13.
 enum class FieldWidth : uint8_t { k16 = 0, k64 = 1, k32 = 2, kNatural = 3 };
 // Encoding bits 11:10.
-enum class FieldType : uint8_t { kControl = 0, kVmExitInformation = 1, kGuestState = 2, kHostState = 3 };
+enum class FieldType : uint8_t {
+  kControl = 0,
+  kVmExitInformation = 1,
+  kGuestState = 2,
+  kHostState = 3
+};
 
 constexpr uint32_t encoding_of(Field field) { return static_cast<uint32_t>(field); }
 constexpr FieldWidth width_of(Field field) {

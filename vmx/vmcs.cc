@@ -7,8 +7,8 @@
 namespace nestor::vmx {
 namespace {
 
-// The VMCS data area, from byte 8: launch state (4 bytes), 4 bytes of zero, then 8 bytes for each slot
-// of kFields. The revision identifier stands for this layout.
+// The VMCS data area, from byte 8: launch state (4 bytes), 4 bytes of zero, then 8 bytes for each
+// slot of kFields. The revision identifier stands for this layout.
 constexpr size_t kLaunchStateOffset = 8;
 constexpr size_t kFieldsOffset = 16;
 static_assert(kFieldsOffset + 8 * kFieldCount <= kVmcsRegionSize);
@@ -17,7 +17,8 @@ static_assert(std::is_trivially_copyable_v<Vmcs>);
 // Little-endian, whatever the host is.
 template <typename T>
 void put(VmcsRegion region, size_t offset, T value) {
-  for (size_t i = 0; i < sizeof(T); ++i) region[offset + i] = static_cast<uint8_t>(value >> (8 * i));
+  for (size_t i = 0; i < sizeof(T); ++i)
+    region[offset + i] = static_cast<uint8_t>(value >> (8 * i));
 }
 template <typename T>
 T get(ConstVmcsRegion region, size_t offset) {
@@ -47,7 +48,8 @@ Vmcs::WriteResult Vmcs::vmwrite(uint32_t encoding, uint64_t value,
 
 void Vmcs::store(VmcsRegion region) const {
   std::memset(region.data(), 0, region.size());
-  put<uint32_t>(region, 0, (revision_id & ~kShadowVmcsIndicator) | (shadow ? kShadowVmcsIndicator : 0));
+  put<uint32_t>(region, 0,
+                (revision_id & ~kShadowVmcsIndicator) | (shadow ? kShadowVmcsIndicator : 0));
   put<uint32_t>(region, kVmxAbortIndicatorOffset, abort_indicator);
   put<uint32_t>(region, kLaunchStateOffset, static_cast<uint32_t>(launch_state));
   for (size_t i = 0; i < kFieldCount; ++i) put<uint64_t>(region, kFieldsOffset + 8 * i, values_[i]);

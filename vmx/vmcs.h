@@ -26,18 +26,16 @@ class Vmcs {
  public:
   enum class LaunchState : uint32_t { kClear = 0, kLaunched = 1 };
 
-  uint32_t revision_id = 0;         // 31 bits
-  bool shadow = false;              // shadow-VMCS indicator
-  uint32_t abort_indicator = 0;     // VMX-abort indicator
+  uint32_t revision_id = 0;      // 31 bits
+  bool shadow = false;           // shadow-VMCS indicator
+  uint32_t abort_indicator = 0;  // VMX-abort indicator
   LaunchState launch_state = LaunchState::kClear;
 
   // The value, zero-extended.
   uint64_t read(Field field) const { return values_[slot_of(field)]; }
   uint64_t operator[](Field field) const { return read(field); }
   // Bits beyond the field's width are dropped.
-  void write(Field field, uint64_t value) {
-    values_[slot_of(field)] = value & value_mask(field);
-  }
+  void write(Field field, uint64_t value) { values_[slot_of(field)] = value & value_mask(field); }
   template <Control C>
   bool has(Field controls, C control) const {
     return is_set(read(controls), control);
@@ -52,7 +50,9 @@ class Vmcs {
 
   // The effective controls: secondary and tertiary ones are 0 unless they are activated.
   bool has(PinBased control) const { return has(Field::kPinBasedControls, control); }
-  bool has(PrimaryProcBased control) const { return has(Field::kPrimaryProcBasedControls, control); }
+  bool has(PrimaryProcBased control) const {
+    return has(Field::kPrimaryProcBasedControls, control);
+  }
   bool has(SecondaryProcBased control) const {
     return has(PrimaryProcBased::kActivateSecondaryControls) &&
            has(Field::kSecondaryProcBasedControls, control);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The checks of a VM entry on the VMCS ("Checks on VMX Controls and Host-State Area", "Checks on the
-// Guest State Area") as one table, in the order in which the SDM lists them.
+// The checks of a VM entry on the VMCS ("Checks on VMX Controls and Host-State Area", "Checks on
+// the Guest State Area") as one table, in the order in which the SDM lists them.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct CheckContext {
   const MemoryReader* memory = nullptr;
   // std::nullopt: unknown; a link pointer is then not compared with it.
   std::optional<ept::PhysicalAddress> current_vmcs;
-  bool long_mode = true;     // IA32_EFER.LMA at the time of VM entry
+  bool long_mode = true;  // IA32_EFER.LMA at the time of VM entry
   bool in_smm = false;
   bool intel_pt_on = false;  // IA32_RTIT_CTL.TraceEn at the time of VM entry
 
@@ -64,8 +64,7 @@ struct EntryCheck {
 };
 
 // "VM-Entry Failures During or After Loading Guest State".
-inline constexpr uint8_t kEntryFailurePdpte = 2, kEntryFailureNmi = 3,
-                         kEntryFailureLinkPointer = 4;
+inline constexpr uint8_t kEntryFailurePdpte = 2, kEntryFailureNmi = 3, kEntryFailureLinkPointer = 4;
 
 struct FailedCheck : CheckFailure {
   CheckGroup group{};

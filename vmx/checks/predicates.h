@@ -46,6 +46,13 @@ bool zero(Context c, Field field) {
   return (c[field] >> kLow & (~uint64_t{0} >> (63 - (kHigh - kLow)))) == 0;
 }
 
+// Every bit of a control field is one that the capabilities allow.
+template <ControlGroup kGroup>
+bool as_offered(Context c, Field field) {
+  const uint64_t value = c[field], must = c.capabilities.allowed0(kGroup);
+  return (value & must) == must && (value & ~c.capabilities.allowed1(kGroup)) == 0;
+}
+
 // The bits of a physical address that may be 1.
 inline uint64_t physical_bits(Context c) {
   return c.capabilities.addresses_32bit ? 0xffffffff
