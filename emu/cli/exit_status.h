@@ -9,7 +9,7 @@ namespace nestor::emu {
 // What the process returns. A guest that exits through the debug-exit port returns (value << 1) |
 // 1, which is odd; all the others are even, so that the two never collide.
 enum class ExitStatus : int {
-  kPoweredOff = 0,
+  kSuccess = 0,
   kBadUsage = 2,
   kBadImage = 4,
   kUnsupportedHost = 6,
@@ -19,6 +19,7 @@ enum class ExitStatus : int {
   kOutputError = 14,
   kInternalError = 16,
   kHaltedForever = 18,
+  kReset = 20,
 };
 
 struct ExitStatusEntry {
@@ -28,7 +29,7 @@ struct ExitStatusEntry {
 
 // The table that --help prints and docs/exit-status.md explains.
 inline constexpr std::array kExitStatusTable = {
-    ExitStatusEntry{ExitStatus::kPoweredOff, "the guest reset or powered off the machine"},
+    ExitStatusEntry{ExitStatus::kSuccess, "nothing went wrong: help and versions"},
     ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
     ExitStatusEntry{ExitStatus::kBadImage, "bad image or module: unreadable or not loadable"},
     ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/options.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include "emu/machine/ram.h"
+
+namespace nestor::emu {
+namespace {
+
+constexpr uint64_t kPageSize = 4096;
+
+// What CLI11 prints between the options and the end of the help text.
+std::string exit_status_help() {
+  std::string text = "Exit status:\n";
+  text += "  odd  (value << 1) | 1, of the value that the guest wrote to port 0xf4\n";
+  for (const ExitStatusEntry& entry : kExitStatusTable) {
+    text += fmt::format("  {:>3}  {}\n", static_cast<int>(entry.status), entry.meaning);
+  }
+  return text;
+}
+
+constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
+constexpr std::string_view kRunExample =
+    "Example:\n"
+    "  nestor run vmx.flat --memory 1G --module environ --append \"vmenter\" --trace - --serial "
+    "none\n";
+
+std::string check_memory(const std::string& text) {
+  const auto bytes = parse_size(text);
+  if (!bytes)
+    return fmt::format("--memory: '{}' is no size; write a number with K, M or G, like 512M", text);
+  if (*bytes < Ram::kMinimumSize || *bytes > Ram::kMaximumSize || *bytes % kPageSize != 0) {
+    return fmt::format("--memory: {} is not possible; choose a multiple of 4K from {}M to {}G",
+                       text, Ram::kMinimumSize >> 20, Ram::kMaximumSize >> 30);
+  }
+  return {};
+}
+
+std::string check_count(const std::string& text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size() && value != 0) return {};
+  return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
+                     text);
+}
+
+// CLI11 puts the name of the option before the message of a validator, and its own prefixes before
+// its own messages; only the first line counts.
+std::string first_line(std::string text) {
+  text.resize(std::min(text.find('\n'), text.size()));
+  return text;
+}
+
+}  // namespace
+
+std::optional<uint64_t> parse_size(std::string_view text) {
+  unsigned shift = 0;
+  if (!text.empty()) {
+    switch (text.back()) {
+      case 'k':
+      case 'K':
+        shift = 10;
+        break;
+      case 'm':
+      case 'M':
+        shift = 20;
+        break;
+      case 'g':
+      case 'G':
+        shift = 30;
+        break;
+      default:
+        break;
+    }
+    if (shift != 0) text.remove_suffix(1);
+  }
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (value > std::numeric_limits<uint64_t>::max() >> shift) return std::nullopt;
+  return value << shift;
+}
+
+std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std::string>& arguments,
+                                                          std::string version) {
+  RunOptions options;
+  std::string memory = "512M", count, trace;
+
+  CLI::App app{
+      "Nestor is a software x86 processor with Intel VMX: it runs hypervisors and shows what they "
+      "do.",
+      "nestor"};
+  app.set_version_flag("--version", std::move(version),
+                       "Print the versions of nestor and its libraries");
+  app.footer(std::string(kExample) + "\n" + exit_status_help());
+  app.require_subcommand(1);
+
+  CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
+  run.footer(std::string(kRunExample) + "\n" + exit_status_help());
+  run.add_option("IMAGE", options.image, "The image")->required();
+  run.add_option("--append", options.append, "Command line of the image, after its name")
+      ->type_name("ARGS");
+  run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  run.add_option("--module", options.modules, "A boot module; may be repeated")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run.add_option("--serial", options.serial, "Where COM1 writes: stdio, none or a file")
+      ->type_name("stdio|FILE|none")
+      ->capture_default_str();
+  run.add_option("--trace", trace, "Write every event to this file; - is the standard output")
+      ->type_name("FILE");
+  std::string format = "text";
+  run.add_option("--trace-format", format, "Format of the trace")
+      ->type_name("text|jsonl")
+      ->capture_default_str();
+  run.add_flag("--stats", options.stats,
+               "Print VM exits by reason on the standard error at the end");
+  run.add_option("--max-instructions", count, "Stop after so many instructions")->type_name("N");
+  run.add_option("--log", options.log_level,
+                 "Verbosity on the standard error: trace, debug, info, warning, error or off")
+      ->type_name("LEVEL")
+      ->capture_default_str();
+
+  const auto complain = [](std::string_view message) {
+    return PrintAndExit{fmt::format("nestor: {}; see nestor run --help\n", message),
+                        ExitStatus::kBadUsage};
+  };
+  // CLI11 takes the arguments last first, without the program's name.
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    return PrintAndExit{run.parsed() ? run.help() : app.help()};
+  } catch (const CLI::CallForVersion& call) {
+    return PrintAndExit{std::string(call.what()) + "\n"};
+  } catch (const CLI::ParseError& error) {
+    return complain(first_line(error.what()));
+  }
+
+  if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
+  options.memory_bytes = *parse_size(memory);
+  if (run.count("--max-instructions") != 0) {
+    if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
+    std::from_chars(count.data(), count.data() + count.size(), options.max_instructions);
+  }
+  if (run.count("--trace") != 0) {
+    if (trace.empty()) return complain("--trace: the name of the file is empty");
+    options.trace = trace;
+  } else if (run.count("--trace-format") != 0) {
+    return complain("--trace-format has no effect without --trace FILE");
+  }
+  if (format != "text" && format != "jsonl") {
+    return complain(fmt::format("--trace-format: '{}' is neither text nor jsonl", format));
+  }
+  options.trace_format = format == "jsonl" ? TraceFormat::kJsonLines : TraceFormat::kText;
+  if (options.serial.empty()) return complain("--serial: the name of the file is empty");
+  if (options.serial == "stdio" && options.trace == "-") {
+    return complain(
+        "--trace - and --serial stdio both write to the standard output; give --serial FILE or "
+        "none");
+  }
+  constexpr std::array<std::string_view, 6> kLevels = {"trace",   "debug", "info",
+                                                       "warning", "error", "off"};
+  if (std::ranges::find(kLevels, options.log_level) == kLevels.end()) {
+    return complain(
+        fmt::format("--log: '{}' is no level; choose trace, debug, info, warning, error or off",
+                    options.log_level));
+  }
+  return options;
+}
+
+}  // namespace nestor::emu

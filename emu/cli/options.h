@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a user asks for on the command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "emu/cli/exit_status.h"
+#include "emu/trace/trace.h"
+
+namespace nestor::emu {
+
+struct RunOptions {
+  std::string image;
+  std::string append;                 // arguments of the image, without its name
+  uint64_t memory_bytes = 512 << 20;  // a multiple of 4 KiB
+  std::vector<std::string> modules;
+  std::string serial = "stdio";  // or "none", or a file
+  std::optional<std::string> trace;
+  TraceFormat trace_format = TraceFormat::kText;
+  bool stats = false;
+  uint64_t max_instructions = 0;  // 0: no limit
+  std::string log_level = "warning";
+};
+
+// The command line asked for something that is done by printing `text`: help and versions on the
+// standard output, complaints (one line) on the standard error.
+struct PrintAndExit {
+  std::string text;
+  ExitStatus status = ExitStatus::kSuccess;
+};
+
+// `version` is what --version prints.
+[[nodiscard]] std::variant<RunOptions, PrintAndExit> parse_command_line(
+    const std::vector<std::string>& arguments, std::string version);
+
+// "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or
+// beyond 64 bits.
+std::optional<uint64_t> parse_size(std::string_view text);
+
+}  // namespace nestor::emu
