@@ -6,13 +6,15 @@
 
 #include <cstdint>
 
+#include "vmx/capabilities.h"
+
 namespace nestor::emu {
 
 class Core;
 
 // CPUID.80000008H:EAX: MAXPHYADDR and the width of linear addresses.
-inline constexpr unsigned kPhysicalAddressBits = 46;
-inline constexpr unsigned kLinearAddressBits = 48;
+inline constexpr uint8_t kPhysicalAddressBits = 46;
+inline constexpr uint8_t kLinearAddressBits = 48;
 
 struct CpuidRegisters {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -25,15 +27,18 @@ struct CpuidState {
   uint64_t misc_enable = 0;  // IA32_MISC_ENABLE
   uint32_t apic_id = 0;
   bool code_64bit = false;   // in 64-bit mode
-  uint32_t processors = 1;   // logical processors in the package
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.
 CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf);
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf);
 
-// The bits of CR4 and IA32_EFER that software may set; all others are reserved.
+// The bits of CR4, IA32_EFER and IA32_DEBUGCTL that software may set; all others are reserved.
 uint64_t supported_cr4();
 uint64_t supported_efer();
+uint64_t supported_debugctl();
+
+// The same for VM-entry checks and the VMX capability MSRs.
+vmx::RegisterRules register_rules();
 
 }  // namespace nestor::emu

@@ -9,12 +9,12 @@
 namespace nestor::emu {
 
 inline constexpr unsigned kVariableMtrrs = 8;
+inline constexpr unsigned kFixedMtrrs = 11;
 
 struct MsrStorage {
   uint64_t tsc_adjust = 0;
-  uint64_t microcode_signature = 0;  // IA32_BIOS_SIGN_ID
   uint64_t mtrr_def_type = 0;
-  std::array<uint64_t, 11> mtrr_fixed{};
+  std::array<uint64_t, kFixedMtrrs> mtrr_fixed{};            // in the order of their indices
   std::array<uint64_t, 2 * kVariableMtrrs> mtrr_variable{};  // base and mask by turns
   uint64_t mcg_status = 0;
 };

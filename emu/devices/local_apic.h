@@ -96,6 +96,7 @@ class LocalApic : public Device {
   bool x2apic() const { return (base_msr_ & 0xc00) == 0xc00; }
   bool software_enabled() const { return spurious_ & 0x100; }
   uint32_t id() const { return id_; }                         // as an x2APIC ID
+  uint32_t initial_id() const { return initial_id_; }         // as CPUID shows it
   uint8_t tpr() const { return tpr_; }                        // CR8 is bits 7:4
   void set_tpr(uint8_t value) { tpr_ = value; }
   uint8_t ppr() const;

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/msrs.h"
+
+#include <algorithm>
+
+#include "emu/cpu/core.h"
+#include "emu/cpu/cpuid.h"
+#include "emu/cpu/msr_storage.h"
+#include "emu/devices/local_apic.h"
+#include "vmx/cpu_state.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::CpuState;
+using vmx::MsrStatus;
+using enum vmx::MsrStatus;
+
+constexpr uint64_t kPhysicalMask = (1ull << kPhysicalAddressBits) - 1;
+constexpr uint64_t kLow32 = 0xffffffff;
+
+MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
+
+bool canonical(uint64_t address) {
+  constexpr unsigned kUnused = 64 - kLinearAddressBits;
+  return static_cast<uint64_t>(static_cast<int64_t>(address << kUnused) >> kUnused) == address;
+}
+
+// Whether each byte of `value` is a member of `types`, one bit a memory type.
+bool memory_types(uint64_t value, uint32_t types) {
+  for (unsigned i = 0; i < 64; i += 8) {
+    const unsigned type = value >> i & 0xff;
+    if (type > 7 || !(types >> type & 1)) return false;
+  }
+  return true;
+}
+// UC, WC, WT, WP, WB; the PAT has UC- (7) too.
+constexpr uint32_t kMtrrTypes = 0x73, kPatTypes = kMtrrTypes | 0x80;
+
+// --- one function an access; `index` is for rows of several MSRs
+
+MsrStatus read_tsc(Core& core, uint32_t, uint64_t& value) {
+  value = core.tsc();
+  return kOk;
+}
+
+// "Time-Stamp Counter Adjustment": each of the two registers follows a write to the other.
+MsrStatus write_tsc(Core& core, uint32_t, uint64_t value) {
+  core.msr_storage().tsc_adjust += value - core.tsc();
+  core.set_tsc(value);
+  return kOk;
+}
+
+MsrStatus write_tsc_adjust(Core& core, uint32_t, uint64_t value) {
+  uint64_t& adjust = core.msr_storage().tsc_adjust;
+  core.set_tsc(core.tsc() + (value - adjust));
+  adjust = value;
+  return kOk;
+}
+
+MsrStatus read_apic(Core& core, uint32_t index, uint64_t& value) {
+  return core.apic().read_msr(index, value);
+}
+
+MsrStatus write_apic(Core& core, uint32_t index, uint64_t value) {
+  return core.apic().write_msr(index, value);
+}
+
+MsrStatus read_feature_control(Core& core, uint32_t, uint64_t& value) {
+  value = core.vmx().feature_control;
+  return kOk;
+}
+
+MsrStatus write_feature_control(Core& core, uint32_t, uint64_t value) {
+  return core.vmx().write_feature_control(value);
+}
+
+MsrStatus read_vmx(Core& core, uint32_t index, uint64_t& value) {
+  const std::optional<uint64_t> capability = core.vmx().capabilities().msr(index);
+  value = capability.value_or(0);
+  return accept(capability.has_value());
+}
+
+template <uint64_t kValue>
+MsrStatus read_constant(Core&, uint32_t, uint64_t& value) {
+  value = kValue;
+  return kOk;
+}
+
+MsrStatus ignore_write(Core&, uint32_t, uint64_t) { return kOk; }
+
+template <uint64_t CpuState::*kMember>
+MsrStatus read_state(Core& core, uint32_t, uint64_t& value) {
+  value = core.state().*kMember;
+  return kOk;
+}
+
+template <uint64_t CpuState::*kMember>
+MsrStatus write_canonical(Core& core, uint32_t, uint64_t value) {
+  if (!canonical(value)) return kGeneralProtection;
+  core.state().*kMember = value;
+  return kOk;
+}
+
+template <uint64_t CpuState::*kMember, uint64_t kValid>
+MsrStatus write_valid(Core& core, uint32_t, uint64_t value) {
+  if (value & ~kValid) return kGeneralProtection;
+  core.state().*kMember = value;
+  return kOk;
+}
+
+template <vmx::SegmentRegister kSegment>
+MsrStatus read_segment_base(Core& core, uint32_t, uint64_t& value) {
+  value = core.state().segment[kSegment].base;
+  return kOk;
+}
+
+template <vmx::SegmentRegister kSegment>
+MsrStatus write_segment_base(Core& core, uint32_t, uint64_t value) {
+  if (!canonical(value)) return kGeneralProtection;
+  core.state().segment[kSegment].base = value;
+  return kOk;
+}
+
+// The upper half of IA32_SYSENTER_CS is not used.
+MsrStatus write_sysenter_cs(Core& core, uint32_t, uint64_t value) {
+  core.state().sysenter_cs = value & kLow32;
+  return kOk;
+}
+
+MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
+  if (value & ~supported_debugctl()) return kGeneralProtection;
+  core.state().debugctl = value;
+  return kOk;
+}
+
+// IA32_MISC_ENABLE. There is neither branch trace storage nor precise event-based sampling.
+constexpr uint64_t kMiscUnavailable = 1u << 11 | 1u << 12;
+constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscUnavailable;  // fast strings, MONITOR
+constexpr uint64_t kMiscWritable = 1u << 0 | 1u << 3 | 1u << 7 | 1u << 16 | 1u << 18 | 1u << 22 |
+                                   1u << 23 | 1ull << 34;
+
+MsrStatus read_misc_enable(Core& core, uint32_t, uint64_t& value) {
+  value = core.state().misc_enable | kMiscUnavailable;
+  return kOk;
+}
+
+MsrStatus write_misc_enable(Core& core, uint32_t, uint64_t value) {
+  if (value & ~(kMiscWritable | kMiscUnavailable)) return kGeneralProtection;
+  core.state().misc_enable = value | kMiscUnavailable;
+  return kOk;
+}
+
+MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
+  CpuState& state = core.state();
+  if (value & ~supported_efer()) return kGeneralProtection;
+  if (((value ^ state.efer) & vmx::efer::kLme) && (state.cr0 & vmx::cr0::kPg)) {
+    return kGeneralProtection;
+  }
+  const bool translation = (value ^ state.efer) & vmx::efer::kNxe;
+  // LMA is read-only.
+  state.efer = (value & ~vmx::efer::kLma) | (state.efer & vmx::efer::kLma);
+  if (translation) core.invalidate({});
+  return kOk;
+}
+
+MsrStatus write_pat(Core& core, uint32_t, uint64_t value) {
+  if (!memory_types(value, kPatTypes)) return kGeneralProtection;
+  core.state().pat = value;
+  return kOk;
+}
+
+template <uint64_t MsrStorage::*kMember>
+MsrStatus read_storage(Core& core, uint32_t, uint64_t& value) {
+  value = core.msr_storage().*kMember;
+  return kOk;
+}
+
+template <uint64_t MsrStorage::*kMember, uint64_t kValid>
+MsrStatus write_storage(Core& core, uint32_t, uint64_t value) {
+  if (value & ~kValid) return kGeneralProtection;
+  core.msr_storage().*kMember = value;
+  return kOk;
+}
+
+// --- MTRRs
+
+constexpr uint32_t kFirstVariable = 0x200;
+constexpr uint64_t kMtrrCap = kVariableMtrrs | 1u << 8 | 1u << 10;  // fixed ranges, WC
+
+MsrStatus read_mtrr_variable(Core& core, uint32_t index, uint64_t& value) {
+  value = core.msr_storage().mtrr_variable[index - kFirstVariable];
+  return kOk;
+}
+
+MsrStatus write_mtrr_variable(Core& core, uint32_t index, uint64_t value) {
+  constexpr uint64_t kAddress = kPhysicalMask & ~0xfffull, kValidBit = 1u << 11;
+  const bool mask = index & 1;
+  const bool valid = mask ? !(value & ~(kAddress | kValidBit))
+                          : !(value & ~(kAddress | 0xff)) && memory_types(value & 0xff, kMtrrTypes);
+  if (valid) core.msr_storage().mtrr_variable[index - kFirstVariable] = value;
+  return accept(valid);
+}
+
+// The fixed-range MTRRs, in the order of their storage.
+constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+                                                             0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+
+uint64_t& fixed_mtrr(Core& core, uint32_t index) {
+  const auto place = std::find(kFixedIndices.begin(), kFixedIndices.end(), index);
+  return core.msr_storage().mtrr_fixed[static_cast<size_t>(place - kFixedIndices.begin())];
+}
+
+MsrStatus read_mtrr_fixed(Core& core, uint32_t index, uint64_t& value) {
+  value = fixed_mtrr(core, index);
+  return kOk;
+}
+
+MsrStatus write_mtrr_fixed(Core& core, uint32_t index, uint64_t value) {
+  if (!memory_types(value, kMtrrTypes)) return kGeneralProtection;
+  fixed_mtrr(core, index) = value;
+  return kOk;
+}
+
+MsrStatus write_mtrr_def_type(Core& core, uint32_t, uint64_t value) {
+  constexpr uint64_t kFixedEnable = 1u << 10, kEnable = 1u << 11;
+  if ((value & ~(0xff | kFixedEnable | kEnable)) || !memory_types(value & 0xff, kMtrrTypes)) {
+    return kGeneralProtection;
+  }
+  core.msr_storage().mtrr_def_type = value;
+  return kOk;
+}
+
+// IA32_ARCH_CAPABILITIES: nothing is executed speculatively, so none of these attacks exists. RDCL_NO,
+// SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO.
+constexpr uint64_t kArchCapabilities = 1u << 0 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 |
+                                       1u << 13 | 1u << 14 | 1u << 15;
+constexpr uint64_t kMicrocodeRevision = 1ull << 32;
+
+// --- the table
+
+struct Msr {
+  uint32_t first, count;
+  std::string_view name;
+  MsrStatus (*read)(Core&, uint32_t index, uint64_t& value);
+  MsrStatus (*write)(Core&, uint32_t index, uint64_t value);  // nullptr: read-only
+};
+
+using S = CpuState;
+using M = MsrStorage;
+
+// Sorted by index.
+constexpr Msr kMsrs[] = {
+    {0x10, 1, "IA32_TIME_STAMP_COUNTER", read_tsc, write_tsc},
+    {0x17, 1, "IA32_PLATFORM_ID", read_constant<0>, nullptr},
+    {0x1b, 1, "IA32_APIC_BASE", read_apic, write_apic},
+    {0x3a, 1, "IA32_FEATURE_CONTROL", read_feature_control, write_feature_control},
+    {0x3b, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
+    // Software writes 0 before it asks for the revision; no update can be loaded.
+    {0x8b, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
+    {0xfe, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
+    {0x10a, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>, nullptr},
+    {0x174, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
+    {0x175, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>, write_canonical<&S::sysenter_esp>},
+    {0x176, 1, "IA32_SYSENTER_EIP", read_state<&S::sysenter_eip>, write_canonical<&S::sysenter_eip>},
+    {0x179, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
+    {0x17a, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>, write_storage<&M::mcg_status, 7>},
+    {0x1a0, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
+    {0x1d9, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
+    {kFirstVariable, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable, write_mtrr_variable},
+    {0x250, 1, "IA32_MTRR_FIX64K_00000", read_mtrr_fixed, write_mtrr_fixed},
+    {0x258, 2, "IA32_MTRR_FIX16K", read_mtrr_fixed, write_mtrr_fixed},
+    {0x268, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
+    {0x277, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
+    {0x2ff, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>, write_mtrr_def_type},
+    {0x480, 0x14, "IA32_VMX", read_vmx, nullptr},
+    {0x6e0, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
+    {0x800, 0x100, "IA32_X2APIC", read_apic, write_apic},
+    {0xc0000080, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
+    {0xc0000081, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
+    {0xc0000082, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},
+    {0xc0000083, 1, "IA32_CSTAR", read_state<&S::cstar>, write_canonical<&S::cstar>},
+    {0xc0000084, 1, "IA32_FMASK", read_state<&S::fmask>, write_valid<&S::fmask, kLow32>},
+    {0xc0000100, 1, "IA32_FS_BASE", read_segment_base<vmx::kFs>, write_segment_base<vmx::kFs>},
+    {0xc0000101, 1, "IA32_GS_BASE", read_segment_base<vmx::kGs>, write_segment_base<vmx::kGs>},
+    {0xc0000102, 1, "IA32_KERNEL_GS_BASE", read_state<&S::kernel_gs_base>,
+     write_canonical<&S::kernel_gs_base>},
+    {0xc0000103, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>, write_valid<&S::tsc_aux, kLow32>},
+};
+static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a, const Msr& b) {
+  return a.first + a.count <= b.first;
+}));
+
+const Msr* find(uint32_t index) {
+  const auto* above = std::upper_bound(std::begin(kMsrs), std::end(kMsrs), index,
+                                       [](uint32_t value, const Msr& row) { return value < row.first; });
+  if (above == std::begin(kMsrs)) return nullptr;
+  const Msr& row = *(above - 1);
+  return index - row.first < row.count ? &row : nullptr;
+}
+
+}  // namespace
+
+vmx::MsrStatus read_msr(Core& core, uint32_t index, uint64_t& value) {
+  const Msr* row = find(index);
+  return row ? row->read(core, index, value) : kGeneralProtection;
+}
+
+vmx::MsrStatus write_msr(Core& core, uint32_t index, uint64_t value) {
+  const Msr* row = find(index);
+  return row && row->write ? row->write(core, index, value) : kGeneralProtection;
+}
+
+std::string_view msr_name(uint32_t index) {
+  const Msr* row = find(index);
+  return row ? row->name : std::string_view{};
+}
+
+void reset_msrs(Core& core) {
+  CpuState& state = core.state();
+  const CpuState power_up;
+  state.efer = power_up.efer;
+  state.pat = power_up.pat;
+  state.star = state.lstar = state.cstar = state.fmask = state.kernel_gs_base = 0;
+  state.sysenter_cs = state.sysenter_esp = state.sysenter_eip = 0;
+  state.debugctl = state.tsc_aux = 0;
+  state.misc_enable = kMiscReset;
+  core.msr_storage() = {};
+  core.vmx().feature_control = 0;
+}
+
+}  // namespace nestor::emu
