@@ -17,6 +17,7 @@
 namespace nestor::emu {
 
 class LocalApic;
+struct MsrStorage;
 
 // With whose rights linear memory is accessed.
 enum class Privilege {
@@ -39,6 +40,10 @@ class Core : public vmx::Processor {
   virtual Bus& bus() = 0;
   virtual LocalApic& apic() = 0;
   virtual const Clock& clock() const = 0;
+  virtual MsrStorage& msr_storage() = 0;
+
+  // Makes tsc() return `value` now.
+  virtual void set_tsc(uint64_t value) = 0;
 };
 
 }  // namespace nestor::emu

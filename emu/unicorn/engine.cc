@@ -53,13 +53,14 @@ class UnicornEngine final : public Engine {
   void set_client(EngineClient& client) override { client_ = &client; }
   void load(const CpuState& state) override;
   void save(CpuState& state) override;
+  void peek(CpuState& state) override;
   Stop run() override;
   void set_deadline(uint64_t cycles) override { deadline_ = cycles; }
   void request_stop() override {
     stop_requested_ = true;
     effective_deadline_ = 0;
   }
-  uint64_t instructions() const override { return instructions_; }
+  const uint64_t& instructions() const override { return instructions_; }
   void count_emulated() override {
     ++instructions_;
     clock_.charge(cost_.instruction);
@@ -180,7 +181,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram) {
   guest_hflags_rest_ = found.hidden_flags_rest;
 
   for (const RamRange& range : ram) {
-    if (uc_err error = uc_mem_map_ptr(uc_, range.physical, range.size, UC_PROT_ALL, range.host)) {
+    if (uc_err error = uc_mem_map_ptr(uc_, range.first, range.size, UC_PROT_ALL, range.host)) {
       return HostError{"Unicorn cannot map guest memory: " + std::string(uc_strerror(error))};
     }
   }
@@ -277,6 +278,15 @@ void UnicornEngine::save(CpuState& state) {
     state.blocking_by_mov_ss = false;
     state.blocking_by_sti = inhibited;
   }
+}
+
+// x87 and SSE state in the context is then that of a moment before the engine stops, and saved again when it does.
+void UnicornEngine::peek(CpuState& state) {
+  uc_context_save(uc_, context_);
+  state.rip = get<uint64_t>(layout_.rip);
+  state.segment[vmx::kCs] = get_segment(vmx::kCs);
+  state.segment[vmx::kSs] = get_segment(vmx::kSs);
+  state.rflags = live_rflags() | vmx::rflags::kFixed1;
 }
 
 void UnicornEngine::abandon_instruction() {

@@ -11,16 +11,11 @@
 #include <variant>
 #include <vector>
 
+#include "emu/machine/ram.h"
 #include "emu/timing/clock.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {
-
-// A range of RAM, backed by `host` in this process.
-struct RamRange {
-  uint64_t physical = 0, size = 0;  // multiples of 4096
-  uint8_t* host = nullptr;
-};
 
 enum class FillAccess : uint8_t { kRead, kWrite, kFetch };
 
@@ -86,6 +81,8 @@ class Engine {
   // CR0, CR4, EFER, GDTR, IDTR, IA32_KERNEL_GS_BASE and blocking by STI or MOV SS. x87 and SSE state stays inside.
   virtual void load(const vmx::CpuState& state) = 0;
   virtual void save(vmx::CpuState& state) = 0;
+  // From a client call: RIP, CS, SS and RFLAGS as they are now.
+  virtual void peek(vmx::CpuState& state) = 0;
 
   // Runs from the loaded state until something stops it. Cycles and instructions are charged block
   // by block, and exactly: on return both count what was completed.
@@ -96,7 +93,8 @@ class Engine {
   // From a client call: stop before the next block.
   virtual void request_stop() = 0;
 
-  virtual uint64_t instructions() const = 0;
+  // Completed instructions so far; the reference stays valid.
+  virtual const uint64_t& instructions() const = 0;
   // One instruction emulated by the model.
   virtual void count_emulated() = 0;
 

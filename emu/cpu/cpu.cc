@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/cpu.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+
+#include "emu/cpu/cpuid.h"
+#include "emu/cpu/instructions/emulate.h"
+#include "emu/cpu/msrs.h"
+#include "emu/cpu/segment_loads.h"
+#include "emu/cpu/segments.h"
+#include "ept/pae.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using vmx::Event;
+using vmx::EventType;
+
+constexpr uint64_t kPage = 4096;
+// How often outputs are asked whether they still work, in cycles.
+constexpr uint64_t kReportInterval = 50'000'000;
+// DR6.BS, in the format of the exit qualification for debug exceptions.
+constexpr uint64_t kSingleStep = 1u << 14;
+
+vmx::Capabilities offered_capabilities() {
+  vmx::Capabilities capabilities = vmx::nestor_capabilities();
+  capabilities.registers.physical_address_width = kPhysicalAddressBits;
+  capabilities.registers.linear_address_width = kLinearAddressBits;
+  capabilities.registers.cr4_writable = supported_cr4();
+  capabilities.registers.efer_writable = supported_efer();
+  return capabilities;
+}
+
+bool has_error_code(uint8_t vector) {
+  constexpr uint32_t kWithErrorCode = 1u << vmx::kDf | 1u << vmx::kTs | 1u << vmx::kNp |
+                                      1u << vmx::kSs12 | 1u << vmx::kGp | 1u << vmx::kPf |
+                                      1u << vmx::kAc;
+  return (kWithErrorCode >> vector & 1) != 0;
+}
+
+}  // namespace
+
+Cpu::Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, const CostModel& cost,
+         const MachineConfig& config, const MachineOutputs& outputs)
+    : engine_(engine),
+      bus_(bus),
+      apic_(apic),
+      clock_(clock),
+      cost_(cost),
+      config_(config),
+      outputs_(outputs),
+      events_(outputs.events),
+      memory_(ram, engine),
+      vmx_(offered_capabilities(), *this,
+           events_ != nullptr ? static_cast<vmx::EventSink&>(*events_) : silent_),
+      mmu_(memory_, state_, vmx_, clock, cost, events_) {
+  engine_.set_client(*this);
+  if (events_ != nullptr) events_->attach(clock_, engine_.instructions());
+}
+
+void Cpu::start(const vmx::CpuState& state) {
+  reset_msrs(*this);
+  const vmx::CpuState reset = state_;
+  state_ = state;
+  state_.pat = reset.pat;
+  state_.misc_enable = reset.misc_enable;
+  flush_pending_ = true;
+}
+
+void Cpu::end_run(RunResult::Kind kind, uint32_t code) {
+  if (end_) return;
+  end_ = RunResult{kind, code, {}, 0, 0};
+  engine_.request_stop();
+}
+
+void Cpu::raise_nmi() {
+  nmi_pending_ = true;
+  engine_.request_stop();
+}
+
+void Cpu::vmx_abort(uint32_t indicator) {
+  if (events_ != nullptr) events_->vmx_abort(indicator);
+  end_run(RunResult::Kind::kVmxAbort, indicator);
+}
+
+void Cpu::set_tsc(uint64_t value) {
+  tsc_offset_ = value - clock_.cycles();
+  apic_.set_tsc_offset(tsc_offset_);
+}
+
+RunResult Cpu::run() {
+  while (!end_) {
+    if (service_boundary()) run_engine();
+  }
+  end_->instructions = engine_.instructions();
+  end_->cycles = clock_.cycles();
+  return *end_;
+}
+
+// --- memory
+
+bool Cpu::read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) {
+  if (memory_.read(address.value, out)) return true;
+  std::fill(out.begin(), out.end(), uint8_t{0xff});
+  return false;
+}
+
+bool Cpu::write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) {
+  return memory_.write(address.value, data);
+}
+
+namespace {
+
+// VMX instructions read their operands in VMX root operation, where there is no EPT.
+std::optional<Event> as_event(const std::optional<Fault>& fault) {
+  if (!fault) return std::nullopt;
+  return std::get<Event>(*fault);
+}
+
+}  // namespace
+
+std::optional<Event> Cpu::read_linear(uint64_t linear, std::span<uint8_t> out) {
+  return as_event(read(linear, out, Privilege::kCurrent));
+}
+
+std::optional<Event> Cpu::write_linear(uint64_t linear, std::span<const uint8_t> data) {
+  return as_event(write(linear, data, Privilege::kCurrent));
+}
+
+ept::Access Cpu::access(ept::Access::Kind kind, Privilege privilege) const {
+  return {kind, state_.cpl() == 3, privilege == Privilege::kSupervisor};
+}
+
+template <class Use>
+std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Access access,
+                                        const Use& use) {
+  // No operand is longer than a page, so it touches two at most.
+  struct Part {
+    uint64_t physical;
+    size_t offset, size;
+  };
+  std::array<Part, 3> parts{};
+  size_t count = 0;
+  for (size_t done = 0; done < size;) {
+    uint64_t address = linear + done;
+    if (!state_.code_64bit()) address &= 0xffffffff;
+    const auto result = mmu_.translate(address, access, state_.rflags);
+    if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+    const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
+    if (count == parts.size()) break;
+    parts[count++] = {std::get<Translation>(result).physical, done, part};
+    done += part;
+  }
+  for (size_t i = 0; i < count; ++i) use(parts[i].physical, parts[i].offset, parts[i].size);
+  return std::nullopt;
+}
+
+std::optional<Fault> Cpu::read(uint64_t linear, std::span<uint8_t> out, Privilege privilege) {
+  return for_each_page(linear, out.size(), access(ept::Access::kRead, privilege),
+                       [&](uint64_t physical, size_t offset, size_t size) {
+                         if (memory_.read(physical, out.subspan(offset, size))) return;
+                         const uint64_t value =
+                             bus_.read_memory(physical, static_cast<unsigned>(size));
+                         std::memcpy(out.data() + offset, &value, std::min<size_t>(size, 8));
+                       });
+}
+
+std::optional<Fault> Cpu::write(uint64_t linear, std::span<const uint8_t> data,
+                                Privilege privilege) {
+  return for_each_page(linear, data.size(), access(ept::Access::kWrite, privilege),
+                       [&](uint64_t physical, size_t offset, size_t size) {
+                         if (memory_.write(physical, data.subspan(offset, size))) return;
+                         uint64_t value = 0;
+                         std::memcpy(&value, data.data() + offset, std::min<size_t>(size, 8));
+                         bus_.write_memory(physical, static_cast<unsigned>(size), value);
+                       });
+}
+
+std::optional<Fault> Cpu::probe_write(uint64_t linear, uint64_t size, Privilege privilege) {
+  return for_each_page(linear, size, access(ept::Access::kWrite, privilege),
+                       [](uint64_t, size_t, size_t) {});
+}
+
+std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) {
+  fetched = 0;
+  while (fetched < out.size()) {
+    const uint64_t address = linear + fetched;
+    const size_t part = std::min<size_t>(out.size() - fetched, kPage - address % kPage);
+    const auto fault = for_each_page(
+        address, part, access(ept::Access::kFetch, Privilege::kCurrent),
+        [&](uint64_t physical, size_t, size_t size) {
+          // Code outside RAM reads as ones, as it does for the engine.
+          if (!memory_.read(physical, out.subspan(fetched, size))) {
+            std::fill_n(out.begin() + static_cast<ptrdiff_t>(fetched), size, uint8_t{0xff});
+          }
+        });
+    if (fault) return fault;
+    fetched += part;
+  }
+  return std::nullopt;
+}
+
+bool Cpu::load_pdptes(uint64_t cr3) {
+  std::array<uint64_t, 4> pdptes{};
+  if (!mmu_.read_pdptes(cr3, pdptes) || !ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) {
+    return false;
+  }
+  state_.pdptes = pdptes;
+  return true;
+}
+
+vmx::MsrStatus Cpu::read_msr(uint32_t index, uint64_t& value) {
+  return emu::read_msr(*this, index, value);
+}
+
+vmx::MsrStatus Cpu::write_msr(uint32_t index, uint64_t value) {
+  return emu::write_msr(*this, index, value);
+}
+
+// --- the engine's questions
+
+bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
+  ept::Access access;
+  access.kind = kind == FillAccess::kFetch   ? ept::Access::kFetch
+                : kind == FillAccess::kWrite ? ept::Access::kWrite
+                                             : ept::Access::kRead;
+  uint64_t rflags = 0;
+  if ((state_.cr0 & vmx::cr0::kPg) != 0) {
+    rflags = engine_.live_rflags();
+    access.user = (rflags & vmx::rflags::kVm) != 0 || (engine_.live_cs() & 3) == 3;
+  }
+  auto result = mmu_.translate(linear, access, rflags);
+  if (std::holds_alternative<Fault>(result)) {
+    if (!access.user || access.kind == ept::Access::kFetch || !reads_descriptor(linear)) {
+      return false;
+    }
+    access.implicit_supervisor = true;
+    result = mmu_.translate(linear, access, rflags);
+    if (std::holds_alternative<Fault>(result)) return false;
+  }
+  const auto& translation = std::get<Translation>(result);
+  grant.physical = translation.physical & ~(kPage - 1);
+  grant.device = !memory_.is_ram(grant.physical);
+  grant.read = translation.read;
+  grant.write = translation.write && kind != FillAccess::kFetch;
+  grant.execute = translation.execute;
+  if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
+  return true;
+}
+
+bool Cpu::reads_descriptor(uint64_t linear) {
+  const auto overlaps = [linear](uint64_t base, uint64_t limit) {
+    return base < linear + kPage && linear <= base + limit;
+  };
+  const vmx::Segment& ldtr = state_.segment[vmx::kLdtr];
+  const vmx::Segment& tr = state_.segment[vmx::kTr];
+  if (!overlaps(state_.gdtr.base, state_.gdtr.limit) && !overlaps(ldtr.base, ldtr.limit) &&
+      !overlaps(tr.base, tr.limit)) {
+    return false;
+  }
+  // The engine is running: what it executes is not yet in state_.
+  vmx::CpuState live = state_;
+  engine_.peek(live);
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  std::swap(state_, live);
+  (void)fetch(linear_rip(), bytes, fetched);
+  std::swap(state_, live);
+  return loads_segment(std::span(bytes.data(), fetched), code_mode(live) == CodeMode::k64);
+}
+
+uint64_t Cpu::read_device(uint64_t physical, unsigned size) {
+  const uint64_t value = bus_.read_memory(physical, size);
+  engine_.request_stop();  // the access may have changed what is due
+  return value;
+}
+
+void Cpu::write_device(uint64_t physical, unsigned size, uint64_t value) {
+  bus_.write_memory(physical, size, value);
+  engine_.request_stop();
+}
+
+bool Cpu::deadline_passed() {
+  if (clock_.cycles() >= deadline_) return true;
+  return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
+}
+
+unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
+  std::array<uint8_t, kPage> bytes;
+  const std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
+  vmx::CpuState live = state_;
+  engine_.peek(live);
+  std::swap(state_, live);
+  size_t fetched = 0;
+  (void)fetch(linear, code, fetched);
+  const CodeMode mode = code_mode(state_);
+  std::swap(state_, live);
+  std::array<uint16_t, kPage> starts;
+  return decoder_.instruction_starts(code.first(fetched), mode, starts);
+}
+
+// --- the loop
+
+uint64_t Cpu::linear_rip() const {
+  if (state_.code_64bit()) return state_.rip;
+  return (state_.segment[vmx::kCs].base + state_.rip) & 0xffffffff;
+}
+
+bool Cpu::interrupt_window_open() const {
+  return (state_.rflags & vmx::rflags::kIf) != 0 && !state_.blocking_by_sti &&
+         !state_.blocking_by_mov_ss;
+}
+
+bool Cpu::nmi_window_open() const {
+  const bool blocked = vmx_.in_non_root() && vmx_.pin(vmx::PinBased::kVirtualNmis)
+                           ? vmx_.virtual_nmi_blocking()
+                           : state_.blocking_by_nmi;
+  return !blocked && !state_.blocking_by_mov_ss;
+}
+
+std::optional<uint64_t> Cpu::next_deadline() const {
+  uint64_t due = bus_.deadline();
+  if (vmx_.in_non_root()) {
+    if (const auto timer = vmx_.preemption_deadline()) due = std::min(due, *timer - tsc_offset_);
+  }
+  if (due == Device::kNever) return std::nullopt;
+  return due;
+}
+
+// The processor waits. false: it still does.
+bool Cpu::idle() {
+  if (state_.activity == vmx::ActivityState::kActive) return true;
+  const auto due = next_deadline();
+  if (!due) {
+    end_run(RunResult::Kind::kHaltedForever, 0);
+    end_->detail = "the processor waits in HLT, and nothing is left that could wake it";
+    return false;
+  }
+  clock_.advance_to(*due);
+  return false;
+}
+
+bool Cpu::service_boundary() {
+  const uint64_t now = clock_.cycles();
+  if (now >= next_report_) {
+    next_report_ = now + kReportInterval;
+    if (outputs_.progress) outputs_.progress(engine_.instructions());
+    if (outputs_.output_failed && outputs_.output_failed()) {
+      end_run(RunResult::Kind::kOutputError, 0);
+    }
+  }
+  if (config_.max_instructions != 0 && engine_.instructions() >= config_.max_instructions) {
+    end_run(RunResult::Kind::kBudgetSpent, 0);
+  }
+  if (bus_.deadline() <= now) bus_.expire(now);
+  if (end_) return false;
+
+  if (injected_) {
+    const Event event = *injected_;
+    injected_.reset();
+    deliver(event, EventOrigin::kVmEntry);
+    return false;
+  }
+  if (vmx_.in_non_root() && vmx_.monitor_trap_flag_exits()) return false;
+  if (state_.pending_debug_exceptions != 0 && !state_.blocking_by_mov_ss) {
+    const uint64_t causes = state_.pending_debug_exceptions;
+    state_.pending_debug_exceptions = 0;
+    // Bit 12 says that one of them was enabled; without it, and without BS, nothing is delivered.
+    if ((causes & (kSingleStep | 1u << 12)) != 0) {
+      deliver(vmx::exception(vmx::kDb, std::nullopt, causes & ~(1ull << 12)));
+      return false;
+    }
+  }
+  const bool nmi = nmi_pending_ && nmi_window_open();
+  if (vmx_.in_non_root() && vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
+    return false;
+  }
+  if (nmi && state_.activity != vmx::ActivityState::kShutdown) {
+    nmi_pending_ = false;
+    if (!vmx_.in_non_root() || !vmx_.nmi_exits()) {
+      deliver(Event{EventType::kNmi, vmx::kNmi, std::nullopt, 0, 0});
+    }
+    return false;
+  }
+  if (apic_.has_interrupt() && (state_.activity == vmx::ActivityState::kActive ||
+                                state_.activity == vmx::ActivityState::kHlt)) {
+    if (vmx_.in_non_root() && vmx_.pin(vmx::PinBased::kExternalInterruptExiting)) {
+      if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss && vmx_.external_interrupt_exits()) {
+        return false;
+      }
+    } else if (interrupt_window_open()) {
+      deliver(Event{EventType::kExternalInterrupt, apic_.acknowledge(), std::nullopt, 0, 0});
+      return false;
+    }
+  }
+  return idle();
+}
+
+void Cpu::set_engine_deadline() {
+  deadline_ = std::min(next_deadline().value_or(Device::kNever), next_report_);
+  if (config_.max_instructions != 0) {
+    const uint64_t left = config_.max_instructions - engine_.instructions();
+    deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
+  }
+  const bool shadow = state_.blocking_by_sti || state_.blocking_by_mov_ss;
+  watch_interrupts_ =
+      apic_.has_interrupt() ||
+      (vmx_.in_non_root() && vmx_.primary(vmx::PrimaryProcBased::kInterruptWindowExiting));
+  // What a shadow holds back is due after one instruction.
+  if (shadow && (watch_interrupts_ || nmi_pending_)) engine_.set_single_step(true);
+  engine_.set_deadline(watch_interrupts_ ? 0 : deadline_);
+}
+
+void Cpu::run_engine() {
+  const uint64_t context = (state_.cr3 * 0x9e3779b97f4a7c15) ^ vmx_.eptp().value_or(0) ^
+                           (vmx_.in_non_root() ? 1ull << 63 : 0);
+  if (context != context_) {
+    context_ = context;
+    engine_.set_context(context);
+    flush_pending_ = true;
+  }
+  if (flush_pending_) {
+    flush_pending_ = false;
+    engine_.flush_tlb();
+  }
+  const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
+  engine_.set_single_step(stepping_ || trapping);
+  engine_.set_intercept_iret(state_.blocking_by_nmi || vmx_.virtual_nmi_blocking());
+  set_engine_deadline();
+  const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
+  const uint64_t from = state_.rip;
+  engine_.load(state_);
+  const Stop stop = engine_.run();
+  engine_.save(state_);
+  if (state_.rip != from || (!was_sti && !was_mov_ss)) {
+    // The engine knows one shadow only; the instruction before tells which it is.
+    if (state_.blocking_by_sti) {
+      uint8_t before = 0;
+      size_t fetched = 0;
+      (void)fetch(linear_rip() - 1, std::span(&before, 1), fetched);
+      constexpr uint8_t kSti = 0xfb;
+      state_.blocking_by_sti = before == kSti;
+      state_.blocking_by_mov_ss = before != kSti;
+    }
+  }
+  handle(stop);
+}
+
+void Cpu::handle(const Stop& stop) {
+  const bool page_left = stepping_ && stop.kind != StopKind::kRefusedFill;
+  if (page_left && (stop.kind != StopKind::kException || stop.vector != vmx::kDb)) stepping_ = false;
+  switch (stop.kind) {
+    case StopKind::kDeadline:
+      return;
+    case StopKind::kIret:
+      vmx_.begin_iret();
+      state_.blocking_by_nmi = state_.blocking_by_nmi && vmx_.in_non_root();
+      return;
+    case StopKind::kInstruction:
+      emulate_instruction(std::nullopt);
+      return;
+    case StopKind::kRefusedFill:
+      handle_refused_fill(stop);
+      return;
+    case StopKind::kException:
+      break;
+  }
+  const Event event = vmx::exception(
+      static_cast<vmx::Vector>(stop.vector),
+      has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
+  // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation.
+  if (stop.vector == vmx::kUd || stop.vector == vmx::kGp) {
+    emulate_instruction(event);
+    return;
+  }
+  if (stop.vector == vmx::kDb) {
+    const bool trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
+    if (vmx_.in_non_root() && vmx_.monitor_trap_flag()) vmx_.set_monitor_trap_flag_pending();
+    if (trap_flag) deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep));
+    return;
+  }
+  deliver(event);
+}
+
+void Cpu::handle_refused_fill(const Stop& stop) {
+  ept::Access::Kind kind = ept::Access::kRead;
+  if (stop.access == FillAccess::kWrite) kind = ept::Access::kWrite;
+  if (stop.access == FillAccess::kFetch) {
+    kind = ept::Access::kFetch;
+    // The engine translates ahead of RIP. Go there one instruction at a time.
+    if (!stepping_ && stop.linear / kPage != linear_rip() / kPage) {
+      stepping_ = true;
+      return;
+    }
+  }
+  stepping_ = false;
+  const auto result =
+      mmu_.translate(stop.linear, access(kind, Privilege::kCurrent), state_.rflags);
+  if (const auto* fault = std::get_if<Fault>(&result)) settle(to_outcome(*fault));
+}
+
+void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  const auto fault = fetch(linear_rip(), bytes, fetched);
+  const auto instruction =
+      decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  if (!instruction) {
+    settle(fault ? to_outcome(*fault) : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
+    return;
+  }
+  // Any other instruction that the engine knows has its faults from there.
+  if (engine_fault && engine_fault->vector == vmx::kGp &&
+      instruction->operation != Operation::kSysexit) {
+    deliver(*engine_fault);
+    return;
+  }
+  const bool trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
+  const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
+  engine_.count_emulated();
+  const Outcome outcome = emulate(*this, *instruction);
+  if (std::holds_alternative<vmx::Completed>(outcome)) {
+    advance_rip(state_, instruction->length);
+    state_.rflags &= ~uint64_t{vmx::rflags::kRf};
+    state_.blocking_by_sti = state_.blocking_by_mov_ss = false;
+    if (trapping) vmx_.set_monitor_trap_flag_pending();
+    if (trap_flag) deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep));
+    return;
+  }
+  settle(outcome);
+}
+
+void Cpu::settle(const Outcome& outcome) {
+  if (const auto* event = std::get_if<Event>(&outcome)) deliver(*event);
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) ept_exit(*exit);
+}
+
+void Cpu::ept_exit(const EptExit& exit) {
+  if (exit.misconfiguration) {
+    vmx_.ept_misconfiguration(exit.guest_physical);
+  } else {
+    vmx_.ept_violation(exit.qualification, exit.guest_physical, exit.guest_linear);
+  }
+}
+
+void Cpu::report(const Event& event) {
+  const bool interrupt = event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
+  clock_.charge(interrupt ? cost_.interrupt : cost_.exception);
+  if (events_ == nullptr) return;
+  if (interrupt) {
+    events_->interrupt({event.vector, event.type == EventType::kNmi, state_.rip, vmx_.in_non_root()});
+    return;
+  }
+  ExceptionEvent exception;
+  exception.vector = event.vector;
+  exception.software = event.type != EventType::kHardwareException;
+  exception.error_code = event.error_code;
+  exception.rip = state_.rip;
+  exception.cr2 = event.vector == vmx::kPf ? event.payload : 0;
+  exception.non_root = vmx_.in_non_root();
+  events_->exception(exception);
+}
+
+void Cpu::deliver(const Event& event, EventOrigin origin) {
+  const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
+  deliver_or_exit(event, origin);
+  vmx_.set_vectoring(std::nullopt);
+  if (trapping && vmx_.in_non_root()) vmx_.set_monitor_trap_flag_pending();
+}
+
+// Through the IDT, with what goes wrong on the way; or to a VM exit.
+void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
+  for (;;) {
+    const bool interrupt =
+        event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
+    if (vmx_.in_non_root()) {
+      if (origin == EventOrigin::kProcessor && !interrupt && vmx_.exception_exits(event)) return;
+      vmx_.set_vectoring(event);
+    }
+    report(event);
+    const Delivery delivery = deliver_once(*this, event, origin);
+    if (std::holds_alternative<Delivered>(delivery)) return;
+    if (const auto* exit = std::get_if<EptExit>(&delivery)) {
+      ept_exit(*exit);
+      return;
+    }
+    const auto next = combine(event, std::get<Event>(delivery));
+    if (std::holds_alternative<Shutdown>(next)) {
+      triple_fault();
+      return;
+    }
+    event = std::get<Event>(next);
+    origin = EventOrigin::kProcessor;
+  }
+}
+
+void Cpu::triple_fault() {
+  if (events_ != nullptr) events_->triple_fault(state_.rip, vmx_.in_non_root());
+  if (vmx_.in_non_root() && vmx_.triple_fault_exits()) return;
+  end_run(RunResult::Kind::kShutdown, 0);
+  char where[64];
+  std::snprintf(where, sizeof where, "triple fault at RIP %#llx",
+                static_cast<unsigned long long>(state_.rip));
+  end_->detail = where;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The software CPU: runs the engine, and does between two instructions what the engine cannot.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "emu/cpu/core.h"
+#include "emu/cpu/delivery.h"
+#include "emu/cpu/mmu.h"
+#include "emu/cpu/msr_storage.h"
+#include "emu/cpu/physical_memory.h"
+#include "emu/decode/decoder.h"
+#include "emu/devices/local_apic.h"
+#include "emu/machine/machine.h"
+#include "emu/timing/clock.h"
+#include "emu/trace/events.h"
+#include "emu/unicorn/engine.h"
+#include "vmx/vmx.h"
+
+namespace nestor::emu {
+
+class Cpu final : public Core, private EngineClient {
+ public:
+  // All references outlive the CPU; `outputs.events` may be null.
+  Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, const CostModel& cost,
+      const MachineConfig& config, const MachineOutputs& outputs);
+
+  // The state that the loader prepared; everything else is as after power-up.
+  void start(const vmx::CpuState& state);
+  RunResult run();
+
+  // From devices: ends the run before the next instruction.
+  void end_run(RunResult::Kind kind, uint32_t code);
+  void raise_nmi();
+
+  // --- Core
+  vmx::CpuState& state() override { return state_; }
+  bool read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) override;
+  bool write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) override;
+  std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
+  std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
+  vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
+  vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
+  uint64_t tsc() const override { return clock_.cycles() + tsc_offset_; }
+  bool load_pdptes(uint64_t cr3) override;
+  void invalidate(const vmx::Invalidation&) override { flush_pending_ = true; }
+  void inject(const vmx::Event& event) override { injected_ = event; }
+  uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
+  void vmx_abort(uint32_t indicator) override;
+
+  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) override;
+  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) override;
+  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) override;
+  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override;
+  vmx::Vmx& vmx() override { return vmx_; }
+  Bus& bus() override { return bus_; }
+  LocalApic& apic() override { return apic_; }
+  const Clock& clock() const override { return clock_; }
+  MsrStorage& msr_storage() override { return msr_storage_; }
+  void set_tsc(uint64_t value) override;
+
+ private:
+  // --- EngineClient
+  bool fill(uint64_t linear, FillAccess access, TlbGrant& grant) override;
+  uint64_t read_device(uint64_t physical, unsigned size) override;
+  void write_device(uint64_t physical, unsigned size, uint64_t value) override;
+  bool deadline_passed() override;
+  unsigned count_instructions(uint64_t linear, unsigned size) override;
+
+  // Everything that happens between two instructions. false: nothing can execute yet, or the run is over.
+  bool service_boundary();
+  bool idle();
+  void run_engine();
+  void handle(const Stop& stop);
+  void handle_refused_fill(const Stop& stop);
+  // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
+  void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
+  void settle(const Outcome& outcome);
+  void deliver(const vmx::Event& event, EventOrigin origin = EventOrigin::kProcessor);
+  void deliver_or_exit(vmx::Event event, EventOrigin origin);
+  void triple_fault();
+  void ept_exit(const EptExit& exit);
+  void report(const vmx::Event& event);
+  void set_engine_deadline();
+  std::optional<uint64_t> next_deadline() const;
+
+  ept::Access access(ept::Access::Kind kind, Privilege privilege) const;
+  // Calls `use(physical, offset, size)` for each page of the range once all of it is translated.
+  template <class Use>
+  std::optional<Fault> for_each_page(uint64_t linear, size_t size, ept::Access access,
+                                     const Use& use);
+  // The instruction under execution loads a segment and so reads `linear` with supervisor rights.
+  bool reads_descriptor(uint64_t linear);
+  uint64_t linear_rip() const;
+  bool interrupt_window_open() const;
+  bool nmi_window_open() const;
+
+  Engine& engine_;
+  Bus& bus_;
+  LocalApic& apic_;
+  Clock& clock_;
+  const CostModel& cost_;
+  const MachineConfig& config_;
+  const MachineOutputs& outputs_;
+  MachineEventSink* const events_;
+  vmx::EventSink silent_;
+
+  vmx::CpuState state_;
+  PhysicalMemory memory_;
+  vmx::Vmx vmx_;
+  Mmu mmu_;
+  Decoder decoder_;
+  MsrStorage msr_storage_;
+  uint64_t tsc_offset_ = 0;
+
+  std::optional<RunResult> end_;
+  std::optional<vmx::Event> injected_;
+  bool nmi_pending_ = false;
+  bool flush_pending_ = true;
+  bool stepping_ = false;     // one instruction at a time, up to a page that cannot be fetched
+  uint64_t context_ = 0;      // the address space that the engine's TLB holds
+  uint64_t deadline_ = 0;     // in cycles; before it nothing is due
+  bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
+  uint64_t next_report_ = 0;  // cycles at which outputs_ are asked again
+};
+
+}  // namespace nestor::emu

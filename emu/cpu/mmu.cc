@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/mmu.h"
+
+#include "emu/cpu/cpuid.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using ept::Access;
+namespace cr0 = vmx::cr0;
+namespace cr4 = vmx::cr4;
+
+Access as(Access access, Access::Kind kind) {
+  access.kind = kind;
+  return access;
+}
+
+WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
+  switch (outcome) {
+    case ept::NestedOutcome::kPageFault:
+      return WalkOutcome::kPageFault;
+    case ept::NestedOutcome::kEptMisconfiguration:
+      return WalkOutcome::kEptMisconfiguration;
+    case ept::NestedOutcome::kEptViolation:
+      return WalkOutcome::kEptViolation;
+    default:
+      return WalkOutcome::kTranslated;
+  }
+}
+
+}  // namespace
+
+ept::PagingState Mmu::paging_state(uint64_t rflags) const {
+  ept::PagingState paging;
+  paging.mode = ept::paging_mode(state_.cr0 & cr0::kPg, state_.cr4 & cr4::kPae,
+                                 state_.efer & vmx::efer::kLma, state_.cr4 & cr4::kLa57);
+  if (paging.mode == ept::PagingMode::kNone) return paging;
+  paging.cr3 = state_.cr3;
+  paging.pdptes = state_.pdptes;
+  paging.wp = state_.cr0 & cr0::kWp;
+  paging.pse = state_.cr4 & cr4::kPse;
+  paging.smep = state_.cr4 & cr4::kSmep;
+  paging.smap = state_.cr4 & cr4::kSmap;
+  paging.ac = rflags & vmx::rflags::kAc;
+  paging.nxe = state_.efer & vmx::efer::kNxe;
+  paging.maxphyaddr = kPhysicalAddressBits;
+  return paging;
+}
+
+ept::EptState Mmu::ept_state(uint64_t eptp) const {
+  namespace cap = vmx::ept_vpid_cap;
+  const vmx::Capabilities& offered = vmx_.capabilities();
+  ept::EptState state;
+  state.eptp.value = eptp;
+  state.execute_only = offered.has_ept_vpid(cap::kExecuteOnly);
+  state.page2mb = offered.has_ept_vpid(cap::kPages2M);
+  state.page1gb = offered.has_ept_vpid(cap::kPages1G);
+  state.advanced_exit_information = offered.has_ept_vpid(cap::kAdvancedExitInformation);
+  state.maxphyaddr = kPhysicalAddressBits;
+  return state;
+}
+
+template <class Recorder>
+std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access access,
+                                                       uint64_t rflags, uint64_t eptp,
+                                                       Recorder& recorder) {
+  const ept::PagingState paging = paging_state(rflags);
+  const auto walk = ept::walk_nested(memory_, paging, ept_state(eptp), ept::LinearAddress{linear},
+                                     access, recorder);
+  clock_.charge(walk.references() * cost_.walk_reference);
+  if constexpr (Recorder::kRecords) {
+    events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
+                            walk_outcome(walk.outcome), recorder.steps()});
+  }
+  switch (walk.outcome) {
+    case ept::NestedOutcome::kPageFault:
+      return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
+    case ept::NestedOutcome::kEptViolation:
+    case ept::NestedOutcome::kEptMisconfiguration:
+    case ept::NestedOutcome::kUnreachable:
+      return Fault{EptExit{walk.outcome != ept::NestedOutcome::kEptViolation,
+                           walk.exit_qualification, walk.guest_physical.value, linear}};
+    case ept::NestedOutcome::kTranslated:
+      break;
+  }
+  const auto may = [&](Access::Kind kind, bool ept_right) {
+    return ept_right && ept::permits(walk.rights, paging, as(access, kind));
+  };
+  return Translation{walk.address.value, may(Access::kRead, walk.ept_rights.read),
+                     walk.dirty && may(Access::kWrite, walk.ept_rights.write),
+                     access.kind == Access::kFetch};
+}
+
+std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags) {
+  if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
+    if (events_ != nullptr && events_->wants_walks()) {
+      ept::RecordSteps<ept::kLongestNestedWalk> steps;
+      return translate_nested(linear, access, rflags, *eptp, steps);
+    }
+    ept::NoSteps none;
+    return translate_nested(linear, access, rflags, *eptp, none);
+  }
+  const ept::PagingState paging = paging_state(rflags);
+  if (paging.mode == ept::PagingMode::kNone) {
+    return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
+  }
+  const auto walk = ept::walk_linear(memory_, paging, ept::LinearAddress{linear}, access);
+  clock_.charge(walk.counts.references * cost_.walk_reference);
+  if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
+  const auto may = [&](Access::Kind kind) {
+    return ept::permits(walk.rights, paging, as(access, kind));
+  };
+  return Translation{walk.address.value, may(Access::kRead), walk.dirty && may(Access::kWrite),
+                     access.kind == Access::kFetch};
+}
+
+bool Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {
+  const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt;
+  if (!eptp) return ept::read_pdptes(memory_, cr3, pdptes);
+  const ept::EptState state = ept_state(*eptp);
+  ept::NoSteps none;
+  ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags, PhysicalMemory, ept::NoSteps>
+      memory(memory_, state, none, ept::EptPurpose::kPdpteLoad);
+  return ept::read_pdptes(memory, cr3, pdptes);
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Linear-address translation of the running processor: paging alone, or paging over EPT.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+
+#include "emu/cpu/memory_fault.h"
+#include "emu/cpu/physical_memory.h"
+#include "emu/timing/clock.h"
+#include "emu/trace/events.h"
+#include "ept/walk.h"
+#include "vmx/vmx.h"
+
+namespace nestor::emu {
+
+// A translation, and what else its page may be used for without another walk.
+struct Translation {
+  uint64_t physical = 0;  // of the very byte
+  bool read = false, write = false, execute = false;
+};
+
+class Mmu {
+ public:
+  // `events` may be null.
+  Mmu(PhysicalMemory& memory, const vmx::CpuState& state, const vmx::Vmx& vmx, Clock& clock,
+      const CostModel& cost, MachineEventSink* events)
+      : memory_(memory), state_(state), vmx_(vmx), clock_(clock), cost_(cost), events_(events) {}
+
+  // `rflags`: the live ones, for AC. Sets accessed and dirty flags and charges the walk.
+  std::variant<Translation, Fault> translate(uint64_t linear, ept::Access access, uint64_t rflags);
+
+  // Reads the PDPTEs that `cr3` references, through EPT where it is on. false: EPT refused.
+  bool read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
+
+ private:
+  ept::PagingState paging_state(uint64_t rflags) const;
+  ept::EptState ept_state(uint64_t eptp) const;
+  template <class Recorder>
+  std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
+                                                    uint64_t rflags, uint64_t eptp,
+                                                    Recorder& recorder);
+
+  PhysicalMemory& memory_;
+  const vmx::CpuState& state_;
+  const vmx::Vmx& vmx_;
+  Clock& clock_;
+  const CostModel& cost_;
+  MachineEventSink* events_;
+};
+
+}  // namespace nestor::emu
