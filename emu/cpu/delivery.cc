@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/delivery.h"
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+
+#include "emu/cpu/segments.h"
+#include "emu/cpu/task_switch.h"
+#include "vmx/injection.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::CpuState;
+using vmx::Event;
+using vmx::EventType;
+
+constexpr uint32_t kIdtFlag = 2;  // "Error Code": the index refers to a gate in the IDT
+
+// One attempt: everything is prepared in `next`, which replaces the state when nothing can fail any more.
+struct Attempt {
+  Attempt(Core& the_core, const Event& the_event, EventOrigin the_origin)
+      : core(the_core), old(the_core.state()), next(old), event(the_event), origin(the_origin) {
+    const bool software = vmx::is_software(event.type);
+    ext = event.type != EventType::kSoftwareInterrupt &&
+          event.type != EventType::kSoftwareException;
+    return_rip = software ? next_rip(old, event.instruction_length) : old.rip;
+    flags_image = old.rflags;
+    if (origin == EventOrigin::kProcessor) {
+      if (vmx::is_fault(event)) flags_image |= vmx::rflags::kRf;
+      // A software interrupt is a completed instruction, and completion clears RF.
+      if (software) flags_image &= ~vmx::rflags::kRf;
+    }
+  }
+
+  Event selector_fault(vmx::Vector vector, uint16_t selector) const {
+    return vmx::exception(vector, selector_error(selector, ext));
+  }
+  Event gate_fault(vmx::Vector vector) const {
+    return vmx::exception(vector, event.vector * 8u | kIdtFlag | (ext ? 1u : 0u));
+  }
+  // INT n, INT3 and INTO check the DPL of the gate.
+  bool checks_gate_dpl() const { return !ext; }
+
+  Core& core;
+  const CpuState& old;
+  CpuState next;
+  const Event& event;
+  EventOrigin origin;
+  bool ext = false;
+  uint64_t return_rip = 0;
+  uint64_t flags_image = 0;
+};
+
+// Pushes onto the stack of `next`, whose CS, SS and RSP are already the handler's.
+class Stack {
+ public:
+  Stack(Attempt& attempt, unsigned width, Privilege privilege, uint32_t fault_error)
+      : attempt_(attempt), width_(width), privilege_(privilege), fault_error_(fault_error) {}
+
+  // Once a push has failed, the following do nothing.
+  void push(uint64_t value) {
+    if (fault_) return;
+    CpuState& next = attempt_.next;
+    const uint64_t rsp = next.gpr[vmx::kRsp];
+    const bool big = next.segment[vmx::kSs].rights.default_big();
+    const uint64_t mask = next.code_64bit() ? ~0ull : big ? 0xffffffff : 0xffff;
+    const uint64_t offset = (rsp - width_) & mask;
+    const auto linear =
+        linear_address(next, vmx::kSs, offset, width_, SegmentAccess::kWrite);
+    if (std::holds_alternative<Event>(linear)) {
+      fault_ = vmx::exception(vmx::kSs12, fault_error_);
+      return;
+    }
+    fault_ = attempt_.core.write(
+        std::get<uint64_t>(linear),
+        std::span(reinterpret_cast<const uint8_t*>(&value), width_), privilege_);
+    if (!fault_) next.gpr[vmx::kRsp] = (rsp & ~mask) | offset;
+  }
+  const std::optional<Fault>& fault() const { return fault_; }
+
+ private:
+  Attempt& attempt_;
+  unsigned width_;
+  Privilege privilege_;
+  uint32_t fault_error_;
+  std::optional<Fault> fault_;
+};
+
+Delivery to_delivery(const Fault& fault) {
+  if (const auto* event = std::get_if<Event>(&fault)) return *event;
+  return std::get<EptExit>(fault);
+}
+
+// CR2 and the debug registers, as the event leaves them.
+void update_fault_registers(CpuState& state, const Event& event) {
+  constexpr uint64_t kBreakpoints = 0xf, kReported = 0xe00f;  // B3 to B0; and BD, BS, BT
+  constexpr uint64_t kGeneralDetect = 1 << 13, kLbr = 1;
+  if (event.type != EventType::kHardwareException) return;
+  if (event.vector == vmx::kPf) state.cr2 = event.payload;
+  if (event.vector == vmx::kDb) {
+    state.dr6 = (state.dr6 & ~kBreakpoints) | (event.payload & kReported);
+    state.dr7 &= ~kGeneralDetect;
+    state.debugctl &= ~kLbr;
+  }
+}
+
+void note_delivered(CpuState& state, const Event& event, EventOrigin origin) {
+  if (origin == EventOrigin::kProcessor) update_fault_registers(state, event);
+  state.activity = vmx::ActivityState::kActive;
+  state.blocking_by_sti = state.blocking_by_mov_ss = false;
+  if (event.type == EventType::kNmi) state.blocking_by_nmi = true;
+}
+
+Delivery commit(Attempt& attempt) {
+  note_delivered(attempt.next, attempt.event, attempt.origin);
+  attempt.core.state() = attempt.next;
+  return Delivered{};
+}
+
+// "Interrupt and Exception Handling in Real-Address Mode".
+Delivery deliver_real(Attempt& attempt) {
+  const CpuState& old = attempt.old;
+  CpuState& next = attempt.next;
+  const uint32_t offset = attempt.event.vector * 4u;
+  if (offset + 3 > old.idtr.limit) return attempt.gate_fault(vmx::kGp);
+  const auto entry = read_value<uint32_t>(attempt.core, old.idtr.base + offset);
+  if (!entry) return to_delivery(entry.fault());
+  const uint16_t ip = *entry & 0xffff;
+  const auto selector = static_cast<uint16_t>(*entry >> 16);
+  if (ip > old.segment[vmx::kCs].limit) return vmx::exception(vmx::kGp, 0);
+
+  Stack stack(attempt, 2, Privilege::kCurrent, 0);
+  stack.push(attempt.flags_image);
+  stack.push(old.segment[vmx::kCs].selector);
+  stack.push(attempt.return_rip);
+  if (stack.fault()) return to_delivery(*stack.fault());
+
+  next.segment[vmx::kCs].selector = selector;
+  next.segment[vmx::kCs].base = static_cast<uint32_t>(selector) << 4;
+  next.rip = ip;
+  next.rflags &= ~(vmx::rflags::kIf | vmx::rflags::kTf | vmx::rflags::kAc | vmx::rflags::kRf);
+  return commit(attempt);
+}
+
+struct Gate {
+  uint8_t type = 0;  // SystemType
+  uint8_t ist = 0;
+  uint16_t selector = 0;
+  uint64_t offset = 0;
+  unsigned width() const { return type < kInterruptGate32 ? 2 : 4; }
+  bool interrupt() const { return type == kInterruptGate16 || type == kInterruptGate32; }
+};
+
+bool gate_type_allowed(unsigned type, bool long_mode) {
+  constexpr unsigned kLegacy[] = {kTaskGate, kInterruptGate16, kTrapGate16, kInterruptGate32,
+                                  kTrapGate32};
+  constexpr unsigned kLong[] = {kInterruptGate32, kTrapGate32};
+  return long_mode ? std::ranges::find(kLong, type) != std::end(kLong)
+                   : std::ranges::find(kLegacy, type) != std::end(kLegacy);
+}
+
+Result<Gate> read_gate(Attempt& attempt) {
+  const CpuState& old = attempt.old;
+  const bool long_mode = old.long_mode_active();
+  const unsigned size = long_mode ? 16 : 8;
+  const uint32_t offset = attempt.event.vector * size;
+  if (offset + size - 1 > old.idtr.limit) return attempt.gate_fault(vmx::kGp);
+  const uint64_t address = old.idtr.base + offset;
+  const auto low = read_value<uint64_t>(attempt.core, address);
+  if (!low) return low.fault();
+
+  const unsigned type = *low >> 40 & 0x1f;  // with the S flag, which is 0 in gates
+  if (!gate_type_allowed(type, long_mode)) return attempt.gate_fault(vmx::kGp);
+  const unsigned dpl = *low >> 45 & 3;
+  if (attempt.checks_gate_dpl() && dpl < old.cpl()) return attempt.gate_fault(vmx::kGp);
+  const bool present = *low >> 47 & 1;
+  if (!present) return attempt.gate_fault(vmx::kNp);
+
+  Gate gate;
+  gate.type = static_cast<uint8_t>(type);
+  gate.selector = static_cast<uint16_t>(*low >> 16);
+  gate.offset = *low & 0xffff;
+  if (gate.width() == 4) gate.offset |= *low >> 32 & 0xffff0000;
+  if (long_mode) {
+    const auto high = read_value<uint64_t>(attempt.core, address + 8);
+    if (!high) return high.fault();
+    gate.offset |= *high << 32;
+    gate.ist = *low >> 32 & 7;
+  }
+  return gate;
+}
+
+// Puts the stack of privilege level `cpl` from the TSS into `next`: SS and ESP.
+std::optional<Fault> switch_stack(Attempt& attempt, uint8_t cpl) {
+  const CpuState& old = attempt.old;
+  const vmx::Segment& tr = old.segment[vmx::kTr];
+  const bool tss32 = tr.rights.type() & 8;
+  const unsigned pointer_size = tss32 ? 4 : 2;
+  const unsigned offset = tss32 ? 4 + cpl * 8u : 2 + cpl * 4u;
+  if (offset + pointer_size + 1 > tr.limit) return attempt.selector_fault(vmx::kTs, tr.selector);
+
+  const uint64_t address = (tr.base + offset) & 0xffffffff;
+  uint64_t rsp = 0;
+  if (auto fault = attempt.core.read(
+          address, std::span(reinterpret_cast<uint8_t*>(&rsp), pointer_size),
+          Privilege::kSupervisor)) {
+    return fault;
+  }
+  const auto ss = read_value<uint16_t>(attempt.core, address + pointer_size);
+  if (!ss) return ss.fault();
+
+  if (is_null(*ss)) return vmx::exception(vmx::kTs, attempt.ext ? 1 : 0);
+  auto read = read_descriptor(attempt.core, *ss, vmx::kTs, attempt.ext);
+  if (!read) return read.fault();
+  Descriptor descriptor = *read;
+  if ((*ss & 3) != cpl || descriptor.dpl() != cpl || !descriptor.is_writable_data()) {
+    return attempt.selector_fault(vmx::kTs, *ss);
+  }
+  if (!descriptor.present()) return attempt.selector_fault(vmx::kSs12, *ss);
+  if (auto fault = mark_accessed(attempt.core, descriptor)) return fault;
+  attempt.next.segment[vmx::kSs] = to_segment(*ss, descriptor);
+  attempt.next.gpr[vmx::kRsp] = rsp;
+  return std::nullopt;
+}
+
+// "64-Bit Mode Stack Frame", "Interrupt Stack Table".
+std::optional<Fault> switch_stack_64(Attempt& attempt, uint8_t cpl, unsigned ist) {
+  const CpuState& old = attempt.old;
+  CpuState& next = attempt.next;
+  if (ist != 0 || cpl != old.cpl()) {
+    const vmx::Segment& tr = old.segment[vmx::kTr];
+    const unsigned offset = ist != 0 ? 28 + ist * 8 : 4 + cpl * 8u;
+    if (offset + 7 > tr.limit) return attempt.selector_fault(vmx::kTs, tr.selector);
+    const auto rsp = read_value<uint64_t>(attempt.core, tr.base + offset);
+    if (!rsp) return rsp.fault();
+    next.gpr[vmx::kRsp] = *rsp;
+  }
+  if (cpl != old.cpl()) {
+    next.segment[vmx::kSs] = null_segment(cpl);
+    next.segment[vmx::kSs].rights.value |= static_cast<uint32_t>(cpl) << 5;
+  }
+  next.gpr[vmx::kRsp] &= ~0xfull;
+  return std::nullopt;
+}
+
+Delivery deliver_by_task_gate(Attempt& attempt, uint16_t selector) {
+  const bool non_root = attempt.core.vmx().in_non_root();
+  TaskSwitch request;
+  request.selector = selector;
+  request.source = TaskSwitchSource::kGateInIdt;
+  if (vmx::is_software(attempt.event.type)) {
+    request.instruction_length = attempt.event.instruction_length;
+  }
+  request.ext = attempt.ext;
+  request.error_code = attempt.event.error_code;
+  request.push_rf = attempt.flags_image & vmx::rflags::kRf;
+  const Outcome outcome = switch_task(attempt.core, request);
+  if (const auto* event = std::get_if<Event>(&outcome)) return *event;
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) return *exit;
+  if (non_root && !attempt.core.vmx().in_non_root()) return Delivered{.vm_exit = true};
+  note_delivered(attempt.core.state(), attempt.event, attempt.origin);
+  return Delivered{};
+}
+
+// The segment that the gate leads to, checked and ready to be loaded.
+struct Handler {
+  Descriptor code;
+  uint8_t cpl = 0;
+};
+
+Result<Handler> find_handler(Attempt& attempt, const Gate& gate) {
+  const CpuState& old = attempt.old;
+  if (is_null(gate.selector)) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
+  const auto read = read_descriptor(attempt.core, gate.selector, vmx::kGp, attempt.ext);
+  if (!read) return read.fault();
+  Handler handler{*read, old.cpl()};
+  Descriptor& code = handler.code;
+  if (!code.is_code() || code.dpl() > old.cpl()) {
+    return attempt.selector_fault(vmx::kGp, gate.selector);
+  }
+  if (old.long_mode_active() && (!code.long_mode() || code.default_big())) {
+    return attempt.selector_fault(vmx::kGp, gate.selector);
+  }
+  if (!code.present()) return attempt.selector_fault(vmx::kNp, gate.selector);
+  if (!code.is_conforming_code()) handler.cpl = code.dpl();
+  if (old.virtual_8086() && handler.cpl != 0) {
+    return attempt.selector_fault(vmx::kGp, gate.selector);
+  }
+  const bool reachable = old.long_mode_active() ? is_canonical(gate.offset)
+                                                : gate.offset <= code.limit();
+  if (!reachable) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
+  if (auto fault = mark_accessed(attempt.core, code)) return *fault;
+  return handler;
+}
+
+constexpr vmx::SegmentRegister kDataSegments[] = {vmx::kGs, vmx::kFs, vmx::kDs, vmx::kEs};
+
+// INT n/INTO/INT3/INT1 in the instruction set reference, PROTECTED-MODE and IA-32e-MODE.
+Delivery deliver_protected(Attempt& attempt) {
+  const CpuState& old = attempt.old;
+  CpuState& next = attempt.next;
+  const auto gate = read_gate(attempt);
+  if (!gate) return to_delivery(gate.fault());
+  if (gate->type == kTaskGate) return deliver_by_task_gate(attempt, gate->selector);
+  const auto handler = find_handler(attempt, *gate);
+  if (!handler) return to_delivery(handler.fault());
+
+  const bool long_mode = old.long_mode_active();
+  const bool from_v86 = old.virtual_8086();
+  const bool inner = handler->cpl != old.cpl();
+  uint32_t stack_error = attempt.ext ? 1 : 0;
+  if (long_mode) {
+    if (auto fault = switch_stack_64(attempt, handler->cpl, gate->ist)) return to_delivery(*fault);
+  } else if (inner) {
+    if (auto fault = switch_stack(attempt, handler->cpl)) return to_delivery(*fault);
+    stack_error = selector_error(next.segment[vmx::kSs].selector, attempt.ext);
+  }
+  next.segment[vmx::kCs] = to_segment(
+      static_cast<uint16_t>((gate->selector & ~3u) | handler->cpl), handler->code);
+  next.rip = gate->offset;
+  next.rflags &= ~(vmx::rflags::kTf | vmx::rflags::kVm | vmx::rflags::kRf | vmx::rflags::kNt);
+  if (gate->interrupt()) next.rflags &= ~vmx::rflags::kIf;
+
+  Stack stack(attempt, long_mode ? 8 : gate->width(),
+              inner ? Privilege::kSupervisor : Privilege::kCurrent, stack_error);
+  if (from_v86) {
+    for (const auto segment : kDataSegments) stack.push(old.segment[segment].selector);
+  }
+  if (inner || long_mode) {
+    stack.push(old.segment[vmx::kSs].selector);
+    stack.push(old.gpr[vmx::kRsp]);
+  }
+  stack.push(attempt.flags_image);
+  stack.push(old.segment[vmx::kCs].selector);
+  stack.push(attempt.return_rip);
+  if (attempt.event.error_code) stack.push(*attempt.event.error_code);
+  if (stack.fault()) return to_delivery(*stack.fault());
+
+  if (from_v86) {
+    for (const auto segment : kDataSegments) next.segment[segment] = null_segment();
+  }
+  return commit(attempt);
+}
+
+// "Interrupt and Exception Classes".
+enum class Severity : uint8_t { kBenign, kContributory, kPageFault, kDoubleFault };
+
+Severity severity(const Event& event) {
+  if (event.type != EventType::kHardwareException) return Severity::kBenign;
+  switch (event.vector) {
+    case vmx::kDe:
+    case vmx::kTs:
+    case vmx::kNp:
+    case vmx::kSs12:
+    case vmx::kGp:
+    case vmx::kCp:
+      return Severity::kContributory;
+    case vmx::kPf:
+    case vmx::kVe:
+      return Severity::kPageFault;
+    case vmx::kDf:
+      return Severity::kDoubleFault;
+    default:
+      return Severity::kBenign;
+  }
+}
+
+enum class Combination : uint8_t { kSecond, kDoubleFault, kShutdown };
+
+// Rows: the first exception; columns: the second. Shutdown follows only the failed delivery of #DF.
+constexpr Combination kCombinations[4][4] = {
+    {Combination::kSecond, Combination::kSecond, Combination::kSecond, Combination::kSecond},
+    {Combination::kSecond, Combination::kDoubleFault, Combination::kSecond, Combination::kSecond},
+    {Combination::kSecond, Combination::kDoubleFault, Combination::kDoubleFault,
+     Combination::kSecond},
+    {Combination::kSecond, Combination::kShutdown, Combination::kShutdown, Combination::kShutdown},
+};
+
+}  // namespace
+
+Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
+  Attempt attempt(core, event, origin);
+  return attempt.old.protected_mode() ? deliver_protected(attempt) : deliver_real(attempt);
+}
+
+std::variant<Event, Shutdown> combine(const Event& first, const Event& second) {
+  const auto row = static_cast<unsigned>(severity(first));
+  const auto column = static_cast<unsigned>(severity(second));
+  switch (kCombinations[row][column]) {
+    case Combination::kSecond:
+      return second;
+    case Combination::kDoubleFault:
+      return vmx::exception(vmx::kDf, 0);
+    case Combination::kShutdown:
+      return Shutdown{};
+  }
+  return Shutdown{};
+}
+
+}  // namespace nestor::emu

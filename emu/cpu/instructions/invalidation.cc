@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// INVLPG, INVPCID, WBINVD, INVD. The caches themselves are not modelled.
+#include <cstring>
+
+#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/instructions/handlers.h"
+#include "emu/cpu/instructions/operands.h"
+
+namespace nestor::emu::instructions {
+namespace {
+
+using vmx::CpuState;
+using vmx::ExitReason;
+
+// "INVPCID Descriptor".
+struct InvpcidDescriptor {
+  uint64_t pcid = 0;  // bits 11:0; all others reserved
+  uint64_t linear = 0;
+};
+enum InvpcidType : uint64_t { kIndividualAddress = 0, kSingleContext = 1, kLastType = 3 };
+
+}  // namespace
+
+Outcome invlpg(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (state.cpl() != 0) return general_protection();
+  const MemoryOperand& operand = instruction.operand[0].memory;
+  const uint64_t linear =
+      unchecked_linear_address(state, operand.segment, effective_address(state, operand));
+  if (exits(core, instruction, ExitReason::kInvlpg, linear)) return vmx::Transferred{};
+  vmx::Invalidation invalidation;
+  invalidation.kind = vmx::Invalidation::Kind::kLinearAddress;
+  invalidation.vpid = core.vmx().vpid();
+  invalidation.linear = linear;
+  core.invalidate(invalidation);
+  return vmx::Completed{};
+}
+
+Outcome invpcid(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  const bool enabled = !core.vmx().in_non_root() || core.vmx().invpcid_enabled();
+  if (!enabled || !offers(core, kFeatureInvpcid)) return undefined_opcode();
+  if (state.cpl() != 0) return general_protection();
+  if (exits(core, instruction, ExitReason::kInvpcid,
+            context_of(state, instruction).displacement)) {
+    return vmx::Transferred{};
+  }
+  InvpcidDescriptor descriptor;
+  if (auto fault = load(core, instruction.operand[1].memory,
+                        std::span(reinterpret_cast<uint8_t*>(&descriptor), sizeof descriptor))) {
+    return to_outcome(*fault);
+  }
+  const uint64_t type = read_register(state, instruction.operand[0]);
+  if (type > kLastType || descriptor.pcid >> 12) return general_protection();
+  const bool names_context = type == kIndividualAddress || type == kSingleContext;
+  if (names_context && descriptor.pcid != 0 && !(state.cr4 & vmx::cr4::kPcide)) {
+    return general_protection();
+  }
+  if (type == kIndividualAddress && !is_canonical(descriptor.linear)) return general_protection();
+  invalidate_linear(core);
+  return vmx::Completed{};
+}
+
+Outcome wbinvd(Core& core, const Instruction& instruction) {
+  if (core.state().cpl() != 0) return general_protection();
+  if (exits(core, instruction, ExitReason::kWbinvd)) return vmx::Transferred{};
+  return vmx::Completed{};
+}
+
+Outcome invd(Core& core, const Instruction& instruction) {
+  if (core.state().cpl() != 0) return general_protection();
+  if (exits(core, instruction, ExitReason::kInvd)) return vmx::Transferred{};
+  return vmx::Completed{};
+}
+
+}  // namespace nestor::emu::instructions

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Registers that are neither control nor general: MSRs, counters, segment bases.
+#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/instructions/handlers.h"
+#include "emu/cpu/instructions/operands.h"
+
+namespace nestor::emu::instructions {
+namespace {
+
+using vmx::CpuState;
+using vmx::ExitReason;
+
+constexpr uint32_t kTimeStampCounterMsr = 0x10;
+
+// What the current mode sees of the counter.
+uint64_t visible_tsc(Core& core) {
+  const uint64_t tsc = core.tsc();
+  return core.vmx().in_non_root() ? core.vmx().guest_tsc(tsc) : tsc;
+}
+
+bool tsc_forbidden(const CpuState& state) {
+  return (state.cr4 & vmx::cr4::kTsd) && state.cpl() != 0;
+}
+
+vmx::SegmentRegister base_segment(const Instruction& instruction) {
+  const bool fs = instruction.operation == Operation::kRdfsbase ||
+                  instruction.operation == Operation::kWrfsbase;
+  return fs ? vmx::kFs : vmx::kGs;
+}
+
+bool has_segment_bases(const CpuState& state, const Instruction& instruction) {
+  return instruction.mode == CodeMode::k64 && (state.cr4 & vmx::cr4::kFsgsbase);
+}
+
+}  // namespace
+
+Outcome rdmsr(Core& core, const Instruction& instruction) {
+  CpuState& state = core.state();
+  if (state.cpl() != 0) return general_protection();
+  const auto index = static_cast<uint32_t>(state.gpr[vmx::kRcx]);
+  if (core.vmx().in_non_root() &&
+      core.vmx().read_msr_exits(index, context_of(state, instruction))) {
+    return vmx::Transferred{};
+  }
+  uint64_t value = 0;
+  if (core.read_msr(index, value) != vmx::MsrStatus::kOk) return general_protection();
+  if (index == kTimeStampCounterMsr && core.vmx().in_non_root()) {
+    value = core.vmx().guest_tsc(value);
+  }
+  write_edx_eax(state, value);
+  return vmx::Completed{};
+}
+
+Outcome wrmsr(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (state.cpl() != 0) return general_protection();
+  const auto index = static_cast<uint32_t>(state.gpr[vmx::kRcx]);
+  if (core.vmx().in_non_root() &&
+      core.vmx().write_msr_exits(index, context_of(state, instruction))) {
+    return vmx::Transferred{};
+  }
+  if (core.write_msr(index, read_edx_eax(state)) != vmx::MsrStatus::kOk) {
+    return general_protection();
+  }
+  return vmx::Completed{};
+}
+
+Outcome rdtsc(Core& core, const Instruction& instruction) {
+  if (tsc_forbidden(core.state())) return general_protection();
+  if (exits(core, instruction, ExitReason::kRdtsc)) return vmx::Transferred{};
+  write_edx_eax(core.state(), visible_tsc(core));
+  return vmx::Completed{};
+}
+
+Outcome rdtscp(Core& core, const Instruction& instruction) {
+  const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
+  if (!enabled || !offers(core, kFeatureRdtscp)) return undefined_opcode();
+  if (tsc_forbidden(core.state())) return general_protection();
+  if (exits(core, instruction, ExitReason::kRdtscp)) return vmx::Transferred{};
+  CpuState& state = core.state();
+  write_edx_eax(state, visible_tsc(core));
+  state.gpr[vmx::kRcx] = state.tsc_aux & 0xffffffff;
+  return vmx::Completed{};
+}
+
+// There are no performance counters: every index is invalid.
+Outcome rdpmc(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (!(state.cr4 & vmx::cr4::kPce) && state.cpl() != 0) return general_protection();
+  if (exits(core, instruction, ExitReason::kRdpmc)) return vmx::Transferred{};
+  return general_protection();
+}
+
+Outcome read_segment_base(Core& core, const Instruction& instruction) {
+  CpuState& state = core.state();
+  if (!has_segment_bases(state, instruction)) return undefined_opcode();
+  write_register(state, instruction.operand[0], state.segment[base_segment(instruction)].base);
+  return vmx::Completed{};
+}
+
+Outcome write_segment_base(Core& core, const Instruction& instruction) {
+  CpuState& state = core.state();
+  if (!has_segment_bases(state, instruction)) return undefined_opcode();
+  const uint64_t base = read_register(state, instruction.operand[0]);
+  if (!is_canonical(base)) return general_protection();
+  state.segment[base_segment(instruction)].base = base;
+  return vmx::Completed{};
+}
+
+}  // namespace nestor::emu::instructions

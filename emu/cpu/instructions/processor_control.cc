@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// CPUID, HLT, PAUSE, MONITOR, MWAIT, CLAC, STAC.
+#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/instructions/handlers.h"
+#include "emu/cpu/instructions/operands.h"
+
+namespace nestor::emu::instructions {
+namespace {
+
+using vmx::CpuState;
+using vmx::ExitReason;
+
+}  // namespace
+
+Outcome cpuid_instruction(Core& core, const Instruction& instruction) {
+  if (exits(core, instruction, ExitReason::kCpuid)) return vmx::Transferred{};
+  CpuState& state = core.state();
+  const CpuidRegisters registers = cpuid(core, static_cast<uint32_t>(state.gpr[vmx::kRax]),
+                                         static_cast<uint32_t>(state.gpr[vmx::kRcx]));
+  state.gpr[vmx::kRax] = registers.eax;
+  state.gpr[vmx::kRbx] = registers.ebx;
+  state.gpr[vmx::kRcx] = registers.ecx;
+  state.gpr[vmx::kRdx] = registers.edx;
+  return vmx::Completed{};
+}
+
+Outcome hlt(Core& core, const Instruction& instruction) {
+  if (core.state().cpl() != 0) return general_protection();
+  if (exits(core, instruction, ExitReason::kHlt)) return vmx::Transferred{};
+  core.state().activity = vmx::ActivityState::kHlt;
+  return vmx::Completed{};
+}
+
+Outcome pause(Core& core, const Instruction& instruction) {
+  if (exits(core, instruction, ExitReason::kPause)) return vmx::Transferred{};
+  return vmx::Completed{};
+}
+
+Outcome monitor(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
+  if (exits(core, instruction, ExitReason::kMonitor)) return vmx::Transferred{};
+  if (state.gpr[vmx::kRcx] & 0xffffffff) return general_protection();
+  MemoryOperand address;
+  address.base = vmx::kRax;
+  address.address_size = instruction.address_size;
+  address.segment = instruction.prefixes.segment.value_or(vmx::kDs);
+  uint8_t monitored = 0;
+  if (auto fault = load(core, address, std::span(&monitored, 1))) return to_outcome(*fault);
+  return vmx::Completed{};
+}
+
+// The processor may leave the optimized state at any time; here it does at once.
+Outcome mwait(Core& core, const Instruction& instruction) {
+  constexpr uint64_t kInterruptsAsBreakEvents = 1;
+  const CpuState& state = core.state();
+  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
+  if (exits(core, instruction, ExitReason::kMwait)) return vmx::Transferred{};
+  if (state.gpr[vmx::kRcx] & 0xffffffff & ~kInterruptsAsBreakEvents) return general_protection();
+  return vmx::Completed{};
+}
+
+Outcome set_access_check(Core& core, const Instruction& instruction) {
+  CpuState& state = core.state();
+  if (!offers(core, kFeatureSmap) || state.cpl() != 0) return undefined_opcode();
+  if (instruction.operation == Operation::kStac) {
+    state.rflags |= vmx::rflags::kAc;
+  } else {
+    state.rflags &= ~vmx::rflags::kAc;
+  }
+  return vmx::Completed{};
+}
+
+}  // namespace nestor::emu::instructions

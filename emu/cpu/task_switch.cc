@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/task_switch.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+
+#include "emu/cpu/segments.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::CpuState;
+
+constexpr unsigned kSelectorCount = 6;  // ES, CS, SS, DS, FS, GS
+
+// Offsets in a TSS: "32-Bit Task-State Segment", "16-Bit Task-State Segment".
+struct TssFormat {
+  unsigned minimum_limit;
+  unsigned field;      // bytes of EIP, EFLAGS and the general-purpose registers
+  unsigned eip;        // followed by EFLAGS and the eight general-purpose registers in encoding order
+  unsigned selectors;  // ES, CS, SS, DS and, with 32 bits, FS and GS
+  unsigned selector_count, selector_stride;
+  unsigned ldt;
+  unsigned size;
+};
+constexpr TssFormat kTss16{0x2b, 2, 14, 34, 4, 2, 42, 44};
+constexpr TssFormat kTss32{0x67, 4, 32, 72, 6, 4, 96, 104};
+constexpr unsigned kCr3Offset = 28;  // 32-bit TSS only
+
+using Image = std::array<uint8_t, 104>;
+
+uint64_t get(const Image& image, unsigned offset, unsigned size) {
+  uint64_t value = 0;
+  std::memcpy(&value, image.data() + offset, size);
+  return value;
+}
+void put(Image& image, unsigned offset, unsigned size, uint64_t value) {
+  std::memcpy(image.data() + offset, &value, size);
+}
+
+const TssFormat& format_of(unsigned type) { return type & 8 ? kTss32 : kTss16; }
+
+// The new task as its TSS describes it.
+struct Task {
+  std::array<uint16_t, kSelectorCount> selectors{};
+  uint16_t ldt = 0;
+  uint64_t cr3 = 0;
+  uint64_t rip = 0, rflags = 0;
+  std::array<uint64_t, 8> gpr{};
+};
+
+Task read_task(const Image& image, const TssFormat& format, uint64_t cr3) {
+  Task task;
+  const bool wide = format.field == 4;
+  task.cr3 = wide ? get(image, kCr3Offset, 4) : cr3;
+  task.rip = get(image, format.eip, format.field);
+  task.rflags = get(image, format.eip + format.field, format.field) | vmx::rflags::kFixed1;
+  for (unsigned i = 0; i < task.gpr.size(); ++i) {
+    task.gpr[i] = get(image, format.eip + (2 + i) * format.field, format.field);
+    if (!wide) task.gpr[i] |= 0xffff0000;
+  }
+  for (unsigned i = 0; i < format.selector_count; ++i) {
+    task.selectors[i] = static_cast<uint16_t>(
+        get(image, format.selectors + i * format.selector_stride, 2));
+  }
+  task.ldt = static_cast<uint16_t>(get(image, format.ldt, 2));
+  return task;
+}
+
+void write_task(Image& image, const TssFormat& format, const CpuState& state, uint64_t rip,
+                uint64_t rflags) {
+  put(image, format.eip, format.field, rip);
+  put(image, format.eip + format.field, format.field, rflags);
+  for (unsigned i = 0; i < 8; ++i) {
+    put(image, format.eip + (2 + i) * format.field, format.field, state.gpr[i]);
+  }
+  for (unsigned i = 0; i < format.selector_count; ++i) {
+    put(image, format.selectors + i * format.selector_stride, 2, state.segment[i].selector);
+  }
+}
+
+std::optional<Fault> read_image(Core& core, const vmx::Segment& tss, const TssFormat& format,
+                                Image& image) {
+  return core.read(tss.base, std::span(image).first(format.size), Privilege::kSupervisor);
+}
+
+// Segment registers of the new task. All faults are #TS but for those of absent segments.
+class SegmentLoader {
+ public:
+  SegmentLoader(Core& core, bool ext) : core_(core), state_(core.state()), ext_(ext) {}
+
+  std::optional<Fault> load(const Task& task) {
+    if (auto fault = load_ldt(task.ldt)) return fault;
+    if (state_.virtual_8086()) {
+      for (unsigned i = 0; i < kSelectorCount; ++i) {
+        constexpr uint32_t kV86Rights = 0xf3;
+        state_.segment[i] = {task.selectors[i], {kV86Rights}, 0xffff,
+                             static_cast<uint32_t>(task.selectors[i]) << 4};
+      }
+      return std::nullopt;
+    }
+    if (auto fault = load_code(task.selectors[vmx::kCs])) return fault;
+    if (auto fault = load_stack(task.selectors[vmx::kSs])) return fault;
+    for (const auto segment : {vmx::kDs, vmx::kEs, vmx::kFs, vmx::kGs}) {
+      if (auto fault = load_data(segment, task.selectors[segment])) return fault;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  Fault invalid_tss(uint16_t selector) const {
+    return vmx::exception(vmx::kTs, selector_error(selector, ext_));
+  }
+
+  std::optional<Fault> load_ldt(uint16_t selector) {
+    state_.segment[vmx::kLdtr] = null_segment(selector);
+    if (is_null(selector)) return std::nullopt;
+    if (selector & 4) return invalid_tss(selector);
+    const auto descriptor = read_descriptor(core_, selector, vmx::kTs, ext_);
+    if (!descriptor) return descriptor.fault();
+    const bool ldt = !descriptor->code_or_data() && descriptor->type() == kLdt;
+    if (!ldt || !descriptor->present()) return invalid_tss(selector);
+    state_.segment[vmx::kLdtr] = to_segment(selector, *descriptor);
+    return std::nullopt;
+  }
+
+  std::optional<Fault> load_code(uint16_t selector) {
+    if (is_null(selector)) return invalid_tss(selector);
+    auto read = read_descriptor(core_, selector, vmx::kTs, ext_);
+    if (!read) return read.fault();
+    const unsigned rpl = selector & 3;
+    const bool privilege = read->is_conforming_code() ? read->dpl() <= rpl : read->dpl() == rpl;
+    if (!read->is_code() || !privilege) return invalid_tss(selector);
+    return finish(vmx::kCs, selector, *read, vmx::kNp);
+  }
+
+  std::optional<Fault> load_stack(uint16_t selector) {
+    if (is_null(selector)) return invalid_tss(selector);
+    auto read = read_descriptor(core_, selector, vmx::kTs, ext_);
+    if (!read) return read.fault();
+    const unsigned cpl = state_.segment[vmx::kCs].selector & 3;
+    const bool privilege = read->dpl() == cpl && (selector & 3) == cpl;
+    if (!read->is_writable_data() || !privilege) return invalid_tss(selector);
+    return finish(vmx::kSs, selector, *read, vmx::kSs12);
+  }
+
+  std::optional<Fault> load_data(vmx::SegmentRegister segment, uint16_t selector) {
+    if (is_null(selector)) return std::nullopt;
+    auto read = read_descriptor(core_, selector, vmx::kTs, ext_);
+    if (!read) return read.fault();
+    const bool readable = read->code_or_data() && (!read->is_code() || (read->type() & 2));
+    const unsigned cpl = state_.segment[vmx::kCs].selector & 3, rpl = selector & 3;
+    const bool privilege = read->is_conforming_code() || read->dpl() >= std::max(cpl, rpl);
+    if (!readable || !privilege) return invalid_tss(selector);
+    return finish(segment, selector, *read, vmx::kNp);
+  }
+
+  std::optional<Fault> finish(vmx::SegmentRegister segment, uint16_t selector,
+                              Descriptor descriptor, vmx::Vector absent) {
+    if (!descriptor.present()) return vmx::exception(absent, selector_error(selector, ext_));
+    if (auto fault = mark_accessed(core_, descriptor)) return fault;
+    state_.segment[segment] = to_segment(selector, descriptor);
+    return std::nullopt;
+  }
+
+  Core& core_;
+  CpuState& state_;
+  bool ext_;
+};
+
+std::optional<Fault> push_error_code(Core& core, const TssFormat& format, uint32_t error_code,
+                                     bool ext) {
+  CpuState& state = core.state();
+  const bool big = state.segment[vmx::kSs].rights.default_big();
+  const uint64_t mask = big ? 0xffffffff : 0xffff;
+  const uint64_t rsp = state.gpr[vmx::kRsp];
+  const uint64_t offset = (rsp - format.field) & mask;
+  const auto linear =
+      linear_address(state, vmx::kSs, offset, format.field, SegmentAccess::kWrite);
+  if (std::holds_alternative<vmx::Event>(linear)) {
+    return vmx::exception(vmx::kSs12, ext ? 1 : 0);
+  }
+  const std::span bytes(reinterpret_cast<const uint8_t*>(&error_code), format.field);
+  if (auto fault = core.write(std::get<uint64_t>(linear), bytes, Privilege::kCurrent)) return fault;
+  state.gpr[vmx::kRsp] = (rsp & ~mask) | offset;
+  return std::nullopt;
+}
+
+// "Task Switching", the checks of the selector and the descriptor of the new TSS.
+Result<Descriptor> find_tss(Core& core, const TaskSwitch& request) {
+  const bool iret = request.source == TaskSwitchSource::kIret;
+  const vmx::Vector vector = iret ? vmx::kTs : vmx::kGp;
+  const uint32_t error = selector_error(request.selector, request.ext);
+  if (is_null(request.selector) || (request.selector & 4)) return vmx::exception(vector, error);
+  const auto descriptor = read_descriptor(core, request.selector, vector, request.ext);
+  if (!descriptor) return descriptor.fault();
+  const bool busy = descriptor->type() == kTss16Busy || descriptor->type() == kTss32Busy;
+  const bool available =
+      descriptor->type() == kTss16Available || descriptor->type() == kTss32Available;
+  if (descriptor->code_or_data() || !(iret ? busy : available)) {
+    return vmx::exception(vector, error);
+  }
+  if (!descriptor->present()) return vmx::exception(vmx::kNp, error);
+  if (descriptor->limit() < format_of(descriptor->type()).minimum_limit) {
+    return vmx::exception(vmx::kTs, error);
+  }
+  return descriptor;
+}
+
+bool pae_paging(const CpuState& state) {
+  return (state.cr0 & vmx::cr0::kPg) && (state.cr4 & vmx::cr4::kPae);
+}
+
+}  // namespace
+
+Outcome switch_task(Core& core, const TaskSwitch& request) {
+  CpuState& state = core.state();
+  const auto found = find_tss(core, request);
+  if (!found) return to_outcome(found.fault());
+  Descriptor new_descriptor = *found;
+  const vmx::Segment new_tss = to_segment(request.selector, new_descriptor);
+  if (core.vmx().in_non_root()) {
+    vmx::InstructionContext context;
+    context.length = request.instruction_length;
+    if (core.vmx().task_switch_exits(request.selector, static_cast<uint8_t>(request.source),
+                                     context)) {
+      return vmx::Transferred{};
+    }
+  }
+
+  const vmx::Segment old_tss = state.segment[vmx::kTr];
+  const TssFormat& old_format = format_of(old_tss.rights.type());
+  const TssFormat& new_format = format_of(new_tss.rights.type());
+  const bool nested = request.source == TaskSwitchSource::kCall ||
+                      request.source == TaskSwitchSource::kGateInIdt;
+  const bool iret = request.source == TaskSwitchSource::kIret;
+
+  // Every access that can fault comes before the first change.
+  if (old_tss.limit < old_format.minimum_limit) {
+    return vmx::exception(vmx::kTs, selector_error(old_tss.selector, request.ext));
+  }
+  Image old_image{}, new_image{};
+  if (auto fault = read_image(core, old_tss, old_format, old_image)) return to_outcome(*fault);
+  if (auto fault = read_image(core, new_tss, new_format, new_image)) return to_outcome(*fault);
+  if (auto fault = core.probe_write(old_tss.base, old_format.size, Privilege::kSupervisor)) {
+    return to_outcome(*fault);
+  }
+  if (auto fault = core.probe_write(new_tss.base, 2, Privilege::kSupervisor)) {
+    return to_outcome(*fault);
+  }
+  const auto old_found = read_descriptor(core, old_tss.selector, vmx::kTs, request.ext);
+  if (!old_found) return to_outcome(old_found.fault());
+  Descriptor old_descriptor = *old_found;
+  const Task task = read_task(new_image, new_format, state.cr3);
+  const bool new_cr3 = (state.cr0 & vmx::cr0::kPg) && task.cr3 != state.cr3;
+  if (!iret) {
+    if (auto fault = mark_busy(core, new_descriptor, true)) return to_outcome(*fault);
+  }
+  if (!nested) {
+    if (auto fault = mark_busy(core, old_descriptor, false)) return to_outcome(*fault);
+  }
+  uint64_t old_flags = state.rflags;
+  if (iret) old_flags &= ~vmx::rflags::kNt;
+  if (request.push_rf) old_flags |= vmx::rflags::kRf;
+  write_task(old_image, old_format, state, next_rip(state, request.instruction_length), old_flags);
+  // Only the fields that a switch saves: from EIP to the last selector.
+  const unsigned saved_end =
+      old_format.selectors + old_format.selector_count * old_format.selector_stride;
+  if (auto fault = core.write(old_tss.base + old_format.eip,
+                              std::span<const uint8_t>(old_image)
+                                  .subspan(old_format.eip, saved_end - old_format.eip),
+                              Privilege::kSupervisor)) {
+    return to_outcome(*fault);
+  }
+  if (nested) {
+    const std::span link(reinterpret_cast<const uint8_t*>(&old_tss.selector), 2);
+    if (auto fault = core.write(new_tss.base, link, Privilege::kSupervisor)) {
+      return to_outcome(*fault);
+    }
+  }
+  if (new_cr3 && pae_paging(state) && !core.load_pdptes(task.cr3)) {
+    return vmx::exception(vmx::kGp, 0);
+  }
+
+  // Committed: what follows belongs to the new task.
+  constexpr uint64_t kLocalEnables = 0x155;  // DR7.L0 to L3 and LE
+  constexpr uint32_t kBusy = 2;
+  state.segment[vmx::kTr] = new_tss;
+  state.segment[vmx::kTr].rights.value |= kBusy;
+  state.cr0 |= vmx::cr0::kTs;
+  state.dr7 &= ~kLocalEnables;
+  state.rip = task.rip;
+  state.rflags = task.rflags | (nested ? vmx::rflags::kNt : 0);
+  for (unsigned i = 0; i < task.gpr.size(); ++i) state.gpr[i] = task.gpr[i];
+  for (unsigned i = 0; i < kSelectorCount; ++i) {
+    state.segment[i] = null_segment(task.selectors[i]);
+  }
+  state.segment[vmx::kSs].rights.value |= (task.selectors[vmx::kCs] & 3u) << 5;
+  if (new_cr3) {
+    state.cr3 = task.cr3;
+    vmx::Invalidation invalidation;
+    invalidation.kind = vmx::Invalidation::Kind::kLinearVpid;
+    invalidation.vpid = core.vmx().vpid();
+    core.invalidate(invalidation);
+  }
+  if (auto fault = SegmentLoader(core, request.ext).load(task)) return to_outcome(*fault);
+  if (request.error_code) {
+    if (auto fault = push_error_code(core, new_format, *request.error_code, request.ext)) {
+      return to_outcome(*fault);
+    }
+  }
+  if (state.rip > state.segment[vmx::kCs].limit) {
+    return vmx::exception(vmx::kGp, request.ext ? 1 : 0);
+  }
+  return vmx::Transferred{};
+}
+
+}  // namespace nestor::emu
