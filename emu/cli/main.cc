@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <capstone/capstone.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "emu/cli/exit_status.h"
+#include "emu/cli/options.h"
+#include "emu/cli/run_command.h"
+#include "emu/unicorn/engine.h"
+
+namespace nestor::emu {
+namespace {
+
+std::string versions() {
+  int major = 0, minor = 0;
+  cs_version(&major, &minor);
+  return fmt::format("nestor {}\nUnicorn {}\nCapstone {}.{}", NESTOR_VERSION, engine_version(),
+                     major, minor);
+}
+
+int run(const std::vector<std::string>& arguments) {
+  const auto parsed = parse_command_line(arguments, versions());
+  if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
+    std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
+    const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
+    return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
+  }
+  const RunOptions& options = std::get<RunOptions>(parsed);
+  spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
+  spdlog::set_pattern("%n: %l: %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  return run_command(options);
+}
+
+}  // namespace
+}  // namespace nestor::emu
+
+int main(int argc, char** argv) {
+  using nestor::emu::ExitStatus;
+  // A reader that goes away is a write error like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return nestor::emu::run({argv + (argc > 0 ? 1 : 0), argv + argc});
+  } catch (const std::bad_alloc&) {
+    std::fputs("nestor: internal error: the host has no memory left; use less with --memory\n",
+               stderr);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "nestor: internal error: %s\n", error.what());
+  } catch (...) {
+    std::fputs("nestor: internal error: an unknown exception\n", stderr);
+  }
+  return static_cast<int>(ExitStatus::kInternalError);
+}

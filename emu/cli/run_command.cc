@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/run_command.h"
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "emu/cli/progress.h"
+#include "emu/loaders/read_file.h"
+#include "emu/machine/machine.h"
+#include "emu/machine/ram.h"
+#include "emu/trace/output_file.h"
+#include "emu/trace/statistics.h"
+
+namespace nestor::emu {
+namespace {
+
+volatile std::sig_atomic_t stop_signal = 0;
+
+void remember_signal(int signal) { stop_signal = signal; }
+
+// While it lives, SIGINT and SIGTERM end the run in order, so that buffered output is not lost.
+// A second one ends the process at once.
+class OrderlyStop {
+ public:
+  OrderlyStop() {
+    stop_signal = 0;
+    struct sigaction action {};
+    action.sa_handler = remember_signal;
+    action.sa_flags = SA_RESETHAND;
+    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &action, &before_[i]);
+  }
+  ~OrderlyStop() {
+    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+  }
+  OrderlyStop(const OrderlyStop&) = delete;
+  OrderlyStop& operator=(const OrderlyStop&) = delete;
+  bool requested() const { return stop_signal != 0; }
+
+ private:
+  static constexpr std::array kSignals = {SIGINT, SIGTERM};
+  std::array<struct sigaction, kSignals.size()> before_{};
+};
+
+int complain(ExitStatus status, std::string_view message) {
+  fmt::print(stderr, "nestor: {}\n", message);
+  return static_cast<int>(status);
+}
+
+// The serial port's output: to a file or the standard output, a line at a time, or at once where
+// somebody watches.
+class SerialOutput {
+ public:
+  SerialOutput(std::unique_ptr<OutputFile> file, bool immediate, Progress& progress)
+      : file_(std::move(file)), immediate_(immediate), progress_(progress) {}
+
+  void put(uint8_t byte) {
+    if (!file_) return;
+    progress_.clear();
+    const char character = static_cast<char>(byte);
+    file_->write({&character, 1});
+    if (immediate_ || character == '\n') file_->flush();
+  }
+  void close() {
+    if (file_) file_->close();
+  }
+  std::optional<std::string> error() const { return file_ ? file_->error() : std::nullopt; }
+
+ private:
+  std::unique_ptr<OutputFile> file_;
+  const bool immediate_;
+  Progress& progress_;
+};
+
+// The file to write, or nothing for std::nullopt.
+std::variant<std::unique_ptr<OutputFile>, std::string> open_output(
+    const std::optional<std::string>& path) {
+  if (!path) return std::unique_ptr<OutputFile>();
+  return OutputFile::open(*path);
+}
+
+std::optional<std::string> serial_path(const std::string& serial) {
+  if (serial == "none") return std::nullopt;
+  return serial == "stdio" ? "-" : serial;
+}
+
+struct Inputs {
+  ImageFile image;
+  std::vector<Module> modules;
+};
+
+std::variant<Inputs, LoadError> read_inputs(const RunOptions& options) {
+  auto image = read_file(options.image, "image", options.memory_bytes);
+  if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
+  Inputs inputs{{file_name(options.image), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
+  for (const std::string& path : options.modules) {
+    auto module = read_file(path, "module", options.memory_bytes);
+    if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
+    inputs.modules.push_back({file_name(path), std::get<std::vector<uint8_t>>(std::move(module))});
+  }
+  return inputs;
+}
+
+// What the user is told of how the run ended, and the exit status.
+struct Ending {
+  RunResult::Kind kind;
+  ExitStatus status;
+  std::string_view message;
+};
+
+constexpr std::array kEndings = {
+    Ending{RunResult::Kind::kShutdown, ExitStatus::kGuestShutdown,
+           "the guest shut down after a triple fault; --trace FILE shows the exceptions that led "
+           "to it"},
+    Ending{
+        RunResult::Kind::kVmxAbort, ExitStatus::kVmxAbort,
+        "VMX abort: a VM exit could not be completed; check the VMCS's host state and MSR areas"},
+    Ending{RunResult::Kind::kBudgetSpent, ExitStatus::kBudgetSpent,
+           "the instruction budget is spent; raise --max-instructions to go on longer"},
+    Ending{RunResult::Kind::kHaltedForever, ExitStatus::kHaltedForever,
+           "the guest halted, and nothing is left that could wake it"},
+    Ending{RunResult::Kind::kReset, ExitStatus::kReset, "the guest reset the machine"},
+    Ending{RunResult::Kind::kOutputError, ExitStatus::kOutputError,
+           "the run was stopped because an output could not be written"},
+};
+
+int report(const RunResult& result) {
+  if (result.kind == RunResult::Kind::kDebugExit) return static_cast<int>(result.code & 0xff);
+  for (const Ending& ending : kEndings) {
+    if (ending.kind != result.kind) continue;
+    std::string text(ending.message);
+    if (!result.detail.empty()) text += fmt::format(" ({})", result.detail);
+    return complain(ending.status, text);
+  }
+  return complain(ExitStatus::kInternalError, "internal error: the run ended in an unknown way");
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  const auto inputs = read_inputs(options);
+  if (const auto* bad = std::get_if<LoadError>(&inputs))
+    return complain(ExitStatus::kBadImage, bad->message);
+  const auto& [image, modules] = std::get<Inputs>(inputs);
+
+  auto serial_file = open_output(serial_path(options.serial));
+  if (const auto* bad = std::get_if<std::string>(&serial_file))
+    return complain(ExitStatus::kOutputError, *bad);
+  auto trace_file = open_output(options.trace);
+  if (const auto* bad = std::get_if<std::string>(&trace_file))
+    return complain(ExitStatus::kOutputError, *bad);
+
+  Progress progress(options.max_instructions);
+  const bool immediate = options.serial == "stdio" && ::isatty(STDOUT_FILENO) != 0;
+  SerialOutput serial(std::get<std::unique_ptr<OutputFile>>(std::move(serial_file)), immediate,
+                      progress);
+  const auto trace_output = std::get<std::unique_ptr<OutputFile>>(std::move(trace_file));
+  std::optional<Trace> trace;
+  Statistics statistics;
+  FanOut sinks;
+  if (trace_output) sinks.add(trace.emplace(*trace_output, options.trace_format));
+  if (options.stats) sinks.add(statistics);
+
+  const OrderlyStop stop;
+  MachineOutputs outputs;
+  outputs.serial = [&serial](uint8_t byte) { serial.put(byte); };
+  outputs.console = outputs.serial;
+  outputs.events = sinks.empty() ? nullptr : &sinks;
+  outputs.output_failed = [&] {
+    return stop.requested() || (trace && trace->failed()) || serial.error();
+  };
+  outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
+
+  RunResult result;
+  try {
+    auto created = Machine::create({options.memory_bytes, options.max_instructions}, outputs);
+    if (const auto* bad = std::get_if<HostError>(&created)) {
+      return complain(ExitStatus::kUnsupportedHost, bad->message);
+    }
+    Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
+    const auto loaded = load_image(image, modules, options.append, machine.memory_map());
+    if (const auto* bad = std::get_if<LoadError>(&loaded))
+      return complain(ExitStatus::kBadImage, bad->message);
+    const LoadedImage& ready = std::get<LoadedImage>(loaded);
+    spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
+                 ready.cpu.rip);
+    machine.load(ready);
+    result = machine.run();
+  } catch (const RamError& error) {
+    return complain(ExitStatus::kBadUsage, error.what());
+  }
+  progress.clear();
+  spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
+
+  serial.close();
+  if (trace_output) trace_output->close();
+  if (options.stats) fmt::print(stderr, "{}", statistics.report());
+  int status = static_cast<int>(ExitStatus::kOutputError);
+  if (stop.requested()) {
+    complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
+    status = 128 + stop_signal;
+  } else if (result.kind != RunResult::Kind::kOutputError) {
+    status = report(result);
+  }
+  for (const auto& error : {serial.error(), trace_output ? trace_output->error() : std::nullopt}) {
+    if (error)
+      status = complain(ExitStatus::kOutputError, *error + "; the run's output is incomplete");
+  }
+  return status;
+}
+
+}  // namespace nestor::emu
