@@ -4,7 +4,8 @@
 // Source of the numbers: Multiboot Specification 0.6.96, "OS image format" and "Machine state".
 #pragma once
 
-// Multiboot 1 header: three 32-bit words (magic, flags, checksum), 4-byte aligned, in the first 8 KiB.
+// Multiboot 1 header: three 32-bit words (magic, flags, checksum), 4-byte aligned, in the first 8
+// KiB.
 #define NESTOR_MULTIBOOT1_HEADER_MAGIC 0x1badb002
 #define NESTOR_MULTIBOOT1_SEARCH_BYTES 8192
 #define NESTOR_MULTIBOOT1_FLAG_PAGE_ALIGN (1 << 0)

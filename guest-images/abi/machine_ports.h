@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// I/O ports through which an image talks to the machine. Plain macros, so that C, C++ and assembly can share them.
+// I/O ports through which an image talks to the machine. Plain macros, so that C, C++ and assembly
+// can share them.
 #pragma once
 
 // First serial port (16550), 8 byte-wide registers.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The guest-physical addresses that L2 uses. L2's page tables map each to the linear address of the same value.
-// Shared with assembly.
+// The guest-physical addresses that L2 uses. L2's page tables map each to the linear address of the
+// same value. Shared with assembly.
 #pragma once
 
 #define GUEST_CODE 0x1000

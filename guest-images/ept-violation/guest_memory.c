@@ -43,23 +43,25 @@ static const Region kRegions[] = {
 static uint64_t ept_tables[kEptTables][kTableEntries] __attribute__((aligned(4096)));
 static unsigned ept_tables_used = 1;  // the first is the PML4 table
 
-static const Region *region_of(uint64_t gpa) {
+static const Region* region_of(uint64_t gpa) {
   for (unsigned i = 0; i < sizeof kRegions / sizeof kRegions[0]; i++) {
     if (gpa - kRegions[i].gpa < kRegions[i].bytes) return &kRegions[i];
   }
   return NULL;
 }
 
-void *guest_memory_at(uint64_t gpa) {
-  const Region *region = region_of(gpa);
-  return region ? (void *)(region->host + (gpa - region->gpa)) : NULL;
+void* guest_memory_at(uint64_t gpa) {
+  const Region* region = region_of(gpa);
+  return region ? (void*)(region->host + (gpa - region->gpa)) : NULL;
 }
 
-static void guest_write(uint64_t gpa, uint64_t value) { *(volatile uint64_t *)guest_memory_at(gpa) = value; }
+static void guest_write(uint64_t gpa, uint64_t value) {
+  *(volatile uint64_t*)guest_memory_at(gpa) = value;
+}
 
 void guest_memory_prepare(void) {
   memcpy(guest_memory_at(GUEST_CODE), guest_image, (size_t)(guest_image_end - guest_image));
-  *(uint8_t *)guest_memory_at(GUEST_SUBROUTINE) = 0xc3;  // RET
+  *(uint8_t*)guest_memory_at(GUEST_SUBROUTINE) = 0xc3;  // RET
 
   guest_write(GUEST_PML4, GUEST_PDPT | GUEST_TABLE);
   guest_write(GUEST_PDPT, GUEST_PD_LOW | GUEST_TABLE);
@@ -70,7 +72,8 @@ void guest_memory_prepare(void) {
               GUEST_1G_TOUCHED | GUEST_LEAF | GUEST_LARGE);
   for (uint64_t page = 0; page < GUEST_LOW_PAGES; page++) {
     const uint64_t gpa = page * SIZE_4K;
-    guest_write(GUEST_PT + 8 * page, gpa | (gpa == GUEST_CLEAN_PAGE ? GUEST_LEAF_CLEAN : GUEST_LEAF));
+    guest_write(GUEST_PT + 8 * page,
+                gpa | (gpa == GUEST_CLEAN_PAGE ? GUEST_LEAF_CLEAN : GUEST_LEAF));
   }
 }
 
@@ -80,11 +83,12 @@ uint64_t guest_memory_ept_pointer(bool accessed_dirty) {
 
 static unsigned shift_of_level(unsigned level) { return 12 + 9 * (level - 1); }
 
-static uint64_t *entry_of(uint64_t *table, uint64_t gpa, unsigned level) {
+static uint64_t* entry_of(uint64_t* table, uint64_t gpa, unsigned level) {
   return &table[gpa >> shift_of_level(level) & (kTableEntries - 1)];
 }
 
-// The largest page that is not larger than WANTED and that the processor offers, as the level of its entry.
+// The largest page that is not larger than WANTED and that the processor offers, as the level of
+// its entry.
 static unsigned leaf_level(uint64_t wanted) {
   const uint64_t capabilities = read_msr(kMsrVmxEptVpidCapabilities);
   if (wanted >= SIZE_1G && capabilities & EPT_CAP_1G_PAGES) return 3;
@@ -94,21 +98,21 @@ static unsigned leaf_level(uint64_t wanted) {
 }
 
 uint64_t guest_memory_map(uint64_t gpa, uint64_t rights) {
-  const Region *region = region_of(gpa);
+  const Region* region = region_of(gpa);
   if (!region) return 0;
   const unsigned leaf = leaf_level(region->page);
   const uint64_t size = 1ull << shift_of_level(leaf);
 
-  uint64_t *table = ept_tables[0];
+  uint64_t* table = ept_tables[0];
   for (unsigned level = 4; level > leaf; level--) {
-    uint64_t *entry = entry_of(table, gpa, level);
+    uint64_t* entry = entry_of(table, gpa, level);
     if (!*entry) {
       if (ept_tables_used == kEptTables) give_up("out of EPT tables");
       *entry = (uint64_t)ept_tables[ept_tables_used++] | EPT_READ_WRITE_EXECUTE;
     }
-    table = (uint64_t *)(*entry & EPT_ADDRESS);
+    table = (uint64_t*)(*entry & EPT_ADDRESS);
   }
-  uint64_t *entry = entry_of(table, gpa, leaf);
+  uint64_t* entry = entry_of(table, gpa, leaf);
   const uint64_t host = ((uint64_t)guest_memory_at(gpa)) & ~(size - 1);
   *entry = (*entry & EPT_READ_WRITE_EXECUTE) | rights | host | EPT_MEMORY_TYPE_WRITE_BACK |
            (leaf > 1 ? EPT_LARGE_PAGE : 0);
@@ -116,24 +120,24 @@ uint64_t guest_memory_map(uint64_t gpa, uint64_t rights) {
 }
 
 // Follows the EPT to the entry that maps GPA; counts the entries read into *REFERENCES.
-static uint64_t *ept_walk(uint64_t gpa, unsigned *references) {
-  uint64_t *table = ept_tables[0];
+static uint64_t* ept_walk(uint64_t gpa, unsigned* references) {
+  uint64_t* table = ept_tables[0];
   for (unsigned level = 4;; level--) {
-    uint64_t *entry = entry_of(table, gpa, level);
+    uint64_t* entry = entry_of(table, gpa, level);
     ++*references;
     if (!(*entry & EPT_READ_WRITE_EXECUTE)) return NULL;
     if (level == 1 || *entry & EPT_LARGE_PAGE) return entry;
-    table = (uint64_t *)(*entry & EPT_ADDRESS);
+    table = (uint64_t*)(*entry & EPT_ADDRESS);
   }
 }
 
-uint64_t *guest_memory_leaf(uint64_t gpa) {
+uint64_t* guest_memory_leaf(uint64_t gpa) {
   unsigned references = 0;
   return ept_walk(gpa, &references);
 }
 
 void guest_memory_set_rights(uint64_t gpa, uint64_t rights) {
-  uint64_t *entry = guest_memory_leaf(gpa);
+  uint64_t* entry = guest_memory_leaf(gpa);
   if (!entry) give_up("no EPT entry maps %#lx", gpa);
   *entry = (*entry & ~EPT_READ_WRITE_EXECUTE) | rights;
 }
@@ -142,9 +146,10 @@ unsigned guest_memory_count_walk(uint64_t linear) {
   unsigned references = 0;
   uint64_t table_gpa = GUEST_PML4;
   for (unsigned level = 4;; level--) {
-    const uint64_t entry_gpa = table_gpa + 8 * (linear >> shift_of_level(level) & (kTableEntries - 1));
+    const uint64_t entry_gpa =
+        table_gpa + 8 * (linear >> shift_of_level(level) & (kTableEntries - 1));
     if (!ept_walk(entry_gpa, &references)) return 0;
-    const uint64_t entry = *(const volatile uint64_t *)guest_memory_at(entry_gpa);
+    const uint64_t entry = *(const volatile uint64_t*)guest_memory_at(entry_gpa);
     references++;
     if (!(entry & 1)) return 0;
     const uint64_t address = entry & EPT_ADDRESS;
@@ -166,6 +171,7 @@ unsigned guest_memory_count_flag(uint64_t flag) {
 
 void guest_memory_clear_flags(void) {
   for (unsigned table = 0; table < ept_tables_used; table++) {
-    for (unsigned i = 0; i < kTableEntries; i++) ept_tables[table][i] &= ~(EPT_ACCESSED | EPT_DIRTY);
+    for (unsigned i = 0; i < kTableEntries; i++)
+      ept_tables[table][i] &= ~(EPT_ACCESSED | EPT_DIRTY);
   }
 }

@@ -17,7 +17,8 @@ static uint8_t vmxon_region[4096] __attribute__((aligned(4096)));
 static uint8_t vmcs_region[4096] __attribute__((aligned(4096)));
 static uint8_t guest_stack[4096] __attribute__((aligned(16)));
 
-// What L1 answers to L2's CPUID leaf 40000000H, where hypervisors put their signature: EBX, ECX, EDX.
+// What L1 answers to L2's CPUID leaf 40000000H, where hypervisors put their signature: EBX, ECX,
+// EDX.
 static const char kSignature[13] = "hello-vmx-L1";
 
 static uint32_t signature_word(unsigned index) {
@@ -34,7 +35,7 @@ static void print_capabilities(void) {
         VMX_BASIC_TRUE_CONTROLS(basic) ? "yes" : "no");
   static const struct {
     ControlField field;
-    const char *name;
+    const char* name;
   } kRows[] = {
       {kControlsPinBased, "pin-based"},
       {kControlsProcessorBased, "primary processor-based"},
@@ -57,7 +58,7 @@ static void fill_vmcs(void) {
 }
 
 // Enters L2, expects the exit EXPECTED, prints it.
-static void run_until(uint32_t expected, GuestRegisters *guest, bool resume) {
+static void run_until(uint32_t expected, GuestRegisters* guest, bool resume) {
   const VmxResult result = vm_enter(guest, resume);
   if (result == kVmFailValid) {
     give_up("%s failed: %s", resume ? "VMRESUME" : "VMLAUNCH",
@@ -66,11 +67,11 @@ static void run_until(uint32_t expected, GuestRegisters *guest, bool resume) {
   if (result == kVmFailInvalid) give_up("VM entry failed: no current VMCS");
 
   const uint32_t reason = (uint32_t)vmcs_read(kExitReason);
-  print("VM exit: %s (reason %u), instruction of %lu bytes\n", exit_reason_name(reason), reason & 0xffff,
-        vmcs_read(kVmExitInstructionLength));
+  print("VM exit: %s (reason %u), instruction of %lu bytes\n", exit_reason_name(reason),
+        reason & 0xffff, vmcs_read(kVmExitInstructionLength));
   if (reason != expected) {
-    give_up("expected exit reason %u, got %#x with qualification %#lx at RIP %#lx", expected, reason,
-            vmcs_read(kExitQualification), vmcs_read(kGuestRip));
+    give_up("expected exit reason %u, got %#x with qualification %#lx at RIP %#lx", expected,
+            reason, vmcs_read(kExitQualification), vmcs_read(kGuestRip));
   }
 }
 

@@ -38,7 +38,7 @@ typedef struct {
   unsigned width;
 } Field;
 
-static void put_field(Field field, const char *text, unsigned length) {
+static void put_field(Field field, const char* text, unsigned length) {
   const unsigned padding = field.width > length ? field.width - length : 0;
   if (!field.left) {
     for (unsigned i = 0; i < padding; i++) put(field.zero ? '0' : ' ');
@@ -67,14 +67,14 @@ static void put_number(Field field, uint64_t value, unsigned base) {
   put_field(field, digits + start, sizeof digits - start);
 }
 
-static unsigned text_length(const char *text) {
+static unsigned text_length(const char* text) {
   unsigned length = 0;
   while (text[length]) length++;
   return length;
 }
 
-static void print_list(const char *format, va_list arguments) {
-  for (const char *p = format; *p; p++) {
+static void print_list(const char* format, va_list arguments) {
+  for (const char* p = format; *p; p++) {
     if (*p == '\n') put('\r');
     if (*p != '%') {
       put(*p);
@@ -97,7 +97,7 @@ static void print_list(const char *format, va_list arguments) {
         break;
       }
       case 's': {
-        const char *text = va_arg(arguments, const char *);
+        const char* text = va_arg(arguments, const char*);
         put_field(field, text, text_length(text));
         break;
       }
@@ -111,7 +111,7 @@ static void print_list(const char *format, va_list arguments) {
   }
 }
 
-void print(const char *format, ...) {
+void print(const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
   print_list(format, arguments);
@@ -123,7 +123,7 @@ void machine_exit(uint32_t value) {
   for (;;) __asm__ volatile("cli; hlt");
 }
 
-void finish(const char *image, unsigned failures) {
+void finish(const char* image, unsigned failures) {
   if (failures == 0) {
     print("%s: PASS\n", image);
     machine_exit(NESTOR_EXIT_PASS);
@@ -132,12 +132,12 @@ void finish(const char *image, unsigned failures) {
   machine_exit(NESTOR_EXIT_FAIL);
 }
 
-void machine_lacks(const char *feature) {
+void machine_lacks(const char* feature) {
   print("this machine does not offer %s, which this image needs\n", feature);
   machine_exit(NESTOR_EXIT_MACHINE_LACKS_FEATURE);
 }
 
-void give_up(const char *format, ...) {
+void give_up(const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
   print_list(format, arguments);

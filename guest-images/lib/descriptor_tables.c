@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guest-images/lib/descriptor_tables.h"
 
-#include "guest-images/lib/selectors.h"
 #include "guest-images/lib/processor.h"
+#include "guest-images/lib/selectors.h"
 
 enum { kExceptionVectors = 32, kDescriptorTss64Available = 0x89, kGateInterrupt64 = 0x8e };
 
@@ -43,7 +43,7 @@ void descriptor_tables_load(void) {
 
   const uint64_t base = tss_base();
   const uint64_t limit = sizeof tss - 1;
-  uint64_t *descriptor = &boot_gdt[SELECTOR_TSS / 8];
+  uint64_t* descriptor = &boot_gdt[SELECTOR_TSS / 8];
   descriptor[0] = limit | (base & 0xffffff) << 16 | (uint64_t)kDescriptorTss64Available << 40 |
                   (base >> 24 & 0xff) << 56;
   descriptor[1] = base >> 32;

@@ -9,11 +9,11 @@ static uint64_t pml4[512] __attribute__((aligned(4096)));
 static uint64_t pdpt[512] __attribute__((aligned(4096)));
 static uint64_t pd[512] __attribute__((aligned(4096)));
 
-uint64_t ept_pointer(const void *table) {
+uint64_t ept_pointer(const void* table) {
   const uint64_t capabilities = read_msr(kMsrVmxEptVpidCapabilities);
   if (!(capabilities & EPT_CAP_WALK_LENGTH_4)) machine_lacks("EPT with a walk length of 4");
   const uint64_t type = capabilities & EPT_CAP_WRITE_BACK ? EPTP_MEMORY_TYPE_WRITE_BACK
-                                                           : EPTP_MEMORY_TYPE_UNCACHEABLE;
+                                                          : EPTP_MEMORY_TYPE_UNCACHEABLE;
   return (uint64_t)table | EPTP_WALK_LENGTH_4 | type;
 }
 

@@ -21,9 +21,11 @@
 #define EPTP_WALK_LENGTH_4 (3ull << 3)
 #define EPTP_ENABLE_ACCESSED_DIRTY (1ull << 6)
 
-// EPTP for the PML4 table at TABLE: walk length 4, write-back if offered, accessed and dirty flags off.
-uint64_t ept_pointer(const void *table);
+// EPTP for the PML4 table at TABLE: walk length 4, write-back if offered, accessed and dirty flags
+// off.
+uint64_t ept_pointer(const void* table);
 
-// Builds an EPT that maps the first GiB to itself, all access allowed, and returns its EPTP. Takes the largest page
-// offered: one of 1 GiB, or 512 of 2 MiB. Ends the image on a processor with neither.
+// Builds an EPT that maps the first GiB to itself, all access allowed, and returns its EPTP. Takes
+// the largest page offered: one of 1 GiB, or 512 of 2 MiB. Ends the image on a processor with
+// neither.
 uint64_t ept_identity_map(void);

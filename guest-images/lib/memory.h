@@ -5,5 +5,5 @@
 
 #include <stddef.h>
 
-void *memset(void *destination, int value, size_t size);
-void *memcpy(void *restrict destination, const void *restrict source, size_t size);
+void* memset(void* destination, int value, size_t size);
+void* memcpy(void* restrict destination, const void* restrict source, size_t size);

@@ -10,7 +10,7 @@
 
 enum { kCpuid1EcxVmx = 1 << 5 };
 
-void vmx_operation_enter(void *region) {
+void vmx_operation_enter(void* region) {
   if (!(cpuid(1, 0).ecx & kCpuid1EcxVmx)) machine_lacks("VMX (CPUID.1:ECX.VMX)");
 
   const uint64_t enabled = kFeatureControlLock | kFeatureControlVmxOutsideSmx;
@@ -26,12 +26,12 @@ void vmx_operation_enter(void *region) {
   write_cr0((read_cr0() | read_msr(kMsrVmxCr0Fixed0)) & read_msr(kMsrVmxCr0Fixed1));
   write_cr4((read_cr4() | read_msr(kMsrVmxCr4Fixed0)) & read_msr(kMsrVmxCr4Fixed1));
 
-  *(uint32_t *)region = VMX_BASIC_REVISION(read_msr(kMsrVmxBasic));
+  *(uint32_t*)region = VMX_BASIC_REVISION(read_msr(kMsrVmxBasic));
   if (vmx_on((uint64_t)region) != kVmSucceed) give_up("VMXON failed");
 }
 
-void vmcs_make_current(void *region) {
-  *(uint32_t *)region = VMX_BASIC_REVISION(read_msr(kMsrVmxBasic));
+void vmcs_make_current(void* region) {
+  *(uint32_t*)region = VMX_BASIC_REVISION(read_msr(kMsrVmxBasic));
   if (vmx_clear((uint64_t)region) != kVmSucceed) give_up("VMCLEAR failed");
   if (vmx_load_pointer((uint64_t)region) != kVmSucceed) give_up("VMPTRLD failed");
 }
@@ -73,7 +73,8 @@ AllowedSettings controls_allowed(ControlField field) {
     return (AllowedSettings){0, 0};
   }
   const bool true_controls = VMX_BASIC_TRUE_CONTROLS(read_msr(kMsrVmxBasic));
-  const uint64_t msr = read_msr(true_controls ? kControlFields[field].true_msr : kControlFields[field].msr);
+  const uint64_t msr =
+      read_msr(true_controls ? kControlFields[field].true_msr : kControlFields[field].msr);
   return (AllowedSettings){.must_be_one = (uint32_t)msr, .may_be_one = (uint32_t)(msr >> 32)};
 }
 
@@ -86,17 +87,18 @@ bool controls_offered(ControlField field, uint32_t bits) {
   return (controls_allowed(field).may_be_one & bits) == bits;
 }
 
-void controls_write(ControlField field, uint32_t needed, uint32_t optional, const char *purpose) {
+void controls_write(ControlField field, uint32_t needed, uint32_t optional, const char* purpose) {
   if (!controls_offered(field, needed)) machine_lacks(purpose);
   vmcs_write(kControlFields[field].field, controls_adjust(field, needed | optional));
 }
 
 void vmcs_write_controls_64bit(uint32_t needed2) {
   controls_write(kControlsPinBased, 0, 0, "");
-  controls_write(kControlsProcessorBased, kCpuHltExiting | (needed2 ? CPU_ACTIVATE_SECONDARY : 0), 0,
-                 "secondary processor-based controls");
+  controls_write(kControlsProcessorBased, kCpuHltExiting | (needed2 ? CPU_ACTIVATE_SECONDARY : 0),
+                 0, "secondary processor-based controls");
   if (needed2) controls_write(kControlsProcessorBased2, needed2, 0, "EPT or unrestricted guest");
-  controls_write(kControlsExit, kExitHostAddressSpaceSize, kExitSaveEfer | kExitLoadEfer, "64-bit host");
+  controls_write(kControlsExit, kExitHostAddressSpaceSize, kExitSaveEfer | kExitLoadEfer,
+                 "64-bit host");
   controls_write(kControlsEntry, kEntryIa32eGuest, kEntryLoadEfer, "64-bit guest");
   vmcs_write(kExceptionBitmap, 0);
   vmcs_write(kPageFaultErrorCodeMask, 0);

@@ -71,7 +71,8 @@ typedef enum {
   kVmExitInterruptionErrorCode = 0x4406,
   kVmExitInstructionLength = 0x440c,
 
-  // 32-bit guest-state and host-state fields. The limits and access rights lie in the order of the selectors.
+  // 32-bit guest-state and host-state fields. The limits and access rights lie in the order of the
+  // selectors.
   kGuestEsLimit = 0x4800,
   kGuestCsLimit = 0x4802,
   kGuestSsLimit = 0x4804,

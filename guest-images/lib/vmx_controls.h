@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Bits of the VMX control fields and capability MSRs that the images use.
-// Source: Intel SDM, "VM-Execution Control Fields" to "VM-Entry Control Fields" and appendix "VMX Capability Reporting Facility".
+// Source: Intel SDM, "VM-Execution Control Fields" to "VM-Entry Control Fields" and appendix "VMX
+// Capability Reporting Facility".
 #pragma once
 
 enum {
@@ -28,7 +29,7 @@ enum {
   kFeatureControlVmxOutsideSmx = 1 << 2,
 };
 
-#define VMX_BASIC_REVISION(msr) ((uint32_t)(msr) & 0x7fffffff)
+#define VMX_BASIC_REVISION(msr) ((uint32_t)(msr)&0x7fffffff)
 #define VMX_BASIC_REGION_BYTES(msr) ((uint32_t)((msr) >> 32) & 0x1fff)
 #define VMX_BASIC_MEMORY_TYPE(msr) ((uint32_t)((msr) >> 50) & 0xf)
 #define VMX_BASIC_32BIT_ADDRESSES(msr) ((msr) >> 48 & 1)
@@ -97,10 +98,10 @@ enum {
 
 // Segment access rights as the VMCS holds them.
 enum {
-  kRightsCode64 = 0xa09b,    // G, L, P, S, execute/read, accessed
-  kRightsCode16 = 0x009b,    // P, S, execute/read, accessed
-  kRightsData32 = 0xc093,    // G, D/B, P, S, read/write, accessed
-  kRightsData16 = 0x0093,    // P, S, read/write, accessed
-  kRightsTssBusy = 0x008b,   // P, busy 64-bit (or 32-bit) TSS
+  kRightsCode64 = 0xa09b,   // G, L, P, S, execute/read, accessed
+  kRightsCode16 = 0x009b,   // P, S, execute/read, accessed
+  kRightsData32 = 0xc093,   // G, D/B, P, S, read/write, accessed
+  kRightsData16 = 0x0093,   // P, S, read/write, accessed
+  kRightsTssBusy = 0x008b,  // P, busy 64-bit (or 32-bit) TSS
   kRightsUnusable = 0x10000,
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The VMX instructions as functions. Each reports success or failure as the processor does, in RFLAGS.CF and RFLAGS.ZF;
-// see Intel SDM, "VMX Instruction Reference", section "Conventions".
+// The VMX instructions as functions. Each reports success or failure as the processor does, in
+// RFLAGS.CF and RFLAGS.ZF; see Intel SDM, "VMX Instruction Reference", section "Conventions".
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,8 @@ typedef enum {
   kVmFailValid,    // ZF = 1: the VM-instruction error field of the current VMCS says why
 } VmxResult;
 
-#define VMX_RESULT(invalid, valid) ((invalid) ? kVmFailInvalid : (valid) ? kVmFailValid : kVmSucceed)
+#define VMX_RESULT(invalid, valid) \
+  ((invalid) ? kVmFailInvalid : (valid) ? kVmFailValid : kVmSucceed)
 
 // 128-bit memory operand of INVEPT (EPTP, 0) and INVVPID (VPID, linear address).
 typedef struct {
@@ -52,7 +53,7 @@ static inline uint64_t vmx_store_pointer(void) {
   return vmcs;
 }
 
-static inline VmxResult vmx_read(uint64_t encoding, uint64_t *value) {
+static inline VmxResult vmx_read(uint64_t encoding, uint64_t* value) {
   bool invalid, valid;
   uint64_t read = 0;
   __asm__ volatile("vmread %3, %2"
@@ -104,9 +105,10 @@ typedef struct {
   uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
 } GuestRegisters;
 
-// VMLAUNCH (or VMRESUME) of the current VMCS, whose HOST_RIP must be vm_exit_point. Returns kVmSucceed after a VM exit,
-// with the guest's registers in *registers, or the way in which the instruction failed. Sets HOST_RSP.
-VmxResult vm_enter(GuestRegisters *registers, bool resume);
+// VMLAUNCH (or VMRESUME) of the current VMCS, whose HOST_RIP must be vm_exit_point. Returns
+// kVmSucceed after a VM exit, with the guest's registers in *registers, or the way in which the
+// instruction failed. Sets HOST_RSP.
+VmxResult vm_enter(GuestRegisters* registers, bool resume);
 
 // Where VM exits arrive; a label inside vm_enter(), not a function to call.
 extern const char vm_exit_point[];

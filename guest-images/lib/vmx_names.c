@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-static const char *const kExitReasonNames[] = {
+static const char* const kExitReasonNames[] = {
     [0] = "Exception or non-maskable interrupt (NMI)",
     [1] = "External interrupt",
     [2] = "Triple fault",
@@ -40,7 +40,7 @@ static const char *const kExitReasonNames[] = {
     [55] = "XSETBV",
 };
 
-static const char *const kErrorNames[] = {
+static const char* const kErrorNames[] = {
     [1] = "VMCALL executed in VMX root operation",
     [2] = "VMCLEAR with invalid physical address",
     [3] = "VMCLEAR with VMXON pointer",
@@ -58,15 +58,15 @@ static const char *const kErrorNames[] = {
     [28] = "Invalid operand to INVEPT/INVVPID",
 };
 
-static const char *lookup(const char *const *names, size_t count, uint64_t index) {
+static const char* lookup(const char* const* names, size_t count, uint64_t index) {
   return index < count && names[index] ? names[index] : "reserved";
 }
 
-const char *exit_reason_name(uint32_t exit_reason) {
+const char* exit_reason_name(uint32_t exit_reason) {
   return lookup(kExitReasonNames, sizeof kExitReasonNames / sizeof kExitReasonNames[0],
                 exit_reason & 0xffff);
 }
 
-const char *vm_instruction_error_name(uint64_t error) {
+const char* vm_instruction_error_name(uint64_t error) {
   return lookup(kErrorNames, sizeof kErrorNames / sizeof kErrorNames[0], error);
 }

@@ -22,8 +22,9 @@ enum {
 // Exit reason field, bit 31: the VM entry failed after its checks on controls and host state.
 #define EXIT_REASON_ENTRY_FAILURE 0x80000000u
 
-// Name of a basic exit reason, as the appendix "VMX Basic Exit Reasons" of the Intel SDM prints it; "reserved" for others.
-const char *exit_reason_name(uint32_t exit_reason);
+// Name of a basic exit reason, as the appendix "VMX Basic Exit Reasons" of the Intel SDM prints it;
+// "reserved" for others.
+const char* exit_reason_name(uint32_t exit_reason);
 
 // What a VM-instruction error number means, after the SDM's section "VM Instruction Error Numbers".
-const char *vm_instruction_error_name(uint64_t error);
+const char* vm_instruction_error_name(uint64_t error);

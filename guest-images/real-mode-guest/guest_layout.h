@@ -7,7 +7,8 @@
 #define GUEST_BASE 0x10000
 #define GUEST_SEGMENT 0x1000
 
-// L2 builds its page tables here: PAE (page-directory-pointer table, page directory), then 4-level on the same directory.
+// L2 builds its page tables here: PAE (page-directory-pointer table, page directory), then 4-level
+// on the same directory.
 #define GUEST_PAE_PDPT 0x20000
 #define GUEST_PAGE_DIRECTORY 0x21000
 #define GUEST_PML4 0x22000

@@ -29,7 +29,7 @@ typedef struct {
 } Mode;
 
 static const struct {
-  const char *name;
+  const char* name;
   Mode mode;
 } kStages[] = {
     {"real mode", {0}},
@@ -43,7 +43,7 @@ enum { kStageCount = sizeof kStages / sizeof kStages[0] };
 
 enum { kRightsL = 1 << 13, kRightsD = 1 << 14 };
 
-static void check(bool condition, const char *what) {
+static void check(bool condition, const char* what) {
   if (condition) return;
   print("  FAIL: %s\n", what);
   failures++;
@@ -65,22 +65,26 @@ static Mode guest_mode(void) {
 }
 
 static void print_mode(Mode mode) {
-  print("  CR0.PE=%u CR0.PG=%u CR4.PAE=%u EFER.LMA=%u IA-32e-mode guest=%u CS.D=%u CS.L=%u CS=%#lx:%#lx\n", mode.pe,
-        mode.pg, mode.pae, mode.lma, mode.entry_ia32e, mode.cs_d, mode.cs_l, vmcs_read(kGuestCsSelector),
-        vmcs_read(kGuestRip));
+  print(
+      "  CR0.PE=%u CR0.PG=%u CR4.PAE=%u EFER.LMA=%u IA-32e-mode guest=%u CS.D=%u CS.L=%u "
+      "CS=%#lx:%#lx\n",
+      mode.pe, mode.pg, mode.pae, mode.lma, mode.entry_ia32e, mode.cs_d, mode.cs_l,
+      vmcs_read(kGuestCsSelector), vmcs_read(kGuestRip));
 }
 
 static bool same_mode(Mode a, Mode b) {
-  return a.pe == b.pe && a.pg == b.pg && a.pae == b.pae && a.lma == b.lma && a.entry_ia32e == b.entry_ia32e &&
-         a.cs_d == b.cs_d && a.cs_l == b.cs_l;
+  return a.pe == b.pe && a.pg == b.pg && a.pae == b.pae && a.lma == b.lma &&
+         a.entry_ia32e == b.entry_ia32e && a.cs_d == b.cs_d && a.cs_l == b.cs_l;
 }
 
 static void fill_controls(void) {
   controls_write(kControlsPinBased, 0, 0, "");
-  controls_write(kControlsProcessorBased,
-                 CPU_ACTIVATE_SECONDARY | kCpuHltExiting | kCpuUnconditionalIoExiting | kCpuUseMsrBitmaps, 0,
-                 "secondary processor-based controls, HLT exiting, unconditional I/O exiting, or MSR bitmaps");
-  controls_write(kControlsProcessorBased2, kCpu2Ept | kCpu2UnrestrictedGuest, 0, "unrestricted guest");
+  controls_write(
+      kControlsProcessorBased,
+      CPU_ACTIVATE_SECONDARY | kCpuHltExiting | kCpuUnconditionalIoExiting | kCpuUseMsrBitmaps, 0,
+      "secondary processor-based controls, HLT exiting, unconditional I/O exiting, or MSR bitmaps");
+  controls_write(kControlsProcessorBased2, kCpu2Ept | kCpu2UnrestrictedGuest, 0,
+                 "unrestricted guest");
   controls_write(kControlsExit, kExitHostAddressSpaceSize | kExitSaveEfer | kExitLoadEfer, 0,
                  "saving and loading IA32_EFER on VM exit");
   // Not an IA-32e mode guest at first. Each VM exit copies EFER.LMA into this control.
@@ -99,8 +103,8 @@ static void fill_controls(void) {
 
 // The state of a processor that has just jumped to GUEST_SEGMENT:0 in real mode.
 static void fill_real_mode_guest_state(void) {
-  // VMX operation needs CR0.NE and CR4.VMXE even here. L1 owns both bits and shows L2 zeros, which is also all that L2
-  // may write there without a VM exit.
+  // VMX operation needs CR0.NE and CR4.VMXE even here. L1 owns both bits and shows L2 zeros, which
+  // is also all that L2 may write there without a VM exit.
   vmcs_write(kGuestCr0, (read_msr(kMsrVmxCr0Fixed0) & ~(uint64_t)(kCr0Pe | kCr0Pg)) | kCr0Et);
   vmcs_write(kCr0GuestHostMask, kCr0Ne);
   vmcs_write(kCr0ReadShadow, 0);
@@ -128,7 +132,7 @@ static unsigned stage;  // next one expected
 static char text[32];
 static unsigned text_length;
 
-static void handle_cpuid(GuestRegisters *guest) {
+static void handle_cpuid(GuestRegisters* guest) {
   if (stage == kStageCount || guest->rax != GUEST_STAGE_LEAF + stage) {
     give_up("unexpected CPUID: leaf %#lx at stage %u", guest->rax, stage);
   }
@@ -140,8 +144,9 @@ static void handle_cpuid(GuestRegisters *guest) {
   stage++;
 }
 
-// One-byte OUT to an immediate port; qualification as in the manual's table "Exit Qualification for I/O Instructions".
-static void handle_io(const GuestRegisters *guest) {
+// One-byte OUT to an immediate port; qualification as in the manual's table "Exit Qualification for
+// I/O Instructions".
+static void handle_io(const GuestRegisters* guest) {
   const uint64_t expected = (uint64_t)NESTOR_PORT_DEBUG_CONSOLE << 16 | 1 << 6;
   const uint64_t qualification = vmcs_read(kExitQualification);
   check(qualification == expected, "qualification of the I/O instruction");
@@ -153,15 +158,17 @@ static void handle_io(const GuestRegisters *guest) {
   }
 }
 
-static void handle_vmcall(const GuestRegisters *guest) {
+static void handle_vmcall(const GuestRegisters* guest) {
   print("VMCALL with RAX %#lx\n", guest->rax);
   print_mode(guest_mode());
   if (stage == 1) {
-    check(guest->rax == GUEST_CALL_REAL_MODE, "RAX of the VMCALL in the real-mode interrupt handler");
+    check(guest->rax == GUEST_CALL_REAL_MODE,
+          "RAX of the VMCALL in the real-mode interrupt handler");
     check(!(vmcs_read(kGuestCr0) & kCr0Pe), "CR0.PE in the real-mode interrupt handler");
   } else {
     check(stage == kStageCount, "VMCALL before the last stage");
-    check(guest->rax == ((uint64_t)GUEST_CALL_64BIT << 32 | GUEST_CALL_64BIT), "RAX of the VMCALL in 64-bit mode");
+    check(guest->rax == ((uint64_t)GUEST_CALL_64BIT << 32 | GUEST_CALL_64BIT),
+          "RAX of the VMCALL in 64-bit mode");
   }
 }
 
@@ -169,8 +176,8 @@ void image_main(void) {
   print("%s: from real mode to 64-bit mode under VMX\n", kImage);
   vmx_operation_enter(vmxon_region);
   vmcs_make_current(vmcs_region);
-  memset((void *)GUEST_BASE, 0, GUEST_STACK_TOP - GUEST_BASE);
-  memcpy((void *)GUEST_BASE, guest_image, (size_t)(guest_image_end - guest_image));
+  memset((void*)GUEST_BASE, 0, GUEST_STACK_TOP - GUEST_BASE);
+  memcpy((void*)GUEST_BASE, guest_image, (size_t)(guest_image_end - guest_image));
   vmcs_write_host_state();
   vmcs_write_guest_state_64bit(0, 0);
   fill_controls();
@@ -197,8 +204,9 @@ void image_main(void) {
         check(stage == kStageCount, "L2 halted too early");
         finish(kImage, failures);
       default:
-        give_up("unexpected VM exit: %s (%#x), qualification %#lx, CS:RIP %#lx:%#lx", exit_reason_name(reason), reason,
-                vmcs_read(kExitQualification), vmcs_read(kGuestCsSelector), vmcs_read(kGuestRip));
+        give_up("unexpected VM exit: %s (%#x), qualification %#lx, CS:RIP %#lx:%#lx",
+                exit_reason_name(reason), reason, vmcs_read(kExitQualification),
+                vmcs_read(kGuestCsSelector), vmcs_read(kGuestRip));
     }
     vmcs_skip_instruction();
   }
