@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The L2 guest, copied to GUEST_CODE: touches one page after the other. Between two VMCALLs lies one lesson;
-// RAX of each VMCALL is a value that L2 read.
+// The L2 guest, copied to GUEST_CODE: touches one page after the other. Between two VMCALLs lies
+// one lesson; RAX of each VMCALL is a value that L2 read.
 #include "guest-images/ept-violation/guest_layout.h"
 
   .code64

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// One entry per exception vector; each leaves vector and error code on the stack (an ExceptionFrame)
-// and calls exception_report(), which does not return.
+// One entry per exception vector; each leaves vector and error code on the stack (an
+// ExceptionFrame) and calls exception_report(), which does not return.
   .code64
   .text
 

@@ -41,7 +41,8 @@ vm_enter:
   movl $HOST_RSP, %eax
   vmwrite %rsp, %rax
 
-  // MOV leaves the flags alone: the choice made here is acted upon once the guest's registers are loaded.
+  // MOV leaves the flags alone: the choice made here is acted upon once the guest's registers are
+  // loaded.
   testb %sil, %sil
   movq RAX(%rdi), %rax
   movq RCX(%rdi), %rcx

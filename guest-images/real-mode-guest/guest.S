@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// L2: boots like a boot sector and climbs to 64-bit mode. One CPUID in each mode tells L1 the stage.
+// L2: boots like a boot sector and climbs to 64-bit mode. One CPUID in each mode tells L1 the
+// stage.
 #include "guest-images/abi/machine_ports.h"
 #include "guest-images/real-mode-guest/guest_layout.h"
 
