@@ -11,6 +11,21 @@
 
 namespace nestor::ept {
 
+/// Tables of `EntryType` that each consume `Bits` bits of the address, above a page of 4 KBytes.
+/// Level 1 is the one closest to the page.
+template <std::unsigned_integral EntryType, unsigned Bits>
+struct RadixTables {
+  using Entry = EntryType;
+  static constexpr unsigned kIndexBits = Bits;
+
+  static_assert((sizeof(Entry) << Bits) == 4096, "a table fills a page of 4 KBytes");
+
+  static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
+  static constexpr std::uint64_t entry_offset(std::uint64_t input, unsigned level) {
+    return (input >> page_bits(level) & low_bits(kIndexBits)) * sizeof(Entry);
+  }
+};
+
 /// A paging-structure format: where its bits are and what they mean. It states facts only; the walk
 /// that uses them is `descend`, the same for all.
 ///

@@ -38,12 +38,10 @@ using EptFlags = AccessedDirtyFlags<8, 9>;
 /// EPT with `Levels` levels. `EntryFlags` is `NoAccessedDirtyFlags` for a processor without the
 /// flags: then no code that could set one exists.
 template <unsigned Levels, class EntryFlags = EptFlags>
-requires(Levels == 4 || Levels == 5) struct Ept : EptEntry {
-  using Entry = std::uint64_t;
+requires(Levels == 4 || Levels == 5) struct Ept : EptEntry, RadixTables<std::uint64_t, 9> {
   using Flags = EntryFlags;
   static constexpr Dimension kDimension = Dimension::kEpt;
   static constexpr unsigned kLevels = Levels;
-  static constexpr unsigned kIndexBits = 9;
   /// Every right is granted by a 1.
   static constexpr std::uint64_t kInverted = 0;
 
@@ -69,10 +67,6 @@ requires(Levels == 4 || Levels == 5) struct Ept : EptEntry {
     }
   };
 
-  static constexpr std::uint64_t entry_offset(std::uint64_t guest_physical, unsigned level) {
-    return (guest_physical >> (12 + kIndexBits * (level - 1)) & low_bits(kIndexBits)) *
-           sizeof(Entry);
-  }
   static constexpr bool is_present(std::uint64_t entry, const Rules& rules) {
     return (entry & rules.present) != 0;
   }
@@ -97,7 +91,6 @@ requires(Levels == 4 || Levels == 5) struct Ept : EptEntry {
   static constexpr std::uint64_t page_address(std::uint64_t entry, unsigned level) {
     return entry & bits(51, page_bits(level));
   }
-  static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
 };
 
 static_assert(Format<Ept<4>> && Format<Ept<5>> && Format<Ept<4, NoAccessedDirtyFlags>>);

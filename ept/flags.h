@@ -8,7 +8,7 @@
 namespace nestor::ept {
 
 /// A format whose entries carry an accessed flag, and whose entries that map a page carry a dirty
-/// flag. `Enabled` formats ask their rules at run time; see the member `flags_enabled` there.
+/// flag. Whether they are enabled is asked at run time: `flags_enabled` of the format's rules.
 template <unsigned AccessedBit, unsigned DirtyBit>
 struct AccessedDirtyFlags {
   static constexpr bool kPresent = true;

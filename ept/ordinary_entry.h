@@ -5,7 +5,6 @@
 
 #include "ept/bits.h"
 #include "ept/flags.h"
-#include "ept/paging_mode.h"
 #include "ept/recorder.h"
 
 namespace nestor::ept {
@@ -35,6 +34,11 @@ struct OrdinaryEntry {
   /// A 1 in bit 63 forbids instruction fetches. In a zero-extended 32-bit entry it is always 0.
   static constexpr std::uint64_t kInverted = kExecuteDisable;
 
+  template <class Rules>
+  static constexpr bool is_present(std::uint64_t entry, const Rules&) {
+    return (entry & kPresent) != 0;
+  }
+  static constexpr std::uint64_t table_address(std::uint64_t entry) { return entry & bits(51, 12); }
   /// Index of the entry in the PAT: PAT, PCD and PWT as a number of three bits.
   [[nodiscard]] static constexpr std::uint8_t pat_index(std::uint64_t entry, unsigned level) {
     const std::uint64_t pat = level == 1 ? kPatInPte : kPatInLargePage;

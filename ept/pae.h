@@ -12,10 +12,8 @@
 namespace nestor::ept {
 
 /// PAE paging below the PDPTE registers: page directories and page tables of 64-bit entries.
-struct Pae : OrdinaryEntry {
-  using Entry = std::uint64_t;
+struct Pae : OrdinaryEntry, RadixTables<std::uint64_t, 9> {
   static constexpr unsigned kLevels = 2;
-  static constexpr unsigned kIndexBits = 9;
 
   struct Rules {
     static constexpr bool flags_enabled = true;
@@ -30,12 +28,6 @@ struct Pae : OrdinaryEntry {
   static constexpr unsigned pdpte_index(std::uint64_t linear) {
     return static_cast<unsigned>(linear >> 30 & 3);
   }
-  static constexpr std::uint64_t entry_offset(std::uint64_t linear, unsigned level) {
-    return (linear >> (12 + kIndexBits * (level - 1)) & low_bits(kIndexBits)) * sizeof(Entry);
-  }
-  static constexpr bool is_present(std::uint64_t entry, const Rules&) {
-    return (entry & kPresent) != 0;
-  }
   static constexpr bool maps_page(std::uint64_t entry, unsigned level, const Rules&) {
     return level == 1 || (entry & kPageSize) != 0;
   }
@@ -45,11 +37,9 @@ struct Pae : OrdinaryEntry {
   static constexpr bool page_is_malformed(std::uint64_t entry, unsigned level, const Rules& rules) {
     return (entry & (rules.reserved | bits(page_bits(level) - 1, 13))) != 0;
   }
-  static constexpr std::uint64_t table_address(std::uint64_t entry) { return entry & bits(51, 12); }
   static constexpr std::uint64_t page_address(std::uint64_t entry, unsigned level) {
     return entry & bits(51, page_bits(level));
   }
-  static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
 };
 
 static_assert(Format<Pae>);

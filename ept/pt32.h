@@ -12,10 +12,8 @@
 namespace nestor::ept {
 
 /// 32-bit paging with 4-MByte pages (PSE) and 40-bit addresses of them (PSE-36).
-struct Pt32 : OrdinaryEntry {
-  using Entry = std::uint32_t;
+struct Pt32 : OrdinaryEntry, RadixTables<std::uint32_t, 10> {
   static constexpr unsigned kLevels = 2;
-  static constexpr unsigned kIndexBits = 10;
 
   /// A PDE that maps a 4-MByte page holds bits 39:32 of the address in its bits 20:13.
   static constexpr unsigned kHighAddressBit = 13;
@@ -33,12 +31,6 @@ struct Pt32 : OrdinaryEntry {
     }
   };
 
-  static constexpr std::uint64_t entry_offset(std::uint64_t linear, unsigned level) {
-    return (linear >> (12 + kIndexBits * (level - 1)) & low_bits(kIndexBits)) * sizeof(Entry);
-  }
-  static constexpr bool is_present(std::uint64_t entry, const Rules&) {
-    return (entry & kPresent) != 0;
-  }
   static constexpr bool maps_page(std::uint64_t entry, unsigned level, const Rules& rules) {
     return level == 1 || (rules.large_pages && (entry & kPageSize) != 0);
   }
@@ -46,12 +38,10 @@ struct Pt32 : OrdinaryEntry {
   static constexpr bool page_is_malformed(std::uint64_t entry, unsigned level, const Rules& rules) {
     return level != 1 && (entry & rules.reserved_in_large_page) != 0;
   }
-  static constexpr std::uint64_t table_address(std::uint64_t entry) { return entry & bits(31, 12); }
   static constexpr std::uint64_t page_address(std::uint64_t entry, unsigned level) {
     if (level == 1) return entry & bits(31, 12);
     return (entry & bits(31, 22)) | (entry & bits(20, kHighAddressBit)) << (32 - kHighAddressBit);
   }
-  static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
   /// CR3 holds a 4-KByte aligned address of 32 bits.
   static constexpr std::uint64_t root(std::uint64_t cr3) { return cr3 & bits(31, 12); }
 };

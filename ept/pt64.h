@@ -12,10 +12,8 @@ namespace nestor::ept {
 
 /// 4-level and 5-level paging, with pages of 4 KBytes, 2 MBytes and 1 GByte.
 template <unsigned Levels>
-requires(Levels == 4 || Levels == 5) struct Pt64 : OrdinaryEntry {
-  using Entry = std::uint64_t;
+requires(Levels == 4 || Levels == 5) struct Pt64 : OrdinaryEntry, RadixTables<std::uint64_t, 9> {
   static constexpr unsigned kLevels = Levels;
-  static constexpr unsigned kIndexBits = 9;
   static constexpr unsigned kProtectionKeyShift = 59;
 
   struct Rules {
@@ -30,12 +28,6 @@ requires(Levels == 4 || Levels == 5) struct Pt64 : OrdinaryEntry {
           largest_page_level(state.page1gb ? 3 : 2) {}
   };
 
-  static constexpr std::uint64_t entry_offset(std::uint64_t linear, unsigned level) {
-    return (linear >> (12 + kIndexBits * (level - 1)) & low_bits(kIndexBits)) * sizeof(Entry);
-  }
-  static constexpr bool is_present(std::uint64_t entry, const Rules&) {
-    return (entry & OrdinaryEntry::kPresent) != 0;
-  }
   static constexpr bool maps_page(std::uint64_t entry, unsigned level, const Rules& rules) {
     return level == 1 || (level <= rules.largest_page_level && (entry & kPageSize) != 0);
   }
@@ -46,11 +38,9 @@ requires(Levels == 4 || Levels == 5) struct Pt64 : OrdinaryEntry {
   static constexpr bool page_is_malformed(std::uint64_t entry, unsigned level, const Rules& rules) {
     return (entry & (rules.reserved | bits(page_bits(level) - 1, 13))) != 0;
   }
-  static constexpr std::uint64_t table_address(std::uint64_t entry) { return entry & bits(51, 12); }
   static constexpr std::uint64_t page_address(std::uint64_t entry, unsigned level) {
     return entry & bits(51, page_bits(level));
   }
-  static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
   static constexpr std::uint64_t root(std::uint64_t cr3) { return cr3 & bits(51, 12); }
   /// The key of a page, from the entry that maps it: bits 62:59.
   static constexpr std::uint8_t protection_key(std::uint64_t entry) {
