@@ -142,7 +142,7 @@ static const EntryCase kGuestStateCases[] = {
     {.name = "pdpte-reserved",
      .why = "bits 2:1 of a present PDPTE of PAE paging are reserved",
      .expected = BAD_GUEST_STATE(kQualificationPdptes),
-     .needs = {{kControlsProcessorBased2, kCpu2Ept}},
+     .needs = {{kControlsProcessorBased2, kCpu2Ept}, {kControlsEntry, kEntryLoadEfer}},
      .changes = {CLEAR(kVmEntryControls, kEntryIa32eGuest), CLEAR(kGuestEfer, kEferLma | kEferLme),
                  VALUE(kGuestCsAccessRights, 0xc09b), VALUE(kGuestPdpte0, 0x7),
                  VALUE(kGuestPdpte0 + 2, 0), VALUE(kGuestPdpte0 + 4, 0),
