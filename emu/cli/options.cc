@@ -100,7 +100,7 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
   app.set_version_flag("--version", std::move(version),
                        "Print the versions of nestor and its libraries");
   app.footer(std::string(kExample) + "\n" + exit_status_help());
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
   run.footer(std::string(kRunExample) + "\n" + exit_status_help());
@@ -148,6 +148,7 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
     return complain(first_line(error.what()));
   }
 
+  if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);
   if (run.count("--max-instructions") != 0) {

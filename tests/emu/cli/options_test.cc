@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <ostream>
+
+namespace nestor::emu {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+using Arguments = std::vector<std::string>;
+
+RunOptions parse_ok(const Arguments& arguments) {
+  auto result = parse_command_line(arguments, "version");
+  if (auto* print = std::get_if<PrintAndExit>(&result)) {
+    ADD_FAILURE() << print->text;
+    return {};
+  }
+  return std::get<RunOptions>(std::move(result));
+}
+
+PrintAndExit parse_print(const Arguments& arguments) {
+  auto result = parse_command_line(arguments, "version");
+  if (auto* print = std::get_if<PrintAndExit>(&result)) return *print;
+  ADD_FAILURE() << "the command line was accepted";
+  return {};
+}
+
+TEST(Options, Defaults) {
+  const RunOptions options = parse_ok({"run", "image"});
+  EXPECT_EQ(options.image, "image");
+  EXPECT_EQ(options.append, "");
+  EXPECT_EQ(options.memory_bytes, 512u << 20);
+  EXPECT_TRUE(options.modules.empty());
+  EXPECT_EQ(options.serial, "stdio");
+  EXPECT_EQ(options.trace, std::nullopt);
+  EXPECT_FALSE(options.stats);
+  EXPECT_EQ(options.max_instructions, 0u);
+  EXPECT_EQ(options.log_level, "warning");
+}
+
+TEST(Options, All) {
+  const RunOptions options = parse_ok({"run",
+                                       "--append",
+                                       "a b=c -x",
+                                       "--memory",
+                                       "2G",
+                                       "--module",
+                                       "m1",
+                                       "--module",
+                                       "m2",
+                                       "--serial",
+                                       "none",
+                                       "--trace",
+                                       "-",
+                                       "--trace-format",
+                                       "jsonl",
+                                       "--stats",
+                                       "--max-instructions",
+                                       "1000",
+                                       "--log",
+                                       "debug",
+                                       "image"});
+  EXPECT_EQ(options.image, "image");
+  EXPECT_EQ(options.append, "a b=c -x");
+  EXPECT_EQ(options.memory_bytes, 2ull << 30);
+  EXPECT_THAT(options.modules, ElementsAre("m1", "m2"));
+  EXPECT_EQ(options.serial, "none");
+  EXPECT_EQ(options.trace, "-");
+  EXPECT_EQ(options.trace_format, TraceFormat::kJsonLines);
+  EXPECT_TRUE(options.stats);
+  EXPECT_EQ(options.max_instructions, 1000u);
+  EXPECT_EQ(options.log_level, "debug");
+}
+
+TEST(Options, AModuleTakesOneFile) {
+  const RunOptions options = parse_ok({"run", "--module", "m1", "image"});
+  EXPECT_THAT(options.modules, ElementsAre("m1"));
+  EXPECT_EQ(options.image, "image");
+}
+
+TEST(Options, EmptyAppendIsAllowed) {
+  EXPECT_EQ(parse_ok({"run", "image", "--append", ""}).append, "");
+}
+
+TEST(Options, AppendMayLookLikeAnOption) {
+  EXPECT_EQ(parse_ok({"run", "image", "--append=-test vmx"}).append, "-test vmx");
+}
+
+TEST(Options, HelpAndVersionSucceed) {
+  for (const Arguments& arguments : {Arguments{"--help"}, Arguments{"run", "--help"}}) {
+    const PrintAndExit print = parse_print(arguments);
+    EXPECT_EQ(print.status, ExitStatus::kSuccess);
+    EXPECT_THAT(print.text, HasSubstr("Example:\n  nestor run "));
+    for (const ExitStatusEntry& entry : kExitStatusTable) {
+      EXPECT_THAT(print.text, HasSubstr(std::string(entry.meaning)));
+    }
+  }
+  EXPECT_EQ(parse_print({"--version"}).text, "version\n");
+}
+
+struct BadUsage {
+  Arguments arguments;
+  const char* message;
+};
+
+void PrintTo(const BadUsage& bad, std::ostream* out) { *out << bad.message; }
+
+const BadUsage kBadUsages[] = {
+    {{}, "a command is required"},
+    {{"walk"}, "walk"},
+    {{"run"}, "IMAGE is required"},
+    {{"run", "image", "--bogus"}, "--bogus"},
+    {{"run", "image", "other"}, "other"},
+    {{"run", "image", "--memory"}, "--memory"},
+    {{"run", "image", "--memory", ""}, "--memory"},
+    {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
+    {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},
+    {{"run", "image", "--memory", "-1M"}, "--memory"},
+    {{"run", "image", "--memory", "99999999999G"}, "is no size"},
+    {{"run", "image", "--memory", "0"},
+     "--memory: 0 is not possible; choose a multiple of 4K from 1M to 64G"},
+    {{"run", "image", "--memory", "65G"}, "--memory: 65G is not possible"},
+    {{"run", "image", "--memory", "2097153"}, "--memory: 2097153 is not possible"},
+    {{"run", "image", "--max-instructions", "many"}, "--max-instructions: 'many' is no count"},
+    {{"run", "image", "--max-instructions", "0"}, "--max-instructions: '0' is no count"},
+    {{"run", "image", "--max-instructions", "18446744073709551616"}, "is no count"},
+    {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is neither"},
+    {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
+    {{"run", "image", "--trace", "-"}, "both write to the standard output"},
+    {{"run", "image", "--trace="}, "--trace"},
+    {{"run", "image", "--log", "loud"}, "--log: 'loud' is no level"},
+};
+
+class OptionsRefuse : public ::testing::TestWithParam<BadUsage> {};
+
+TEST_P(OptionsRefuse, WithOneLine) {
+  const PrintAndExit print = parse_print(GetParam().arguments);
+  EXPECT_EQ(print.status, ExitStatus::kBadUsage);
+  EXPECT_THAT(print.text, HasSubstr(GetParam().message));
+  EXPECT_THAT(print.text, ::testing::StartsWith("nestor: "));
+  EXPECT_EQ(std::ranges::count(print.text, '\n'), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OptionsRefuse, ::testing::ValuesIn(kBadUsages));
+
+TEST(ParseSize, KnowsItsSuffixes) {
+  EXPECT_EQ(parse_size("4096"), 4096u);
+  EXPECT_EQ(parse_size("4k"), 4096u);
+  EXPECT_EQ(parse_size("3M"), 3u << 20);
+  EXPECT_EQ(parse_size("2G"), 2ull << 30);
+  EXPECT_EQ(parse_size("17179869183G"), 17179869183ull << 30);
+  for (const char* bad : {"", "M", "1 M", " 1", "+1", "0x10", "1.5G", "1MB", "17179869184G"}) {
+    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu
