@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "ept/explain.h"
+
+#include "ept/bits.h"
+#include "ept/ept_format.h"
+#include "ept/pae.h"
+#include "ept/pt32.h"
+#include "ept/pt64.h"
+
+namespace nestor::ept {
+
+namespace {
+
+/// One rule about entries, and whether an entry of `level` that does or does not map a page breaks
+/// it.
+template <class State>
+struct EntryRule {
+  std::string_view broken_because;
+  bool (*is_broken)(const State& state, std::uint64_t entry, unsigned level, bool page);
+};
+
+constexpr EntryRule<EptState> kEptRules[] = {
+    {"write access without read access",
+     [](const EptState&, std::uint64_t entry, unsigned, bool) {
+       return (entry & (EptEntry::kRead | EptEntry::kWrite)) == EptEntry::kWrite;
+     }},
+    {"execute access without read access, and no execute-only translations",
+     [](const EptState& state, std::uint64_t entry, unsigned, bool) {
+       return !state.execute_only && (entry & EptEntry::kRead) == 0;
+     }},
+    {"an address bit beyond the physical-address width",
+     [](const EptState& state, std::uint64_t entry, unsigned, bool) {
+       return (entry & bits(51, state.maxphyaddr)) != 0;
+     }},
+    {"bit 7 where no page can be mapped",
+     [](const EptState&, std::uint64_t entry, unsigned, bool page) {
+       return !page && (entry & EptEntry::kPageSize) != 0;
+     }},
+    {"a reserved bit in 6:3 of an entry that references a table",
+     [](const EptState&, std::uint64_t entry, unsigned, bool page) {
+       return !page && (entry & bits(6, 3)) != 0;
+     }},
+    {"an address that is not aligned to the page size",
+     [](const EptState&, std::uint64_t entry, unsigned level, bool page) {
+       return page && level > 1 && (entry & bits(12 + 9 * (level - 1) - 1, 12)) != 0;
+     }},
+    {"a reserved memory type",
+     [](const EptState&, std::uint64_t entry, unsigned, bool page) {
+       const unsigned type = EptEntry::memory_type(entry);
+       return page && (type == 2 || type == 3 || type == 7);
+     }},
+};
+
+bool has_wide_entries(const PagingState& state) { return state.mode != PagingMode::k32Bit; }
+
+constexpr EntryRule<PagingState> kOrdinaryRules[] = {
+    {"execute disable while IA32_EFER.NXE is 0",
+     [](const PagingState& state, std::uint64_t entry, unsigned, bool) {
+       return has_wide_entries(state) && !state.nxe &&
+              (entry & OrdinaryEntry::kExecuteDisable) != 0;
+     }},
+    {"an address bit beyond the physical-address width",
+     [](const PagingState& state, std::uint64_t entry, unsigned level, bool page) {
+       if (has_wide_entries(state)) return (entry & bits(51, state.maxphyaddr)) != 0;
+       const std::uint64_t wide = Pt32::page_address(entry, level);
+       const unsigned width = state.pse36 ? state.maxphyaddr : 32U;
+       return page && level > 1 && (wide & bits(51, width)) != 0;
+     }},
+    {"a reserved bit in 62:52",
+     [](const PagingState& state, std::uint64_t entry, unsigned, bool) {
+       return state.mode == PagingMode::kPae && (entry & bits(62, 52)) != 0;
+     }},
+    {"bit 7 where no page can be mapped",
+     [](const PagingState& state, std::uint64_t entry, unsigned, bool page) {
+       return has_wide_entries(state) && !page && (entry & OrdinaryEntry::kPageSize) != 0;
+     }},
+    {"an address that is not aligned to the page size",
+     [](const PagingState& state, std::uint64_t entry, unsigned level, bool page) {
+       if (!has_wide_entries(state)) return page && level > 1 && (entry & bit(21)) != 0;
+       return page && level > 1 && (entry & bits(12 + 9 * (level - 1) - 1, 13)) != 0;
+     }},
+};
+
+template <class State, std::size_t Count>
+std::string_view first_broken(const EntryRule<State> (&rules)[Count], const State& state,
+                              std::uint64_t entry, unsigned level, bool page) {
+  for (const EntryRule<State>& rule : rules) {
+    if (rule.is_broken(state, entry, level, page)) return rule.broken_because;
+  }
+  return {};
+}
+
+template <class F>
+std::string_view explain_ordinary(const PagingState& state, std::uint64_t entry, unsigned level) {
+  const typename F::Rules rules(state);
+  if (!F::is_present(entry, rules)) return {};
+  return first_broken(kOrdinaryRules, state, entry, level, F::maps_page(entry, level, rules));
+}
+
+}  // namespace
+
+std::string_view explain_misconfiguration(const EptState& state, std::uint64_t entry,
+                                          unsigned level) {
+  const Ept<5>::Rules rules(state);
+  if (!Ept<5>::is_present(entry, rules)) return {};
+  return first_broken(kEptRules, state, entry, level, Ept<5>::maps_page(entry, level, rules));
+}
+
+std::string_view explain_reserved_bits(const PagingState& state, std::uint64_t entry,
+                                       unsigned level) {
+  switch (state.mode) {
+    case PagingMode::k32Bit:
+      return explain_ordinary<Pt32>(state, entry, level);
+    case PagingMode::kPae:
+      return explain_ordinary<Pae>(state, entry, level);
+    case PagingMode::k4Level:
+      return explain_ordinary<Pt64<4>>(state, entry, level);
+    case PagingMode::k5Level:
+      return explain_ordinary<Pt64<5>>(state, entry, level);
+    case PagingMode::kNone:
+      break;
+  }
+  return {};
+}
+
+}  // namespace nestor::ept

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+#include "ept/explain.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include "ept/walk.h"
+#include "tests/ept/random_tables.h"
+
+namespace nestor::ept::testing {
+namespace {
+
+/// A walk that ends at a misconfigured entry, or at a reserved bit, has an explanation; every other
+/// entry on the way has none.
+TEST(Explain, NamesARuleExactlyWhenTheWalkFailsForOne) {
+  std::set<std::string> reasons;
+  for (const PagingMode mode :
+       {PagingMode::k32Bit, PagingMode::kPae, PagingMode::k4Level, PagingMode::k5Level}) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      RandomWorld world(seed, mode);
+      Random random(seed);
+      for (unsigned i = 0; i != 300; ++i) {
+        RecordSteps<kLongestNestedWalk> recorder;
+        const auto walk = walk_nested(world.memory, world.state, world.ept,
+                                      LinearAddress{world.random_linear(random)},
+                                      RandomWorld::random_access(random), recorder);
+        for (std::size_t s = 0; s != recorder.total(); ++s) {
+          const Step& step = recorder.steps()[s];
+          const bool of_ept = step.dimension == Dimension::kEpt;
+          const std::string_view reason =
+              of_ept ? explain_misconfiguration(world.ept, step.entry, step.level)
+                     : explain_reserved_bits(world.state, step.entry, step.level);
+          const bool last = s + 1 == recorder.total();
+          const bool failed =
+              last && (of_ept ? walk.outcome == NestedOutcome::kEptMisconfiguration
+                              : walk.outcome == NestedOutcome::kPageFault &&
+                                    (walk.error_code & PageFaultCode::kReserved) != 0);
+          ASSERT_EQ(!reason.empty(), failed)
+              << reason << " seed " << seed << " level " << unsigned{step.level} << " entry 0x"
+              << std::hex << step.entry;
+          if (failed) reasons.insert((of_ept ? "EPT: " : "guest: ") + std::string(reason));
+        }
+      }
+    }
+  }
+  EXPECT_EQ(reasons.size(), 7U + 5U);  // every rule of both tables was met
+}
+
+TEST(Explain, FindsTheRule) {
+  EptState ept;
+  ept.maxphyaddr = 40;
+  EXPECT_EQ(explain_misconfiguration(ept, 2, 1), "write access without read access");
+  EXPECT_EQ(explain_misconfiguration(ept, 7 | 3 << 3, 1), "a reserved memory type");
+  EXPECT_EQ(explain_misconfiguration(ept, 7 | bit(7), 4), "bit 7 where no page can be mapped");
+  EXPECT_EQ(explain_misconfiguration(ept, 7 | bit(40), 2),
+            "an address bit beyond the physical-address width");
+  EXPECT_EQ(explain_misconfiguration(ept, 0xfff8 & ~bit(10), 1), "");
+  PagingState paging;
+  paging.mode = PagingMode::k4Level;
+  EXPECT_EQ(explain_reserved_bits(paging, bit(63) | 1, 2),
+            "execute disable while IA32_EFER.NXE is 0");
+  EXPECT_EQ(explain_reserved_bits(paging, bit(63), 2), "");
+  EXPECT_EQ(explain_reserved_bits(paging, bit(7) | bit(13) | 1, 2),
+            "an address that is not aligned to the page size");
+}
+
+}  // namespace
+}  // namespace nestor::ept::testing
