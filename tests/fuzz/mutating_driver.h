@@ -5,6 +5,8 @@
 //
 //   loader_fuzz [INPUTS [SEED]]     a run; prints how many inputs it made
 //   loader_fuzz --replay FILE...    one input from each file
+#pragma once
+
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -22,11 +24,10 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace nestor::emu::testing {
-namespace {
 
 using Random = std::mt19937_64;
 
-std::vector<ByteVector> seeds() {
+inline std::vector<ByteVector> seeds() {
   ElfSpec two_segments = elf64_spec();
   two_segments.segments.push_back({.offset = 0x1800, .vaddr = 0x200000, .paddr = 0x200000});
   return {
@@ -38,16 +39,16 @@ std::vector<ByteVector> seeds() {
 }
 
 // Numbers at which comparisons and sums go wrong.
-constexpr uint64_t kInteresting[] = {
+inline constexpr uint64_t kInteresting[] = {
     0,          1,          7,          8,          0x1000,     0x9ffff,        0xa0000,
     0xfffff,    0x100000,   0xffffff,   0x1000000,  0x7fffffff, 0x80000000,     0xfffffff8,
     0xffffffff, 1ull << 32, 1ull << 52, 1ull << 63, ~0ull - 7,  ~0ull - 0x1000, ~0ull,
 };
 
-uint64_t below(Random& random, uint64_t limit) { return limit == 0 ? 0 : random() % limit; }
+inline uint64_t below(Random& random, uint64_t limit) { return limit == 0 ? 0 : random() % limit; }
 
 // Mutations aim at the headers, which lie in the first bytes and at the Multiboot header.
-size_t target(Random& random, size_t size) {
+inline size_t target(Random& random, size_t size) {
   switch (below(random, 4)) {
     case 0:
       return below(random, std::min<size_t>(size, 0x40));
@@ -61,7 +62,7 @@ size_t target(Random& random, size_t size) {
 }
 
 // Multiboot headers are only looked at when their checksums are right.
-void repair_checksums(ByteVector& bytes) {
+inline void repair_checksums(ByteVector& bytes) {
   if (bytes.size() < kHeaderOffset + 16) return;
   const auto word = [&](size_t at) { return *read_number(bytes, kHeaderOffset + at, 4); };
   if (word(0) == 0x1badb002) {
@@ -71,7 +72,7 @@ void repair_checksums(ByteVector& bytes) {
   }
 }
 
-void mutate(Random& random, ByteVector& bytes) {
+inline void mutate(Random& random, ByteVector& bytes) {
   for (uint64_t count = 1 + below(random, 4); count > 0 && !bytes.empty(); --count) {
     const size_t at = target(random, bytes.size());
     const unsigned width = 1u << below(random, 4);
@@ -106,12 +107,12 @@ void mutate(Random& random, ByteVector& bytes) {
   if (below(random, 4) != 0) repair_checksums(bytes);
 }
 
-bool parse(std::string_view text, uint64_t& value) {
+inline bool parse(std::string_view text, uint64_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc{} && end == text.data() + text.size();
 }
 
-int replay(int count, char** paths) {
+inline int replay(int count, char** paths) {
   for (int i = 0; i < count; ++i) {
     std::ifstream file(paths[i], std::ios::binary);
     if (!file) {
@@ -124,7 +125,7 @@ int replay(int count, char** paths) {
   return 0;
 }
 
-int fuzz(uint64_t inputs, uint64_t seed) {
+inline int fuzz(uint64_t inputs, uint64_t seed) {
   const auto valid = seeds();
   for (const ByteVector& image : valid) LLVMFuzzerTestOneInput(image.data(), image.size());
   Random random(seed);
@@ -137,11 +138,8 @@ int fuzz(uint64_t inputs, uint64_t seed) {
   return 0;
 }
 
-}  // namespace
-}  // namespace nestor::emu::testing
-
-int main(int argc, char** argv) {
-  using namespace nestor::emu::testing;
+// The program of the fuzz target; returns its exit status.
+inline int drive_loader_fuzz(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "--replay") return replay(argc - 2, argv + 2);
   uint64_t inputs = 20'000, seed = 1;
   if (argc > 3 || (argc > 1 && !parse(argv[1], inputs)) || (argc > 2 && !parse(argv[2], seed))) {
@@ -150,3 +148,5 @@ int main(int argc, char** argv) {
   }
   return fuzz(inputs, seed);
 }
+
+}  // namespace nestor::emu::testing
