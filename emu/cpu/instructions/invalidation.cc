@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // INVLPG, INVPCID, WBINVD, INVD. The caches themselves are not modelled.
-#include <cstring>
-
 #include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
@@ -42,10 +40,7 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().invpcid_enabled();
   if (!enabled || !offers(core, kFeatureInvpcid)) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kInvpcid,
-            context_of(state, instruction).displacement)) {
-    return vmx::Transferred{};
-  }
+  if (exits(core, instruction, ExitReason::kInvpcid)) return vmx::Transferred{};
   InvpcidDescriptor descriptor;
   if (auto fault = load(core, instruction.operand[1].memory,
                         std::span(reinterpret_cast<uint8_t*>(&descriptor), sizeof descriptor))) {
