@@ -30,8 +30,8 @@ std::vector<Violation> every_violation() {
 std::vector<const EntryCheck*> every_check() {
   std::vector<const EntryCheck*> all;
   for (const CheckGroup group : kGroups)
-    for (const std::span<const EntryCheck> table : check_tables(group))
-      for (const EntryCheck& check : table) all.push_back(&check);
+    for (const CheckTable& table : check_tables(group))
+      for (const EntryCheck& check : table.checks) all.push_back(&check);
   return all;
 }
 
@@ -117,6 +117,28 @@ TEST(EntryChecks, TheFirstFailureIsTheFirstOfAll) {
     const std::optional<FailedCheck> first = first_failure(machine);
     ASSERT_TRUE(first);
     EXPECT_EQ(first->id, machine.failures().front());
+  }
+}
+
+// The compiled form of a table must say what the rows say.
+TEST(EntryChecks, TablesPassIfTheirRowsPass) {
+  for (const Violation& violation : every_violation()) {
+    SCOPED_TRACE(violation.id);
+    Machine machine;
+    prepare(machine, violation);
+    for (const CheckGroup group : kGroups) EXPECT_TRUE(all_pass(group, machine.context()));
+    violate(machine, violation);
+    for (const CheckGroup group : kGroups) {
+      bool group_passes = true;
+      for (const CheckTable& table : check_tables(group)) {
+        const bool rows_pass =
+            std::all_of(table.checks.begin(), table.checks.end(),
+                        [&](const EntryCheck& check) { return check.passes(machine.context()); });
+        EXPECT_EQ(table.all_pass(machine.context()), rows_pass);
+        group_passes &= rows_pass;
+      }
+      EXPECT_EQ(all_pass(group, machine.context()), group_passes);
+    }
   }
 }
 

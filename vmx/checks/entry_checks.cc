@@ -8,18 +8,18 @@
 namespace nestor::vmx {
 namespace {
 
-using Tables = std::span<const std::span<const EntryCheck>>;
-
 std::optional<FailedCheck> first_failure(CheckGroup group, const CheckContext& context) {
-  for (const std::span<const EntryCheck> table : check_tables(group))
-    for (const EntryCheck& check : table)
+  for (const CheckTable& table : check_tables(group)) {
+    if (table.all_pass(context)) continue;
+    for (const EntryCheck& check : table.checks)
       if (!check.passes(context)) return failure_of(check, group, context);
+  }
   return std::nullopt;
 }
 
 }  // namespace
 
-Tables check_tables(CheckGroup group) {
+std::span<const CheckTable> check_tables(CheckGroup group) {
   static const std::array kControls = {checks::execution_controls(), checks::exit_controls(),
                                        checks::entry_controls()};
   static const std::array kHost = {checks::host_registers(), checks::host_segments(),
@@ -38,6 +38,12 @@ Tables check_tables(CheckGroup group) {
       return kGuest;
   }
   return {};
+}
+
+bool all_pass(CheckGroup group, const CheckContext& context) {
+  for (const CheckTable& table : check_tables(group))
+    if (!table.all_pass(context)) return false;
+  return true;
 }
 
 std::optional<FailedCheck> check_controls(const CheckContext& context) {

@@ -230,6 +230,6 @@ constexpr EntryCheck kChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> execution_controls() { return kChecks; }
+CheckTable execution_controls() { return table_of<kChecks>(); }
 
 }  // namespace nestor::vmx::checks

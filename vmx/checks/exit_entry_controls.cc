@@ -135,7 +135,7 @@ constexpr EntryCheck kEntryChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> exit_controls() { return kExitChecks; }
-std::span<const EntryCheck> entry_controls() { return kEntryChecks; }
+CheckTable exit_controls() { return table_of<kExitChecks>(); }
+CheckTable entry_controls() { return table_of<kEntryChecks>(); }
 
 }  // namespace nestor::vmx::checks

@@ -261,7 +261,7 @@ constexpr EntryCheck kPdpteChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> guest_non_register_state() { return kChecks; }
-std::span<const EntryCheck> guest_pdptes() { return kPdpteChecks; }
+CheckTable guest_non_register_state() { return table_of<kChecks>(); }
+CheckTable guest_pdptes() { return table_of<kPdpteChecks>(); }
 
 }  // namespace nestor::vmx::checks

@@ -97,6 +97,6 @@ constexpr EntryCheck kChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> guest_registers() { return kChecks; }
+CheckTable guest_registers() { return table_of<kChecks>(); }
 
 }  // namespace nestor::vmx::checks

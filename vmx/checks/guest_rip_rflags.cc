@@ -40,6 +40,6 @@ constexpr EntryCheck kChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> guest_rip_rflags() { return kChecks; }
+CheckTable guest_rip_rflags() { return table_of<kChecks>(); }
 
 }  // namespace nestor::vmx::checks

@@ -214,6 +214,6 @@ constexpr EntryCheck kChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> guest_segments() { return kChecks; }
+CheckTable guest_segments() { return table_of<kChecks>(); }
 
 }  // namespace nestor::vmx::checks

@@ -63,7 +63,7 @@ constexpr EntryCheck kTableChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> guest_system_segments() { return kSystemChecks; }
-std::span<const EntryCheck> guest_descriptor_tables() { return kTableChecks; }
+CheckTable guest_system_segments() { return table_of<kSystemChecks>(); }
+CheckTable guest_descriptor_tables() { return table_of<kTableChecks>(); }
 
 }  // namespace nestor::vmx::checks

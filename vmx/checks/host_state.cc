@@ -123,8 +123,8 @@ constexpr EntryCheck kSizeChecks[] = {
 
 }  // namespace
 
-std::span<const EntryCheck> host_registers() { return kRegisterChecks; }
-std::span<const EntryCheck> host_segments() { return kSegmentChecks; }
-std::span<const EntryCheck> address_space_size() { return kSizeChecks; }
+CheckTable host_registers() { return table_of<kRegisterChecks>(); }
+CheckTable host_segments() { return table_of<kSegmentChecks>(); }
+CheckTable address_space_size() { return table_of<kSizeChecks>(); }
 
 }  // namespace nestor::vmx::checks

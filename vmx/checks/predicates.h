@@ -3,25 +3,42 @@
 // The vocabulary in which the tables of VM-entry checks are written.
 #pragma once
 
+#include <iterator>
+#include <utility>
+
 #include "vmx/checks/entry_checks.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::vmx::checks {
 
+// The table's checks as straight code. Each row is a constant, and flattened the predicates shrink
+// to a few instructions: a VM entry asks all of them.
+template <const auto& kTable>
+[[gnu::flatten]] bool table_passes(const CheckContext& context) {
+  return [&]<size_t... kRow>(std::index_sequence<kRow...>) {
+    return (kTable[kRow].passes(context) && ...);
+  }
+  (std::make_index_sequence<std::size(kTable)>());
+}
+template <const auto& kTable>
+constexpr CheckTable table_of() {
+  return {kTable, table_passes<kTable>};
+}
+
 // The tables, by the SDM's sections.
-std::span<const EntryCheck> execution_controls();
-std::span<const EntryCheck> exit_controls();
-std::span<const EntryCheck> entry_controls();
-std::span<const EntryCheck> host_registers();
-std::span<const EntryCheck> host_segments();
-std::span<const EntryCheck> address_space_size();
-std::span<const EntryCheck> guest_registers();
-std::span<const EntryCheck> guest_segments();
-std::span<const EntryCheck> guest_system_segments();
-std::span<const EntryCheck> guest_descriptor_tables();
-std::span<const EntryCheck> guest_rip_rflags();
-std::span<const EntryCheck> guest_non_register_state();
-std::span<const EntryCheck> guest_pdptes();
+CheckTable execution_controls();
+CheckTable exit_controls();
+CheckTable entry_controls();
+CheckTable host_registers();
+CheckTable host_segments();
+CheckTable address_space_size();
+CheckTable guest_registers();
+CheckTable guest_segments();
+CheckTable guest_system_segments();
+CheckTable guest_descriptor_tables();
+CheckTable guest_rip_rflags();
+CheckTable guest_non_register_state();
+CheckTable guest_pdptes();
 
 using Context = const CheckContext&;
 
