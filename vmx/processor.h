@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What VMX needs of the processor and the machine around it. The emulator implements it; tests use a fake.
+// What VMX needs of the processor and the machine around it. The emulator implements it; tests use
+// a fake.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,10 @@ namespace nestor::vmx {
 // architecture ("Operations that Invalidate Cached Mappings").
 struct Invalidation {
   enum class Kind {
-    kLinearVpid,        // linear and combined mappings of `vpid` (INVVPID type 1: of `linear` only)
+    kLinearVpid,  // linear and combined mappings of `vpid` (INVVPID type 1: of `linear` only)
     kLinearAddress,
     kAllVpids,
-    kGuestPhysicalEptp, // guest-physical and combined mappings of `eptp` (INVEPT type 1)
+    kGuestPhysicalEptp,  // guest-physical and combined mappings of `eptp` (INVEPT type 1)
     kAllEptps,
     kAll,
   } kind = Kind::kAll;
@@ -47,14 +48,16 @@ class Processor {
   virtual std::optional<Event> read_linear(uint64_t linear, std::span<uint8_t> out) = 0;
   virtual std::optional<Event> write_linear(uint64_t linear, std::span<const uint8_t> data) = 0;
 
-  // RDMSR and WRMSR without privilege checks and intercepts, as MSR lists and instructions use them.
+  // RDMSR and WRMSR without privilege checks and intercepts, as MSR lists and instructions use
+  // them.
   virtual MsrStatus read_msr(uint32_t index, uint64_t& value) = 0;
   virtual MsrStatus write_msr(uint32_t index, uint64_t value) = 0;
 
   // The time-stamp counter without TSC offsetting.
   virtual uint64_t tsc() const = 0;
 
-  // Loads the PDPTEs that `cr3` points to, after their reserved bits were checked; false: one is invalid.
+  // Loads the PDPTEs that `cr3` points to, after their reserved bits were checked; false: one is
+  // invalid.
   virtual bool load_pdptes(uint64_t cr3) = 0;
 
   // The paging state or CPU state was replaced, or translations must go.
@@ -65,8 +68,8 @@ class Processor {
   // IA32_DEBUGCTL alone, and no exception bitmap is asked about it.
   virtual void inject(const Event&) = 0;
 
-  // External interrupt acknowledge ("Acknowledge interrupt on exit"): the vector of the highest-priority
-  // pending interrupt, which is thereby taken off the interrupt controller.
+  // External interrupt acknowledge ("Acknowledge interrupt on exit"): the vector of the
+  // highest-priority pending interrupt, which is thereby taken off the interrupt controller.
   virtual uint8_t acknowledge_interrupt() = 0;
 
   // Is the processor in A20M mode? VMXON asks.

@@ -33,8 +33,8 @@ struct InstructionContext {
   // The fault of that check (segment limit, unusable segment, non-canonical address). It is raised
   // when the operand is accessed, after the checks that come before: mode, VM exit, CPL, VMfail.
   std::optional<Event> memory_fault;
-  uint8_t reg = 0;        // ModRM.reg with REX.R
-  uint8_t rm_reg = 0;     // ModRM.rm with REX.B when it names a register
+  uint8_t reg = 0;             // ModRM.reg with REX.R
+  uint8_t rm_reg = 0;          // ModRM.rm with REX.B when it names a register
   bool long_operands = false;  // 64-bit mode: register operands are 64 bits
 };
 
@@ -44,7 +44,8 @@ struct ExitInformation {
   uint64_t qualification = 0;
   std::optional<uint64_t> guest_linear, guest_physical;
   uint32_t instruction_length = 0, instruction_information = 0;
-  std::optional<Event> interruption;           // what caused the exit (exception, NMI, acknowledged interrupt)
+  std::optional<Event>
+      interruption;  // what caused the exit (exception, NMI, acknowledged interrupt)
   bool nmi_unblocking_due_to_iret = false;
 };
 
@@ -71,8 +72,8 @@ class Vmx {
   // std::nullopt: there is no current VMCS.
   std::optional<ept::PhysicalAddress> current_vmcs_pointer() const;
 
-  // --- VMX instructions; all checks of mode, CPL and operation included, VM exits from non-root too.
-  // Completed: VMsucceed or VMfail, RFLAGS says which. A VM entry or VM exit is Transferred.
+  // --- VMX instructions; all checks of mode, CPL and operation included, VM exits from non-root
+  // too. Completed: VMsucceed or VMfail, RFLAGS says which. A VM entry or VM exit is Transferred.
   Outcome vmxon(const InstructionContext&);
   Outcome vmxoff(const InstructionContext&);
   Outcome vmclear(const InstructionContext&);
@@ -87,11 +88,12 @@ class Vmx {
   Outcome invept(const InstructionContext&);
   Outcome invvpid(const InstructionContext&);
 
-  // --- VM exits. Each `..._exits` function is called in non-root operation, after the faults that take
-  // priority over the exit; true: the VM exit has happened and the state is L1's.
-  // `reason` must be one of the unconditional or control-governed instruction exits ("Instructions That Cause VM
-  // Exits"): CPUID, HLT, INVD, XSETBV, RDTSC, RDTSCP, RDPMC, PAUSE, MWAIT, MONITOR, WBINVD, INVLPG (qualification: linear), INVPCID,
-  // RDRAND, RDSEED, GETSEC, descriptor-table accesses, ENCLS ...
+  // --- VM exits. Each `..._exits` function is called in non-root operation, after the faults that
+  // take priority over the exit; true: the VM exit has happened and the state is L1's. `reason`
+  // must be one of the unconditional or control-governed instruction exits ("Instructions That
+  // Cause VM Exits"): CPUID, HLT, INVD, XSETBV, RDTSC, RDTSCP, RDPMC, PAUSE, MWAIT, MONITOR,
+  // WBINVD, INVLPG (qualification: linear), INVPCID, RDRAND, RDSEED, GETSEC, descriptor-table
+  // accesses, ENCLS ...
   bool instruction_exits(ExitReason reason, const InstructionContext&, uint64_t qualification = 0);
   bool read_msr_exits(uint32_t index, const InstructionContext&);
   bool write_msr_exits(uint32_t index, const InstructionContext&);
@@ -102,17 +104,19 @@ class Vmx {
   bool mov_to_cr_exits(uint8_t cr, uint8_t gpr, uint64_t& value, const InstructionContext&);
   bool mov_from_cr_exits(uint8_t cr, uint8_t gpr, const InstructionContext&);
   bool clts_exits(const InstructionContext&);
-  // `memory`: guest-linear address of a memory operand. On false `value` is the new CR0 after masks.
+  // `memory`: guest-linear address of a memory operand. On false `value` is the new CR0 after
+  // masks.
   bool lmsw_exits(uint16_t source, std::optional<uint64_t> memory, uint64_t& value,
                   const InstructionContext&);
   // What CLTS makes of CR0 when it does not exit: TS stays where the CR0 guest/host mask owns it.
   uint64_t cr0_after_clts() const;
-  // What MOV from CR0/CR4 and SMSW see: the shadow where the mask says so; outside non-root the value itself.
+  // What MOV from CR0/CR4 and SMSW see: the shadow where the mask says so; outside non-root the
+  // value itself.
   uint64_t visible_cr0(uint64_t cr0) const;
   uint64_t visible_cr4(uint64_t cr4) const;
 
-  // INVPCID, RDTSCP and RDPID, XSAVES and XRSTORS: #UD in non-root operation unless a control enables
-  // them. This #UD takes priority over everything else.
+  // INVPCID, RDTSCP and RDPID, XSAVES and XRSTORS: #UD in non-root operation unless a control
+  // enables them. This #UD takes priority over everything else.
   bool invpcid_enabled() const;
   bool rdtscp_enabled() const;
   bool xsaves_enabled() const;
@@ -125,9 +129,9 @@ class Vmx {
   bool sipi_exits(uint8_t vector);
   bool triple_fault_exits();
   bool task_switch_exits(uint16_t selector, uint8_t source, const InstructionContext&);
-  // At an instruction boundary: VM exits due to a window or the preemption timer, in the manual's priority.
-  // Pending debug exceptions go before, but after monitor_trap_flag_exits(). An NMI that is about to
-  // be delivered closes the interrupt window, as it has the higher priority.
+  // At an instruction boundary: VM exits due to a window or the preemption timer, in the manual's
+  // priority. Pending debug exceptions go before, but after monitor_trap_flag_exits(). An NMI that
+  // is about to be delivered closes the interrupt window, as it has the higher priority.
   bool boundary_exits(bool interrupt_window_open, bool nmi_window_open);
   // The MTF VM exit that is pending, if one is. boundary_exits asks too.
   bool monitor_trap_flag_exits();
@@ -135,12 +139,13 @@ class Vmx {
   // makes the MTF VM exit pending.
   bool monitor_trap_flag() const;
   void set_monitor_trap_flag_pending() { mtf_pending_ = true; }
-  // `instruction_length`: 0 where it is not known; the SDM leaves the field undefined for these exits, but
-  // hypervisors use what processors put there.
-  void ept_violation(uint64_t qualification, uint64_t guest_physical, std::optional<uint64_t> linear,
-                     uint8_t instruction_length = 0);
+  // `instruction_length`: 0 where it is not known; the SDM leaves the field undefined for these
+  // exits, but hypervisors use what processors put there.
+  void ept_violation(uint64_t qualification, uint64_t guest_physical,
+                     std::optional<uint64_t> linear, uint8_t instruction_length = 0);
   void ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length = 0);
-  // The event under delivery through the IDT, for IDT-vectoring information; nullopt when delivery ends.
+  // The event under delivery through the IDT, for IDT-vectoring information; nullopt when delivery
+  // ends.
   void set_vectoring(const std::optional<Event>& event) {
     vectoring_ = event;
     if (event) nmi_unblocked_by_iret_ = false;
@@ -153,16 +158,17 @@ class Vmx {
   bool secondary(SecondaryProcBased control) const;
   uint16_t vpid() const;                 // 0: none
   std::optional<uint64_t> eptp() const;  // when EPT is on
-  uint64_t tsc_offset() const;           // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
+  uint64_t tsc_offset() const;  // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
   // The TSC value (unoffset) at which the preemption timer expires.
   std::optional<uint64_t> preemption_deadline() const;
   // The TSC value that RDTSC sees when the counter stands at `tsc`.
   uint64_t guest_tsc(uint64_t tsc) const;
-  // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about NMIs.
+  // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about
+  // NMIs.
   bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
-  // IRET, in any operation: begin_iret before its first memory access takes off the blocking of NMIs
-  // or virtual NMIs that IRET takes off; end_iret when it has completed. A fault or EPT violation in
-  // between is reported with "NMI unblocking due to IRET".
+  // IRET, in any operation: begin_iret before its first memory access takes off the blocking of
+  // NMIs or virtual NMIs that IRET takes off; end_iret when it has completed. A fault or EPT
+  // violation in between is reported with "NMI unblocking due to IRET".
   void begin_iret();
   void end_iret() { nmi_unblocked_by_iret_ = false; }
 
@@ -179,7 +185,8 @@ class Vmx {
   std::optional<Outcome> begin_instruction(ExitReason reason, const InstructionContext&,
                                            uint64_t qualification = 0);
   bool mode_allows_vmx() const;
-  Outcome instruction_exit(ExitReason reason, const InstructionContext&, uint64_t qualification = 0);
+  Outcome instruction_exit(ExitReason reason, const InstructionContext&,
+                           uint64_t qualification = 0);
   Outcome vm_succeed();
   Outcome vm_fail_invalid(std::string_view instruction);
   Outcome vm_fail(std::string_view instruction, InstructionError error);
