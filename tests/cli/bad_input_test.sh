@@ -1,0 +1,133 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bad_input_test.sh NESTOR: bad flags, files and images, and outputs that cannot be written, each give one
+# clear line and the documented exit status; and the ends that a guest can come to.
+set -eu
+
+nestor=$1
+folder=$(mktemp -d)
+trap 'rm -rf -- "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+cd -- "$folder"
+failures=0
+
+fail() {
+  printf 'FAIL: %s\n' "$*"
+  failures=$((failures + 1))
+}
+
+# expect STATUS TEXT ARGUMENT...: the program returns STATUS, and the standard error is one line
+# with TEXT in it; none at all when TEXT is empty.
+expect() {
+  status=$1
+  text=$2
+  shift 2
+  got=0
+  timeout 60 "$nestor" "$@" >out 2>err </dev/null || got=$?
+  [ "$got" -eq "$status" ] || fail "status $got, not $status: nestor $*"
+  if [ -z "$text" ]; then
+    [ ! -s err ] || fail "complaint '$(cat err)': nestor $*"
+    return 0
+  fi
+  [ "$(wc -l <err)" -eq 1 ] || fail "$(wc -l <err) lines on the standard error, not 1: nestor $*"
+  case $(cat err) in
+    "nestor: "*"$text"*) ;;
+    *) fail "complaint '$(cat err)' without '$text': nestor $*" ;;
+  esac
+}
+
+# flat CODE: a Multiboot 1 image with address fields, entered at CODE (octal escapes of printf).
+flat() {
+  printf '\002\260\255\033\000\000\001\000\376\117\121\344' # magic, flags, checksum
+  printf '\000\000\020\000\000\000\020\000\000\000\000\000' # header_addr, load_addr, load_end_addr
+  printf '\000\000\000\000\040\000\020\000'                 # bss_end_addr, entry_addr: 1 MiB + 32
+  # shellcheck disable=SC2059 # the code is the format
+  printf "$1"
+}
+
+# MOV EAX, 2; OUT F4, EAX: debug exit.
+flat '\270\002\000\000\000\347\364\364' >good
+# MOV DX, 3F8; MOV AL, 'H'; OUT DX, AL; then debug exit.
+flat '\146\272\370\003\260\110\356\270\002\000\000\000\347\364\364' >hello
+
+# --- usage
+expect 2 'a command is required'
+expect 2 'fly' fly
+expect 2 'IMAGE' run
+expect 2 '--bogus' run good --bogus
+expect 2 '--memory' run good --memory lots
+expect 2 '--memory' run good --memory 100G
+expect 2 '--max-instructions' run good --max-instructions -5
+expect 2 '--trace-format' run good --trace t --trace-format xml
+expect 2 '--log' run good --log loud
+expect 0 '' --help
+expect 0 '' run --help
+expect 0 '' --version
+
+# --- files
+expect 4 'No such file or directory' run missing
+expect 4 'is a directory' run "$folder"
+: >empty
+expect 4 'is empty' run empty
+mkfifo fifo
+expect 4 'not a regular file' run fifo
+truncate -s 2M large
+expect 4 'more than the 1048576 that can be loaded' run large --memory 1M
+expect 4 'cannot read module nothing' run good --module nothing
+if [ "$(id -u)" -ne 0 ]; then
+  cp good secret
+  chmod 0 secret
+  expect 4 'Permission denied' run secret
+fi
+
+# --- images
+printf 'hello, world\n' >text
+expect 4 'it is no bootable image' run text
+head -c 31 good >truncated
+expect 4 'truncated' run truncated
+printf '\177ELF\002\001\001\000\000\000\000\000\000\000\000\000\002\000\267\000' >arm
+truncate -s 4096 arm
+expect 4 'AArch64' run arm
+head -c 40 arm >short
+expect 4 'the ELF header is truncated' run short
+# The end of the zeroed memory lies beyond RAM.
+{
+  head -c 24 good
+  printf '\000\000\000\377'
+  tail -c +29 good
+} >oversized
+expect 4 'outside RAM' run oversized
+
+# --- ends of a guest
+expect 5 '' run good
+expect 5 '' run hello
+[ "$(cat out)" = H ] || fail "the serial output is '$(cat out)', not H"
+expect 5 '' run hello --serial none
+[ ! -s out ] || fail "--serial none wrote '$(cat out)'"
+expect 5 '' run hello --serial serial.txt
+[ "$(cat serial.txt)" = H ] || fail "the serial file holds '$(cat serial.txt)', not H"
+flat '\017\013' >triple
+expect 8 'triple fault' run triple
+flat '\353\376' >loop
+expect 12 'budget' run loop --max-instructions 100000
+flat '\372\364' >halt
+expect 18 'halted' run halt
+flat '\260\376\346\144\353\376' >reset
+expect 20 'reset' run reset
+
+# --- outputs that cannot be written
+expect 14 'cannot write /nonexistent/trace: No such file' run good --trace /nonexistent/trace
+expect 14 'cannot write /nonexistent/serial: No such file' run good --serial /nonexistent/serial
+expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full
+expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl
+expect 14 'cannot write /dev/full: No space left on device' run hello --serial /dev/full
+
+# --- the trace is the same twice
+for run in 1 2; do
+  expect 5 '' run hello --trace "trace$run" --trace-format jsonl --serial none
+done
+[ -s trace1 ] || fail 'the trace is empty'
+cmp -s trace1 trace2 || fail 'two runs gave different traces'
+
+[ "$failures" -eq 0 ] || exit 1
+echo 'all as documented'
