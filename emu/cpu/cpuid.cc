@@ -19,10 +19,10 @@ using enum Register;
 // When a feature flag shows. All but kAlways are dynamic.
 enum class When : uint8_t {
   kAlways,
-  kApicEnabled,       // IA32_APIC_BASE[11]
-  kMonitorEnabled,    // IA32_MISC_ENABLE[18]
-  kExecuteDisable,    // IA32_MISC_ENABLE[34] is 0
-  k64BitMode,         // Intel processors have SYSCALL in 64-bit mode only, and say so there only
+  kApicEnabled,     // IA32_APIC_BASE[11]
+  kMonitorEnabled,  // IA32_MISC_ENABLE[18]
+  kExecuteDisable,  // IA32_MISC_ENABLE[34] is 0
+  k64BitMode,       // Intel processors have SYSCALL in 64-bit mode only, and say so there only
 };
 
 // A feature flag, and the bits of CR4 and IA32_EFER that exist because of it.
@@ -37,58 +37,58 @@ struct Feature {
 constexpr uint32_t kExtended = 0x80000000;
 
 constexpr Feature kFeatures[] = {
-    {1, kEcx, 0},                                // SSE3
-    {1, kEcx, 1},                                // PCLMULQDQ
-    {1, kEcx, 3, When::kMonitorEnabled},         // MONITOR
+    {1, kEcx, 0},                                     // SSE3
+    {1, kEcx, 1},                                     // PCLMULQDQ
+    {1, kEcx, 3, When::kMonitorEnabled},              // MONITOR
     {1, kEcx, 5, When::kAlways, vmx::cr4::kVmxe},     // VMX
-    {1, kEcx, 9},                                // SSSE3
-    {1, kEcx, 13},                               // CMPXCHG16B
-    {1, kEcx, 19},                               // SSE4.1
-    {1, kEcx, 20},                               // SSE4.2
-    {1, kEcx, 21},                               // x2APIC
-    {1, kEcx, 23},                               // POPCNT
-    {1, kEcx, 24},                               // TSC-deadline
-    {1, kEcx, 25},                               // AESNI
-    {1, kEdx, 0},                                // FPU
+    {1, kEcx, 9},                                     // SSSE3
+    {1, kEcx, 13},                                    // CMPXCHG16B
+    {1, kEcx, 19},                                    // SSE4.1
+    {1, kEcx, 20},                                    // SSE4.2
+    {1, kEcx, 21},                                    // x2APIC
+    {1, kEcx, 23},                                    // POPCNT
+    {1, kEcx, 24},                                    // TSC-deadline
+    {1, kEcx, 25},                                    // AESNI
+    {1, kEdx, 0},                                     // FPU
     {1, kEdx, 2, When::kAlways, vmx::cr4::kDe},       // DE
     {1, kEdx, 3, When::kAlways, vmx::cr4::kPse},      // PSE
     {1, kEdx, 4, When::kAlways, vmx::cr4::kTsd},      // TSC
     {1, kEdx, 5, When::kAlways, vmx::cr4::kPce},      // MSR; no flag of its own tells of CR4.PCE
     {1, kEdx, 6, When::kAlways, vmx::cr4::kPae},      // PAE
     {1, kEdx, 7, When::kAlways, vmx::cr4::kMce},      // MCE
-    {1, kEdx, 8},                                // CMPXCHG8B
-    {1, kEdx, 9, When::kApicEnabled},            // APIC
-    {1, kEdx, 11},                               // SEP
-    {1, kEdx, 12},                               // MTRR
+    {1, kEdx, 8},                                     // CMPXCHG8B
+    {1, kEdx, 9, When::kApicEnabled},                 // APIC
+    {1, kEdx, 11},                                    // SEP
+    {1, kEdx, 12},                                    // MTRR
     {1, kEdx, 13, When::kAlways, vmx::cr4::kPge},     // PGE
-    {1, kEdx, 14},                               // MCA
-    {1, kEdx, 15},                               // CMOV
-    {1, kEdx, 16},                               // PAT
-    {1, kEdx, 17},                               // PSE-36
-    {1, kEdx, 19},                               // CLFSH
-    {1, kEdx, 23},                               // MMX
+    {1, kEdx, 14},                                    // MCA
+    {1, kEdx, 15},                                    // CMOV
+    {1, kEdx, 16},                                    // PAT
+    {1, kEdx, 17},                                    // PSE-36
+    {1, kEdx, 19},                                    // CLFSH
+    {1, kEdx, 23},                                    // MMX
     {1, kEdx, 24, When::kAlways, vmx::cr4::kOsfxsr},  // FXSR
     {1, kEdx, 25, When::kAlways, vmx::cr4::kOsxmmexcpt},  // SSE
-    {1, kEdx, 26},                               // SSE2
-    {6, kEax, 2},                                // ARAT: the APIC timer always runs
-    {7, kEbx, 0, When::kAlways, vmx::cr4::kFsgsbase}, // FSGSBASE
-    {7, kEbx, 1},                                // IA32_TSC_ADJUST
-    {7, kEbx, 7, When::kAlways, vmx::cr4::kSmep},     // SMEP
-    {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},    // SMAP
-    {7, kEdx, 29},                               // IA32_ARCH_CAPABILITIES
-    {kExtended + 1, kEcx, 0},                    // LAHF and SAHF in 64-bit mode
-    {kExtended + 1, kEcx, 5},                    // LZCNT
-    {kExtended + 1, kEcx, 8},                    // PREFETCHW
-    {kExtended + 1, kEdx, 11, When::k64BitMode, 0, vmx::efer::kSce},          // SYSCALL
-    {kExtended + 1, kEdx, 20, When::kExecuteDisable, 0, vmx::efer::kNxe},     // Execute Disable
-    {kExtended + 1, kEdx, 26},                                           // 1-GByte pages
-    {kExtended + 1, kEdx, 27},                                           // RDTSCP, IA32_TSC_AUX
+    {1, kEdx, 26},                                        // SSE2
+    {6, kEax, 2},                                         // ARAT: the APIC timer always runs
+    {7, kEbx, 0, When::kAlways, vmx::cr4::kFsgsbase},     // FSGSBASE
+    {7, kEbx, 1},                                         // IA32_TSC_ADJUST
+    {7, kEbx, 7, When::kAlways, vmx::cr4::kSmep},         // SMEP
+    {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},        // SMAP
+    {7, kEdx, 29},                                        // IA32_ARCH_CAPABILITIES
+    {kExtended + 1, kEcx, 0},                             // LAHF and SAHF in 64-bit mode
+    {kExtended + 1, kEcx, 5},                             // LZCNT
+    {kExtended + 1, kEcx, 8},                             // PREFETCHW
+    {kExtended + 1, kEdx, 11, When::k64BitMode, 0, vmx::efer::kSce},       // SYSCALL
+    {kExtended + 1, kEdx, 20, When::kExecuteDisable, 0, vmx::efer::kNxe},  // Execute Disable
+    {kExtended + 1, kEdx, 26},                                             // 1-GByte pages
+    {kExtended + 1, kEdx, 27},                                             // RDTSCP, IA32_TSC_AUX
     {kExtended + 1, kEdx, 29, When::kAlways, 0, vmx::efer::kLme | vmx::efer::kLma},  // Intel 64
-    {kExtended + 7, kEdx, 8},                    // invariant TSC
+    {kExtended + 7, kEdx, 8},  // invariant TSC
 };
 
-// "CPUID Feature Flags" leave out what Opteron_G5 without AVX and XSAVE cannot execute, and what nobody emulates:
-// virtual-8086 mode extensions, PCID, INVPCID, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
+// Absent, as neither the engine executes them nor anything emulates them: AVX, XSAVE, virtual-8086
+// mode extensions, PCID, INVPCID, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
 
 // Display family 6, model 5EH, stepping 3.
 constexpr uint32_t kSignature = 0x000506e3;
@@ -144,7 +144,8 @@ constexpr Leaf kLeaves[] = {
     {kExtended + 2, 0, false, brand(0)},
     {kExtended + 3, 0, false, brand(16)},
     {kExtended + 4, 0, false, brand(32)},
-    {kExtended + 6, 0, false, {0, 0, 1024 << 16 | 8 << 12 | kLineSize, 0}},  // the second-level cache
+    // The second-level cache: its size in KiB, 16 ways.
+    {kExtended + 6, 0, false, {0, 0, 1024 << 16 | 8 << 12 | kLineSize, 0}},
     {kExtended + 8, 0, false, {kPhysicalAddressBits | kLinearAddressBits << 8, 0, 0, 0}},
 };
 static_assert(LocalApic::kTimerFrequency == Clock::kFrequency);
@@ -155,21 +156,30 @@ constexpr uint64_t kMonitorEnable = 1ull << 18, kLimitCpuid = 1ull << 22,
 
 bool shows(const CpuidState& state, When when) {
   switch (when) {
-    case When::kAlways: return true;
-    case When::kApicEnabled: return state.apic_base >> 11 & 1;
-    case When::kMonitorEnabled: return state.misc_enable & kMonitorEnable;
-    case When::kExecuteDisable: return !(state.misc_enable & kDisableExecuteDisable);
-    case When::k64BitMode: return state.code_64bit;
+    case When::kAlways:
+      return true;
+    case When::kApicEnabled:
+      return state.apic_base >> 11 & 1;
+    case When::kMonitorEnabled:
+      return state.misc_enable & kMonitorEnable;
+    case When::kExecuteDisable:
+      return !(state.misc_enable & kDisableExecuteDisable);
+    case When::k64BitMode:
+      return state.code_64bit;
   }
   return false;
 }
 
 uint32_t& select(CpuidRegisters& registers, Register reg) {
   switch (reg) {
-    case kEax: return registers.eax;
-    case kEbx: return registers.ebx;
-    case kEcx: return registers.ecx;
-    default: return registers.edx;
+    case kEax:
+      return registers.eax;
+    case kEbx:
+      return registers.ebx;
+    case kEcx:
+      return registers.ecx;
+    default:
+      return registers.edx;
   }
 }
 
@@ -194,12 +204,15 @@ CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
     case 0:
       if (state.misc_enable & kLimitCpuid) out.eax = 2;
       break;
-    case 1: out.ebx |= (state.apic_id & 0xff) << 24; break;
+    case 1:
+      out.ebx |= (state.apic_id & 0xff) << 24;
+      break;
     case 0xb:
       out.edx = state.apic_id;
       if (subleaf > 1) out.ecx = subleaf & 0xff;  // a level of type 0: there are no more
       break;
-    default: break;
+    default:
+      break;
   }
   return out;
 }

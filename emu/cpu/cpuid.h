@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What CPUID says of the processor, and which control bits follow from it. One table; what is not implemented is
-// not in it.
+// What CPUID says of the processor, and which control bits follow from it. One table; what is not
+// implemented is not in it.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct CpuidState {
   uint64_t apic_base = 0;    // IA32_APIC_BASE
   uint64_t misc_enable = 0;  // IA32_MISC_ENABLE
   uint32_t apic_id = 0;
-  bool code_64bit = false;   // in 64-bit mode
+  bool code_64bit = false;  // in 64-bit mode
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.

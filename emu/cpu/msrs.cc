@@ -137,8 +137,8 @@ MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
 // IA32_MISC_ENABLE. There is neither branch trace storage nor precise event-based sampling.
 constexpr uint64_t kMiscUnavailable = 1u << 11 | 1u << 12;
 constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscUnavailable;  // fast strings, MONITOR
-constexpr uint64_t kMiscWritable = 1u << 0 | 1u << 3 | 1u << 7 | 1u << 16 | 1u << 18 | 1u << 22 |
-                                   1u << 23 | 1ull << 34;
+constexpr uint64_t kMiscWritable =
+    1u << 0 | 1u << 3 | 1u << 7 | 1u << 16 | 1u << 18 | 1u << 22 | 1u << 23 | 1ull << 34;
 
 MsrStatus read_misc_enable(Core& core, uint32_t, uint64_t& value) {
   value = core.state().misc_enable | kMiscUnavailable;
@@ -203,8 +203,8 @@ MsrStatus write_mtrr_variable(Core& core, uint32_t index, uint64_t value) {
 }
 
 // The fixed-range MTRRs, in the order of their storage.
-constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
-                                                             0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {
+    0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
 uint64_t& fixed_mtrr(Core& core, uint32_t index) {
   const auto place = std::find(kFixedIndices.begin(), kFixedIndices.end(), index);
@@ -231,10 +231,11 @@ MsrStatus write_mtrr_def_type(Core& core, uint32_t, uint64_t value) {
   return kOk;
 }
 
-// IA32_ARCH_CAPABILITIES: nothing is executed speculatively, so none of these attacks exists. RDCL_NO,
-// SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO.
-constexpr uint64_t kArchCapabilities = 1u << 0 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 |
-                                       1u << 13 | 1u << 14 | 1u << 15;
+// IA32_ARCH_CAPABILITIES: nothing is executed speculatively, so none of these attacks exists.
+// RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO,
+// PSDP_NO.
+constexpr uint64_t kArchCapabilities =
+    1u << 0 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 13 | 1u << 14 | 1u << 15;
 constexpr uint64_t kMicrocodeRevision = 1ull << 32;
 
 // --- the table
@@ -261,8 +262,10 @@ constexpr Msr kMsrs[] = {
     {0xfe, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
     {0x10a, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>, nullptr},
     {0x174, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
-    {0x175, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>, write_canonical<&S::sysenter_esp>},
-    {0x176, 1, "IA32_SYSENTER_EIP", read_state<&S::sysenter_eip>, write_canonical<&S::sysenter_eip>},
+    {0x175, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>,
+     write_canonical<&S::sysenter_esp>},
+    {0x176, 1, "IA32_SYSENTER_EIP", read_state<&S::sysenter_eip>,
+     write_canonical<&S::sysenter_eip>},
     {0x179, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
     {0x17a, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>, write_storage<&M::mcg_status, 7>},
     {0x1a0, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
@@ -292,8 +295,9 @@ static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a
 }));
 
 const Msr* find(uint32_t index) {
-  const auto* above = std::upper_bound(std::begin(kMsrs), std::end(kMsrs), index,
-                                       [](uint32_t value, const Msr& row) { return value < row.first; });
+  const auto* above =
+      std::upper_bound(std::begin(kMsrs), std::end(kMsrs), index,
+                       [](uint32_t value, const Msr& row) { return value < row.first; });
   if (above == std::begin(kMsrs)) return nullptr;
   const Msr& row = *(above - 1);
   return index - row.first < row.count ? &row : nullptr;

@@ -12,8 +12,8 @@ namespace nestor::emu {
 
 class Core;
 
-// #GP for an MSR that does not exist, and, on writes, for a value that it cannot hold. IA32_TIME_STAMP_COUNTER is
-// read without the TSC offset of VMX non-root operation.
+// #GP for an MSR that does not exist, and, on writes, for a value that it cannot hold.
+// IA32_TIME_STAMP_COUNTER is read without the TSC offset of VMX non-root operation.
 vmx::MsrStatus read_msr(Core& core, uint32_t index, uint64_t& value);
 vmx::MsrStatus write_msr(Core& core, uint32_t index, uint64_t value);
 

@@ -11,8 +11,9 @@ constexpr uint64_t low_bytes(unsigned size) { return size >= 8 ? ~0ull : (1ull <
 }  // namespace
 
 const Bus::Range* Bus::find(const std::vector<Range>& ranges, uint64_t first, unsigned size) {
-  auto above = std::upper_bound(ranges.begin(), ranges.end(), first,
-                                [](uint64_t value, const Range& range) { return value < range.first; });
+  auto above =
+      std::upper_bound(ranges.begin(), ranges.end(), first,
+                       [](uint64_t value, const Range& range) { return value < range.first; });
   if (above == ranges.begin()) return nullptr;
   const Range& range = *std::prev(above);
   return range.last >= first && range.last - first >= size - 1 ? &range : nullptr;
@@ -28,8 +29,9 @@ bool Bus::touches(const std::vector<Range>& ranges, uint64_t first, unsigned siz
 bool Bus::insert(std::vector<Range>& ranges, uint64_t first, uint64_t count, Device& device) {
   if (count == 0 || first + (count - 1) < first) return false;
   const uint64_t last = first + (count - 1);
-  auto place = std::lower_bound(ranges.begin(), ranges.end(), first,
-                                [](const Range& range, uint64_t value) { return range.first < value; });
+  auto place =
+      std::lower_bound(ranges.begin(), ranges.end(), first,
+                       [](const Range& range, uint64_t value) { return range.first < value; });
   if (place != ranges.end() && place->first <= last) return false;
   if (place != ranges.begin() && std::prev(place)->last >= first) return false;
   ranges.insert(place, Range{first, last, &device});

@@ -21,12 +21,12 @@ class Device {
   virtual ~Device() = default;
   virtual std::string_view name() const = 0;
 
-  // Claims the device's ports and memory, and its place among the timed devices. false: one of its ranges
-  // is already claimed.
+  // Claims the device's ports and memory, and its place among the timed devices. false: one of its
+  // ranges is already claimed.
   [[nodiscard]] virtual bool attach(Bus&) { return true; }
 
-  // The widest port access that the device takes at once, in bytes: 1, 2 or 4. The bus splits wider ones,
-  // lowest port first.
+  // The widest port access that the device takes at once, in bytes: 1, 2 or 4. The bus splits wider
+  // ones, lowest port first.
   virtual unsigned widest_port_access() const { return 4; }
 
   // An access of 1, 2 or 4 bytes to a registered port range. `port` is absolute.
@@ -57,21 +57,22 @@ class Bus {
   [[nodiscard]] bool claim_ports(uint16_t first, uint32_t count, Device& device);
   [[nodiscard]] bool claim_memory(uint64_t first, uint64_t count, Device& device);
 
-  // Moves the memory range of `device` that starts at `from`; its length stays. false: there is no such range,
-  // or the new place overlaps another one; nothing changes then.
+  // Moves the memory range of `device` that starts at `from`; its length stays. false: there is no
+  // such range, or the new place overlaps another one; nothing changes then.
   [[nodiscard]] bool move_memory(uint64_t from, uint64_t to, const Device& device);
 
-  // `size` is 1, 2 or 4. An access that no single range holds is split into bytes. The bits above `size`
-  // bytes of what is read are 0.
+  // `size` is 1, 2 or 4. An access that no single range holds is split into bytes. The bits above
+  // `size` bytes of what is read are 0.
   uint32_t read_port(uint16_t port, unsigned size);
   void write_port(uint16_t port, unsigned size, uint32_t value);
-  // Physical addresses outside RAM; `size` is 1, 2, 4 or 8. Accesses may be unaligned; one that no single
-  // range holds is split into bytes.
+  // Physical addresses outside RAM; `size` is 1, 2, 4 or 8. Accesses may be unaligned; one that no
+  // single range holds is split into bytes.
   uint64_t read_memory(uint64_t physical, unsigned size);
   void write_memory(uint64_t physical, unsigned size, uint64_t value);
 
-  // The earliest deadline of all timed devices. It changes only by an access to a device, a change of an
-  // interrupt line, a write to an MSR of the local APIC or the TSC, and expire(). expire() calls those that are due, in registration order.
+  // The earliest deadline of all timed devices. It changes only by an access to a device, a change
+  // of an interrupt line, a write to an MSR of the local APIC or the TSC, and expire(). expire()
+  // calls those that are due, in registration order.
   uint64_t deadline() const;
   void expire(uint64_t now);
   void add_timed(Device& device) { timed_.push_back(&device); }

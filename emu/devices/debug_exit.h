@@ -15,7 +15,8 @@ class DebugExit : public Device {
   static constexpr uint16_t kPort = 0xf4;
   static constexpr uint16_t kPortCount = 4;
 
-  // `exit` gets the process's exit status: (value << 1) | 1. An operating system keeps its low 8 bits.
+  // `exit` gets the process's exit status: (value << 1) | 1. An operating system keeps its low 8
+  // bits.
   explicit DebugExit(std::function<void(uint32_t status)> exit) : exit_(std::move(exit)) {}
 
   std::string_view name() const override { return "debug exit"; }

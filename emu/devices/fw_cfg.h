@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// QEMU's firmware configuration device, port interface: a selector and a byte stream. It has no DMA interface.
+// QEMU's firmware configuration device, port interface: a selector and a byte stream. It has no DMA
+// interface.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,8 @@ class InterruptLines {
  public:
   InterruptLines(PicPair& pics, IoApic& io_apic) : pics_(pics), io_apic_(io_apic) {}
 
-  // `line` 0..15 are the ISA lines, of which line 0 meets the I/O APIC at pin 2; 16..23 exist there only.
+  // `line` 0..15 are the ISA lines, of which line 0 meets the I/O APIC at pin 2; 16..23 exist there
+  // only.
   void set(unsigned line, bool level) {
     if (line < 16) pics_.set_irq(line, level);
     io_apic_.set_pin(line == 0 ? 2 : line, level);

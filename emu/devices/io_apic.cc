@@ -11,7 +11,8 @@ enum Index : uint32_t { kId = 0, kVersion = 1, kArbitration = 2, kEntries = 0x10
 constexpr uint32_t kVersionValue = 0x20 | (IoApic::kPins - 1) << 16;
 
 // Redirection entry.
-constexpr uint64_t kLogical = 1u << 11, kRemoteIrr = 1u << 14, kLevel = 1u << 15, kMasked = 1u << 16;
+constexpr uint64_t kLogical = 1u << 11, kRemoteIrr = 1u << 14, kLevel = 1u << 15,
+                   kMasked = 1u << 16;
 constexpr uint64_t kDeliveryStatus = 1u << 12;
 constexpr uint64_t kReadOnly = kDeliveryStatus | kRemoteIrr;
 constexpr uint64_t kValid = 0xff0000000001ffff;
@@ -50,10 +51,11 @@ void IoApic::write_indirect(uint32_t value) {
   const uint32_t pin = (select_ - kEntries) / 2;
   if (select_ < kEntries || pin >= kPins) return;
   uint64_t& entry = entries_[pin];
-  const uint64_t whole = select_ & 1 ? (entry & 0xffffffff) | uint64_t{value} << 32
-                                     : (entry & ~0xffffffffull) | value;
+  const uint64_t whole =
+      select_ & 1 ? (entry & 0xffffffff) | uint64_t{value} << 32 : (entry & ~0xffffffffull) | value;
   entry = (whole & kValid & ~kReadOnly) | (entry & kReadOnly);
-  // An edge-triggered entry has no remote IRR; system software clears a stuck one by switching modes.
+  // An edge-triggered entry has no remote IRR; system software clears a stuck one by switching
+  // modes.
   if (!(entry & kLevel)) entry &= ~kRemoteIrr;
   service_level(pin);
 }

@@ -23,7 +23,9 @@ class IoApic : public Device {
   explicit IoApic(std::function<void(const Ipi&)> send);
 
   std::string_view name() const override { return "I/O APIC"; }
-  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_memory(kBase, kMemorySize, *this); }
+  [[nodiscard]] bool attach(Bus& bus) override {
+    return bus.claim_memory(kBase, kMemorySize, *this);
+  }
   uint64_t read_memory(uint64_t offset, unsigned size) override;
   void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
 

@@ -4,7 +4,8 @@
 namespace nestor::emu {
 namespace {
 
-// Status register: output buffer full, self-test passed, last write was a command, keyboard not locked.
+// Status register: output buffer full, self-test passed, last write was a command, keyboard not
+// locked.
 constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10;
 // Output port.
 constexpr uint8_t kNotReset = 0x01;
@@ -12,9 +13,18 @@ constexpr uint8_t kNotReset = 0x01;
 constexpr uint8_t kFastReset = 0x01, kA20 = 0x02;
 
 enum Command : uint8_t {
-  kReadCommandByte = 0x20, kWriteCommandByte = 0x60, kDisableAux = 0xa7, kEnableAux = 0xa8,
-  kTestAux = 0xa9, kSelfTest = 0xaa, kTestKeyboard = 0xab, kDisableKeyboard = 0xad,
-  kEnableKeyboard = 0xae, kReadOutputPort = 0xd0, kWriteOutputPort = 0xd1, kWriteAux = 0xd4,
+  kReadCommandByte = 0x20,
+  kWriteCommandByte = 0x60,
+  kDisableAux = 0xa7,
+  kEnableAux = 0xa8,
+  kTestAux = 0xa9,
+  kSelfTest = 0xaa,
+  kTestKeyboard = 0xab,
+  kDisableKeyboard = 0xad,
+  kEnableKeyboard = 0xae,
+  kReadOutputPort = 0xd0,
+  kWriteOutputPort = 0xd1,
+  kWriteAux = 0xd4,
   kPulseOutput = 0xf0,  // to 0xff: the low 4 bits that are 0 pulse
 };
 
@@ -58,19 +68,38 @@ void KeyboardController::command(uint8_t value) {
     return;
   }
   switch (value) {
-    case kReadCommandByte: output_.push_back(command_byte_); break;
-    case kSelfTest: output_.push_back(0x55); break;
+    case kReadCommandByte:
+      output_.push_back(command_byte_);
+      break;
+    case kSelfTest:
+      output_.push_back(0x55);
+      break;
     case kTestKeyboard:
-    case kTestAux: output_.push_back(0x00); break;
-    case kReadOutputPort: output_.push_back(output_port_); break;
-    case kDisableKeyboard: command_byte_ |= 0x10; break;
-    case kEnableKeyboard: command_byte_ &= 0xef; break;
-    case kDisableAux: command_byte_ |= 0x20; break;
-    case kEnableAux: command_byte_ &= 0xdf; break;
+    case kTestAux:
+      output_.push_back(0x00);
+      break;
+    case kReadOutputPort:
+      output_.push_back(output_port_);
+      break;
+    case kDisableKeyboard:
+      command_byte_ |= 0x10;
+      break;
+    case kEnableKeyboard:
+      command_byte_ &= 0xef;
+      break;
+    case kDisableAux:
+      command_byte_ |= 0x20;
+      break;
+    case kEnableAux:
+      command_byte_ &= 0xdf;
+      break;
     case kWriteCommandByte:
     case kWriteOutputPort:
-    case kWriteAux: awaited_ = value; break;
-    default: break;
+    case kWriteAux:
+      awaited_ = value;
+      break;
+    default:
+      break;
   }
 }
 

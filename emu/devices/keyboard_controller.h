@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8042 keyboard controller without keyboard, and port 0x92: status, reset and an A20 line that stays open.
+// The 8042 keyboard controller without keyboard, and port 0x92: status, reset and an A20 line that
+// stays open.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,8 @@ constexpr DeliveryMode delivery_mode(uint64_t value) { return DeliveryMode(value
 
 }  // namespace
 
-// One row a register, or a run of registers. A reserved bit that is set is ignored in memory and faults in an MSR.
+// One row a register, or a run of registers. A reserved bit that is set is ignored in memory and
+// faults in an MSR.
 struct LocalApic::Register {
   enum Where : uint8_t { kMemory = 1, kMsr = 2, kBoth = 3 };
   uint8_t first, count;  // number: memory offset / 16, MSR index - 800H
@@ -35,13 +36,14 @@ const LocalApic::Register* LocalApic::find_register(uint64_t number) {
   using R = Register;
   using A = LocalApic;
   constexpr auto kNowhere = R::Where{};
-  // The valid bits of the ICR include the delivery status, which is read-only and may be written back.
+  // The valid bits of the ICR include the delivery status, which is read-only and may be written
+  // back.
   static constexpr uint64_t kIcr = 0xffffffff000cdfff;
   static constexpr Register kRegisters[] = {
       {0x02, 1, R::kBoth, R::kMemory, 0xff000000, &A::read_id, &A::write_id},
       {0x03, 1, R::kBoth, kNowhere, 0, &A::read_version, nullptr},
       {0x08, 1, R::kBoth, R::kBoth, 0xff, &A::read_tpr, &A::write_tpr},
-      {0x09, 1, R::kMemory, kNowhere, 0, &A::read_ppr, nullptr},      // arbitration priority
+      {0x09, 1, R::kMemory, kNowhere, 0, &A::read_ppr, nullptr},  // arbitration priority
       {0x0a, 1, R::kBoth, kNowhere, 0, &A::read_ppr, nullptr},
       {0x0b, 1, kNowhere, R::kBoth, 0, nullptr, &A::write_eoi},
       {0x0c, 1, R::kMemory, kNowhere, 0, &A::read_nothing, nullptr},  // remote read
@@ -258,7 +260,8 @@ void LocalApic::write_lvt(uint64_t value) {
   if (entry == kTimer) run_timer(clock_.cycles());
   const TimerMode before = timer_mode();
   lvt_[entry] = static_cast<uint32_t>(value);
-  // Entering or leaving TSC-deadline mode disarms the timer; one-shot and periodic mode share the count.
+  // Entering or leaving TSC-deadline mode disarms the timer; one-shot and periodic mode share the
+  // count.
   if (before != timer_mode() && (before == TimerMode::kTscDeadline || !counts_down())) {
     timer_initial_ = 0;
     timer_running_ = false;

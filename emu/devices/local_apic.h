@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The local APIC of one logical processor: SDM volume 3A, "Advanced Programmable Interrupt Controller (APIC)".
+// The local APIC of one logical processor: SDM volume 3A, "Advanced Programmable Interrupt
+// Controller (APIC)".
 #pragma once
 
 #include <array>
@@ -26,7 +27,12 @@ enum class DeliveryMode : uint8_t {
 };
 
 // "Destination Shorthand" of the ICR.
-enum class Shorthand : uint8_t { kNone = 0, kSelf = 1, kAllIncludingSelf = 2, kAllExcludingSelf = 3 };
+enum class Shorthand : uint8_t {
+  kNone = 0,
+  kSelf = 1,
+  kAllIncludingSelf = 2,
+  kAllExcludingSelf = 3
+};
 
 // An interrupt message between local APICs, or from an I/O APIC to local APICs.
 struct Ipi {
@@ -45,8 +51,8 @@ class LocalApic : public Device {
  public:
   static constexpr uint64_t kDefaultBase = 0xfee00000;
   static constexpr uint64_t kMemorySize = 0x1000;
-  // The timer counts at the frequency of the TSC before its divide configuration: the core crystal clock that
-  // CPUID leaf 15H enumerates has the frequency of the TSC.
+  // The timer counts at the frequency of the TSC before its divide configuration: the core crystal
+  // clock that CPUID leaf 15H enumerates has the frequency of the TSC.
   static constexpr uint64_t kTimerFrequency = Clock::kFrequency;
 
   // What the APIC does to others. An empty function is a connection that is not there.
@@ -78,11 +84,12 @@ class LocalApic : public Device {
   void expire(uint64_t now) override;
 
   // --- reset
-  // "Local APIC State After Power-Up or Reset" and "... After an INIT Reset": INIT keeps IA32_APIC_BASE and, in
-  // x2APIC mode, the ID.
+  // "Local APIC State After Power-Up or Reset" and "... After an INIT Reset": INIT keeps
+  // IA32_APIC_BASE and, in x2APIC mode, the ID.
   void power_up();
   void init_reset();
-  // What firmware leaves on the bootstrap processor: "Virtual Wire Mode" of the MultiProcessor Specification.
+  // What firmware leaves on the bootstrap processor: "Virtual Wire Mode" of the MultiProcessor
+  // Specification.
   void enter_virtual_wire_mode();
 
   // --- MSRs: IA32_APIC_BASE (1BH), IA32_TSC_DEADLINE (6E0H) and 800H to 8FFH
@@ -90,24 +97,25 @@ class LocalApic : public Device {
   vmx::MsrStatus write_msr(uint32_t index, uint64_t value);
 
   // --- state
-  uint64_t base_msr() const { return base_msr_; }             // IA32_APIC_BASE as a whole
-  uint64_t base() const { return base_msr_ & ~0xfffull; }     // where the registers are
+  uint64_t base_msr() const { return base_msr_; }          // IA32_APIC_BASE as a whole
+  uint64_t base() const { return base_msr_ & ~0xfffull; }  // where the registers are
   bool globally_enabled() const { return base_msr_ & 0x800; }
   bool x2apic() const { return (base_msr_ & 0xc00) == 0xc00; }
   bool software_enabled() const { return spurious_ & 0x100; }
-  uint32_t id() const { return id_; }                         // as an x2APIC ID
-  uint32_t initial_id() const { return initial_id_; }         // as CPUID shows it
-  uint8_t tpr() const { return tpr_; }                        // CR8 is bits 7:4
+  uint32_t id() const { return id_; }                  // as an x2APIC ID
+  uint32_t initial_id() const { return initial_id_; }  // as CPUID shows it
+  uint8_t tpr() const { return tpr_; }                 // CR8 is bits 7:4
   void set_tpr(uint8_t value) { tpr_ = value; }
   uint8_t ppr() const;
 
   // --- interrupts to the processor
   // An interrupt waits that the processor would take with RFLAGS.IF = 1.
   bool has_interrupt() const { return external_pending() || highest_pending().has_value(); }
-  // The highest-priority vector in the IRR whose class is above that of the PPR. ExtINT is not part of it.
+  // The highest-priority vector in the IRR whose class is above that of the PPR. ExtINT is not part
+  // of it.
   std::optional<uint8_t> highest_pending() const;
-  // Takes the interrupt: ExtINT before others, then the highest pending (IRR to ISR). With nothing pending, the
-  // spurious-interrupt vector.
+  // Takes the interrupt: ExtINT before others, then the highest pending (IRR to ISR). With nothing
+  // pending, the spurious-interrupt vector.
   uint8_t acknowledge();
   void end_of_interrupt();
 
@@ -213,11 +221,11 @@ class LocalApic : public Device {
   std::array<bool, kLvtCount> pin_{};
   VectorSet irr_, isr_, tmr_;
 
-  uint64_t timer_initial_ = 0;      // counts; 0: stopped
-  uint64_t timer_start_ = 0;        // virtual time at which the count was timer_initial_
+  uint64_t timer_initial_ = 0;  // counts; 0: stopped
+  uint64_t timer_start_ = 0;    // virtual time at which the count was timer_initial_
   bool timer_running_ = false;
-  uint32_t timer_divide_ = 0;       // divide configuration register
-  uint64_t tsc_deadline_ = 0;       // 0: disarmed
+  uint32_t timer_divide_ = 0;  // divide configuration register
+  uint64_t tsc_deadline_ = 0;  // 0: disarmed
   uint64_t tsc_offset_ = 0;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The device that public test images know as QEMU's pc-testdev: interrupt lines, an I/O port register, a page
-// flush port and a buffer of device memory.
+// The device that public test images know as QEMU's pc-testdev: interrupt lines, an I/O port
+// register, a page flush port and a buffer of device memory.
 #pragma once
 
 #include <array>
@@ -14,16 +14,16 @@ namespace nestor::emu {
 
 class PcTestdev : public Device {
  public:
-  static constexpr uint16_t kDataPort = 0xe0;       // 4 bytes, accesses of any size
-  static constexpr uint16_t kFlushPort = 0xe4;      // 4 bytes
-  static constexpr uint16_t kByteDataPort = 0xe8;   // 4 bytes, the same register by bytes
-  static constexpr uint16_t kLinePort = 0x2000;     // one port an interrupt line
+  static constexpr uint16_t kDataPort = 0xe0;      // 4 bytes, accesses of any size
+  static constexpr uint16_t kFlushPort = 0xe4;     // 4 bytes
+  static constexpr uint16_t kByteDataPort = 0xe8;  // 4 bytes, the same register by bytes
+  static constexpr uint16_t kLinePort = 0x2000;    // one port an interrupt line
   static constexpr unsigned kLineCount = 24;
   static constexpr uint64_t kMemory = 0xff000000;
   static constexpr uint64_t kMemorySize = 0x10000;
 
-  // `set_line`: the level of an interrupt line. `flush`: drop what is cached of the page at a physical address;
-  // it may be empty where memory needs no flush.
+  // `set_line`: the level of an interrupt line. `flush`: drop what is cached of the page at a
+  // physical address; it may be empty where memory needs no flush.
   explicit PcTestdev(std::function<void(unsigned line, bool level)> set_line,
                      std::function<void(uint64_t physical)> flush = {});
 

@@ -35,7 +35,9 @@ void Pic::write_command(uint8_t value) {
 
 void Pic::write_data(uint8_t value) {
   switch (expect_) {
-    case Expect::kNothing: mask_ = value; break;
+    case Expect::kNothing:
+      mask_ = value;
+      break;
     case Expect::kIcw2:
       vector_base_ = value & 0xf8;
       expect_ = !single_ ? Expect::kIcw3 : needs_icw4_ ? Expect::kIcw4 : Expect::kNothing;
@@ -56,11 +58,12 @@ void Pic::write_ocw2(uint8_t value) {
   const unsigned input = value & 7;
   const bool rotate = value & 0x80, specific = value & 0x40, eoi = value & 0x20;
   if (!eoi) {
-    if (specific && rotate) lowest_ = input;           // set priority
-    if (!specific) rotate_auto_eoi_ = rotate;          // rotate in automatic EOI mode
+    if (specific && rotate) lowest_ = input;   // set priority
+    if (!specific) rotate_auto_eoi_ = rotate;  // rotate in automatic EOI mode
     return;
   }
-  // The non-specific EOI ends the highest in service, but for those that the special mask mode hides.
+  // The non-specific EOI ends the highest in service, but for those that the special mask mode
+  // hides.
   const auto visible = static_cast<uint8_t>(special_mask_ ? in_service_ & ~mask_ : in_service_);
   const std::optional<unsigned> ended = specific ? std::optional(input) : highest(visible);
   if (!ended) return;
@@ -107,7 +110,8 @@ std::optional<unsigned> Pic::highest_request() const {
   if (special_mask_) return highest(requested & static_cast<uint8_t>(~in_service_));
   const std::optional<unsigned> candidate = highest(requested);
   auto blocking = in_service_;
-  // "Special Fully Nested Mode": the cascade's own service does not block further requests of the slave.
+  // "Special Fully Nested Mode": the cascade's own service does not block further requests of the
+  // slave.
   if (master_ && fully_nested_) blocking &= static_cast<uint8_t>(~(1u << kCascadeInput));
   const std::optional<unsigned> served = highest(blocking);
   if (!candidate || (served && rank(*candidate) >= rank(*served))) return std::nullopt;

@@ -24,7 +24,8 @@ class Pic {
 
   void set_input(unsigned input, bool level);
   bool output() const { return highest_request().has_value(); }
-  // The INTA cycle: the input that is served, 7 for a spurious interrupt (which sets nothing in service).
+  // The INTA cycle: the input that is served, 7 for a spurious interrupt (which sets nothing in
+  // service).
   unsigned acknowledge();
   uint8_t vector(unsigned input) const { return static_cast<uint8_t>(vector_base_ | input); }
 
@@ -45,8 +46,8 @@ class Pic {
   const bool master_;
   Expect expect_ = Expect::kNothing;
   bool needs_icw4_ = false, single_ = false, level_mode_ = false, auto_eoi_ = false,
-       rotate_auto_eoi_ = false, special_mask_ = false, fully_nested_ = false, read_in_service_ = false,
-       poll_ = false;
+       rotate_auto_eoi_ = false, special_mask_ = false, fully_nested_ = false,
+       read_in_service_ = false, poll_ = false;
   uint8_t lines_ = 0, request_ = 0, in_service_ = 0, mask_ = 0xff, vector_base_ = 0;
   unsigned lowest_ = 7;  // the input of lowest priority
 };

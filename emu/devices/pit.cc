@@ -43,7 +43,9 @@ uint32_t Pit::read_port(uint16_t port, unsigned /*size*/) {
                                  (channels_[2].output(tick) ? kOutput2 : 0));
   }
   const unsigned offset = port - kFirstPort;
-  return offset == kControl ? 0xff : channels_[offset].read_count(tick);  // the control word cannot be read
+  return offset == kControl
+             ? 0xff
+             : channels_[offset].read_count(tick);  // the control word cannot be read
 }
 
 void Pit::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8254 interval timer with the part of port 0x61 that controls its channel 2. Counters stand still until
-// they are programmed.
+// The 8254 interval timer with the part of port 0x61 that controls its channel 2. Counters stand
+// still until they are programmed.
 #pragma once
 
 #include <array>

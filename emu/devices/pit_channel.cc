@@ -7,8 +7,8 @@ namespace nestor::emu {
 
 uint16_t PitChannel::from_register(uint16_t value) const {
   if (!bcd_) return value;
-  return static_cast<uint16_t>((value >> 12) * 1000 + (value >> 8 & 15) * 100 + (value >> 4 & 15) * 10 +
-                               (value & 15));
+  return static_cast<uint16_t>((value >> 12) * 1000 + (value >> 8 & 15) * 100 +
+                               (value >> 4 & 15) * 10 + (value & 15));
 }
 
 uint16_t PitChannel::to_register(uint64_t value) const {
@@ -97,10 +97,14 @@ bool PitChannel::output(uint64_t now) const {
   if (!loaded_ || (triggered_by_gate() && !running_)) return mode_ != 0;
   switch (mode_) {
     case 0:
-    case 1: return passed >= reload_;
-    case 2: return !running_ || passed % reload_ != reload_ - 1;
-    case 3: return !running_ || passed % reload_ < (reload_ + 1) / 2;
-    default: return passed != reload_;
+    case 1:
+      return passed >= reload_;
+    case 2:
+      return !running_ || passed % reload_ != reload_ - 1;
+    case 3:
+      return !running_ || passed % reload_ < (reload_ + 1) / 2;
+    default:
+      return passed != reload_;
   }
 }
 

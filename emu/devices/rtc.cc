@@ -8,10 +8,23 @@ namespace nestor::emu {
 namespace {
 
 enum Index : uint8_t {
-  kSeconds = 0x00, kMinutes = 0x02, kHours = 0x04, kWeekday = 0x06, kDay = 0x07, kMonth = 0x08,
-  kYear = 0x09, kStatusA = 0x0a, kStatusB = 0x0b, kStatusC = 0x0c, kStatusD = 0x0d,
-  kBaseMemory = 0x15, kExtendedMemory = 0x17, kExtendedMemory2 = 0x30, kCentury = 0x32,
-  kMemoryAbove16M = 0x34, kMemoryAbove4G = 0x5b,
+  kSeconds = 0x00,
+  kMinutes = 0x02,
+  kHours = 0x04,
+  kWeekday = 0x06,
+  kDay = 0x07,
+  kMonth = 0x08,
+  kYear = 0x09,
+  kStatusA = 0x0a,
+  kStatusB = 0x0b,
+  kStatusC = 0x0c,
+  kStatusD = 0x0d,
+  kBaseMemory = 0x15,
+  kExtendedMemory = 0x17,
+  kExtendedMemory2 = 0x30,
+  kCentury = 0x32,
+  kMemoryAbove16M = 0x34,
+  kMemoryAbove4G = 0x5b,
 };
 constexpr uint8_t k24Hours = 0x02, kBinary = 0x04;  // status B
 constexpr uint8_t kPm = 0x80;
@@ -63,20 +76,28 @@ uint8_t Rtc::read_time(uint8_t index) const {
   const std::chrono::hh_mm_ss clock{time - day};
   const auto year = static_cast<unsigned>(static_cast<int>(date.year()));
   switch (index) {
-    case kSeconds: return encode(static_cast<unsigned>(clock.seconds().count()));
-    case kMinutes: return encode(static_cast<unsigned>(clock.minutes().count()));
+    case kSeconds:
+      return encode(static_cast<unsigned>(clock.seconds().count()));
+    case kMinutes:
+      return encode(static_cast<unsigned>(clock.minutes().count()));
     case kHours: {
       const auto hour = static_cast<unsigned>(clock.hours().count());
       if (memory_[kStatusB] & k24Hours) return encode(hour);
       const uint8_t half_day = encode(hour % 12 == 0 ? 12 : hour % 12);
       return hour < 12 ? half_day : half_day | kPm;
     }
-    case kWeekday: return encode(std::chrono::weekday(day).c_encoding() + 1);
-    case kDay: return encode(static_cast<unsigned>(date.day()));
-    case kMonth: return encode(static_cast<unsigned>(date.month()));
-    case kYear: return encode(year % 100);
-    case kCentury: return encode(year / 100);
-    default: return memory_[index];
+    case kWeekday:
+      return encode(std::chrono::weekday(day).c_encoding() + 1);
+    case kDay:
+      return encode(static_cast<unsigned>(date.day()));
+    case kMonth:
+      return encode(static_cast<unsigned>(date.month()));
+    case kYear:
+      return encode(year % 100);
+    case kCentury:
+      return encode(year / 100);
+    default:
+      return memory_[index];
   }
 }
 

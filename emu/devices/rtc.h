@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The real-time clock and its CMOS memory. Its time starts at a fixed moment and runs with the virtual clock.
+// The real-time clock and its CMOS memory. Its time starts at a fixed moment and runs with the
+// virtual clock.
 #pragma once
 
 #include <array>

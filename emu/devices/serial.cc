@@ -7,8 +7,16 @@ namespace nestor::emu {
 namespace {
 
 // Registers by port offset.
-enum Offset : uint16_t { kData, kInterruptEnable, kIdentification, kLineControl, kModemControl,
-                         kLineStatus, kModemStatus, kScratch };
+enum Offset : uint16_t {
+  kData,
+  kInterruptEnable,
+  kIdentification,
+  kLineControl,
+  kModemControl,
+  kLineStatus,
+  kModemStatus,
+  kScratch
+};
 
 constexpr uint8_t kDlab = 0x80;  // line control
 // Interrupt enable.
@@ -31,14 +39,22 @@ bool Serial::attach(Bus& bus) { return bus.claim_ports(kFirstPort, kPortCount, *
 uint32_t Serial::read_port(uint16_t port, unsigned /*size*/) {
   const bool divisor = line_control_ & kDlab;
   switch (port - kFirstPort) {
-    case kData: return divisor ? divisor_ & 0xff : read_receiver();
-    case kInterruptEnable: return divisor ? divisor_ >> 8 : interrupt_enable_;
-    case kIdentification: return read_identification();
-    case kLineControl: return line_control_;
-    case kModemControl: return modem_control_;
-    case kLineStatus: return read_line_status();
-    case kModemStatus: return read_modem_status();
-    default: return scratch_;
+    case kData:
+      return divisor ? divisor_ & 0xff : read_receiver();
+    case kInterruptEnable:
+      return divisor ? divisor_ >> 8 : interrupt_enable_;
+    case kIdentification:
+      return read_identification();
+    case kLineControl:
+      return line_control_;
+    case kModemControl:
+      return modem_control_;
+    case kLineStatus:
+      return read_line_status();
+    case kModemStatus:
+      return read_modem_status();
+    default:
+      return scratch_;
   }
 }
 
@@ -62,11 +78,20 @@ void Serial::write_port(uint16_t port, unsigned /*size*/, uint32_t wide) {
       if (value & ~interrupt_enable_ & kEnableTransmitter) transmitter_empty_ = true;
       interrupt_enable_ = value & 0x0f;
       break;
-    case kIdentification: write_fifo_control(value); break;
-    case kLineControl: line_control_ = value; break;
-    case kModemControl: write_modem_control(value); break;
-    case kScratch: scratch_ = value; break;
-    default: break;  // status registers are read-only
+    case kIdentification:
+      write_fifo_control(value);
+      break;
+    case kLineControl:
+      line_control_ = value;
+      break;
+    case kModemControl:
+      write_modem_control(value);
+      break;
+    case kScratch:
+      scratch_ = value;
+      break;
+    default:
+      break;  // status registers are read-only
   }
   update_interrupt();
 }
@@ -99,8 +124,8 @@ uint8_t Serial::read_identification() {
 }
 
 uint8_t Serial::read_line_status() {
-  const auto status = static_cast<uint8_t>(kTransmitterEmpty | (received_.empty() ? 0 : kDataReady) |
-                                           (overrun_ ? kOverrun : 0));
+  const auto status = static_cast<uint8_t>(
+      kTransmitterEmpty | (received_.empty() ? 0 : kDataReady) | (overrun_ ? kOverrun : 0));
   overrun_ = false;
   update_interrupt();
   return status;
@@ -142,7 +167,8 @@ void Serial::write_modem_control(uint8_t value) {
   const uint8_t now = modem_lines();
   const uint8_t changed = before ^ now;
   // The ring indicator reports its falling edge only.
-  modem_delta_ |= static_cast<uint8_t>((changed & (kCts | kDsr | kDcd)) >> 4 | (before & ~now & kRi) >> 4);
+  modem_delta_ |=
+      static_cast<uint8_t>((changed & (kCts | kDsr | kDcd)) >> 4 | (before & ~now & kRi) >> 4);
 }
 
 uint8_t Serial::interrupt_cause() const {

@@ -28,7 +28,8 @@ Ram::Ram(uint64_t size) : size_(size) {
   }
   const uint64_t low = std::min(size, kDeviceHole), high = size - low;
   span_ = high ? kDeviceHoleEnd + high : low;
-  void* mapping = mmap(nullptr, span_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapping =
+      mmap(nullptr, span_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   const auto fail = [&] {
     const int error = errno;
     if (mapping != MAP_FAILED) munmap(mapping, span_);

@@ -32,8 +32,8 @@ struct MemoryMapEntry {
 //   0        A0000   100000              C0000000      100000000
 //   | RAM    | hole  | RAM               | devices     | RAM ...
 //
-// RAM lies below C0000000 as far as it reaches; the rest of the size is above 4 GiB. The legacy hole between A0000
-// and FFFFF takes its 384 KiB off the size.
+// RAM lies below C0000000 as far as it reaches; the rest of the size is above 4 GiB. The legacy
+// hole between A0000 and FFFFF takes its 384 KiB off the size.
 class Ram {
  public:
   static constexpr uint64_t kMinimumSize = 1ull << 20;
@@ -41,7 +41,8 @@ class Ram {
   static constexpr uint64_t kLegacyHole = 0xa0000, kLegacyHoleEnd = 0x100000;
   static constexpr uint64_t kDeviceHole = 0xc0000000, kDeviceHoleEnd = 0x100000000;
 
-  // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws RamError.
+  // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws
+  // RamError.
   explicit Ram(uint64_t size);
   ~Ram();
   Ram(const Ram&) = delete;
@@ -53,7 +54,8 @@ class Ram {
   const std::vector<RamRange>& ranges() const { return ranges_; }
   std::vector<MemoryMapEntry> memory_map() const;
 
-  // Where `size` bytes from `physical` on are in this process; nullptr when they are not wholly in one range.
+  // Where `size` bytes from `physical` on are in this process; nullptr when they are not wholly in
+  // one range.
   uint8_t* host(uint64_t physical, uint64_t size) const {
     for (const RamRange& range : ranges_) {
       if (physical - range.first < range.size && size <= range.size - (physical - range.first)) {

@@ -13,8 +13,8 @@ using enum vmx::MsrStatus;
 constexpr uint32_t kId = 0x20, kVersion = 0x30, kTpr = 0x80, kPpr = 0xa0, kEoi = 0xb0, kLdr = 0xd0,
                    kDfr = 0xe0, kSvr = 0xf0, kIsr = 0x100, kTmr = 0x180, kIrr = 0x200, kEsr = 0x280,
                    kIcr = 0x300, kIcrHigh = 0x310, kLvtTimer = 0x320, kLvtLint0 = 0x350,
-                   kLvtLint1 = 0x360, kLvtError = 0x370, kInitialCount = 0x380, kCurrentCount = 0x390,
-                   kDivide = 0x3e0;
+                   kLvtLint1 = 0x360, kLvtError = 0x370, kInitialCount = 0x380,
+                   kCurrentCount = 0x390, kDivide = 0x3e0;
 constexpr uint32_t kMasked = 0x10000, kPeriodic = 0x20000, kTscDeadline = 0x40000;
 constexpr uint64_t kEnabled = 0xfee00900, kX2apic = 0xfee00d00;
 
@@ -49,9 +49,7 @@ class ApicTest : public testing::Test {
     }
     clock.advance_to(cycles);
   }
-  bool requested(uint8_t vector) {
-    return read(kIrr + (vector / 32u) * 16) >> (vector % 32) & 1;
-  }
+  bool requested(uint8_t vector) { return read(kIrr + (vector / 32u) * 16) >> (vector % 32) & 1; }
 
   Clock clock;
   LocalApic apic{clock, 0, true};
@@ -245,7 +243,7 @@ TEST_F(ApicTest, ExternalInterruptsPassThroughLint0) {
   apic.set_lint0(true);
   EXPECT_FALSE(apic.has_interrupt());  // masked after power-up
   apic.enter_virtual_wire_mode();
-  EXPECT_TRUE(apic.has_interrupt());   // whatever the task priority
+  EXPECT_TRUE(apic.has_interrupt());  // whatever the task priority
   EXPECT_FALSE(apic.highest_pending().has_value());
   EXPECT_EQ(apic.acknowledge(), 0x28);
   EXPECT_FALSE(apic.has_interrupt());
@@ -384,10 +382,10 @@ TEST_F(ApicTest, ModeTransitions) {
     bool allowed;
   };
   constexpr Step kSteps[] = {
-      {kEnabled, kEnabled, true},  {kEnabled, kDisabled, true},  {kEnabled, kX2apic, true},
-      {kEnabled, kInvalid, false}, {kX2apic, kX2apic, true},     {kX2apic, kDisabled, true},
-      {kX2apic, kEnabled, false},  {kX2apic, kInvalid, false},   {kDisabled, kDisabled, true},
-      {kDisabled, kEnabled, true}, {kDisabled, kX2apic, false},  {kDisabled, kInvalid, false},
+      {kEnabled, kEnabled, true},  {kEnabled, kDisabled, true}, {kEnabled, kX2apic, true},
+      {kEnabled, kInvalid, false}, {kX2apic, kX2apic, true},    {kX2apic, kDisabled, true},
+      {kX2apic, kEnabled, false},  {kX2apic, kInvalid, false},  {kDisabled, kDisabled, true},
+      {kDisabled, kEnabled, true}, {kDisabled, kX2apic, false}, {kDisabled, kInvalid, false},
   };
   for (const Step& step : kSteps) {
     LocalApic one(clock, 0, true);

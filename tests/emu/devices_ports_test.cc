@@ -222,9 +222,9 @@ TEST(DevicesTest, FitOnOneBus) {
   PicPair pics({});
   IoApic io_apic({});
   LocalApic local_apic(clock, 0, true);
-  for (Device* device : std::initializer_list<Device*>{&serial, &debug_exit, &console, &fw_cfg,
-                                                       &testdev, &keyboard, &rtc, &pit, &pics,
-                                                       &io_apic, &local_apic}) {
+  for (Device* device :
+       std::initializer_list<Device*>{&serial, &debug_exit, &console, &fw_cfg, &testdev, &keyboard,
+                                      &rtc, &pit, &pics, &io_apic, &local_apic}) {
     EXPECT_TRUE(device->attach(bus)) << device->name();
     EXPECT_FALSE(device->attach(bus)) << device->name();
   }

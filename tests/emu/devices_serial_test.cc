@@ -91,9 +91,9 @@ TEST_F(SerialTest, ReceivesWithOverrun) {
 
 TEST_F(SerialTest, FifoHoldsSixteen) {
   out(kIir, 0x01);
-  EXPECT_EQ(in(kIir) & 0xc0, 0xc0);
+  EXPECT_EQ(in(kIir)&0xc0, 0xc0);
   for (uint8_t i = 0; i < 16; ++i) serial.receive(i);
-  EXPECT_EQ(in(kLsr) & 0x02, 0);
+  EXPECT_EQ(in(kLsr)&0x02, 0);
   for (uint8_t i = 0; i < 16; ++i) EXPECT_EQ(in(kData), i);
   serial.receive(9);
   out(kIir, 0x03);  // clear the receiver
@@ -107,8 +107,8 @@ TEST_F(SerialTest, LoopbackReturnsDataAndModemLines) {
   EXPECT_EQ(in(kLsr), 0x61);
   EXPECT_EQ(in(kData), 0x5a);
   EXPECT_EQ(printed, "");
-  EXPECT_EQ(in(kMsr) & 0xf0, 0x90);  // RTS to CTS, OUT2 to DCD
-  EXPECT_EQ(in(kMsr) & 0x0f, 0);     // the changes were read
+  EXPECT_EQ(in(kMsr)&0xf0, 0x90);  // RTS to CTS, OUT2 to DCD
+  EXPECT_EQ(in(kMsr)&0x0f, 0);     // the changes were read
 }
 
 }  // namespace

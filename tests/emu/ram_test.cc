@@ -91,7 +91,8 @@ TEST(RamTest, RefusesAccessesThatLeaveARange) {
 }
 
 TEST(RamTest, RefusesImpossibleSizesInOneLine) {
-  for (uint64_t size : std::initializer_list<uint64_t>{0, 4096, kMiB + 1, Ram::kMaximumSize + 4096, ~0ull}) {
+  for (uint64_t size :
+       std::initializer_list<uint64_t>{0, 4096, kMiB + 1, Ram::kMaximumSize + 4096, ~0ull}) {
     try {
       Ram ram(size);
       ADD_FAILURE() << size << " was accepted";
@@ -128,7 +129,8 @@ TEST(RamTest, MemoryMapCoversRamAndReservesTheLegacyHole) {
   ASSERT_EQ(map.size(), 4u);
   EXPECT_EQ(map[1].first, 0xa0000u);
   EXPECT_EQ(map[1].type, MemoryMapEntry::kReserved);
-  for (size_t i = 1; i < map.size(); ++i) EXPECT_GE(map[i].first, map[i - 1].first + map[i - 1].size);
+  for (size_t i = 1; i < map.size(); ++i)
+    EXPECT_GE(map[i].first, map[i - 1].first + map[i - 1].size);
   EXPECT_EQ(map[3].first, 4 * kGiB);
   EXPECT_EQ(map[3].type, MemoryMapEntry::kRam);
 }
