@@ -25,8 +25,9 @@ class PhysicalReader final : public MemoryReader {
 std::optional<FailedCheck> failure_in(CheckGroup group, const CheckContext& context,
                                       EventSink& sink) {
   std::optional<FailedCheck> first;
-  for (const std::span<const EntryCheck> table : check_tables(group)) {
-    for (const EntryCheck& check : table) {
+  if (all_pass(group, context)) return first;
+  for (const CheckTable& table : check_tables(group)) {
+    for (const EntryCheck& check : table.checks) {
       if (check.passes(context)) continue;
       const FailedCheck failure = failure_of(check, group, context);
       sink.check_failed(failure);
@@ -50,8 +51,8 @@ bool Vmx::valid_eptp(uint64_t eptp) const {
                              .capabilities = capabilities_,
                              .memory = nullptr,
                              .current_vmcs = std::nullopt};
-  for (const std::span<const EntryCheck> table : check_tables(CheckGroup::kControls))
-    for (const EntryCheck& check : table)
+  for (const CheckTable& table : check_tables(CheckGroup::kControls))
+    for (const EntryCheck& check : table.checks)
       if (check.field == Field::kEptPointer && !check.passes(context)) return false;
   return true;
 }

@@ -90,6 +90,7 @@ bool Vmx::monitor_trap_flag_exits() {
 
 bool Vmx::boundary_exits(bool interrupt_window_open, bool nmi_window_open) {
   if (!in_non_root_) return false;
+  if (unblocking_iret_ != cpu_.state().rip) unblocking_iret_.reset();
   if (monitor_trap_flag_exits()) return true;
   const ActivityState activity = cpu_.state().activity;
   if (activity == ActivityState::kWaitForSipi) return false;

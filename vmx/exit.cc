@@ -86,7 +86,7 @@ bool Vmx::occurs_during_delivery(const ExitInformation& exit) const {
 void Vmx::record_exit(const ExitInformation& exit) {
   const CpuState& s = cpu_.state();
   const bool delivering = occurs_during_delivery(exit);
-  const bool unblocking = (exit.nmi_unblocking_due_to_iret || nmi_unblocked_by_iret_) &&
+  const bool unblocking = (exit.nmi_unblocking_due_to_iret || unblocking_iret_ == s.rip) &&
                           !delivering && !is_double_fault(exit.interruption);
 
   vmcs_.write(Field::kExitReason, static_cast<uint32_t>(exit.reason));
@@ -161,10 +161,11 @@ bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
     default:
       break;
   }
-  const bool exception_exit =
-      exit.interruption && exit.interruption->type == EventType::kHardwareException;
-  if (exception_exit && exit.interruption->vector == kMc) return true;
-  if (exception_exit && exit.interruption->vector == kDb) return false;
+  if (exit.reason == ExitReason::kExceptionOrNmi && exit.interruption) {
+    const Event& event = *exit.interruption;
+    if (event.vector == kMc) return true;
+    if (event.vector == kDb) return false;
+  }
   return cpu_.state().blocking_by_mov_ss && !occurs_during_delivery(exit);
 }
 
@@ -265,7 +266,8 @@ void Vmx::leave_non_root() {
   vectoring_.reset();
   preemption_deadline_.reset();
   last_pause_.reset();
-  virtual_nmi_blocking_ = nmi_unblocked_by_iret_ = mtf_pending_ = false;
+  unblocking_iret_.reset();
+  virtual_nmi_blocking_ = mtf_pending_ = false;
 }
 
 void Vmx::vm_exit(const ExitInformation& exit) {

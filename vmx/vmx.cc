@@ -103,15 +103,16 @@ uint64_t Vmx::cr0_after_clts() const {
 }
 
 void Vmx::begin_iret() {
-  nmi_unblocked_by_iret_ = false;
   CpuState& s = cpu_.state();
+  bool unblocks = false;
   if (pin(PinBased::kVirtualNmis)) {
-    nmi_unblocked_by_iret_ = virtual_nmi_blocking_;
+    unblocks = virtual_nmi_blocking_;
     virtual_nmi_blocking_ = false;
   } else if (!pin(PinBased::kNmiExiting)) {
-    nmi_unblocked_by_iret_ = in_non_root_ && s.blocking_by_nmi;
+    unblocks = in_non_root_ && s.blocking_by_nmi;
     s.blocking_by_nmi = false;
   }
+  unblocking_iret_ = unblocks ? std::optional(s.rip) : std::nullopt;
 }
 
 }  // namespace nestor::vmx

@@ -148,7 +148,7 @@ class Vmx {
   // ends.
   void set_vectoring(const std::optional<Event>& event) {
     vectoring_ = event;
-    if (event) nmi_unblocked_by_iret_ = false;
+    if (event) unblocking_iret_.reset();
   }
   void vm_exit(const ExitInformation&);
 
@@ -166,11 +166,12 @@ class Vmx {
   // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about
   // NMIs.
   bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
-  // IRET, in any operation: begin_iret before its first memory access takes off the blocking of
-  // NMIs or virtual NMIs that IRET takes off; end_iret when it has completed. A fault or EPT
-  // violation in between is reported with "NMI unblocking due to IRET".
+  // IRET, in any operation, before its first memory access, with RIP at the instruction: takes off
+  // the blocking of NMIs or virtual NMIs that IRET takes off. A fault or EPT violation of this IRET
+  // is reported with "NMI unblocking due to IRET".
   void begin_iret();
-  void end_iret() { nmi_unblocked_by_iret_ = false; }
+  // IRET has completed. Not needed where RIP has changed before the next event.
+  void end_iret() { unblocking_iret_.reset(); }
 
   // CR0 and CR4 bits that VMX operation fixes: MOV to CR faults when they are violated.
   bool cr0_allowed(uint64_t value) const;
@@ -250,7 +251,7 @@ class Vmx {
   Vmcs vmcs_;  // the data of the current VMCS; its region is written when it ceases to be current
   std::optional<Event> vectoring_;
   bool virtual_nmi_blocking_ = false;
-  bool nmi_unblocked_by_iret_ = false;
+  std::optional<uint64_t> unblocking_iret_;  // RIP of the IRET that took off a blocking
   bool mtf_pending_ = false;
   std::optional<uint64_t> preemption_deadline_;
   // PAUSE-loop exiting: TSC of the last PAUSE and of the first one of the loop.

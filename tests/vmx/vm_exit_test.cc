@@ -398,6 +398,14 @@ TEST_F(Delivery, NmiUnblockingDueToIret) {
   vmx.begin_iret();
   EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
   EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "nothing was blocked";
+  set(Field::kGuestInterruptibilityState, 8);
+  resume();
+  vmx.begin_iret();
+  cpu.cpu.rip += 2;
+  EXPECT_FALSE(vmx.boundary_exits(true, false));
+  cpu.cpu.rip -= 2;
+  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "RIP had moved on";
 }
 
 // --- VMX aborts.

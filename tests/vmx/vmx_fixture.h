@@ -61,12 +61,14 @@ class VmxTest : public ::testing::Test {
     return c;
   }
 
-  Capabilities capabilities = default_capabilities();
+  const Capabilities capabilities;
   FakeProcessor cpu;
   RecordingSink sink;
   Vmx vmx{capabilities, cpu, sink};
 
-  VmxTest() { become_host(); }
+  explicit VmxTest(const Capabilities& c = default_capabilities()) : capabilities(c) {
+    become_host();
+  }
 
   void become_host() {
     CpuState& s = cpu.cpu;
