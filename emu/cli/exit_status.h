@@ -39,6 +39,7 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kOutputError, "trace or serial output could not be written"},
     ExitStatusEntry{ExitStatus::kInternalError, "internal error"},
     ExitStatusEntry{ExitStatus::kHaltedForever, "guest halted with nothing that could wake it"},
+    ExitStatusEntry{ExitStatus::kReset, "guest reset the machine"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

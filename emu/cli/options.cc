@@ -104,7 +104,7 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
   run.footer(std::string(kRunExample) + "\n" + exit_status_help());
-  run.add_option("IMAGE", options.image, "The image")->required();
+  run.add_option("IMAGE", options.image, "The image")->type_name("")->required();
   run.add_option("--append", options.append, "Command line of the image, after its name")
       ->type_name("ARGS");
   run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
@@ -141,7 +141,7 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
   try {
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
-    return PrintAndExit{run.parsed() ? run.help() : app.help()};
+    return PrintAndExit{app.help()};
   } catch (const CLI::CallForVersion& call) {
     return PrintAndExit{std::string(call.what()) + "\n"};
   } catch (const CLI::ParseError& error) {

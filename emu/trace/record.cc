@@ -75,9 +75,8 @@ struct TextValue {
     out.push_back('(');
     for (size_t i = 0; i < parts.size(); ++i) {
       if (i != 0) out.push_back(' ');
-      const auto* number = std::get_if<uint64_t>(&parts[i].value);
       append(out, "{}", parts[i].key);
-      if (number && *number == 1) continue;  // reads as a flag
+      if (std::holds_alternative<bool>(parts[i].value)) continue;
       out.push_back('=');
       std::visit(*this, parts[i].value);
     }

@@ -22,7 +22,7 @@ struct Hex {
 // its presence counts, a flag that is set.
 struct Part {
   std::string_view key;
-  std::variant<uint64_t, Hex, std::string_view> value;
+  std::variant<bool, uint64_t, Hex, std::string_view> value;
 };
 using Parts = std::vector<Part>;
 

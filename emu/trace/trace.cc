@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 #include "vmx/exit_reasons.h"
@@ -47,17 +48,27 @@ std::string_view abort_meaning(uint32_t indicator) {
 
 std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 
-// Numbers of a decoded field that are addresses or selectors.
+// Parts of a decoded field that are addresses or selectors, and those that are numbers even when
+// they are 1; any other part that has no name and is 1 is a flag.
 constexpr std::array<std::string_view, 6> kHexParts = {"linear", "displacement", "offset",
                                                        "port",   "selector",     "source"};
+constexpr std::array<std::string_view, 11> kNumberParts = {"access",    "armed", "check", "cr",
+                                                           "direction", "dr",    "entry", "operand",
+                                                           "register",  "size",  "type",  "vector"};
+
+bool contains(std::span<const std::string_view> keys, std::string_view key) {
+  return std::ranges::find(keys, key) != keys.end();
+}
 
 Parts to_parts(const vmx::QualificationItems& items) {
   Parts parts;
   for (const vmx::QualificationItem& item : items) {
     if (!item.text.empty()) {
       parts.push_back({item.key, item.text});
-    } else if (std::ranges::find(kHexParts, item.key) != kHexParts.end()) {
+    } else if (contains(kHexParts, item.key)) {
       parts.push_back({item.key, Hex{item.value}});
+    } else if (item.value == 1 && !contains(kNumberParts, item.key)) {
+      parts.push_back({item.key, true});
     } else {
       parts.push_back({item.key, item.value});
     }

@@ -82,7 +82,7 @@ TEST_F(TraceTest, VmExit) {
       json(emit),
       R"({"cycle":1234,"sequence":0,"event":"vm-exit","reason":"EPT violation","reason_field":"0x30",)"
       R"("vmcs":"0x5000","rip":"0x1010","qualification":"0x182",)"
-      R"("decoded":{"write":1,"linear-valid":1,"translation":1},"guest_linear":"0x400000",)"
+      R"("decoded":{"write":true,"linear-valid":true,"translation":true},"guest_linear":"0x400000",)"
       R"("guest_physical":"0x200000"})"
       "\n");
 }
@@ -104,9 +104,17 @@ TEST_F(TraceTest, VmExitOfAnException) {
       json([&](Trace& trace) { trace.vm_exit(event); }),
       R"({"cycle":1234,"sequence":0,"event":"vm-exit","reason":"Exception or NMI","reason_field":"0x0",)"
       R"("vmcs":"0x0","rip":"0x0","qualification":"0xdead000","decoded":{"linear":"0xdead000"},)"
-      R"("interruption":{"vector":14,"type":"hardware exception","error-code":1},"error_code":"0x2",)"
+      R"("interruption":{"vector":14,"type":"hardware exception","error-code":true},"error_code":"0x2",)"
       R"("idt_vectoring":{"vector":32,"type":"external interrupt"}})"
       "\n");
+}
+
+TEST_F(TraceTest, NumberOneIsNoFlag) {
+  vmx::VmExitEvent event;
+  event.reason = 29;            // MOV DR
+  event.qualification = 0x111;  // from DR1 to RCX
+  EXPECT_THAT(text([&](Trace& trace) { trace.vm_exit(event); }),
+              HasSubstr("decoded=(dr=1 access=\"MOV from DR\" register=RCX)"));
 }
 
 TEST_F(TraceTest, UndefinedReasonStillHasItsNumber) {
