@@ -303,6 +303,9 @@ void set_text(Instruction& instruction, const cs_insn& insn) {
   }
 }
 
+constexpr unsigned kCacheBits = 8;
+constexpr size_t kCacheEntries = size_t{1} << kCacheBits;
+
 constexpr cs_mode kCapstoneModes[] = {CS_MODE_16, CS_MODE_32, CS_MODE_64};
 
 csh open_capstone(cs_mode mode, cs_opt_value detail) {
@@ -317,7 +320,7 @@ csh open_capstone(cs_mode mode, cs_opt_value detail) {
 
 }  // namespace
 
-Decoder::Decoder() {
+Decoder::Decoder() : cache_(kCacheEntries) {
   for (unsigned i = 0; i < kModes; ++i) {
     handles_[i].full = open_capstone(kCapstoneModes[i], CS_OPT_ON);
     handles_[i].boundaries = open_capstone(kCapstoneModes[i], CS_OPT_OFF);
@@ -344,6 +347,20 @@ bool Decoder::run(unsigned mode, std::span<const uint8_t> bytes) {
 
 std::optional<Instruction> Decoder::decode(std::span<const uint8_t> bytes, CodeMode mode) {
   bytes = bytes.first(std::min<size_t>(bytes.size(), Instruction::kMaxLength));
+  if (bytes.empty()) return std::nullopt;
+  std::array<uint8_t, sizeof(Key)> packed{};
+  std::memcpy(packed.data(), bytes.data(), bytes.size());
+  packed.back() = static_cast<uint8_t>(bytes.size() << 4 | static_cast<unsigned>(mode));
+  Key key;
+  std::memcpy(key.data(), packed.data(), sizeof key);
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
+  const uint64_t hash = (key[0] ^ key[1] * kMultiplier) * kMultiplier;
+  CacheEntry& entry = cache_[hash >> (64 - kCacheBits)];
+  if (entry.key != key) entry = {key, decode_anew(bytes, mode)};
+  return entry.instruction;
+}
+
+std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, CodeMode mode) {
   Instruction instruction;
   instruction.mode = mode;
   size_t opcode = 0;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "emu/decode/instruction.h"
 
@@ -35,9 +38,19 @@ class Decoder {
     cs_insn* boundary = nullptr;
   };
 
+  // All that decoding depends on: 15 bytes, then the mode and how many bytes there are.
+  using Key = std::array<uint64_t, 2>;
+  struct CacheEntry {
+    Key key{};  // never all zeros once in use, as there are no instructions of no bytes
+    std::optional<Instruction> instruction;
+  };
+
   bool run(unsigned mode, std::span<const uint8_t> bytes);
+  std::optional<Instruction> decode_anew(std::span<const uint8_t> bytes, CodeMode mode);
 
   Handle handles_[kModes];
+  // The instructions that trap are few and recur; Capstone takes most of a microsecond for one.
+  std::vector<CacheEntry> cache_;
 };
 
 }  // namespace nestor::emu

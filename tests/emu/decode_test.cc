@@ -205,6 +205,21 @@ TEST(Decoder, RegistersAndSizes) {
   EXPECT_STREQ(decode({0x0f, 0x20, 0xc0}, CodeMode::k64).text.data(), "mov rax, cr0");
 }
 
+TEST(Decoder, RemembersBytesModeAndLength) {
+  Decoder decoder;
+  const Bytes call = {0x9a, 1, 0, 2, 0, 3, 0};  // call far: 5 bytes in 16-bit code, 7 in 32-bit code
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(decoder.decode(call, CodeMode::k16)->length, 5);
+    EXPECT_EQ(decoder.decode(call, CodeMode::k32)->length, 7);
+    EXPECT_FALSE(decoder.decode(call, CodeMode::k64));
+    EXPECT_FALSE(decoder.decode(std::span(call).first(6), CodeMode::k32));
+  }
+  for (int i = 0; i < 2000; ++i) {
+    const Bytes in = {0xe4, static_cast<uint8_t>(i), static_cast<uint8_t>(i >> 8)};
+    ASSERT_EQ(decoder.decode(in, CodeMode::k64)->operand[1].immediate & 0xff, i & 0xffu);
+  }
+}
+
 TEST(Decoder, InstructionStarts) {
   Decoder decoder;
   // mov eax, 5; cpuid; nop; jmp short; then half of an instruction
