@@ -40,6 +40,15 @@ TEST_F(VmxTest, VmclearOfTheCurrentVmcsWritesItBack) {
   EXPECT_EQ(get(Field::kGuestRip), kGuestRip);
 }
 
+TEST_F(VmxTest, VmclearOfTheCurrentVmcsClearsItsLaunchState) {
+  start();
+  vmx.triple_fault_exits();
+  ASSERT_EQ(vmclear(kVmcsRegion), "succeed");
+  ASSERT_EQ(vmptrld(kVmcsRegion), "succeed");
+  EXPECT_EQ(vmresume(), "fail 5");
+  EXPECT_EQ(vmlaunch(), "transfer");
+}
+
 TEST_F(VmxTest, VmclearOfAnotherVmcsLeavesTheCurrentOne) {
   prepare();
   ASSERT_EQ(vmlaunch(), "transfer");
@@ -141,6 +150,9 @@ TEST_F(VmxTest, OperandsHave32BitsOutside64BitMode) {
   cpu.poke(kPointer, ~uint64_t{0});
   EXPECT_EQ(word(vmx.vmread(c)), "succeed");
   EXPECT_EQ(cpu.peek<uint64_t>(kPointer), 0xffffffffbbbbbbbb);
+  cpu.poke(kPointer, ~uint64_t{0});
+  EXPECT_EQ(word(vmx.vmwrite(c)), "succeed");
+  EXPECT_EQ(get(Field::kGuestRsp), 0xffffffffu);
 }
 
 TEST_F(VmxTest, VmlaunchAndVmresumeErrors) {

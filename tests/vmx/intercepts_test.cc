@@ -101,6 +101,11 @@ TEST_F(Intercepts, QualificationOfInvlpgAndTableAccesses) {
   EXPECT_TRUE(vmx.instruction_exits(ExitReason::kInvlpg, no_operand(), 0xffff800000001000));
   EXPECT_EQ(get(Field::kExitQualification), 0xffff800000001000);
   resume();
+  cpu.cpu.segment[kCs].rights.value = 0xc09b;
+  EXPECT_TRUE(vmx.instruction_exits(ExitReason::kInvlpg, no_operand(), 0x1'0000'2000));
+  EXPECT_EQ(get(Field::kExitQualification), 0x2000u) << "32 bits outside 64-bit mode";
+  set(Field::kGuestCsAccessRights, kCode64);
+  resume();
   InstructionContext lgdt = with_memory(0x100, 4);
   lgdt.displacement = 0xfffffffffffffff0;
   lgdt.information = 0x10038;

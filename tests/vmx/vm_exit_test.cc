@@ -272,6 +272,38 @@ TEST_F(VmExit, PendingDebugExceptionsUnderMovSsBlocking) {
   EXPECT_EQ(get(Field::kGuestInterruptibilityState), 2u);
 }
 
+TEST_F(VmExit, MachineChecksKeepPendingDebugExceptions) {
+  prepare();
+  set(Field::kExceptionBitmap, 1u << kMc);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  cpu.cpu.pending_debug_exceptions = 0x1001;
+  EXPECT_TRUE(vmx.exception_exits(exception(kMc)));
+  EXPECT_EQ(get(Field::kGuestPendingDebugExceptions), 0x1001u);
+}
+
+TEST_F(VmExit, ExitsBetweenInstructionsSaveRfAsItIs) {
+  prepare();
+  enable(PrimaryProcBased::kInterruptWindowExiting);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  cpu.cpu.rflags |= rflags::kRf;
+  EXPECT_TRUE(vmx.boundary_exits(true, true));
+  EXPECT_TRUE(get(Field::kGuestRflags) & rflags::kRf);
+}
+
+TEST_F(VmExit, EptViolationsDropTheLinearMapping) {
+  prepare();
+  enable(SecondaryProcBased::kEnableVpid);
+  set(Field::kVirtualProcessorIdentifier, 3);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  cpu.cpu.segment[kCs].rights.value = 0xc09b;
+  vmx.ept_violation(0x181, 0x5000, 0x1'0000'1000);
+  ASSERT_EQ(cpu.invalidations.size(), 1u);
+  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kLinearAddress);
+  EXPECT_EQ(cpu.invalidations[0].vpid, 3);
+  EXPECT_EQ(cpu.invalidations[0].linear, 0x1000u);
+  EXPECT_EQ(get(Field::kGuestLinearAddress), 0x1000u) << "32 bits outside 64-bit mode";
+}
+
 // --- Exits during event delivery.
 
 class Delivery : public VmxTest {

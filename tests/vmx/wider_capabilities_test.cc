@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What only a processor with more controls than Nestor's has: VMCS shadowing, XSAVES, ENCLS.
+// What only a processor with more controls than Nestor's has: VMCS shadowing, XSAVES, ENCLS, EPT
+// with five levels.
 #include "tests/vmx/vmx_fixture.h"
 
 namespace nestor::vmx::test {
@@ -14,6 +15,7 @@ class WiderCapabilities : public VmxTest {
     Capabilities c = default_capabilities();
     c.secondary |= SecondaryProcBased::kVmcsShadowing | SecondaryProcBased::kEnableXsavesXrstors |
                    SecondaryProcBased::kEnableEnclsExiting;
+    c.ept_vpid |= ept_vpid_cap::kWalkLength5;
     return c;
   }
   WiderCapabilities() : VmxTest(widened()) {}
@@ -64,6 +66,25 @@ TEST_F(WiderCapabilities, ShadowingBitmaps) {
   resume();
   cpu.poke(kVmwriteBitmap + encoding / 8, static_cast<uint8_t>(1u << encoding % 8));
   EXPECT_EQ(vmwrite(encoding, 1), "transfer");
+}
+
+TEST_F(WiderCapabilities, EptpSwitchingKeepsTheWalkLength) {
+  prepare();
+  enable(SecondaryProcBased::kEnableEpt);
+  enable(SecondaryProcBased::kEnableVmFunctions);
+  set(Field::kEptPointer, kEpt);
+  set(Field::kVmFunctionControls, 1);
+  set(Field::kEptpListAddress, kEptpList);
+  cpu.poke(kEptpList, uint64_t{0x20026});  // valid, but five levels
+  ASSERT_EQ(vmlaunch(), "transfer");
+  cpu.cpu.gpr[kRax] = cpu.cpu.gpr[kRcx] = 0;
+  EXPECT_EQ(word(vmx.vmfunc(no_operand())), "transfer");
+  expect_exit(ExitReason::kVmfunc);
+  set(Field::kEptPointer, 0x10026);
+  resume();
+  cpu.cpu.gpr[kRax] = 0;
+  EXPECT_TRUE(std::holds_alternative<Completed>(vmx.vmfunc(no_operand())));
+  EXPECT_EQ(vmx.eptp(), 0x20026u);
 }
 
 TEST_F(WiderCapabilities, XsavesFollowsTheExitingBitmap) {
