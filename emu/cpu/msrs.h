@@ -17,7 +17,8 @@ class Core;
 vmx::MsrStatus read_msr(Core& core, uint32_t index, uint64_t& value);
 vmx::MsrStatus write_msr(Core& core, uint32_t index, uint64_t value);
 
-// The name as the SDM prints it; empty when the MSR does not exist.
+// The name as the SDM prints it, of a run of MSRs what their names have in common; empty when the
+// MSR does not exist.
 std::string_view msr_name(uint32_t index);
 
 // Gives the MSRs outside the local APIC their values after power-up, those in CpuState included.

@@ -178,6 +178,7 @@ vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
   if (index == 0x1b) return write_base(value) ? kOk : kGeneralProtection;
   if (index == 0x6e0) {
     // Outside TSC-deadline mode the write has no effect ("TSC-Deadline Mode").
+    run_timer(clock_.cycles());
     if (timer_mode() == TimerMode::kTscDeadline) tsc_deadline_ = value;
     return kOk;
   }
@@ -230,9 +231,9 @@ void LocalApic::write_destination_format(uint64_t value) {
 }
 
 void LocalApic::write_spurious(uint64_t value) {
+  run_timer(clock_.cycles());
   spurious_ = static_cast<uint32_t>(value);
   if (!software_enabled()) {
-    run_timer(clock_.cycles());
     for (uint32_t& entry : lvt_) entry |= kMasked;
   }
 }

@@ -127,7 +127,7 @@ class LocalApic : public Device {
   bool accepts(const Ipi& message) const;
   void deliver(const Ipi& message);
   // TSC = Clock::cycles() + offset; the TSC deadline is a value of the TSC.
-  void set_tsc_offset(uint64_t offset) { tsc_offset_ = offset; }
+  void set_tsc_offset(uint64_t offset);
 
  private:
   // The local vector table, in the order of its registers at 320H.

@@ -70,6 +70,11 @@ void LocalApic::run_timer(uint64_t now) {
   fire(kTimer);
 }
 
+void LocalApic::set_tsc_offset(uint64_t offset) {
+  run_timer(clock_.cycles());
+  tsc_offset_ = offset;
+}
+
 void LocalApic::expire(uint64_t now) { run_timer(now); }
 
 }  // namespace nestor::emu

@@ -49,6 +49,7 @@ uint32_t Pit::read_port(uint16_t port, unsigned /*size*/) {
 }
 
 void Pit::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
+  expire(clock_.cycles());  // what was due before the write stays due
   const uint64_t tick = now();
   const auto byte = static_cast<uint8_t>(value);
   if (port == kPortB) {
@@ -56,6 +57,7 @@ void Pit::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
     channels_[2].set_gate(byte & kGate2, tick);
     return;
   }
+  const bool before = channels_[0].output(tick);
   const unsigned offset = port - kFirstPort, selected = byte >> 6;
   if (offset != kControl) {
     channels_[offset].write_count(byte, tick);
@@ -69,7 +71,8 @@ void Pit::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
       if (!(byte & 0x10)) channels_[i].latch_status(tick);
     }
   }
-  if (interrupt_) interrupt_(channels_[0].output(tick));
+  const bool after = channels_[0].output(tick);
+  if (interrupt_ && before != after) interrupt_(after);
   update();
 }
 

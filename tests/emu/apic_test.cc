@@ -373,6 +373,26 @@ TEST_F(ApicTest, TscDeadlineComparesWithTheTsc) {
   EXPECT_EQ(rdmsr(0x6e0), 0u);
 }
 
+TEST_F(ApicTest, WritesDoNotLoseAnExpiryThatIsDue) {
+  write(kDivide, 0xb);
+  write(kLvtTimer, 0x50);
+  write(kInitialCount, 100);
+  clock.advance_to(150);
+  write(kInitialCount, 100);
+  EXPECT_EQ(apic.acknowledge(), 0x50);
+  write(kEoi, 0);
+  EXPECT_EQ(apic.deadline(), 250u);
+  write(kLvtTimer, kTscDeadline | 0x51);
+  EXPECT_EQ(wrmsr(0x6e0, 200), kOk);
+  clock.advance_to(201);
+  EXPECT_EQ(wrmsr(0x6e0, 300), kOk);
+  EXPECT_EQ(apic.acknowledge(), 0x51);
+  write(kEoi, 0);
+  clock.advance_to(301);
+  apic.set_tsc_offset(~0ull - 10000);
+  EXPECT_EQ(apic.acknowledge(), 0x51);
+}
+
 // --- x2APIC
 
 TEST_F(ApicTest, ModeTransitions) {

@@ -83,6 +83,17 @@ TEST_F(PitTest, AWholeSecondHasTheRightNumberOfTicks) {
   EXPECT_EQ(rises, 1193182 / 1193);
 }
 
+TEST_F(PitTest, AccessesDoNotLoseATickThatIsDue) {
+  program(0, 2, 1000);
+  rises = 0;
+  to_tick(1000);
+  EXPECT_EQ(rises, 1);
+  clock.advance_to(cycle(2003));
+  EXPECT_EQ(read_latched(0), 997);
+  EXPECT_EQ(rises, 2);
+  EXPECT_EQ(bus.deadline(), cycle(3000));
+}
+
 TEST_F(PitTest, Mode3CountsByTwo) {
   program(0, 3, 100);
   to_tick(10);
