@@ -29,8 +29,7 @@ std::string exit_status_help() {
 constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
 constexpr std::string_view kRunExample =
     "Example:\n"
-    "  nestor run vmx.flat --memory 1G --module environ --append \"vmenter\" --trace - --serial "
-    "none\n";
+    "  nestor run vmx.flat --memory 1G --module environ --append vmenter --stats\n";
 
 std::string check_memory(const std::string& text) {
   const auto bytes = parse_size(text);

@@ -52,7 +52,7 @@ std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 // they are 1; any other part that has no name and is 1 is a flag.
 constexpr std::array<std::string_view, 6> kHexParts = {"linear", "displacement", "offset",
                                                        "port",   "selector",     "source"};
-constexpr std::array<std::string_view, 11> kNumberParts = {"access",    "armed", "check", "cr",
+constexpr std::array<std::string_view, 12> kNumberParts = {"access",    "armed", "check", "cr",
                                                            "direction", "dr",    "entry", "operand",
                                                            "register",  "size",  "type",  "vector"};
 
