@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -24,6 +25,10 @@
 
 namespace nestor::emu {
 namespace {
+
+// Nothing larger fits below 4 GiB with room to spare; it keeps a wrong file from filling the host's
+// memory.
+constexpr uint64_t kLargestFile = 1ull << 30;
 
 volatile std::sig_atomic_t stop_signal = 0;
 
@@ -52,7 +57,10 @@ class OrderlyStop {
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 
-int complain(ExitStatus status, std::string_view message) {
+// One line, whatever characters a file name brings into it.
+int complain(ExitStatus status, std::string message) {
+  std::ranges::replace_if(
+      message, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   fmt::print(stderr, "nestor: {}\n", message);
   return static_cast<int>(status);
 }
@@ -100,11 +108,12 @@ struct Inputs {
 };
 
 std::variant<Inputs, LoadError> read_inputs(const RunOptions& options) {
-  auto image = read_file(options.image, "image", options.memory_bytes);
+  const uint64_t limit = std::min(options.memory_bytes, kLargestFile);
+  auto image = read_file(options.image, "image", limit);
   if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
   Inputs inputs{{file_name(options.image), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
   for (const std::string& path : options.modules) {
-    auto module = read_file(path, "module", options.memory_bytes);
+    auto module = read_file(path, "module", limit);
     if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
     inputs.modules.push_back({file_name(path), std::get<std::vector<uint8_t>>(std::move(module))});
   }

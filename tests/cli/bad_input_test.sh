@@ -73,6 +73,9 @@ mkfifo fifo
 expect 4 'not a regular file' run fifo
 truncate -s 2M large
 expect 4 'more than the 1048576 that can be loaded' run large --memory 1M
+truncate -s 60G huge
+expect 4 'more than the 1073741824 that can be loaded' run huge --memory 64G
+expect 4 'cannot read image two?lines' run "$(printf 'two\nlines')"
 expect 4 'cannot read module nothing' run good --module nothing
 if [ "$(id -u)" -ne 0 ]; then
   cp good secret
