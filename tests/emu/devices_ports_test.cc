@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gtest/gtest.h>
 
-#include <initializer_list>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -208,26 +208,72 @@ TEST_F(RtcTest, TellsTheSizeOfMemory) {
   EXPECT_EQ(cmos(0xc0), 0x99);  // bit 7 of the index masks NMI
 }
 
-TEST(DevicesTest, FitOnOneBus) {
+class DevicesTest : public testing::Test {
+ protected:
   Bus bus;
   Clock clock;
-  Serial serial({});
-  DebugExit debug_exit({});
-  DebugConsole console({});
-  FwCfg fw_cfg(1 << 20, 1);
-  PcTestdev testdev({});
-  KeyboardController keyboard({});
-  Rtc rtc(clock, 1 << 20);
-  Pit pit(clock, {});
-  PicPair pics({});
-  IoApic io_apic({});
-  LocalApic local_apic(clock, 0, true);
-  for (Device* device :
-       std::initializer_list<Device*>{&serial, &debug_exit, &console, &fw_cfg, &testdev, &keyboard,
-                                      &rtc, &pit, &pics, &io_apic, &local_apic}) {
-    EXPECT_TRUE(device->attach(bus)) << device->name();
-    EXPECT_FALSE(device->attach(bus)) << device->name();
+  LocalApic local_apic{clock, 0, true};
+  IoApic io_apic{[this](const Ipi& ipi) {
+    if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
+  }};
+  PicPair pics{[this](bool level) { local_apic.set_lint0(level); }};
+  InterruptLines lines{pics, io_apic};
+  Serial serial{{}, [this](bool level) { lines.set(Serial::kIrq, level); }};
+  DebugExit debug_exit{{}};
+  DebugConsole console{{}};
+  FwCfg fw_cfg{1 << 20, 1};
+  PcTestdev testdev{[this](unsigned line, bool level) { lines.set(line, level); }};
+  KeyboardController keyboard{{}};
+  Rtc rtc{clock, 1 << 20};
+  Pit pit{clock, [this](bool level) { lines.set(Pit::kIrq, level); }};
+  const std::vector<Device*> all = {&serial, &debug_exit, &console, &fw_cfg,  &testdev,   &keyboard,
+                                    &rtc,    &pit,        &pics,    &io_apic, &local_apic};
+};
+
+TEST_F(DevicesTest, FitOnOneBus) {
+  for (Device* device : all) EXPECT_TRUE(device->attach(bus)) << device->name();
+  for (Device* device : all) EXPECT_FALSE(device->attach(bus)) << device->name();
+}
+
+// Whatever a guest does to the devices, they answer within the width of the access, and nothing
+// stays due.
+TEST_F(DevicesTest, AnyAccessIsAnswered) {
+  for (Device* device : all) ASSERT_TRUE(device->attach(bus));
+  local_apic.outputs.acknowledge_external = [this] { return pics.acknowledge(); };
+  local_apic.outputs.eoi = [this](uint8_t vector) { io_apic.end_of_interrupt(vector); };
+  local_apic.enter_virtual_wire_mode();
+  constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
+                                 0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
+                                 0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
+  uint64_t random = 1;
+  const auto next = [&](uint64_t bound) {
+    random = random * 6364136223846793005 + 1442695040888963407;
+    return (random >> 33) % bound;
+  };
+  uint64_t taken = 0;
+  for (int i = 0; i < 200'000; ++i) {
+    const uint64_t base = kBases[next(std::size(kBases))];
+    const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
+    const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);
+    if (base < 0x10000) {
+      const unsigned size = 1u << next(3);
+      const auto port = static_cast<uint16_t>(address);
+      bus.write_port(port, size, static_cast<uint32_t>(value));
+      ASSERT_LE(bus.read_port(port, size), 0xffffffffu >> (32 - 8 * size));
+    } else {
+      const unsigned size = 1u << next(4);
+      bus.write_memory(address, size, value);
+      ASSERT_LE(bus.read_memory(address, size), ~0ull >> (64 - 8 * size));
+    }
+    clock.charge(next(5000));
+    bus.expire(clock.cycles());
+    ASSERT_GT(bus.deadline(), clock.cycles());
+    if (local_apic.has_interrupt()) {
+      local_apic.acknowledge();
+      ++taken;
+    }
   }
+  EXPECT_GT(taken, 0u);
 }
 
 }  // namespace
