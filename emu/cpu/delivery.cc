@@ -18,13 +18,14 @@ using vmx::EventType;
 
 constexpr uint32_t kIdtFlag = 2;  // "Error Code": the index refers to a gate in the IDT
 
-// One attempt: everything is prepared in `next`, which replaces the state when nothing can fail any more.
+// One attempt: everything is prepared in `next`, which replaces the state when nothing can fail any
+// more.
 struct Attempt {
   Attempt(Core& the_core, const Event& the_event, EventOrigin the_origin)
       : core(the_core), old(the_core.state()), next(old), event(the_event), origin(the_origin) {
     const bool software = vmx::is_software(event.type);
-    ext = event.type != EventType::kSoftwareInterrupt &&
-          event.type != EventType::kSoftwareException;
+    ext =
+        event.type != EventType::kSoftwareInterrupt && event.type != EventType::kSoftwareException;
     return_rip = software ? next_rip(old, event.instruction_length) : old.rip;
     flags_image = old.rflags;
     if (origin == EventOrigin::kProcessor) {
@@ -67,15 +68,14 @@ class Stack {
     const bool big = next.segment[vmx::kSs].rights.default_big();
     const uint64_t mask = next.code_64bit() ? ~0ull : big ? 0xffffffff : 0xffff;
     const uint64_t offset = (rsp - width_) & mask;
-    const auto linear =
-        linear_address(next, vmx::kSs, offset, width_, SegmentAccess::kWrite);
+    const auto linear = linear_address(next, vmx::kSs, offset, width_, SegmentAccess::kWrite);
     if (std::holds_alternative<Event>(linear)) {
       fault_ = vmx::exception(vmx::kSs12, fault_error_);
       return;
     }
-    fault_ = attempt_.core.write(
-        std::get<uint64_t>(linear),
-        std::span(reinterpret_cast<const uint8_t*>(&value), width_), privilege_);
+    fault_ = attempt_.core.write(std::get<uint64_t>(linear),
+                                 std::span(reinterpret_cast<const uint8_t*>(&value), width_),
+                                 privilege_);
     if (!fault_) next.gpr[vmx::kRsp] = (rsp & ~mask) | offset;
   }
   const std::optional<Fault>& fault() const { return fault_; }
@@ -106,15 +106,17 @@ void update_fault_registers(CpuState& state, const Event& event) {
   }
 }
 
-void note_delivered(CpuState& state, const Event& event, EventOrigin origin) {
-  if (origin == EventOrigin::kProcessor) update_fault_registers(state, event);
+void note_delivered(Attempt& attempt, CpuState& state) {
+  if (attempt.origin == EventOrigin::kProcessor) update_fault_registers(state, attempt.event);
   state.activity = vmx::ActivityState::kActive;
   state.blocking_by_sti = state.blocking_by_mov_ss = false;
-  if (event.type == EventType::kNmi) state.blocking_by_nmi = true;
+  // With virtual NMIs an injected NMI blocks virtual NMIs, which is VMX's matter, and no others.
+  const bool virtual_nmis = attempt.core.vmx().pin(vmx::PinBased::kVirtualNmis);
+  if (attempt.event.type == EventType::kNmi && !virtual_nmis) state.blocking_by_nmi = true;
 }
 
 Delivery commit(Attempt& attempt) {
-  note_delivered(attempt.next, attempt.event, attempt.origin);
+  note_delivered(attempt, attempt.next);
   attempt.core.state() = attempt.next;
   return Delivered{};
 }
@@ -167,7 +169,8 @@ Result<Gate> read_gate(Attempt& attempt) {
   const unsigned size = long_mode ? 16 : 8;
   const uint32_t offset = attempt.event.vector * size;
   if (offset + size - 1 > old.idtr.limit) return attempt.gate_fault(vmx::kGp);
-  const uint64_t address = old.idtr.base + offset;
+  uint64_t address = old.idtr.base + offset;
+  if (!long_mode) address &= 0xffffffff;
   const auto low = read_value<uint64_t>(attempt.core, address);
   if (!low) return low.fault();
 
@@ -203,9 +206,9 @@ std::optional<Fault> switch_stack(Attempt& attempt, uint8_t cpl) {
 
   const uint64_t address = (tr.base + offset) & 0xffffffff;
   uint64_t rsp = 0;
-  if (auto fault = attempt.core.read(
-          address, std::span(reinterpret_cast<uint8_t*>(&rsp), pointer_size),
-          Privilege::kSupervisor)) {
+  if (auto fault =
+          attempt.core.read(address, std::span(reinterpret_cast<uint8_t*>(&rsp), pointer_size),
+                            Privilege::kSupervisor)) {
     return fault;
   }
   const auto ss = read_value<uint16_t>(attempt.core, address + pointer_size);
@@ -260,7 +263,7 @@ Delivery deliver_by_task_gate(Attempt& attempt, uint16_t selector) {
   if (const auto* event = std::get_if<Event>(&outcome)) return *event;
   if (const auto* exit = std::get_if<EptExit>(&outcome)) return *exit;
   if (non_root && !attempt.core.vmx().in_non_root()) return Delivered{.vm_exit = true};
-  note_delivered(attempt.core.state(), attempt.event, attempt.origin);
+  note_delivered(attempt, attempt.core.state());
   return Delivered{};
 }
 
@@ -288,8 +291,8 @@ Result<Handler> find_handler(Attempt& attempt, const Gate& gate) {
   if (old.virtual_8086() && handler.cpl != 0) {
     return attempt.selector_fault(vmx::kGp, gate.selector);
   }
-  const bool reachable = old.long_mode_active() ? is_canonical(gate.offset)
-                                                : gate.offset <= code.limit();
+  const bool reachable =
+      old.long_mode_active() ? is_canonical(gate.offset) : gate.offset <= code.limit();
   if (!reachable) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
   if (auto fault = mark_accessed(attempt.core, code)) return *fault;
   return handler;
@@ -317,8 +320,8 @@ Delivery deliver_protected(Attempt& attempt) {
     if (auto fault = switch_stack(attempt, handler->cpl)) return to_delivery(*fault);
     stack_error = selector_error(next.segment[vmx::kSs].selector, attempt.ext);
   }
-  next.segment[vmx::kCs] = to_segment(
-      static_cast<uint16_t>((gate->selector & ~3u) | handler->cpl), handler->code);
+  next.segment[vmx::kCs] =
+      to_segment(static_cast<uint16_t>((gate->selector & ~3u) | handler->cpl), handler->code);
   next.rip = gate->offset;
   next.rflags &= ~(vmx::rflags::kTf | vmx::rflags::kVm | vmx::rflags::kRf | vmx::rflags::kNt);
   if (gate->interrupt()) next.rflags &= ~vmx::rflags::kIf;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Delivery of exceptions and interrupts through the IDT: SDM volume 3A, "Interrupt and Exception Handling".
+// Delivery of exceptions and interrupts through the IDT: SDM volume 3A, "Interrupt and Exception
+// Handling".
 //
-// The caller's loop: deliver_once(); on a fault combine() it with the event, and deliver what comes out; on
-// Shutdown the processor takes a triple fault.
+// The caller's loop: deliver_once(); on a fault combine() it with the event, and deliver what comes
+// out; on Shutdown the processor takes a triple fault.
 #pragma once
 
 #include <variant>
@@ -18,22 +19,25 @@ struct Delivered {
   bool vm_exit = false;
 };
 
-// Where the event comes from. Events that VM entry injects push RF as it is, leave CR2, DR6, DR7 and IA32_DEBUGCTL
-// alone.
+// Where the event comes from. Events that VM entry injects push RF as it is, leave CR2, DR6, DR7
+// and IA32_DEBUGCTL alone.
 enum class EventOrigin : uint8_t { kProcessor, kVmEntry };
 
 using Delivery = std::variant<Delivered, vmx::Event, EptExit>;
 
-// Delivers `event`, or says what came in its way; then the state is as it was, CR2, DR6, DR7 and IA32_DEBUGCTL
-// too (stack memory and accessed flags may have been written). Software events return behind their instruction.
-// RFLAGS.IOPL, which forbids INT n in virtual-8086 mode, was checked when the instruction was emulated. In
-// real-address mode error codes are not pushed. A delivered event ends HLT and the blocking by STI and MOV SS; a delivered NMI blocks NMIs.
+// Delivers `event`, or says what came in its way; then the state is as it was, CR2, DR6, DR7 and
+// IA32_DEBUGCTL too (stack memory and accessed flags may have been written). Software events return
+// behind their instruction. RFLAGS.IOPL, which forbids INT n in virtual-8086 mode, was checked when
+// the instruction was emulated. In real-address mode error codes are not pushed. A delivered event
+// ends HLT and the blocking by STI and MOV SS; a delivered NMI blocks NMIs,
+// unless NMIs are virtual.
 Delivery deliver_once(Core& core, const vmx::Event& event,
                       EventOrigin origin = EventOrigin::kProcessor);
 
 struct Shutdown {};
 
-// What an exception `second` during the delivery of `first` becomes: "Conditions for Generating a Double Fault".
+// What an exception `second` during the delivery of `first` becomes: "Conditions for Generating a
+// Double Fault".
 std::variant<vmx::Event, Shutdown> combine(const vmx::Event& first, const vmx::Event& second);
 
 }  // namespace nestor::emu

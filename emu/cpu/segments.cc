@@ -61,8 +61,7 @@ uint64_t unchecked_linear_address(const CpuState& state, vmx::SegmentRegister se
 }
 
 std::variant<uint64_t, Event> linear_address(const CpuState& state, vmx::SegmentRegister segment,
-                                             uint64_t offset, uint64_t size,
-                                             SegmentAccess access) {
+                                             uint64_t offset, uint64_t size, SegmentAccess access) {
   const Event fault = vmx::exception(segment == vmx::kSs ? vmx::kSs12 : vmx::kGp, 0);
   const uint64_t linear = unchecked_linear_address(state, segment, offset);
   if (state.code_64bit()) {
@@ -84,9 +83,7 @@ std::variant<uint64_t, Event> linear_address(const CpuState& state, const Memory
   return linear_address(state, operand.segment, effective_address(state, operand), size, access);
 }
 
-vmx::AccessRights Descriptor::rights() const {
-  return {static_cast<uint32_t>(low >> 40 & 0xf0ff)};
-}
+vmx::AccessRights Descriptor::rights() const { return {static_cast<uint32_t>(low >> 40 & 0xf0ff)}; }
 
 uint64_t Descriptor::base() const {
   return (low >> 16 & 0xffffff) | (low >> 32 & 0xff000000) | high << 32;
@@ -102,9 +99,7 @@ Segment to_segment(uint16_t selector, const Descriptor& descriptor) {
   return {selector, descriptor.rights(), descriptor.limit(), descriptor.base()};
 }
 
-Segment null_segment(uint16_t selector) {
-  return {selector, {vmx::AccessRights::kUnusable}, 0, 0};
-}
+Segment null_segment(uint16_t selector) { return {selector, {vmx::AccessRights::kUnusable}, 0, 0}; }
 
 Result<Descriptor> read_descriptor(Core& core, uint16_t selector, vmx::Vector vector, bool ext,
                                    unsigned size) {
@@ -137,8 +132,8 @@ constexpr unsigned kTypeByte = 5;  // of a descriptor
 
 std::optional<Fault> write_type(Core& core, Descriptor& descriptor, uint64_t low) {
   const auto byte = static_cast<uint8_t>(low >> (kTypeByte * 8));
-  if (auto fault = core.write(descriptor.address + kTypeByte, std::span(&byte, 1),
-                              Privilege::kSupervisor)) {
+  if (auto fault =
+          core.write(descriptor.address + kTypeByte, std::span(&byte, 1), Privilege::kSupervisor)) {
     return fault;
   }
   descriptor.low = low;
@@ -155,8 +150,7 @@ std::optional<Fault> mark_accessed(Core& core, Descriptor& descriptor) {
 
 std::optional<Fault> mark_busy(Core& core, Descriptor& descriptor, bool busy) {
   constexpr uint64_t kBusy = 1ull << 41;
-  return write_type(core, descriptor,
-                    busy ? descriptor.low | kBusy : descriptor.low & ~kBusy);
+  return write_type(core, descriptor, busy ? descriptor.low | kBusy : descriptor.low & ~kBusy);
 }
 
 }  // namespace nestor::emu

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Segmentation: linear addresses of operands, descriptors, and the values that segment registers get.
+// Segmentation: linear addresses of operands, descriptors, and the values that segment registers
+// get.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ enum class SegmentAccess : uint8_t { kRead, kWrite };
 // The offset inside its segment, wrapped at the address size.
 uint64_t effective_address(const vmx::CpuState& state, const MemoryOperand& operand);
 
-// The linear address of `size` bytes at `offset` of a segment. #GP(0), or #SS(0) for SS: outside the limit, not
-// canonical, the segment is unusable or its type forbids the access.
+// The linear address of `size` bytes at `offset` of a segment. #GP(0), or #SS(0) for SS: outside
+// the limit, not canonical, the segment is unusable or its type forbids the access.
 std::variant<uint64_t, vmx::Event> linear_address(const vmx::CpuState& state,
                                                   vmx::SegmentRegister segment, uint64_t offset,
                                                   uint64_t size, SegmentAccess access);
@@ -46,8 +47,16 @@ uint64_t unchecked_linear_address(const vmx::CpuState& state, vmx::SegmentRegist
 
 // "System-Segment and Gate-Descriptor Types".
 enum SystemType : uint8_t {
-  kTss16Available = 1, kLdt = 2, kTss16Busy = 3, kTaskGate = 5, kInterruptGate16 = 6,
-  kTrapGate16 = 7, kTss32Available = 9, kTss32Busy = 11, kInterruptGate32 = 14, kTrapGate32 = 15,
+  kTss16Available = 1,
+  kLdt = 2,
+  kTss16Busy = 3,
+  kTaskGate = 5,
+  kInterruptGate16 = 6,
+  kTrapGate16 = 7,
+  kTss32Available = 9,
+  kTss32Busy = 11,
+  kInterruptGate32 = 14,
+  kTrapGate32 = 15,
 };
 
 // A descriptor as it lies in memory.
@@ -80,8 +89,8 @@ constexpr uint32_t selector_error(uint16_t selector, bool ext = false) {
   return (selector & 0xfffcu) | (ext ? 1u : 0u);
 }
 
-// Reads the descriptor in the GDT or LDT; `size` is 8 or 16. Outside the table (or with an unusable LDT): `vector`
-// with the selector as error code. TI is allowed.
+// Reads the descriptor in the GDT or LDT; `size` is 8 or 16. Outside the table (or with an unusable
+// LDT): `vector` with the selector as error code. TI is allowed.
 Result<Descriptor> read_descriptor(Core& core, uint16_t selector, vmx::Vector vector,
                                    bool ext = false, unsigned size = 8);
 // Sets the accessed flag of a code or data descriptor in memory, and in `descriptor`.

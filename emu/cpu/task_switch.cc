@@ -18,8 +18,8 @@ constexpr unsigned kSelectorCount = 6;  // ES, CS, SS, DS, FS, GS
 // Offsets in a TSS: "32-Bit Task-State Segment", "16-Bit Task-State Segment".
 struct TssFormat {
   unsigned minimum_limit;
-  unsigned field;      // bytes of EIP, EFLAGS and the general-purpose registers
-  unsigned eip;        // followed by EFLAGS and the eight general-purpose registers in encoding order
+  unsigned field;  // bytes of EIP, EFLAGS and the general-purpose registers
+  unsigned eip;    // followed by EFLAGS and the eight general-purpose registers in encoding order
   unsigned selectors;  // ES, CS, SS, DS and, with 32 bits, FS and GS
   unsigned selector_count, selector_stride;
   unsigned ldt;
@@ -62,8 +62,8 @@ Task read_task(const Image& image, const TssFormat& format, uint64_t cr3) {
     if (!wide) task.gpr[i] |= 0xffff0000;
   }
   for (unsigned i = 0; i < format.selector_count; ++i) {
-    task.selectors[i] = static_cast<uint16_t>(
-        get(image, format.selectors + i * format.selector_stride, 2));
+    task.selectors[i] =
+        static_cast<uint16_t>(get(image, format.selectors + i * format.selector_stride, 2));
   }
   task.ldt = static_cast<uint16_t>(get(image, format.ldt, 2));
   return task;
@@ -96,8 +96,8 @@ class SegmentLoader {
     if (state_.virtual_8086()) {
       for (unsigned i = 0; i < kSelectorCount; ++i) {
         constexpr uint32_t kV86Rights = 0xf3;
-        state_.segment[i] = {task.selectors[i], {kV86Rights}, 0xffff,
-                             static_cast<uint32_t>(task.selectors[i]) << 4};
+        state_.segment[i] = {
+            task.selectors[i], {kV86Rights}, 0xffff, static_cast<uint32_t>(task.selectors[i]) << 4};
       }
       return std::nullopt;
     }
@@ -177,8 +177,7 @@ std::optional<Fault> push_error_code(Core& core, const TssFormat& format, uint32
   const uint64_t mask = big ? 0xffffffff : 0xffff;
   const uint64_t rsp = state.gpr[vmx::kRsp];
   const uint64_t offset = (rsp - format.field) & mask;
-  const auto linear =
-      linear_address(state, vmx::kSs, offset, format.field, SegmentAccess::kWrite);
+  const auto linear = linear_address(state, vmx::kSs, offset, format.field, SegmentAccess::kWrite);
   if (std::holds_alternative<vmx::Event>(linear)) {
     return vmx::exception(vmx::kSs12, ext ? 1 : 0);
   }
@@ -233,8 +232,8 @@ Outcome switch_task(Core& core, const TaskSwitch& request) {
   const vmx::Segment old_tss = state.segment[vmx::kTr];
   const TssFormat& old_format = format_of(old_tss.rights.type());
   const TssFormat& new_format = format_of(new_tss.rights.type());
-  const bool nested = request.source == TaskSwitchSource::kCall ||
-                      request.source == TaskSwitchSource::kGateInIdt;
+  const bool nested =
+      request.source == TaskSwitchSource::kCall || request.source == TaskSwitchSource::kGateInIdt;
   const bool iret = request.source == TaskSwitchSource::kIret;
 
   // Every access that can fault comes before the first change.
@@ -268,10 +267,10 @@ Outcome switch_task(Core& core, const TaskSwitch& request) {
   // Only the fields that a switch saves: from EIP to the last selector.
   const unsigned saved_end =
       old_format.selectors + old_format.selector_count * old_format.selector_stride;
-  if (auto fault = core.write(old_tss.base + old_format.eip,
-                              std::span<const uint8_t>(old_image)
-                                  .subspan(old_format.eip, saved_end - old_format.eip),
-                              Privilege::kSupervisor)) {
+  if (auto fault = core.write(
+          old_tss.base + old_format.eip,
+          std::span<const uint8_t>(old_image).subspan(old_format.eip, saved_end - old_format.eip),
+          Privilege::kSupervisor)) {
     return to_outcome(*fault);
   }
   if (nested) {

@@ -22,41 +22,76 @@ struct OperationEntry {
 
 // MOV is not here: its operands decide.
 constexpr OperationEntry kOperations[] = {
-    {X86_INS_CLTS, Operation::kClts},         {X86_INS_LMSW, Operation::kLmsw},
-    {X86_INS_SMSW, Operation::kSmsw},         {X86_INS_RDMSR, Operation::kRdmsr},
-    {X86_INS_WRMSR, Operation::kWrmsr},       {X86_INS_RDTSC, Operation::kRdtsc},
-    {X86_INS_RDTSCP, Operation::kRdtscp},     {X86_INS_RDPMC, Operation::kRdpmc},
-    {X86_INS_XGETBV, Operation::kXgetbv},     {X86_INS_XSETBV, Operation::kXsetbv},
-    {X86_INS_CPUID, Operation::kCpuid},       {X86_INS_HLT, Operation::kHlt},
-    {X86_INS_PAUSE, Operation::kPause},       {X86_INS_INVLPG, Operation::kInvlpg},
-    {X86_INS_INVPCID, Operation::kInvpcid},   {X86_INS_WBINVD, Operation::kWbinvd},
-    {X86_INS_WBNOINVD, Operation::kWbinvd},   {X86_INS_INVD, Operation::kInvd},
-    {X86_INS_MONITOR, Operation::kMonitor},   {X86_INS_MWAIT, Operation::kMwait},
-    {X86_INS_CLAC, Operation::kClac},         {X86_INS_STAC, Operation::kStac},
-    {X86_INS_RDFSBASE, Operation::kRdfsbase}, {X86_INS_RDGSBASE, Operation::kRdgsbase},
-    {X86_INS_WRFSBASE, Operation::kWrfsbase}, {X86_INS_WRGSBASE, Operation::kWrgsbase},
-    {X86_INS_SGDT, Operation::kSgdt},         {X86_INS_SIDT, Operation::kSidt},
-    {X86_INS_LGDT, Operation::kLgdt},         {X86_INS_LIDT, Operation::kLidt},
-    {X86_INS_SLDT, Operation::kSldt},         {X86_INS_STR, Operation::kStr},
-    {X86_INS_LLDT, Operation::kLldt},         {X86_INS_LTR, Operation::kLtr},
-    {X86_INS_INT, Operation::kInt},           {X86_INS_INT1, Operation::kInt1},
-    {X86_INS_INT3, Operation::kInt3},         {X86_INS_INTO, Operation::kInto},
-    {X86_INS_SYSCALL, Operation::kSyscall},   {X86_INS_SYSRET, Operation::kSysret},
-    {X86_INS_SYSRETQ, Operation::kSysret},    {X86_INS_SYSENTER, Operation::kSysenter},
-    {X86_INS_SYSEXIT, Operation::kSysexit},   {X86_INS_SYSEXITQ, Operation::kSysexit},
-    {X86_INS_IN, Operation::kIn},             {X86_INS_OUT, Operation::kOut},
-    {X86_INS_INSB, Operation::kIns},          {X86_INS_INSW, Operation::kIns},
-    {X86_INS_INSD, Operation::kIns},          {X86_INS_OUTSB, Operation::kOuts},
-    {X86_INS_OUTSW, Operation::kOuts},        {X86_INS_OUTSD, Operation::kOuts},
-    {X86_INS_LJMP, Operation::kFarJump},      {X86_INS_LCALL, Operation::kFarCall},
-    {X86_INS_IRET, Operation::kIret},         {X86_INS_IRETD, Operation::kIret},
-    {X86_INS_IRETQ, Operation::kIret},        {X86_INS_VMCALL, Operation::kVmcall},
-    {X86_INS_VMCLEAR, Operation::kVmclear},   {X86_INS_VMFUNC, Operation::kVmfunc},
-    {X86_INS_VMLAUNCH, Operation::kVmlaunch}, {X86_INS_VMPTRLD, Operation::kVmptrld},
-    {X86_INS_VMPTRST, Operation::kVmptrst},   {X86_INS_VMREAD, Operation::kVmread},
-    {X86_INS_VMRESUME, Operation::kVmresume}, {X86_INS_VMWRITE, Operation::kVmwrite},
-    {X86_INS_VMXOFF, Operation::kVmxoff},     {X86_INS_VMXON, Operation::kVmxon},
-    {X86_INS_INVEPT, Operation::kInvept},     {X86_INS_INVVPID, Operation::kInvvpid},
+    {X86_INS_CLTS, Operation::kClts},
+    {X86_INS_LMSW, Operation::kLmsw},
+    {X86_INS_SMSW, Operation::kSmsw},
+    {X86_INS_RDMSR, Operation::kRdmsr},
+    {X86_INS_WRMSR, Operation::kWrmsr},
+    {X86_INS_RDTSC, Operation::kRdtsc},
+    {X86_INS_RDTSCP, Operation::kRdtscp},
+    {X86_INS_RDPMC, Operation::kRdpmc},
+    {X86_INS_XGETBV, Operation::kXgetbv},
+    {X86_INS_XSETBV, Operation::kXsetbv},
+    {X86_INS_CPUID, Operation::kCpuid},
+    {X86_INS_HLT, Operation::kHlt},
+    {X86_INS_PAUSE, Operation::kPause},
+    {X86_INS_INVLPG, Operation::kInvlpg},
+    {X86_INS_INVPCID, Operation::kInvpcid},
+    {X86_INS_WBINVD, Operation::kWbinvd},
+    {X86_INS_WBNOINVD, Operation::kWbinvd},
+    {X86_INS_INVD, Operation::kInvd},
+    {X86_INS_MONITOR, Operation::kMonitor},
+    {X86_INS_MWAIT, Operation::kMwait},
+    {X86_INS_CLAC, Operation::kClac},
+    {X86_INS_STAC, Operation::kStac},
+    {X86_INS_RDFSBASE, Operation::kRdfsbase},
+    {X86_INS_RDGSBASE, Operation::kRdgsbase},
+    {X86_INS_WRFSBASE, Operation::kWrfsbase},
+    {X86_INS_WRGSBASE, Operation::kWrgsbase},
+    {X86_INS_SGDT, Operation::kSgdt},
+    {X86_INS_SIDT, Operation::kSidt},
+    {X86_INS_LGDT, Operation::kLgdt},
+    {X86_INS_LIDT, Operation::kLidt},
+    {X86_INS_SLDT, Operation::kSldt},
+    {X86_INS_STR, Operation::kStr},
+    {X86_INS_LLDT, Operation::kLldt},
+    {X86_INS_LTR, Operation::kLtr},
+    {X86_INS_INT, Operation::kInt},
+    {X86_INS_INT1, Operation::kInt1},
+    {X86_INS_INT3, Operation::kInt3},
+    {X86_INS_INTO, Operation::kInto},
+    {X86_INS_SYSCALL, Operation::kSyscall},
+    {X86_INS_SYSRET, Operation::kSysret},
+    {X86_INS_SYSRETQ, Operation::kSysret},
+    {X86_INS_SYSENTER, Operation::kSysenter},
+    {X86_INS_SYSEXIT, Operation::kSysexit},
+    {X86_INS_SYSEXITQ, Operation::kSysexit},
+    {X86_INS_IN, Operation::kIn},
+    {X86_INS_OUT, Operation::kOut},
+    {X86_INS_INSB, Operation::kIns},
+    {X86_INS_INSW, Operation::kIns},
+    {X86_INS_INSD, Operation::kIns},
+    {X86_INS_OUTSB, Operation::kOuts},
+    {X86_INS_OUTSW, Operation::kOuts},
+    {X86_INS_OUTSD, Operation::kOuts},
+    {X86_INS_LJMP, Operation::kFarJump},
+    {X86_INS_LCALL, Operation::kFarCall},
+    {X86_INS_IRET, Operation::kIret},
+    {X86_INS_IRETD, Operation::kIret},
+    {X86_INS_IRETQ, Operation::kIret},
+    {X86_INS_VMCALL, Operation::kVmcall},
+    {X86_INS_VMCLEAR, Operation::kVmclear},
+    {X86_INS_VMFUNC, Operation::kVmfunc},
+    {X86_INS_VMLAUNCH, Operation::kVmlaunch},
+    {X86_INS_VMPTRLD, Operation::kVmptrld},
+    {X86_INS_VMPTRST, Operation::kVmptrst},
+    {X86_INS_VMREAD, Operation::kVmread},
+    {X86_INS_VMRESUME, Operation::kVmresume},
+    {X86_INS_VMWRITE, Operation::kVmwrite},
+    {X86_INS_VMXOFF, Operation::kVmxoff},
+    {X86_INS_VMXON, Operation::kVmxon},
+    {X86_INS_INVEPT, Operation::kInvept},
+    {X86_INS_INVVPID, Operation::kInvvpid},
 };
 
 constexpr auto kOperationById = [] {
@@ -74,27 +109,48 @@ struct RegisterEntry {
 
 constexpr auto kGprKind = Operand::Kind::kRegister;
 constexpr RegisterEntry kNamedRegisters[] = {
-    {X86_REG_AL, kGprKind, vmx::kRax}, {X86_REG_CL, kGprKind, vmx::kRcx},
-    {X86_REG_DL, kGprKind, vmx::kRdx}, {X86_REG_BL, kGprKind, vmx::kRbx},
-    {X86_REG_SPL, kGprKind, vmx::kRsp}, {X86_REG_BPL, kGprKind, vmx::kRbp},
-    {X86_REG_SIL, kGprKind, vmx::kRsi}, {X86_REG_DIL, kGprKind, vmx::kRdi},
-    {X86_REG_AH, kGprKind, vmx::kRax, true}, {X86_REG_CH, kGprKind, vmx::kRcx, true},
-    {X86_REG_DH, kGprKind, vmx::kRdx, true}, {X86_REG_BH, kGprKind, vmx::kRbx, true},
-    {X86_REG_AX, kGprKind, vmx::kRax}, {X86_REG_CX, kGprKind, vmx::kRcx},
-    {X86_REG_DX, kGprKind, vmx::kRdx}, {X86_REG_BX, kGprKind, vmx::kRbx},
-    {X86_REG_SP, kGprKind, vmx::kRsp}, {X86_REG_BP, kGprKind, vmx::kRbp},
-    {X86_REG_SI, kGprKind, vmx::kRsi}, {X86_REG_DI, kGprKind, vmx::kRdi},
-    {X86_REG_EAX, kGprKind, vmx::kRax}, {X86_REG_ECX, kGprKind, vmx::kRcx},
-    {X86_REG_EDX, kGprKind, vmx::kRdx}, {X86_REG_EBX, kGprKind, vmx::kRbx},
-    {X86_REG_ESP, kGprKind, vmx::kRsp}, {X86_REG_EBP, kGprKind, vmx::kRbp},
-    {X86_REG_ESI, kGprKind, vmx::kRsi}, {X86_REG_EDI, kGprKind, vmx::kRdi},
-    {X86_REG_RAX, kGprKind, vmx::kRax}, {X86_REG_RCX, kGprKind, vmx::kRcx},
-    {X86_REG_RDX, kGprKind, vmx::kRdx}, {X86_REG_RBX, kGprKind, vmx::kRbx},
-    {X86_REG_RSP, kGprKind, vmx::kRsp}, {X86_REG_RBP, kGprKind, vmx::kRbp},
-    {X86_REG_RSI, kGprKind, vmx::kRsi}, {X86_REG_RDI, kGprKind, vmx::kRdi},
-    {X86_REG_ES, Operand::Kind::kSegment, vmx::kEs}, {X86_REG_CS, Operand::Kind::kSegment, vmx::kCs},
-    {X86_REG_SS, Operand::Kind::kSegment, vmx::kSs}, {X86_REG_DS, Operand::Kind::kSegment, vmx::kDs},
-    {X86_REG_FS, Operand::Kind::kSegment, vmx::kFs}, {X86_REG_GS, Operand::Kind::kSegment, vmx::kGs},
+    {X86_REG_AL, kGprKind, vmx::kRax},
+    {X86_REG_CL, kGprKind, vmx::kRcx},
+    {X86_REG_DL, kGprKind, vmx::kRdx},
+    {X86_REG_BL, kGprKind, vmx::kRbx},
+    {X86_REG_SPL, kGprKind, vmx::kRsp},
+    {X86_REG_BPL, kGprKind, vmx::kRbp},
+    {X86_REG_SIL, kGprKind, vmx::kRsi},
+    {X86_REG_DIL, kGprKind, vmx::kRdi},
+    {X86_REG_AH, kGprKind, vmx::kRax, true},
+    {X86_REG_CH, kGprKind, vmx::kRcx, true},
+    {X86_REG_DH, kGprKind, vmx::kRdx, true},
+    {X86_REG_BH, kGprKind, vmx::kRbx, true},
+    {X86_REG_AX, kGprKind, vmx::kRax},
+    {X86_REG_CX, kGprKind, vmx::kRcx},
+    {X86_REG_DX, kGprKind, vmx::kRdx},
+    {X86_REG_BX, kGprKind, vmx::kRbx},
+    {X86_REG_SP, kGprKind, vmx::kRsp},
+    {X86_REG_BP, kGprKind, vmx::kRbp},
+    {X86_REG_SI, kGprKind, vmx::kRsi},
+    {X86_REG_DI, kGprKind, vmx::kRdi},
+    {X86_REG_EAX, kGprKind, vmx::kRax},
+    {X86_REG_ECX, kGprKind, vmx::kRcx},
+    {X86_REG_EDX, kGprKind, vmx::kRdx},
+    {X86_REG_EBX, kGprKind, vmx::kRbx},
+    {X86_REG_ESP, kGprKind, vmx::kRsp},
+    {X86_REG_EBP, kGprKind, vmx::kRbp},
+    {X86_REG_ESI, kGprKind, vmx::kRsi},
+    {X86_REG_EDI, kGprKind, vmx::kRdi},
+    {X86_REG_RAX, kGprKind, vmx::kRax},
+    {X86_REG_RCX, kGprKind, vmx::kRcx},
+    {X86_REG_RDX, kGprKind, vmx::kRdx},
+    {X86_REG_RBX, kGprKind, vmx::kRbx},
+    {X86_REG_RSP, kGprKind, vmx::kRsp},
+    {X86_REG_RBP, kGprKind, vmx::kRbp},
+    {X86_REG_RSI, kGprKind, vmx::kRsi},
+    {X86_REG_RDI, kGprKind, vmx::kRdi},
+    {X86_REG_ES, Operand::Kind::kSegment, vmx::kEs},
+    {X86_REG_CS, Operand::Kind::kSegment, vmx::kCs},
+    {X86_REG_SS, Operand::Kind::kSegment, vmx::kSs},
+    {X86_REG_DS, Operand::Kind::kSegment, vmx::kDs},
+    {X86_REG_FS, Operand::Kind::kSegment, vmx::kFs},
+    {X86_REG_GS, Operand::Kind::kSegment, vmx::kGs},
 };
 
 // Registers that Capstone numbers without gaps.
@@ -143,19 +199,27 @@ constexpr SegmentPrefix kSegmentPrefixes[] = {
     {0x3e, vmx::kDs}, {0x64, vmx::kFs}, {0x65, vmx::kGs},
 };
 
-// The legacy prefixes, and REX in 64-bit mode. Capstone does not report those that an opcode takes for itself.
+// The legacy prefixes, and REX in 64-bit mode. Capstone does not report those that an opcode takes
+// for itself.
 Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& opcode) {
   Prefixes prefixes;
   for (opcode = 0; opcode < bytes.size(); ++opcode) {
     const uint8_t byte = bytes[opcode];
     const auto* segment = std::ranges::find(kSegmentPrefixes, byte, &SegmentPrefix::byte);
-    if (segment != std::end(kSegmentPrefixes)) prefixes.segment = segment->segment;
-    else if (byte == 0xf0) prefixes.lock = true;
-    else if (byte == 0xf2) prefixes.repne = true;
-    else if (byte == 0xf3) prefixes.rep = true;
-    else if (byte == 0x66) prefixes.operand_size = true;
-    else if (byte == 0x67) prefixes.address_size = true;
-    else break;
+    if (segment != std::end(kSegmentPrefixes))
+      prefixes.segment = segment->segment;
+    else if (byte == 0xf0)
+      prefixes.lock = true;
+    else if (byte == 0xf2)
+      prefixes.repne = true;
+    else if (byte == 0xf3)
+      prefixes.rep = true;
+    else if (byte == 0x66)
+      prefixes.operand_size = true;
+    else if (byte == 0x67)
+      prefixes.address_size = true;
+    else
+      break;
   }
   if (mode == CodeMode::k64 && opcode < bytes.size() && (bytes[opcode] & 0xf0) == 0x40) {
     prefixes.rex_w = bytes[opcode] & 8;
@@ -200,7 +264,8 @@ bool is_sixteen_bit_gap(std::span<const uint8_t> opcode) {
   });
 }
 
-// Operations whose opcode means something else, or nothing, behind 66, F2 or F3 ("NP" in the manual's tables).
+// Operations whose opcode means something else, or nothing, behind 66, F2 or F3 ("NP" in the
+// manual's tables).
 constexpr bool rejects_prefixes(Operation operation) {
   switch (operation) {
     case Operation::kVmread:

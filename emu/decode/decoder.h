@@ -25,8 +25,9 @@ class Decoder {
   // The instruction at the start of `bytes`. std::nullopt: it is invalid, or longer than `bytes`.
   std::optional<Instruction> decode(std::span<const uint8_t> bytes, CodeMode mode);
 
-  // The offsets into `bytes` at which instructions start, from offset 0; returns how many of `offsets`
-  // were written. Ends at the first byte that starts no whole instruction, or when `offsets` is full.
+  // The offsets into `bytes` at which instructions start, from offset 0; returns how many of
+  // `offsets` were written. Ends at the first byte that starts no whole instruction, or when
+  // `offsets` is full.
   unsigned instruction_starts(std::span<const uint8_t> bytes, CodeMode mode,
                               std::span<uint16_t> offsets);
 

@@ -23,16 +23,71 @@ constexpr CodeMode code_mode(const vmx::CpuState& state) {
 // What is emulated. Instructions that differ in operands only share one operation.
 enum class Operation : uint8_t {
   kOther,  // a valid instruction that is not emulated
-  kMovFromCr, kMovToCr, kMovFromDr, kMovToDr, kClts, kLmsw, kSmsw,
-  kRdmsr, kWrmsr, kRdtsc, kRdtscp, kRdpmc, kXgetbv, kXsetbv,
-  kCpuid, kHlt, kPause, kInvlpg, kInvpcid, kWbinvd, kInvd, kMonitor, kMwait, kClac, kStac,
-  kRdfsbase, kRdgsbase, kWrfsbase, kWrgsbase,
-  kSgdt, kSidt, kLgdt, kLidt, kSldt, kStr, kLldt, kLtr,
-  kInt, kInt1, kInt3, kInto, kSyscall, kSysret, kSysenter, kSysexit,
-  kIn, kOut, kIns, kOuts,
-  kFarJump, kFarCall, kIret,
-  kVmcall, kVmclear, kVmfunc, kVmlaunch, kVmptrld, kVmptrst, kVmread, kVmresume, kVmwrite, kVmxoff,
-  kVmxon, kInvept, kInvvpid,
+  kMovFromCr,
+  kMovToCr,
+  kMovFromDr,
+  kMovToDr,
+  kClts,
+  kLmsw,
+  kSmsw,
+  kRdmsr,
+  kWrmsr,
+  kRdtsc,
+  kRdtscp,
+  kRdpmc,
+  kXgetbv,
+  kXsetbv,
+  kCpuid,
+  kHlt,
+  kPause,
+  kInvlpg,
+  kInvpcid,
+  kWbinvd,
+  kInvd,
+  kMonitor,
+  kMwait,
+  kClac,
+  kStac,
+  kRdfsbase,
+  kRdgsbase,
+  kWrfsbase,
+  kWrgsbase,
+  kSgdt,
+  kSidt,
+  kLgdt,
+  kLidt,
+  kSldt,
+  kStr,
+  kLldt,
+  kLtr,
+  kInt,
+  kInt1,
+  kInt3,
+  kInto,
+  kSyscall,
+  kSysret,
+  kSysenter,
+  kSysexit,
+  kIn,
+  kOut,
+  kIns,
+  kOuts,
+  kFarJump,
+  kFarCall,
+  kIret,
+  kVmcall,
+  kVmclear,
+  kVmfunc,
+  kVmlaunch,
+  kVmptrld,
+  kVmptrst,
+  kVmread,
+  kVmresume,
+  kVmwrite,
+  kVmxoff,
+  kVmxon,
+  kInvept,
+  kInvvpid,
   kCount,
 };
 
@@ -43,13 +98,20 @@ struct MemoryOperand {
   uint8_t address_size = 8;  // bytes: 2, 4 or 8
   // The segment in effect; the default one when there is no override.
   vmx::SegmentRegister segment = vmx::kDs;
-  uint64_t displacement = 0;  // sign-extended
+  uint64_t displacement = 0;       // sign-extended
   uint8_t instruction_length = 0;  // RIP-relative addresses count from the next instruction
 };
 
 struct Operand {
   enum class Kind : uint8_t {
-    kNone, kRegister, kSegment, kControlRegister, kDebugRegister, kMemory, kImmediate, kOther,
+    kNone,
+    kRegister,
+    kSegment,
+    kControlRegister,
+    kDebugRegister,
+    kMemory,
+    kImmediate,
+    kOther,
   } kind = Kind::kNone;
   uint8_t size = 0;        // bytes
   uint8_t number = 0;      // of the register; vmx::Gpr for kRegister
@@ -59,7 +121,7 @@ struct Operand {
 };
 
 struct Prefixes {
-  bool lock = false, repne = false, rep = false;  // F0, F2, F3
+  bool lock = false, repne = false, rep = false;    // F0, F2, F3
   bool operand_size = false, address_size = false;  // 66, 67
   bool rex_w = false;
   std::optional<vmx::SegmentRegister> segment;
@@ -73,7 +135,8 @@ struct Instruction {
   CodeMode mode = CodeMode::k64;
   uint8_t length = 0;
   uint8_t address_size = 8;  // bytes: 2, 4 or 8
-  uint8_t operand_size = 4;  // bytes: 2, 4 or 8, as prefixes and mode say, before any default of the instruction
+  uint8_t operand_size =
+      4;  // bytes: 2, 4 or 8, as prefixes and mode say, before any default of the instruction
   Prefixes prefixes;
   uint8_t modrm = 0;
   uint8_t operand_count = 0;

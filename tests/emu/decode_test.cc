@@ -122,7 +122,7 @@ TEST(Decoder, RejectsWhatIsNoInstruction) {
   EXPECT_FALSE(decoder.decode(Bytes{0xf0, 0x0f, 0x22, 0xc0}, CodeMode::k32));  // LOCK MOV CR
   EXPECT_FALSE(decoder.decode(Bytes{0x66, 0x0f, 0x01, 0xc2}, CodeMode::k64));  // VMLAUNCH is "NP"
   EXPECT_FALSE(decoder.decode(Bytes{0xf3, 0x0f, 0x78, 0xc1}, CodeMode::k32));
-  EXPECT_FALSE(decoder.decode(Bytes{0x0f, 0x22}, CodeMode::k64));              // cut off
+  EXPECT_FALSE(decoder.decode(Bytes{0x0f, 0x22}, CodeMode::k64));  // cut off
   EXPECT_FALSE(decoder.decode(Bytes{}, CodeMode::k64));
   EXPECT_FALSE(decoder.decode(Bytes(16, 0x66), CodeMode::k64));
 }
@@ -207,7 +207,8 @@ TEST(Decoder, RegistersAndSizes) {
 
 TEST(Decoder, RemembersBytesModeAndLength) {
   Decoder decoder;
-  const Bytes call = {0x9a, 1, 0, 2, 0, 3, 0};  // call far: 5 bytes in 16-bit code, 7 in 32-bit code
+  const Bytes call = {0x9a, 1, 0, 2,
+                      0,    3, 0};  // call far: 5 bytes in 16-bit code, 7 in 32-bit code
   for (int round = 0; round < 2; ++round) {
     EXPECT_EQ(decoder.decode(call, CodeMode::k16)->length, 5);
     EXPECT_EQ(decoder.decode(call, CodeMode::k32)->length, 7);

@@ -154,8 +154,7 @@ TEST_F(DeliveryTest, InnerLevelSwitchesStack) {
   EXPECT_EQ(cpu.segment[vmx::kCs].selector, kCode0);
   EXPECT_EQ(cpu.segment[vmx::kSs].selector, kData0);
   EXPECT_EQ(cpu.cpl(), 0);
-  EXPECT_EQ(stack<uint32_t>(kStack0 - 20, 5),
-            (Values{0x401000, kCode3, 0x3202, kStack3, kData3}));
+  EXPECT_EQ(stack<uint32_t>(kStack0 - 20, 5), (Values{0x401000, kCode3, 0x3202, kStack3, kData3}));
   EXPECT_EQ(core.privileges.back(), Privilege::kSupervisor);
   // Accessed flags of CS and SS.
   EXPECT_EQ(core.peek<uint8_t>(kGdt + kCode0 + 5), 0x9b);
@@ -414,7 +413,7 @@ TEST_F(DeliveryTest, LongModeFaults) {
   expect(gate(kCode64, 0, kInterruptGate16Byte), 0, vmx::kGp, in_idt);
   expect(gate(kCode64, 0, kTaskGateByte), 0, vmx::kGp, in_idt);
   expect(gate(kCode0, 0, kInterruptGate), 0, vmx::kGp, kCode0 | 1u);  // not 64-bit code
-  expect(gate(kCode64, 0, kInterruptGate), 0x8000, vmx::kGp, 1);     // not canonical
+  expect(gate(kCode64, 0, kInterruptGate), 0x8000, vmx::kGp, 1);      // not canonical
 }
 
 TEST_F(DeliveryTest, LongModeStackFaults) {
@@ -483,8 +482,8 @@ TEST(Combine, FollowsTheManualsTable) {
   const Event benign[] = {vmx::exception(vmx::kDb), vmx::exception(vmx::kUd),
                           vmx::exception(vmx::kNm), vmx::exception(vmx::kAc, 0),
                           vmx::exception(vmx::kMf), external(vmx::kGp),
-                          software(vmx::kPf), {EventType::kNmi, 2, {}, 0, 0}};
-  const Event contributory[] = {vmx::exception(vmx::kDe), vmx::exception(vmx::kTs, 0),
+                          software(vmx::kPf),       {EventType::kNmi, 2, {}, 0, 0}};
+  const Event contributory[] = {vmx::exception(vmx::kDe),    vmx::exception(vmx::kTs, 0),
                                 vmx::exception(vmx::kNp, 0), vmx::exception(vmx::kSs12, 0),
                                 vmx::exception(vmx::kGp, 0), vmx::exception(vmx::kCp, 0)};
   const Event page_fault[] = {vmx::exception(vmx::kPf, 0), vmx::exception(vmx::kVe)};

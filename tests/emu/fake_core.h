@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A core without an engine: a megabyte of memory in which linear addresses are physical ones, pages that fault on
-// demand, and a record of what instructions asked of it.
+// A core without an engine: a megabyte of memory in which linear addresses are physical ones, pages
+// that fault on demand, and a record of what instructions asked of it.
 #pragma once
 
 #include <cstring>
@@ -55,14 +55,14 @@ class FakeCore final : public Core {
   vmx::CpuState cpu;
   std::vector<uint8_t> memory = std::vector<uint8_t>(1 << 20);
   RecordingDevice device;
-  std::map<uint32_t, uint64_t> msrs;           // all others fault
-  std::set<uint64_t> unreadable, unwritable;   // page numbers; accesses cause #PF
-  std::set<uint64_t> ept_violations;           // page numbers; accesses cause an EPT violation
-  std::vector<Privilege> privileges;           // of all writes
+  std::map<uint32_t, uint64_t> msrs;          // all others fault
+  std::set<uint64_t> unreadable, unwritable;  // page numbers; accesses cause #PF
+  std::set<uint64_t> ept_violations;          // page numbers; accesses cause an EPT violation
+  std::vector<Privilege> privileges;          // of all writes
   std::vector<vmx::Invalidation> invalidations;
-  std::vector<uint64_t> pdpte_loads;           // the values of CR3
+  std::vector<uint64_t> pdpte_loads;  // the values of CR3
   bool pdptes_valid = true;
-  uint64_t time = 0x1'0000'1000;               // the TSC
+  uint64_t time = 0x1'0000'1000;  // the TSC
 
   // --- vmx::Processor
   vmx::CpuState& state() override { return cpu; }
@@ -82,8 +82,7 @@ class FakeCore final : public Core {
   std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override {
     return event_of(read(linear, out, Privilege::kCurrent));
   }
-  std::optional<vmx::Event> write_linear(uint64_t linear,
-                                         std::span<const uint8_t> data) override {
+  std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override {
     return event_of(write(linear, data, Privilege::kCurrent));
   }
   vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override {
@@ -186,11 +185,10 @@ constexpr uint64_t gate(uint16_t selector, uint32_t offset, uint8_t access, uint
 }
 
 // Selectors of the table that install_gdt() writes.
-inline constexpr uint16_t kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x1b, kData3 = 0x23,
-                          kTss = 0x28, kCode64 = 0x38, kConforming = 0x40, kAbsentCode = 0x48,
-                          kCode16 = 0x50, kData16 = 0x58, kOtherTss = 0x60, kLdtSelector = 0x68,
-                          kCode1 = 0x71, kData1 = 0x79, kAbsentData = 0x80, kReadOnly = 0x88,
-                          kUser64 = 0x93;
+inline constexpr uint16_t kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x1b, kData3 = 0x23, kTss = 0x28,
+                          kCode64 = 0x38, kConforming = 0x40, kAbsentCode = 0x48, kCode16 = 0x50,
+                          kData16 = 0x58, kOtherTss = 0x60, kLdtSelector = 0x68, kCode1 = 0x71,
+                          kData1 = 0x79, kAbsentData = 0x80, kReadOnly = 0x88, kUser64 = 0x93;
 inline constexpr uint64_t kGdt = 0x1000, kIdt = 0x2000, kTssBase = 0x4000, kStack0 = 0x8000,
                           kStack3 = 0xa000, kStack1 = 0xc000, kOtherTssBase = 0x5000;
 inline constexpr uint16_t kGdtLimit = 0x9f;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Descriptor tables, system calls, software interrupts, processor control, invalidation, linear addresses.
+// Descriptor tables, system calls, software interrupts, processor control, invalidation, linear
+// addresses.
 #include "emu/cpu/segments.h"
 #include "tests/emu/instruction_fixture.h"
 
@@ -19,8 +20,7 @@ using vmx::kRsp;
 // All with a memory operand at [RDI], [EDI] or [BX].
 const Bytes kSgdt = {0x0f, 0x01, 0x07}, kSidt = {0x0f, 0x01, 0x0f}, kLgdt = {0x0f, 0x01, 0x17},
             kLidt = {0x0f, 0x01, 0x1f}, kSldtAx = {0x0f, 0x00, 0xc0}, kStrAx = {0x0f, 0x00, 0xc8},
-            kLldtAx = {0x0f, 0x00, 0xd0}, kLtrAx = {0x0f, 0x00, 0xd8},
-            kInvlpg = {0x0f, 0x01, 0x3f};
+            kLldtAx = {0x0f, 0x00, 0xd0}, kLtrAx = {0x0f, 0x00, 0xd8}, kInvlpg = {0x0f, 0x01, 0x3f};
 
 class DescriptorTableTest : public InstructionTest {
  protected:

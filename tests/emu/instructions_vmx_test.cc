@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The VMX instructions, from their bytes: operands, segment checks and the VM-exit instruction-information field.
+// The VMX instructions, from their bytes: operands, segment checks and the VM-exit
+// instruction-information field.
 #include "emu/cpu/delivery.h"
 #include "tests/emu/instruction_fixture.h"
 
@@ -44,9 +45,7 @@ class VmxInstructionTest : public InstructionTest {
     expect_success(kVmclearRdi);
     expect_success(kVmptrldRdi);
   }
-  uint64_t information() {
-    return core.vmx().current_vmcs()[Field::kVmExitInstructionInformation];
-  }
+  uint64_t information() { return core.vmx().current_vmcs()[Field::kVmExitInstructionInformation]; }
 };
 
 TEST_F(VmxInstructionTest, OnAndOff) {
@@ -115,8 +114,7 @@ TEST_F(VmxInstructionTest, InformationOfVmwriteMemory) {
   enter_64bit_mode(core);
   expect_transferred({0x0f, 0x79, 0x5c, 0xcd, 0x70});  // vmwrite rbx, [rbp + rcx*8 + 0x70]
   guest.expect_exit(vmx::ExitReason::kVmwrite);
-  EXPECT_EQ(information(),
-            3u | 2u << 7 | 2u << 15 | 1u << 18 | 5u << 23 | 3u << 28);
+  EXPECT_EQ(information(), 3u | 2u << 7 | 2u << 15 | 1u << 18 | 5u << 23 | 3u << 28);
   EXPECT_EQ(guest[Field::kExitQualification], 0x70u);
 }
 
@@ -157,6 +155,19 @@ TEST_F(VmxInstructionTest, VmcallExits) {
   expect_transferred(kVmcall);
   guest.expect_exit(vmx::ExitReason::kVmcall);
   EXPECT_EQ(guest[Field::kVmExitInstructionLength], 3u);
+}
+
+TEST_F(VmxInstructionTest, InjectedVirtualNmiBlocksNoOthers) {
+  NestedGuest guest(core);
+  guest.enable(vmx::PinBased::kNmiExiting);
+  guest.enable(vmx::PinBased::kVirtualNmis);
+  guest.enter();
+  enter_protected_mode(core);
+  core.poke<uint64_t>(kIdt + vmx::kNmi * 8, gate(kCode0, 0x1000, 0x8e));
+  const vmx::Event event{vmx::EventType::kNmi, vmx::kNmi, {}, 0, 0};
+  ASSERT_TRUE(std::holds_alternative<Delivered>(deliver_once(core, event, EventOrigin::kVmEntry)));
+  EXPECT_EQ(cpu.rip, 0x1000u);
+  EXPECT_FALSE(cpu.blocking_by_nmi);
 }
 
 TEST_F(VmxInstructionTest, TaskSwitchExits) {

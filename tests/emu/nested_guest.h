@@ -43,8 +43,8 @@ class NestedGuest {
     fill();
     for (const auto& [field, value] : extra_) write(field, core_value(field) | value);
     ASSERT_TRUE(std::holds_alternative<vmx::Transferred>(core_.vmx().vmlaunch(no_operand())));
-    ASSERT_TRUE(core_.vmx().in_non_root()) << "entry failed, exit reason " << std::hex
-                                           << (*this)[vmx::Field::kExitReason];
+    ASSERT_TRUE(core_.vmx().in_non_root())
+        << "entry failed, exit reason " << std::hex << (*this)[vmx::Field::kExitReason];
   }
   uint64_t operator[](vmx::Field field) const { return core_.vmx().current_vmcs()[field]; }
 
@@ -97,10 +97,10 @@ inline void NestedGuest::fill() {
   const vmx::Capabilities& capabilities = core_.vmx().capabilities();
   write(Field::kPinBasedControls, capabilities.pin.must_be_one());
   write(Field::kPrimaryProcBasedControls, capabilities.primary.must_be_one());
-  write(Field::kVmExitControls, capabilities.exit.must_be_one() |
-                                    mask(vmx::VmExitControl::kHostAddressSpaceSize));
-  write(Field::kVmEntryControls, capabilities.entry.must_be_one() |
-                                     mask(vmx::VmEntryControl::kIa32eModeGuest));
+  write(Field::kVmExitControls,
+        capabilities.exit.must_be_one() | mask(vmx::VmExitControl::kHostAddressSpaceSize));
+  write(Field::kVmEntryControls,
+        capabilities.entry.must_be_one() | mask(vmx::VmEntryControl::kIa32eModeGuest));
   write(Field::kIoBitmapA, kIoBitmapA);
   write(Field::kIoBitmapB, kIoBitmapB);
   write(Field::kMsrBitmaps, kMsrBitmaps);
@@ -108,9 +108,8 @@ inline void NestedGuest::fill() {
   write(Field::kHostCr0, core_.cpu.cr0);
   write(Field::kHostCr3, core_.cpu.cr3);
   write(Field::kHostCr4, core_.cpu.cr4);
-  for (const Field field : {Field::kHostEsSelector, Field::kHostSsSelector,
-                            Field::kHostDsSelector, Field::kHostFsSelector,
-                            Field::kHostGsSelector}) {
+  for (const Field field : {Field::kHostEsSelector, Field::kHostSsSelector, Field::kHostDsSelector,
+                            Field::kHostFsSelector, Field::kHostGsSelector}) {
     write(field, kData0);
   }
   write(Field::kHostCsSelector, kCode64);

@@ -79,8 +79,7 @@ Outcome load_cr4(Core& core, uint64_t value) {
     return general_protection();
   }
   if (!core.vmx().cr4_allowed(value)) return general_protection();
-  if ((changed & kLoadsPdptes) &&
-      !load_pdptes(core, state.cr0, state.cr3, value, state.efer)) {
+  if ((changed & kLoadsPdptes) && !load_pdptes(core, state.cr0, state.cr3, value, state.efer)) {
     return general_protection();
   }
   state.cr4 = value;
@@ -179,8 +178,7 @@ Outcome lmsw(Core& core, const Instruction& instruction) {
   const auto source = load_word(core, instruction.operand[0]);
   if (!source) return to_outcome(source.fault());
   // PE can be set but not cleared.
-  uint64_t value =
-      (state.cr0 & ~kReplaced) | (*source & (kReplaced | vmx::cr0::kPe));
+  uint64_t value = (state.cr0 & ~kReplaced) | (*source & (kReplaced | vmx::cr0::kPe));
   if (core.vmx().in_non_root()) {
     const vmx::InstructionContext context = context_of(state, instruction);
     if (core.vmx().lmsw_exits(*source, context.memory, value, context)) return vmx::Transferred{};
@@ -191,8 +189,7 @@ Outcome lmsw(Core& core, const Instruction& instruction) {
 Outcome smsw(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if ((state.cr4 & vmx::cr4::kUmip) && state.cpl() != 0) return general_protection();
-  if (auto fault =
-          store_word(core, instruction.operand[0], core.vmx().visible_cr0(state.cr0))) {
+  if (auto fault = store_word(core, instruction.operand[0], core.vmx().visible_cr0(state.cr0))) {
     return to_outcome(*fault);
   }
   return vmx::Completed{};

@@ -13,8 +13,8 @@ constexpr uint64_t kDr6Writable = 0xe00f, kDr6Ones = 0xffff0ff0;
 constexpr uint64_t kDr7Writable = 0xffff23ff, kDr7Ones = 0x400;
 constexpr uint64_t kGeneralDetect = 1 << 13;  // DR7.GD; DR6.BD
 
-// What both directions begin with. MOV-DR exiting takes priority over #GP for the CPL and over #UD for DR4 and DR5
-// with CR4.DE ("Instructions That Cause VM Exits Conditionally").
+// What both directions begin with. MOV-DR exiting takes priority over #GP for the CPL and over #UD
+// for DR4 and DR5 with CR4.DE ("Instructions That Cause VM Exits Conditionally").
 std::optional<Outcome> begin(Core& core, const Instruction& instruction, uint8_t number,
                              bool from_dr, uint8_t gpr) {
   const CpuState& state = core.state();

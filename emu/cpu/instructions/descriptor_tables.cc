@@ -82,10 +82,8 @@ Outcome load_system_segment(Core& core, const Instruction& instruction) {
   Descriptor descriptor = *read;
 
   const uint8_t type = descriptor.type();
-  const bool available_tss =
-      type == kTss32Available || (type == kTss16Available && !long_mode);
-  const bool right_type =
-      !descriptor.code_or_data() && (ldt ? type == kLdt : available_tss);
+  const bool available_tss = type == kTss32Available || (type == kTss16Available && !long_mode);
+  const bool right_type = !descriptor.code_or_data() && (ldt ? type == kLdt : available_tss);
   const bool upper_type = descriptor.high >> 40 & 0x1f;
   if (!right_type || upper_type) return general_protection(selector_error(*selector));
   if (!descriptor.present()) return vmx::exception(vmx::kNp, selector_error(*selector));
@@ -106,8 +104,7 @@ Outcome store_system_segment(Core& core, const Instruction& instruction) {
   if ((state.cr4 & vmx::cr4::kUmip) && state.cpl() != 0) return general_protection();
   if (exits(core, instruction, ExitReason::kLdtrTrAccess)) return vmx::Transferred{};
   const auto segment = is_local(instruction) ? vmx::kLdtr : vmx::kTr;
-  if (auto fault =
-          store_word(core, instruction.operand[0], state.segment[segment].selector)) {
+  if (auto fault = store_word(core, instruction.operand[0], state.segment[segment].selector)) {
     return to_outcome(*fault);
   }
   return vmx::Completed{};

@@ -12,7 +12,7 @@ namespace nestor::emu::instructions {
 
 struct Feature {
   uint32_t leaf;
-  uint32_t CpuidRegisters::* reg;
+  uint32_t CpuidRegisters::*reg;
   unsigned bit;
 };
 

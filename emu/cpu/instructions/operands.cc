@@ -15,10 +15,10 @@ constexpr uint8_t kNone = 0xff;
 // Where an instruction's operands stand in the VM-exit instruction-information field.
 struct InformationFormat {
   Operation operation;
-  uint8_t reg = kNone;       // index of the operand in ModRM.reg: Reg2
-  uint8_t rm = 0;            // index of the operand in ModRM.rm: memory, or Reg1
-  uint8_t identity = kNone;  // bits 29:28
-  bool operand_size = false; // bit 11
+  uint8_t reg = kNone;        // index of the operand in ModRM.reg: Reg2
+  uint8_t rm = 0;             // index of the operand in ModRM.rm: memory, or Reg1
+  uint8_t identity = kNone;   // bits 29:28
+  bool operand_size = false;  // bit 11
 };
 
 constexpr InformationFormat kInformationFormats[] = {
@@ -53,8 +53,8 @@ uint32_t memory_information(const MemoryOperand& memory) {
   constexpr uint32_t kNoIndex = 1u << 22, kNoBase = 1u << 27;
   uint32_t information = (log2_of(memory.address_size) - 1) << 7;
   information |= static_cast<uint32_t>(memory.segment) << 15;
-  information |= memory.index ? log2_of(memory.scale) | static_cast<uint32_t>(*memory.index) << 18
-                              : kNoIndex;
+  information |=
+      memory.index ? log2_of(memory.scale) | static_cast<uint32_t>(*memory.index) << 18 : kNoIndex;
   information |= memory.base ? static_cast<uint32_t>(*memory.base) << 23 : kNoBase;
   return information;
 }
@@ -145,8 +145,8 @@ Result<uint16_t> load_word(Core& core, const Operand& operand) {
     return static_cast<uint16_t>(core.state().gpr[operand.number]);
   }
   uint16_t word = 0;
-  if (auto fault = load(core, operand.memory,
-                        std::span(reinterpret_cast<uint8_t*>(&word), sizeof word))) {
+  if (auto fault =
+          load(core, operand.memory, std::span(reinterpret_cast<uint8_t*>(&word), sizeof word))) {
     return *fault;
   }
   return word;
@@ -208,8 +208,7 @@ vmx::InstructionContext context_of(const CpuState& state, const Instruction& ins
 bool exits(Core& core, const Instruction& instruction, vmx::ExitReason reason,
            uint64_t qualification) {
   return core.vmx().in_non_root() &&
-         core.vmx().instruction_exits(reason, context_of(core.state(), instruction),
-                                      qualification);
+         core.vmx().instruction_exits(reason, context_of(core.state(), instruction), qualification);
 }
 
 }  // namespace nestor::emu::instructions

@@ -16,24 +16,22 @@
 namespace nestor::emu::instructions {
 
 inline vmx::Event undefined_opcode() { return vmx::exception(vmx::kUd); }
-inline vmx::Event general_protection(uint32_t error = 0) {
-  return vmx::exception(vmx::kGp, error);
-}
+inline vmx::Event general_protection(uint32_t error = 0) { return vmx::exception(vmx::kGp, error); }
 
 // LLDT, LTR and their like, and task switches: not in real-address and virtual-8086 mode.
 inline bool has_descriptors(const vmx::CpuState& state) {
   return state.protected_mode() && !state.virtual_8086();
 }
 
-// A register operand as wide as it is; writes of 4 bytes clear the upper half, narrower ones keep the rest.
+// A register operand as wide as it is; writes of 4 bytes clear the upper half, narrower ones keep
+// the rest.
 uint64_t read_register(const vmx::CpuState& state, const Operand& operand);
 void write_register(vmx::CpuState& state, const Operand& operand, uint64_t value);
 void write_register(vmx::CpuState& state, vmx::Gpr gpr, unsigned size, uint64_t value);
 
 // A memory operand through its segment and paging, at the current privilege.
 std::optional<Fault> load(Core& core, const MemoryOperand& operand, std::span<uint8_t> out);
-std::optional<Fault> store(Core& core, const MemoryOperand& operand,
-                           std::span<const uint8_t> data);
+std::optional<Fault> store(Core& core, const MemoryOperand& operand, std::span<const uint8_t> data);
 // A register or memory operand of 16 bits.
 Result<uint16_t> load_word(Core& core, const Operand& operand);
 // A register operand as wide as it is, or 16 bits of memory: SMSW, SLDT, STR.
@@ -46,13 +44,14 @@ uint64_t read_edx_eax(const vmx::CpuState& state);
 // Drops the linear mappings of the current VPID.
 void invalidate_linear(Core& core);
 
-// What VMX is told of the instruction; `size` and `access` are those of its memory operand, if it has one.
+// What VMX is told of the instruction; `size` and `access` are those of its memory operand, if it
+// has one.
 vmx::InstructionContext context_of(const vmx::CpuState& state, const Instruction& instruction);
 vmx::InstructionContext context_of(const vmx::CpuState& state, const Instruction& instruction,
                                    uint64_t size, SegmentAccess access);
 
-// Whether the instruction causes a VM exit, which has then happened. `qualification`: where it is neither 0 nor the
-// displacement.
+// Whether the instruction causes a VM exit, which has then happened. `qualification`: where it is
+// neither 0 nor the displacement.
 bool exits(Core& core, const Instruction& instruction, vmx::ExitReason reason,
            uint64_t qualification = 0);
 

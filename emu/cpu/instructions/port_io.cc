@@ -50,8 +50,7 @@ std::optional<Outcome> transfer(Core& core, const Instruction& instruction,
                                 const MemoryOperand& memory, vmx::IoAccess& access) {
   const CpuState& state = core.state();
   if (auto fault = check_permission(core, access.port, access.size)) return to_outcome(*fault);
-  access.linear =
-      unchecked_linear_address(state, memory.segment, effective_address(state, memory));
+  access.linear = unchecked_linear_address(state, memory.segment, effective_address(state, memory));
   if (io_exits(core, instruction, access)) return vmx::Transferred{};
 
   const auto linear = linear_address(state, memory, access.size,
@@ -84,8 +83,8 @@ Outcome in_or_out(Core& core, const Instruction& instruction) {
   vmx::IoAccess access;
   access.in = in;
   access.immediate = port.kind == Operand::Kind::kImmediate;
-  access.port = static_cast<uint16_t>(access.immediate ? port.immediate & 0xff
-                                                       : state.gpr[vmx::kRdx]);
+  access.port =
+      static_cast<uint16_t>(access.immediate ? port.immediate & 0xff : state.gpr[vmx::kRdx]);
   access.size = data.size;
   if (auto fault = check_permission(core, access.port, access.size)) return to_outcome(*fault);
   if (io_exits(core, instruction, access)) return vmx::Transferred{};
