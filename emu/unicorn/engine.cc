@@ -24,12 +24,6 @@ constexpr unsigned kOldestVersion = 0x020104;
 // No block starts at a non-canonical address.
 constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
 
-// Status flags that QEMU keeps apart from the other flags, and the condition-code operation that
-// says that they are kept as they are.
-constexpr uint64_t kStatusFlags = vmx::rflags::kCf | vmx::rflags::kPf | vmx::rflags::kAf |
-                                  vmx::rflags::kZf | vmx::rflags::kSf | vmx::rflags::kOf;
-constexpr uint32_t kFlagsAsTheyAre = 1;
-
 // The engine adds the base of CS in every mode; in 64-bit mode it must be 0.
 vmx::Segment engine_segment(const CpuState& state, size_t index) {
   vmx::Segment segment = state.segment[index];
@@ -70,9 +64,7 @@ class UnicornEngine final : public Engine {
     uc_ctl_flush_tlb(uc_);
     forget_window();
   }
-  void code_written(uint64_t physical, std::span<const uint8_t> data) override {
-    uc_mem_write(uc_, physical, data.data(), data.size());
-  }
+  void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   void set_single_step(bool on) override { single_step_ = on; }
   void set_intercept_iret(bool on) override { intercept_iret_ = on; }
   uint16_t live_cs() const override {
@@ -151,6 +143,7 @@ class UnicornEngine final : public Engine {
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
+  bool dropping_code_ = false;  // code_written() is under way
   std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
   FillAccess refused_access_ = FillAccess::kRead;
 
@@ -226,10 +219,7 @@ void UnicornEngine::load(const CpuState& state) {
   loaded_ = state;
   std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
-  put(layout_.rflags, (state.rflags & ~(kStatusFlags | vmx::rflags::kDf)) | vmx::rflags::kFixed1);
-  put(layout_.cc_src, state.rflags & kStatusFlags);
-  put(layout_.cc_op, kFlagsAsTheyAre);
-  put<int32_t>(layout_.direction, (state.rflags & vmx::rflags::kDf) != 0 ? -1 : 1);
+  put(layout_.rflags, state.rflags | vmx::rflags::kFixed1);
   uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
   if (single_step_) hflags |= svm::kTrap;
   put(layout_.hflags, hflags);
@@ -251,7 +241,6 @@ void UnicornEngine::load(const CpuState& state) {
 }
 
 void UnicornEngine::save(CpuState& state) {
-  const uint64_t flags = live_rflags();
   std::memcpy(state.gpr.data(), context_bytes() + layout_.gpr, sizeof state.gpr);
   if (abandoned_) {
     state.gpr[vmx::kRax] = abandoned_registers_[0];
@@ -259,7 +248,7 @@ void UnicornEngine::save(CpuState& state) {
     state.gpr[vmx::kRdx] = abandoned_registers_[2];
   }
   state.rip = get<uint64_t>(layout_.rip);
-  state.rflags = (flags & ~uint64_t{vmx::rflags::kFixed1}) | vmx::rflags::kFixed1;
+  state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
     const vmx::Segment now = get_segment(i);
     const vmx::Segment before = engine_segment(loaded_, i);
@@ -316,6 +305,11 @@ bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tl
   const FillAccess access = type == UC_MEM_FETCH   ? FillAccess::kFetch
                             : type == UC_MEM_WRITE ? FillAccess::kWrite
                                                    : FillAccess::kRead;
+  if (self.dropping_code_) {
+    entry->paddr = linear - svm::kPhysicalLinear;
+    entry->perms = UC_PROT_EXEC;
+    return true;
+  }
   TlbGrant grant;
   if (!self.client_->fill(linear, access, grant)) {
     self.fill_refused_ = true;
@@ -385,6 +379,17 @@ void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_
                              void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
   self.client_->write_device(self.window_[offset >> 12] | (offset & 0xfff), size, value);
+}
+
+// Translated code survives uc_mem_write, and is dropped by linear address only: through linear addresses that
+// no guest can use, and that show physical memory.
+void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
+  if (data.empty()) return;
+  uc_mem_write(uc_, physical, data.data(), data.size());
+  dropping_code_ = true;
+  const uint64_t linear = svm::kPhysicalLinear + physical;
+  uc_ctl_remove_cache(uc_, linear, linear + data.size());
+  dropping_code_ = false;
 }
 
 void UnicornEngine::refund_from(uint64_t linear) {

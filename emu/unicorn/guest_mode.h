@@ -17,6 +17,8 @@ inline constexpr uint64_t kVmcb = kScratch, kHostSave = kScratch + 0x1000, kStub
                           kIoBitmap = kScratch + 0x8000;
 // Guest-physical pages outside RAM are seen through this window, in the order of first use.
 inline constexpr uint64_t kWindow = 0xe000'0000'0000, kWindowPages = 1u << 18;
+// Non-canonical linear addresses under which physical memory can be named to the engine.
+inline constexpr uint64_t kPhysicalLinear = 0x4000'0000'0000'0000;
 // Where the VMRUN instruction is mapped while guest mode is entered.
 inline constexpr uint64_t kStubLinear = 0x7fff'ffff'f000;
 

@@ -12,7 +12,8 @@ namespace nestor::emu {
 // Offsets in bytes into the saved context, but for `fault_address`.
 struct Layout {
   size_t size = 0;  // of the whole context
-  size_t gpr = 0, rip = 0, rflags = 0, cc_src = 0, cc_op = 0, direction = 0, hflags = 0;
+  size_t gpr = 0, rip = 0, hflags = 0;
+  size_t rflags = 0;  // all flags; while code runs, the status flags and DF are elsewhere
   size_t segments = 0;  // ES CS SS DS FS GS LDTR TR GDTR IDTR, kSegmentSize bytes each
   size_t cr = 0;        // CR0; CRn follows at 8 * n
   size_t efer = 0, kernel_gs_base = 0, error_code = 0, intercepts = 0;
