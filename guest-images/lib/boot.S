@@ -27,6 +27,7 @@ boot_entry:
   cli
   cld
   movl $boot_stack_top, %esp
+  movl %ebx, boot_information
   cmpl $NESTOR_MULTIBOOT1_BOOT_MAGIC, %eax
   jne machine_unfit
 
@@ -101,6 +102,12 @@ boot_gdt_pointer:
   .quad boot_gdt
 
   .bss
+  // Physical address of the Multiboot information.
+  .balign 4
+  .global boot_information
+boot_information:
+  .skip 4
+
   .balign 4096
 boot_pml4:
   .skip 4096

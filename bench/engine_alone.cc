@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The loops of the image `speed` in Unicorn itself: no hook, no paging, no device. It prints the
+// marks that the image prints.
+
+#include <unicorn/unicorn.h>
+
+#include <array>
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "bench/images/speed/loops.h"
+
+namespace {
+
+constexpr uint64_t kCode = 0x100000, kMemory = 0x2000000, kMemoryBytes = 0x6000000;
+constexpr uint64_t kStack = kMemory + kMemoryBytes;
+constexpr uint8_t kHlt = 0xf4;
+
+struct Item {
+  const char* name;
+  uint64_t (*loop)(uint64_t, void*);
+  const uint8_t* end;
+  uint64_t rounds, units;  // as in images/speed/main.c
+};
+
+const std::array kItems = {
+    Item{"compute", loop_compute, loop_compute_end, 20000000, 1},
+    Item{"sieve", loop_sieve, loop_sieve_end, 2000, 1},
+    Item{"touch", loop_touch, loop_touch_end, 64, LOOP_TOUCH_PAGES},
+};
+
+void require(uc_err error, const char* what) {
+  if (error == UC_ERR_OK) return;
+  std::fprintf(stderr, "engine_alone: %s: %s\n", what, uc_strerror(error));
+  std::exit(1);
+}
+
+uint64_t run(uc_engine* uc, const Item& item, uint64_t rounds) {
+  static const std::array<uint8_t, LOOP_COMPUTE_BYTES> zeros{};
+  require(uc_mem_write(uc, kMemory, zeros.data(), zeros.size()), "clearing the memory");
+  const auto* begin = reinterpret_cast<const uint8_t*>(item.loop);
+  // A page of its own for each loop; it returns to a HLT, which ends the run without a hook.
+  const uint64_t entry = kCode + 0x1000 * static_cast<uint64_t>(&item - kItems.data());
+  const uint64_t landing = kCode + 0x8000, stack = kStack - 64;
+  require(uc_mem_write(uc, entry, begin, static_cast<size_t>(item.end - begin)), "writing code");
+  uint64_t memory = kMemory, result = 0;
+  require(uc_mem_write(uc, landing, &kHlt, 1), "writing code");
+  require(uc_mem_write(uc, stack, &landing, sizeof landing), "writing the stack");
+  require(uc_reg_write(uc, UC_X86_REG_RSP, &stack), "setting RSP");
+  require(uc_reg_write(uc, UC_X86_REG_RDI, &rounds), "setting RDI");
+  require(uc_reg_write(uc, UC_X86_REG_RSI, &memory), "setting RSI");
+  require(uc_emu_start(uc, entry, 0, 0, 0), "running");
+  require(uc_reg_read(uc, UC_X86_REG_RAX, &result), "reading RAX");
+  return result;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  constexpr std::string_view kDivide = "divide=";
+  uint64_t divide = 1;
+  if (argc == 2 && std::string_view(argv[1]).starts_with(kDivide)) {
+    divide = std::strtoull(argv[1] + kDivide.size(), nullptr, 10);
+  } else if (argc != 1) {
+    divide = 0;
+  }
+  if (divide == 0) {
+    std::fprintf(stderr, "usage: engine_alone [divide=NUMBER]\n");
+    return 2;
+  }
+  uc_engine* uc = nullptr;
+  require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc), "opening the engine");
+  require(uc_mem_map(uc, kCode, 0x10000, UC_PROT_ALL), "mapping code");
+  require(uc_mem_map(uc, kMemory, kMemoryBytes, UC_PROT_ALL), "mapping memory");
+  for (const Item& item : kItems) {
+    const uint64_t rounds = item.rounds > divide ? item.rounds / divide : 1;
+    run(uc, item, rounds > 16 ? rounds / 16 : 1);
+    std::printf("begin %s alone %" PRIu64 "\n", item.name, rounds * item.units);
+    std::fflush(stdout);
+    const uint64_t result = run(uc, item, rounds);
+    std::printf("end %s alone %" PRIu64 "\n", item.name, result);
+    std::fflush(stdout);
+  }
+  std::printf("speed: PASS\n");
+  uc_close(uc);
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Loops in L1 and in L2, and VM exits, between marks on the serial port that whoever measures takes
+// the time at. A mark is "begin ITEM WHERE COUNT" or "end ITEM WHERE RESULT".
+#include "bench/images/speed/command_line.h"
+#include "bench/images/speed/loops.h"
+#include "bench/images/speed/small_pages.h"
+#include "guest-images/lib/console.h"
+#include "guest-images/lib/ept.h"
+#include "guest-images/lib/image_main.h"
+#include "guest-images/lib/memory.h"
+#include "guest-images/lib/processor.h"
+#include "guest-images/lib/vmcs.h"
+#include "guest-images/lib/vmx_instructions.h"
+#include "guest-images/lib/vmx_names.h"
+
+enum { kCpuid1EcxVmx = 1 << 5 };
+#define TOUCHED ((void*)0x2000000)  // the pages that are touched: 65 MiB, zeros
+
+extern const char guest_call[], guest_cpuid[], guest_cpuid_pages[];  // guest.S
+uint64_t exits_resume(uint64_t count, void* pages);
+uint64_t exits_advance(uint64_t count, void* pages);
+
+static uint8_t vmxon_region[4096] __attribute__((aligned(4096)));
+static uint8_t vmcs_region[4096] __attribute__((aligned(4096)));
+static uint8_t guest_stack[4096] __attribute__((aligned(16)));
+static uint8_t work[LOOP_COMPUTE_BYTES] __attribute__((aligned(4096)));
+
+typedef uint64_t (*Loop)(uint64_t rounds, void* memory);
+
+typedef struct {
+  const char* name;
+  Loop loop;
+  void* memory;
+  uint64_t rounds;
+  uint64_t units;  // of work in a round
+  bool small_pages;
+} LoopItem;
+
+static const LoopItem kLoops[] = {
+    {"compute", loop_compute, work, 20000000, 1, false},
+    {"sieve", loop_sieve, work, 2000, 1, false},
+    {"touch", loop_touch, TOUCHED, 64, LOOP_TOUCH_PAGES, true},
+};
+
+typedef struct {
+  const char* name;
+  uint64_t (*handler)(uint64_t count, void* pages);
+  const char* guest;
+  uint64_t count;
+} ExitItem;
+
+static const ExitItem kExits[] = {
+    {"exit", exits_advance, guest_cpuid, 200000},
+    {"exit-resume", exits_resume, guest_cpuid, 200000},
+    {"exit-32-pages", exits_advance, guest_cpuid_pages, 50000},
+};
+
+static void write_cr3(uint64_t value) {
+  __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
+
+static uint64_t divide;
+static unsigned failures;
+
+static uint64_t scaled(uint64_t count) { return count > divide ? count / divide : 1; }
+// Enough for translations and tables to settle.
+static uint64_t warm_up(uint64_t count) { return count > 16 ? count / 16 : 1; }
+
+static uint64_t loop_in_l1(const LoopItem* item, uint64_t rounds) {
+  memset(work, 0, sizeof work);
+  return item->loop(rounds, item->memory);
+}
+
+// A guest that starts at RIP with L1's page tables, or with small pages in both dimensions.
+static void prepare_guest(const char* rip, bool small_pages) {
+  vmcs_make_current(vmcs_region);
+  const bool vpid = controls_offered(kControlsProcessorBased2, kCpu2Vpid);
+  vmcs_write_controls_64bit(kCpu2Ept | (vpid ? kCpu2Vpid : 0));
+  if (vpid) vmcs_write(kVpid, 1);
+  vmcs_write(kEptPointer, small_pages ? small_pages_eptp() : ept_identity_map());
+  vmcs_write_host_state();
+  // As if guest_call had been called: the stack is that of a function.
+  vmcs_write_guest_state_64bit((uint64_t)rip, (uint64_t)(guest_stack + sizeof guest_stack));
+  if (small_pages) vmcs_write(kGuestCr3, small_pages_cr3());
+}
+
+static void enter_until(uint32_t reason, GuestRegisters* guest) {
+  if (vm_enter(guest, false) != kVmSucceed) give_up("VMLAUNCH failed");
+  const uint32_t found = (uint32_t)vmcs_read(kExitReason);
+  if (found != reason) {
+    give_up("VM exit for %s (%#x), qualification %#lx, RIP %#lx", exit_reason_name(found), found,
+            vmcs_read(kExitQualification), vmcs_read(kGuestRip));
+  }
+}
+
+static uint64_t loop_in_l2(const LoopItem* item, uint64_t rounds) {
+  memset(work, 0, sizeof work);
+  GuestRegisters guest = {
+      .rax = (uint64_t)item->loop, .rdi = rounds, .rsi = (uint64_t)item->memory};
+  prepare_guest(guest_call, item->small_pages);
+  enter_until(kExitVmcall, &guest);
+  return guest.rax;
+}
+
+static void measure_loop(const LoopItem* item, const char* where,
+                         uint64_t (*run)(const LoopItem*, uint64_t)) {
+  const uint64_t rounds = scaled(item->rounds);
+  run(item, warm_up(rounds));
+  print("begin %s %s %lu\n", item->name, where, rounds * item->units);
+  const uint64_t result = run(item, rounds);
+  print("end %s %s %lu\n", item->name, where, result);
+}
+
+static void measure_exits(const ExitItem* item) {
+  const uint64_t count = scaled(item->count);
+  GuestRegisters guest = {.rsi = (uint64_t)TOUCHED};
+  prepare_guest(item->guest, false);
+  enter_until(kExitCpuid, &guest);
+  uint64_t left = item->handler(warm_up(count), TOUCHED);
+  print("begin %s L2 %lu\n", item->name, count);
+  left += item->handler(count, TOUCHED);
+  print("end %s L2 %lu\n", item->name, left);
+  if (left) failures++;
+}
+
+void image_main(void) {
+  divide = option_number("divide", 1);
+  if (!divide) divide = 1;
+  const uint64_t large_pages = read_cr3();
+
+  for (unsigned i = 0; i < sizeof kLoops / sizeof kLoops[0]; i++) {
+    if (!option_allows("item", kLoops[i].name) || !option_allows("where", "L1")) continue;
+    if (kLoops[i].small_pages) write_cr3(small_pages_cr3());
+    measure_loop(&kLoops[i], "L1", loop_in_l1);
+    write_cr3(large_pages);
+  }
+  if (!(cpuid(1, 0).ecx & kCpuid1EcxVmx)) {
+    print("skipped: L2: the processor has no VMX\n");
+    finish("speed", failures);
+  }
+  vmx_operation_enter(vmxon_region);
+  for (unsigned i = 0; i < sizeof kLoops / sizeof kLoops[0]; i++) {
+    if (!option_allows("item", kLoops[i].name) || !option_allows("where", "L2")) continue;
+    measure_loop(&kLoops[i], "L2", loop_in_l2);
+  }
+  for (unsigned i = 0; i < sizeof kExits / sizeof kExits[0]; i++) {
+    if (option_allows("item", kExits[i].name)) measure_exits(&kExits[i]);
+  }
+  finish("speed", failures);
+}
