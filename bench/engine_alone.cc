@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The loops of the image `speed` in Unicorn itself: no hook, no paging, no device. It prints the
-// marks that the image prints.
+// The loops of the image `speed` in Unicorn itself: no paging, no device, no hook on what is
+// executed. It prints the marks that the image prints. With `virtual-tlb`, a handler of TLB misses
+// grants what an access asks for and no more: the engine's own makes every page executable, and
+// stores to such pages take a slow path.
 
 #include <unicorn/unicorn.h>
 
@@ -39,6 +41,13 @@ void require(uc_err error, const char* what) {
   std::exit(1);
 }
 
+bool grant(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*) {
+  entry->paddr = linear;
+  entry->perms = type == UC_MEM_FETCH ? UC_PROT_EXEC
+                                      : static_cast<uc_prot>(UC_PROT_READ | UC_PROT_WRITE);
+  return true;
+}
+
 uint64_t run(uc_engine* uc, const Item& item, uint64_t rounds) {
   static const std::array<uint8_t, LOOP_COMPUTE_BYTES> zeros{};
   require(uc_mem_write(uc, kMemory, zeros.data(), zeros.size()), "clearing the memory");
@@ -63,19 +72,31 @@ uint64_t run(uc_engine* uc, const Item& item, uint64_t rounds) {
 int main(int argc, char** argv) {
   constexpr std::string_view kDivide = "divide=";
   uint64_t divide = 1;
-  if (argc == 2 && std::string_view(argv[1]).starts_with(kDivide)) {
-    divide = std::strtoull(argv[1] + kDivide.size(), nullptr, 10);
-  } else if (argc != 1) {
-    divide = 0;
+  bool virtual_tlb = false, understood = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "virtual-tlb") {
+      virtual_tlb = true;
+    } else if (argument.starts_with(kDivide)) {
+      divide = std::strtoull(argv[i] + kDivide.size(), nullptr, 10);
+    } else {
+      understood = false;
+    }
   }
-  if (divide == 0) {
-    std::fprintf(stderr, "usage: engine_alone [divide=NUMBER]\n");
+  if (!understood || divide == 0) {
+    std::fprintf(stderr, "usage: engine_alone [divide=NUMBER] [virtual-tlb]\n");
     return 2;
   }
   uc_engine* uc = nullptr;
   require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc), "opening the engine");
   require(uc_mem_map(uc, kCode, 0x10000, UC_PROT_ALL), "mapping code");
-  require(uc_mem_map(uc, kMemory, kMemoryBytes, UC_PROT_ALL), "mapping memory");
+  require(uc_mem_map(uc, kMemory, kMemoryBytes, UC_PROT_READ | UC_PROT_WRITE), "mapping memory");
+  if (virtual_tlb) {
+    uc_hook handle;
+    require(uc_ctl_tlb_mode(uc, UC_TLB_VIRTUAL), "choosing the virtual TLB");
+    require(uc_hook_add(uc, &handle, UC_HOOK_TLB_FILL, reinterpret_cast<void*>(grant), nullptr, 1, 0),
+            "handling TLB misses");
+  }
   for (const Item& item : kItems) {
     const uint64_t rounds = item.rounds > divide ? item.rounds / divide : 1;
     run(uc, item, rounds > 16 ? rounds / 16 : 1);
