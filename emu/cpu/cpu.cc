@@ -28,10 +28,8 @@ constexpr uint64_t kSingleStep = 1u << 14;
 
 vmx::Capabilities offered_capabilities() {
   vmx::Capabilities capabilities = vmx::nestor_capabilities();
-  capabilities.registers.physical_address_width = kPhysicalAddressBits;
-  capabilities.registers.linear_address_width = kLinearAddressBits;
-  capabilities.registers.cr4_writable = supported_cr4();
-  capabilities.registers.efer_writable = supported_efer();
+  capabilities.registers = register_rules();
+  capabilities.preemption_timer_shift = 0;  // it counts as fast as the TSC
   return capabilities;
 }
 
@@ -406,12 +404,14 @@ void Cpu::set_engine_deadline() {
     const uint64_t left = config_.max_instructions - engine_.instructions();
     deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
   }
-  const bool shadow = state_.blocking_by_sti || state_.blocking_by_mov_ss;
   watch_interrupts_ =
       apic_.has_interrupt() ||
       (vmx_.in_non_root() && vmx_.primary(vmx::PrimaryProcBased::kInterruptWindowExiting));
-  // What a shadow holds back is due after one instruction.
-  if (shadow && (watch_interrupts_ || nmi_pending_)) engine_.set_single_step(true);
+  if (state_.blocking_by_sti || state_.blocking_by_mov_ss) {
+    // What the shadow holds back is due after one instruction.
+    if (watch_interrupts_ || nmi_pending_) engine_.set_single_step(true);
+    watch_interrupts_ = false;
+  }
   engine_.set_deadline(watch_interrupts_ ? 0 : deadline_);
 }
 
