@@ -100,6 +100,12 @@ class UnicornEngine final : public Engine {
   static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
 
   void block_entered(uint64_t linear, uint32_t size);
+  // `block` is about to describe other code.
+  void keep_current_block(const Block& block) {
+    if (&block != current_block_) return;
+    kept_block_ = block;
+    current_block_ = &kept_block_;
+  }
   [[noreturn]] void abandon_instruction();
   // Takes back what was charged for the instructions of the current block from RIP on.
   void refund_from(uint64_t linear);
@@ -135,6 +141,7 @@ class UnicornEngine final : public Engine {
 
   std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
   Block* current_block_ = nullptr;
+  Block kept_block_;
   bool in_block_ = false;  // current_block_ was charged and is not known to be complete
   uint64_t block_context_ = 0;
   uint64_t instructions_ = 0;
@@ -341,6 +348,7 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
 
 void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
+  self.keep_current_block(self.block_at(block->pc));
   self.block_at(block->pc) =
       Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
 }
@@ -350,6 +358,11 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 }
 
 inline void UnicornEngine::block_entered(uint64_t linear, uint32_t size) {
+  // A store into its own block is begun again in a block that ends with it.
+  if (in_block_ && linear - current_block_->linear < current_block_->size &&
+      linear + size - current_block_->linear < current_block_->size) [[unlikely]] {
+    refund_from(linear);
+  }
   if (clock_.cycles() >= effective_deadline_) [[unlikely]] {
     if (stop_requested_ || client_->deadline_passed()) {
       in_block_ = false;
