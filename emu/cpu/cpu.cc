@@ -374,7 +374,8 @@ bool Cpu::service_boundary() {
     }
   }
   const bool nmi = nmi_pending_ && nmi_window_open();
-  if (vmx_.in_non_root() && vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
+  if (vmx_.in_non_root() &&
+      vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
     return false;
   }
   if (nmi && state_.activity != vmx::ActivityState::kShutdown) {
@@ -387,7 +388,8 @@ bool Cpu::service_boundary() {
   if (apic_.has_interrupt() && (state_.activity == vmx::ActivityState::kActive ||
                                 state_.activity == vmx::ActivityState::kHlt)) {
     if (vmx_.in_non_root() && vmx_.pin(vmx::PinBased::kExternalInterruptExiting)) {
-      if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss && vmx_.external_interrupt_exits()) {
+      if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss &&
+          vmx_.external_interrupt_exits()) {
         return false;
       }
     } else if (interrupt_window_open()) {
@@ -452,7 +454,8 @@ void Cpu::run_engine() {
 
 void Cpu::handle(const Stop& stop) {
   const bool page_left = stepping_ && stop.kind != StopKind::kRefusedFill;
-  if (page_left && (stop.kind != StopKind::kException || stop.vector != vmx::kDb)) stepping_ = false;
+  if (page_left && (stop.kind != StopKind::kException || stop.vector != vmx::kDb))
+    stepping_ = false;
   switch (stop.kind) {
     case StopKind::kDeadline:
       return;
@@ -469,9 +472,9 @@ void Cpu::handle(const Stop& stop) {
     case StopKind::kException:
       break;
   }
-  const Event event = vmx::exception(
-      static_cast<vmx::Vector>(stop.vector),
-      has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
+  const Event event =
+      vmx::exception(static_cast<vmx::Vector>(stop.vector),
+                     has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
   // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation.
   if (stop.vector == vmx::kUd || stop.vector == vmx::kGp) {
     emulate_instruction(event);
@@ -486,9 +489,30 @@ void Cpu::handle(const Stop& stop) {
   deliver(event);
 }
 
+// The engine reads before it writes; to the processor an operand that is read and written is a
+// write.
+bool Cpu::writes_to(uint64_t linear) {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  (void)fetch(linear_rip(), bytes, fetched);
+  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  if (!instruction) return false;
+  for (unsigned i = 0; i < instruction->operand_count; ++i) {
+    const Operand& operand = instruction->operand[i];
+    if (operand.kind != Operand::Kind::kMemory || !operand.written) continue;
+    const auto first = linear_address(state_, operand.memory, operand.size, SegmentAccess::kRead);
+    const auto* address = std::get_if<uint64_t>(&first);
+    if (address != nullptr && linear - *address < operand.size) return true;
+  }
+  return false;
+}
+
 void Cpu::handle_refused_fill(const Stop& stop) {
   ept::Access::Kind kind = ept::Access::kRead;
-  if (stop.access == FillAccess::kWrite) kind = ept::Access::kWrite;
+  if (stop.access == FillAccess::kWrite ||
+      (stop.access == FillAccess::kRead && writes_to(stop.linear))) {
+    kind = ept::Access::kWrite;
+  }
   if (stop.access == FillAccess::kFetch) {
     kind = ept::Access::kFetch;
     // The engine translates ahead of RIP. Go there one instruction at a time.
@@ -498,8 +522,7 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     }
   }
   stepping_ = false;
-  const auto result =
-      mmu_.translate(stop.linear, access(kind, Privilege::kCurrent), state_.rflags);
+  const auto result = mmu_.translate(stop.linear, access(kind, Privilege::kCurrent), state_.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) settle(to_outcome(*fault));
 }
 
@@ -507,8 +530,7 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   std::array<uint8_t, Instruction::kMaxLength> bytes{};
   size_t fetched = 0;
   const auto fault = fetch(linear_rip(), bytes, fetched);
-  const auto instruction =
-      decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
   if (!instruction) {
     settle(fault ? to_outcome(*fault) : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;
@@ -548,11 +570,13 @@ void Cpu::ept_exit(const EptExit& exit) {
 }
 
 void Cpu::report(const Event& event) {
-  const bool interrupt = event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
+  const bool interrupt =
+      event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
   clock_.charge(interrupt ? cost_.interrupt : cost_.exception);
   if (events_ == nullptr) return;
   if (interrupt) {
-    events_->interrupt({event.vector, event.type == EventType::kNmi, state_.rip, vmx_.in_non_root()});
+    events_->interrupt(
+        {event.vector, event.type == EventType::kNmi, state_.rip, vmx_.in_non_root()});
     return;
   }
   ExceptionEvent exception;

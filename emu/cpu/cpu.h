@@ -94,6 +94,8 @@ class Cpu final : public Core, private EngineClient {
                                      const Use& use);
   // The instruction under execution loads a segment and so reads `linear` with supervisor rights.
   bool reads_descriptor(uint64_t linear);
+  // The instruction at RIP writes to the operand that holds `linear`.
+  bool writes_to(uint64_t linear);
   uint64_t linear_rip() const;
   bool interrupt_window_open() const;
   bool nmi_window_open() const;

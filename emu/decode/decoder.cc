@@ -331,6 +331,7 @@ MemoryOperand memory_operand(const x86_op_mem& source, const Instruction& instru
 Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
   Operand operand;
   operand.size = source.size;
+  operand.written = (source.access & CS_AC_WRITE) != 0;
   switch (source.type) {
     case X86_OP_REG: {
       const RegisterEntry& entry = kRegisterById[source.reg];

@@ -116,6 +116,7 @@ struct Operand {
   uint8_t size = 0;        // bytes
   uint8_t number = 0;      // of the register; vmx::Gpr for kRegister
   bool high_byte = false;  // AH, CH, DH, BH
+  bool written = false;    // the instruction writes to it, whether or not it reads it before
   uint64_t immediate = 0;  // sign-extended
   MemoryOperand memory;    // kMemory only
 };
