@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Every image of guest-images, from end to end: the program itself runs it, as a user would.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "guest-images/abi/machine_ports.h"
+#include "tests/images/expected_exits.h"
+
+namespace nestor::tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << "cannot read " << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A folder that goes away with the test.
+class Scratch {
+ public:
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "nestor-images-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a scratch folder");
+    path_ = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+struct Outcome {
+  int status = -1;  // exit status of the process, -1: it did not exit
+  std::string serial, trace, errors;
+};
+
+Outcome run_image(const std::string& name) {
+  const Scratch scratch;
+  const fs::path image = fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf");
+  const std::vector<std::string> words = {
+      NESTOR_EXECUTABLE,
+      "run",
+      image.string(),
+      "--serial",
+      (scratch / "serial").string(),
+      "--trace",
+      (scratch / "trace").string(),
+      "--trace-format",
+      "jsonl",
+      // An image that loops must not hang the tests; none comes near.
+      "--max-instructions",
+      "100000000",
+  };
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  const fs::path errors = scratch / "errors";
+  const pid_t child = fork();
+  if (child == 0) {
+    if (freopen(errors.c_str(), "w", stderr) == nullptr) _exit(127);
+    execv(arguments[0], arguments.data());
+    _exit(127);
+  }
+  Outcome run;
+  int status = 0;
+  if (child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status)) {
+    run.status = WEXITSTATUS(status);
+  }
+  run.errors = contents(errors);
+  run.serial = contents(scratch / "serial");
+  run.trace = contents(scratch / "trace");
+  return run;
+}
+
+class Images : public testing::TestWithParam<const char*> {};
+
+TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
+  const std::string name = GetParam();
+  const auto parsed = parse_expected(
+      contents(fs::path(NESTOR_SOURCE_DIR) / "guest-images" / name / "expected-exits.txt"));
+  ASSERT_TRUE(std::holds_alternative<std::vector<ExpectedEvent>>(parsed))
+      << std::get<std::string>(parsed);
+  const auto& expected = std::get<std::vector<ExpectedEvent>>(parsed);
+  ASSERT_FALSE(expected.empty());
+
+  const Outcome first = run_image(name);
+  EXPECT_EQ(first.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS))
+      << first.serial << first.errors;
+  EXPECT_NE(first.serial.find(name + ": PASS"), first.serial.npos) << first.serial;
+  EXPECT_EQ(first.errors, "");
+  ASSERT_FALSE(first.trace.empty());
+  const size_t last = first.trace.rfind('\n', first.trace.size() - 2);
+  const auto end = nlohmann::json::parse(first.trace.substr(last + 1));
+  EXPECT_EQ(end.at("event"), "debug-exit");
+  EXPECT_EQ(end.at("value"), "0x0");
+
+  const auto actual = events_of_trace(first.trace);
+  const auto skipped = skipped_cases(first.serial);
+  EXPECT_EQ(first_difference(expected, skipped, actual).value_or("none"), "none");
+
+  // The expectation must be able to fail: without its last event it does.
+  auto shorter = expected;
+  shorter.pop_back();
+  EXPECT_NE(first_difference(shorter, skipped, actual), std::nullopt);
+
+  const Outcome second = run_image(name);
+  EXPECT_TRUE(first.trace == second.trace) << "two runs gave different traces";
+  EXPECT_EQ(first.serial, second.serial);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Images,
+                         testing::Values("hello-vmx", "ept-violation", "real-mode-guest",
+                                         "broken-vmcs"),
+                         [](const auto& image) {
+                           std::string name = image.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// An image without an expectation would go untested.
+TEST(ImageFolders, AreAllTested) {
+  const std::set<std::string> kTested = {"broken-vmcs", "ept-violation", "hello-vmx",
+                                         "real-mode-guest"};
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator(fs::path(NESTOR_SOURCE_DIR) / "guest-images")) {
+    if (fs::exists(entry.path() / "expected-exits.txt")) found.insert(entry.path().filename());
+  }
+  EXPECT_EQ(found, kTested);
+}
+
+}  // namespace
+}  // namespace nestor::tests
