@@ -58,21 +58,23 @@ std::optional<double> cost(const Subject& subject, const Row& row) {
 }
 
 void print_table(const std::vector<Subject>& subjects) {
-  std::printf("%-18s%-20s", "item", "ns of processor time a");
-  for (const Subject& subject : subjects) std::printf("%14s", subject.name.c_str());
-  for (size_t i = 1; i < subjects.size(); ++i) std::printf("%14s", ("vs " + subjects[i].name).c_str());
+  std::printf("%-18s%-20s", "item", "ns for a");
+  for (const Subject& subject : subjects) std::printf("%16s", subject.name.c_str());
+  for (size_t i = 1; i < subjects.size(); ++i) {
+    std::printf("%16s", ("vs " + subjects[i].name).c_str());
+  }
   std::printf("\n");
   for (const Row& row : kRows) {
     const auto base = cost(subjects[0], row);
     if (!base) continue;
-    std::printf("%-18s%-22s%12.1f", row.item, row.unit, *base);
+    std::printf("%-18s%-20s%16.1f", row.item, row.unit, *base);
     for (size_t i = 1; i < subjects.size(); ++i) {
       const auto other = cost(subjects[i], row);
-      other ? std::printf("%14.1f", *other) : std::printf("%14s", "-");
+      other ? std::printf("%16.1f", *other) : std::printf("%16s", "-");
     }
     for (size_t i = 1; i < subjects.size(); ++i) {
       const auto other = cost(subjects[i], row);
-      other ? std::printf("%13.2fx", *other / *base) : std::printf("%14s", "-");
+      other ? std::printf("%15.2fx", *other / *base) : std::printf("%16s", "-");
     }
     std::printf("\n");
   }
@@ -91,8 +93,8 @@ void print_derived(const std::vector<Subject>& subjects) {
     if (!miss) continue;
     for (const char* item : {"touch L1", "touch L2"}) {
       if (const auto total = subjects[0].median(item)) {
-        std::printf("%s, %s: %.2f us a walk beyond the miss of %s\n", subjects[0].name.c_str(), item,
-                    (*total - *miss) / 1000, other.name.c_str());
+        std::printf("%s, %s: %.2f us more than a miss of %s, which walks no tables\n",
+                    subjects[0].name.c_str(), item, (*total - *miss) / 1000, other.name.c_str());
       }
     }
   }
@@ -154,7 +156,7 @@ int main(int argc, char** argv) {
       }
     }
   }
-  std::printf("median of %u repetitions\n", repetitions);
+  std::printf("processor time, median of %u repetitions\n", repetitions);
   print_table(subjects);
   print_derived(subjects);
   for (const Subject& subject : subjects) {
