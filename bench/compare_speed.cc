@@ -42,10 +42,14 @@ struct Row {
   bool in_engine_alone;
 };
 constexpr Row kRows[] = {
-    {"compute L1", "round of a loop", true},  {"compute L2", "round of a loop", true},
-    {"sieve L1", "sieve of 8192", true},      {"sieve L2", "sieve of 8192", true},
-    {"touch L1", "load, TLB miss", true},     {"touch L2", "load, TLB miss", true},
-    {"exit L2", "VM exit and entry", false},  {"exit-resume L2", "VM exit and entry", false},
+    {"compute L1", "round of a loop", true},
+    {"compute L2", "round of a loop", true},
+    {"sieve L1", "sieve of 8192", true},
+    {"sieve L2", "sieve of 8192", true},
+    {"touch L1", "load, TLB miss", true},
+    {"touch L2", "load, TLB miss", true},
+    {"exit L2", "VM exit and entry", false},
+    {"exit-resume L2", "VM exit and entry", false},
     {"exit-32-pages L2", "VM exit and entry", false},
 };
 

@@ -43,8 +43,8 @@ void require(uc_err error, const char* what) {
 
 bool grant(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*) {
   entry->paddr = linear;
-  entry->perms = type == UC_MEM_FETCH ? UC_PROT_EXEC
-                                      : static_cast<uc_prot>(UC_PROT_READ | UC_PROT_WRITE);
+  entry->perms =
+      type == UC_MEM_FETCH ? UC_PROT_EXEC : static_cast<uc_prot>(UC_PROT_READ | UC_PROT_WRITE);
   return true;
 }
 
@@ -94,8 +94,9 @@ int main(int argc, char** argv) {
   if (virtual_tlb) {
     uc_hook handle;
     require(uc_ctl_tlb_mode(uc, UC_TLB_VIRTUAL), "choosing the virtual TLB");
-    require(uc_hook_add(uc, &handle, UC_HOOK_TLB_FILL, reinterpret_cast<void*>(grant), nullptr, 1, 0),
-            "handling TLB misses");
+    require(
+        uc_hook_add(uc, &handle, UC_HOOK_TLB_FILL, reinterpret_cast<void*>(grant), nullptr, 1, 0),
+        "handling TLB misses");
   }
   for (const Item& item : kItems) {
     const uint64_t rounds = item.rounds > divide ? item.rounds / divide : 1;

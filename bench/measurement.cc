@@ -89,8 +89,8 @@ class Child {
 
 }  // namespace
 
-std::variant<Intervals, std::string> measure(const std::string& command,
-                                             std::chrono::seconds limit, std::string& remarks) {
+std::variant<Intervals, std::string> measure(const std::string& command, std::chrono::seconds limit,
+                                             std::string& remarks) {
   Child child(command);
   if (!child.started()) return "cannot start `" + command + "`: " + std::strerror(errno);
   const auto deadline = std::chrono::steady_clock::now() + limit;

@@ -22,10 +22,11 @@ struct Interval {
 // By "ITEM WHERE".
 using Intervals = std::map<std::string, Interval>;
 
-// Runs `command` in /bin/sh until it prints its last line or ends; its marks come on file descriptor
+// Runs `command` in /bin/sh until it prints its last line or ends; its marks come on file
+// descriptor
 // 3. A line "skipped: ..." goes to `remarks`. A string says what went wrong: no "speed: PASS",
 // marks out of order, or `limit` passed.
-std::variant<Intervals, std::string> measure(const std::string& command,
-                                             std::chrono::seconds limit, std::string& remarks);
+std::variant<Intervals, std::string> measure(const std::string& command, std::chrono::seconds limit,
+                                             std::string& remarks);
 
 }  // namespace nestor::bench
