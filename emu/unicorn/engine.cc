@@ -99,7 +99,18 @@ class UnicornEngine final : public Engine {
   static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
   static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
 
-  void block_entered(uint64_t linear, uint32_t size);
+  // Whether a block begins inside the current one and ends with it.
+  bool begins_again(uint64_t linear, uint32_t size) const {
+    return in_block_ && linear - current_block_->linear < current_block_->size &&
+           linear + size - current_block_->linear < current_block_->size;
+  }
+  void charge(Block& block) {
+    current_block_ = &block;
+    in_block_ = true;
+    instructions_ += block.instructions;
+    clock_.charge(block.instructions * cost_.instruction);
+  }
+  void enter_unusual_block(uint64_t linear, uint32_t size);
   // `block` is about to describe other code.
   void keep_current_block(const Block& block) {
     if (&block != current_block_) return;
@@ -353,34 +364,36 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) 
       Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
 }
 
+// The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
 void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
-  static_cast<UnicornEngine*>(user)->block_entered(linear, size);
+  auto& self = *static_cast<UnicornEngine*>(user);
+  Block& block = self.block_at(linear);
+  const bool known = block.linear == linear && block.size == size &&
+                     block.context == self.block_context_;
+  if (!known || self.clock_.cycles() >= self.effective_deadline_ ||
+      self.begins_again(linear, size)) [[unlikely]] {
+    self.enter_unusual_block(linear, size);
+    return;
+  }
+  self.charge(block);
 }
 
-inline void UnicornEngine::block_entered(uint64_t linear, uint32_t size) {
+[[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
   // A store into its own block is begun again in a block that ends with it.
-  if (in_block_ && linear - current_block_->linear < current_block_->size &&
-      linear + size - current_block_->linear < current_block_->size) [[unlikely]] {
-    refund_from(linear);
-  }
-  if (clock_.cycles() >= effective_deadline_) [[unlikely]] {
-    if (stop_requested_ || client_->deadline_passed()) {
-      in_block_ = false;
-      stopped_ = true;
-      stop_.kind = StopKind::kDeadline;
-      uc_emu_stop(uc_);
-      return;
-    }
+  if (begins_again(linear, size)) refund_from(linear);
+  if (clock_.cycles() >= effective_deadline_ &&
+      (stop_requested_ || client_->deadline_passed())) {
+    in_block_ = false;
+    stopped_ = true;
+    stop_.kind = StopKind::kDeadline;
+    uc_emu_stop(uc_);
+    return;
   }
   Block& block = block_at(linear);
-  if (block.linear != linear || block.size != size || block.context != block_context_)
-      [[unlikely]] {
+  if (block.linear != linear || block.size != size || block.context != block_context_) {
     block = Block{linear, block_context_, size, client_->count_instructions(linear, size), 0, 0};
   }
-  current_block_ = &block;
-  in_block_ = true;
-  instructions_ += block.instructions;
-  clock_.charge(block.instructions * cost_.instruction);
+  charge(block);
 }
 
 uint64_t UnicornEngine::on_read(uc_engine*, uint64_t offset, unsigned size, void* user) {
