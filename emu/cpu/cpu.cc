@@ -53,8 +53,8 @@ Cpu::Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, cons
       outputs_(outputs),
       events_(outputs.events),
       memory_(ram, engine),
-      vmx_(offered_capabilities(), *this,
-           events_ != nullptr ? static_cast<vmx::EventSink&>(*events_) : silent_),
+      vmx_events_(clock, cost, events_),
+      vmx_(offered_capabilities(), *this, vmx_events_),
       mmu_(memory_, state_, vmx_, clock, cost, events_) {
   engine_.set_client(*this);
   if (events_ != nullptr) events_->attach(clock_, engine_.instructions());
@@ -75,6 +75,11 @@ void Cpu::end_run(RunResult::Kind kind, uint32_t code) {
   engine_.request_stop();
 }
 
+void Cpu::raise_init() {
+  init_pending_ = true;
+  engine_.request_stop();
+}
+
 void Cpu::raise_nmi() {
   nmi_pending_ = true;
   engine_.request_stop();
@@ -92,7 +97,7 @@ void Cpu::set_tsc(uint64_t value) {
 
 RunResult Cpu::run() {
   while (!end_) {
-    if (service_boundary()) run_engine();
+    if (executing_iret_ || service_boundary()) run_engine();
   }
   end_->instructions = engine_.instructions();
   end_->cycles = clock_.cycles();
@@ -183,21 +188,22 @@ std::optional<Fault> Cpu::probe_write(uint64_t linear, uint64_t size, Privilege 
                        [](uint64_t, size_t, size_t) {});
 }
 
+// The engine has fetched these bytes before, so the walk leaves no further trace.
 std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) {
   fetched = 0;
   while (fetched < out.size()) {
-    const uint64_t address = linear + fetched;
-    const size_t part = std::min<size_t>(out.size() - fetched, kPage - address % kPage);
-    const auto fault = for_each_page(
-        address, part, access(ept::Access::kFetch, Privilege::kCurrent),
-        [&](uint64_t physical, size_t, size_t size) {
-          // Code outside RAM reads as ones, as it does for the engine.
-          if (!memory_.read(physical, out.subspan(fetched, size))) {
-            std::fill_n(out.begin() + static_cast<ptrdiff_t>(fetched), size, uint8_t{0xff});
-          }
-        });
-    if (fault) return fault;
-    fetched += part;
+    uint64_t address = linear + fetched;
+    if (!state_.code_64bit()) address &= 0xffffffff;
+    const auto result =
+        mmu_.probe(address, access(ept::Access::kFetch, Privilege::kCurrent), state_.rflags);
+    if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+    const std::span<uint8_t> part =
+        out.subspan(fetched, std::min<size_t>(out.size() - fetched, kPage - address % kPage));
+    // Code outside RAM reads as ones, as it does for the engine.
+    if (!memory_.read(std::get<uint64_t>(result), part)) {
+      std::fill(part.begin(), part.end(), uint8_t{0xff});
+    }
+    fetched += part.size();
   }
   return std::nullopt;
 }
@@ -222,6 +228,7 @@ vmx::MsrStatus Cpu::write_msr(uint32_t index, uint64_t value) {
 // --- the engine's questions
 
 bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
+  if (!is_canonical(linear)) return false;
   ept::Access access;
   access.kind = kind == FillAccess::kFetch   ? ept::Access::kFetch
                 : kind == FillAccess::kWrite ? ept::Access::kWrite
@@ -373,6 +380,12 @@ bool Cpu::service_boundary() {
       return false;
     }
   }
+  // INIT is blocked in VMX root operation. Elsewhere it restarts the processor, and no firmware is there to be run.
+  if (init_pending_ && (!vmx_.in_vmx_operation() || vmx_.in_non_root())) {
+    init_pending_ = false;
+    if (!vmx_.in_non_root() || !vmx_.init_exits()) end_run(RunResult::Kind::kReset, 0);
+    return false;
+  }
   const bool nmi = nmi_pending_ && nmi_window_open();
   if (vmx_.in_non_root() &&
       vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
@@ -406,15 +419,20 @@ void Cpu::set_engine_deadline() {
     const uint64_t left = config_.max_instructions - engine_.instructions();
     deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
   }
+  using vmx::PrimaryProcBased;
   watch_interrupts_ =
       apic_.has_interrupt() ||
-      (vmx_.in_non_root() && vmx_.primary(vmx::PrimaryProcBased::kInterruptWindowExiting));
+      (vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kInterruptWindowExiting));
   if (state_.blocking_by_sti || state_.blocking_by_mov_ss) {
     // What the shadow holds back is due after one instruction.
-    if (watch_interrupts_ || nmi_pending_) engine_.set_single_step(true);
+    const bool nmi_window =
+        vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kNmiWindowExiting);
+    stepping_ = stepping_ || watch_interrupts_ || nmi_pending_ || nmi_window ||
+                state_.pending_debug_exceptions != 0;
     watch_interrupts_ = false;
   }
-  engine_.set_deadline(watch_interrupts_ ? 0 : deadline_);
+  if (executing_iret_) watch_interrupts_ = false;
+  engine_.set_deadline(watch_interrupts_ ? 0 : executing_iret_ ? Device::kNever : deadline_);
 }
 
 void Cpu::run_engine() {
@@ -430,9 +448,12 @@ void Cpu::run_engine() {
     engine_.flush_tlb();
   }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
-  engine_.set_single_step(stepping_ || trapping);
-  engine_.set_intercept_iret(state_.blocking_by_nmi || vmx_.virtual_nmi_blocking());
+  stepping_ = approaching_page_ || trapping || executing_iret_;
   set_engine_deadline();
+  engine_.set_single_step(stepping_);
+  trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
+  engine_.set_intercept_iret(!executing_iret_ &&
+                             (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()));
   const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
   const uint64_t from = state_.rip;
   engine_.load(state_);
@@ -449,19 +470,20 @@ void Cpu::run_engine() {
       state_.blocking_by_mov_ss = before != kSti;
     }
   }
+  executing_iret_ = false;
   handle(stop);
 }
 
 void Cpu::handle(const Stop& stop) {
-  const bool page_left = stepping_ && stop.kind != StopKind::kRefusedFill;
-  if (page_left && (stop.kind != StopKind::kException || stop.vector != vmx::kDb))
-    stepping_ = false;
+  const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
+  if (!stepped && stop.kind != StopKind::kRefusedFill) approaching_page_ = false;
   switch (stop.kind) {
     case StopKind::kDeadline:
       return;
     case StopKind::kIret:
+      // It takes off the blocking of NMIs, and then executes whole.
       vmx_.begin_iret();
-      state_.blocking_by_nmi = state_.blocking_by_nmi && vmx_.in_non_root();
+      executing_iret_ = true;
       return;
     case StopKind::kInstruction:
       emulate_instruction(std::nullopt);
@@ -480,10 +502,11 @@ void Cpu::handle(const Stop& stop) {
     emulate_instruction(event);
     return;
   }
-  if (stop.vector == vmx::kDb) {
-    const bool trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
+  if (stepped) {
+    vmx_.end_iret();
     if (vmx_.in_non_root() && vmx_.monitor_trap_flag()) vmx_.set_monitor_trap_flag_pending();
-    if (trap_flag) deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep));
+    // One instruction was executed, or the engine met RFLAGS.TF = 1 later.
+    if (trap_due_ || !stepping_) single_step_trap();
     return;
   }
   deliver(event);
@@ -492,19 +515,30 @@ void Cpu::handle(const Stop& stop) {
 // The engine reads before it writes; to the processor an operand that is read and written is a
 // write.
 bool Cpu::writes_to(uint64_t linear) {
+  const auto operand = operand_at(linear);
+  return operand && operand->written;
+}
+
+// What is no operand is a push, a pop or their like.
+bool Cpu::uses_stack_segment(uint64_t linear) {
+  const auto operand = operand_at(linear);
+  return !operand || operand->memory.segment == vmx::kSs;
+}
+
+std::optional<Operand> Cpu::operand_at(uint64_t linear) {
   std::array<uint8_t, Instruction::kMaxLength> bytes{};
   size_t fetched = 0;
   (void)fetch(linear_rip(), bytes, fetched);
   const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
-  if (!instruction) return false;
+  if (!instruction) return std::nullopt;
   for (unsigned i = 0; i < instruction->operand_count; ++i) {
     const Operand& operand = instruction->operand[i];
-    if (operand.kind != Operand::Kind::kMemory || !operand.written) continue;
-    const auto first = linear_address(state_, operand.memory, operand.size, SegmentAccess::kRead);
-    const auto* address = std::get_if<uint64_t>(&first);
-    if (address != nullptr && linear - *address < operand.size) return true;
+    if (operand.kind != Operand::Kind::kMemory) continue;
+    const uint64_t offset = effective_address(state_, operand.memory);
+    const uint64_t first = unchecked_linear_address(state_, operand.memory.segment, offset);
+    if (linear - first < operand.size) return operand;
   }
-  return false;
+  return std::nullopt;
 }
 
 void Cpu::handle_refused_fill(const Stop& stop) {
@@ -517,11 +551,16 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     kind = ept::Access::kFetch;
     // The engine translates ahead of RIP. Go there one instruction at a time.
     if (!stepping_ && stop.linear / kPage != linear_rip() / kPage) {
-      stepping_ = true;
+      approaching_page_ = true;
       return;
     }
   }
-  stepping_ = false;
+  approaching_page_ = false;
+  if (!is_canonical(stop.linear)) {
+    const bool stack = stop.access != FillAccess::kFetch && uses_stack_segment(stop.linear);
+    deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
+    return;
+  }
   const auto result = mmu_.translate(stop.linear, access(kind, Privilege::kCurrent), state_.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) settle(to_outcome(*fault));
 }
@@ -550,10 +589,18 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
     state_.rflags &= ~uint64_t{vmx::rflags::kRf};
     state_.blocking_by_sti = state_.blocking_by_mov_ss = false;
     if (trapping) vmx_.set_monitor_trap_flag_pending();
-    if (trap_flag) deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep));
+    if (trap_flag) single_step_trap();
     return;
   }
   settle(outcome);
+}
+
+// Merges with what the shadow of MOV SS held back.
+void Cpu::single_step_trap() {
+  constexpr uint64_t kEnabledBreakpoint = 1u << 12;
+  const uint64_t held_back = state_.pending_debug_exceptions & ~kEnabledBreakpoint;
+  state_.pending_debug_exceptions = 0;
+  deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep | held_back));
 }
 
 void Cpu::settle(const Outcome& outcome) {

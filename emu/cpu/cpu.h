@@ -22,6 +22,33 @@
 
 namespace nestor::emu {
 
+// The events of VMX on their way to the listener; charges VM entries and VM exits.
+class ChargedEvents final : public vmx::EventSink {
+ public:
+  ChargedEvents(Clock& clock, const CostModel& cost, vmx::EventSink* listener)
+      : clock_(clock), cost_(cost), listener_(listener) {}
+
+  void vm_entry(const vmx::VmEntryEvent& event) override {
+    clock_.charge(cost_.vm_entry);
+    if (listener_ != nullptr) listener_->vm_entry(event);
+  }
+  void vm_exit(const vmx::VmExitEvent& event) override {
+    if (listener_ != nullptr) listener_->vm_exit(event);
+    clock_.charge(cost_.vm_exit);
+  }
+  void check_failed(const vmx::CheckFailure& failure) override {
+    if (listener_ != nullptr) listener_->check_failed(failure);
+  }
+  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
+    if (listener_ != nullptr) listener_->vm_instruction_error(event);
+  }
+
+ private:
+  Clock& clock_;
+  const CostModel& cost_;
+  vmx::EventSink* const listener_;
+};
+
 class Cpu final : public Core, private EngineClient {
  public:
   // All references outlive the CPU; `outputs.events` may be null.
@@ -35,6 +62,7 @@ class Cpu final : public Core, private EngineClient {
   // From devices: ends the run before the next instruction.
   void end_run(RunResult::Kind kind, uint32_t code);
   void raise_nmi();
+  void raise_init();
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
@@ -81,6 +109,7 @@ class Cpu final : public Core, private EngineClient {
   void settle(const Outcome& outcome);
   void deliver(const vmx::Event& event, EventOrigin origin = EventOrigin::kProcessor);
   void deliver_or_exit(vmx::Event event, EventOrigin origin);
+  void single_step_trap();
   void triple_fault();
   void ept_exit(const EptExit& exit);
   void report(const vmx::Event& event);
@@ -96,6 +125,9 @@ class Cpu final : public Core, private EngineClient {
   bool reads_descriptor(uint64_t linear);
   // The instruction at RIP writes to the operand that holds `linear`.
   bool writes_to(uint64_t linear);
+  bool uses_stack_segment(uint64_t linear);
+  // The explicit memory operand, of the instruction at RIP, that `linear` is part of.
+  std::optional<Operand> operand_at(uint64_t linear);
   uint64_t linear_rip() const;
   bool interrupt_window_open() const;
   bool nmi_window_open() const;
@@ -108,10 +140,9 @@ class Cpu final : public Core, private EngineClient {
   const MachineConfig& config_;
   const MachineOutputs& outputs_;
   MachineEventSink* const events_;
-  vmx::EventSink silent_;
-
   vmx::CpuState state_;
   PhysicalMemory memory_;
+  ChargedEvents vmx_events_;
   vmx::Vmx vmx_;
   Mmu mmu_;
   Decoder decoder_;
@@ -120,9 +151,12 @@ class Cpu final : public Core, private EngineClient {
 
   std::optional<RunResult> end_;
   std::optional<vmx::Event> injected_;
-  bool nmi_pending_ = false;
+  bool nmi_pending_ = false, init_pending_ = false;
   bool flush_pending_ = true;
-  bool stepping_ = false;     // one instruction at a time, up to a page that cannot be fetched
+  bool stepping_ = false;          // the engine executes one instruction at a time
+  bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
+  bool approaching_page_ = false;  // step up to a page that cannot be fetched
+  bool executing_iret_ = false;    // IRET is next; it was intercepted before
   uint64_t context_ = 0;      // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;     // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF

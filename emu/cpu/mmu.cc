@@ -29,6 +29,14 @@ WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
   }
 }
 
+Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
+  if (walk.outcome == ept::NestedOutcome::kPageFault) {
+    return vmx::exception(vmx::kPf, walk.error_code, linear);
+  }
+  return EptExit{walk.outcome != ept::NestedOutcome::kEptViolation, walk.exit_qualification,
+                 walk.guest_physical.value, linear};
+}
+
 }  // namespace
 
 ept::PagingState Mmu::paging_state(uint64_t rflags) const {
@@ -73,17 +81,7 @@ std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access a
     events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
                             walk_outcome(walk.outcome), recorder.steps()});
   }
-  switch (walk.outcome) {
-    case ept::NestedOutcome::kPageFault:
-      return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
-    case ept::NestedOutcome::kEptViolation:
-    case ept::NestedOutcome::kEptMisconfiguration:
-    case ept::NestedOutcome::kUnreachable:
-      return Fault{EptExit{walk.outcome != ept::NestedOutcome::kEptViolation,
-                           walk.exit_qualification, walk.guest_physical.value, linear}};
-    case ept::NestedOutcome::kTranslated:
-      break;
-  }
+  if (!walk.translated()) return nested_fault(walk, linear);
   const auto may = [&](Access::Kind kind, bool ept_right) {
     return ept_right && ept::permits(walk.rights, paging, as(access, kind));
   };
@@ -113,6 +111,20 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   };
   return Translation{walk.address.value, may(Access::kRead), walk.dirty && may(Access::kWrite),
                      access.kind == Access::kFetch};
+}
+
+std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
+  const ept::PagingState paging = paging_state(rflags);
+  if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
+    const auto walk = ept::walk_nested<ept::ProbeOnly>(memory_, paging, ept_state(*eptp),
+                                                       ept::LinearAddress{linear}, access);
+    return walk.translated() ? std::variant<uint64_t, Fault>(walk.address.value)
+                             : nested_fault(walk, linear);
+  }
+  const auto walk =
+      ept::walk_linear<ept::ProbeOnly>(memory_, paging, ept::LinearAddress{linear}, access);
+  if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
+  return walk.address.value;
 }
 
 bool Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {

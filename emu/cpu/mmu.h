@@ -32,6 +32,9 @@ class Mmu {
   // `rflags`: the live ones, for AC. Sets accessed and dirty flags and charges the walk.
   std::variant<Translation, Fault> translate(uint64_t linear, ept::Access access, uint64_t rflags);
 
+  // The physical address alone, without any effect.
+  std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
+
   // Reads the PDPTEs that `cr3` references, through EPT where it is on. false: EPT refused.
   bool read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
 

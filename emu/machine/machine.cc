@@ -84,6 +84,7 @@ class Pc final : public Machine {
 
 void Pc::wire() {
   apic_.outputs.nmi = [this] { cpu_->raise_nmi(); };
+  apic_.outputs.init = [this] { cpu_->raise_init(); };
   apic_.outputs.eoi = [this](uint8_t vector) { io_apic_.end_of_interrupt(vector); };
   apic_.outputs.acknowledge_external = [this] { return pics_.acknowledge(); };
   apic_.outputs.moved = [this](uint64_t from, uint64_t to) {

@@ -11,8 +11,8 @@ namespace nestor::emu {
 struct CostModel {
   uint64_t instruction = 1;
   uint64_t walk_reference = 1;  // one memory reference of a page walk
-  uint64_t vm_entry = 1000;
-  uint64_t vm_exit = 1000;
+  uint64_t vm_entry = 500;
+  uint64_t vm_exit = 500;
   uint64_t exception = 100;
   uint64_t interrupt = 100;
 };
