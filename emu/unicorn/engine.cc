@@ -167,7 +167,11 @@ class UnicornEngine final : public Engine {
 
   std::vector<uint64_t> window_;  // guest-physical page behind each page of the window
   std::unordered_map<uint64_t, uint64_t> window_index_;
-  CpuState loaded_;  // what load() was given, to tell what the guest changed
+
+  // What load() was given, and what it made of it for the engine, to tell what the guest changed.
+  uint64_t loaded_rip_ = 0;
+  std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
+  std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
 };
 
 std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram) {
@@ -234,14 +238,18 @@ vmx::Segment UnicornEngine::get_segment(size_t index) const {
 
 // The context holds what the engine saved last, so x87 and SSE state pass through untouched.
 void UnicornEngine::load(const CpuState& state) {
-  loaded_ = state;
+  loaded_rip_ = state.rip;
+  loaded_segments_ = state.segment;
   std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
   put(layout_.rflags, state.rflags | vmx::rflags::kFixed1);
   uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
   if (single_step_) hflags |= svm::kTrap;
   put(layout_.hflags, hflags);
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
+    engine_segments_[i] = engine_segment(state, i);
+    put_segment(i, engine_segments_[i]);
+  }
   const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
     const size_t at = layout_.segments + index * Layout::kSegmentSize;
     put<uint64_t>(at + Layout::kBaseAt, table.base);
@@ -269,18 +277,18 @@ void UnicornEngine::save(CpuState& state) {
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
     const vmx::Segment now = get_segment(i);
-    const vmx::Segment before = engine_segment(loaded_, i);
+    const vmx::Segment& before = engine_segments_[i];
     // A segment that the guest did not load keeps what the engine cannot express.
     const bool same = now.selector == before.selector && now.base == before.base &&
                       now.limit == before.limit &&
                       svm::descriptor_flags(before.rights) ==
                           get<uint32_t>(layout_.segments + i * Layout::kSegmentSize +
                                         Layout::kFlagsAt);
-    state.segment[i] = same ? loaded_.segment[i] : now;
+    state.segment[i] = same ? loaded_segments_[i] : now;
   }
   state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
   const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;
-  const bool kept = inhibited && state.rip == loaded_.rip;
+  const bool kept = inhibited && state.rip == loaded_rip_;
   if (!kept) {
     state.blocking_by_mov_ss = false;
     state.blocking_by_sti = inhibited;
