@@ -328,6 +328,12 @@ MemoryOperand memory_operand(const x86_op_mem& source, const Instruction& instru
   return memory;
 }
 
+// Instructions that write to their first operand though Capstone says that they only read it.
+constexpr x86_insn kWritesFirstOperand[] = {
+    X86_INS_ROL,     X86_INS_ROR,       X86_INS_RCL,        X86_INS_RCR,
+    X86_INS_CMPXCHG, X86_INS_CMPXCHG8B, X86_INS_CMPXCHG16B,
+};
+
 Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
   Operand operand;
   operand.size = source.size;
@@ -475,6 +481,9 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
       static_cast<uint8_t>(std::min<unsigned>(x86.op_count, Instruction::kMaxOperands));
   for (unsigned i = 0; i < instruction.operand_count; ++i) {
     instruction.operand[i] = operand_of(x86.operands[i], instruction);
+  }
+  if (std::ranges::find(kWritesFirstOperand, insn.id) != std::end(kWritesFirstOperand)) {
+    instruction.operand[0].written = true;
   }
   set_text(instruction, insn);
   return instruction;
