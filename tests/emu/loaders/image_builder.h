@@ -28,9 +28,9 @@ struct ElfSpec {
   bool is_64bit = false;
   uint64_t entry = 0x100010;
   uint64_t machine = 3, type = 2, data = 1;
-  uint64_t table = 0x40, entry_size = 0,
-           entry_count = 0;  // 0: what the class and the segments give
-  std::vector<SegmentSpec> segments = {SegmentSpec{}};
+  uint64_t table = 0x40;
+  uint64_t entry_size = 0, entry_count = 0;  // 0: what the class and the segments give
+  std::vector<SegmentSpec> segments = std::vector<SegmentSpec>(1);
   uint64_t file_size = 0x2000;
 };
 
