@@ -21,8 +21,8 @@ using vmx::Event;
 using vmx::EventType;
 
 constexpr uint64_t kPage = 4096;
-// How often outputs are asked whether they still work, in cycles.
-constexpr uint64_t kReportInterval = 50'000'000;
+// How often outputs are asked whether they still work, in cycles and in stops of the engine.
+constexpr uint64_t kReportInterval = 50'000'000, kReportStops = 1 << 18;
 // DR6.BS, in the format of the exit qualification for debug exceptions.
 constexpr uint64_t kSingleStep = 1u << 14;
 
@@ -351,7 +351,8 @@ bool Cpu::idle() {
 
 bool Cpu::service_boundary() {
   const uint64_t now = clock_.cycles();
-  if (now >= next_report_) {
+  // Counted in stops as well, should the guest make no progress.
+  if (now >= next_report_ || ++stops_ % kReportStops == 0) {
     next_report_ = now + kReportInterval;
     if (outputs_.progress) outputs_.progress(engine_.instructions());
     if (outputs_.output_failed && outputs_.output_failed()) {

@@ -160,6 +160,7 @@ class Cpu final : public Core, private EngineClient {
   uint64_t context_ = 0;      // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;     // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
+  uint64_t stops_ = 0;
   uint64_t next_report_ = 0;  // cycles at which outputs_ are asked again
 };
 
