@@ -194,13 +194,17 @@ std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t&
   while (fetched < out.size()) {
     uint64_t address = linear + fetched;
     if (!state_.code_64bit()) address &= 0xffffffff;
-    const auto result =
-        mmu_.probe(address, access(ept::Access::kFetch, Privilege::kCurrent), state_.rflags);
-    if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+    uint64_t physical = fetched_page_.physical | address % kPage;
+    if (flush_pending_ || address / kPage != fetched_page_.number) {
+      const auto result =
+          mmu_.probe(address, access(ept::Access::kFetch, Privilege::kCurrent), state_.rflags);
+      if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+      physical = std::get<uint64_t>(result);
+    }
     const std::span<uint8_t> part =
         out.subspan(fetched, std::min<size_t>(out.size() - fetched, kPage - address % kPage));
     // Code outside RAM reads as ones, as it does for the engine.
-    if (!memory_.read(std::get<uint64_t>(result), part)) {
+    if (!memory_.read(physical, part)) {
       std::fill(part.begin(), part.end(), uint8_t{0xff});
     }
     fetched += part.size();
@@ -254,6 +258,7 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.write = translation.write && kind != FillAccess::kFetch;
   grant.execute = translation.execute;
   if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
+  if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
   return true;
 }
 
@@ -446,6 +451,7 @@ void Cpu::run_engine() {
   }
   if (flush_pending_) {
     flush_pending_ = false;
+    fetched_page_ = {};
     engine_.flush_tlb();
   }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();

@@ -153,6 +153,11 @@ class Cpu final : public Core, private EngineClient {
   std::optional<vmx::Event> injected_;
   bool nmi_pending_ = false, init_pending_ = false;
   bool flush_pending_ = true;
+  // The page of code that the engine's TLB was filled with last; no page has the number ~0.
+  struct FetchedPage {
+    uint64_t number = ~0ull, physical = 0;
+  };
+  FetchedPage fetched_page_;
   bool stepping_ = false;          // the engine executes one instruction at a time
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched
