@@ -12,10 +12,12 @@
 namespace nestor::vmx {
 
 // General-purpose registers by their encoding in ModRM and REX.
+// clang-format off
 enum Gpr : uint8_t {
   kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi,
   kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
 };
+// clang-format on
 
 // Segment registers by their encoding (ES..GS), then the two system segments.
 enum SegmentRegister : uint8_t { kEs, kCs, kSs, kDs, kFs, kGs, kLdtr, kTr, kSegmentCount };
@@ -73,10 +75,10 @@ inline constexpr uint64_t kSce = 1u << 0, kLme = 1u << 8, kLma = 1u << 10, kNxe 
 }
 namespace rflags {
 inline constexpr uint64_t kCf = 1u << 0, kFixed1 = 1u << 1, kPf = 1u << 2, kAf = 1u << 4,
-                          kZf = 1u << 6, kSf = 1u << 7, kTf = 1u << 8, kIf = 1u << 9, kDf = 1u << 10,
-                          kOf = 1u << 11, kIopl = 3u << 12, kNt = 1u << 14, kRf = 1u << 16,
-                          kVm = 1u << 17, kAc = 1u << 18, kVif = 1u << 19, kVip = 1u << 20,
-                          kId = 1u << 21;
+                          kZf = 1u << 6, kSf = 1u << 7, kTf = 1u << 8, kIf = 1u << 9,
+                          kDf = 1u << 10, kOf = 1u << 11, kIopl = 3u << 12, kNt = 1u << 14,
+                          kRf = 1u << 16, kVm = 1u << 17, kAc = 1u << 18, kVif = 1u << 19,
+                          kVip = 1u << 20, kId = 1u << 21;
 }
 
 // Everything that belongs to the processor between two instructions, but for x87 and SSE
@@ -119,14 +121,20 @@ struct CpuState {
 };
 
 // Exceptions by vector.
+// clang-format off
 enum Vector : uint8_t {
   kDe = 0, kDb = 1, kNmi = 2, kBp = 3, kOf = 4, kBr = 5, kUd = 6, kNm = 7, kDf = 8, kTs = 10,
-  kNp = 11, kSs12 = 12, kGp = 13, kPf = 14, kMf = 16, kAc = 17, kMc = 18, kXm = 19, kVe = 20, kCp = 21,
+  kNp = 11, kSs12 = 12, kGp = 13, kPf = 14, kMf = 16, kAc = 17, kMc = 18, kXm = 19, kVe = 20,
+  kCp = 21,
 };
+// clang-format on
 
 // "VM-Entry Interruption-Information Field", interruption type.
 enum class EventType : uint8_t {
-  kExternalInterrupt = 0, kNmi = 2, kHardwareException = 3, kSoftwareInterrupt = 4,
+  kExternalInterrupt = 0,
+  kNmi = 2,
+  kHardwareException = 3,
+  kSoftwareInterrupt = 4,
   kPrivilegedSoftwareException = 5,  // INT1
   kSoftwareException = 6,            // INT3, INTO
   kOther = 7,                        // MTF
@@ -137,7 +145,8 @@ struct Event {
   EventType type = EventType::kHardwareException;
   uint8_t vector = 0;
   std::optional<uint32_t> error_code;
-  // Software events: bytes of the instruction, for the return address and the VM-exit instruction length.
+  // Software events: bytes of the instruction, for the return address and the VM-exit instruction
+  // length.
   uint8_t instruction_length = 0;
   // #PF: the faulting linear address. #DB: the bits to merge into DR6, in the format of the
   // exit qualification for debug exceptions.
@@ -150,9 +159,11 @@ constexpr Event exception(Vector vector, std::optional<uint32_t> error = std::nu
   return Event{EventType::kHardwareException, vector, error, 0, payload};
 }
 
+// All done; the caller advances RIP over the instruction.
+struct Completed {};
+// The state, RIP included, is that of the next instruction (VM entry, VM exit, jump).
+struct Transferred {};
 // How the emulation of one instruction ended.
-struct Completed {};    // all done; the caller advances RIP over the instruction
-struct Transferred {};  // the state, RIP included, is that of the next instruction (VM entry, VM exit, jump)
 using Outcome = std::variant<Completed, Transferred, Event>;  // Event: a fault; nothing has changed
 
 }  // namespace nestor::vmx

@@ -27,13 +27,15 @@ enum class Privilege {
 
 class Core : public vmx::Processor {
  public:
-  // Linear memory through the current paging (and EPT in non-root operation). nullopt: done. Otherwise the
-  // fault; nothing was written. Accesses may cross pages. MMIO is dispatched to the bus.
+  // Linear memory through the current paging (and EPT in non-root operation). nullopt: done.
+  // Otherwise the fault; nothing was written. Accesses may cross pages. MMIO is dispatched to the
+  // bus.
   virtual std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) = 0;
   virtual std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) = 0;
   // Checks that a write would succeed, setting accessed and dirty flags as the write would.
   virtual std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) = 0;
-  // Instruction bytes at `linear`; `fetched` tells how many could be read before the fault, if there was one.
+  // Instruction bytes at `linear`; `fetched` tells how many could be read before the fault, if
+  // there was one.
   virtual std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) = 0;
 
   virtual vmx::Vmx& vmx() = 0;

@@ -14,7 +14,7 @@ namespace nestor::emu {
 // An access of L2 that EPT refused; it becomes a VM exit.
 struct EptExit {
   bool misconfiguration = false;
-  uint64_t qualification = 0;              // EPT violation only
+  uint64_t qualification = 0;  // EPT violation only
   uint64_t guest_physical = 0;
   std::optional<uint64_t> guest_linear;
 };

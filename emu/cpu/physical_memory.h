@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// RAM as the processor itself accesses it, beside the engine: page walks, VMCS regions, operands of emulated
-// instructions. Keeps the engine's translated code true.
+// RAM as the processor itself accesses it, beside the engine: page walks, VMCS regions, operands of
+// emulated instructions. Keeps the engine's translated code true.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Virtual time: cycles since reset. Everything that keeps time in the machine reads this clock and no other.
+// Virtual time: cycles since reset. Everything that keeps time in the machine reads this clock and
+// no other.
 #pragma once
 
 #include <cstdint>

@@ -142,7 +142,8 @@ bool Experiment::open() {
          uc_context_alloc(uc_, &outside_) == UC_ERR_OK;
 }
 
-// Enters guest mode with `state` and runs `code` at RIP 0x40 of `code_linear`'s page until it traps.
+// Enters guest mode with `state` and runs `code` at RIP 0x40 of `code_linear`'s page until it
+// traps.
 void Experiment::enter(const CpuState& state, std::initializer_list<uint8_t> code,
                        uint64_t code_linear) {
   uint8_t* where = scratch_ + (kCode - svm::kScratch) + (code_linear & 0xfff);
@@ -161,7 +162,8 @@ void Experiment::enter(const CpuState& state, std::initializer_list<uint8_t> cod
 }
 
 std::optional<std::string> Experiment::find_registers() {
-  constexpr uint64_t kMagic = 0x1122'3344'5500'0000, kFlags = 0x240ed5;  // all status flags, DF, IF, ID, AC
+  constexpr uint64_t kMagic = 0x1122'3344'5500'0000;
+  constexpr uint64_t kFlags = 0x240ed5;  // all status flags, DF, IF, ID, AC
   const int names[] = {UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX,
                        UC_X86_REG_RSP, UC_X86_REG_RBP, UC_X86_REG_RSI, UC_X86_REG_RDI,
                        UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11,
@@ -182,7 +184,8 @@ std::optional<std::string> Experiment::find_registers() {
   layout_.gpr = *first;
   layout_.rip = *first + 8 * 16;
   layout_.rflags = layout_.rip + 8;
-  // RFLAGS, three condition-code operands, their operation, the direction, and then the hidden flags.
+  // RFLAGS, three condition-code operands, their operation, the direction, and then the hidden
+  // flags.
   layout_.hflags = layout_.rflags + 8 * 4 + 2 * 4;
   layout_.segments = layout_.hflags + 8;
   if (at<uint64_t>(layout_.rflags) != (flags | 2)) return "RFLAGS";
@@ -206,7 +209,9 @@ std::optional<std::string> Experiment::find_hidden_state() {
   const auto segment = [this](size_t index) {
     return layout_.segments + index * Layout::kSegmentSize;
   };
-  const auto word_is = [this](size_t offset, uint64_t value) { return at<uint64_t>(offset) == value; };
+  const auto word_is = [this](size_t offset, uint64_t value) {
+    return at<uint64_t>(offset) == value;
+  };
   if (at<uint32_t>(segment(vmx::kDs)) != 0x1238 ||
       !word_is(segment(vmx::kDs) + Layout::kBaseAt, 0x2222'0000) ||
       at<uint32_t>(segment(vmx::kDs) + Layout::kLimitAt) != 0x33333333 ||

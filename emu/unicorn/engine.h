@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The adapter to Unicorn: executes guest code and stops precisely wherever the processor model must look.
-// Nothing outside this folder names Unicorn, SVM or a VMCB.
+// The adapter to Unicorn: executes guest code and stops precisely wherever the processor model must
+// look. Nothing outside this folder names Unicorn, SVM or a VMCB.
 #pragma once
 
 #include <cstdint>
@@ -56,9 +56,9 @@ enum class StopKind : uint8_t {
 
 struct Stop {
   StopKind kind = StopKind::kDeadline;
-  uint8_t vector = 0;        // kException
-  uint32_t error_code = 0;   // kException
-  uint64_t linear = 0;       // kRefusedFill: the address itself, not only the page
+  uint8_t vector = 0;       // kException
+  uint32_t error_code = 0;  // kException
+  uint64_t linear = 0;      // kRefusedFill: the address itself, not only the page
   FillAccess access = FillAccess::kRead;
 };
 
@@ -78,7 +78,8 @@ class Engine {
   virtual void set_client(EngineClient& client) = 0;
 
   // Exchanges the architectural state with the engine: general and segment registers, RIP, RFLAGS,
-  // CR0, CR4, EFER, GDTR, IDTR, IA32_KERNEL_GS_BASE and blocking by STI or MOV SS. x87 and SSE state stays inside.
+  // CR0, CR4, EFER, GDTR, IDTR, IA32_KERNEL_GS_BASE and blocking by STI or MOV SS. x87 and SSE
+  // state stays inside.
   virtual void load(const vmx::CpuState& state) = 0;
   virtual void save(vmx::CpuState& state) = 0;
   // From a client call: RIP, CS, SS and RFLAGS as they are now.
@@ -88,7 +89,8 @@ class Engine {
   // by block, and exactly: on return both count what was completed.
   virtual Stop run() = 0;
 
-  // Before the first block that starts at or after this time, EngineClient::deadline_passed is called.
+  // Before the first block that starts at or after this time, EngineClient::deadline_passed is
+  // called.
   virtual void set_deadline(uint64_t cycles) = 0;
   // From a client call: stop before the next block.
   virtual void request_stop() = 0;

@@ -78,8 +78,8 @@ void write_vmcb(uint8_t* vmcb, const CpuState& state) {
   put<uint64_t>(vmcb, 0x4d0, engine_efer(state));
   put<uint64_t>(vmcb, 0x548, engine_cr4(state));
   put<uint64_t>(vmcb, 0x558, engine_cr0(state));
-  put<uint64_t>(vmcb, 0x560, 0x400);        // DR7
-  put<uint64_t>(vmcb, 0x568, 0xffff0ff0);   // DR6
+  put<uint64_t>(vmcb, 0x560, 0x400);       // DR7
+  put<uint64_t>(vmcb, 0x568, 0xffff0ff0);  // DR6
   put<uint64_t>(vmcb, 0x570, state.rflags);
   put<uint64_t>(vmcb, 0x578, state.rip);
   put<uint64_t>(vmcb, 0x5d8, state.gpr[vmx::kRsp]);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // SVM's guest mode as Unicorn implements it: the control block that makes it trap, and the flags by
-// which it knows the processor's mode. Source: AMD APM volume 2, "Secure Virtual Machine" and "Layout of VMCB".
+// which it knows the processor's mode. Source: AMD APM volume 2, "Secure Virtual Machine" and
+// "Layout of VMCB".
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,9 @@ namespace nestor::emu::svm {
 
 // Private pages of the adapter, outside guest-physical memory.
 inline constexpr uint64_t kScratch = 0xf000'0000'0000, kScratchSize = 0x1'0000;
-inline constexpr uint64_t kVmcb = kScratch, kHostSave = kScratch + 0x1000, kStub = kScratch + 0x2000,
-                          kOpenBus = kScratch + 0x3000, kMsrBitmap = kScratch + 0x4000,
-                          kIoBitmap = kScratch + 0x8000;
+inline constexpr uint64_t kVmcb = kScratch, kHostSave = kScratch + 0x1000,
+                          kStub = kScratch + 0x2000, kOpenBus = kScratch + 0x3000,
+                          kMsrBitmap = kScratch + 0x4000, kIoBitmap = kScratch + 0x8000;
 // Guest-physical pages outside RAM are seen through this window, in the order of first use.
 inline constexpr uint64_t kWindow = 0xe000'0000'0000, kWindowPages = 1u << 18;
 // Non-canonical linear addresses under which physical memory can be named to the engine.
@@ -33,8 +34,8 @@ enum ExitCode : uint32_t {
 };
 constexpr uint64_t intercept(ExitCode code) { return 1ull << (code - 0x60); }
 // Everything but what must stay native.
-inline constexpr uint64_t kIntercepts = ~(intercept(kExitPushf) | intercept(kExitPopf) |
-                                          intercept(kExitIret) | intercept(kExitVmrun));
+inline constexpr uint64_t kIntercepts =
+    ~(intercept(kExitPushf) | intercept(kExitPopf) | intercept(kExitIret) | intercept(kExitVmrun));
 
 // Bits of QEMU's hidden flags that a mode sets.
 enum HiddenFlag : uint32_t {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Where Unicorn keeps processor state that its API does not name. Offsets into an opaque context, found at
-// start-up by planting known values; never assumed.
+// Where Unicorn keeps processor state that its API does not name. Offsets into an opaque context,
+// found at start-up by planting known values; never assumed.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,12 @@ namespace nestor::emu {
 struct Layout {
   size_t size = 0;  // of the whole context
   size_t gpr = 0, rip = 0, hflags = 0;
-  size_t rflags = 0;  // all flags; while code runs, the status flags and DF are elsewhere
+  size_t rflags = 0;    // all flags; while code runs, the status flags and DF are elsewhere
   size_t segments = 0;  // ES CS SS DS FS GS LDTR TR GDTR IDTR, kSegmentSize bytes each
   size_t cr = 0;        // CR0; CRn follows at 8 * n
   size_t efer = 0, kernel_gs_base = 0, error_code = 0, intercepts = 0;
-  size_t fault_address = 0;  // into the engine object: the linear address of a refused page-table fill
+  // Into the engine object: the linear address of a refused page-table fill.
+  size_t fault_address = 0;
 
   static constexpr size_t kSegmentSize = 24, kBaseAt = 8, kLimitAt = 16, kFlagsAt = 20;
 };

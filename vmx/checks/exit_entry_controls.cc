@@ -37,7 +37,8 @@ static_assert((kPushError & kPushNoError) == 0);
 bool vector_in(Injection event, uint32_t set) {
   return event.vector() < 32 && (set >> event.vector() & 1) != 0;
 }
-// Without "unrestricted guest" CR0.PE cannot be 0: processors do not look at the field then, which is wrong anyway.
+// Without "unrestricted guest" CR0.PE cannot be 0: processors do not look at the field then, which
+// is wrong anyway.
 bool injects_in_protected_mode(Context c) { return protected_guest(c) || !unrestricted(c); }
 bool needs_error_code(Context c, Field) {
   const Injection event = injection(c);
