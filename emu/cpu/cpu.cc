@@ -242,13 +242,13 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = engine_.live_rflags();
     access.user = (rflags & vmx::rflags::kVm) != 0 || (engine_.live_cs() & 3) == 3;
   }
-  auto result = mmu_.translate(linear, access, rflags);
+  auto result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
   if (std::holds_alternative<Fault>(result)) {
     if (!access.user || access.kind == ept::Access::kFetch || !reads_descriptor(linear)) {
       return false;
     }
     access.implicit_supervisor = true;
-    result = mmu_.translate(linear, access, rflags);
+    result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
     if (std::holds_alternative<Fault>(result)) return false;
   }
   const auto& translation = std::get<Translation>(result);
@@ -386,7 +386,8 @@ bool Cpu::service_boundary() {
       return false;
     }
   }
-  // INIT is blocked in VMX root operation. Elsewhere it restarts the processor, and no firmware is there to be run.
+  // INIT is blocked in VMX root operation. Elsewhere it restarts the processor, and no firmware is
+  // there to be run.
   if (init_pending_ && (!vmx_.in_vmx_operation() || vmx_.in_non_root())) {
     init_pending_ = false;
     if (!vmx_.in_non_root() || !vmx_.init_exits()) end_run(RunResult::Kind::kReset, 0);
@@ -431,8 +432,7 @@ void Cpu::set_engine_deadline() {
       (vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kInterruptWindowExiting));
   if (state_.blocking_by_sti || state_.blocking_by_mov_ss) {
     // What the shadow holds back is due after one instruction.
-    const bool nmi_window =
-        vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kNmiWindowExiting);
+    const bool nmi_window = vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kNmiWindowExiting);
     stepping_ = stepping_ || watch_interrupts_ || nmi_pending_ || nmi_window ||
                 state_.pending_debug_exceptions != 0;
     watch_interrupts_ = false;

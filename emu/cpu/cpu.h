@@ -98,7 +98,8 @@ class Cpu final : public Core, private EngineClient {
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
 
-  // Everything that happens between two instructions. false: nothing can execute yet, or the run is over.
+  // Everything that happens between two instructions. false: nothing can execute yet, or the run is
+  // over.
   bool service_boundary();
   bool idle();
   void run_engine();
@@ -162,8 +163,8 @@ class Cpu final : public Core, private EngineClient {
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched
   bool executing_iret_ = false;    // IRET is next; it was intercepted before
-  uint64_t context_ = 0;      // the address space that the engine's TLB holds
-  uint64_t deadline_ = 0;     // in cycles; before it nothing is due
+  uint64_t context_ = 0;           // the address space that the engine's TLB holds
+  uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
   uint64_t stops_ = 0;
   uint64_t next_report_ = 0;  // cycles at which outputs_ are asked again

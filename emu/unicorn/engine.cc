@@ -161,7 +161,7 @@ class UnicornEngine final : public Engine {
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
-  bool dropping_code_ = false;  // code_written() is under way
+  bool dropping_code_ = false;                     // code_written() is under way
   std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
   FillAccess refused_access_ = FillAccess::kRead;
 
@@ -279,11 +279,10 @@ void UnicornEngine::save(CpuState& state) {
     const vmx::Segment now = get_segment(i);
     const vmx::Segment& before = engine_segments_[i];
     // A segment that the guest did not load keeps what the engine cannot express.
-    const bool same = now.selector == before.selector && now.base == before.base &&
-                      now.limit == before.limit &&
-                      svm::descriptor_flags(before.rights) ==
-                          get<uint32_t>(layout_.segments + i * Layout::kSegmentSize +
-                                        Layout::kFlagsAt);
+    const bool same =
+        now.selector == before.selector && now.base == before.base && now.limit == before.limit &&
+        svm::descriptor_flags(before.rights) ==
+            get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
     state.segment[i] = same ? loaded_segments_[i] : now;
   }
   state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
@@ -295,7 +294,8 @@ void UnicornEngine::save(CpuState& state) {
   }
 }
 
-// x87 and SSE state in the context is then that of a moment before the engine stops, and saved again when it does.
+// x87 and SSE state in the context is then that of a moment before the engine stops, and saved
+// again when it does.
 void UnicornEngine::peek(CpuState& state) {
   uc_context_save(uc_, context_);
   state.rip = get<uint64_t>(layout_.rip);
@@ -346,9 +346,9 @@ bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tl
   if (grant.device) {
     entry->paddr = grant.execute ? svm::kOpenBus : self.window_page(grant.physical);
   }
-  entry->perms = static_cast<uc_prot>((grant.read ? UC_PROT_READ : 0) |
-                                      (grant.write ? UC_PROT_WRITE : 0) |
-                                      (grant.execute ? UC_PROT_EXEC : 0));
+  entry->perms =
+      static_cast<uc_prot>((grant.read ? UC_PROT_READ : 0) | (grant.write ? UC_PROT_WRITE : 0) |
+                           (grant.execute ? UC_PROT_EXEC : 0));
   return true;
 }
 
@@ -376,10 +376,10 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) 
 void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
   Block& block = self.block_at(linear);
-  const bool known = block.linear == linear && block.size == size &&
-                     block.context == self.block_context_;
-  if (!known || self.clock_.cycles() >= self.effective_deadline_ ||
-      self.begins_again(linear, size)) [[unlikely]] {
+  const bool known =
+      block.linear == linear && block.size == size && block.context == self.block_context_;
+  if (!known || self.clock_.cycles() >= self.effective_deadline_ || self.begins_again(linear, size))
+      [[unlikely]] {
     self.enter_unusual_block(linear, size);
     return;
   }
@@ -389,8 +389,7 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
   // A store into its own block is begun again in a block that ends with it.
   if (begins_again(linear, size)) refund_from(linear);
-  if (clock_.cycles() >= effective_deadline_ &&
-      (stop_requested_ || client_->deadline_passed())) {
+  if (clock_.cycles() >= effective_deadline_ && (stop_requested_ || client_->deadline_passed())) {
     in_block_ = false;
     stopped_ = true;
     stop_.kind = StopKind::kDeadline;
@@ -415,8 +414,8 @@ void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_
   self.client_->write_device(self.window_[offset >> 12] | (offset & 0xfff), size, value);
 }
 
-// Translated code survives uc_mem_write, and is dropped by linear address only: through linear addresses that
-// no guest can use, and that show physical memory.
+// Translated code survives uc_mem_write, and is dropped by linear address only: through linear
+// addresses that no guest can use, and that show physical memory.
 void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
   if (data.empty()) return;
   uc_mem_write(uc_, physical, data.data(), data.size());
