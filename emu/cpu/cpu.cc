@@ -23,6 +23,8 @@ using vmx::EventType;
 constexpr uint64_t kPage = 4096;
 // How often outputs are asked whether they still work, in cycles and in stops of the engine.
 constexpr uint64_t kReportInterval = 50'000'000, kReportStops = 1 << 18;
+// After so many expiries in a row that do not wake it, the processor halts for ever.
+constexpr uint64_t kIdleExpiries = 1'000'000;
 // DR6.BS, in the format of the exit qualification for debug exceptions.
 constexpr uint64_t kSingleStep = 1u << 14;
 
@@ -343,11 +345,15 @@ std::optional<uint64_t> Cpu::next_deadline() const {
 
 // The processor waits. false: it still does.
 bool Cpu::idle() {
-  if (state_.activity == vmx::ActivityState::kActive) return true;
+  if (state_.activity == vmx::ActivityState::kActive) {
+    idle_expiries_ = 0;
+    return true;
+  }
   const auto due = next_deadline();
-  if (!due) {
+  if (!due || ++idle_expiries_ > kIdleExpiries) {
     end_run(RunResult::Kind::kHaltedForever, 0);
-    end_->detail = "the processor waits in HLT, and nothing is left that could wake it";
+    end_->detail = due ? "the processor waits in HLT, and what its timers raise does not reach it"
+                       : "the processor waits in HLT, and nothing is left that could wake it";
     return false;
   }
   clock_.advance_to(*due);
@@ -568,7 +574,10 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
     return;
   }
-  const auto result = mmu_.translate(stop.linear, access(kind, Privilege::kCurrent), state_.rflags);
+  const bool implicit =
+      kind != ept::Access::kFetch && state_.cpl() == 3 && reads_descriptor(stop.linear);
+  const Privilege privilege = implicit ? Privilege::kSupervisor : Privilege::kCurrent;
+  const auto result = mmu_.translate(stop.linear, access(kind, privilege), state_.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) settle(to_outcome(*fault));
 }
 

@@ -72,10 +72,11 @@ ept::EptState Mmu::ept_state(uint64_t eptp) const {
 template <class Recorder>
 std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access access,
                                                        uint64_t rflags, uint64_t eptp,
-                                                       Recorder& recorder) {
+                                                       Account account, Recorder& recorder) {
   const ept::PagingState paging = paging_state(rflags);
   const auto walk = ept::walk_nested(memory_, paging, ept_state(eptp), ept::LinearAddress{linear},
                                      access, recorder);
+  if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
   clock_.charge(walk.references() * cost_.walk_reference);
   if constexpr (Recorder::kRecords) {
     events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
@@ -90,21 +91,24 @@ std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access a
                      access.kind == Access::kFetch};
 }
 
-std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags) {
+std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags,
+                                                Account account) {
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
     if (events_ != nullptr && events_->wants_walks()) {
       ept::RecordSteps<ept::kLongestNestedWalk> steps;
-      return translate_nested(linear, access, rflags, *eptp, steps);
+      return translate_nested(linear, access, rflags, *eptp, account, steps);
     }
     ept::NoSteps none;
-    return translate_nested(linear, access, rflags, *eptp, none);
+    return translate_nested(linear, access, rflags, *eptp, account, none);
   }
   const ept::PagingState paging = paging_state(rflags);
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
   const auto walk = ept::walk_linear(memory_, paging, ept::LinearAddress{linear}, access);
-  clock_.charge(walk.counts.references * cost_.walk_reference);
+  if (walk.translated() || account == Account::kAlways) {
+    clock_.charge(walk.counts.references * cost_.walk_reference);
+  }
   if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
   const auto may = [&](Access::Kind kind) {
     return ept::permits(walk.rights, paging, as(access, kind));

@@ -29,8 +29,12 @@ class Mmu {
       const CostModel& cost, MachineEventSink* events)
       : memory_(memory), state_(state), vmx_(vmx), clock_(clock), cost_(cost), events_(events) {}
 
-  // `rflags`: the live ones, for AC. Sets accessed and dirty flags and charges the walk.
-  std::variant<Translation, Fault> translate(uint64_t linear, ept::Access access, uint64_t rflags);
+  // A walk that faults and is made again, to the exact address, is accounted for only then.
+  enum class Account : uint8_t { kAlways, kUnlessFault };
+
+  // `rflags`: the live ones, for AC. Sets accessed and dirty flags, charges and reports the walk.
+  std::variant<Translation, Fault> translate(uint64_t linear, ept::Access access, uint64_t rflags,
+                                             Account account = Account::kAlways);
 
   // The physical address alone, without any effect.
   std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
@@ -43,7 +47,7 @@ class Mmu {
   ept::EptState ept_state(uint64_t eptp) const;
   template <class Recorder>
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
-                                                    uint64_t rflags, uint64_t eptp,
+                                                    uint64_t rflags, uint64_t eptp, Account account,
                                                     Recorder& recorder);
 
   PhysicalMemory& memory_;
