@@ -344,6 +344,47 @@ TEST_F(CpuFaults, AUserLoadsASegmentFromASupervisorTable) {
   expect_page_fault(kLoad, kUserMode | kProtection, kGdt);
 }
 
+// The access is the system's, so the error code does not say user.
+TEST_F(CpuFaults, AUserLoadsASegmentFromATableThatIsNotPresent) {
+  map(kHole, 0);
+  cpu_.gdtr.base = kHole;
+  handle(vmx::kPf, {0xf4});
+  enter_user_mode();
+  const RunResult result = run({0xb8, kUserData, 0, 0, 0, 0x8e, 0xd8, 0x0f, 0x0b});
+  ASSERT_FALSE(record_.exceptions.empty());
+  EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kPf, 0, kCode + 5, kHole + (kUserData & ~7)}));
+  // The handler's own code segment cannot be read either.
+  EXPECT_EQ(result.kind, Kind::kShutdown);
+}
+
+// A fault in user mode arrives on the stack that the TSS names, and the frame says where it was.
+TEST_F(CpuFaults, AFaultInUserModeSwitchesTheStack) {
+  enter_user_mode();
+  // mov eax, [rsp + 24] (RSP of the interrupted program); sub eax, esp; out f4, eax
+  handle(vmx::kUd, {0x8b, 0x44, 0x24, 0x18, 0x29, 0xe0, 0xe7, 0xf4});
+  const RunResult result = run({0x0f, 0x0b});
+  EXPECT_EQ(result.code, status(static_cast<uint32_t>(kUserStack - (kKernelStack - 40))));
+}
+
+TEST_F(CpuFaults, AnIstEntryGivesItsStack) {
+  handle(vmx::kUd, {0x89, 0xe0, 0xe7, 0xf4});  // mov eax, esp; out f4, eax
+  put<uint8_t>(kIdt + 16 * vmx::kUd + 4, 1);
+  put<uint64_t>(kTss + 0x24, 0x8d000);
+  EXPECT_EQ(run({0x0f, 0x0b}).code, status(0x8d000 - 40));
+}
+
+// A #GP in the delivery of a #PF makes a double fault, whose error code is 0.
+TEST_F(CpuFaults, AFaultInTheDeliveryOfAFaultIsADoubleFault) {
+  map(kHole, 0);
+  put<uint64_t>(kIdt + 16 * vmx::kPf, 0);
+  handle(vmx::kNp, exit_with(11));
+  handle(vmx::kDf, {0x8b, 0x04, 0x24, 0x83, 0xc0, 0x08, 0xe7, 0xf4});  // error code + 8
+  const RunResult result = run(kLoad);
+  EXPECT_EQ(result.code, status(8));
+  ASSERT_FALSE(record_.exceptions.empty());
+  EXPECT_EQ(record_.exceptions.back(), (Exception{vmx::kDf, 0, kCode, 0}));
+}
+
 // --- single step
 
 class CpuTraps : public MachineTest {

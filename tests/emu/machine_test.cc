@@ -48,6 +48,11 @@ TEST_F(MachineRun, ATimerThatInterruptsNobodyDoesNotWake) {
   EXPECT_THAT(record_.interrupts, IsEmpty());
 }
 
+TEST_F(MachineRun, APeriodicTimerThatInterruptsNobodyDoesNotWake) {
+  const RunResult result = run(kCli + start_timer(1000, 0x20000 | kVector) + kHlt + exit_with(1));
+  EXPECT_EQ(result.kind, Kind::kHaltedForever);
+}
+
 TEST_F(MachineRun, ATripleFaultShutsDown) {
   cpu_.idtr = {kIdt, 0};
   const RunResult result = run(kNop + Code{0x0f, 0x0b});
