@@ -168,7 +168,7 @@ class Cpu final : public Core, private EngineClient {
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
   uint64_t stops_ = 0;
   uint64_t idle_expiries_ = 0;  // since the processor was active
-  uint64_t next_report_ = 0;  // cycles at which outputs_ are asked again
+  uint64_t next_report_ = 0;    // cycles at which outputs_ are asked again
 };
 
 }  // namespace nestor::emu
