@@ -122,6 +122,7 @@ class Cpu final : public Core, private EngineClient {
   template <class Use>
   std::optional<Fault> for_each_page(uint64_t linear, size_t size, ept::Access access,
                                      const Use& use);
+  bool is_device_access(uint64_t physical, size_t size) const;
   // The instruction under execution loads a segment and so reads `linear` with supervisor rights.
   bool reads_descriptor(uint64_t linear);
   // The instruction at RIP writes to the operand that holds `linear`.

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The software CPU's accesses to memory, and its answers to the engine while that runs.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "emu/cpu/cpu.h"
+#include "emu/cpu/cpuid.h"
+#include "emu/cpu/msrs.h"
+#include "emu/cpu/segment_loads.h"
+#include "emu/cpu/segments.h"
+#include "ept/pae.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using vmx::Event;
+
+constexpr uint64_t kPage = 4096;
+
+}  // namespace
+
+bool Cpu::read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) {
+  if (memory_.read(address.value, out)) return true;
+  std::fill(out.begin(), out.end(), uint8_t{0xff});
+  return false;
+}
+
+bool Cpu::write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) {
+  return memory_.write(address.value, data);
+}
+
+namespace {
+
+// VMX instructions read their operands in VMX root operation, where there is no EPT.
+std::optional<Event> as_event(const std::optional<Fault>& fault) {
+  if (!fault) return std::nullopt;
+  return std::get<Event>(*fault);
+}
+
+}  // namespace
+
+std::optional<Event> Cpu::read_linear(uint64_t linear, std::span<uint8_t> out) {
+  return as_event(read(linear, out, Privilege::kCurrent));
+}
+
+std::optional<Event> Cpu::write_linear(uint64_t linear, std::span<const uint8_t> data) {
+  return as_event(write(linear, data, Privilege::kCurrent));
+}
+
+ept::Access Cpu::access(ept::Access::Kind kind, Privilege privilege) const {
+  return {kind, state_.cpl() == 3, privilege == Privilege::kSupervisor};
+}
+
+template <class Use>
+std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Access access,
+                                        const Use& use) {
+  // No operand is longer than a page, so it touches two at most.
+  struct Part {
+    uint64_t physical;
+    size_t offset, size;
+  };
+  std::array<Part, 3> parts{};
+  size_t count = 0;
+  for (size_t done = 0; done < size;) {
+    uint64_t address = linear + done;
+    if (!state_.code_64bit()) address &= 0xffffffff;
+    const auto result = mmu_.translate(address, access, state_.rflags);
+    if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+    const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
+    if (count == parts.size()) break;
+    parts[count++] = {std::get<Translation>(result).physical, done, part};
+    done += part;
+  }
+  for (size_t i = 0; i < count; ++i) use(parts[i].physical, parts[i].offset, parts[i].size);
+  return std::nullopt;
+}
+
+std::optional<Fault> Cpu::read(uint64_t linear, std::span<uint8_t> out, Privilege privilege) {
+  const auto copy = [&](uint64_t physical, size_t offset, size_t size) {
+    if (memory_.read(physical, out.subspan(offset, size))) return;
+    for (size_t i = 0; i < size; ++i) {
+      out[offset + i] = static_cast<uint8_t>(bus_.read_memory(physical + i, 1));
+    }
+  };
+  const auto whole = [&](uint64_t physical, size_t offset, size_t size) {
+    if (!is_device_access(physical, size)) return copy(physical, offset, size);
+    const uint64_t value = bus_.read_memory(physical, static_cast<unsigned>(size));
+    std::memcpy(out.data() + offset, &value, size);
+  };
+  return for_each_page(linear, out.size(), access(ept::Access::kRead, privilege), whole);
+}
+
+std::optional<Fault> Cpu::write(uint64_t linear, std::span<const uint8_t> data,
+                                Privilege privilege) {
+  const auto copy = [&](uint64_t physical, size_t offset, size_t size) {
+    if (memory_.write(physical, data.subspan(offset, size))) return;
+    for (size_t i = 0; i < size; ++i) bus_.write_memory(physical + i, 1, data[offset + i]);
+  };
+  const auto whole = [&](uint64_t physical, size_t offset, size_t size) {
+    if (!is_device_access(physical, size)) return copy(physical, offset, size);
+    uint64_t value = 0;
+    std::memcpy(&value, data.data() + offset, size);
+    bus_.write_memory(physical, static_cast<unsigned>(size), value);
+  };
+  return for_each_page(linear, data.size(), access(ept::Access::kWrite, privilege), whole);
+}
+
+// Outside RAM, and of a size that a device takes at once.
+bool Cpu::is_device_access(uint64_t physical, size_t size) const {
+  return !memory_.is_ram(physical) && (size == 1 || size == 2 || size == 4 || size == 8);
+}
+
+std::optional<Fault> Cpu::probe_write(uint64_t linear, uint64_t size, Privilege privilege) {
+  return for_each_page(linear, size, access(ept::Access::kWrite, privilege),
+                       [](uint64_t, size_t, size_t) {});
+}
+
+// The engine has fetched these bytes before, so the walk leaves no further trace.
+std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) {
+  fetched = 0;
+  while (fetched < out.size()) {
+    uint64_t address = linear + fetched;
+    if (!state_.code_64bit()) address &= 0xffffffff;
+    uint64_t physical = fetched_page_.physical | address % kPage;
+    if (flush_pending_ || address / kPage != fetched_page_.number) {
+      const auto result =
+          mmu_.probe(address, access(ept::Access::kFetch, Privilege::kCurrent), state_.rflags);
+      if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+      physical = std::get<uint64_t>(result);
+    }
+    const std::span<uint8_t> part =
+        out.subspan(fetched, std::min<size_t>(out.size() - fetched, kPage - address % kPage));
+    // Code outside RAM reads as ones, as it does for the engine.
+    if (!memory_.read(physical, part)) {
+      std::fill(part.begin(), part.end(), uint8_t{0xff});
+    }
+    fetched += part.size();
+  }
+  return std::nullopt;
+}
+
+bool Cpu::load_pdptes(uint64_t cr3) {
+  std::array<uint64_t, 4> pdptes{};
+  if (!mmu_.read_pdptes(cr3, pdptes) || !ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) {
+    return false;
+  }
+  state_.pdptes = pdptes;
+  return true;
+}
+
+vmx::MsrStatus Cpu::read_msr(uint32_t index, uint64_t& value) {
+  return emu::read_msr(*this, index, value);
+}
+
+vmx::MsrStatus Cpu::write_msr(uint32_t index, uint64_t value) {
+  return emu::write_msr(*this, index, value);
+}
+
+// --- the engine's questions
+
+bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
+  if (!is_canonical(linear)) return false;
+  ept::Access access;
+  access.kind = kind == FillAccess::kFetch   ? ept::Access::kFetch
+                : kind == FillAccess::kWrite ? ept::Access::kWrite
+                                             : ept::Access::kRead;
+  uint64_t rflags = 0;
+  if ((state_.cr0 & vmx::cr0::kPg) != 0) {
+    rflags = engine_.live_rflags();
+    access.user = (rflags & vmx::rflags::kVm) != 0 || (engine_.live_cs() & 3) == 3;
+  }
+  auto result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
+  if (std::holds_alternative<Fault>(result)) {
+    if (!access.user || access.kind == ept::Access::kFetch || !reads_descriptor(linear)) {
+      return false;
+    }
+    access.implicit_supervisor = true;
+    result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
+    if (std::holds_alternative<Fault>(result)) return false;
+  }
+  const auto& translation = std::get<Translation>(result);
+  grant.physical = translation.physical & ~(kPage - 1);
+  grant.device = !memory_.is_ram(grant.physical);
+  grant.read = translation.read;
+  grant.write = translation.write && kind != FillAccess::kFetch;
+  grant.execute = translation.execute;
+  if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
+  if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+  return true;
+}
+
+bool Cpu::reads_descriptor(uint64_t linear) {
+  const auto overlaps = [linear](uint64_t base, uint64_t limit) {
+    return base < linear + kPage && linear <= base + limit;
+  };
+  const vmx::Segment& ldtr = state_.segment[vmx::kLdtr];
+  const vmx::Segment& tr = state_.segment[vmx::kTr];
+  if (!overlaps(state_.gdtr.base, state_.gdtr.limit) && !overlaps(ldtr.base, ldtr.limit) &&
+      !overlaps(tr.base, tr.limit)) {
+    return false;
+  }
+  // The engine is running: what it executes is not yet in state_.
+  vmx::CpuState live = state_;
+  engine_.peek(live);
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  std::swap(state_, live);
+  (void)fetch(linear_rip(), bytes, fetched);
+  std::swap(state_, live);
+  return loads_segment(std::span(bytes.data(), fetched), code_mode(live) == CodeMode::k64);
+}
+
+uint64_t Cpu::read_device(uint64_t physical, unsigned size) {
+  const uint64_t value = bus_.read_memory(physical, size);
+  engine_.request_stop();  // the access may have changed what is due
+  return value;
+}
+
+void Cpu::write_device(uint64_t physical, unsigned size, uint64_t value) {
+  bus_.write_memory(physical, size, value);
+  engine_.request_stop();
+}
+
+bool Cpu::deadline_passed() {
+  if (clock_.cycles() >= deadline_) return true;
+  return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
+}
+
+unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
+  std::array<uint8_t, kPage> bytes;
+  const std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
+  vmx::CpuState live = state_;
+  engine_.peek(live);
+  std::swap(state_, live);
+  size_t fetched = 0;
+  (void)fetch(linear, code, fetched);
+  const CodeMode mode = code_mode(state_);
+  std::swap(state_, live);
+  std::array<uint16_t, kPage> starts;
+  return decoder_.instruction_starts(code.first(fetched), mode, starts);
+}
+
+// The engine reads before it writes; to the processor an operand that is read and written is a
+// write.
+bool Cpu::writes_to(uint64_t linear) {
+  const auto operand = operand_at(linear);
+  return operand && operand->written;
+}
+
+// What is no operand is a push, a pop or their like.
+bool Cpu::uses_stack_segment(uint64_t linear) {
+  const auto operand = operand_at(linear);
+  return !operand || operand->memory.segment == vmx::kSs;
+}
+
+std::optional<Operand> Cpu::operand_at(uint64_t linear) {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  (void)fetch(linear_rip(), bytes, fetched);
+  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  if (!instruction) return std::nullopt;
+  for (unsigned i = 0; i < instruction->operand_count; ++i) {
+    const Operand& operand = instruction->operand[i];
+    if (operand.kind != Operand::Kind::kMemory) continue;
+    const uint64_t offset = effective_address(state_, operand.memory);
+    const uint64_t first = unchecked_linear_address(state_, operand.memory.segment, offset);
+    if (linear - first < operand.size) return operand;
+  }
+  return std::nullopt;
+}
+
+}  // namespace nestor::emu
