@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "emu/kvm/guest_memory.h"
+#include "emu/kvm/layout.h"
+#include "emu/kvm/virtual_machine.h"
+#include "ept/access.h"
+#include "ept/linear_walk.h"
+#include "ept/paging_mode.h"
+#include "ept/recorder.h"
+
+namespace nestor::emu::kvm {
+
+/// What is asked of both sides: how `linear` translates, or what comes of an access to it.
+struct Question {
+  ept::PagingState state;
+  std::uint64_t linear = 0;
+  std::optional<ept::Access> access{};  ///< Nothing: KVM_TRANSLATE.
+};
+
+/// Deviations that docs/divergences.md lists. Each is recognised by its circumstances, and counted.
+enum class Divergence : std::uint8_t {
+  kNone,
+  kNonCanonicalTranslated,
+  kPse36Width,
+  kFetchFlagWithoutPae,
+  kAccessedWhenFaulting,
+};
+inline constexpr std::size_t kDivergences = 5;
+[[nodiscard]] std::string_view describe(Divergence divergence);
+
+enum class Verdict : std::uint8_t {
+  kAgree,
+  kDiffer,
+  kNotAsked,  ///< The access would leave what the test controls; nothing was executed.
+};
+
+struct Answer {
+  Verdict verdict = Verdict::kAgree;
+  Divergence divergence = Divergence::kNone;  ///< With kAgree: agree but for this.
+  std::string ours{};                         ///< With kDiffer: both answers in words.
+  std::string kvms{};
+  /// What the walker found, and the steps it took, with the entries as they were before.
+  ept::LinearWalk<ept::PhysicalAddress> walk{};
+  bool canonical = true;
+  ept::RecordSteps<5> steps{};
+};
+
+/// Asks a virtual machine and the walker the same questions.
+class Comparison {
+ public:
+  Comparison(std::string device, std::uint8_t maxphyaddr, ept::PagingMode mode);
+
+  [[nodiscard]] const Features& features() const { return machine_->features(); }
+  [[nodiscard]] GuestMemory memory() const { return GuestMemory(machine_->memory()); }
+
+  /// Gives the machine the state. To be called after each change of the memory from outside.
+  /// `executes` tells whether accesses will be asked. Throws `Unavailable` if KVM refuses it.
+  void load(const ept::PagingState& state, bool executes);
+  /// The state must be the one loaded.
+  [[nodiscard]] Answer ask(const Question& question);
+
+ private:
+  void restart();
+  void copy_memory();
+  [[nodiscard]] Answer ask_translation(const Question& question);
+  [[nodiscard]] Answer ask_access(const Question& question);
+  void judge_outcome(const Question& question, const Stop& stop, Answer& answer);
+  void judge_flags(Answer& answer);
+
+  std::string device_;
+  std::uint8_t maxphyaddr_;
+  ept::PagingMode mode_;
+  std::unique_ptr<VirtualMachine> machine_;
+  /// What the memory must hold: a copy on which the walker sets flags.
+  std::vector<std::byte> expected_;
+};
+
+}  // namespace nestor::emu::kvm

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/kvm/virtual_machine.h"
+
+#include <fcntl.h>
+#include <spdlog/fmt/fmt.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+namespace nestor::emu::kvm {
+namespace {
+
+/// Counts seconds, and interrupts KVM_RUN while it does: a guest that never halts is stopped.
+volatile std::sig_atomic_t seconds_passed = 0;
+constexpr int kLongestRunSeconds = 5;
+
+void start_clock() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { seconds_passed = seconds_passed + 1; };
+  sigaction(SIGALRM, &action, nullptr);  // Without SA_RESTART: KVM_RUN returns.
+  const itimerval every_second{{1, 0}, {1, 0}};
+  setitimer(ITIMER_REAL, &every_second, nullptr);
+}
+
+int open_device(const std::string& device) {
+  const int number = open(device.c_str(), O_RDWR | O_CLOEXEC);
+  if (number >= 0) return number;
+  const char* advice = errno == ENOENT   ? "load the kvm module or use a host that has KVM"
+                       : errno == EACCES ? "join the group that owns it"
+                                         : "see whether the host supports virtualisation";
+  throw Unavailable(fmt::format("cannot open {}: {}; {}", device, std::strerror(errno), advice));
+}
+
+/// kvm_cpuid2 with room for all leaves. The kernel's header ends it with an array without a size,
+/// which in C++ changes the size of the structure, and with it the numbers of the requests.
+struct Cpuid {
+  static constexpr std::uint32_t kMostEntries = 256;
+  static constexpr std::size_t kHeader = 8;
+  std::uint32_t count = kMostEntries;
+  std::uint32_t padding = 0;
+  std::array<kvm_cpuid_entry2, kMostEntries> entries{};
+};
+static_assert(offsetof(Cpuid, entries) == Cpuid::kHeader);
+constexpr unsigned long kGetSupportedCpuid =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, _IOC_NR(KVM_GET_SUPPORTED_CPUID), Cpuid::kHeader);
+constexpr unsigned long kSetCpuid =
+    _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_CPUID2), Cpuid::kHeader);
+
+template <class Argument>
+int control(const Descriptor& descriptor, unsigned long request, Argument argument) {
+  int result = 0;
+  do {
+    result = ioctl(descriptor.number(), request, argument);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+int create_machine(const Descriptor& device, const std::string& name) {
+  const int version = ioctl(device.number(), KVM_GET_API_VERSION, 0);
+  if (version != KVM_API_VERSION) {
+    throw Unavailable(fmt::format("{} is no KVM of API version {}: use a Linux host's own device",
+                                  name, KVM_API_VERSION));
+  }
+  constexpr int kWanted = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  if ((ioctl(device.number(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & kWanted) != kWanted) {
+    throw Unavailable(fmt::format("{} lacks KVM_CAP_SYNC_REGS: use Linux 4.17 or newer", name));
+  }
+  const int machine = control(device, KVM_CREATE_VM, 0UL);
+  if (machine < 0) {
+    throw Unavailable(fmt::format("{} cannot create a virtual machine: {}; see the kernel's log",
+                                  name, std::strerror(errno)));
+  }
+  return machine;
+}
+
+int create_processor(const Descriptor& machine) {
+  const int processor = control(machine, KVM_CREATE_VCPU, 0UL);
+  if (processor < 0) {
+    throw Unavailable(fmt::format("KVM cannot create a processor: {}; see the kernel's log",
+                                  std::strerror(errno)));
+  }
+  return processor;
+}
+
+std::size_t run_size(const Descriptor& device) {
+  const int size = ioctl(device.number(), KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (size < static_cast<int>(sizeof(kvm_run))) throw Failure("KVM_GET_VCPU_MMAP_SIZE failed");
+  return static_cast<std::size_t>(size);
+}
+
+std::string describe_exit(const kvm_run& run) {
+  switch (run.exit_reason) {
+    case KVM_EXIT_SHUTDOWN:
+      return "the machine shut down (triple fault)";
+    case KVM_EXIT_INTERNAL_ERROR:
+      return fmt::format("KVM_EXIT_INTERNAL_ERROR, suberror {}", run.internal.suberror);
+    case KVM_EXIT_FAIL_ENTRY:
+      return fmt::format("KVM_EXIT_FAIL_ENTRY, reason {:#x}",
+                         run.fail_entry.hardware_entry_failure_reason);
+    default:
+      return fmt::format("KVM exit {}", run.exit_reason);
+  }
+}
+
+}  // namespace
+
+Descriptor::Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  std::swap(number_, other.number_);
+  return *this;
+}
+Descriptor::~Descriptor() {
+  if (number_ >= 0) close(number_);
+}
+
+Mapping::Mapping(int descriptor, std::size_t size) : data_(nullptr), size_(size) {
+  const int flags = descriptor < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+  void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, descriptor, 0);
+  if (data == MAP_FAILED) {
+    throw Failure(fmt::format("cannot map {} bytes: {}", size, std::strerror(errno)));
+  }
+  data_ = static_cast<std::byte*>(data);
+}
+Mapping::~Mapping() { munmap(data_, size_); }
+
+VirtualMachine::VirtualMachine(const std::string& device, std::size_t memory_bytes,
+                               std::uint8_t maxphyaddr)
+    : device_(open_device(device)),
+      machine_(create_machine(device_, device)),
+      memory_(-1, memory_bytes),
+      processor_(create_processor(machine_)),
+      run_(processor_.number(), run_size(device_)),
+      features_(set_cpuid(maxphyaddr)) {
+  start_clock();
+  set_memory_slot(memory_.size());
+  if (control(processor_, KVM_GET_SREGS, &sregs()) < 0 ||
+      control(processor_, KVM_GET_REGS, &regs()) < 0) {
+    throw Failure("KVM does not tell the processor's registers");
+  }
+}
+
+Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
+  const auto cpuid = std::make_unique<Cpuid>();
+  if (control(device_, kGetSupportedCpuid, cpuid.get()) < 0) {
+    throw Unavailable(
+        fmt::format("KVM does not tell what its processor supports: {}", std::strerror(errno)));
+  }
+  Features features;
+  for (kvm_cpuid_entry2& leaf : std::span(cpuid->entries).first(cpuid->count)) {
+    if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;
+    if (leaf.function == 7 && leaf.index == 0) {
+      features.smep = (leaf.ebx >> 7 & 1) != 0;
+      features.smap = (leaf.ebx >> 20 & 1) != 0;
+      features.pku = (leaf.ecx >> 3 & 1) != 0;
+      features.la57 = (leaf.ecx >> 16 & 1) != 0;
+    }
+    if (leaf.function == 0x8000'0001) {
+      features.nx = (leaf.edx >> 20 & 1) != 0;
+      features.page1gb = (leaf.edx >> 26 & 1) != 0;
+    }
+    if (leaf.function == 0x8000'0008) {
+      const auto offered = static_cast<std::uint8_t>(leaf.eax & 0xff);
+      features.maxphyaddr = maxphyaddr == 0 ? offered : std::min(offered, maxphyaddr);
+      leaf.eax = (leaf.eax & ~0xffU) | features.maxphyaddr;
+    }
+  }
+  if (control(processor_, kSetCpuid, cpuid.get()) < 0) {
+    throw Failure(
+        fmt::format("KVM refuses a processor of {} physical-address bits", features.maxphyaddr));
+  }
+  return features;
+}
+
+kvm_sregs& VirtualMachine::sregs() { return reinterpret_cast<kvm_run*>(run_.data())->s.regs.sregs; }
+kvm_regs& VirtualMachine::regs() { return reinterpret_cast<kvm_run*>(run_.data())->s.regs.regs; }
+
+void VirtualMachine::load_registers() {
+  if (control(processor_, KVM_SET_SREGS, &sregs()) < 0 ||
+      control(processor_, KVM_SET_REGS, &regs()) < 0) {
+    throw Unavailable(fmt::format("KVM on this host refuses CR0 {:#x}, CR4 {:#x}, EFER {:#x}: {}",
+                                  sregs().cr0, sregs().cr4, sregs().efer, std::strerror(errno)));
+  }
+  kvm_sregs kept{};
+  if (control(processor_, KVM_GET_SREGS, &kept) < 0) throw Failure("KVM_GET_SREGS failed");
+  if (kept.cr0 != sregs().cr0 || kept.cr4 != sregs().cr4 || kept.efer != sregs().efer) {
+    throw Unavailable(fmt::format(
+        "KVM on this host turns CR0 {:#x}, CR4 {:#x}, EFER {:#x} into {:#x}, {:#x}, {:#x}",
+        sregs().cr0, sregs().cr4, sregs().efer, kept.cr0, kept.cr4, kept.efer));
+  }
+}
+
+std::optional<std::uint64_t> VirtualMachine::translate(std::uint64_t linear) {
+  kvm_translation translation{};
+  translation.linear_address = linear;
+  if (control(processor_, KVM_TRANSLATE, &translation) < 0) {
+    throw Failure(fmt::format("KVM_TRANSLATE failed: {}", std::strerror(errno)));
+  }
+  if (translation.valid == 0) return std::nullopt;
+  return translation.physical_address;
+}
+
+Stop VirtualMachine::run() {
+  auto& run = *reinterpret_cast<kvm_run*>(run_.data());
+  run.kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  run.kvm_dirty_regs = run.kvm_valid_regs;
+  const int started = seconds_passed;
+  Stop stop;
+  for (;;) {
+    if (ioctl(processor_.number(), KVM_RUN, 0) < 0) {
+      if (errno != EINTR) {
+        stop.failure = fmt::format("KVM_RUN: {}", std::strerror(errno));
+        return stop;
+      }
+      if (seconds_passed - started < kLongestRunSeconds) continue;
+      stop.failure = fmt::format("no halt within {} s", kLongestRunSeconds);
+      return stop;
+    }
+    if (run.exit_reason == KVM_EXIT_HLT) return stop;
+    if (run.exit_reason == KVM_EXIT_MMIO) {
+      if (!stop.outside) stop.outside = {run.mmio.phys_addr, run.mmio.is_write != 0};
+      std::memset(run.mmio.data, 0xff, sizeof run.mmio.data);
+    } else {
+      stop.failure = describe_exit(run);
+      return stop;
+    }
+  }
+}
+
+void VirtualMachine::set_memory_slot(std::size_t size) {
+  kvm_userspace_memory_region region{};
+  region.memory_size = size;
+  region.userspace_addr = reinterpret_cast<std::uint64_t>(memory_.data());
+  if (control(machine_, KVM_SET_USER_MEMORY_REGION, &region) < 0) {
+    throw Failure(fmt::format("KVM refuses {} bytes of memory: {}", size, std::strerror(errno)));
+  }
+}
+
+void VirtualMachine::forget_translations() {
+  set_memory_slot(0);
+  set_memory_slot(memory_.size());
+}
+
+}  // namespace nestor::emu::kvm
