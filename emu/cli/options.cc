@@ -88,7 +88,7 @@ std::optional<uint64_t> parse_size(std::string_view text) {
 }
 
 std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std::string>& arguments,
-                                                          std::string version) {
+                                                          const std::string& version) {
   RunOptions options;
   std::string memory = "512M", count, trace;
 
@@ -96,8 +96,7 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
       "Nestor is a software x86 processor with Intel VMX: it runs hypervisors and shows what they "
       "do.",
       "nestor"};
-  app.set_version_flag("--version", std::move(version),
-                       "Print the versions of nestor and its libraries");
+  app.set_version_flag("--version", version, "Print the versions of nestor and its libraries");
   app.footer(std::string(kExample) + "\n" + exit_status_help());
   app.require_subcommand(0, 1);
 

@@ -37,7 +37,7 @@ struct PrintAndExit {
 
 // `version` is what --version prints.
 [[nodiscard]] std::variant<RunOptions, PrintAndExit> parse_command_line(
-    const std::vector<std::string>& arguments, std::string version);
+    const std::vector<std::string>& arguments, const std::string& version);
 
 // "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or
 // beyond 64 bits.
