@@ -132,6 +132,7 @@ template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
 [[nodiscard]] constexpr EptWalk<typename M::Address> walk_ept_format(
     M& memory, const EptState& state, Input input, const EptAccess& access, R& recorder) {
   using Output = typename M::Address;
+  if constexpr (requires { memory.begin_ept_walk(input); }) memory.begin_ept_walk(input);
   EptWalk<Output> walk;
   constexpr unsigned kInputBits = F::page_bits(F::kLevels) + F::kIndexBits;
   if ((input.value & ~low_bits(kInputBits)) != 0) [[unlikely]] {

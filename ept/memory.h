@@ -29,6 +29,9 @@ concept EntryReader = AnyAddress<typename M::Address> &&
 
 /// Memory whose entries the walker can also update. `compare_exchange` is atomic with respect to
 /// every other agent that may write the memory. It is called only for the entry read last.
+///
+/// A policy may have a member `begin_ept_walk(input)`: it is told the address that the EPT walk
+/// which begins now is to translate, as page-modification logging needs it.
 template <class M>
 concept EntryMemory = EntryReader<M> && requires(M& memory, typename M::Address address) {
   { memory.compare_exchange(address, std::uint32_t{}, std::uint32_t{}) } -> std::same_as<Exchange>;

@@ -125,6 +125,20 @@ void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
   vm_exit(exit);
 }
 
+bool Vmx::page_modification_log_is_full() const {
+  constexpr uint64_t kEntries = 512;
+  return field(Field::kPmlIndex) >= kEntries;
+}
+
+void Vmx::log_page_modification(uint64_t guest_physical) {
+  const uint64_t page = guest_physical & ~0xfffull, index = field(Field::kPmlIndex);
+  cpu_.write_physical({field(Field::kPmlAddress) + index * sizeof page},
+                      std::span(reinterpret_cast<const uint8_t*>(&page), sizeof page));
+  vmcs_.write(Field::kPmlIndex, (index - 1) & 0xffff);
+}
+
+void Vmx::page_modification_log_full() { event_exit(ExitReason::kPmlFull, 0); }
+
 void Vmx::ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length) {
   ExitInformation exit;
   exit.reason = ExitReason::kEptMisconfiguration;

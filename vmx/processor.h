@@ -44,7 +44,9 @@ class Processor {
   virtual bool write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) = 0;
 
   // Data access to linear memory with the current paging, at the current CPL, as an instruction's
-  // operand. std::nullopt: done. Otherwise the fault to deliver; nothing was written.
+  // operand. std::nullopt: done. Otherwise the fault to deliver; nothing was written. An access
+  // that causes a VM exit (an EPT violation and its like) has caused it on return, and the event is
+  // void.
   virtual std::optional<Event> read_linear(uint64_t linear, std::span<uint8_t> out) = 0;
   virtual std::optional<Event> write_linear(uint64_t linear, std::span<const uint8_t> data) = 0;
 

@@ -144,6 +144,12 @@ class Vmx {
   void ept_violation(uint64_t qualification, uint64_t guest_physical,
                      std::optional<uint64_t> linear, uint8_t instruction_length = 0);
   void ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length = 0);
+  // "Page-Modification Logging", with "enable PML" 1. While the log is full no accessed or dirty
+  // flag of EPT may be set: the access causes the VM exit instead. Otherwise each page whose dirty
+  // flag has been set is logged.
+  bool page_modification_log_is_full() const;
+  void log_page_modification(uint64_t guest_physical);
+  void page_modification_log_full();
   // The event under delivery through the IDT, for IDT-vectoring information; nullopt when delivery
   // ends.
   void set_vectoring(const std::optional<Event>& event) {
@@ -192,6 +198,11 @@ class Vmx {
   Outcome vm_fail_invalid(std::string_view instruction);
   Outcome vm_fail(std::string_view instruction, InstructionError error);
   std::optional<Event> read_operand(const InstructionContext&, std::span<uint8_t> out);
+  // What a failed access to an operand in memory makes of the instruction; `was_non_root`: as it
+  // was before the access.
+  Outcome operand_fault(const Event& fault, bool was_non_root) const {
+    return was_non_root && !in_non_root_ ? Outcome(Transferred{}) : Outcome(fault);
+  }
   std::optional<Event> read_pointer(const InstructionContext&, uint64_t& pointer);
   // Bits that the register operand or result of VMREAD and its like has.
   uint64_t operand_mask() const;

@@ -373,8 +373,13 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   settle(outcome);
 }
 
-// Merges with what the shadow of MOV SS held back.
+// Merges with what the shadow of MOV SS held back. An MTF VM exit comes first and leaves it
+// pending.
 void Cpu::single_step_trap() {
+  if (vmx_.in_non_root() && vmx_.monitor_trap_flag()) {
+    state_.pending_debug_exceptions |= kSingleStep;
+    return;
+  }
   constexpr uint64_t kEnabledBreakpoint = 1u << 12;
   const uint64_t held_back = state_.pending_debug_exceptions & ~kEnabledBreakpoint;
   state_.pending_debug_exceptions = 0;
@@ -387,7 +392,9 @@ void Cpu::settle(const Outcome& outcome) {
 }
 
 void Cpu::ept_exit(const EptExit& exit) {
-  if (exit.misconfiguration) {
+  if (exit.log_full) {
+    vmx_.page_modification_log_full();
+  } else if (exit.misconfiguration) {
     vmx_.ept_misconfiguration(exit.guest_physical);
   } else {
     vmx_.ept_violation(exit.qualification, exit.guest_physical, exit.guest_linear);

@@ -117,6 +117,8 @@ class Cpu final : public Core, private EngineClient {
   void set_engine_deadline();
   std::optional<uint64_t> next_deadline() const;
 
+  // An access that EPT refuses takes its VM exit here.
+  std::optional<vmx::Event> as_event(const std::optional<Fault>& fault);
   ept::Access access(ept::Access::Kind kind, Privilege privilege) const;
   // Calls `use(physical, offset, size)` for each page of the range once all of it is translated.
   template <class Use>

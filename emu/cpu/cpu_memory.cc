@@ -32,15 +32,13 @@ bool Cpu::write_physical(ept::PhysicalAddress address, std::span<const uint8_t> 
   return memory_.write(address.value, data);
 }
 
-namespace {
-
-// VMX instructions read their operands in VMX root operation, where there is no EPT.
-std::optional<Event> as_event(const std::optional<Fault>& fault) {
+// VMREAD and VMWRITE of a shadow VMCS have their operands in VMX non-root operation.
+std::optional<Event> Cpu::as_event(const std::optional<Fault>& fault) {
   if (!fault) return std::nullopt;
-  return std::get<Event>(*fault);
+  if (const auto* event = std::get_if<Event>(&*fault)) return *event;
+  ept_exit(std::get<EptExit>(*fault));
+  return Event{};
 }
-
-}  // namespace
 
 std::optional<Event> Cpu::read_linear(uint64_t linear, std::span<uint8_t> out) {
   return as_event(read(linear, out, Privilege::kCurrent));

@@ -11,12 +11,14 @@
 
 namespace nestor::emu {
 
-// An access of L2 that EPT refused; it becomes a VM exit.
+// An access of L2 that EPT refused, or that the page-modification log has no room for; it becomes a
+// VM exit.
 struct EptExit {
   bool misconfiguration = false;
   uint64_t qualification = 0;  // EPT violation only
   uint64_t guest_physical = 0;
   std::optional<uint64_t> guest_linear;
+  bool log_full = false;  // nothing else counts then
 };
 
 // A page fault to deliver, or an EPT violation or misconfiguration.

@@ -29,6 +29,46 @@ WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
   }
 }
 
+// Physical memory in which EPT's accessed and dirty flags are only set once the page-modification
+// log has room ("Page-Modification Logging").
+class LoggedMemory {
+ public:
+  using Address = ept::PhysicalAddress;
+
+  LoggedMemory(PhysicalMemory& memory, vmx::Vmx& vmx) : memory_(memory), vmx_(vmx) {}
+
+  void begin_ept_walk(ept::GuestPhysicalAddress input) { input_ = input; }
+  bool read32(Address address, uint32_t& out) const { return memory_.read32(address, out); }
+  bool read64(Address address, uint64_t& out) const { return memory_.read64(address, out); }
+  ept::Exchange compare_exchange(Address address, uint32_t expected, uint32_t desired) {
+    return memory_.compare_exchange(address, expected, desired);
+  }
+  ept::Exchange compare_exchange(Address address, uint64_t expected, uint64_t desired) {
+    // The guest's own flags have other places in their entries.
+    const uint64_t set = desired & ~expected;
+    if ((set & (kFlags::kAccessed | kFlags::kDirty)) != 0) {
+      full_ = vmx_.page_modification_log_is_full();
+      if (full_) return ept::Exchange::kUnreachable;
+    }
+    const ept::Exchange result = memory_.compare_exchange(address, expected, desired);
+    if ((set & kFlags::kDirty) != 0) vmx_.log_page_modification(input_.value);
+    return result;
+  }
+  bool full() const { return full_; }
+
+ private:
+  using kFlags = ept::Ept<4>::Flags;
+  static_assert(((kFlags::kAccessed | kFlags::kDirty) &
+                 (ept::Pt64<4>::Flags::kAccessed | ept::Pt64<4>::Flags::kDirty)) == 0);
+
+  PhysicalMemory& memory_;
+  vmx::Vmx& vmx_;
+  ept::GuestPhysicalAddress input_;
+  bool full_ = false;
+};
+
+static_assert(ept::EntryMemory<LoggedMemory>);
+
 Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
   if (walk.outcome == ept::NestedOutcome::kPageFault) {
     return vmx::exception(vmx::kPf, walk.error_code, linear);
@@ -65,6 +105,7 @@ ept::EptState Mmu::ept_state(uint64_t eptp) const {
   state.page2mb = offered.has_ept_vpid(cap::kPages2M);
   state.page1gb = offered.has_ept_vpid(cap::kPages1G);
   state.advanced_exit_information = offered.has_ept_vpid(cap::kAdvancedExitInformation);
+  state.mode_based_execute = vmx_.secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
   state.maxphyaddr = kPhysicalAddressBits;
   return state;
 }
@@ -73,8 +114,23 @@ template <class Recorder>
 std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access access,
                                                        uint64_t rflags, uint64_t eptp,
                                                        Account account, Recorder& recorder) {
+  if (!vmx_.secondary(vmx::SecondaryProcBased::kEnablePml)) {
+    return walk_nested(memory_, linear, access, rflags, eptp, account, recorder);
+  }
+  LoggedMemory logged(memory_, vmx_);
+  auto result = walk_nested(logged, linear, access, rflags, eptp, account, recorder);
+  if (logged.full()) {
+    return Fault{EptExit{.guest_linear = std::nullopt, .log_full = true}};
+  }
+  return result;
+}
+
+template <class Memory, class Recorder>
+std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linear, Access access,
+                                                  uint64_t rflags, uint64_t eptp, Account account,
+                                                  Recorder& recorder) {
   const ept::PagingState paging = paging_state(rflags);
-  const auto walk = ept::walk_nested(memory_, paging, ept_state(eptp), ept::LinearAddress{linear},
+  const auto walk = ept::walk_nested(memory, paging, ept_state(eptp), ept::LinearAddress{linear},
                                      access, recorder);
   if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
   clock_.charge(walk.references() * cost_.walk_reference);

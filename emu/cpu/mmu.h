@@ -25,7 +25,7 @@ struct Translation {
 class Mmu {
  public:
   // `events` may be null.
-  Mmu(PhysicalMemory& memory, const vmx::CpuState& state, const vmx::Vmx& vmx, Clock& clock,
+  Mmu(PhysicalMemory& memory, const vmx::CpuState& state, vmx::Vmx& vmx, Clock& clock,
       const CostModel& cost, MachineEventSink* events)
       : memory_(memory), state_(state), vmx_(vmx), clock_(clock), cost_(cost), events_(events) {}
 
@@ -49,10 +49,14 @@ class Mmu {
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,
                                                     Recorder& recorder);
+  template <class Memory, class Recorder>
+  std::variant<Translation, Fault> walk_nested(Memory& memory, uint64_t linear, ept::Access access,
+                                               uint64_t rflags, uint64_t eptp, Account account,
+                                               Recorder& recorder);
 
   PhysicalMemory& memory_;
   const vmx::CpuState& state_;
-  const vmx::Vmx& vmx_;
+  vmx::Vmx& vmx_;
   Clock& clock_;
   const CostModel& cost_;
   MachineEventSink* events_;

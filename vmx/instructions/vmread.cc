@@ -43,7 +43,9 @@ Outcome Vmx::vmread(const InstructionContext& context) {
     std::array<uint8_t, 8> bytes{};
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(*value >> (8 * i));
     const std::span<const uint8_t> operand(bytes.data(), s.code_64bit() ? 8u : 4u);
-    if (const auto fault = cpu_.write_linear(*context.memory, operand)) return *fault;
+    const bool non_root = in_non_root_;
+    if (const auto fault = cpu_.write_linear(*context.memory, operand))
+      return operand_fault(*fault, non_root);
   } else {
     s.gpr[context.rm_reg] = *value & mask;
   }

@@ -26,7 +26,8 @@ Outcome Vmx::vmwrite(const InstructionContext& context) {
   if (context.memory || context.memory_fault) {
     std::array<uint8_t, 8> bytes{};
     const std::span<uint8_t> operand(bytes.data(), s.code_64bit() ? 8u : 4u);
-    if (const auto fault = read_operand(context, operand)) return *fault;
+    const bool non_root = in_non_root_;
+    if (const auto fault = read_operand(context, operand)) return operand_fault(*fault, non_root);
     for (size_t i = 0; i < bytes.size(); ++i) value |= uint64_t{bytes[i]} << (8 * i);
   } else {
     value = s.gpr[context.rm_reg] & mask;
