@@ -141,12 +141,17 @@ Capabilities nestor_capabilities() {
   c.primary.offered = kInterruptWindowExiting | kUseTscOffsetting | kHltExiting | kInvlpgExiting |
                       kMwaitExiting | kRdpmcExiting | kRdtscExiting | kCr8LoadExiting |
                       kCr8StoreExiting | kNmiWindowExiting | kMovDrExiting |
-                      kUnconditionalIoExiting | kUseIoBitmaps | kUseMsrBitmaps | kMonitorExiting |
-                      kPauseExiting | kActivateSecondaryControls;
+                      kUnconditionalIoExiting | kUseIoBitmaps | kMonitorTrapFlag | kUseMsrBitmaps |
+                      kMonitorExiting | kPauseExiting | kActivateSecondaryControls;
 
   c.secondary = SecondaryProcBased::kEnableEpt | SecondaryProcBased::kDescriptorTableExiting |
                 SecondaryProcBased::kEnableRdtscp | SecondaryProcBased::kEnableVpid |
-                SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest;
+                SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest |
+                SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
+                SecondaryProcBased::kEnableVmFunctions | SecondaryProcBased::kVmcsShadowing |
+                SecondaryProcBased::kEnablePml | SecondaryProcBased::kModeBasedExecuteControl |
+                SecondaryProcBased::kUseTscScaling;
+  c.vm_functions = mask(VmFunction::kEptpSwitching);
 
   c.exit.default1 = kExitDefault1;
   c.exit.flexible = mask(VmExitControl::kSaveDebugControls);
@@ -166,8 +171,8 @@ Capabilities nestor_capabilities() {
                ept_vpid_cap::kInveptSingle | ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid |
                ept_vpid_cap::kInvvpidAddress | ept_vpid_cap::kInvvpidSingle |
                ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
-  c.misc =
-      vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kInjectionLength0;
+  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown |
+           vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
   c.preemption_timer_shift = 5;
 
   c.registers.cr4_writable = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae |

@@ -74,6 +74,7 @@ constexpr Feature kFeatures[] = {
     {7, kEbx, 0, When::kAlways, vmx::cr4::kFsgsbase},     // FSGSBASE
     {7, kEbx, 1},                                         // IA32_TSC_ADJUST
     {7, kEbx, 7, When::kAlways, vmx::cr4::kSmep},         // SMEP
+    {7, kEbx, 10},                                        // INVPCID
     {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},        // SMAP
     {7, kEdx, 29},                                        // IA32_ARCH_CAPABILITIES
     {kExtended + 1, kEcx, 0},                             // LAHF and SAHF in 64-bit mode
@@ -88,7 +89,7 @@ constexpr Feature kFeatures[] = {
 };
 
 // Absent, as neither the engine executes them nor anything emulates them: AVX, XSAVE, virtual-8086
-// mode extensions, PCID, INVPCID, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
+// mode extensions, PCID, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
 
 // Display family 6, model 5EH, stepping 3.
 constexpr uint32_t kSignature = 0x000506e3;

@@ -346,9 +346,32 @@ TEST_F(ProcessorControlTest, WhatIsNotOfferedIsUndefined) {
                              Bytes{0x0f, 0x01, 0xd8},                      // VMRUN
                              Bytes{0x0f, 0x37},                            // GETSEC
                              Bytes{0x0f, 0xaa},                            // RSM
-                             Bytes{0x66, 0x0f, 0x38, 0x82, 0x07},          // INVPCID
                              Bytes{0x0f, 0xc7, 0xf0}, Bytes{0x0f, 0x0b}})  // RDRAND, UD2
     expect_ud(bytes);
+}
+
+TEST_F(ProcessorControlTest, Invpcid) {
+  const Bytes kInvpcid = {0x66, 0x0f, 0x38, 0x82, 0x07};  // invpcid rax, [rdi]
+  constexpr uint64_t kDescriptor = 0x3000;
+  enter_64bit_mode(core);
+  cpu.gpr[kRdi] = kDescriptor;
+  for (cpu.gpr[kRax] = 0; cpu.gpr[kRax] < 4; ++cpu.gpr[kRax]) expect_completed(kInvpcid);
+  EXPECT_EQ(core.invalidations.size(), 4u);
+  expect_gp(kInvpcid);
+  // Without CR4.PCIDE there is no PCID but 0; types 2 and 3 name none.
+  core.poke<uint64_t>(kDescriptor, 1);
+  for (cpu.gpr[kRax] = 0; cpu.gpr[kRax] < 2; ++cpu.gpr[kRax]) expect_gp(kInvpcid);
+  for (; cpu.gpr[kRax] < 4; ++cpu.gpr[kRax]) expect_completed(kInvpcid);
+  core.poke<uint64_t>(kDescriptor, 0x1000);
+  cpu.gpr[kRax] = 2;
+  expect_gp(kInvpcid);
+  core.poke<uint64_t>(kDescriptor, 0);
+  core.poke<uint64_t>(kDescriptor + 8, 1ull << 63);
+  expect_completed(kInvpcid);
+  cpu.gpr[kRax] = 0;
+  expect_gp(kInvpcid);
+  enter_64bit_mode(core, 3);
+  expect_gp(kInvpcid);
 }
 
 TEST_F(ProcessorControlTest, Invalidation) {

@@ -71,6 +71,7 @@ class MachineTest : public testing::Test {
       interrupt_cycles.push_back(clock->cycles());
     }
     void triple_fault(uint64_t rip, bool) override { triple_faults.push_back(rip); }
+    void vm_exit(const vmx::VmExitEvent& event) override { exits.push_back(event); }
     void unclaimed_access(const UnclaimedAccess& access) override { unclaimed.push_back(access); }
 
     const Clock* clock = nullptr;
@@ -78,6 +79,7 @@ class MachineTest : public testing::Test {
     std::vector<Interrupt> interrupts;
     std::vector<uint64_t> interrupt_cycles, triple_faults;
     std::vector<UnclaimedAccess> unclaimed;
+    std::vector<vmx::VmExitEvent> exits;
   };
 
   MachineTest() {

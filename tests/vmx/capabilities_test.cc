@@ -23,13 +23,14 @@ TEST(Capabilities, ControlMsrs) {
   const Capabilities c = nestor_capabilities();
   EXPECT_EQ(c.msr(0x481), 0x0000007f'00000016);
   EXPECT_EQ(c.msr(0x48d), 0x0000007f'00000016);
-  EXPECT_EQ(c.msr(0x482), 0xf7d9fffe'0401e172);
-  EXPECT_EQ(c.msr(0x48e), 0xf7d9fffe'04006172);
+  EXPECT_EQ(c.msr(0x482), 0xffd9fffe'0401e172);
+  EXPECT_EQ(c.msr(0x48e), 0xffd9fffe'04006172);
   EXPECT_EQ(c.msr(0x483), 0x007fefff'00036dff);
   EXPECT_EQ(c.msr(0x48f), 0x007fefff'00036dfb);
   EXPECT_EQ(c.msr(0x484), 0x0000d3ff'000011ff);
   EXPECT_EQ(c.msr(0x490), 0x0000d3ff'000011fb);
-  EXPECT_EQ(c.msr(0x48b), 0x000000ee'00000000);
+  EXPECT_EQ(c.msr(0x48b), 0x024274ee'00000000);
+  EXPECT_EQ(c.msr(0x491), 1u);  // EPTP switching
 }
 
 TEST(Capabilities, WhatIsOfferedByDefault) {
@@ -38,10 +39,10 @@ TEST(Capabilities, WhatIsOfferedByDefault) {
   EXPECT_FALSE(c.offers(PinBased::kProcessPostedInterrupts));
   EXPECT_TRUE(c.offers(PrimaryProcBased::kCr3LoadExiting));
   EXPECT_FALSE(c.offers(PrimaryProcBased::kUseTprShadow));
-  EXPECT_FALSE(c.offers(PrimaryProcBased::kMonitorTrapFlag));
+  EXPECT_TRUE(c.offers(PrimaryProcBased::kMonitorTrapFlag));
   EXPECT_FALSE(c.offers(PrimaryProcBased::kActivateTertiaryControls));
   EXPECT_TRUE(c.offers(SecondaryProcBased::kUnrestrictedGuest));
-  EXPECT_FALSE(c.offers(SecondaryProcBased::kEnableInvpcid));
+  EXPECT_FALSE(c.offers(SecondaryProcBased::kEnableXsavesXrstors));
   EXPECT_FALSE(c.offers(VmExitControl::kLoadPerfGlobalCtrl));
   EXPECT_TRUE(c.offers(VmExitControl::kSavePreemptionTimerValue));
   EXPECT_FALSE(c.offers(VmEntryControl::kEntryToSmm));
@@ -50,26 +51,26 @@ TEST(Capabilities, WhatIsOfferedByDefault) {
 
 TEST(Capabilities, OfferingMoreTakesABit) {
   Capabilities c = nestor_capabilities();
-  EXPECT_FALSE(c.has_field(Field::kTscMultiplier));
-  c.secondary |= mask(SecondaryProcBased::kUseTscScaling);
-  EXPECT_TRUE(c.offers(SecondaryProcBased::kUseTscScaling));
-  EXPECT_TRUE(c.has_field(Field::kTscMultiplier));
-  EXPECT_EQ(c.msr(0x48b), 0x020000ee'00000000);
+  const uint64_t before = c.msr(0x48b).value();
+  EXPECT_FALSE(c.has_field(Field::kEnclsExitingBitmap));
+  c.secondary |= mask(SecondaryProcBased::kEnableEnclsExiting);
+  EXPECT_TRUE(c.offers(SecondaryProcBased::kEnableEnclsExiting));
+  EXPECT_TRUE(c.has_field(Field::kEnclsExitingBitmap));
+  EXPECT_EQ(c.msr(0x48b), before | 0x00008000'00000000);
 }
 
 TEST(Capabilities, MsrsThatDoNotExist) {
   Capabilities c = nestor_capabilities();
-  for (const uint32_t index : {0x47fu, 0x491u, 0x492u, 0x493u, 0x494u, 0u, 0xffffffffu})
+  for (const uint32_t index : {0x47fu, 0x492u, 0x493u, 0x494u, 0u, 0xffffffffu})
     EXPECT_EQ(c.msr(index), std::nullopt) << std::hex << index;
-  for (uint32_t index = 0x480; index <= 0x490; ++index) EXPECT_TRUE(c.msr(index)) << index;
+  for (uint32_t index = 0x480; index <= 0x491; ++index) EXPECT_TRUE(c.msr(index)) << index;
 
-  c.secondary |= mask(SecondaryProcBased::kEnableVmFunctions);
-  c.vm_functions = mask(VmFunction::kEptpSwitching);
   c.primary.offered |= mask(PrimaryProcBased::kActivateTertiaryControls);
   c.tertiary = mask(TertiaryProcBased::kIpiVirtualization);
   c.exit.offered |= mask(VmExitControl::kActivateSecondaryControls);
   c.secondary_exit = 8;
-  EXPECT_EQ(c.msr(0x491), 1u);
+  c.secondary &= ~mask(SecondaryProcBased::kEnableVmFunctions);
+  EXPECT_EQ(c.msr(0x491), std::nullopt);
   EXPECT_EQ(c.msr(0x492), 0x10u);
   EXPECT_EQ(c.msr(0x493), 8u);
 
@@ -85,7 +86,7 @@ TEST(Capabilities, Misc) {
   EXPECT_EQ(misc >> 6 & 7, 3u);       // HLT and shutdown, not wait-for-SIPI
   EXPECT_EQ(misc >> 16 & 0x1ff, 4u);  // CR3-target values
   EXPECT_EQ(misc >> 25 & 7, 0u);      // MSR lists of 512
-  EXPECT_EQ(misc >> 29 & 1, 0u);      // VMWRITE to read-only fields fails
+  EXPECT_EQ(misc >> 29 & 1, 1u);      // VMWRITE to any field
   EXPECT_EQ(misc >> 30 & 1, 1u);      // injection with instruction length 0
   Capabilities more = c;
   more.msr_list_size = 2048;
@@ -128,7 +129,7 @@ TEST(Capabilities, VmcsEnum) {
       if (const auto access = decode_field(encoding); access && c.has_field(access->field))
         highest = std::max<uint64_t>(highest, encoding >> 1 & 0x1ff);
     EXPECT_EQ(c.msr(0x48a), highest << 1);
-    EXPECT_EQ(highest, more ? 0x26u : 0x17u);  // IA32_SPEC_CTRL shadow; VMX-preemption timer value
+    EXPECT_EQ(highest, more ? 0x26u : 0x19u);  // IA32_SPEC_CTRL shadow; TSC multiplier
   }
 }
 

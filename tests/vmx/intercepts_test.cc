@@ -496,6 +496,34 @@ TEST_F(Intercepts, EptpSwitching) {
   EXPECT_EQ(word(vmfunc(64, 0)), "#6");
 }
 
+TEST_F(Intercepts, PageModificationLog) {
+  constexpr uint64_t kLog = 0x20000;
+  prepare();
+  enable(SecondaryProcBased::kEnableEpt);
+  enable(SecondaryProcBased::kEnablePml);
+  set(Field::kEptPointer, kEpt | 0x40);
+  set(Field::kPmlAddress, kLog);
+  set(Field::kPmlIndex, 1);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  EXPECT_FALSE(vmx.page_modification_log_is_full());
+  vmx.log_page_modification(0x12'3456'7890);
+  EXPECT_EQ(cpu.peek<uint64_t>(kLog + 8), 0x12'3456'7000u);
+  vmx.log_page_modification(0xfff);
+  EXPECT_EQ(cpu.peek<uint64_t>(kLog), 0u);
+  EXPECT_EQ(get(Field::kPmlIndex), 0xffffu);
+  EXPECT_TRUE(vmx.page_modification_log_is_full());
+  vmx.page_modification_log_full();
+  expect_exit(ExitReason::kPmlFull);
+  EXPECT_EQ(get(Field::kExitQualification), 0u);
+  set(Field::kPmlIndex, 511);
+  resume();
+  EXPECT_FALSE(vmx.page_modification_log_is_full());
+  vmx.triple_fault_exits();
+  set(Field::kPmlIndex, 512);
+  resume();
+  EXPECT_TRUE(vmx.page_modification_log_is_full());
+}
+
 TEST_F(Intercepts, TscScaling) {
   prepare();
   enable(PrimaryProcBased::kUseTscOffsetting);

@@ -15,6 +15,7 @@ Capabilities all_fields() {
   Capabilities c = nestor_capabilities();
   c.pin.offered = c.primary.offered = c.secondary = c.exit.offered = c.entry.offered = 0xffffffff;
   c.tertiary = c.secondary_exit = c.vm_functions = ~uint64_t{0};
+  c.misc &= ~vmx_misc::kVmwriteAnyField;
   return c;
 }
 
@@ -72,6 +73,7 @@ TEST(Vmcs, FieldsOfControlsThatAreNotOfferedDoNotExist) {
 
 TEST(Vmcs, ReadOnlyFieldsAreWritableIfTheCapabilitySaysSo) {
   Capabilities capabilities = nestor_capabilities();
+  capabilities.misc &= ~vmx_misc::kVmwriteAnyField;
   Vmcs vmcs;
   EXPECT_EQ(vmcs.vmwrite(0x4402, 10, capabilities), Vmcs::WriteResult::kReadOnly);
   EXPECT_EQ(vmcs[Field::kExitReason], 0u);

@@ -53,11 +53,9 @@ class VmxTest : public ::testing::Test {
 
   static Capabilities default_capabilities() {
     Capabilities c = nestor_capabilities();
-    using enum PrimaryProcBased;
-    c.primary.offered |= kMonitorTrapFlag | kActivateSecondaryControls;
-    c.secondary |= SecondaryProcBased::kEnableInvpcid | SecondaryProcBased::kEnableVmFunctions |
-                   SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kPauseLoopExiting;
-    c.vm_functions = mask(VmFunction::kEptpSwitching);
+    // So that there are read-only fields, and shadow VMCSs are refused.
+    c.misc &= ~vmx_misc::kVmwriteAnyField;
+    c.secondary &= ~mask(SecondaryProcBased::kVmcsShadowing);
     return c;
   }
 

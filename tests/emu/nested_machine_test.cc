@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What VM-execution controls do to a guest that really executes.
+#include "tests/emu/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using testing::ElementsAre;
+using testing::Pair;
+using vmx::ExitReason;
+using vmx::Field;
+using vmx::PrimaryProcBased;
+using vmx::SecondaryProcBased;
+
+const Code kNop = {0x90}, kCpuid = {0x0f, 0xa2}, kRdtsc = {0x0f, 0x31};
+
+class NestedMachine : public NestedMachineTest {};
+
+TEST_F(NestedMachine, CpuidExits) {
+  const RunResult result = run_guest(kNop + kCpuid);
+  EXPECT_EQ(result.code, status(0)) << result.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 1)));
+}
+
+// --- "Monitor Trap Flag"
+
+TEST_F(NestedMachine, TheMonitorTrapFlagStopsAfterEachInstructionAndIteration) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  // mov edi, kScratch; mov ecx, 2; rep stosb
+  const Code guest = kNop + kRdtsc + Code{0xbf, 0, 0, 2, 0, 0xb9, 2, 0, 0, 0, 0xf3, 0xaa} + kNop;
+  run_guest(guest, resume_until(7));
+  constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
+  EXPECT_THAT(exits(),
+              ElementsAre(Pair(kMtf, kGuest + 1), Pair(kMtf, kGuest + 3), Pair(kMtf, kGuest + 8),
+                          Pair(kMtf, kGuest + 13), Pair(kMtf, kGuest + 13), Pair(kMtf, kGuest + 15),
+                          Pair(kMtf, kGuest + 16)));
+}
+
+TEST_F(NestedMachine, TheMonitorTrapFlagComesBeforeASingleStepTrap) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  vmcs_.write(Field::kGuestRflags, 0x102);
+  for (const Code& instruction : {kNop, kRdtsc}) {
+    const RunResult result =
+        run_guest(instruction, exit_with_field(Field::kGuestPendingDebugExceptions));
+    EXPECT_EQ(result.code, status(0x4000));
+    EXPECT_THAT(exits(),
+                ElementsAre(Pair(ExitReason::kMonitorTrapFlag, kGuest + instruction.size())));
+  }
+}
+
+TEST_F(NestedMachine, TheMonitorTrapFlagStopsBehindDelivery) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  constexpr uint8_t kVector = 0x40;
+  handle(kVector, kNop);
+  const uint64_t handler = kHandlers + 0x40 * kVector;
+  // A software interrupt of the guest; an external interrupt that VM entry injects.
+  run_guest({0xcd, kVector});
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMonitorTrapFlag, handler)));
+  vmcs_.write(Field::kVmEntryInterruptionInformation, 0x80000000 | kVector);
+  run_guest(kNop);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMonitorTrapFlag, handler)));
+}
+
+TEST_F(NestedMachine, APendingMtfExitIsInjected) {
+  vmcs_.write(Field::kVmEntryInterruptionInformation, 0x80000700);
+  run_guest(kNop);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMonitorTrapFlag, kGuest)));
+}
+
+// --- "Page-Modification Logging"
+
+class Pml : public NestedMachine {
+ protected:
+  static constexpr uint64_t kLog = kScratch;
+
+  Pml() {
+    enable_ept(kEptAccessedDirty);
+    enable(SecondaryProcBased::kEnablePml);
+    vmcs_.write(Field::kPmlAddress, kLog);
+    vmcs_.write(Field::kPmlIndex, 511);
+  }
+};
+
+// The four paging structures of the guest count as written, then the page itself.
+TEST_F(Pml, LogsWhatBecomesDirty) {
+  const Code guest = store(kData + 0x123) + store(kData + 0x200) + kCpuid;
+  EXPECT_EQ(run_guest(guest, exit_with_memory(kLog + 8 * 507)).code, status(kData));
+  EXPECT_EQ(run_guest(guest, exit_with_memory(kLog + 8 * 511)).code, status(kPml4));
+  EXPECT_EQ(run_guest(guest, exit_with_memory(kLog + 8 * 506)).code, status(0));
+  EXPECT_EQ(run_guest(guest, exit_with_field(Field::kPmlIndex)).code, status(506));
+}
+
+TEST_F(Pml, AFullLogExitsBeforeTheFlagIsSet) {
+  vmcs_.write(Field::kPmlIndex, 3);
+  const uint32_t entry = kEptPageTable + 8 * (kData >> 12);
+  const RunResult result = run_guest(kNop + store(kData) + kCpuid, exit_with_memory(entry));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPmlFull, kGuest + 1)));
+  EXPECT_EQ(result.code, status(kData | kEptAll | kEptUserExecute));
+  EXPECT_EQ(run_guest(store(kData), exit_with_field(Field::kPmlIndex)).code, status(0xffff));
+}
+
+TEST_F(Pml, AFullLogHoldsAccessedFlagsBackToo) {
+  vmcs_.write(Field::kPmlIndex, 512);
+  run_guest(kNop);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPmlFull, kGuest)));
+}
+
+// --- "mode-based execute control for EPT"
+
+TEST_F(NestedMachine, ModeBasedExecuteControlTellsUserPagesApart) {
+  enable_ept();
+  const uint64_t page = kGuest & ~0xfffull;
+  map_guest(page, page | kEptAll);
+  run_guest(kCpuid);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest)));
+  enable(SecondaryProcBased::kModeBasedExecuteControl);
+  run_guest(kCpuid);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
+  EXPECT_EQ(record_.exits[0].qualification, 0x1bcu);
+  // A user-mode address, whatever the CPL; and a supervisor-mode address.
+  map_guest(page, page | 3 | kEptUserExecute);
+  run_guest(kCpuid);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest)));
+  map(page, page | kPresent | kWritable);
+  run_guest(kCpuid);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
+  EXPECT_EQ(record_.exits[0].qualification, 0x1dcu);
+}
+
+// --- EPTP switching, INVPCID, time
+
+TEST_F(NestedMachine, VmfuncSwitchesTheEptPointer) {
+  enable_ept();
+  enable(SecondaryProcBased::kEnableVmFunctions);
+  vmcs_.write(Field::kVmFunctionControls, 1);
+  vmcs_.write(Field::kEptpListAddress, kScratch);
+  // In the other EPT, which differs in its lowest table, the page of data is another one.
+  constexpr uint64_t kOther = kScratch + 0x1000, kOtherData = kScratch + 0x8000;
+  std::memcpy(low_.data() + kOther, low_.data() + kEpt, 0x7000);
+  put<uint64_t>(kOther, (kOther + 0x1000) | kEptAll);
+  put<uint64_t>(kOther + 0x1000, (kOther + 0x2000) | kEptAll);
+  put<uint64_t>(kOther + 0x2000, (kOther + 0x6000) | kEptAll);
+  put<uint64_t>(kOther + 0x6000 + 8 * (kData >> 12), kOtherData | kEptAll);
+  put<uint64_t>(kScratch + 8, kOther | 0x1e);
+  put<uint32_t>(kData, 1);
+  put<uint32_t>(kOtherData, 2);
+  // mov eax, [kData]; xor eax, eax; mov ecx, 1; vmfunc; add edx, [kData]; cpuid
+  const Code load = {0x8b, 0x14, 0x25, 0, 0, 8, 0}, add = {0x03, 0x14, 0x25, 0, 0, 8, 0};
+  const Code guest = load + Code{0x31, 0xc0, 0xb9, 1, 0, 0, 0, 0x0f, 0x01, 0xd4} + add + kCpuid;
+  // mov eax, edx; out 0xf4, eax
+  EXPECT_EQ(run_guest(guest, {0x89, 0xd0, 0xe7, 0xf4}).code, status(3));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + guest.size() - 2)));
+}
+
+TEST_F(NestedMachine, InvpcidNeedsItsControl) {
+  const Code guest = Code{0x31, 0xc0, 0x66, 0x0f, 0x38, 0x82, 0x04, 0x25, 0, 0, 8, 0} + kCpuid;
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kUd);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, kGuest + 2)));
+  enable(SecondaryProcBased::kEnableInvpcid);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 12)));
+  enable(PrimaryProcBased::kInvlpgExiting);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kInvpcid, kGuest + 2)));
+}
+
+TEST_F(NestedMachine, ALoopOfPausesExits) {
+  enable(SecondaryProcBased::kPauseLoopExiting);
+  vmcs_.write(Field::kPleGap, 100);
+  vmcs_.write(Field::kPleWindow, 1000);
+  const Code pause_loop = {0xf3, 0x90, 0xeb, 0xfc};
+  run_guest(pause_loop);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPause, kGuest)));
+  // A gap too short for any loop.
+  vmcs_.write(Field::kPleGap, 0);
+  EXPECT_EQ(run_guest(pause_loop).kind, RunResult::Kind::kBudgetSpent);
+}
+
+TEST_F(NestedMachine, TheTscIsScaled) {
+  enable(PrimaryProcBased::kUseTscOffsetting);
+  enable(SecondaryProcBased::kUseTscScaling);
+  vmcs_.write(Field::kTscMultiplier, 1);
+  vmcs_.write(Field::kTscOffset, 0x1234);
+  // rdtsc; cpuid: the TSC is below 2^48. mov eax, [..] would follow in the host: it keeps EAX.
+  EXPECT_EQ(run_guest(kRdtsc + kCpuid, {0xe7, 0xf4}).code, status(0x1234));
+}
+
+TEST_F(NestedMachine, VmreadOfAShadowVmcsDoesNotExit) {
+  enable(SecondaryProcBased::kVmcsShadowing);
+  constexpr uint64_t kShadow = kScratch, kBits = kScratch + 0x1000;
+  vmcs_.write(Field::kVmcsLinkPointer, kShadow);
+  vmcs_.write(Field::kVmreadBitmap, kBits);
+  vmcs_.write(Field::kVmwriteBitmap, kBits);
+  vmx::Vmcs shadow;
+  shadow.revision_id = vmcs_.revision_id;
+  shadow.shadow = true;
+  shadow.write(Field::kGuestRip, 0x1234);
+  shadow.store(vmx::VmcsRegion(low_.data() + kShadow, vmx::kVmcsRegionSize));
+  // mov ecx, 0x681e; vmread rax, rcx; cpuid
+  const Code guest = Code{0xb9, 0x1e, 0x68, 0, 0, 0x0f, 0x78, 0xc8} + kCpuid;
+  EXPECT_EQ(run_guest(guest, {0xe7, 0xf4}).code, status(0x1234));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 8)));
+  put<uint8_t>(kBits + 0x681e / 8, 1u << 0x681e % 8);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVmread, kGuest + 5)));
+}
+
+TEST_F(NestedMachine, AnOperandOfAShadowVmreadMayViolateEpt) {
+  enable_ept();
+  map_guest(kData, kData | 1);
+  enable(SecondaryProcBased::kVmcsShadowing);
+  constexpr uint64_t kShadow = kScratch, kBits = kScratch + 0x1000;
+  vmcs_.write(Field::kVmcsLinkPointer, kShadow);
+  vmcs_.write(Field::kVmreadBitmap, kBits);
+  vmcs_.write(Field::kVmwriteBitmap, kBits);
+  vmx::Vmcs shadow;
+  shadow.revision_id = vmcs_.revision_id;
+  shadow.shadow = true;
+  shadow.store(vmx::VmcsRegion(low_.data() + kShadow, vmx::kVmcsRegionSize));
+  // mov ecx, 0x681e; vmwrite rcx, [kData]; vmread [kData], rcx
+  run_guest({0xb9, 0x1e, 0x68, 0,    0,    0x0f, 0x79, 0x0c, 0x25, 0, 0,
+             8,    0,    0x0f, 0x78, 0x0c, 0x25, 0,    0,    8,    0});
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest + 13)));
+  EXPECT_EQ(record_.exits[0].guest_physical, kData);
+}
+
+}  // namespace
+}  // namespace nestor::emu
