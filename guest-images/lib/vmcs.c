@@ -92,14 +92,7 @@ void controls_write(ControlField field, uint32_t needed, uint32_t optional, cons
   vmcs_write(kControlFields[field].field, controls_adjust(field, needed | optional));
 }
 
-void vmcs_write_controls_64bit(uint32_t needed2) {
-  controls_write(kControlsPinBased, 0, 0, "");
-  controls_write(kControlsProcessorBased, kCpuHltExiting | (needed2 ? CPU_ACTIVATE_SECONDARY : 0),
-                 0, "secondary processor-based controls");
-  if (needed2) controls_write(kControlsProcessorBased2, needed2, 0, "EPT or unrestricted guest");
-  controls_write(kControlsExit, kExitHostAddressSpaceSize, kExitSaveEfer | kExitLoadEfer,
-                 "64-bit host");
-  controls_write(kControlsEntry, kEntryIa32eGuest, kEntryLoadEfer, "64-bit guest");
+void vmcs_write_no_exceptions_and_lists(void) {
   vmcs_write(kExceptionBitmap, 0);
   vmcs_write(kPageFaultErrorCodeMask, 0);
   vmcs_write(kPageFaultErrorCodeMatch, 0);
@@ -108,6 +101,17 @@ void vmcs_write_controls_64bit(uint32_t needed2) {
   vmcs_write(kVmExitMsrLoadCount, 0);
   vmcs_write(kVmEntryMsrLoadCount, 0);
   vmcs_write(kVmEntryInterruptionInformation, 0);
+}
+
+void vmcs_write_controls_64bit(uint32_t needed2) {
+  controls_write(kControlsPinBased, 0, 0, "");
+  controls_write(kControlsProcessorBased, kCpuHltExiting | (needed2 ? CPU_ACTIVATE_SECONDARY : 0),
+                 0, "secondary processor-based controls");
+  if (needed2) controls_write(kControlsProcessorBased2, needed2, 0, "EPT or unrestricted guest");
+  controls_write(kControlsExit, kExitHostAddressSpaceSize, kExitSaveEfer | kExitLoadEfer,
+                 "64-bit host");
+  controls_write(kControlsEntry, kEntryIa32eGuest, kEntryLoadEfer, "64-bit guest");
+  vmcs_write_no_exceptions_and_lists();
   vmcs_write(kCr0GuestHostMask, 0);
   vmcs_write(kCr0ReadShadow, 0);
   vmcs_write(kCr4GuestHostMask, 0);

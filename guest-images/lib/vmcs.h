@@ -53,6 +53,9 @@ void vmcs_write_host_state(void);
 // Guest state of a flat 64-bit guest at CPL 0 that shares L1's page tables and GDT.
 void vmcs_write_guest_state_64bit(uint64_t rip, uint64_t rsp);
 
+// No exception exits, no event is injected; the MSR lists and the list of CR3 targets are empty.
+void vmcs_write_no_exceptions_and_lists(void);
+
 // All controls but EPT, VPID and the like set to "intercept nothing that need not be"; secondary
 // controls NEEDED2.
 void vmcs_write_controls_64bit(uint32_t needed2);

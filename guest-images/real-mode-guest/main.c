@@ -90,14 +90,7 @@ static void fill_controls(void) {
   // Not an IA-32e mode guest at first. Each VM exit copies EFER.LMA into this control.
   controls_write(kControlsEntry, kEntryLoadEfer, 0, "loading IA32_EFER on VM entry");
   vmcs_write(kMsrBitmaps, (uint64_t)msr_bitmaps);  // all zeros: no RDMSR or WRMSR of EFER exits
-  vmcs_write(kExceptionBitmap, 0);
-  vmcs_write(kPageFaultErrorCodeMask, 0);
-  vmcs_write(kPageFaultErrorCodeMatch, 0);
-  vmcs_write(kCr3TargetCount, 0);
-  vmcs_write(kVmExitMsrStoreCount, 0);
-  vmcs_write(kVmExitMsrLoadCount, 0);
-  vmcs_write(kVmEntryMsrLoadCount, 0);
-  vmcs_write(kVmEntryInterruptionInformation, 0);
+  vmcs_write_no_exceptions_and_lists();
   vmcs_write(kEptPointer, ept_identity_map());
 }
 
