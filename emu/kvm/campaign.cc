@@ -20,10 +20,10 @@ using ept::LinearOutcome;
 using ept::PageFaultCode;
 using ept::PagingMode;
 
-constexpr unsigned kTranslationsPerTables = 256;
+constexpr unsigned kTranslationsPerTables = 1024;
 constexpr unsigned kAccessesPerTables = 64;
 /// After so many sets of tables another processor takes its turn.
-constexpr unsigned kTablesPerMachine = 32;
+constexpr unsigned kTablesPerMachine = 16;
 /// The physical-address widths of the processors that take turns; 0 is the host's own.
 constexpr std::array<std::uint8_t, 4> kWidths{0, 36, 40, 0};
 
@@ -124,7 +124,7 @@ class Campaign {
                          std::uint64_t index) {
     ept::PagingState state = random_state(random, mode_, comparison_->features());
     GuestMemory memory = comparison_->memory();
-    fill_tables(random, state, memory);
+    fill_tables(random, state, comparison_->features().amd, memory);
     load_pdptes(state, memory);
     comparison_->load(state, execute);
     ++figures.tables;

@@ -45,6 +45,16 @@ bool beyond_pse36(const Question& question, const Answer& answer) {
          (entry & ept::bits(20, 17)) != 0;
 }
 
+/// PVM runs the guest on the host's own page tables, where this range is PVM's. What code at CPL 3
+/// gets there is the host processor's own page fault, of a page that is absent.
+bool in_range_of_pvm(const Question& question, const Observation& seen) {
+  if (question.linear >> 39 != 0x1ff'ff00 || !question.access->user) return false;
+  const bool write = question.access->kind == Access::kWrite;
+  return seen.vector == Observation::kPageFault && seen.cr2 == question.linear &&
+         (seen.error_code & ~PageFaultCode::kFetch) ==
+             (PageFaultCode::kUser | (write ? PageFaultCode::kWrite : 0));
+}
+
 }  // namespace
 
 std::string_view describe(Divergence divergence) {
@@ -57,6 +67,8 @@ std::string_view describe(Divergence divergence) {
       return "#PF reported a fetch in 32-bit paging because of IA32_EFER.NXE";
     case Divergence::kAccessedWhenFaulting:
       return "a faulting walk left accessed flags clear";
+    case Divergence::kRangeOfPvm:
+      return "PVM kept the lowest 512 GBytes of the upper half from CPL 3";
     case Divergence::kNone:
       break;
   }
@@ -222,6 +234,8 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
     answer.divergence = Divergence::kFetchFlagWithoutPae;
   } else if (beyond_pse36(question, answer)) {
     answer.divergence = Divergence::kPse36Width;
+  } else if (features().pvm && in_range_of_pvm(question, seen)) {
+    answer.divergence = Divergence::kRangeOfPvm;
   } else {
     answer.verdict = Verdict::kDiffer;
     answer.ours = say(wanted, wanted_outside);
@@ -236,16 +250,19 @@ void Comparison::judge_flags(Answer& answer) {
   };
   if (same(Layout::kScaffoldTables, Layout::kData)) return;
   const bool agreed = answer.verdict == Verdict::kAgree;
-  // "Accessed and Dirty Flags" leaves open whether a walk that faults has set accessed flags.
-  const bool faulted = !answer.walk.translated();
-  bool only_accessed = faulted || answer.divergence != Divergence::kNone;
+  // "Accessed and Dirty Flags" leaves open whether a walk that faults has set accessed flags. Where
+  // KVM faults and the walker does not, KVM sets none.
+  using Flags = ept::OrdinaryEntry::Flags;
+  const bool diverged = answer.divergence != Divergence::kNone;
+  const std::byte optional{
+      static_cast<unsigned char>(Flags::kAccessed | (diverged ? Flags::kDirty : 0))};
+  bool only_optional = !answer.walk.translated() || diverged;
   std::string first;
   for (std::uint64_t at = Layout::kScaffoldTables; at != Layout::kData; ++at) {
     if (live[at] == expected_[at]) continue;
     const auto cleared = expected_[at] & ~live[at];
     const auto added = live[at] & ~expected_[at];
-    only_accessed = only_accessed && added == std::byte{0} &&
-                    cleared == std::byte{ept::OrdinaryEntry::Flags::kAccessed};
+    only_optional = only_optional && added == std::byte{0} && (cleared & ~optional) == std::byte{0};
     if (first.empty()) {
       first = fmt::format("byte at {:#x}: {:#04x}, not {:#04x}", at,
                           std::to_integer<unsigned>(live[at]),
@@ -254,10 +271,8 @@ void Comparison::judge_flags(Answer& answer) {
   }
   copy_memory();
   if (!agreed) return;
-  if (only_accessed) {
-    if (answer.divergence == Divergence::kNone) {
-      answer.divergence = Divergence::kAccessedWhenFaulting;
-    }
+  if (only_optional) {
+    if (!diverged) answer.divergence = Divergence::kAccessedWhenFaulting;
     return;
   }
   answer.verdict = Verdict::kDiffer;

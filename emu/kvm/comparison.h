@@ -34,8 +34,9 @@ enum class Divergence : std::uint8_t {
   kPse36Width,
   kFetchFlagWithoutPae,
   kAccessedWhenFaulting,
+  kRangeOfPvm,
 };
-inline constexpr std::size_t kDivergences = 5;
+inline constexpr std::size_t kDivergences = 6;
 [[nodiscard]] std::string_view describe(Divergence divergence);
 
 enum class Verdict : std::uint8_t {

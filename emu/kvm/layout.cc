@@ -124,6 +124,20 @@ void set_privilege(kvm_sregs& sregs, PagingMode mode, bool user) {
   sregs.ds = sregs.es = sregs.fs = sregs.gs = segment(kData3, kDataType, false);
 }
 
+void set_task(VirtualMachine& machine, PagingMode mode) {
+  // VMX enters a guest only with a busy TSS. SVM does not ask, but QEMU's SVM takes no other than
+  // an available one, and KVM_GET_SREGS on AMD always says busy.
+  constexpr std::uint8_t kAvailable = 9;
+  constexpr std::uint8_t kBusy = 11;
+  kvm_segment& task = machine.sregs().tr;
+  task = {};
+  task.base = shape_of(mode).scaffold_base + kTss;
+  task.limit = 0x67;
+  task.selector = kTask;
+  task.type = machine.features().amd ? kAvailable : kBusy;
+  task.present = 1;
+}
+
 }  // namespace
 
 Shape shape_of(PagingMode mode) {
@@ -209,12 +223,7 @@ void set_paging(VirtualMachine& machine, const PagingState& state) {
               (state.smap ? bit(21) : 0) | (state.pke ? bit(22) : 0);
   sregs.efer = (long_mode ? bit(8) | bit(10) : 0) | (state.nxe ? bit(11) : 0);
   set_privilege(sregs, state.mode, false);
-  sregs.tr = {};
-  sregs.tr.base = base + kTss;
-  sregs.tr.limit = 0x67;
-  sregs.tr.selector = kTask;
-  sregs.tr.type = 11;
-  sregs.tr.present = 1;
+  set_task(machine, state.mode);
   sregs.ldt = {};
   sregs.ldt.unusable = 1;
   sregs.gdt.base = base + kGdt;
@@ -236,6 +245,7 @@ std::uint64_t access_code(const PagingState& state, ept::Access access) {
 void set_access(VirtualMachine& machine, const PagingState& state, std::uint64_t linear,
                 ept::Access access, std::uint32_t value) {
   set_privilege(machine.sregs(), state.mode, access.user);
+  set_task(machine, state.mode);
   // A value that no access under test leaves there.
   machine.sregs().cr2 = shape_of(state.mode).scaffold_base;
   kvm_regs& regs = machine.regs();

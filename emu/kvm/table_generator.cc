@@ -24,8 +24,8 @@ unsigned made_for_level(const Shape& shape, std::uint64_t index) {
 
 class EntryGenerator {
  public:
-  EntryGenerator(Random& random, const PagingState& state)
-      : random_(random), state_(state), shape_(shape_of(state.mode)) {}
+  EntryGenerator(Random& random, const PagingState& state, bool amd)
+      : random_(random), state_(state), amd_(amd), shape_(shape_of(state.mode)) {}
 
   std::uint64_t entry(unsigned level) {
     if (state_.mode == PagingMode::kPae && level == 3) return pdpte();
@@ -34,6 +34,7 @@ class EntryGenerator {
                           random_.bit(6, 50) | random_.bit(8, 30);
     entry |= random_.next() & bits(11, 9);
     const bool page = level == 1 || (may_map_page(level) ? random_.chance(25) : false);
+    if (amd_ && level > 2 && !page) entry &= ~OrdinaryEntry::kGlobal;
     if (level == 1) {
       entry |= random_.bit(7, 30);  // PAT
     } else {
@@ -114,6 +115,7 @@ class EntryGenerator {
 
   Random& random_;
   const PagingState& state_;
+  bool amd_;
   Shape shape_;
 };
 
@@ -138,9 +140,9 @@ PagingState random_state(Random& random, PagingMode mode, const Features& featur
   return state;
 }
 
-void fill_tables(Random& random, const PagingState& state, GuestMemory& memory) {
+void fill_tables(Random& random, const PagingState& state, bool amd, GuestMemory& memory) {
   const Shape shape = shape_of(state.mode);
-  EntryGenerator generator(random, state);
+  EntryGenerator generator(random, state, amd);
   const auto fill = [&](std::uint64_t table, unsigned level) {
     for (std::uint64_t at = table; at != table + 0x1000; at += shape.entry_size) {
       const std::uint64_t entry = generator.entry(level);

@@ -18,7 +18,9 @@ namespace nestor::emu::kvm {
 /// Fills all tables under test: mostly entries that lead on, and of every level some that do not:
 /// absent, with reserved bits, with every combination of rights and flags, mapping large pages,
 /// referencing tables of another level or themselves, or lying outside the memory.
-void fill_tables(Random& random, const ept::PagingState& state, GuestMemory& memory);
+///
+/// On AMD, entries above level 2 that reference tables keep bit 8 clear, which AMD reserves there.
+void fill_tables(Random& random, const ept::PagingState& state, bool amd, GuestMemory& memory);
 
 /// Reads the PDPTE registers from the tables, for PAE; otherwise does nothing.
 void load_pdptes(ept::PagingState& state, GuestMemory& memory);

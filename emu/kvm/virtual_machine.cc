@@ -55,6 +55,9 @@ constexpr unsigned long kGetSupportedCpuid =
 constexpr unsigned long kSetCpuid =
     _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_CPUID2), Cpuid::kHeader);
 
+/// EBX of CPUID leaf 0 of AMD's processors: "Auth".
+constexpr std::uint32_t kAuthenticAmd = 0x6874'7541;
+
 template <class Argument>
 int control(const Descriptor& descriptor, unsigned long request, Argument argument) {
   int result = 0;
@@ -155,7 +158,9 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
         fmt::format("KVM does not tell what its processor supports: {}", std::strerror(errno)));
   }
   Features features;
+  features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0;
   for (kvm_cpuid_entry2& leaf : std::span(cpuid->entries).first(cpuid->count)) {
+    if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;
     if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;
     if (leaf.function == 7 && leaf.index == 0) {
       features.smep = (leaf.ebx >> 7 & 1) != 0;

@@ -33,6 +33,8 @@ struct Features {
   bool smap = false;
   bool pku = false;
   bool la57 = false;
+  bool amd = false;  ///< The processor is AMD's: segments follow the VMCB, not the VMCS.
+  bool pvm = false;  ///< KVM is PVM: it deprivileges the guest by software.
   std::uint8_t maxphyaddr = 36;
 };
 
