@@ -45,6 +45,14 @@ bool beyond_pse36(const Question& question, const Answer& answer) {
          (entry & ept::bits(20, 17)) != 0;
 }
 
+/// AMD reserves bit 8 of entries above level 2 that reference tables; Intel ignores it.
+bool has_global_bit_above(const Answer& answer) {
+  return std::ranges::any_of(answer.steps.steps(), [](const ept::Step& step) {
+    return step.level > 2 && (step.entry & ept::OrdinaryEntry::kGlobal) != 0 &&
+           (step.entry & ept::OrdinaryEntry::kPageSize) == 0;
+  });
+}
+
 /// PVM runs the guest on the host's own page tables, where this range is PVM's. What code at CPL 3
 /// gets there is the host processor's own page fault, of a page that is absent.
 bool in_range_of_pvm(const Question& question, const Observation& seen) {
@@ -69,6 +77,8 @@ std::string_view describe(Divergence divergence) {
       return "a faulting walk left accessed flags clear";
     case Divergence::kRangeOfPvm:
       return "PVM kept the lowest 512 GBytes of the upper half from CPL 3";
+    case Divergence::kGlobalBitOnAmd:
+      return "bit 8 of an entry above level 2 that references a table was taken as reserved (AMD)";
     case Divergence::kNone:
       break;
   }
@@ -132,6 +142,8 @@ Answer Comparison::ask_translation(const Question& question) {
     answer.divergence = Divergence::kNonCanonicalTranslated;
   } else if (!same && beyond_pse36(question, answer)) {
     answer.divergence = Divergence::kPse36Width;
+  } else if (!same && features().amd && has_global_bit_above(answer)) {
+    answer.divergence = Divergence::kGlobalBitOnAmd;
   } else if (!same) {
     answer.verdict = Verdict::kDiffer;
     answer.ours = words(answer.walk, answer.canonical);
@@ -222,7 +234,12 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
     answer.kvms = stop.failure;
     return;
   }
-  const Observation seen = observe(*machine_, question.state);
+  Observation seen = observe(*machine_, question.state);
+  // No walk is made for a jump to an address that is not canonical. It faults at the jump, or, on
+  // AMD and in emulators, at its target.
+  if (!answer.canonical && access.kind == Access::kFetch && seen.saved_pointer == question.linear) {
+    seen.saved_pointer = code;
+  }
   const bool same_outside = outside == stop.outside.has_value() &&
                             (!outside || (wanted_outside->address == stop.outside->address &&
                                           wanted_outside->write == stop.outside->write));
@@ -234,6 +251,8 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
     answer.divergence = Divergence::kFetchFlagWithoutPae;
   } else if (beyond_pse36(question, answer)) {
     answer.divergence = Divergence::kPse36Width;
+  } else if (features().amd && has_global_bit_above(answer)) {
+    answer.divergence = Divergence::kGlobalBitOnAmd;
   } else if (features().pvm && in_range_of_pvm(question, seen)) {
     answer.divergence = Divergence::kRangeOfPvm;
   } else {

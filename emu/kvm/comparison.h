@@ -35,8 +35,9 @@ enum class Divergence : std::uint8_t {
   kFetchFlagWithoutPae,
   kAccessedWhenFaulting,
   kRangeOfPvm,
+  kGlobalBitOnAmd,
 };
-inline constexpr std::size_t kDivergences = 6;
+inline constexpr std::size_t kDivergences = 7;
 [[nodiscard]] std::string_view describe(Divergence divergence);
 
 enum class Verdict : std::uint8_t {
