@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
@@ -19,6 +20,8 @@ namespace {
 
 using ept::PagingMode;
 using ept::PagingState;
+
+constexpr std::chrono::seconds kLongestShrinking{20};
 
 struct ControlBit {
   const char* name;
@@ -102,12 +105,13 @@ Case shrink(Comparison& comparison, Case which) {
   const auto differs = [&](const Case& candidate) {
     return ask(comparison, candidate).verdict == Verdict::kDiffer;
   };
+  // A guest that never halts takes seconds for each attempt.
+  const auto end = std::chrono::steady_clock::now() + kLongestShrinking;
   bool smaller = true;
   const auto try_case = [&](const Case& candidate) {
-    if (!differs(candidate)) return false;
+    if (std::chrono::steady_clock::now() > end || !differs(candidate)) return;
     which = candidate;
     smaller = true;
-    return true;
   };
   while (smaller) {
     smaller = false;
@@ -115,7 +119,7 @@ Case shrink(Comparison& comparison, Case which) {
       if (!(which.question.state.*bit.member)) continue;
       Case candidate = which;
       candidate.question.state.*bit.member = false;
-      (void)try_case(candidate);
+      try_case(candidate);
     }
     for (std::size_t i = 0; i != which.entries.size(); ++i) {
       for (unsigned position = 64; position-- != 0;) {
@@ -123,19 +127,19 @@ Case shrink(Comparison& comparison, Case which) {
         if ((which.entries[i].value & mask) == 0) continue;
         Case candidate = which;
         candidate.entries[i].value &= ~mask;
-        (void)try_case(candidate);
+        try_case(candidate);
       }
     }
     for (std::size_t i = which.entries.size(); i-- != 0;) {
       Case candidate = which;
       candidate.entries.erase(candidate.entries.begin() + static_cast<std::ptrdiff_t>(i));
-      (void)try_case(candidate);
+      try_case(candidate);
     }
     for (const std::uint64_t mask : {ept::bits(11, 0), ept::bits(20, 12), ept::bits(29, 12)}) {
       if ((which.question.linear & mask) == 0) continue;
       Case candidate = which;
       candidate.question.linear &= ~mask;
-      (void)try_case(candidate);
+      try_case(candidate);
     }
   }
   return which;
