@@ -74,7 +74,7 @@ std::string_view describe(Divergence divergence) {
     case Divergence::kFetchFlagWithoutPae:
       return "#PF reported a fetch in 32-bit paging because of IA32_EFER.NXE";
     case Divergence::kAccessedWhenFaulting:
-      return "a faulting walk left accessed flags clear";
+      return "a faulting walk left accessed flags otherwise";
     case Divergence::kRangeOfPvm:
       return "PVM kept the lowest 512 GBytes of the upper half from CPL 3";
     case Divergence::kGlobalBitOnAmd:
@@ -276,12 +276,18 @@ void Comparison::judge_flags(Answer& answer) {
   const std::byte optional{
       static_cast<unsigned char>(Flags::kAccessed | (diverged ? Flags::kDirty : 0))};
   bool only_optional = !answer.walk.translated() || diverged;
+  const auto is_used = [&](std::uint64_t at) {
+    return std::ranges::any_of(answer.steps.steps(),
+                               [&](const ept::Step& step) { return step.address == at; });
+  };
   std::string first;
   for (std::uint64_t at = Layout::kScaffoldTables; at != Layout::kData; ++at) {
     if (live[at] == expected_[at]) continue;
     const auto cleared = expected_[at] & ~live[at];
     const auto added = live[at] & ~expected_[at];
-    only_optional = only_optional && added == std::byte{0} && (cleared & ~optional) == std::byte{0};
+    only_optional =
+        only_optional && (cleared & ~optional) == std::byte{0} &&
+        (added == std::byte{0} || (added == std::byte{Flags::kAccessed} && is_used(at)));
     if (first.empty()) {
       first = fmt::format("byte at {:#x}: {:#04x}, not {:#04x}", at,
                           std::to_integer<unsigned>(live[at]),

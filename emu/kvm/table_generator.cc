@@ -73,9 +73,11 @@ class EntryGenerator {
     if (random_.chance(1)) return outside(12);
     if (random_.chance(1)) return data_page();
     const bool any = random_.chance(13);
+    // The flags that a walk would set in PDPTEs are reserved there, and KVM may load them again.
+    const std::uint64_t first = state_.mode == PagingMode::kPae ? 1 : 0;
     std::uint64_t index = 0;
     do {
-      index = random_.below(Layout::kTableCount);
+      index = first + random_.below(Layout::kTableCount - first);
     } while (!any && made_for_level(shape_, index) != level - 1);
     return Layout::kTables + index * 0x1000;
   }
