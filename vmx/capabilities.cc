@@ -133,14 +133,15 @@ Capabilities nestor_capabilities() {
 
   c.pin.default1 = kPinDefault1;
   c.pin.offered = PinBased::kExternalInterruptExiting | PinBased::kNmiExiting |
-                  PinBased::kVirtualNmis | PinBased::kActivatePreemptionTimer;
+                  PinBased::kVirtualNmis | PinBased::kActivatePreemptionTimer |
+                  PinBased::kProcessPostedInterrupts;
 
   using enum PrimaryProcBased;
   c.primary.default1 = kPrimaryDefault1;
   c.primary.flexible = kCr3LoadExiting | kCr3StoreExiting;
   c.primary.offered = kInterruptWindowExiting | kUseTscOffsetting | kHltExiting | kInvlpgExiting |
                       kMwaitExiting | kRdpmcExiting | kRdtscExiting | kCr8LoadExiting |
-                      kCr8StoreExiting | kNmiWindowExiting | kMovDrExiting |
+                      kCr8StoreExiting | kUseTprShadow | kNmiWindowExiting | kMovDrExiting |
                       kUnconditionalIoExiting | kUseIoBitmaps | kMonitorTrapFlag | kUseMsrBitmaps |
                       kMonitorExiting | kPauseExiting | kActivateSecondaryControls;
 
@@ -150,7 +151,10 @@ Capabilities nestor_capabilities() {
                 SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
                 SecondaryProcBased::kEnableVmFunctions | SecondaryProcBased::kVmcsShadowing |
                 SecondaryProcBased::kEnablePml | SecondaryProcBased::kModeBasedExecuteControl |
-                SecondaryProcBased::kUseTscScaling;
+                SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kVirtualizeApicAccesses |
+                SecondaryProcBased::kVirtualizeX2apicMode |
+                SecondaryProcBased::kApicRegisterVirtualization |
+                SecondaryProcBased::kVirtualInterruptDelivery;
   c.vm_functions = mask(VmFunction::kEptpSwitching);
 
   c.exit.default1 = kExitDefault1;

@@ -222,6 +222,7 @@ void Vmx::start_guest(bool launch, const Injection& injection) {
   vectoring_.reset();
   last_pause_.reset();
   load_guest_non_register_state(injection);
+  begin_apic_virtualization();
   mtf_pending_ =
       injection.pending_mtf || (injection.event && vmcs_.has(PrimaryProcBased::kMonitorTrapFlag));
 

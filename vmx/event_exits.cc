@@ -35,9 +35,15 @@ bool Vmx::external_interrupt_exits() {
   if (!pin(PinBased::kExternalInterruptExiting)) return false;
   ExitInformation exit;
   exit.reason = ExitReason::kExternalInterrupt;
-  if (vmcs_.has(VmExitControl::kAcknowledgeInterruptOnExit))
-    exit.interruption =
-        Event{EventType::kExternalInterrupt, cpu_.acknowledge_interrupt(), std::nullopt, 0, 0};
+  if (vmcs_.has(VmExitControl::kAcknowledgeInterruptOnExit)) {
+    const uint8_t vector = cpu_.acknowledge_interrupt();
+    if (vmcs_.has(PinBased::kProcessPostedInterrupts) &&
+        vector == field(Field::kPostedInterruptNotificationVector)) {
+      process_posted_interrupts();
+      return false;
+    }
+    exit.interruption = Event{EventType::kExternalInterrupt, vector, std::nullopt, 0, 0};
+  }
   vm_exit(exit);
   return true;
 }

@@ -267,7 +267,8 @@ void Vmx::leave_non_root() {
   preemption_deadline_.reset();
   last_pause_.reset();
   unblocking_iret_.reset();
-  virtual_nmi_blocking_ = mtf_pending_ = false;
+  apic_exit_.reset();
+  virtual_nmi_blocking_ = mtf_pending_ = virtual_interrupt_recognized_ = false;
 }
 
 void Vmx::vm_exit(const ExitInformation& exit) {

@@ -74,6 +74,9 @@ class Processor {
   // highest-priority pending interrupt, which is thereby taken off the interrupt controller.
   virtual uint8_t acknowledge_interrupt() = 0;
 
+  // Writes 0 to the EOI register of the local APIC.
+  virtual void end_of_interrupt() = 0;
+
   // Is the processor in A20M mode? VMXON asks.
   virtual bool a20_masked() const { return false; }
 

@@ -123,6 +123,7 @@ class Vmx {
 
   // Events. An exception is asked for before delivery; true: VM exit.
   bool exception_exits(const Event&);
+  // false: to be delivered, or it was the notification of posted interrupts and is over.
   bool external_interrupt_exits();
   bool nmi_exits();
   bool init_exits();
@@ -157,6 +158,32 @@ class Vmx {
     if (event) unblocking_iret_.reset();
   }
   void vm_exit(const ExitInformation&);
+
+  // --- "APIC Virtualization and Virtual Interrupts"
+  // CR8 with "use TPR shadow"; without it nullopt or false: the local APIC's TPR is meant.
+  std::optional<uint8_t> virtual_cr8() const;
+  bool write_virtual_cr8(uint64_t value);
+  // RDMSR and WRMSR with "virtualize x2APIC mode"; nullopt: an ordinary access.
+  std::optional<uint64_t> read_virtual_apic_msr(uint32_t index) const;
+  std::optional<MsrStatus> write_virtual_apic_msr(uint32_t index, uint64_t value);
+  // Is the physical address on the APIC-access page, and "virtualize APIC accesses" 1?
+  bool is_apic_access_page(uint64_t physical) const;
+  // Is a data access of `size` bytes at this page offset virtualized? Then it goes to the
+  // virtual-APIC page, and after the operation apic_written() follows if it wrote. Otherwise it
+  // causes a VM exit.
+  bool virtualizes_apic_access(uint16_t offset, unsigned size, bool write) const;
+  uint64_t virtual_apic_page() const;  // physical address
+  void apic_written(uint16_t offset);
+  enum class ApicAccess : uint8_t { kRead = 0, kWrite = 1, kFetch = 2, kGuestPhysical };
+  void apic_access(uint16_t offset, ApicAccess access, uint8_t instruction_length);
+  // At an instruction boundary, before all else: the VM exit that APIC virtualization left pending.
+  bool apic_exits();
+  bool apic_exit_pending() const { return in_non_root_ && apic_exit_.has_value(); }
+  // A virtual interrupt is recognized, and to be delivered where an external interrupt could be.
+  bool virtual_interrupt_recognized() const {
+    return in_non_root_ && virtual_interrupt_recognized_;
+  }
+  Event take_virtual_interrupt();
 
   // --- what VMX changes in other parts of the processor, in non-root operation
   bool pin(PinBased control) const;
@@ -222,6 +249,23 @@ class Vmx {
   bool operands_exit(ExitReason reason);
   bool cr3_is_target(uint64_t value) const;
 
+  // apic_virtualization.cc
+  uint32_t virtual_apic(uint16_t offset) const;
+  void set_virtual_apic(uint16_t offset, uint32_t value);
+  uint8_t highest_virtual(uint16_t set) const;
+  void change_virtual(uint16_t set, uint8_t vector, bool value);
+  uint8_t rvi() const;
+  uint8_t svi() const;
+  void set_interrupt_status(uint8_t requesting, uint8_t servicing);
+  bool virtual_interrupt_delivery() const;
+  void virtualize_tpr();
+  void virtualize_ppr();
+  void virtualize_eoi();
+  void virtualize_self_ipi(uint8_t vector);
+  void evaluate_virtual_interrupts();
+  void begin_apic_virtualization();
+  void process_posted_interrupts();
+
   // event_exits.cc
   void event_exit(ExitReason reason, uint64_t qualification);
 
@@ -264,6 +308,13 @@ class Vmx {
   bool virtual_nmi_blocking_ = false;
   std::optional<uint64_t> unblocking_iret_;  // RIP of the IRET that took off a blocking
   bool mtf_pending_ = false;
+  // The trap-like VM exit that APIC virtualization asks for.
+  struct ApicExit {
+    ExitReason reason{};
+    uint64_t qualification = 0;
+  };
+  std::optional<ApicExit> apic_exit_;
+  bool virtual_interrupt_recognized_ = false;
   std::optional<uint64_t> preemption_deadline_;
   // PAUSE-loop exiting: TSC of the last PAUSE and of the first one of the loop.
   std::optional<uint64_t> last_pause_;

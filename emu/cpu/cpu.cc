@@ -99,7 +99,7 @@ void Cpu::set_tsc(uint64_t value) {
 
 RunResult Cpu::run() {
   while (!end_) {
-    if (executing_iret_ || service_boundary()) run_engine();
+    if (executing_iret_ || apic_page_access_ || service_boundary()) run_engine();
   }
   end_->instructions = engine_.instructions();
   end_->cycles = clock_.cycles();
@@ -173,6 +173,7 @@ bool Cpu::service_boundary() {
     deliver(event, EventOrigin::kVmEntry);
     return false;
   }
+  if (vmx_.apic_exits()) return false;
   if (vmx_.in_non_root() && vmx_.monitor_trap_flag_exits()) return false;
   if (state_.pending_debug_exceptions != 0 && !state_.blocking_by_mov_ss) {
     const uint64_t causes = state_.pending_debug_exceptions;
@@ -202,11 +203,16 @@ bool Cpu::service_boundary() {
     }
     return false;
   }
-  if (apic_.has_interrupt() && (state_.activity == vmx::ActivityState::kActive ||
-                                state_.activity == vmx::ActivityState::kHlt)) {
+  const bool wakes =
+      state_.activity == vmx::ActivityState::kActive || state_.activity == vmx::ActivityState::kHlt;
+  if (wakes && vmx_.virtual_interrupt_recognized() && interrupt_window_open()) {
+    deliver(vmx_.take_virtual_interrupt());
+    return false;
+  }
+  if (wakes && apic_.has_interrupt()) {
     if (vmx_.in_non_root() && vmx_.pin(vmx::PinBased::kExternalInterruptExiting)) {
-      if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss &&
-          vmx_.external_interrupt_exits()) {
+      if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss) {
+        vmx_.external_interrupt_exits();
         return false;
       }
     } else if (interrupt_window_open()) {
@@ -225,7 +231,7 @@ void Cpu::set_engine_deadline() {
   }
   using vmx::PrimaryProcBased;
   watch_interrupts_ =
-      apic_.has_interrupt() ||
+      apic_.has_interrupt() || vmx_.virtual_interrupt_recognized() ||
       (vmx_.in_non_root() && vmx_.primary(PrimaryProcBased::kInterruptWindowExiting));
   if (state_.blocking_by_sti || state_.blocking_by_mov_ss) {
     // What the shadow holds back is due after one instruction.
@@ -234,8 +240,9 @@ void Cpu::set_engine_deadline() {
                 state_.pending_debug_exceptions != 0;
     watch_interrupts_ = false;
   }
-  if (executing_iret_) watch_interrupts_ = false;
-  engine_.set_deadline(watch_interrupts_ ? 0 : executing_iret_ ? Device::kNever : deadline_);
+  const bool whole = executing_iret_ || apic_page_access_;
+  if (whole) watch_interrupts_ = false;
+  engine_.set_deadline(watch_interrupts_ ? 0 : whole ? Device::kNever : deadline_);
 }
 
 void Cpu::run_engine() {
@@ -252,7 +259,7 @@ void Cpu::run_engine() {
     engine_.flush_tlb();
   }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
-  stepping_ = approaching_page_ || trapping || executing_iret_;
+  stepping_ = approaching_page_ || trapping || executing_iret_ || apic_page_access_;
   set_engine_deadline();
   engine_.set_single_step(stepping_);
   trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
@@ -275,6 +282,9 @@ void Cpu::run_engine() {
     }
   }
   executing_iret_ = false;
+  if (apic_page_access_) {
+    end_apic_page_access(stop.kind == StopKind::kException && stop.vector == vmx::kDb);
+  }
   handle(stop);
 }
 
@@ -340,7 +350,39 @@ void Cpu::handle_refused_fill(const Stop& stop) {
       kind != ept::Access::kFetch && state_.cpl() == 3 && reads_descriptor(stop.linear);
   const Privilege privilege = implicit ? Privilege::kSupervisor : Privilege::kCurrent;
   const auto result = mmu_.translate(stop.linear, access(kind, privilege), state_.rflags);
-  if (const auto* fault = std::get_if<Fault>(&result)) settle(to_outcome(*fault));
+  if (const auto* fault = std::get_if<Fault>(&result)) {
+    settle(to_outcome(*fault));
+  } else if (vmx_.is_apic_access_page(std::get<Translation>(result).physical)) {
+    access_apic_page(stop.linear, kind);
+  }
+}
+
+// What is no explicit operand of one page (a push, say) is not virtualized.
+void Cpu::access_apic_page(uint64_t linear, ept::Access::Kind kind) {
+  const bool write = kind == ept::Access::kWrite;
+  if (const auto operand = operand_at(linear); operand && kind != ept::Access::kFetch) {
+    const uint64_t first = unchecked_linear_address(state_, operand->memory.segment,
+                                                    effective_address(state_, operand->memory));
+    const auto offset = static_cast<uint16_t>(first % kPage);
+    if (first / kPage == linear / kPage &&
+        vmx_.virtualizes_apic_access(offset, operand->size, write)) {
+      apic_page_access_ = {write, offset};
+      return;
+    }
+  }
+  using vmx::Vmx;
+  vmx_.apic_access(static_cast<uint16_t>(linear % kPage),
+                   kind == ept::Access::kFetch ? Vmx::ApicAccess::kFetch
+                   : write                     ? Vmx::ApicAccess::kWrite
+                                               : Vmx::ApicAccess::kRead,
+                   instruction_length());
+}
+
+void Cpu::end_apic_page_access(bool executed) {
+  const ApicPageAccess access = *apic_page_access_;
+  apic_page_access_.reset();
+  flush_pending_ = true;  // the page belongs to this one instruction
+  if (executed && access.write) vmx_.apic_written(access.offset);
 }
 
 void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
@@ -373,10 +415,10 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   settle(outcome);
 }
 
-// Merges with what the shadow of MOV SS held back. An MTF VM exit comes first and leaves it
-// pending.
+// Merges with what the shadow of MOV SS held back. An MTF VM exit, or one of APIC virtualization,
+// comes first and leaves it pending.
 void Cpu::single_step_trap() {
-  if (vmx_.in_non_root() && vmx_.monitor_trap_flag()) {
+  if (vmx_.in_non_root() && (vmx_.monitor_trap_flag() || vmx_.apic_exit_pending())) {
     state_.pending_debug_exceptions |= kSingleStep;
     return;
   }
@@ -392,7 +434,9 @@ void Cpu::settle(const Outcome& outcome) {
 }
 
 void Cpu::ept_exit(const EptExit& exit) {
-  if (exit.log_full) {
+  if (exit.apic_access) {
+    vmx_.apic_access(exit.apic_offset, *exit.apic_access, instruction_length());
+  } else if (exit.log_full) {
     vmx_.page_modification_log_full();
   } else if (exit.misconfiguration) {
     vmx_.ept_misconfiguration(exit.guest_physical);

@@ -77,6 +77,7 @@ class Cpu final : public Core, private EngineClient {
   void invalidate(const vmx::Invalidation&) override { flush_pending_ = true; }
   void inject(const vmx::Event& event) override { injected_ = event; }
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
+  void end_of_interrupt() override { apic_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override;
 
   std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) override;
@@ -105,6 +106,10 @@ class Cpu final : public Core, private EngineClient {
   void run_engine();
   void handle(const Stop& stop);
   void handle_refused_fill(const Stop& stop);
+  // The instruction at RIP accesses the APIC-access page at `linear`: a VM exit, or a step with the
+  // virtual-APIC page in its place.
+  void access_apic_page(uint64_t linear, ept::Access::Kind kind);
+  void end_apic_page_access(bool executed);
   // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
   void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
   void settle(const Outcome& outcome);
@@ -130,6 +135,8 @@ class Cpu final : public Core, private EngineClient {
   // The instruction at RIP writes to the operand that holds `linear`.
   bool writes_to(uint64_t linear);
   bool uses_stack_segment(uint64_t linear);
+  // Of the instruction at RIP; 0: it cannot be read.
+  uint8_t instruction_length();
   // The explicit memory operand, of the instruction at RIP, that `linear` is part of.
   std::optional<Operand> operand_at(uint64_t linear);
   uint64_t linear_rip() const;
@@ -166,6 +173,12 @@ class Cpu final : public Core, private EngineClient {
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched
   bool executing_iret_ = false;    // IRET is next; it was intercepted before
+  // The next instruction accesses the virtual-APIC page instead of the APIC-access page.
+  struct ApicPageAccess {
+    bool write = false;
+    uint16_t offset = 0;
+  };
+  std::optional<ApicPageAccess> apic_page_access_;
   uint64_t context_ = 0;           // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF

@@ -67,6 +67,14 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
     if (!state_.code_64bit()) address &= 0xffffffff;
     const auto result = mmu_.translate(address, access, state_.rflags);
     if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+    if (vmx_.is_apic_access_page(std::get<Translation>(result).physical)) {
+      using ApicAccess = vmx::Vmx::ApicAccess;
+      EptExit exit;
+      exit.apic_access =
+          access.kind == ept::Access::kWrite ? ApicAccess::kWrite : ApicAccess::kRead;
+      exit.apic_offset = static_cast<uint16_t>(address % kPage);
+      return Fault{exit};
+    }
     const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
     if (count == parts.size()) break;
     parts[count++] = {std::get<Translation>(result).physical, done, part};
@@ -181,6 +189,10 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   }
   const auto& translation = std::get<Translation>(result);
   grant.physical = translation.physical & ~(kPage - 1);
+  if (vmx_.is_apic_access_page(grant.physical)) {
+    if (!apic_page_access_ || kind == FillAccess::kFetch) return false;
+    grant.physical = vmx_.virtual_apic_page();
+  }
   grant.device = !memory_.is_ram(grant.physical);
   grant.read = translation.read;
   grant.write = translation.write && kind != FillAccess::kFetch;
@@ -252,6 +264,14 @@ bool Cpu::writes_to(uint64_t linear) {
 bool Cpu::uses_stack_segment(uint64_t linear) {
   const auto operand = operand_at(linear);
   return !operand || operand->memory.segment == vmx::kSs;
+}
+
+uint8_t Cpu::instruction_length() {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  (void)fetch(linear_rip(), bytes, fetched);
+  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  return instruction ? instruction->length : uint8_t{0};
 }
 
 std::optional<Operand> Cpu::operand_at(uint64_t linear) {

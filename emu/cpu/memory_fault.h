@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "vmx/cpu_state.h"
+#include "vmx/vmx.h"
 
 namespace nestor::emu {
 
@@ -19,6 +20,9 @@ struct EptExit {
   uint64_t guest_physical = 0;
   std::optional<uint64_t> guest_linear;
   bool log_full = false;  // nothing else counts then
+  // An access to the APIC-access page, at this offset; nothing else counts then.
+  std::optional<vmx::Vmx::ApicAccess> apic_access;
+  uint16_t apic_offset = 0;
 };
 
 // A page fault to deliver, or an EPT violation or misconfiguration.

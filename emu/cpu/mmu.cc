@@ -30,51 +30,73 @@ WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
 }
 
 // Physical memory in which EPT's accessed and dirty flags are only set once the page-modification
-// log has room ("Page-Modification Logging").
-class LoggedMemory {
+// log has room ("Page-Modification Logging"), and in which no paging structure can be on the
+// APIC-access page ("Guest-Physical Accesses to the APIC-Access Page").
+class GuardedMemory {
  public:
   using Address = ept::PhysicalAddress;
 
-  LoggedMemory(PhysicalMemory& memory, vmx::Vmx& vmx) : memory_(memory), vmx_(vmx) {}
+  GuardedMemory(PhysicalMemory& memory, vmx::Vmx& vmx)
+      : memory_(memory), vmx_(vmx), logs_(vmx.secondary(vmx::SecondaryProcBased::kEnablePml)) {}
 
   void begin_ept_walk(ept::GuestPhysicalAddress input) { input_ = input; }
-  bool read32(Address address, uint32_t& out) const { return memory_.read32(address, out); }
-  bool read64(Address address, uint64_t& out) const { return memory_.read64(address, out); }
+  bool read32(Address address, uint32_t& out) {
+    return !on_apic_access_page(address) && memory_.read32(address, out);
+  }
+  bool read64(Address address, uint64_t& out) {
+    return !on_apic_access_page(address) && memory_.read64(address, out);
+  }
   ept::Exchange compare_exchange(Address address, uint32_t expected, uint32_t desired) {
     return memory_.compare_exchange(address, expected, desired);
   }
   ept::Exchange compare_exchange(Address address, uint64_t expected, uint64_t desired) {
     // The guest's own flags have other places in their entries.
     const uint64_t set = desired & ~expected;
-    if ((set & (kFlags::kAccessed | kFlags::kDirty)) != 0) {
+    if (logs_ && (set & (kFlags::kAccessed | kFlags::kDirty)) != 0) {
       full_ = vmx_.page_modification_log_is_full();
       if (full_) return ept::Exchange::kUnreachable;
     }
     const ept::Exchange result = memory_.compare_exchange(address, expected, desired);
-    if ((set & kFlags::kDirty) != 0) vmx_.log_page_modification(input_.value);
+    if (logs_ && (set & kFlags::kDirty) != 0) vmx_.log_page_modification(input_.value);
     return result;
   }
-  bool full() const { return full_; }
+  // What kept the walk from its end, if anything did.
+  std::optional<EptExit> exit() const {
+    EptExit exit;
+    exit.log_full = full_;
+    if (apic_access_) exit.apic_access = vmx::Vmx::ApicAccess::kGuestPhysical;
+    return full_ || apic_access_ ? std::optional(exit) : std::nullopt;
+  }
 
  private:
+  bool on_apic_access_page(Address address) {
+    apic_access_ = vmx_.is_apic_access_page(address.value);
+    return apic_access_;
+  }
+
   using kFlags = ept::Ept<4>::Flags;
   static_assert(((kFlags::kAccessed | kFlags::kDirty) &
                  (ept::Pt64<4>::Flags::kAccessed | ept::Pt64<4>::Flags::kDirty)) == 0);
 
   PhysicalMemory& memory_;
   vmx::Vmx& vmx_;
+  const bool logs_;
   ept::GuestPhysicalAddress input_;
-  bool full_ = false;
+  bool full_ = false, apic_access_ = false;
 };
 
-static_assert(ept::EntryMemory<LoggedMemory>);
+static_assert(ept::EntryMemory<GuardedMemory>);
 
 Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
   if (walk.outcome == ept::NestedOutcome::kPageFault) {
     return vmx::exception(vmx::kPf, walk.error_code, linear);
   }
-  return EptExit{walk.outcome != ept::NestedOutcome::kEptViolation, walk.exit_qualification,
-                 walk.guest_physical.value, linear};
+  EptExit exit;
+  exit.misconfiguration = walk.outcome != ept::NestedOutcome::kEptViolation;
+  exit.qualification = walk.exit_qualification;
+  exit.guest_physical = walk.guest_physical.value;
+  exit.guest_linear = linear;
+  return exit;
 }
 
 }  // namespace
@@ -114,14 +136,14 @@ template <class Recorder>
 std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access access,
                                                        uint64_t rflags, uint64_t eptp,
                                                        Account account, Recorder& recorder) {
-  if (!vmx_.secondary(vmx::SecondaryProcBased::kEnablePml)) {
+  using vmx::SecondaryProcBased;
+  if (!vmx_.secondary(SecondaryProcBased::kEnablePml) &&
+      !vmx_.secondary(SecondaryProcBased::kVirtualizeApicAccesses)) {
     return walk_nested(memory_, linear, access, rflags, eptp, account, recorder);
   }
-  LoggedMemory logged(memory_, vmx_);
-  auto result = walk_nested(logged, linear, access, rflags, eptp, account, recorder);
-  if (logged.full()) {
-    return Fault{EptExit{.guest_linear = std::nullopt, .log_full = true}};
-  }
+  GuardedMemory guarded(memory_, vmx_);
+  auto result = walk_nested(guarded, linear, access, rflags, eptp, account, recorder);
+  if (const auto exit = guarded.exit()) return Fault{*exit};
   return result;
 }
 
@@ -135,8 +157,9 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
   clock_.charge(walk.references() * cost_.walk_reference);
   if constexpr (Recorder::kRecords) {
-    events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
-                            walk_outcome(walk.outcome), recorder.steps()});
+    if (walk.outcome != ept::NestedOutcome::kUnreachable)
+      events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
+                              walk_outcome(walk.outcome), recorder.steps()});
   }
   if (!walk.translated()) return nested_fault(walk, linear);
   const auto may = [&](Access::Kind kind, bool ept_right) {

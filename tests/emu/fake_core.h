@@ -104,6 +104,7 @@ class FakeCore final : public Core {
   void invalidate(const vmx::Invalidation& what) override { invalidations.push_back(what); }
   void inject(const vmx::Event&) override {}
   uint8_t acknowledge_interrupt() override { return 0x20; }
+  void end_of_interrupt() override { apic_.end_of_interrupt(); }
   void vmx_abort(uint32_t) override {}
 
   // --- Core
@@ -157,7 +158,13 @@ class FakeCore final : public Core {
   std::optional<Fault> check(uint64_t linear, uint64_t size, bool write) const {
     for (uint64_t page = linear / kPage; page <= (linear + size - 1) / kPage; ++page) {
       const uint64_t address = std::max(linear, page * kPage);
-      if (ept_violations.contains(page)) return EptExit{false, write ? 2u : 1u, address, address};
+      if (ept_violations.contains(page)) {
+        EptExit exit;
+        exit.qualification = write ? 2u : 1u;
+        exit.guest_physical = address;
+        exit.guest_linear = address;
+        return exit;
+      }
       const bool refused = write ? unwritable.contains(page) : unreadable.contains(page);
       if (refused) return vmx::exception(vmx::kPf, write ? 2 : 0, address);
     }

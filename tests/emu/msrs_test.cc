@@ -43,6 +43,7 @@ class FakeCore : public Core {
   void invalidate(const vmx::Invalidation&) override { ++invalidations; }
   void inject(const vmx::Event&) override {}
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
+  void end_of_interrupt() override {}
   void vmx_abort(uint32_t) override {}
   std::optional<Fault> read(uint64_t, std::span<uint8_t>, Privilege) override {
     return vmx::exception(vmx::kGp, 0);

@@ -57,6 +57,7 @@ TEST_F(NestedMachine, TheMonitorTrapFlagStopsBehindDelivery) {
   // A software interrupt of the guest; an external interrupt that VM entry injects.
   run_guest({0xcd, kVector});
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMonitorTrapFlag, handler)));
+  vmcs_.write(Field::kGuestRflags, 0x202);
   vmcs_.write(Field::kVmEntryInterruptionInformation, 0x80000000 | kVector);
   run_guest(kNop);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMonitorTrapFlag, handler)));
@@ -91,13 +92,15 @@ TEST_F(Pml, LogsWhatBecomesDirty) {
   EXPECT_EQ(run_guest(guest, exit_with_field(Field::kPmlIndex)).code, status(506));
 }
 
+// The fetch logs four pages, the first store one; the second store finds no room.
 TEST_F(Pml, AFullLogExitsBeforeTheFlagIsSet) {
-  vmcs_.write(Field::kPmlIndex, 3);
-  const uint32_t entry = kEptPageTable + 8 * (kData >> 12);
-  const RunResult result = run_guest(kNop + store(kData) + kCpuid, exit_with_memory(entry));
-  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPmlFull, kGuest + 1)));
-  EXPECT_EQ(result.code, status(kData | kEptAll | kEptUserExecute));
-  EXPECT_EQ(run_guest(store(kData), exit_with_field(Field::kPmlIndex)).code, status(0xffff));
+  vmcs_.write(Field::kPmlIndex, 4);
+  constexpr uint64_t kNext = kData + kPage;
+  const Code guest = kNop + store(kData) + store(kNext) + kCpuid;
+  const RunResult result = run_guest(guest, exit_with_memory(kEptPageTable + 8 * (kNext >> 12)));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPmlFull, kGuest + 8)));
+  EXPECT_EQ(result.code, status(kNext | kEptAll | kEptUserExecute));
+  EXPECT_EQ(run_guest(guest, exit_with_field(Field::kPmlIndex)).code, status(0xffff));
 }
 
 TEST_F(Pml, AFullLogHoldsAccessedFlagsBackToo) {
@@ -126,6 +129,114 @@ TEST_F(NestedMachine, ModeBasedExecuteControlTellsUserPagesApart) {
   run_guest(kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
   EXPECT_EQ(record_.exits[0].qualification, 0x1dcu);
+}
+
+// --- APIC virtualization
+
+class ApicPage : public NestedMachine {
+ protected:
+  static constexpr uint64_t kVirtualApic = kScratch, kAccessPage = kScratch + kPage;
+
+  ApicPage() {
+    enable(PrimaryProcBased::kUseTprShadow);
+    enable(SecondaryProcBased::kVirtualizeApicAccesses);
+    vmcs_.write(Field::kVirtualApicAddress, kVirtualApic);
+    vmcs_.write(Field::kApicAccessAddress, kAccessPage);
+  }
+  void deliver_virtual_interrupts() {
+    enable(vmx::PinBased::kExternalInterruptExiting);
+    enable(SecondaryProcBased::kVirtualInterruptDelivery);
+    vmcs_.write(Field::kGuestRflags, 0x202);
+  }
+  // mov eax, value
+  static Code load(uint32_t value) {
+    Code code = {0xb8, 0, 0, 0, 0};
+    std::memcpy(code.data() + 1, &value, sizeof value);
+    return code;
+  }
+  // or dword [address], 2
+  static Code set_bit_1(uint32_t address) {
+    Code code = {0x83, 0x0c, 0x25, 0, 0, 0, 0, 2};
+    std::memcpy(code.data() + 3, &address, sizeof address);
+    return code;
+  }
+};
+
+TEST_F(ApicPage, TheTaskPriorityIsOnTheVirtualApicPage) {
+  const Code guest = load(0x51) + store(kAccessPage + 0x80) + set_bit_1(kAccessPage + 0x80) +
+                     Code{0x44, 0x0f, 0x20, 0xc3} + kCpuid;  // mov rbx, cr8
+  EXPECT_EQ(run_guest(guest, exit_with_memory(kVirtualApic + 0x80)).code, status(0x53));
+  EXPECT_EQ(run_guest(guest, exit_with_memory(kAccessPage + 0x80)).code, status(0));
+  // mov eax, ebx
+  EXPECT_EQ(run_guest(guest, {0x89, 0xd8, 0xe7, 0xf4}).code, status(5));
+}
+
+TEST_F(ApicPage, OtherRegistersExit) {
+  run_guest(kNop + store(kAccessPage + 0xb0));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kGuest + 1)));
+  EXPECT_EQ(record_.exits[0].qualification, 0x10b0u);
+  EXPECT_EQ(record_.exits[0].instruction_length, 7u);
+  // mov rax, [kAccessPage + 0x80]: too wide; jmp there; push there
+  Code wide = {0x48, 0x8b, 0x04, 0x25, 0x80, 0x10, 2, 0};
+  run_guest(wide);
+  EXPECT_EQ(record_.exits[0].qualification, 0x80u);
+  run_guest({0xb8, 0x80, 0x10, 2, 0, 0xff, 0xe0});
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kAccessPage + 0x80)));
+  EXPECT_EQ(record_.exits[0].qualification, 0x2080u);
+  run_guest({0xbc, 0x88, 0x10, 2, 0, 0x50});
+  EXPECT_EQ(record_.exits[0].qualification, 0x1080u);
+}
+
+TEST_F(ApicPage, AnExitComesBehindTheWrite) {
+  vmcs_.write(Field::kTprThreshold, 5);
+  put<uint32_t>(kVirtualApic + 0x80, 0x50);
+  vmcs_.write(Field::kGuestRflags, 0x102);
+  const Code guest = store(kAccessPage + 0x80);  // EAX is 2020H from the host
+  const RunResult result = run_guest(guest, exit_with_field(Field::kGuestPendingDebugExceptions));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kTprBelowThreshold, kGuest + guest.size())));
+  EXPECT_EQ(result.code, status(0x4000)) << "the single-step trap waits";
+}
+
+TEST_F(ApicPage, EventDeliveryReportsItself) {
+  handle(vmx::kUd, kNop);
+  vmcs_.write(Field::kGuestRsp, kAccessPage + 0x100);
+  run_guest({0x0f, 0x0b});
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kGuest)));
+  EXPECT_EQ(record_.exits[0].qualification >> 12, 3u);
+  EXPECT_EQ(record_.exits[0].idt_vectoring_information, 0x80000306u);
+}
+
+TEST_F(ApicPage, PagingStructuresOnThePageExit) {
+  enable_ept();
+  vmcs_.write(Field::kApicAccessAddress, kPageTable);
+  run_guest(kNop);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kGuest)));
+  EXPECT_EQ(record_.exits[0].qualification, 0xf000u);
+}
+
+TEST_F(ApicPage, AVirtualInterruptIsDeliveredAndEnded) {
+  deliver_virtual_interrupts();
+  constexpr uint8_t kVector = 0x45;
+  vmcs_.write(Field::kEoiExitBitmap1, 1u << 5);
+  handle(kVector, store(kAccessPage + 0xb0) + kNop);
+  // A self-IPI by the ICR; HLT waits for what comes at once.
+  const RunResult result =
+      run_guest(load(0x40000 | kVector) + store(kAccessPage + 0x300) + Code{0xf4} + kCpuid);
+  EXPECT_EQ(result.code, status(0));
+  const uint64_t handler = kHandlers + 0x40 * kVector;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVirtualizedEoi, handler + 7)));
+  EXPECT_EQ(record_.exits[0].qualification, kVector);
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, kGuest + 12}));
+}
+
+TEST_F(ApicPage, AVirtualInterruptWaitsForSti) {
+  deliver_virtual_interrupts();
+  constexpr uint8_t kVector = 0x45;
+  vmcs_.write(Field::kGuestInterruptStatus, kVector);
+  vmcs_.write(Field::kGuestRflags, 2);
+  handle(kVector, kCpuid);
+  run_guest(kNop + Code{0xfb} + kNop + kNop + kCpuid);
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, kGuest + 3}));
 }
 
 // --- EPTP switching, INVPCID, time
@@ -183,7 +294,7 @@ TEST_F(NestedMachine, TheTscIsScaled) {
   enable(SecondaryProcBased::kUseTscScaling);
   vmcs_.write(Field::kTscMultiplier, 1);
   vmcs_.write(Field::kTscOffset, 0x1234);
-  // rdtsc; cpuid: the TSC is below 2^48. mov eax, [..] would follow in the host: it keeps EAX.
+  // The TSC is below 2^48; the host finds EAX as the guest left it.
   EXPECT_EQ(run_guest(kRdtsc + kCpuid, {0xe7, 0xf4}).code, status(0x1234));
 }
 

@@ -21,24 +21,24 @@ TEST(Capabilities, Basic) {
 // Allowed 0-settings in bits 31:0, allowed 1-settings in bits 63:32.
 TEST(Capabilities, ControlMsrs) {
   const Capabilities c = nestor_capabilities();
-  EXPECT_EQ(c.msr(0x481), 0x0000007f'00000016);
-  EXPECT_EQ(c.msr(0x48d), 0x0000007f'00000016);
-  EXPECT_EQ(c.msr(0x482), 0xffd9fffe'0401e172);
-  EXPECT_EQ(c.msr(0x48e), 0xffd9fffe'04006172);
+  EXPECT_EQ(c.msr(0x481), 0x000000ff'00000016);
+  EXPECT_EQ(c.msr(0x48d), 0x000000ff'00000016);
+  EXPECT_EQ(c.msr(0x482), 0xfff9fffe'0401e172);
+  EXPECT_EQ(c.msr(0x48e), 0xfff9fffe'04006172);
   EXPECT_EQ(c.msr(0x483), 0x007fefff'00036dff);
   EXPECT_EQ(c.msr(0x48f), 0x007fefff'00036dfb);
   EXPECT_EQ(c.msr(0x484), 0x0000d3ff'000011ff);
   EXPECT_EQ(c.msr(0x490), 0x0000d3ff'000011fb);
-  EXPECT_EQ(c.msr(0x48b), 0x024274ee'00000000);
+  EXPECT_EQ(c.msr(0x48b), 0x024277ff'00000000);
   EXPECT_EQ(c.msr(0x491), 1u);  // EPTP switching
 }
 
 TEST(Capabilities, WhatIsOfferedByDefault) {
   const Capabilities c = nestor_capabilities();
   EXPECT_TRUE(c.offers(PinBased::kActivatePreemptionTimer));
-  EXPECT_FALSE(c.offers(PinBased::kProcessPostedInterrupts));
+  EXPECT_TRUE(c.offers(PinBased::kProcessPostedInterrupts));
   EXPECT_TRUE(c.offers(PrimaryProcBased::kCr3LoadExiting));
-  EXPECT_FALSE(c.offers(PrimaryProcBased::kUseTprShadow));
+  EXPECT_TRUE(c.offers(PrimaryProcBased::kUseTprShadow));
   EXPECT_TRUE(c.offers(PrimaryProcBased::kMonitorTrapFlag));
   EXPECT_FALSE(c.offers(PrimaryProcBased::kActivateTertiaryControls));
   EXPECT_TRUE(c.offers(SecondaryProcBased::kUnrestrictedGuest));

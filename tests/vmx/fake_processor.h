@@ -29,7 +29,7 @@ class FakeProcessor final : public Processor {
   std::vector<Event> injected;
   std::vector<uint64_t> pdpte_loads;  // the values of CR3
   std::vector<uint32_t> aborts;
-  int acknowledged = 0;
+  int acknowledged = 0, ended = 0;
 
   CpuState& state() override { return cpu; }
 
@@ -78,6 +78,7 @@ class FakeProcessor final : public Processor {
     ++acknowledged;
     return interrupt_vector;
   }
+  void end_of_interrupt() override { ++ended; }
   bool a20_masked() const override { return a20m; }
   void vmx_abort(uint32_t indicator) override { aborts.push_back(indicator); }
 

@@ -62,8 +62,8 @@ TEST(Vmcs, VmreadAndVmwriteOfEveryField) {
 TEST(Vmcs, FieldsOfControlsThatAreNotOfferedDoNotExist) {
   const Capabilities capabilities = nestor_capabilities();
   Vmcs vmcs;
-  for (const Field field : {Field::kTscMultiplier, Field::kHostIa32PerfGlobalCtrl,
-                            Field::kPmlAddress, Field::kVirtualApicAddress, Field::kGuestSsp}) {
+  for (const Field field : {Field::kHostIa32PerfGlobalCtrl, Field::kHlatPointer,
+                            Field::kPidPointerTableAddress, Field::kGuestSsp}) {
     ASSERT_FALSE(capabilities.has_field(field)) << info_of(field).name;
     EXPECT_EQ(vmcs.vmread(encoding_of(field), capabilities), std::nullopt);
     EXPECT_EQ(vmcs.vmwrite(encoding_of(field), 1, capabilities), Vmcs::WriteResult::kUnsupported);

@@ -89,7 +89,7 @@ Outcome load_cr4(Core& core, uint64_t value) {
 
 Outcome load_cr8(Core& core, uint64_t value) {
   if (value >> 4) return general_protection();
-  core.apic().set_tpr(static_cast<uint8_t>(value << 4));
+  if (!core.vmx().write_virtual_cr8(value)) core.apic().set_tpr(static_cast<uint8_t>(value << 4));
   return vmx::Completed{};
 }
 
@@ -152,7 +152,7 @@ Outcome mov_from_cr(Core& core, const Instruction& instruction) {
       value = core.vmx().visible_cr4(state.cr4);
       break;
     default:
-      value = core.apic().tpr() >> 4;
+      value = core.vmx().virtual_cr8().value_or(core.apic().tpr() >> 4);
       break;
   }
   write_register(state, target, value);

@@ -43,6 +43,10 @@ Outcome rdmsr(Core& core, const Instruction& instruction) {
       core.vmx().read_msr_exits(index, context_of(state, instruction))) {
     return vmx::Transferred{};
   }
+  if (const auto virtualized = core.vmx().read_virtual_apic_msr(index)) {
+    write_edx_eax(state, *virtualized);
+    return vmx::Completed{};
+  }
   uint64_t value = 0;
   if (core.read_msr(index, value) != vmx::MsrStatus::kOk) return general_protection();
   if (index == kTimeStampCounterMsr && core.vmx().in_non_root()) {
@@ -60,9 +64,10 @@ Outcome wrmsr(Core& core, const Instruction& instruction) {
       core.vmx().write_msr_exits(index, context_of(state, instruction))) {
     return vmx::Transferred{};
   }
-  if (core.write_msr(index, read_edx_eax(state)) != vmx::MsrStatus::kOk) {
-    return general_protection();
-  }
+  const uint64_t value = read_edx_eax(state);
+  const auto virtualized = core.vmx().write_virtual_apic_msr(index, value);
+  const vmx::MsrStatus status = virtualized ? *virtualized : core.write_msr(index, value);
+  if (status != vmx::MsrStatus::kOk) return general_protection();
   return vmx::Completed{};
 }
 
