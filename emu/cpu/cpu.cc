@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "emu/cpu/alignment.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/cpu/msrs.h"
@@ -99,7 +100,7 @@ void Cpu::set_tsc(uint64_t value) {
 
 RunResult Cpu::run() {
   while (!end_) {
-    if (executing_iret_ || apic_page_access_ || service_boundary()) run_engine();
+    if (executing_whole_ || apic_page_access_ || service_boundary()) run_engine();
   }
   end_->instructions = engine_.instructions();
   end_->cycles = clock_.cycles();
@@ -240,7 +241,7 @@ void Cpu::set_engine_deadline() {
                 state_.pending_debug_exceptions != 0;
     watch_interrupts_ = false;
   }
-  const bool whole = executing_iret_ || apic_page_access_;
+  const bool whole = executing_whole_ || apic_page_access_;
   if (whole) watch_interrupts_ = false;
   engine_.set_deadline(watch_interrupts_ ? 0 : whole ? Device::kNever : deadline_);
 }
@@ -258,13 +259,22 @@ void Cpu::run_engine() {
     fetched_page_ = {};
     engine_.flush_tlb();
   }
+  const bool aligned = checks_alignment(state_);
+  if (aligned && misaligned()) {
+    deliver(vmx::exception(vmx::kAc, 0));
+    return;
+  }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
-  stepping_ = approaching_page_ || trapping || executing_iret_ || apic_page_access_;
+  stepping_ = approaching_page_ || trapping || executing_whole_ || apic_page_access_ || aligned;
   set_engine_deadline();
   engine_.set_single_step(stepping_);
   trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
-  engine_.set_intercept_iret(!executing_iret_ &&
-                             (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()));
+  // Both may begin alignment checking.
+  const bool may_check_alignment = (state_.cr0 & vmx::cr0::kAm) != 0;
+  engine_.set_intercept_popf(!executing_whole_ && may_check_alignment && state_.cpl() == 3);
+  engine_.set_intercept_iret(
+      !executing_whole_ &&
+      (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking() || may_check_alignment));
   const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
   const uint64_t from = state_.rip;
   engine_.load(state_);
@@ -281,7 +291,7 @@ void Cpu::run_engine() {
       state_.blocking_by_mov_ss = before != kSti;
     }
   }
-  executing_iret_ = false;
+  executing_whole_ = false;
   if (apic_page_access_) {
     end_apic_page_access(stop.kind == StopKind::kException && stop.vector == vmx::kDb);
   }
@@ -296,8 +306,11 @@ void Cpu::handle(const Stop& stop) {
       return;
     case StopKind::kIret:
       // It takes off the blocking of NMIs, and then executes whole.
-      vmx_.begin_iret();
-      executing_iret_ = true;
+      if (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()) vmx_.begin_iret();
+      executing_whole_ = true;
+      return;
+    case StopKind::kPopf:
+      executing_whole_ = true;
       return;
     case StopKind::kInstruction:
       emulate_instruction(std::nullopt);

@@ -137,6 +137,9 @@ class Cpu final : public Core, private EngineClient {
   bool uses_stack_segment(uint64_t linear);
   // Of the instruction at RIP; 0: it cannot be read.
   uint8_t instruction_length();
+  std::optional<Instruction> instruction_at_rip();
+  // An operand of the instruction at RIP is misaligned, and no page fault comes before.
+  bool misaligned();
   // The explicit memory operand, of the instruction at RIP, that `linear` is part of.
   std::optional<Operand> operand_at(uint64_t linear);
   uint64_t linear_rip() const;
@@ -172,7 +175,7 @@ class Cpu final : public Core, private EngineClient {
   bool stepping_ = false;          // the engine executes one instruction at a time
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched
-  bool executing_iret_ = false;    // IRET is next; it was intercepted before
+  bool executing_whole_ = false;   // IRET or POPF is next; it was intercepted before
   // The next instruction accesses the virtual-APIC page instead of the APIC-access page.
   struct ApicPageAccess {
     bool write = false;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include "emu/cpu/alignment.h"
 #include "emu/cpu/cpu.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msrs.h"
@@ -267,18 +268,27 @@ bool Cpu::uses_stack_segment(uint64_t linear) {
 }
 
 uint8_t Cpu::instruction_length() {
-  std::array<uint8_t, Instruction::kMaxLength> bytes{};
-  size_t fetched = 0;
-  (void)fetch(linear_rip(), bytes, fetched);
-  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  const auto instruction = instruction_at_rip();
   return instruction ? instruction->length : uint8_t{0};
 }
 
-std::optional<Operand> Cpu::operand_at(uint64_t linear) {
+std::optional<Instruction> Cpu::instruction_at_rip() {
   std::array<uint8_t, Instruction::kMaxLength> bytes{};
   size_t fetched = 0;
   (void)fetch(linear_rip(), bytes, fetched);
-  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+  return decoder_.decode(std::span(bytes.data(), fetched), code_mode(state_));
+}
+
+bool Cpu::misaligned() {
+  const auto instruction = instruction_at_rip();
+  if (!instruction) return false;
+  const auto linear = misaligned_operand(state_, *instruction);
+  return linear && std::holds_alternative<uint64_t>(mmu_.probe(
+                       *linear, access(ept::Access::kRead, Privilege::kCurrent), state_.rflags));
+}
+
+std::optional<Operand> Cpu::operand_at(uint64_t linear) {
+  const auto instruction = instruction_at_rip();
   if (!instruction) return std::nullopt;
   for (unsigned i = 0; i < instruction->operand_count; ++i) {
     const Operand& operand = instruction->operand[i];

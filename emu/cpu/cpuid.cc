@@ -43,6 +43,7 @@ constexpr Feature kFeatures[] = {
     {1, kEcx, 5, When::kAlways, vmx::cr4::kVmxe},     // VMX
     {1, kEcx, 9},                                     // SSSE3
     {1, kEcx, 13},                                    // CMPXCHG16B
+    {1, kEcx, 17, When::kAlways, vmx::cr4::kPcide},   // PCID
     {1, kEcx, 19},                                    // SSE4.1
     {1, kEcx, 20},                                    // SSE4.2
     {1, kEcx, 21},                                    // x2APIC
@@ -89,7 +90,7 @@ constexpr Feature kFeatures[] = {
 };
 
 // Absent, as neither the engine executes them nor anything emulates them: AVX, XSAVE, virtual-8086
-// mode extensions, PCID, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
+// mode extensions, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
 
 // Display family 6, model 5EH, stepping 3.
 constexpr uint32_t kSignature = 0x000506e3;

@@ -67,6 +67,7 @@ class UnicornEngine final : public Engine {
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   void set_single_step(bool on) override { single_step_ = on; }
   void set_intercept_iret(bool on) override { intercept_iret_ = on; }
+  void set_intercept_popf(bool on) override { intercept_popf_ = on; }
   uint16_t live_cs() const override {
     uint16_t cs = 0;
     uc_reg_read(uc_, UC_X86_REG_CS, &cs);
@@ -157,7 +158,8 @@ class UnicornEngine final : public Engine {
   uint64_t block_context_ = 0;
   uint64_t instructions_ = 0;
   uint64_t deadline_ = ~0ull, effective_deadline_ = ~0ull;
-  bool stop_requested_ = false, single_step_ = false, intercept_iret_ = false;
+  bool stop_requested_ = false, single_step_ = false, intercept_iret_ = false,
+       intercept_popf_ = false;
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
@@ -262,7 +264,8 @@ void UnicornEngine::load(const CpuState& state) {
   put(layout_.efer, svm::engine_efer(state));
   put(layout_.kernel_gs_base, state.kernel_gs_base);
   put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
-                              (intercept_iret_ ? svm::intercept(svm::kExitIret) : 0));
+                              (intercept_iret_ ? svm::intercept(svm::kExitIret) : 0) |
+                              (intercept_popf_ ? svm::intercept(svm::kExitPopf) : 0));
   uc_context_restore(uc_, context_);
 }
 
@@ -360,7 +363,9 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
     self.stop_.kind = StopKind::kException;
     self.stop_.vector = static_cast<uint8_t>(code - svm::kExitException);
   } else {
-    self.stop_.kind = code == svm::kExitIret ? StopKind::kIret : StopKind::kInstruction;
+    self.stop_.kind = code == svm::kExitIret   ? StopKind::kIret
+                      : code == svm::kExitPopf ? StopKind::kPopf
+                                               : StopKind::kInstruction;
   }
   uc_emu_stop(uc);
 }

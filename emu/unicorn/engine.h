@@ -52,6 +52,7 @@ enum class StopKind : uint8_t {
   kException,    // an exception was recognised; state is that before its delivery
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
   kIret,         // IRET is about to execute (only when intercepted)
+  kPopf,         // POPF is about to execute (only when intercepted)
 };
 
 struct Stop {
@@ -112,6 +113,8 @@ class Engine {
   virtual void set_single_step(bool on) = 0;
   // Stops before IRET with StopKind::kIret.
   virtual void set_intercept_iret(bool on) = 0;
+  // Stops before POPF with StopKind::kPopf.
+  virtual void set_intercept_popf(bool on) = 0;
 
   // Live registers while a client call is under way.
   virtual uint16_t live_cs() const = 0;
