@@ -97,13 +97,32 @@ TEST_F(ControlRegisterTest, Cr3) {
   mov_faults(kMovCr3Eax, 1ull << 63);
 }
 
+TEST_F(ControlRegisterTest, ProcessContextIdentifiers) {
+  enter_64bit_mode(core);
+  const uint64_t with_pcids = cpu.cr4 | vmx::cr4::kPcide;
+  cpu.cr3 = 0x123001;
+  mov_faults(kMovCr4Eax, with_pcids);  // CR3[11:0] is not 0
+  cpu.cr3 = 0x123000;
+  mov(kMovCr4Eax, with_pcids);
+  EXPECT_EQ(cpu.cr4, with_pcids);
+  mov(kMovCr3Eax, 1ull << 63 | 0x456fff);
+  EXPECT_EQ(cpu.cr3, 0x456fffu) << "bit 63 is not kept";
+  mov_faults(kMovCr3Eax, 1ull << 62);
+  cpu.gpr[vmx::kRdi] = 0x3000;
+  cpu.gpr[kRax] = 1;
+  core.poke<uint64_t>(0x3000, 0xfff);
+  expect_completed({0x66, 0x0f, 0x38, 0x82, 0x07});  // invpcid rax, [rdi]
+  mov(kMovCr4Eax, with_pcids & ~vmx::cr4::kPcide);
+  mov_faults(kMovCr3Eax, 1ull << 63);
+}
+
 TEST_F(ControlRegisterTest, Cr4AcceptsWhatCpuidOffers) {
   enter_protected_mode(core);
   mov(kMovCr4Eax, vmx::cr4::kPge);
   EXPECT_EQ(core.invalidations.size(), 1u);
   for (unsigned bit = 0; bit < 32; ++bit) {
     const uint64_t value = 1ull << bit;
-    if (supported_cr4() & value) {
+    if (supported_cr4() & ~vmx::cr4::kPcide & value) {  // PCIDE needs IA-32e mode
       mov(kMovCr4Eax, value);
       EXPECT_EQ(cpu.cr4, value);
     } else {
