@@ -2,6 +2,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -15,6 +16,9 @@ namespace {
 
 /// Exit statuses; docs/native-kvm.md lists them.
 enum Status : int { kAgreed = 0, kMismatch = 1, kUsage = 2, kFailed = 4, kSkipped = 77 };
+
+/// Far more than can be asked, and printed exactly in an error.
+constexpr std::uint64_t kLargestNumber = 1'000'000'000'000;
 
 struct Mode {
   const char* name;
@@ -80,8 +84,9 @@ int check(CampaignOptions options, const std::string& wanted) {
     CampaignResult result;
     try {
       result = run_campaign(options, modes[i].mode);
+    } catch (const NoKvm&) {
+      throw;
     } catch (const Unavailable& error) {
-      // A device that is missing is missing for every mode.
       if (modes.size() == 1) throw;
       print_line(fmt::format("skipped: {}: {}", modes[i].name, error.what()));
       ++skipped;
@@ -110,10 +115,14 @@ int run(int argc, char** argv) {
   CLI::App* const command =
       app.add_subcommand("check", "Compares walks and accesses on random page tables");
   command->add_option("--walks", options.walks, "Translations to compare with KVM_TRANSLATE")
+      ->check(CLI::Range(std::uint64_t{0}, kLargestNumber))
       ->capture_default_str();
   command->add_option("--accesses", options.accesses, "Accesses to execute in the machine")
+      ->check(CLI::Range(std::uint64_t{0}, kLargestNumber))
       ->capture_default_str();
-  command->add_option("--seed", options.seed, "Seed of the tables")->capture_default_str();
+  command->add_option("--seed", options.seed, "Seed of the tables")
+      ->check(CLI::Range(std::uint64_t{0}, kLargestNumber))
+      ->capture_default_str();
   command->add_option("--mode", mode, "Paging mode; all: 32, pae and 4level")
       ->check(CLI::IsMember({"32", "pae", "4level", "5level", "all"}))
       ->capture_default_str();

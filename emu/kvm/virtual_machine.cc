@@ -37,7 +37,7 @@ int open_device(const std::string& device) {
   const char* advice = errno == ENOENT   ? "load the kvm module or use a host that has KVM"
                        : errno == EACCES ? "join the group that owns it"
                                          : "see whether the host supports virtualisation";
-  throw Unavailable(fmt::format("cannot open {}: {}; {}", device, std::strerror(errno), advice));
+  throw NoKvm(fmt::format("cannot open {}: {}; {}", device, std::strerror(errno), advice));
 }
 
 /// kvm_cpuid2 with room for all leaves. The kernel's header ends it with an array without a size,
@@ -70,17 +70,17 @@ int control(const Descriptor& descriptor, unsigned long request, Argument argume
 int create_machine(const Descriptor& device, const std::string& name) {
   const int version = ioctl(device.number(), KVM_GET_API_VERSION, 0);
   if (version != KVM_API_VERSION) {
-    throw Unavailable(fmt::format("{} is no KVM of API version {}: use a Linux host's own device",
-                                  name, KVM_API_VERSION));
+    throw NoKvm(fmt::format("{} is no KVM of API version {}: use a Linux host's own device", name,
+                            KVM_API_VERSION));
   }
   constexpr int kWanted = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
   if ((ioctl(device.number(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & kWanted) != kWanted) {
-    throw Unavailable(fmt::format("{} lacks KVM_CAP_SYNC_REGS: use Linux 4.17 or newer", name));
+    throw NoKvm(fmt::format("{} lacks KVM_CAP_SYNC_REGS: use Linux 4.17 or newer", name));
   }
   const int machine = control(device, KVM_CREATE_VM, 0UL);
   if (machine < 0) {
-    throw Unavailable(fmt::format("{} cannot create a virtual machine: {}; see the kernel's log",
-                                  name, std::strerror(errno)));
+    throw NoKvm(fmt::format("{} cannot create a virtual machine: {}; see the kernel's log", name,
+                            std::strerror(errno)));
   }
   return machine;
 }

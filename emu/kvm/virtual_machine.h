@@ -18,6 +18,12 @@ class Unavailable : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// There is no KVM at all: nothing else about it need be tried.
+class NoKvm : public Unavailable {
+ public:
+  using Unavailable::Unavailable;
+};
+
 /// An ioctl failed that must not fail; `what()` is one line that names it.
 class Failure : public std::runtime_error {
  public:
