@@ -158,7 +158,8 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
         fmt::format("KVM does not tell what its processor supports: {}", std::strerror(errno)));
   }
   Features features;
-  features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0;
+  // Without sysfs nothing tells, and PVM's own range is not judged either.
+  features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0 || access("/sys/module/kvm", F_OK) != 0;
   for (kvm_cpuid_entry2& leaf : std::span(cpuid->entries).first(cpuid->count)) {
     if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;
     if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;

@@ -40,7 +40,7 @@ struct Features {
   bool pku = false;
   bool la57 = false;
   bool amd = false;  ///< The processor is AMD's: segments follow the VMCB, not the VMCS.
-  bool pvm = false;  ///< KVM is PVM: it deprivileges the guest by software.
+  bool pvm = false;  ///< KVM is PVM, which deprivileges the guest by software, or may be.
   std::uint8_t maxphyaddr = 36;
 };
 

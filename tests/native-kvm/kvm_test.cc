@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <ostream>
 #include <string>
 
 #include "emu/kvm/campaign.h"
@@ -24,6 +25,7 @@ using ept::PagingMode;
 struct NamedMode {
   const char* name;
   PagingMode mode;
+  friend void PrintTo(const NamedMode& mode, std::ostream* out) { *out << mode.name; }
 };
 
 class NativeKvm : public testing::TestWithParam<NamedMode> {};
