@@ -69,7 +69,13 @@ struct TextValue {
   void operator()(Hex value) const { append(out, "{:#x}", value.value); }
   void operator()(std::string_view value) const {
     const bool quoted = value.empty() || value.find(' ') != std::string_view::npos;
-    append(out, "{}{}{}", quoted ? "\"" : "", value, quoted ? "\"" : "");
+    if (!quoted) {
+      out.append(value);
+      return;
+    }
+    out.push_back('"');
+    for (const char c : value) out.push_back(c == '"' ? '\'' : c);  // names inside stay readable
+    out.push_back('"');
   }
   void operator()(const Parts& parts) const {
     out.push_back('(');

@@ -141,6 +141,16 @@ TEST_F(TraceTest, VmEntry) {
       "\n");
 }
 
+// A value that is quoted itself has its inner quotation marks changed.
+TEST_F(TraceTest, QuotedNamesInText) {
+  const auto emit = [](Trace& trace) {
+    trace.check_failed({"some-check", "Field", 1, "\"use EPT\" must be 1", "Title"});
+  };
+  EXPECT_EQ(text(emit),
+            "        1234 check-failed check=some-check field=Field value=0x1 "
+            "requirement=\"'use EPT' must be 1\" section=Title\n");
+}
+
 TEST_F(TraceTest, FailedCheck) {
   const auto emit = [](Trace& trace) {
     trace.check_failed({"guest-rflags-fixed", "Guest RFLAGS", 0, "bit 1 must be 1",
