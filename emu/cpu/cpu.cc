@@ -4,15 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstring>
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/cpu/msrs.h"
-#include "emu/cpu/segment_loads.h"
 #include "emu/cpu/segments.h"
-#include "ept/pae.h"
 
 namespace nestor::emu {
 

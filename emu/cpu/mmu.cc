@@ -2,6 +2,7 @@
 #include "emu/cpu/mmu.h"
 
 #include "emu/cpu/cpuid.h"
+#include "ept/explain.h"
 
 namespace nestor::emu {
 
@@ -99,6 +100,18 @@ Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t l
   return exit;
 }
 
+std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
+                             const ept::PagingState& paging, const ept::EptState& state,
+                             std::span<const ept::Step> steps) {
+  if (steps.empty()) return {};
+  const ept::Step& last = steps.back();
+  if (walk.outcome == ept::NestedOutcome::kEptMisconfiguration) {
+    return ept::explain_misconfiguration(state, last.entry, last.level);
+  }
+  const bool reserved = (walk.error_code & ept::PageFaultCode::kReserved) != 0;
+  return reserved ? ept::explain_reserved_bits(paging, last.entry, last.level) : std::string_view();
+}
+
 }  // namespace
 
 ept::PagingState Mmu::paging_state(uint64_t rflags) const {
@@ -159,7 +172,8 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   if constexpr (Recorder::kRecords) {
     if (walk.outcome != ept::NestedOutcome::kUnreachable)
       events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
-                              walk_outcome(walk.outcome), recorder.steps()});
+                              walk_outcome(walk.outcome), recorder.steps(),
+                              broken_rule(walk, paging, ept_state(eptp), recorder.steps())});
   }
   if (!walk.translated()) return nested_fault(walk, linear);
   const auto may = [&](Access::Kind kind, bool ept_right) {

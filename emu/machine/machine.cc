@@ -103,7 +103,6 @@ void Pc::wire() {
       throw std::logic_error("devices overlap: " + std::string(device->name()));
     }
   }
-  apic_.power_up();
   apic_.enter_virtual_wire_mode();
 }
 

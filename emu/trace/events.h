@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "emu/devices/bus.h"
@@ -50,6 +51,8 @@ struct WalkEvent {
   uint64_t eptp = 0;
   WalkOutcome outcome = WalkOutcome::kTranslated;
   std::span<const ept::Step> steps;  // in the order of the memory references; valid during the call
+  // Which rule the last entry breaks, from a static table; empty when it breaks none.
+  std::string_view rule = {};
 };
 
 class MachineEventSink : public vmx::EventSink {

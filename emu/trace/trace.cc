@@ -229,6 +229,7 @@ void Trace::walk(const WalkEvent& event) {
   if (event.outcome == WalkOutcome::kTranslated) {
     fields.emplace_back("physical", Hex{event.physical});
   }
+  if (!event.rule.empty()) fields.emplace_back("rule", event.rule);
   fields.emplace_back("steps", std::move(steps));
   write({.kind = "walk", .fields = std::move(fields)});
 }

@@ -4,10 +4,11 @@
 #include <unicorn/unicorn.h>
 
 #include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <unordered_map>
 
 #include "emu/unicorn/calibration.h"
@@ -458,9 +459,8 @@ Stop UnicornEngine::run() {
     std::memcpy(&stop_.linear, reinterpret_cast<const uint8_t*>(uc_) + layout_.fault_address,
                 sizeof stop_.linear);
   } else if (!stopped_) {
-    std::fprintf(stderr, "nestor: internal error: the engine stopped for no known reason: %s\n",
-                 uc_strerror(error));
-    std::abort();
+    throw std::logic_error("the engine stopped for no known reason: " +
+                           std::string(uc_strerror(error)));
   }
   uc_context_save(uc_, context_);
   if (stop_.kind == StopKind::kException) stop_.error_code = get<uint32_t>(layout_.error_code);

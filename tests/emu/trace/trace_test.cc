@@ -141,6 +141,18 @@ TEST_F(TraceTest, VmEntry) {
       "\n");
 }
 
+TEST_F(TraceTest, WalkNamesTheBrokenRule) {
+  const auto emit = [](Trace& trace) {
+    WalkEvent event;
+    event.outcome = WalkOutcome::kEptMisconfiguration;
+    event.rule = "a rule";
+    trace.walk(event);
+  };
+  EXPECT_NE(text(emit).find("outcome=\"EPT misconfiguration\""), std::string::npos);
+  EXPECT_NE(text(emit).find(" rule=\"a rule\""), std::string::npos);
+  EXPECT_NE(json(emit).find(R"("rule":"a rule")"), std::string::npos);
+}
+
 // A value that is quoted itself has its inner quotation marks changed.
 TEST_F(TraceTest, QuotedNamesInText) {
   const auto emit = [](Trace& trace) {
