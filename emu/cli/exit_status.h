@@ -20,6 +20,7 @@ enum class ExitStatus : int {
   kInternalError = 16,
   kHaltedForever = 18,
   kReset = 20,
+  kTracesDiffer = 22,
 };
 
 struct ExitStatusEntry {
@@ -29,9 +30,9 @@ struct ExitStatusEntry {
 
 // The table that --help prints and docs/exit-status.md explains.
 inline constexpr std::array kExitStatusTable = {
-    ExitStatusEntry{ExitStatus::kSuccess, "nothing went wrong: help and versions"},
+    ExitStatusEntry{ExitStatus::kSuccess, "nothing went wrong: help, versions, equal traces"},
     ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
-    ExitStatusEntry{ExitStatus::kBadImage, "bad image or module: unreadable or not loadable"},
+    ExitStatusEntry{ExitStatus::kBadImage, "bad image, module or trace: unreadable or malformed"},
     ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},
     ExitStatusEntry{ExitStatus::kGuestShutdown, "guest shutdown (triple fault)"},
     ExitStatusEntry{ExitStatus::kVmxAbort, "VMX abort"},
@@ -40,6 +41,7 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kInternalError, "internal error"},
     ExitStatusEntry{ExitStatus::kHaltedForever, "guest halted with nothing that could wake it"},
     ExitStatusEntry{ExitStatus::kReset, "guest reset the machine"},
+    ExitStatusEntry{ExitStatus::kTracesDiffer, "the traces that nestor diff compared differ"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

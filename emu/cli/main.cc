@@ -33,6 +33,7 @@ int run(const std::vector<std::string>& arguments) {
     const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
     return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
   }
+  if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   const RunOptions& options = std::get<RunOptions>(parsed);
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
   spdlog::set_pattern("%n: %l: %v");

@@ -31,6 +31,11 @@ constexpr std::string_view kRunExample =
     "Example:\n"
     "  nestor run vmx.flat --memory 1G --module environ --append vmenter --stats\n";
 
+constexpr std::string_view kDiffExample =
+    "Example:\n"
+    "  nestor diff before.txt after.txt --only vm-entry,vm-exit\n";
+constexpr unsigned kMostContext = 1000;
+
 std::string check_memory(const std::string& text) {
   const auto bytes = parse_size(text);
   if (!bytes)
@@ -48,6 +53,33 @@ std::string check_count(const std::string& text) {
   if (error == std::errc{} && end == text.data() + text.size() && value != 0) return {};
   return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
                      text);
+}
+
+CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
+  CLI::App& diff = *app.add_subcommand("diff", "Compare two traces, event by event");
+  diff.footer(std::string(kDiffExample) + "\n" + exit_status_help());
+  diff.add_option("A", options.left, "A trace, as text or JSON lines")->type_name("");
+  diff.add_option("B", options.right, "Another one")->type_name("");
+  diff.add_option("--only", options.rules.only, "Compare events of these kinds alone")
+      ->type_name("KIND,...")
+      ->delimiter(',')
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  diff.add_option("--ignore", options.rules.ignore, "Ignore these fields too: rip, or vm-exit.rip")
+      ->type_name("FIELD,...")
+      ->delimiter(',')
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  diff.add_option("--context", options.rules.context,
+                  "Events to show before and after the first difference")
+      ->type_name("N")
+      ->check(CLI::Range(0u, kMostContext))
+      ->capture_default_str();
+  diff.add_flag("--list-ignored", options.list_ignored,
+                "Print which fields may differ, and why, instead");
+  return diff;
 }
 
 // CLI11 puts the name of the option before the message of a validator, and its own prefixes before
@@ -87,9 +119,10 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   return value << shift;
 }
 
-std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std::string>& arguments,
-                                                          const std::string& version) {
+std::variant<RunOptions, DiffOptions, PrintAndExit> parse_command_line(
+    const std::vector<std::string>& arguments, const std::string& version) {
   RunOptions options;
+  DiffOptions diff_options;
   std::string memory = "512M", count, trace;
 
   CLI::App app{
@@ -130,9 +163,12 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
       ->type_name("LEVEL")
       ->capture_default_str();
 
-  const auto complain = [](std::string_view message) {
-    return PrintAndExit{fmt::format("nestor: {}; see nestor run --help\n", message),
-                        ExitStatus::kBadUsage};
+  const CLI::App& diff = add_diff_command(app, diff_options);
+
+  const auto complain = [&](std::string_view message) {
+    return PrintAndExit{
+        fmt::format("nestor: {}; see nestor {} --help\n", message, diff.parsed() ? "diff" : "run"),
+        ExitStatus::kBadUsage};
   };
   // CLI11 takes the arguments last first, without the program's name.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -146,6 +182,12 @@ std::variant<RunOptions, PrintAndExit> parse_command_line(const std::vector<std:
     return complain(first_line(error.what()));
   }
 
+  if (diff.parsed()) {
+    if (!diff_options.list_ignored && diff_options.right.empty()) {
+      return complain("two traces are required: nestor diff A B");
+    }
+    return diff_options;
+  }
   if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "emu/cli/complain.h"
 #include "emu/cli/progress.h"
 #include "emu/loaders/read_file.h"
 #include "emu/machine/machine.h"
@@ -56,14 +57,6 @@ class OrderlyStop {
   static constexpr std::array kSignals = {SIGINT, SIGTERM};
   std::array<struct sigaction, kSignals.size()> before_{};
 };
-
-// One line, whatever characters a file name brings into it.
-int complain(ExitStatus status, std::string message) {
-  std::ranges::replace_if(
-      message, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  fmt::print(stderr, "nestor: {}\n", message);
-  return static_cast<int>(status);
-}
 
 // The serial port's output: to a file or the standard output, a line at a time, or at once where
 // somebody watches.

@@ -39,8 +39,8 @@ class Bench : public VmxTest {
   using VmxTest::get;
   using VmxTest::set;
   using VmxTest::sink;
-  using VmxTest::vmx;
   using VmxTest::vmwrite;
+  using VmxTest::vmx;
   static constexpr uint64_t kEptPointer = kEpt;
 
   void enable_ept() {
@@ -116,10 +116,10 @@ void with_host_efer(Bench& b) { b.set(Field::kHostIa32Efer, efer::kLma | efer::k
 const std::vector<Dependent>& dependents() {
   static const std::vector<Dependent> kRows = {
       depends(PinBased::kVirtualNmis, {"virtual-nmis-need-nmi-exiting"}, with_nmi_exiting),
-      depends(
-          PinBased::kProcessPostedInterrupts,
-          {"posted-interrupts-need-virtual-interrupt-delivery", "posted-interrupts-need-acknowledge"},
-          with_virtual_interrupts),
+      depends(PinBased::kProcessPostedInterrupts,
+              {"posted-interrupts-need-virtual-interrupt-delivery",
+               "posted-interrupts-need-acknowledge"},
+              with_virtual_interrupts),
       depends(PrimaryProcBased::kNmiWindowExiting, {"nmi-window-needs-virtual-nmis"},
               with_virtual_nmis),
       depends(SecondaryProcBased::kEnableEpt, {"eptp-walk-length"}, with_ept_pointer),
@@ -342,17 +342,16 @@ TEST(ControlSweep, WhatIsLeftOutIsNotOffered) {
         SecondaryProcBased::kPtUsesGuestPhysicalAddresses})
     EXPECT_FALSE(c.offers(control)) << mask(control);
   for (const auto control :
-       {VmExitControl::kClearBndcfgs, VmExitControl::kClearRtitCtl, VmExitControl::kConcealVmxFromPt,
-        VmExitControl::kClearLbrCtl, VmExitControl::kClearUinv, VmExitControl::kLoadCetState,
-        VmExitControl::kLoadPkrs, VmExitControl::kSavePerfGlobalCtrl,
+       {VmExitControl::kClearBndcfgs, VmExitControl::kClearRtitCtl,
+        VmExitControl::kConcealVmxFromPt, VmExitControl::kClearLbrCtl, VmExitControl::kClearUinv,
+        VmExitControl::kLoadCetState, VmExitControl::kLoadPkrs, VmExitControl::kSavePerfGlobalCtrl,
         VmExitControl::kActivateSecondaryControls})
     EXPECT_FALSE(c.offers(control)) << mask(control);
   for (const auto control :
        {VmEntryControl::kEntryToSmm, VmEntryControl::kDeactivateDualMonitor,
         VmEntryControl::kLoadBndcfgs, VmEntryControl::kLoadRtitCtl,
-        VmEntryControl::kConcealVmxFromPt, VmEntryControl::kLoadUinv,
-        VmEntryControl::kLoadCetState, VmEntryControl::kLoadGuestLbrCtl,
-        VmEntryControl::kLoadPkrs})
+        VmEntryControl::kConcealVmxFromPt, VmEntryControl::kLoadUinv, VmEntryControl::kLoadCetState,
+        VmEntryControl::kLoadGuestLbrCtl, VmEntryControl::kLoadPkrs})
     EXPECT_FALSE(c.offers(control)) << mask(control);
 }
 

@@ -92,6 +92,19 @@ TEST(Options, AppendMayLookLikeAnOption) {
   EXPECT_EQ(parse_ok({"run", "image", "--append=-test vmx"}).append, "-test vmx");
 }
 
+TEST(Options, Diff) {
+  const auto parsed = parse_command_line(
+      {"diff", "--only", "vm-entry,vm-exit", "a", "b", "--ignore", "rip", "--context", "7"}, "");
+  const auto* options = std::get_if<DiffOptions>(&parsed);
+  ASSERT_NE(options, nullptr);
+  EXPECT_EQ(options->left, "a");
+  EXPECT_EQ(options->right, "b");
+  EXPECT_THAT(options->rules.only, ElementsAre("vm-entry", "vm-exit"));
+  EXPECT_THAT(options->rules.ignore, ElementsAre("rip"));
+  EXPECT_EQ(options->rules.context, 7u);
+  EXPECT_FALSE(options->list_ignored);
+}
+
 TEST(Options, HelpAndVersionSucceed) {
   for (const Arguments& arguments : {Arguments{"--help"}, Arguments{"run", "--help"}}) {
     const PrintAndExit print = parse_print(arguments);
@@ -134,6 +147,10 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
     {{"run", "image", "--trace", "-"}, "both write to the standard output"},
     {{"run", "image", "--trace="}, "--trace"},
+    {{"diff"}, "two traces are required: nestor diff A B; see nestor diff --help"},
+    {{"diff", "a"}, "two traces are required"},
+    {{"diff", "a", "b", "c"}, "c"},
+    {{"diff", "a", "b", "--context", "-1"}, "--context"},
     {{"run", "image", "--log", "loud"}, "--log: 'loud' is no level"},
 };
 
