@@ -21,6 +21,7 @@ enum class ExitStatus : int {
   kHaltedForever = 18,
   kReset = 20,
   kTracesDiffer = 22,
+  kVmcsViolation = 24,
 };
 
 struct ExitStatusEntry {
@@ -30,9 +31,11 @@ struct ExitStatusEntry {
 
 // The table that --help prints and docs/exit-status.md explains.
 inline constexpr std::array kExitStatusTable = {
-    ExitStatusEntry{ExitStatus::kSuccess, "nothing went wrong: help, versions, equal traces"},
+    ExitStatusEntry{ExitStatus::kSuccess,
+                    "nothing went wrong: help, versions, equal traces, clean audits"},
     ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
-    ExitStatusEntry{ExitStatus::kBadImage, "bad image, module or trace: unreadable or malformed"},
+    ExitStatusEntry{ExitStatus::kBadImage,
+                    "bad image, module, trace or VMCS file: unreadable or malformed"},
     ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},
     ExitStatusEntry{ExitStatus::kGuestShutdown, "guest shutdown (triple fault)"},
     ExitStatusEntry{ExitStatus::kVmxAbort, "VMX abort"},
@@ -42,6 +45,7 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kHaltedForever, "guest halted with nothing that could wake it"},
     ExitStatusEntry{ExitStatus::kReset, "guest reset the machine"},
     ExitStatusEntry{ExitStatus::kTracesDiffer, "the traces that nestor diff compared differ"},
+    ExitStatusEntry{ExitStatus::kVmcsViolation, "nestor audit: the VMCS violates checks"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "emu/cli/audit_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
 #include "emu/cli/run_command.h"
@@ -34,6 +35,7 @@ int run(const std::vector<std::string>& arguments) {
     return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
+  if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
   const RunOptions& options = std::get<RunOptions>(parsed);
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
   spdlog::set_pattern("%n: %l: %v");

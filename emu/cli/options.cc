@@ -30,6 +30,7 @@ constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
 constexpr std::string_view kRunExample =
     "Example:\n"
     "  nestor run vmx.flat --memory 1G --module environ --append vmenter --stats\n";
+constexpr std::string_view kAuditExample = "Example:\n  nestor audit vmcs.json\n";
 
 constexpr std::string_view kDiffExample =
     "Example:\n"
@@ -53,6 +54,16 @@ std::string check_count(const std::string& text) {
   if (error == std::errc{} && end == text.data() + text.size() && value != 0) return {};
   return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
                      text);
+}
+
+CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
+  CLI::App& audit = *app.add_subcommand("audit", "Check a VMCS that is written down as JSON");
+  audit.footer(std::string(kAuditExample) + "\n" + exit_status_help());
+  audit.add_option("VMCS", options.file, "The file; docs/audit.md describes it")
+      ->type_name("")
+      ->required();
+  audit.add_flag("--json", options.json, "Print JSON");
+  return audit;
 }
 
 CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
@@ -119,10 +130,11 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   return value << shift;
 }
 
-std::variant<RunOptions, DiffOptions, PrintAndExit> parse_command_line(
+std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
     const std::vector<std::string>& arguments, const std::string& version) {
   RunOptions options;
   DiffOptions diff_options;
+  AuditOptions audit_options;
   std::string memory = "512M", count, trace;
 
   CLI::App app{
@@ -164,11 +176,12 @@ std::variant<RunOptions, DiffOptions, PrintAndExit> parse_command_line(
       ->capture_default_str();
 
   const CLI::App& diff = add_diff_command(app, diff_options);
+  const CLI::App& audit = add_audit_command(app, audit_options);
 
   const auto complain = [&](std::string_view message) {
-    return PrintAndExit{
-        fmt::format("nestor: {}; see nestor {} --help\n", message, diff.parsed() ? "diff" : "run"),
-        ExitStatus::kBadUsage};
+    const std::string_view command = diff.parsed() ? "diff" : audit.parsed() ? "audit" : "run";
+    return PrintAndExit{fmt::format("nestor: {}; see nestor {} --help\n", message, command),
+                        ExitStatus::kBadUsage};
   };
   // CLI11 takes the arguments last first, without the program's name.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -188,6 +201,7 @@ std::variant<RunOptions, DiffOptions, PrintAndExit> parse_command_line(
     }
     return diff_options;
   }
+  if (audit.parsed()) return audit_options;
   if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "emu/cli/audit_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/trace/trace.h"
@@ -37,7 +38,7 @@ struct PrintAndExit {
 };
 
 // `version` is what --version prints.
-[[nodiscard]] std::variant<RunOptions, DiffOptions, PrintAndExit> parse_command_line(
+[[nodiscard]] std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
     const std::vector<std::string>& arguments, const std::string& version);
 
 // "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or

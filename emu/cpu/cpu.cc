@@ -26,13 +26,6 @@ constexpr uint64_t kIdleExpiries = 1'000'000;
 // DR6.BS, in the format of the exit qualification for debug exceptions.
 constexpr uint64_t kSingleStep = 1u << 14;
 
-vmx::Capabilities offered_capabilities() {
-  vmx::Capabilities capabilities = vmx::nestor_capabilities();
-  capabilities.registers = register_rules();
-  capabilities.preemption_timer_shift = 0;  // it counts as fast as the TSC
-  return capabilities;
-}
-
 bool has_error_code(uint8_t vector) {
   constexpr uint32_t kWithErrorCode = 1u << vmx::kDf | 1u << vmx::kTs | 1u << vmx::kNp |
                                       1u << vmx::kSs12 | 1u << vmx::kGp | 1u << vmx::kPf |

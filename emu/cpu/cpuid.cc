@@ -253,4 +253,11 @@ vmx::RegisterRules register_rules() {
   return rules;
 }
 
+vmx::Capabilities offered_capabilities() {
+  vmx::Capabilities capabilities = vmx::nestor_capabilities();
+  capabilities.registers = register_rules();
+  capabilities.preemption_timer_shift = 0;  // it counts as fast as the TSC
+  return capabilities;
+}
+
 }  // namespace nestor::emu

@@ -41,4 +41,7 @@ uint64_t supported_debugctl();
 // The same for VM-entry checks and the VMX capability MSRs.
 vmx::RegisterRules register_rules();
 
+// The VMX of this processor.
+vmx::Capabilities offered_capabilities();
+
 }  // namespace nestor::emu

@@ -125,6 +125,20 @@ expect 14 'cannot write /dev/full: No space left on device' run good --trace /de
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl
 expect 14 'cannot write /dev/full: No space left on device' run hello --serial /dev/full
 
+# --- nestor audit
+expect 2 'VMCS' audit
+expect 4 'No such file or directory' audit missing
+expect 4 'line 1: it is no JSON' audit text
+printf '{"Guest CR0": 1,\n "Guest CR9": 1}\n' >unknown.json
+expect 4 'unknown.json: line 2: "Guest CR9" is no field' audit unknown.json
+printf '{"guest_es_selector": "0x10000"}\n' >wide.json
+expect 4 'too wide' audit wide.json
+printf '{"GUEST_CR0": "0x80000031"}\n' >sparse.json
+expect 24 '' audit sparse.json
+grep -q 'VM-instruction error 7' out || fail 'the audit does not say how VM entry ends'
+expect 24 '' audit --json sparse.json
+grep -q '"check": "pin-based-reserved"' out || fail 'the audit has no JSON'
+
 # --- the trace is the same twice
 for run in 1 2; do
   expect 5 '' run hello --trace "trace$run" --trace-format jsonl --serial none

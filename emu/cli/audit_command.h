@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <string>
+
+namespace nestor::emu {
+
+struct AuditOptions {
+  std::string file;
+  bool json = false;
+};
+
+// `nestor audit`: judges the VMCSs of a file and prints what it finds on the standard output.
+// Returns the exit status of the process. Complaints go to the standard error, one line each.
+[[nodiscard]] int audit_command(const AuditOptions& options);
+
+}  // namespace nestor::emu
