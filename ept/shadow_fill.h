@@ -112,8 +112,8 @@ requires std::same_as<typename M::Address, PhysicalAddress>
 }
 
 /// One page of shadow page tables: walks the guest's paging structures (in `guest_memory`, with the
-/// state `paging`) for an access to `linear`, sets their accessed and dirty flags, and maps the page
-/// in `tables`.
+/// state `paging`) for an access to `linear`, sets their accessed and dirty flags, and maps the
+/// page in `tables`.
 ///
 /// The processor runs on the shadow tables with CR0.WP = 1, whatever the guest's is. A supervisor
 /// write to a read-only page with CR0.WP = 0 gets a writable page that user mode cannot reach; the
@@ -149,13 +149,13 @@ requires std::same_as<typename M::Address, PhysicalAddress>
   const bool writable = (walk.rights.writable && walk.dirty) || overrides_wp;
   const bool user = walk.rights.user && !overrides_wp;
   const bool uncached = page.memory_type == MemoryType::kUncacheable;
-  const std::uint64_t leaf =
-      page.address.page_base(fill.page_bits).value | F::kPresent | F::Flags::kAccessed |
-      F::Flags::kDirty | (writable && page.write ? F::kWritable : 0) | (user ? F::kUser : 0) |
-      (walk.rights.executable ? 0 : F::kExecuteDisable) |
-      (uncached || (walk.pat_index & 1) != 0 ? F::kWriteThrough : 0) |
-      (uncached || (walk.pat_index & 2) != 0 ? F::kCacheDisable : 0) |
-      (fill.page_bits > 12 ? F::kPageSize : 0);
+  const std::uint64_t leaf = page.address.page_base(fill.page_bits).value | F::kPresent |
+                             F::Flags::kAccessed | F::Flags::kDirty |
+                             (writable && page.write ? F::kWritable : 0) | (user ? F::kUser : 0) |
+                             (walk.rights.executable ? 0 : F::kExecuteDisable) |
+                             (uncached || (walk.pat_index & 1) != 0 ? F::kWriteThrough : 0) |
+                             (uncached || (walk.pat_index & 2) != 0 ? F::kCacheDisable : 0) |
+                             (fill.page_bits > 12 ? F::kPageSize : 0);
   if (!tables.map(linear.value, fill.page_bits, leaf)) fill.outcome = FillOutcome::kNoTables;
   return fill;
 }

@@ -3,6 +3,7 @@
 // VM entries ("VM Entries"): the checks in their order, the guest state, the MSR-load area, and
 // what happens at the first instruction boundary of the guest.
 #include "vmx/checks/entry_checks.h"
+#include "vmx/guest_area.h"
 #include "vmx/guest_state_formats.h"
 #include "vmx/msr_lists.h"
 #include "vmx/vmx.h"
@@ -55,6 +56,11 @@ bool Vmx::valid_eptp(uint64_t eptp) const {
     for (const EntryCheck& check : table.checks)
       if (check.field == Field::kEptPointer && !check.passes(context)) return false;
   return true;
+}
+
+Outcome Vmx::enter_guest() {
+  const bool launch = vmcs_.launch_state == Vmcs::LaunchState::kClear;
+  return vm_entry(launch ? "VMLAUNCH" : "VMRESUME", launch);
 }
 
 Outcome Vmx::vm_entry(std::string_view instruction, bool launch) {
@@ -148,14 +154,7 @@ void Vmx::load_guest_state() {
 // in an unusable segment is kept as the field has it.
 void Vmx::load_guest_segments() {
   CpuState& s = cpu_.state();
-  for (uint8_t i = 0; i < kSegmentCount; ++i) {
-    Segment& segment = s.segment[i];
-    segment.selector = static_cast<uint16_t>(field(guest_selector(i)));
-    segment.limit = static_cast<uint32_t>(field(guest_limit(i)));
-    segment.base = field(guest_base(i));
-    segment.rights.value =
-        static_cast<uint32_t>(field(guest_access_rights(i))) & kAccessRightsDefined;
-  }
+  load_segments(vmcs_, s);
   constexpr uint64_t kLow32 = 0xffffffff;
   constexpr uint32_t kBig = 0x4000;
   if (Segment& ss = s.segment[kSs]; ss.rights.unusable()) {
@@ -167,8 +166,6 @@ void Vmx::load_guest_segments() {
   if (Segment& ldtr = s.segment[kLdtr];
       ldtr.rights.unusable() && !capabilities_.registers.canonical(ldtr.base))
     ldtr.base = 0;
-  s.gdtr = {field(Field::kGuestGdtrBase), static_cast<uint16_t>(field(Field::kGuestGdtrLimit))};
-  s.idtr = {field(Field::kGuestIdtrBase), static_cast<uint16_t>(field(Field::kGuestIdtrLimit))};
 }
 
 // "Interruptibility State", "Activity State", "Delivery of Pending Debug Exceptions after VM

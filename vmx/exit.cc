@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // VM exits ("VM Exits"): the exit information, the guest state, then the host state.
+#include "vmx/guest_area.h"
 #include "vmx/guest_state_formats.h"
 #include "vmx/msr_lists.h"
 #include "vmx/vmx.h"
@@ -125,12 +126,18 @@ void Vmx::record_exit(const ExitInformation& exit) {
   vmcs_.write(Field::kVmExitInstructionLength, length);
   vmcs_.write(Field::kVmExitInstructionInformation, exit.instruction_information);
 
+  update_entry_fields();
+}
+
+// VM exits change two VM-entry fields: the event was injected, and the guest may have changed its
+// mode.
+void Vmx::update_entry_fields() {
   vmcs_.write(Field::kVmEntryInterruptionInformation,
               field(Field::kVmEntryInterruptionInformation) & ~uint64_t{interruption::kValid});
   if (capabilities_.has_misc(vmx_misc::kStoresLma)) {
     uint64_t controls =
         field(Field::kVmEntryControls) & ~uint64_t{mask(VmEntryControl::kIa32eModeGuest)};
-    if (s.long_mode_active()) controls |= mask(VmEntryControl::kIa32eModeGuest);
+    if (cpu_.state().long_mode_active()) controls |= mask(VmEntryControl::kIa32eModeGuest);
     vmcs_.write(Field::kVmEntryControls, controls);
   }
 }
@@ -169,21 +176,6 @@ bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
   return cpu_.state().blocking_by_mov_ss && !occurs_during_delivery(exit);
 }
 
-void Vmx::save_guest_segments() {
-  const CpuState& s = cpu_.state();
-  for (uint8_t i = 0; i < kSegmentCount; ++i) {
-    const Segment& segment = s.segment[i];
-    vmcs_.write(guest_selector(i), segment.selector);
-    vmcs_.write(guest_limit(i), segment.limit);
-    vmcs_.write(guest_access_rights(i), segment.rights.value & kAccessRightsDefined);
-    vmcs_.write(guest_base(i), segment.base);
-  }
-  vmcs_.write(Field::kGuestGdtrBase, s.gdtr.base);
-  vmcs_.write(Field::kGuestGdtrLimit, s.gdtr.limit);
-  vmcs_.write(Field::kGuestIdtrBase, s.idtr.base);
-  vmcs_.write(Field::kGuestIdtrLimit, s.idtr.limit);
-}
-
 void Vmx::save_guest_state(const ExitInformation& exit) {
   const CpuState& s = cpu_.state();
   vmcs_.write(Field::kGuestCr0, s.cr0);
@@ -201,7 +193,7 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
   if (vmcs_.has(VmExitControl::kSavePerfGlobalCtrl))
     vmcs_.write(Field::kGuestIa32PerfGlobalCtrl, s.perf_global_ctrl);
 
-  save_guest_segments();
+  store_segments(s, vmcs_);
   vmcs_.write(Field::kGuestRip, s.rip);
   vmcs_.write(Field::kGuestRsp, s.gpr[kRsp]);
   vmcs_.write(Field::kGuestRflags, saved_rflags(exit));
@@ -276,6 +268,58 @@ void Vmx::vm_exit(const ExitInformation& exit) {
   record_exit(exit);
   save_guest_state(exit);
   report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification));
+  complete_exit(was_long_mode);
+}
+
+// What a VM exit leaves in the VMCS only if a control, or the paging mode, asks for it; other
+// guest-state fields that do not change are the last in the list.
+bool Vmx::exit_saves(Field guest_field) const {
+  const CpuState& s = cpu_.state();
+  switch (guest_field) {
+    case Field::kGuestDr7:
+    case Field::kGuestIa32Debugctl:
+      return vmcs_.has(VmExitControl::kSaveDebugControls);
+    case Field::kGuestIa32Pat:
+      return vmcs_.has(VmExitControl::kSavePat);
+    case Field::kGuestIa32Efer:
+      return vmcs_.has(VmExitControl::kSaveEfer);
+    case Field::kGuestIa32PerfGlobalCtrl:
+      return vmcs_.has(VmExitControl::kSavePerfGlobalCtrl);
+    case Field::kVmxPreemptionTimerValue:
+      return vmcs_.has(VmExitControl::kSavePreemptionTimerValue);
+    case Field::kGuestPdpte0:
+    case Field::kGuestPdpte1:
+    case Field::kGuestPdpte2:
+    case Field::kGuestPdpte3:
+      return (s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae) && !s.long_mode_active() &&
+             vmcs_.has(SecondaryProcBased::kEnableEpt);
+    case Field::kVmcsLinkPointer:
+    case Field::kGuestSmbase:
+    case Field::kPmlIndex:
+    case Field::kGuestInterruptStatus:
+      return false;
+    default:
+      return true;
+  }
+}
+
+void Vmx::reflect_exit(const Vmcs& taken) {
+  for (const FieldInfo& info : kFields) {
+    const bool information = type_of(info.field) == FieldType::kVmExitInformation &&
+                             info.field != Field::kVmInstructionError;
+    const bool guest_state =
+        type_of(info.field) == FieldType::kGuestState && exit_saves(info.field);
+    if ((information || guest_state) && capabilities_.has_field(info.field)) {
+      vmcs_.write(info.field, taken[info.field]);
+    }
+  }
+  update_entry_fields();
+  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification));
+  complete_exit(cpu_.state().long_mode_active());
+}
+
+// From the exit information on: the MSR lists and the host state.
+void Vmx::complete_exit(bool was_long_mode) {
   // Before the MSR lists: they see the processor's own time-stamp counter.
   leave_non_root();
 
@@ -290,9 +334,11 @@ void Vmx::vm_exit(const ExitInformation& exit) {
   if (was_long_mode && !vmcs_.has(VmExitControl::kHostAddressSpaceSize))
     return abort(kAbortHostNotIa32e);
 
-  const bool nmi = exit.interruption && exit.interruption->type == EventType::kNmi;
-  if (load_host() && nmi && exit.reason == ExitReason::kExceptionOrNmi)
-    cpu_.state().blocking_by_nmi = true;
+  const auto interruption = static_cast<uint32_t>(field(Field::kVmExitInterruptionInformation));
+  const bool nmi = (interruption & interruption::kValid) != 0 &&
+                   interruption::type_of(interruption) == EventType::kNmi &&
+                   field(Field::kExitReason) == static_cast<uint64_t>(ExitReason::kExceptionOrNmi);
+  if (load_host() && nmi) cpu_.state().blocking_by_nmi = true;
 }
 
 bool Vmx::load_host() {

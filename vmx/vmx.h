@@ -213,6 +213,20 @@ class Vmx {
   // For dumps and the trace.
   const Vmcs& current_vmcs() const { return vmcs_; }
 
+  // --- for root software that is part of the emulator, which executes no instructions: what
+  // VMXON, VMPTRLD, VMREAD and VMWRITE, VMLAUNCH and VMRESUME do once their operands are known.
+  void enter_root_operation() { in_vmx_operation_ = true; }
+  // Any content of the region is accepted.
+  void make_current(ept::PhysicalAddress region);
+  Vmcs& edit_current_vmcs() { return vmcs_; }
+  // VMLAUNCH or VMRESUME, as the launch state asks. In non-root operation on return, unless a check
+  // failed: see the VM-instruction error and the exit reason.
+  Outcome enter_guest();
+  // Where this processor's non-root operation is itself emulated on another processor's: a VM exit
+  // of that one, which `taken` holds, becomes a VM exit here. state() is the guest's, as it was
+  // then.
+  void reflect_exit(const Vmcs& taken);
+
  private:
   // instructions/: the checks that all VMX instructions but VMXON, VMCALL and VMFUNC begin with.
   // A value: the instruction is over.
@@ -281,7 +295,9 @@ class Vmx {
   // exit.cc
   void record_exit(const ExitInformation&);
   void save_guest_state(const ExitInformation&);
-  void save_guest_segments();
+  void update_entry_fields();
+  bool exit_saves(Field guest_field) const;
+  void complete_exit(bool was_long_mode);
   uint64_t saved_rflags(const ExitInformation&) const;
   bool keeps_pending_debug_exceptions(const ExitInformation&) const;
   bool occurs_during_delivery(const ExitInformation&) const;

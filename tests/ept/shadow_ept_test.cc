@@ -29,7 +29,8 @@ struct Result {
 
 class World {
  public:
-  // L1's memory: 96 pages. The first hold EPT12: a root, a PDPT, a PD, and PTs; the others are data.
+  // L1's memory: 96 pages. The first hold EPT12: a root, a PDPT, a PD, and PTs; the others are
+  // data.
   static constexpr std::uint64_t kL1Pages = 96, kTables = 6, kFrames = 256;
   static constexpr std::uint64_t kFirstFrame = 64;
   static constexpr std::uint64_t kPoolFirst = 512 * kPage;
@@ -97,15 +98,17 @@ class World {
     constexpr std::array<std::uint64_t, 8> kRights = {0, 1, 3, 4, 5, 7, 7, 7};
     return kRights[pick(kRights.size())];
   }
-  std::uint64_t leaf_address(std::uint64_t l2) { return (3 + (l2 >> 21)) * kPage + (l2 >> 9 & 0xff8); }
+  std::uint64_t leaf_address(std::uint64_t l2) {
+    return (3 + (l2 >> 21)) * kPage + (l2 >> 9 & 0xff8);
+  }
   /// Maps, unmaps or remaps one page of L2.
   void edit_leaf() {
     const std::uint64_t l2 = l2_page(pick(2), pick(kPagesInRegion));
     const std::uint64_t target = kTables + pick(kL1Pages - kTables);
     std::uint64_t entry = target * kPage | random_rights() | kWriteBack;
     if (pick(16) == 0) entry = 0;
-    if (pick(32) == 0) entry |= 2 << 3;              // a reserved memory type
-    if (pick(32) == 0) entry = target * kPage | 2;   // write without read
+    if (pick(32) == 0) entry |= 2 << 3;                    // a reserved memory type
+    if (pick(32) == 0) entry = target * kPage | 2;         // write without read
     if (pick(32) == 0) entry |= std::uint64_t{200} << 12;  // beyond L1's memory
     write_l1(leaf_address(l2), entry);
   }
@@ -116,7 +119,8 @@ class World {
     std::uint64_t& entry = l1_word(leaf_address(l2_page(pick(2), pick(kPagesInRegion))));
     entry &= ~(EptFlags::kDirty | (pick(2) == 0 ? EptFlags::kAccessed : std::uint64_t{0}));
   }
-  /// A table entry: rights, another table, or the large page of region 2 and what lies in its place.
+  /// A table entry: rights, another table, or the large page of region 2 and what lies in its
+  /// place.
   void edit_table() {
     switch (pick(4)) {
       case 0:
@@ -190,7 +194,8 @@ class World {
       EXPECT_EQ(walk.outcome, EptOutcome::kViolation) << "EPT02 is always well-formed";
       EXPECT_FALSE(filled) << "a page that was just filled must not miss";
       NoSteps none;
-      TranslatedMemory<PhysicalAddress, UpdateFlags, MachineMemory, NoSteps> l1(memory, ept01, none);
+      TranslatedMemory<PhysicalAddress, UpdateFlags, MachineMemory, NoSteps> l1(memory, ept01,
+                                                                                none);
       BackingByEpt backing(memory, ept01);
       const Fill fill =
           fill_shadow_ept(l1, ept12, backing, shadow, GuestPhysicalAddress{l2}, access);

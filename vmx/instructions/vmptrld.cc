@@ -25,12 +25,15 @@ Outcome Vmx::vmptrld(const InstructionContext& context) {
                         "VMPTRLD—Load Pointer to Virtual-Machine Control Structure"});
     return vm_fail(kName, InstructionError::kVmptrldIncorrectRevision);
   }
-  if (pointer != current_vmcs_) {
-    release_current_vmcs();
-    vmcs_ = load_vmcs(pointer);
-    current_vmcs_ = pointer;
-  }
+  make_current({pointer});
   return vm_succeed();
+}
+
+void Vmx::make_current(ept::PhysicalAddress region) {
+  if (region.value == current_vmcs_) return;
+  release_current_vmcs();
+  vmcs_ = load_vmcs(region.value);
+  current_vmcs_ = region.value;
 }
 
 }  // namespace nestor::vmx
