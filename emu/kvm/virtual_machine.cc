@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/kvm/virtual_machine.h"
 
-#include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <memory>
-#include <utility>
 
 namespace nestor::emu::kvm {
 namespace {
@@ -31,109 +26,10 @@ void start_clock() {
   setitimer(ITIMER_REAL, &every_second, nullptr);
 }
 
-int open_device(const std::string& device) {
-  const int number = open(device.c_str(), O_RDWR | O_CLOEXEC);
-  if (number >= 0) return number;
-  const char* advice = errno == ENOENT   ? "load the kvm module or use a host that has KVM"
-                       : errno == EACCES ? "join the group that owns it"
-                                         : "see whether the host supports virtualisation";
-  throw NoKvm(fmt::format("cannot open {}: {}; {}", device, std::strerror(errno), advice));
-}
-
-/// kvm_cpuid2 with room for all leaves. The kernel's header ends it with an array without a size,
-/// which in C++ changes the size of the structure, and with it the numbers of the requests.
-struct Cpuid {
-  static constexpr std::uint32_t kMostEntries = 256;
-  static constexpr std::size_t kHeader = 8;
-  std::uint32_t count = kMostEntries;
-  std::uint32_t padding = 0;
-  std::array<kvm_cpuid_entry2, kMostEntries> entries{};
-};
-static_assert(offsetof(Cpuid, entries) == Cpuid::kHeader);
-constexpr unsigned long kGetSupportedCpuid =
-    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, _IOC_NR(KVM_GET_SUPPORTED_CPUID), Cpuid::kHeader);
-constexpr unsigned long kSetCpuid =
-    _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_CPUID2), Cpuid::kHeader);
-
 /// EBX of CPUID leaf 0 of AMD's processors: "Auth".
 constexpr std::uint32_t kAuthenticAmd = 0x6874'7541;
 
-template <class Argument>
-int control(const Descriptor& descriptor, unsigned long request, Argument argument) {
-  int result = 0;
-  do {
-    result = ioctl(descriptor.number(), request, argument);
-  } while (result < 0 && errno == EINTR);
-  return result;
-}
-
-int create_machine(const Descriptor& device, const std::string& name) {
-  const int version = ioctl(device.number(), KVM_GET_API_VERSION, 0);
-  if (version != KVM_API_VERSION) {
-    throw NoKvm(fmt::format("{} is no KVM of API version {}: use a Linux host's own device", name,
-                            KVM_API_VERSION));
-  }
-  constexpr int kWanted = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-  if ((ioctl(device.number(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & kWanted) != kWanted) {
-    throw NoKvm(fmt::format("{} lacks KVM_CAP_SYNC_REGS: use Linux 4.17 or newer", name));
-  }
-  const int machine = control(device, KVM_CREATE_VM, 0UL);
-  if (machine < 0) {
-    throw NoKvm(fmt::format("{} cannot create a virtual machine: {}; see the kernel's log", name,
-                            std::strerror(errno)));
-  }
-  return machine;
-}
-
-int create_processor(const Descriptor& machine) {
-  const int processor = control(machine, KVM_CREATE_VCPU, 0UL);
-  if (processor < 0) {
-    throw Unavailable(fmt::format("KVM cannot create a processor: {}; see the kernel's log",
-                                  std::strerror(errno)));
-  }
-  return processor;
-}
-
-std::size_t run_size(const Descriptor& device) {
-  const int size = ioctl(device.number(), KVM_GET_VCPU_MMAP_SIZE, 0);
-  if (size < static_cast<int>(sizeof(kvm_run))) throw Failure("KVM_GET_VCPU_MMAP_SIZE failed");
-  return static_cast<std::size_t>(size);
-}
-
-std::string describe_exit(const kvm_run& run) {
-  switch (run.exit_reason) {
-    case KVM_EXIT_SHUTDOWN:
-      return "the machine shut down (triple fault)";
-    case KVM_EXIT_INTERNAL_ERROR:
-      return fmt::format("KVM_EXIT_INTERNAL_ERROR, suberror {}", run.internal.suberror);
-    case KVM_EXIT_FAIL_ENTRY:
-      return fmt::format("KVM_EXIT_FAIL_ENTRY, reason {:#x}",
-                         run.fail_entry.hardware_entry_failure_reason);
-    default:
-      return fmt::format("KVM exit {}", run.exit_reason);
-  }
-}
-
 }  // namespace
-
-Descriptor::Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  std::swap(number_, other.number_);
-  return *this;
-}
-Descriptor::~Descriptor() {
-  if (number_ >= 0) close(number_);
-}
-
-Mapping::Mapping(int descriptor, std::size_t size) : data_(nullptr), size_(size) {
-  const int flags = descriptor < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
-  void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, descriptor, 0);
-  if (data == MAP_FAILED) {
-    throw Failure(fmt::format("cannot map {} bytes: {}", size, std::strerror(errno)));
-  }
-  data_ = static_cast<std::byte*>(data);
-}
-Mapping::~Mapping() { munmap(data_, size_); }
 
 VirtualMachine::VirtualMachine(const std::string& device, std::size_t memory_bytes,
                                std::uint8_t maxphyaddr)
@@ -152,15 +48,11 @@ VirtualMachine::VirtualMachine(const std::string& device, std::size_t memory_byt
 }
 
 Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
-  const auto cpuid = std::make_unique<Cpuid>();
-  if (control(device_, kGetSupportedCpuid, cpuid.get()) < 0) {
-    throw Unavailable(
-        fmt::format("KVM does not tell what its processor supports: {}", std::strerror(errno)));
-  }
+  const auto cpuid = supported_cpuid(device_);
   Features features;
   // Without sysfs nothing tells, and PVM's own range is not judged either.
   features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0 || access("/sys/module/kvm", F_OK) != 0;
-  for (kvm_cpuid_entry2& leaf : std::span(cpuid->entries).first(cpuid->count)) {
+  for (kvm_cpuid_entry2& leaf : cpuid->leaves()) {
     if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;
     if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;
     if (leaf.function == 7 && leaf.index == 0) {
@@ -179,7 +71,7 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
       leaf.eax = (leaf.eax & ~0xffU) | features.maxphyaddr;
     }
   }
-  if (control(processor_, kSetCpuid, cpuid.get()) < 0) {
+  if (!kvm::set_cpuid(processor_, *cpuid)) {
     throw Failure(
         fmt::format("KVM refuses a processor of {} physical-address bits", features.maxphyaddr));
   }

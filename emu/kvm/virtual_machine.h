@@ -1,34 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 
+#include "emu/kvm/device.h"
+
 namespace nestor::emu::kvm {
-
-/// The host has no KVM that can be used; `what()` is one line that says why and what helps.
-class Unavailable : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-/// There is no KVM at all: nothing else about it need be tried.
-class NoKvm : public Unavailable {
- public:
-  using Unavailable::Unavailable;
-};
-
-/// An ioctl failed that must not fail; `what()` is one line that names it.
-class Failure : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 /// What the virtual processor has of what decides a page walk, from KVM_GET_SUPPORTED_CPUID.
 struct Features {
@@ -54,34 +35,6 @@ struct Stop {
     bool write = false;
   };
   std::optional<Outside> outside{};
-};
-
-/// A file descriptor that is closed with its owner.
-class Descriptor {
- public:
-  explicit Descriptor(int number = -1) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept;
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  ~Descriptor();
-  [[nodiscard]] int number() const { return number_; }
-
- private:
-  int number_;
-};
-
-/// Memory mapped from a descriptor, or anonymous with -1.
-class Mapping {
- public:
-  Mapping(int descriptor, std::size_t size);
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping();
-  [[nodiscard]] std::byte* data() const { return data_; }
-  [[nodiscard]] std::size_t size() const { return size_; }
-
- private:
-  std::byte* data_;
-  std::size_t size_;
 };
 
 /// A virtual machine with memory from address 0 and one processor.
