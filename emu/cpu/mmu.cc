@@ -114,33 +114,33 @@ std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
 
 }  // namespace
 
-ept::PagingState Mmu::paging_state(uint64_t rflags) const {
+ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   ept::PagingState paging;
-  paging.mode = ept::paging_mode(state_.cr0 & cr0::kPg, state_.cr4 & cr4::kPae,
-                                 state_.efer & vmx::efer::kLma, state_.cr4 & cr4::kLa57);
+  paging.mode = ept::paging_mode(state.cr0 & cr0::kPg, state.cr4 & cr4::kPae,
+                                 state.efer & vmx::efer::kLma, state.cr4 & cr4::kLa57);
   if (paging.mode == ept::PagingMode::kNone) return paging;
-  paging.cr3 = state_.cr3;
-  paging.pdptes = state_.pdptes;
-  paging.wp = state_.cr0 & cr0::kWp;
-  paging.pse = state_.cr4 & cr4::kPse;
-  paging.smep = state_.cr4 & cr4::kSmep;
-  paging.smap = state_.cr4 & cr4::kSmap;
+  paging.cr3 = state.cr3;
+  paging.pdptes = state.pdptes;
+  paging.wp = state.cr0 & cr0::kWp;
+  paging.pse = state.cr4 & cr4::kPse;
+  paging.smep = state.cr4 & cr4::kSmep;
+  paging.smap = state.cr4 & cr4::kSmap;
   paging.ac = rflags & vmx::rflags::kAc;
-  paging.nxe = state_.efer & vmx::efer::kNxe;
+  paging.nxe = state.efer & vmx::efer::kNxe;
   paging.maxphyaddr = kPhysicalAddressBits;
   return paging;
 }
 
-ept::EptState Mmu::ept_state(uint64_t eptp) const {
+ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
   namespace cap = vmx::ept_vpid_cap;
-  const vmx::Capabilities& offered = vmx_.capabilities();
+  const vmx::Capabilities& offered = vmx.capabilities();
   ept::EptState state;
   state.eptp.value = eptp;
   state.execute_only = offered.has_ept_vpid(cap::kExecuteOnly);
   state.page2mb = offered.has_ept_vpid(cap::kPages2M);
   state.page1gb = offered.has_ept_vpid(cap::kPages1G);
   state.advanced_exit_information = offered.has_ept_vpid(cap::kAdvancedExitInformation);
-  state.mode_based_execute = vmx_.secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
+  state.mode_based_execute = vmx.secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
   state.maxphyaddr = kPhysicalAddressBits;
   return state;
 }
@@ -164,16 +164,16 @@ template <class Memory, class Recorder>
 std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linear, Access access,
                                                   uint64_t rflags, uint64_t eptp, Account account,
                                                   Recorder& recorder) {
-  const ept::PagingState paging = paging_state(rflags);
-  const auto walk = ept::walk_nested(memory, paging, ept_state(eptp), ept::LinearAddress{linear},
-                                     access, recorder);
+  const ept::PagingState paging = paging_state(state_, rflags);
+  const auto walk = ept::walk_nested(memory, paging, ept_state(vmx_, eptp),
+                                     ept::LinearAddress{linear}, access, recorder);
   if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
   clock_.charge(walk.references() * cost_.walk_reference);
   if constexpr (Recorder::kRecords) {
     if (walk.outcome != ept::NestedOutcome::kUnreachable)
       events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
                               walk_outcome(walk.outcome), recorder.steps(),
-                              broken_rule(walk, paging, ept_state(eptp), recorder.steps())});
+                              broken_rule(walk, paging, ept_state(vmx_, eptp), recorder.steps())});
   }
   if (!walk.translated()) return nested_fault(walk, linear);
   const auto may = [&](Access::Kind kind, bool ept_right) {
@@ -194,7 +194,7 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
     ept::NoSteps none;
     return translate_nested(linear, access, rflags, *eptp, account, none);
   }
-  const ept::PagingState paging = paging_state(rflags);
+  const ept::PagingState paging = paging_state(state_, rflags);
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
@@ -211,9 +211,9 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
 }
 
 std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
-  const ept::PagingState paging = paging_state(rflags);
+  const ept::PagingState paging = paging_state(state_, rflags);
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
-    const auto walk = ept::walk_nested<ept::ProbeOnly>(memory_, paging, ept_state(*eptp),
+    const auto walk = ept::walk_nested<ept::ProbeOnly>(memory_, paging, ept_state(vmx_, *eptp),
                                                        ept::LinearAddress{linear}, access);
     return walk.translated() ? std::variant<uint64_t, Fault>(walk.address.value)
                              : nested_fault(walk, linear);
@@ -227,7 +227,7 @@ std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_
 bool Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {
   const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt;
   if (!eptp) return ept::read_pdptes(memory_, cr3, pdptes);
-  const ept::EptState state = ept_state(*eptp);
+  const ept::EptState state = ept_state(vmx_, *eptp);
   ept::NoSteps none;
   ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags, PhysicalMemory, ept::NoSteps>
       memory(memory_, state, none, ept::EptPurpose::kPdpteLoad);

@@ -22,6 +22,11 @@ struct Translation {
   bool read = false, write = false, execute = false;
 };
 
+// What decides the linear-address translation of a processor in this state; `rflags`: for AC.
+ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags);
+// The same of the guest-physical-address translation through `eptp`, in non-root operation.
+ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp);
+
 class Mmu {
  public:
   // `events` may be null.
@@ -43,8 +48,6 @@ class Mmu {
   bool read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
 
  private:
-  ept::PagingState paging_state(uint64_t rflags) const;
-  ept::EptState ept_state(uint64_t eptp) const;
   template <class Recorder>
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,
