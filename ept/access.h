@@ -15,6 +15,9 @@ struct Access {
   /// The processor itself reads or writes a system structure (a descriptor table, the TSS). Such an
   /// access is a supervisor-mode access at any CPL, and EFLAGS.AC does not exempt it from SMAP.
   bool implicit_supervisor = false;
+  /// Bytes from the address on. Only sub-page write permissions look at it, and only inside the
+  /// page.
+  std::uint16_t size = 1;
 
   [[nodiscard]] constexpr bool user_mode() const { return user && !implicit_supervisor; }
 };
@@ -29,9 +32,9 @@ enum class EptPurpose : std::uint8_t {
   kPdpteLoad,
 };
 
-/// One access to a guest-physical address. The three `linear_` members describe the linear
-/// address's own translation and have a meaning only with `EptPurpose::kLinear`; their initial
-/// values are the ones of CR0.PG = 0.
+/// One access to a guest-physical address. The members from `linear_user` on have a meaning only
+/// with `EptPurpose::kLinear`; the three `linear_` members describe the linear address's own
+/// translation. All initial values are the ones of CR0.PG = 0.
 struct EptAccess {
   bool read = false;
   bool write = false;
@@ -43,6 +46,11 @@ struct EptAccess {
   bool linear_writable = true;
   /// Paging maps the linear address to an execute-disable page.
   bool linear_execute_disable = false;
+  /// Some guest paging-structure entry that translated the linear address lies in a page without
+  /// `EptWalk::paging_write_bit`: guest-paging verification fails.
+  bool unverified_paging = false;
+  /// Bytes from the address on, as in `Access`.
+  std::uint16_t size = 1;
 };
 
 }  // namespace nestor::ept

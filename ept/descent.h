@@ -130,7 +130,8 @@ template <Format F, EntryMemory M, Recorder R>
 
 /// Follows `input` from the table at `root` to the entry that decides the access.
 ///
-/// `allows(rights, entry)` says whether the rights of the whole translation permit the access. The
+/// `allows(at, above)` says whether the access is permitted to the page that `at.entry` maps; `at`
+/// has the rights of the whole translation, `above` those without this entry. The
 /// accessed flag of an entry that references a table is set as soon as the entry is used; the flags
 /// of the entry that maps the page are set only when the access is allowed, the dirty flag only if
 /// `writes`. (SDM, "Accessed and Dirty Flags", leaves the moment open.)
@@ -169,7 +170,7 @@ requires(!kWritesEntries<F, Effects> || EntryMemory<M>) [[nodiscard]] constexpr 
       at.end = DescentEnd::kMalformed;
       return at;
     }
-    if (page && !allows(at.rights, at.entry)) [[unlikely]] {
+    if (page && !allows(at, rights_above)) [[unlikely]] {
       at.end = DescentEnd::kDenied;
       return at;
     }

@@ -13,6 +13,7 @@
 #include "ept/memory_type.h"
 #include "ept/paging_mode.h"
 #include "ept/recorder.h"
+#include "ept/sub_page.h"
 
 namespace nestor::ept {
 
@@ -32,6 +33,13 @@ struct EptQualification {
   static constexpr std::uint64_t kLinearWritable = bit(10);
   static constexpr std::uint64_t kLinearExecuteDisable = bit(11);
   static constexpr std::uint64_t kNmiUnblocking = bit(12);
+  static constexpr std::uint64_t kGuestPagingVerification = bit(15);
+};
+
+/// The exit qualification of an SPP-related event: SDM, "Basic VM-Exit Information". Bit 12 is as
+/// in `EptQualification`.
+struct SubPageQualification {
+  static constexpr std::uint64_t kMiss = bit(11);  ///< 0: an SPP misconfiguration.
 };
 
 static_assert(EptQualification::kReadable == EptEntry::kRead << 3 &&
@@ -54,8 +62,11 @@ enum class EptOutcome : std::uint8_t {
   kTranslated,
   kViolation,
   kMisconfiguration,
-  /// Memory could not deliver or update the entry at `entry_address`.
+  /// Memory could not deliver or update the entry at `entry_address`, or one of the tables of
+  /// sub-page write permissions.
   kUnreachable,
+  /// An SPP-related event: a miss or a misconfiguration in those tables.
+  kSubPageEvent,
 };
 
 /// A translation of a guest-physical address to an address of type `Output`, or why there is none.
@@ -70,9 +81,19 @@ struct EptWalk {
   bool newly_dirty = false;
   MemoryType memory_type = MemoryType::kUncacheable;  ///< EPT memory type of the page.
   bool ignore_pat = false;                            ///< Bit 6 of the entry that maps the page.
+  /// Guest paging may update its entries in the page: accessed and dirty flags may be written.
+  bool paging_write = false;
+  /// "EPT paging-write control" is 1, and so is bit 58 of the entry that maps the page.
+  bool paging_write_bit = false;
+  /// A write that only sub-page write permissions allow: another write may not be.
+  bool by_sub_page = false;
+  /// An EPT violation, this one or one by another access to the page, may become a virtualization
+  /// exception: "EPT-violation #VE" is 1, and the entry that decides does not suppress it. An
+  /// address beyond 4-level EPT has no such entry, and is not convertible.
+  bool convertible = false;
   EptRights rights{};
   WalkCounts counts{};
-  /// kViolation: bits 11:0 of the exit qualification. Otherwise 0.
+  /// kViolation: bits 15:0 of the exit qualification. kSubPageEvent: the whole one. Otherwise 0.
   std::uint64_t exit_qualification = 0;
   Output address{};        ///< kTranslated: what the guest-physical address translates to.
   Output entry_address{};  ///< The last entry used; zero if there was none.
@@ -128,6 +149,48 @@ namespace internal {
          (rights.execute_user ? EptEntry::kExecuteUser : 0);
 }
 
+/// Why a page was refused, or allowed although the entries lack a right.
+enum class PageVerdict : std::uint8_t {
+  kByRights,
+  kUnverifiedPaging,
+  kAllowedSubPage,
+  kSubPageMiss,
+  kSubPageMisconfiguration,
+  kUnreachable,
+};
+
+[[nodiscard]] constexpr PageVerdict page_verdict(SubPageOutcome outcome) {
+  switch (outcome) {
+    case SubPageOutcome::kAllowed:
+      return PageVerdict::kAllowedSubPage;
+    case SubPageOutcome::kDenied:
+      break;
+    case SubPageOutcome::kMiss:
+      return PageVerdict::kSubPageMiss;
+    case SubPageOutcome::kMisconfiguration:
+      return PageVerdict::kSubPageMisconfiguration;
+    case SubPageOutcome::kUnreachable:
+      return PageVerdict::kUnreachable;
+  }
+  return PageVerdict::kByRights;
+}
+
+/// Whether guest paging may write to the page that `entry` maps, below entries with the rights
+/// `above`.
+[[nodiscard]] constexpr bool allows_paging_write(const EptState& state, std::uint64_t entry,
+                                                 std::uint64_t above) {
+  const std::uint64_t any_of =
+      EptEntry::kWrite | (state.paging_write_control ? EptEntry::kPagingWrite : 0);
+  return (entry & any_of) != 0 && (above & EptEntry::kWrite) != 0;
+}
+
+/// Whether sub-page write permissions judge a write by `access` to the page that `at.entry` maps.
+[[nodiscard]] constexpr bool eligible_for_sub_pages(const EptState& state, const EptAccess& access,
+                                                    const Descent& at) {
+  return state.sub_page_write && access.purpose == EptPurpose::kLinear && at.level == 1 &&
+         (at.entry & EptEntry::kSubPageWrite) != 0;
+}
+
 template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
 [[nodiscard]] constexpr EptWalk<typename M::Address> walk_ept_format(
     M& memory, const EptState& state, Input input, const EptAccess& access, R& recorder) {
@@ -142,14 +205,50 @@ template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
   }
   const typename F::Rules rules(state);
   const std::uint64_t needed = needed_rights(state, access);
+  const std::uint64_t forbidden =
+      access.unverified_paging && state.guest_paging_verification && state.paging_write_control
+          ? F::kVerifyGuestPaging
+          : 0;
   std::uint64_t page_entry = 0;
-  const auto allows = [needed, &page_entry](std::uint64_t combined, std::uint64_t entry) {
-    page_entry = entry;
-    return (combined & needed) == needed;
+  std::uint64_t above_page = 0;
+  PageVerdict verdict = PageVerdict::kByRights;
+  SubPageSteps<R::kRecords> sub_page;
+  const auto allows = [&](const Descent& at, std::uint64_t above) {
+    page_entry = at.entry;
+    above_page = above;
+    const std::uint64_t missing = needed & ~at.rights;
+    if (missing != 0) [[unlikely]] {
+      verdict = PageVerdict::kByRights;
+      if (missing != F::kWrite) return false;
+      if (access.purpose == EptPurpose::kPagingEntry) {
+        return allows_paging_write(state, at.entry, above);
+      }
+      if (!eligible_for_sub_pages(state, access, at)) return false;
+      sub_page.count = 0;
+      verdict = page_verdict(look_up_sub_page(memory, state, input.value, access.size, sub_page));
+      if (verdict != PageVerdict::kAllowedSubPage) return false;
+    }
+    if ((at.entry & forbidden) != 0) [[unlikely]] {
+      verdict = PageVerdict::kUnverifiedPaging;
+      return false;
+    }
+    return true;
   };
   const Descent end = descend<F, Effects>(memory, state.eptp.root(), input.value, rules,
                                           access.write, allows, walk.counts, recorder);
   walk.entry_address = Output{end.address};
+  if (sub_page.count != 0) [[unlikely]] {
+    walk.counts.references = static_cast<std::uint16_t>(walk.counts.references + sub_page.count);
+    if constexpr (R::kRecords) {
+      for (unsigned i = 0; i != sub_page.count; ++i) {
+        recorder.record(
+            Step{Dimension::kSubPage, static_cast<std::uint8_t>(SubPageTables::kLevels - i),
+                 sub_page.address[i], machine_address(memory, Output{sub_page.address[i]}),
+                 sub_page.entry[i], sub_page.entry[i]});
+      }
+    }
+  }
+  const bool convertible = state.violation_exceptions && (end.entry & F::kSuppressVe) == 0;
   switch (end.end) {
     case DescentEnd::kPage: {
       const unsigned size = F::page_bits(end.level);
@@ -161,6 +260,10 @@ template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
                      state.mode_based_execute ? (end.rights & F::kExecuteUser) != 0 : execute};
       walk.memory_type = static_cast<MemoryType>(F::memory_type(end.entry));
       walk.ignore_pat = (end.entry & F::kIgnorePat) != 0;
+      walk.paging_write_bit = state.paging_write_control && (end.entry & F::kPagingWrite) != 0;
+      walk.paging_write = allows_paging_write(state, end.entry, above_page);
+      walk.convertible = convertible;
+      walk.by_sub_page = verdict == PageVerdict::kAllowedSubPage;
       walk.dirty = true;
       if constexpr (F::Flags::kPresent) {
         if (rules.flags_enabled) {
@@ -172,11 +275,24 @@ template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
     }
     case DescentEnd::kNotPresent:
       walk.outcome = EptOutcome::kViolation;
+      walk.convertible = convertible;
       walk.exit_qualification = violation_qualification(state, access, 0);
       break;
     case DescentEnd::kDenied:
+      if (verdict == PageVerdict::kUnreachable) break;
+      if (verdict == PageVerdict::kSubPageMiss ||
+          verdict == PageVerdict::kSubPageMisconfiguration) {
+        walk.outcome = EptOutcome::kSubPageEvent;
+        walk.exit_qualification =
+            verdict == PageVerdict::kSubPageMiss ? SubPageQualification::kMiss : 0;
+        break;
+      }
       walk.outcome = EptOutcome::kViolation;
-      walk.exit_qualification = violation_qualification(state, access, end.rights);
+      walk.convertible = convertible;
+      walk.exit_qualification =
+          violation_qualification(state, access, end.rights) |
+          (verdict == PageVerdict::kUnverifiedPaging ? EptQualification::kGuestPagingVerification
+                                                     : 0);
       break;
     case DescentEnd::kMalformed:
       walk.outcome = EptOutcome::kMisconfiguration;

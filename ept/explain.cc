@@ -6,6 +6,7 @@
 #include "ept/pae.h"
 #include "ept/pt32.h"
 #include "ept/pt64.h"
+#include "ept/sub_page.h"
 
 namespace nestor::ept {
 
@@ -28,6 +29,11 @@ constexpr EntryRule<EptState> kEptRules[] = {
      [](const EptState& state, std::uint64_t entry, unsigned, bool) {
        return !state.execute_only && (entry & EptEntry::kRead) == 0;
      }},
+    {"paging-write access without read access",
+     [](const EptState& state, std::uint64_t entry, unsigned, bool page) {
+       return page && state.paging_write_control && (entry & EptEntry::kRead) == 0 &&
+              (entry & EptEntry::kPagingWrite) != 0;
+     }},
     {"an address bit beyond the physical-address width",
      [](const EptState& state, std::uint64_t entry, unsigned, bool) {
        return (entry & bits(51, state.maxphyaddr)) != 0;
@@ -48,6 +54,19 @@ constexpr EntryRule<EptState> kEptRules[] = {
      [](const EptState&, std::uint64_t entry, unsigned, bool page) {
        const unsigned type = EptEntry::memory_type(entry);
        return page && (type == 2 || type == 3 || type == 7);
+     }},
+};
+
+constexpr EntryRule<EptState> kSubPageRules[] = {
+    {"a reserved bit in 11:1", [](const EptState&, std::uint64_t entry, unsigned level,
+                                  bool) { return level != 1 && (entry & bits(11, 1)) != 0; }},
+    {"a bit beyond the physical-address width",
+     [](const EptState& state, std::uint64_t entry, unsigned level, bool) {
+       return level != 1 && (entry & bits(63, state.maxphyaddr)) != 0;
+     }},
+    {"a bit at an odd position of the vector",
+     [](const EptState&, std::uint64_t entry, unsigned level, bool) {
+       return level == 1 && (entry & ~SubPageTables::kPermissions) != 0;
      }},
 };
 
@@ -104,6 +123,12 @@ std::string_view explain_misconfiguration(const EptState& state, std::uint64_t e
   const Ept<5>::Rules rules(state);
   if (!Ept<5>::is_present(entry, rules)) return {};
   return first_broken(kEptRules, state, entry, level, Ept<5>::maps_page(entry, level, rules));
+}
+
+std::string_view explain_sub_page_misconfiguration(const EptState& state, std::uint64_t entry,
+                                                   unsigned level) {
+  if (level != 1 && (entry & SubPageTables::kValid) == 0) return {};
+  return first_broken(kSubPageRules, state, entry, level, false);
 }
 
 std::string_view explain_reserved_bits(const PagingState& state, std::uint64_t entry,

@@ -13,6 +13,12 @@ namespace nestor::ept {
 [[nodiscard]] std::string_view explain_misconfiguration(const EptState& state, std::uint64_t entry,
                                                         unsigned level);
 
+/// Why an entry of `level` (1..4, 1 is the vector) in the tables of sub-page write permissions is
+/// misconfigured, in a few words; empty if it is not valid or in order.
+[[nodiscard]] std::string_view explain_sub_page_misconfiguration(const EptState& state,
+                                                                 std::uint64_t entry,
+                                                                 unsigned level);
+
 /// Why a present entry of ordinary paging causes a page fault with RSVD set, in a few words; empty
 /// if it is not present or in order. `level` is 1..5 as the mode has them; 32-bit entries are
 /// zero-extended.

@@ -129,8 +129,8 @@ template <class F, class Effects, EntryReader M, Recorder R>
   using Output = typename M::Address;
   LinearWalk<Output> walk;
   const typename F::Rules rules(state);
-  const auto allows = [&](std::uint64_t combined, std::uint64_t entry) {
-    return permits(linear_rights<F>(combined, entry), state, access);
+  const auto allows = [&](const Descent& at, std::uint64_t) {
+    return permits(linear_rights<F>(at.rights, at.entry), state, access);
   };
   const Descent end =
       descend<F, Effects>(memory, root, linear.value, rules, access.kind == Access::kWrite, allows,

@@ -51,6 +51,9 @@ class TranslatedMemory {
     return ept::machine_address(memory_, last_.address);
   }
 
+  /// Every translation so far ended at a page with `EptWalk::paging_write_bit`: guest-paging
+  /// verification succeeds. True before the first.
+  [[nodiscard]] constexpr bool verified() const { return verified_; }
   /// The latest translation; its outcome is not kTranslated if it refused an access.
   [[nodiscard]] constexpr const EptWalk<typename M::Address>& last() const { return last_; }
   /// The address of the latest access.
@@ -66,13 +69,14 @@ class TranslatedMemory {
     last_input_ = address;
     last_ = walk_ept<Effects>(memory_, state_, address, access, recorder_);
     counts_ += last_.counts;
+    verified_ = verified_ && last_.paging_write_bit;
     return last_.translated();
   }
 
   /// Setting a flag writes to the page of the entry. With EPTP bit 6 the read was already treated
   /// as a write; otherwise the write permission is asked for now.
   constexpr bool may_update() {
-    if (last_.rights.write) return true;
+    if (last_.paging_write) return true;
     EptAccess access;
     access.read = true;
     access.write = true;
@@ -90,6 +94,7 @@ class TranslatedMemory {
   Input last_input_{};
   EptWalk<typename M::Address> last_{};
   WalkCounts counts_{};
+  bool verified_ = true;
 };
 
 enum class NestedOutcome : std::uint8_t {
@@ -99,6 +104,7 @@ enum class NestedOutcome : std::uint8_t {
   kEptMisconfiguration,  ///< At `guest_physical`.
   /// Memory could not deliver or update an entry of either dimension.
   kUnreachable,
+  kSubPageEvent,  ///< An SPP-related event at `guest_physical`.
 };
 
 /// A translation of a linear address through guest paging and EPT, or why there is none.
@@ -116,10 +122,12 @@ struct NestedWalk {
   /// The linear address was translated: `guest_physical` is its translation, and `rights` are
   /// valid. Otherwise `guest_physical` is that of a paging-structure entry.
   bool linear_translated = false;
+  bool by_sub_page = false;              ///< As in `EptWalk`: another write may not be allowed.
+  bool convertible = false;              ///< As in `EptWalk`, of the access that EPT refused.
   LinearRights rights{};                 ///< What guest paging allows; see `permits`.
   EptRights ept_rights{};                ///< What EPT allows at `guest_physical`.
   std::uint32_t error_code = 0;          ///< kPageFault: its error code.
-  std::uint64_t exit_qualification = 0;  ///< kEptViolation: bits 11:0 of its exit qualification.
+  std::uint64_t exit_qualification = 0;  ///< kEptViolation, kSubPageEvent: as in `EptWalk`.
   WalkCounts guest_counts{};             ///< Entries of the guest's paging structures.
   WalkCounts ept_counts{};               ///< Entries of the EPT paging structures.
   /// The final guest-physical address, or the one whose access EPT refused.
@@ -147,6 +155,8 @@ namespace internal {
       return NestedOutcome::kEptViolation;
     case EptOutcome::kMisconfiguration:
       return NestedOutcome::kEptMisconfiguration;
+    case EptOutcome::kSubPageEvent:
+      return NestedOutcome::kSubPageEvent;
     case EptOutcome::kUnreachable:
       break;
   }
@@ -164,6 +174,7 @@ namespace internal {
   result.linear_user = rights.user;
   result.linear_writable = rights.writable;
   result.linear_execute_disable = !rights.executable;
+  result.size = access.size;
   return result;
 }
 
@@ -194,6 +205,7 @@ template <class Effects = UpdateFlags, EntryReader M, Recorder R>
     case LinearOutcome::kUnreachable:
       nested.guest_physical = tables.last_input();
       nested.exit_qualification = tables.last().exit_qualification;
+      nested.convertible = tables.last().convertible;
       if (!tables.last().translated()) {
         nested.outcome = internal::nested_outcome(tables.last().outcome);
       }
@@ -204,11 +216,14 @@ template <class Effects = UpdateFlags, EntryReader M, Recorder R>
   nested.rights = guest.rights;
   nested.global = guest.global;
   nested.pat_index = guest.pat_index;
-  const auto last =
-      walk_ept<Effects>(memory, ept, guest.address, final_access(access, guest.rights), recorder);
+  EptAccess to_page = final_access(access, guest.rights);
+  to_page.unverified_paging = !tables.verified();
+  const auto last = walk_ept<Effects>(memory, ept, guest.address, to_page, recorder);
   nested.ept_counts += last.counts;
   nested.outcome = internal::nested_outcome(last.outcome);
   nested.exit_qualification = last.exit_qualification;
+  nested.by_sub_page = last.by_sub_page;
+  nested.convertible = last.convertible;
   nested.ept_rights = last.rights;
   nested.ept_memory_type = last.memory_type;
   nested.ignore_pat = last.ignore_pat;

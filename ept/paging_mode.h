@@ -72,6 +72,17 @@ struct EptState {
   bool page1gb = true;
   /// IA32_VMX_EPT_VPID_CAP: advanced VM-exit information for EPT violations (bit 22).
   bool advanced_exit_information = false;
+  /// "EPT-violation #VE": bit 63 of entries, which makes violations not convertible.
+  bool violation_exceptions = false;
+  /// "EPT paging-write control": bit 58 of entries that map pages.
+  bool paging_write_control = false;
+  /// "Guest-paging verification": bit 57 of entries that map pages. Has an effect only together
+  /// with `paging_write_control`.
+  bool guest_paging_verification = false;
+  /// "Sub-page write permissions for EPT": bit 61 of entries that map 4-KByte pages.
+  bool sub_page_write = false;
+  /// The sub-page-permission-table pointer (SPPTP).
+  std::uint64_t sub_page_table = 0;
   std::uint8_t maxphyaddr = 52;  ///< CPUID.80000008H:EAX[7:0], 32..52
 };
 

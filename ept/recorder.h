@@ -10,7 +10,7 @@
 namespace nestor::ept {
 
 /// Which kind of paging structure an entry belongs to.
-enum class Dimension : std::uint8_t { kGuest, kEpt };
+enum class Dimension : std::uint8_t { kGuest, kEpt, kSubPage };
 
 /// One paging-structure entry used by a walk.
 struct Step {
@@ -71,6 +71,8 @@ class RecordSteps {
 
 /// The longest walk of two dimensions, five levels each: (5+1)(5+1)-1 references.
 inline constexpr std::size_t kLongestNestedWalk = 35;
+/// What sub-page write permissions add to a write: the four levels of their tables.
+inline constexpr std::size_t kLongestSubPageWalk = 4;
 
 static_assert(Recorder<NoSteps> && Recorder<RecordSteps<kLongestNestedWalk>>);
 

@@ -20,34 +20,47 @@ TEST(Explain, NamesARuleExactlyWhenTheWalkFailsForOne) {
   std::set<std::string> reasons;
   for (const PagingMode mode :
        {PagingMode::k32Bit, PagingMode::kPae, PagingMode::k4Level, PagingMode::k5Level}) {
-    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
       RandomWorld world(seed, mode);
       Random random(seed);
       for (unsigned i = 0; i != 300; ++i) {
-        RecordSteps<kLongestNestedWalk> recorder;
+        RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> recorder;
         const auto walk = walk_nested(world.memory, world.state, world.ept,
                                       LinearAddress{world.random_linear(random)},
                                       RandomWorld::random_access(random), recorder);
         for (std::size_t s = 0; s != recorder.total(); ++s) {
           const Step& step = recorder.steps()[s];
-          const bool of_ept = step.dimension == Dimension::kEpt;
-          const std::string_view reason =
-              of_ept ? explain_misconfiguration(world.ept, step.entry, step.level)
-                     : explain_reserved_bits(world.state, step.entry, step.level);
           const bool last = s + 1 == recorder.total();
-          const bool failed =
-              last && (of_ept ? walk.outcome == NestedOutcome::kEptMisconfiguration
-                              : walk.outcome == NestedOutcome::kPageFault &&
-                                    (walk.error_code & PageFaultCode::kReserved) != 0);
+          std::string_view reason;
+          bool failed = false;
+          const char* table = "guest: ";
+          switch (step.dimension) {
+            case Dimension::kGuest:
+              reason = explain_reserved_bits(world.state, step.entry, step.level);
+              failed = last && walk.outcome == NestedOutcome::kPageFault &&
+                       (walk.error_code & PageFaultCode::kReserved) != 0;
+              break;
+            case Dimension::kEpt:
+              table = "EPT: ";
+              reason = explain_misconfiguration(world.ept, step.entry, step.level);
+              failed = last && walk.outcome == NestedOutcome::kEptMisconfiguration;
+              break;
+            case Dimension::kSubPage:
+              table = "sub-page: ";
+              reason = explain_sub_page_misconfiguration(world.ept, step.entry, step.level);
+              failed = last && walk.outcome == NestedOutcome::kSubPageEvent &&
+                       walk.exit_qualification == 0;
+              break;
+          }
           ASSERT_EQ(!reason.empty(), failed)
               << reason << " seed " << seed << " level " << unsigned{step.level} << " entry 0x"
               << std::hex << step.entry;
-          if (failed) reasons.insert((of_ept ? "EPT: " : "guest: ") + std::string(reason));
+          if (failed) reasons.insert(table + std::string(reason));
         }
       }
     }
   }
-  EXPECT_EQ(reasons.size(), 7U + 5U);  // every rule of both tables was met
+  EXPECT_EQ(reasons.size(), 8U + 5U + 3U);  // every rule of all tables was met
 }
 
 TEST(Explain, FindsTheRule) {

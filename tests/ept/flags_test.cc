@@ -29,7 +29,7 @@ struct ReadOnly {
 static_assert(EntryReader<ReadOnly> && !EntryMemory<ReadOnly>);
 
 struct AllowAll {
-  bool operator()(std::uint64_t, std::uint64_t) const { return true; }
+  bool operator()(const Descent&, std::uint64_t) const { return true; }
 };
 
 /// Whether the walk of `F` with `Effects` compiles on memory `M`.

@@ -68,6 +68,7 @@ bool ept_misconfigured(Kind kind, std::uint64_t entry, const EptState& ept) {
       if (one(entry, 2)) return true;
       if (ept.mode_based_execute && one(entry, 10)) return true;
     }
+    if (ept.paging_write_control && is_page(kind) && one(entry, 58)) return true;
   }
   if (ept_reserved_bit_is_set(kind, entry, ept.maxphyaddr)) return true;
   if (is_page(kind)) {
@@ -191,6 +192,32 @@ struct Level {
   bool may_map_page;
 };
 
+enum class Sub { kAllowed, kDenied, kMiss, kMisconfigured };
+
+/// The four steps that find the SPP vector, and the look at it, byte by byte.
+Sub naive_sub_page(NaiveMemory& memory, const EptState& ept, std::uint64_t guest_physical,
+                   unsigned size, unsigned& reads) {
+  std::uint64_t table = field(ept.sub_page_table, 51, 12);
+  for (int high = 47; high != 20; high -= 9) {
+    const std::uint64_t entry = memory.get64(table + 8 * number(guest_physical, high, high - 8));
+    ++reads;
+    if (!one(entry, 0)) return Sub::kMiss;
+    if (any_one(entry, 11, 1) || any_one(entry, 63, ept.maxphyaddr)) return Sub::kMisconfigured;
+    table = field(entry, 51, 12);
+  }
+  const std::uint64_t vector = memory.get64(table + 8 * number(guest_physical, 20, 12));
+  ++reads;
+  for (int position = 1; position < 64; position += 2) {
+    if (one(vector, position)) return Sub::kMisconfigured;
+  }
+  for (std::uint64_t byte = 0; byte != size; ++byte) {
+    const std::uint64_t address = guest_physical + byte;
+    if (number(address, 51, 12) != number(guest_physical, 51, 12)) break;
+    if (!one(vector, static_cast<int>(2 * number(address, 11, 7)))) return Sub::kDenied;
+  }
+  return Sub::kAllowed;
+}
+
 }  // namespace
 
 NaiveAnswer naive_guest_physical(NaiveMemory& memory, const EptState& ept,
@@ -243,6 +270,7 @@ NaiveAnswer naive_guest_physical(NaiveMemory& memory, const EptState& ept,
     if (!present) {
       answer.what = NaiveAnswer::kEptViolation;
       answer.qualification = qualification;
+      answer.convertible = ept.violation_exceptions && !one(entry, 63);
       return answer;
     }
     Kind kind = level.table;
@@ -251,6 +279,7 @@ NaiveAnswer naive_guest_physical(NaiveMemory& memory, const EptState& ept,
       answer.what = NaiveAnswer::kEptMisconfiguration;
       return answer;
     }
+    const bool written_above = write;
     read = read && one(entry, 0);
     write = write && one(entry, 1);
     execute = execute && one(entry, 2);
@@ -260,12 +289,39 @@ NaiveAnswer naive_guest_physical(NaiveMemory& memory, const EptState& ept,
       table = field(entry, 51, 12);
       continue;
     }
+    answer.ept_paging_write_bit = ept.paging_write_control && one(entry, 58);
+    answer.ept_paging_write = write || (written_above && answer.ept_paging_write_bit);
+    bool write_allowed = write;
+    if (access.purpose == EptPurpose::kPagingEntry && answer.ept_paging_write) write_allowed = true;
     bool allowed = true;
     if (access.read && !read) allowed = false;
-    if (access.write && !write) allowed = false;
     if (access.fetch) {
       const bool from_user = ept.mode_based_execute && access.linear_user;
       if (from_user ? !execute_user : !execute) allowed = false;
+    }
+    if (allowed && access.write && !write_allowed && ept.sub_page_write && kind == Kind::kPte &&
+        one(entry, 61) && access.purpose == EptPurpose::kLinear) {
+      switch (naive_sub_page(memory, ept, guest_physical, access.size, answer.ept_reads)) {
+        case Sub::kAllowed:
+          answer.by_sub_page = true;
+          write_allowed = true;
+          break;
+        case Sub::kDenied:
+          break;
+        case Sub::kMiss:
+          answer.qualification = 0x800;
+          [[fallthrough]];
+        case Sub::kMisconfigured:
+          answer.what = NaiveAnswer::kSubPageEvent;
+          return answer;
+      }
+    }
+    if (access.write && !write_allowed) allowed = false;
+    answer.convertible = ept.violation_exceptions && !one(entry, 63);
+    if (allowed && ept.guest_paging_verification && ept.paging_write_control && one(entry, 57) &&
+        access.unverified_paging) {
+      allowed = false;
+      qualification |= 0x8000;
     }
     if (!allowed) {
       answer.what = NaiveAnswer::kEptViolation;
@@ -314,10 +370,12 @@ void take_ept(NaiveAnswer& answer, const NaiveAnswer& from) {
   answer.ept_execute_user = from.ept_execute_user;
   answer.ept_memory_type = from.ept_memory_type;
   answer.ept_ignore_pat = from.ept_ignore_pat;
+  answer.convertible = from.convertible;
+  answer.by_sub_page = from.by_sub_page;
 }
 
 NaiveAnswer final_step(NaiveAnswer answer, NaiveMemory& memory, const EptState* ept,
-                       const Paths& path, Access access) {
+                       const Paths& path, bool verified, Access access) {
   answer.user = path.user;
   answer.writable = path.writable;
   answer.executable = path.executable;
@@ -333,6 +391,8 @@ NaiveAnswer final_step(NaiveAnswer answer, NaiveMemory& memory, const EptState* 
   last.linear_user = path.user;
   last.linear_writable = path.writable;
   last.linear_execute_disable = !path.executable;
+  last.unverified_paging = !verified;
+  last.size = access.size;
   const NaiveAnswer second = naive_guest_physical(memory, *ept, answer.guest_physical, last);
   answer.ept_reads += second.ept_reads;
   take_ept(answer, second);
@@ -348,8 +408,9 @@ NaiveAnswer naive_linear(NaiveMemory& memory, const PagingState& state, const Ep
   if (state.mode == PagingMode::kNone) {
     answer.guest_physical = field(linear, 31, 0);
     answer.linear_page_size = std::uint64_t{1} << 30;
-    return final_step(answer, memory, ept, path, access);
+    return final_step(answer, memory, ept, path, true, access);
   }
+  bool verified = true;
   const bool small_entries = state.mode == PagingMode::k32Bit;
   const Level long_mode[] = {{56, 48, Kind::kPml5e, Kind::kPml5e, false},
                              {47, 39, Kind::kPml4e, Kind::kPml4e, false},
@@ -389,6 +450,7 @@ NaiveAnswer naive_linear(NaiveMemory& memory, const PagingState& state, const Ep
         return answer;
       }
       entry_pa = of_entry.address;
+      verified = verified && of_entry.ept_paging_write_bit;
     }
     std::uint64_t entry = 0;
     if (small_entries) {
@@ -420,7 +482,8 @@ NaiveAnswer naive_linear(NaiveMemory& memory, const PagingState& state, const Ep
     if (!one(after, 5)) after += 0x20;
     if (is_page(kind) && access.kind == Access::kWrite && !one(after, 6)) after += 0x40;
     if (after != entry) {
-      if (ept != nullptr && !of_entry.ept_write) {
+      if (ept != nullptr && !of_entry.ept_paging_write) {
+        answer.convertible = of_entry.convertible;
         answer.what = NaiveAnswer::kEptViolation;
         answer.guest_physical = entry_gpa;
         answer.qualification = 0x80 + 1 + 2;
@@ -450,7 +513,7 @@ NaiveAnswer naive_linear(NaiveMemory& memory, const PagingState& state, const Ep
                        (one(entry, kind == Kind::kPte ? 7 : 12) ? 4U : 0U);
     break;
   }
-  return final_step(answer, memory, ept, path, access);
+  return final_step(answer, memory, ept, path, verified, access);
 }
 
 }  // namespace nestor::ept::testing

@@ -12,7 +12,14 @@ namespace nestor::ept::testing {
 /// What the manual's tables say about one access, found by reading them slowly and literally. It
 /// shares no code with the walker: no formats, no masks, no permission rules.
 struct NaiveAnswer {
-  enum What { kAddress, kPageFault, kEptViolation, kEptMisconfiguration };
+  enum What {
+    kAddress,
+    kPageFault,
+    kEptViolation,
+    kEptMisconfiguration,
+    kUnreachable,  ///< The naive reader's memory reaches everywhere: never the answer.
+    kSubPageEvent,
+  };
 
   What what = kAddress;
   std::uint64_t address = 0;         ///< kAddress: where the access goes.
@@ -35,6 +42,10 @@ struct NaiveAnswer {
   bool ept_execute_user = false;
   unsigned ept_memory_type = 0;
   bool ept_ignore_pat = false;
+  bool ept_paging_write = false;      ///< Accessed and dirty flags may be written to the page.
+  bool ept_paging_write_bit = false;  ///< Bit 58, if it has a meaning.
+  bool convertible = false;
+  bool by_sub_page = false;
   unsigned guest_reads = 0;
   unsigned ept_reads = 0;
 };

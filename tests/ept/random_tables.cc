@@ -8,7 +8,14 @@ namespace nestor::ept::testing {
 namespace {
 
 constexpr std::uint64_t kGuestHalf = 32 * 4096;
-constexpr unsigned kPagesPerLevel = 6;
+constexpr unsigned kPagesPerLevel = 5;
+// What five levels leave of the EPT half holds tables of sub-page write permissions: the top level
+// in one page, the three below in two each.
+constexpr std::uint64_t kSubPageTop = 5 * kPagesPerLevel;
+constexpr unsigned sub_page_level(std::uint64_t page) {
+  return page == kSubPageTop ? 4 : 3 - static_cast<unsigned>((page - kSubPageTop - 1) / 2);
+}
+static_assert(sub_page_level(31) == 1 && sub_page_level(26) == 3);
 
 }  // namespace
 
@@ -42,6 +49,11 @@ RandomWorld::RandomWorld(std::uint64_t seed, PagingMode mode) {
   ept.page1gb = !random.one_in(4);
   ept.page2mb = !random.one_in(8);
   ept.advanced_exit_information = random.coin();
+  ept.violation_exceptions = random.coin();
+  ept.paging_write_control = random.coin();
+  ept.guest_paging_verification = random.coin();
+  ept.sub_page_write = random.coin();
+  ept.sub_page_table = kSubPageTop * 4096;
   const unsigned ept_levels = random.one_in(4) ? 5 : 4;
   ept.eptp.value = table_page(random, false, ept_levels) | (ept_levels - 1) << 3 | 6 |
                    (random.coin() ? bit(6) : 0);
@@ -50,7 +62,8 @@ RandomWorld::RandomWorld(std::uint64_t seed, PagingMode mode) {
     const unsigned level = static_cast<unsigned>(page / kPagesPerLevel) % 5 + 1;
     for (unsigned index = 0; index != 512; ++index) {
       const std::uint64_t offset = page * 4096 + 8 * index;
-      memory.write(offset, ept_entry(random, level, index));
+      memory.write(offset, page < kSubPageTop ? ept_entry(random, level, index)
+                                              : sub_page_entry(random, sub_page_level(page)));
       if (mode == PagingMode::k32Bit) {
         memory.write(kGuestHalf + offset, small_entry(random, level));
         memory.write(kGuestHalf + offset + 4, small_entry(random, level));
@@ -117,6 +130,7 @@ std::uint64_t RandomWorld::ept_entry(Random& random, unsigned level, unsigned in
   entry |= bits(2, 0);
   if (random.one_in(12)) entry &= ~bit(2);
   if (random.one_in(12)) entry &= ~bit(1);
+  if (ept.sub_page_write && level == 1 && random.one_in(4)) entry &= ~bit(1);
   if (random.one_in(32)) entry &= ~bits(1, 0);
   if (random.one_in(48)) entry &= ~bits(2, 0);
   if (random.one_in(96)) entry &= ~bit(0);
@@ -139,6 +153,19 @@ std::uint64_t RandomWorld::ept_entry(Random& random, unsigned level, unsigned in
   return entry;
 }
 
+std::uint64_t RandomWorld::sub_page_entry(Random& random, unsigned level) const {
+  if (level == 1) {
+    const std::uint64_t vector = (random.next() | random.next()) & 0x5555'5555'5555'5555;
+    return random.one_in(16) ? vector | bit(static_cast<unsigned>(1 + 2 * random.below(32)))
+                             : vector;
+  }
+  std::uint64_t entry = random.one_in(16) ? 0 : 1;
+  if (random.one_in(32)) entry |= bit(static_cast<unsigned>(1 + random.below(11)));
+  if (random.one_in(64)) entry |= bit(static_cast<unsigned>(52 + random.below(12)));
+  const std::uint64_t below = kSubPageTop + 1 + 2 * (4 - level) + random.below(2);
+  return entry | below * 4096 | random_high_bits(random, 18);
+}
+
 std::uint64_t RandomWorld::random_linear(Random& random) const {
   const std::uint64_t linear = random.next();
   switch (state.mode) {
@@ -155,6 +182,7 @@ Access RandomWorld::random_access(Random& random) {
   Access access;
   access.kind = static_cast<Access::Kind>(random.below(3));
   access.user = random.coin();
+  access.size = static_cast<std::uint16_t>(1U << random.below(9));
   access.implicit_supervisor = access.kind != Access::kFetch && random.one_in(8);
   return access;
 }

@@ -53,6 +53,7 @@ class RandomWorld {
   std::uint64_t guest_entry(Random& random, unsigned level) const;
   std::uint32_t small_entry(Random& random, unsigned level) const;
   std::uint64_t ept_entry(Random& random, unsigned level, unsigned index) const;
+  std::uint64_t sub_page_entry(Random& random, unsigned level) const;
 };
 
 }  // namespace nestor::ept::testing

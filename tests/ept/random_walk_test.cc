@@ -56,7 +56,10 @@ struct Pair {
 
 /// How often each outcome was met: a comparison that never meets one would prove nothing.
 struct Tally {
-  std::array<unsigned, 4> by_outcome{};
+  std::array<unsigned, 6> by_outcome{};
+  unsigned convertible = 0;
+  unsigned by_sub_page = 0;
+  unsigned unverified = 0;
   unsigned updates = 0;
 };
 
@@ -124,7 +127,7 @@ TEST_P(RandomWalk, NestedAgreesWithNaiveReader) {
     for (unsigned i = 0; i != kWalksInEach; ++i) {
       const LinearAddress linear{pair.world.random_linear(random)};
       const Access access = RandomWorld::random_access(random);
-      RecordSteps<kLongestNestedWalk> steps;
+      RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> steps;
       const auto walk =
           walk_nested(pair.world.memory, pair.world.state, pair.world.ept, linear, access, steps);
       const NaiveAnswer answer =
@@ -153,6 +156,13 @@ TEST_P(RandomWalk, NestedAgreesWithNaiveReader) {
         EXPECT_EQ(walk.ignore_pat, answer.ept_ignore_pat);
         expect_rights(walk.rights, answer);
         expect_ept_rights(walk.ept_rights, answer);
+        EXPECT_EQ(walk.by_sub_page, answer.by_sub_page);
+        tally.by_sub_page += answer.by_sub_page;
+      }
+      if (walk.outcome == NestedOutcome::kEptViolation) {
+        EXPECT_EQ(walk.convertible, answer.convertible);
+        tally.convertible += answer.convertible;
+        tally.unverified += (answer.qualification & 0x8000) != 0;
       }
       tally.updates += walk.updates();
       pair.expect_same_updates();
@@ -164,8 +174,12 @@ TEST_P(RandomWalk, NestedAgreesWithNaiveReader) {
   EXPECT_GT(tally.by_outcome[NaiveAnswer::kAddress], kWalks / 50);
   EXPECT_GT(tally.by_outcome[NaiveAnswer::kEptViolation], kWalks / 50);
   EXPECT_GT(tally.by_outcome[NaiveAnswer::kEptMisconfiguration], kWalks / 50);
+  EXPECT_GT(tally.by_outcome[NaiveAnswer::kSubPageEvent], kWalks / 10000);
+  EXPECT_GT(tally.by_sub_page, kWalks / 5000);
+  EXPECT_GT(tally.convertible, kWalks / 50);
   if (GetParam() != PagingMode::kNone) {
     EXPECT_GT(tally.by_outcome[NaiveAnswer::kPageFault], kWalks / 50);
+    EXPECT_GT(tally.unverified, kWalks / 5000);
   }
 }
 
