@@ -162,12 +162,12 @@ Capabilities nestor_capabilities() {
   c.exit.offered = VmExitControl::kHostAddressSpaceSize |
                    VmExitControl::kAcknowledgeInterruptOnExit | VmExitControl::kSavePat |
                    VmExitControl::kLoadPat | VmExitControl::kSaveEfer | VmExitControl::kLoadEfer |
-                   VmExitControl::kSavePreemptionTimerValue;
+                   VmExitControl::kSavePreemptionTimerValue | VmExitControl::kLoadPerfGlobalCtrl;
 
   c.entry.default1 = kEntryDefault1;
   c.entry.flexible = mask(VmEntryControl::kLoadDebugControls);
-  c.entry.offered =
-      VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat | VmEntryControl::kLoadEfer;
+  c.entry.offered = VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat |
+                    VmEntryControl::kLoadEfer | VmEntryControl::kLoadPerfGlobalCtrl;
 
   c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 |
                ept_vpid_cap::kUncacheable | ept_vpid_cap::kWriteBack | ept_vpid_cap::kPages2M |
@@ -184,6 +184,7 @@ Capabilities nestor_capabilities() {
                              cr4::kVmxe;
   c.registers.efer_writable = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
   c.registers.debugctl_writable = 0x3;  // LBR and BTF
+  c.registers.perf_global_ctrl_writable = 0x7'0000'000f;
   return c;
 }
 

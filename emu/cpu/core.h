@@ -17,6 +17,7 @@
 namespace nestor::emu {
 
 class LocalApic;
+class PerformanceMonitor;
 struct MsrStorage;
 
 // With whose rights linear memory is accessed.
@@ -43,6 +44,8 @@ class Core : public vmx::Processor {
   virtual LocalApic& apic() = 0;
   virtual const Clock& clock() const = 0;
   virtual MsrStorage& msr_storage() = 0;
+  // With everything counted until now.
+  virtual PerformanceMonitor& performance_monitor() = 0;
 
   // Makes tsc() return `value` now.
   virtual void set_tsc(uint64_t value) = 0;

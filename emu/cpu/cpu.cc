@@ -59,6 +59,7 @@ void Cpu::start(const vmx::CpuState& state) {
   state_ = state;
   state_.pat = reset.pat;
   state_.misc_enable = reset.misc_enable;
+  state_.perf_global_ctrl = reset.perf_global_ctrl;
   flush_pending_ = true;
 }
 
@@ -138,8 +139,21 @@ bool Cpu::idle() {
                        : "the processor waits in HLT, and nothing is left that could wake it";
     return false;
   }
+  count_performance(state_.cpl());
   clock_.advance_to(*due);
+  performance_monitor_.skip({engine_.instructions(), clock_.cycles()});
   return false;
+}
+
+void Cpu::count_performance(uint8_t cpl) {
+  performance_monitor_.advance({engine_.instructions(), clock_.cycles()}, cpl,
+                               state_.perf_global_ctrl);
+  if (performance_monitor_.take_interrupt()) apic_.performance_interrupt();
+}
+
+PerformanceMonitor& Cpu::performance_monitor() {
+  count_performance(state_.cpl());
+  return performance_monitor_;
 }
 
 bool Cpu::service_boundary() {
@@ -220,6 +234,9 @@ void Cpu::set_engine_deadline() {
     const uint64_t left = config_.max_instructions - engine_.instructions();
     deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
   }
+  if (const auto left = performance_monitor_.cycles_to_interrupt(state_.cpl())) {
+    deadline_ = std::min(deadline_, clock_.cycles() + *left);
+  }
   using vmx::PrimaryProcBased;
   watch_interrupts_ =
       apic_.has_interrupt() || vmx_.virtual_interrupt_recognized() ||
@@ -249,6 +266,10 @@ void Cpu::run_engine() {
     fetched_page_ = {};
     engine_.flush_tlb();
   }
+  if (performance_monitor_.counting() ||
+      performance_monitor_.global_ctrl() != state_.perf_global_ctrl) {
+    count_performance(state_.cpl());
+  }
   const bool aligned = checks_alignment(state_);
   if (aligned && misaligned()) {
     deliver(vmx::exception(vmx::kAc, 0));
@@ -262,14 +283,16 @@ void Cpu::run_engine() {
   // Both may begin alignment checking.
   const bool may_check_alignment = (state_.cr0 & vmx::cr0::kAm) != 0;
   engine_.set_intercept_popf(!executing_whole_ && may_check_alignment && state_.cpl() == 3);
-  engine_.set_intercept_iret(
-      !executing_whole_ &&
-      (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking() || may_check_alignment));
+  engine_.set_intercept_iret(!executing_whole_ &&
+                             (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking() ||
+                              may_check_alignment || performance_monitor_.tells_levels_apart()));
   const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
   const uint64_t from = state_.rip;
   engine_.load(state_);
+  const uint8_t cpl = state_.cpl();
   const Stop stop = engine_.run();
   engine_.save(state_);
+  if (performance_monitor_.counting()) count_performance(cpl);
   if (state_.rip != from || (!was_sti && !was_mov_ss)) {
     // The engine knows one shadow only; the instruction before tells which it is.
     if (state_.blocking_by_sti) {

@@ -11,6 +11,7 @@
 #include "emu/cpu/delivery.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/physical_memory.h"
 #include "emu/decode/decoder.h"
 #include "emu/devices/local_apic.h"
@@ -89,6 +90,7 @@ class Cpu final : public Core, private EngineClient {
   LocalApic& apic() override { return apic_; }
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return msr_storage_; }
+  PerformanceMonitor& performance_monitor() override;
   void set_tsc(uint64_t value) override;
 
  private:
@@ -120,6 +122,8 @@ class Cpu final : public Core, private EngineClient {
   void ept_exit(const EptExit& exit);
   void report(const vmx::Event& event);
   void set_engine_deadline();
+  // What happened since the last call did so at `cpl`.
+  void count_performance(uint8_t cpl);
   std::optional<uint64_t> next_deadline() const;
 
   // An access that EPT refuses takes its VM exit here.
@@ -161,6 +165,7 @@ class Cpu final : public Core, private EngineClient {
   Mmu mmu_;
   Decoder decoder_;
   MsrStorage msr_storage_;
+  PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;
 
   std::optional<RunResult> end_;

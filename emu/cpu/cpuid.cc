@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/performance_monitor.h"
 #include "emu/devices/local_apic.h"
 #include "emu/timing/clock.h"
 #include "vmx/cpu_state.h"
@@ -136,6 +137,13 @@ constexpr Leaf kLeaves[] = {
     {4, 2, true, cache(3, 2, 16, 1024)},
     // MONITOR range; the extensions are enumerated; one sub-state of C1.
     {5, 0, false, {kLineSize, kLineSize, 1, 0x10}},
+    // Of the seven architectural events, those of caches and branches (bits 6:3) are not available.
+    {0xa,
+     0,
+     false,
+     {PerformanceMonitor::kVersion | PerformanceMonitor::kGeneralCounters << 8 |
+          PerformanceMonitor::kCounterWidth << 16 | 7 << 24,
+      0x78, 0, PerformanceMonitor::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
     // One thread a core, one core: EBX processors at the level, ECX[15:8] the level's type.
     {0xb, 0, true, {0, 1, 0x100, 0}},
     {0xb, 1, true, {0, 1, 0x201, 0}},
@@ -250,6 +258,7 @@ vmx::RegisterRules register_rules() {
   rules.cr4_writable = supported_cr4();
   rules.efer_writable = supported_efer();
   rules.debugctl_writable = supported_debugctl();
+  rules.perf_global_ctrl_writable = PerformanceMonitor::kEnables;
   return rules;
 }
 

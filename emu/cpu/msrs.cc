@@ -6,6 +6,7 @@
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/performance_monitor.h"
 #include "emu/devices/local_apic.h"
 #include "vmx/cpu_state.h"
 
@@ -134,20 +135,21 @@ MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
   return kOk;
 }
 
-// IA32_MISC_ENABLE. There is neither branch trace storage nor precise event-based sampling.
-constexpr uint64_t kMiscUnavailable = 1u << 11 | 1u << 12;
-constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscUnavailable;  // fast strings, MONITOR
+// IA32_MISC_ENABLE. There are performance counters, and neither branch trace storage nor precise
+// event-based sampling.
+constexpr uint64_t kMiscReadOnly = 1u << 7 | 1u << 11 | 1u << 12;
+constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscReadOnly;  // fast strings, MONITOR
 constexpr uint64_t kMiscWritable =
-    1u << 0 | 1u << 3 | 1u << 7 | 1u << 16 | 1u << 18 | 1u << 22 | 1u << 23 | 1ull << 34;
+    1u << 0 | 1u << 3 | 1u << 16 | 1u << 18 | 1u << 22 | 1u << 23 | 1ull << 34;
 
 MsrStatus read_misc_enable(Core& core, uint32_t, uint64_t& value) {
-  value = core.state().misc_enable | kMiscUnavailable;
+  value = core.state().misc_enable | kMiscReadOnly;
   return kOk;
 }
 
 MsrStatus write_misc_enable(Core& core, uint32_t, uint64_t value) {
-  if (value & ~(kMiscWritable | kMiscUnavailable)) return kGeneralProtection;
-  core.state().misc_enable = value | kMiscUnavailable;
+  if (value & ~(kMiscWritable | kMiscReadOnly)) return kGeneralProtection;
+  core.state().misc_enable = value | kMiscReadOnly;
   return kOk;
 }
 
@@ -181,6 +183,64 @@ MsrStatus write_storage(Core& core, uint32_t, uint64_t value) {
   if (value & ~kValid) return kGeneralProtection;
   core.msr_storage().*kMember = value;
   return kOk;
+}
+
+// --- performance counters
+
+constexpr uint32_t kGeneralCounter = 0xc1, kEventSelect = 0x186, kFixedCounter = 0x309;
+
+MsrStatus read_general_counter(Core& core, uint32_t index, uint64_t& value) {
+  value = core.performance_monitor().general_counter(index - kGeneralCounter);
+  return kOk;
+}
+
+MsrStatus write_general_counter(Core& core, uint32_t index, uint64_t value) {
+  core.performance_monitor().write_general_counter(index - kGeneralCounter, value);
+  return kOk;
+}
+
+MsrStatus read_event_select(Core& core, uint32_t index, uint64_t& value) {
+  value = core.performance_monitor().event_select(index - kEventSelect);
+  return kOk;
+}
+
+MsrStatus write_event_select(Core& core, uint32_t index, uint64_t value) {
+  return core.performance_monitor().write_event_select(index - kEventSelect, value);
+}
+
+MsrStatus read_fixed_counter(Core& core, uint32_t index, uint64_t& value) {
+  value = core.performance_monitor().fixed_counter(index - kFixedCounter);
+  return kOk;
+}
+
+MsrStatus write_fixed_counter(Core& core, uint32_t index, uint64_t value) {
+  core.performance_monitor().write_fixed_counter(index - kFixedCounter, value);
+  return kOk;
+}
+
+MsrStatus read_fixed_control(Core& core, uint32_t, uint64_t& value) {
+  value = core.performance_monitor().fixed_control();
+  return kOk;
+}
+
+MsrStatus write_fixed_control(Core& core, uint32_t, uint64_t value) {
+  return core.performance_monitor().write_fixed_control(value);
+}
+
+MsrStatus read_global_status(Core& core, uint32_t, uint64_t& value) {
+  value = core.performance_monitor().global_status();
+  return kOk;
+}
+
+MsrStatus write_global_ctrl(Core& core, uint32_t, uint64_t value) {
+  if (value & ~PerformanceMonitor::kEnables) return kGeneralProtection;
+  (void)core.performance_monitor();  // what was counted until now was so under the old value
+  core.state().perf_global_ctrl = value;
+  return kOk;
+}
+
+MsrStatus write_overflow_control(Core& core, uint32_t, uint64_t value) {
+  return core.performance_monitor().write_overflow_control(value);
 }
 
 // --- MTRRs
@@ -259,6 +319,8 @@ constexpr Msr kMsrs[] = {
     {0x3b, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
     // Software writes 0 before it asks for the revision; no update can be loaded.
     {0x8b, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
+    {kGeneralCounter, PerformanceMonitor::kGeneralCounters, "IA32_PMC", read_general_counter,
+     write_general_counter},
     {0xfe, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
     {0x10a, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>, nullptr},
     {0x174, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
@@ -268,6 +330,8 @@ constexpr Msr kMsrs[] = {
      write_canonical<&S::sysenter_eip>},
     {0x179, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
     {0x17a, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>, write_storage<&M::mcg_status, 7>},
+    {kEventSelect, PerformanceMonitor::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select,
+     write_event_select},
     {0x1a0, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
     {0x1d9, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
     {kFirstVariable, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable, write_mtrr_variable},
@@ -276,6 +340,12 @@ constexpr Msr kMsrs[] = {
     {0x268, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
     {0x277, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
     {0x2ff, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>, write_mtrr_def_type},
+    {kFixedCounter, PerformanceMonitor::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
+     write_fixed_counter},
+    {0x38d, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
+    {0x38e, 1, "IA32_PERF_GLOBAL_STATUS", read_global_status, nullptr},
+    {0x38f, 1, "IA32_PERF_GLOBAL_CTRL", read_state<&S::perf_global_ctrl>, write_global_ctrl},
+    {0x390, 1, "IA32_PERF_GLOBAL_OVF_CTRL", read_constant<0>, write_overflow_control},
     {0x480, 0x14, "IA32_VMX", read_vmx, nullptr},
     {0x6e0, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
     {0x800, 0x100, "IA32_X2APIC", read_apic, write_apic},
@@ -329,6 +399,8 @@ void reset_msrs(Core& core) {
   state.sysenter_cs = state.sysenter_esp = state.sysenter_eip = 0;
   state.debugctl = state.tsc_aux = 0;
   state.misc_enable = kMiscReset;
+  state.perf_global_ctrl = PerformanceMonitor::kGlobalCtrlReset;
+  core.performance_monitor().reset();
   core.msr_storage() = {};
   core.vmx().feature_control = 0;
 }

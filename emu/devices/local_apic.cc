@@ -331,6 +331,11 @@ void LocalApic::fire(Lvt entry) {
   deliver(message);
 }
 
+void LocalApic::performance_interrupt() {
+  fire(kPerformance);
+  lvt_[kPerformance] |= kMasked;
+}
+
 bool LocalApic::accepts(const Ipi& message) const {
   if (!globally_enabled()) return false;
   if (message.shorthand != Shorthand::kNone) return true;

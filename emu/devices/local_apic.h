@@ -120,6 +120,8 @@ class LocalApic : public Device {
   void end_of_interrupt();
 
   // --- inputs
+  // An overflow of a performance counter. Delivery masks its entry of the local vector table.
+  void performance_interrupt();
   // The level at the local interrupt pins. LINT0 is wired to the 8259, LINT1 to NMI sources.
   void set_lint0(bool level) { set_lint(kLint0, level); }
   void set_lint1(bool level) { set_lint(kLint1, level); }

@@ -53,7 +53,6 @@ TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
   }
   EXPECT_EQ(cpuid(kState, 7, 0).ecx, 0u);  // UMIP, PKU, LA57 and all others
   EXPECT_EQ(cpuid(kState, 0xd, 0), CpuidRegisters{});
-  EXPECT_EQ(cpuid(kState, 0xa, 0), CpuidRegisters{});
 }
 
 TEST(CpuidTest, ControlBitsFollowFromFeatures) {
@@ -102,6 +101,7 @@ TEST(CpuidTest, RegisterRulesAgree) {
   EXPECT_EQ(rules.cr4_writable, supported_cr4());
   EXPECT_EQ(rules.efer_writable, supported_efer());
   EXPECT_EQ(rules.debugctl_writable, 3u);
+  EXPECT_EQ(rules.perf_global_ctrl_writable, 0x7'0000'000fu);
 }
 
 TEST(CpuidTest, DynamicFlagsFollowTheState) {

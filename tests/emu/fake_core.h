@@ -13,6 +13,7 @@
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/performance_monitor.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/local_apic.h"
 #include "emu/timing/clock.h"
@@ -132,6 +133,7 @@ class FakeCore final : public Core {
   LocalApic& apic() override { return apic_; }
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return storage_; }
+  PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
   void set_tsc(uint64_t value) override { time = value; }
 
   // --- for tests
@@ -175,6 +177,7 @@ class FakeCore final : public Core {
   Bus bus_;
   LocalApic apic_{clock_, 0, true};
   MsrStorage storage_;
+  PerformanceMonitor performance_monitor_;
   vmx::EventSink sink_;
   vmx::Vmx vmx_{vmx::nestor_capabilities(), *this, sink_};
 };

@@ -20,8 +20,7 @@ const Bytes kMovCr0Eax = {0x0f, 0x22, 0xc0}, kMovCr3Eax = {0x0f, 0x22, 0xd8},
             kMovDr7Eax = {0x0f, 0x23, 0xf8}, kMovEaxDr7 = {0x0f, 0x21, 0xf8},
             kMovDr6Eax = {0x0f, 0x23, 0xf0}, kMovDr4Eax = {0x0f, 0x23, 0xe0},
             kMovEaxDr5 = {0x0f, 0x21, 0xe8}, kMovDr0Eax = {0x0f, 0x23, 0xc0}, kRdmsr = {0x0f, 0x32},
-            kWrmsr = {0x0f, 0x30}, kRdtsc = {0x0f, 0x31}, kRdtscp = {0x0f, 0x01, 0xf9},
-            kRdpmc = {0x0f, 0x33};
+            kWrmsr = {0x0f, 0x30}, kRdtsc = {0x0f, 0x31}, kRdtscp = {0x0f, 0x01, 0xf9};
 
 class ControlRegisterTest : public InstructionTest {
  protected:
@@ -322,13 +321,6 @@ TEST_F(MachineRegisterTest, MsrExitsComeBeforeMissingMsrsButAfterPrivilege) {
   cpu.gpr[kRcx] = 0x124;
   expect_transferred(kRdmsr);
   guest.expect_exit(vmx::ExitReason::kRdmsr);
-}
-
-TEST_F(MachineRegisterTest, PerformanceCountersDoNotExist) {
-  enter_64bit_mode(core);
-  expect_gp(kRdpmc);
-  enter_64bit_mode(core, 3);
-  expect_gp(kRdpmc);
 }
 
 TEST_F(MachineRegisterTest, SegmentBases) {

@@ -8,6 +8,7 @@
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/performance_monitor.h"
 #include "emu/devices/local_apic.h"
 
 namespace nestor::emu {
@@ -63,6 +64,7 @@ class FakeCore : public Core {
   LocalApic& apic() override { return apic_; }
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return storage_; }
+  PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
   void set_tsc(uint64_t value) override { tsc_offset_ = value - clock_.cycles(); }
 
   void pass(uint64_t cycles) { clock_.charge(cycles); }
@@ -74,6 +76,7 @@ class FakeCore : public Core {
   Bus bus_;
   LocalApic apic_{clock_, 0, true};
   MsrStorage storage_;
+  PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;
   vmx::EventSink sink_;
   vmx::Vmx vmx_{vmx::nestor_capabilities(), *this, sink_};
@@ -106,7 +109,7 @@ class MsrsTest : public testing::Test {
 };
 
 TEST_F(MsrsTest, UnknownMsrsFault) {
-  for (uint32_t index : {0u, 0x11u, 0x38fu, 0x47fu, 0x494u, 0x7ffu, 0x900u, 0x40000000u,
+  for (uint32_t index : {0u, 0x11u, 0x391u, 0x47fu, 0x494u, 0x7ffu, 0x900u, 0x40000000u,
                          0xc0000085u, 0xc0000104u, 0xc0010015u, 0xffffffffu}) {
     EXPECT_FALSE(reads(index)) << std::hex << index;
     EXPECT_FALSE(writes(index, 0)) << std::hex << index;
@@ -240,12 +243,33 @@ TEST_F(MsrsTest, DebugctlTakesLbrAndBtf) {
 }
 
 TEST_F(MsrsTest, MiscEnable) {
-  EXPECT_EQ(read(0x1a0), 0x41801u);
+  EXPECT_EQ(read(0x1a0), 0x41881u);
   EXPECT_TRUE(cpuid(core, 1, 0).ecx & 8);
   EXPECT_TRUE(writes(0x1a0, 1));
-  EXPECT_EQ(read(0x1a0), 0x1801u);
+  EXPECT_EQ(read(0x1a0), 0x1881u);
   EXPECT_FALSE(cpuid(core, 1, 0).ecx & 8);  // MONITOR
   expect_refused(0x1a0, 2);
+}
+
+TEST_F(MsrsTest, PerformanceCounters) {
+  EXPECT_EQ(read(0x38f), 0xfu) << "the general counters are enabled after power-up";
+  expect_stored(0x38f, 0x7'0000'000f);
+  expect_refused(0x38f, 0x10);
+  expect_refused(0x38f, 1ull << 35);
+  for (uint32_t i = 0; i < 4; ++i) {
+    expect_stored(0xc1 + i, 0x7fffffff);
+    EXPECT_TRUE(writes(0xc1 + i, 0x1'8000'0000));
+    EXPECT_EQ(read(0xc1 + i), 0xffff'8000'0000u) << "bits 31:0, sign-extended";
+    expect_stored(0x186 + i, 0x300c0);
+    expect_refused(0x186 + i, 1u << 21);
+  }
+  for (uint32_t i = 0; i < 3; ++i) expect_stored(0x309 + i, 0xffff'ffff'ffff);
+  expect_stored(0x38d, 0xbbb);
+  expect_refused(0x38d, 4);
+  expect_refused(0x38e, 0);
+  EXPECT_TRUE(writes(0x390, 0x7'0000'000f));
+  EXPECT_EQ(read(0x390), 0u);
+  for (uint32_t index : {0xc5u, 0x18au, 0x30cu, 0x345u, 0x391u}) EXPECT_FALSE(reads(index));
 }
 
 TEST_F(MsrsTest, FeatureControlLocks) {

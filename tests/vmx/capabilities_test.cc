@@ -25,10 +25,10 @@ TEST(Capabilities, ControlMsrs) {
   EXPECT_EQ(c.msr(0x48d), 0x000000ff'00000016);
   EXPECT_EQ(c.msr(0x482), 0xfff9fffe'0401e172);
   EXPECT_EQ(c.msr(0x48e), 0xfff9fffe'04006172);
-  EXPECT_EQ(c.msr(0x483), 0x007fefff'00036dff);
-  EXPECT_EQ(c.msr(0x48f), 0x007fefff'00036dfb);
-  EXPECT_EQ(c.msr(0x484), 0x0000d3ff'000011ff);
-  EXPECT_EQ(c.msr(0x490), 0x0000d3ff'000011fb);
+  EXPECT_EQ(c.msr(0x483), 0x007fffff'00036dff);
+  EXPECT_EQ(c.msr(0x48f), 0x007fffff'00036dfb);
+  EXPECT_EQ(c.msr(0x484), 0x0000f3ff'000011ff);
+  EXPECT_EQ(c.msr(0x490), 0x0000f3ff'000011fb);
   EXPECT_EQ(c.msr(0x48b), 0x024277ff'00000000);
   EXPECT_EQ(c.msr(0x491), 1u);  // EPTP switching
 }
@@ -43,7 +43,8 @@ TEST(Capabilities, WhatIsOfferedByDefault) {
   EXPECT_FALSE(c.offers(PrimaryProcBased::kActivateTertiaryControls));
   EXPECT_TRUE(c.offers(SecondaryProcBased::kUnrestrictedGuest));
   EXPECT_FALSE(c.offers(SecondaryProcBased::kEnableXsavesXrstors));
-  EXPECT_FALSE(c.offers(VmExitControl::kLoadPerfGlobalCtrl));
+  EXPECT_TRUE(c.offers(VmExitControl::kLoadPerfGlobalCtrl));
+  EXPECT_TRUE(c.offers(VmEntryControl::kLoadPerfGlobalCtrl));
   EXPECT_TRUE(c.offers(VmExitControl::kSavePreemptionTimerValue));
   EXPECT_FALSE(c.offers(VmEntryControl::kEntryToSmm));
   EXPECT_TRUE(c.offers(VmEntryControl::kLoadEfer));

@@ -76,6 +76,26 @@ TEST_F(VmEntry, LoadsEferAndPat) {
   EXPECT_EQ(cpu.cpu.pat, 0x0606060606060606u);
 }
 
+TEST_F(VmEntry, LoadsAndChecksPerfGlobalCtrl) {
+  prepare();
+  cpu.cpu.perf_global_ctrl = 0xf;
+  set(Field::kGuestIa32PerfGlobalCtrl, 1ull << 4);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  EXPECT_EQ(cpu.cpu.perf_global_ctrl, 0xfu) << "without the control the field does not matter";
+  vmx.triple_fault_exits();
+  enable(VmEntryControl::kLoadPerfGlobalCtrl);
+  ASSERT_EQ(vmresume(), "transfer");
+  EXPECT_FALSE(vmx.in_non_root());
+  EXPECT_EQ(get(Field::kExitReason), 0x80000021u);
+  set(Field::kGuestIa32PerfGlobalCtrl, 0x7'0000'0001);
+  resume();
+  EXPECT_EQ(cpu.cpu.perf_global_ctrl, 0x7'0000'0001u);
+  vmx.triple_fault_exits();
+  enable(VmExitControl::kLoadPerfGlobalCtrl);
+  set(Field::kHostIa32PerfGlobalCtrl, 1ull << 35);
+  EXPECT_EQ(vmresume(), "fail 8");
+}
+
 class VmEntry32 : public VmxTest {
  protected:
   // A guest with PAE paging outside IA-32e mode.

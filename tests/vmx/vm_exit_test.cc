@@ -96,6 +96,7 @@ TEST_F(VmExit, SavesAndLoadsByControl) {
     cpu.cpu.debugctl = 2;
     cpu.cpu.pat = 0x0606060606060606;
     cpu.cpu.efer |= efer::kNxe;
+    cpu.cpu.perf_global_ctrl = 3;
   };
   change();
   vmx.triple_fault_exits();
@@ -103,12 +104,14 @@ TEST_F(VmExit, SavesAndLoadsByControl) {
   EXPECT_EQ(get(Field::kGuestIa32Pat), 0u);
   EXPECT_EQ(get(Field::kGuestIa32Efer), 0u);
   EXPECT_EQ(cpu.cpu.pat, 0x0606060606060606u) << "left alone";
+  EXPECT_EQ(cpu.cpu.perf_global_ctrl, 3u);
   EXPECT_EQ(cpu.cpu.efer, efer::kSce | efer::kLme | efer::kLma | efer::kNxe);
 
   for (const auto control :
        {VmExitControl::kSaveDebugControls, VmExitControl::kSavePat, VmExitControl::kSaveEfer,
-        VmExitControl::kLoadPat, VmExitControl::kLoadEfer})
+        VmExitControl::kLoadPat, VmExitControl::kLoadEfer, VmExitControl::kLoadPerfGlobalCtrl})
     enable(control);
+  set(Field::kHostIa32PerfGlobalCtrl, 0x7'0000'0000);
   set(Field::kHostIa32Pat, 0x0007040600070406);
   set(Field::kHostIa32Efer, efer::kLme | efer::kLma);
   resume();
@@ -120,6 +123,7 @@ TEST_F(VmExit, SavesAndLoadsByControl) {
   EXPECT_EQ(get(Field::kGuestIa32Efer), efer::kSce | efer::kLme | efer::kLma | efer::kNxe);
   EXPECT_EQ(cpu.cpu.pat, 0x0007040600070406u);
   EXPECT_EQ(cpu.cpu.efer, efer::kLme | efer::kLma);
+  EXPECT_EQ(cpu.cpu.perf_global_ctrl, 0x7'0000'0000u);
 }
 
 TEST_F(VmExit, StoresIa32eModeIntoTheEntryControls) {

@@ -4,6 +4,7 @@
 #include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
+#include "emu/cpu/performance_monitor.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -89,12 +90,15 @@ Outcome rdtscp(Core& core, const Instruction& instruction) {
   return vmx::Completed{};
 }
 
-// There are no performance counters: every index is invalid.
 Outcome rdpmc(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if (!(state.cr4 & vmx::cr4::kPce) && state.cpl() != 0) return general_protection();
   if (exits(core, instruction, ExitReason::kRdpmc)) return vmx::Transferred{};
-  return general_protection();
+  const auto count =
+      core.performance_monitor().counter(static_cast<uint32_t>(state.gpr[vmx::kRcx]));
+  if (!count) return general_protection();
+  write_edx_eax(core.state(), *count);
+  return vmx::Completed{};
 }
 
 Outcome read_segment_base(Core& core, const Instruction& instruction) {
