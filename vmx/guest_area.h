@@ -13,8 +13,8 @@ namespace nestor::vmx {
 void load_segments(const Vmcs& vmcs, CpuState& state);
 void store_segments(const CpuState& state, Vmcs& vmcs);
 
-// All that the area holds. General registers but RSP, CR2, DR0 to DR3, DR6 and the MSRs that have no
-// field stay as they are.
+// All that the area holds. General registers but RSP, CR2, DR0 to DR3, DR6 and the MSRs that have
+// no field stay as they are.
 void load_guest_area(const Vmcs& vmcs, CpuState& state);
 void store_guest_area(const CpuState& state, Vmcs& vmcs);
 

@@ -13,8 +13,8 @@ namespace {
 using enum vmx::MsrStatus;
 using testing::ElementsAre;
 
-constexpr uint64_t kInUser = 1u << 16, kInSystem = 1u << 17, kEdge = 1u << 18, kInterrupt = 1u << 20,
-                   kEnable = 1u << 22, kInvert = 1u << 23;
+constexpr uint64_t kInUser = 1u << 16, kInSystem = 1u << 17, kEdge = 1u << 18,
+                   kInterrupt = 1u << 20, kEnable = 1u << 22, kInvert = 1u << 23;
 constexpr uint64_t kInstructions = 0xc0, kCycles = 0x3c, kReferenceCycles = 0x13c;
 constexpr uint64_t kAnyLevel = kInUser | kInSystem | kEnable;
 constexpr uint64_t kFull = (1ull << 48) - 1;

@@ -62,7 +62,7 @@ TEST(Vmcs, VmreadAndVmwriteOfEveryField) {
 TEST(Vmcs, FieldsOfControlsThatAreNotOfferedDoNotExist) {
   const Capabilities capabilities = nestor_capabilities();
   Vmcs vmcs;
-  for (const Field field : {Field::kHostIa32PerfGlobalCtrl, Field::kHlatPointer,
+  for (const Field field : {Field::kHostIa32Pkrs, Field::kHlatPointer,
                             Field::kPidPointerTableAddress, Field::kGuestSsp}) {
     ASSERT_FALSE(capabilities.has_field(field)) << info_of(field).name;
     EXPECT_EQ(vmcs.vmread(encoding_of(field), capabilities), std::nullopt);
