@@ -9,6 +9,8 @@
 
 namespace nestor::vmx {
 
+class Vmcs;
+
 // One failed check of a VM entry or VMX instruction. All string_views refer to static tables.
 struct CheckFailure {
   std::string_view id;           // stable name, e.g. "guest-rflags-fixed"
@@ -34,12 +36,15 @@ struct VmExitEvent {
   uint32_t instruction_length = 0, instruction_information = 0;
   uint32_t interruption_information = 0, interruption_error_code = 0;
   uint32_t idt_vectoring_information = 0, idt_vectoring_error_code = 0;
+  const Vmcs* data = nullptr;  // of the current VMCS; valid during the call
 };
 
 // VMfailInvalid: error is 0.
 struct VmInstructionErrorEvent {
   std::string_view instruction;
   uint32_t error = 0;
+  const Vmcs* data = nullptr;  // of the current VMCS; valid during the call, null if there is none
+  uint64_t vmcs = 0;           // its physical address
 };
 
 class EventSink {

@@ -236,6 +236,7 @@ void Vmx::abort(uint32_t indicator) {
 void Vmx::report_exit(uint32_t reason, uint64_t qualification) {
   VmExitEvent event;
   event.vmcs = current_vmcs_;
+  event.data = &vmcs_;
   event.reason = reason;
   event.qualification = qualification;
   event.guest_rip = field(Field::kGuestRip);

@@ -82,7 +82,8 @@ std::vector<AbsentField> absent_fields(const VmcsDocument& document, const Check
       [&](const EntryCheck& check, CheckGroup) { before.push_back(check.passes(context)); });
   std::vector<AbsentField> list;
   for (const vmx::FieldInfo& info : vmx::kFields) {
-    if (document.given.contains(info.field)) continue;
+    if (document.given.contains(info.field) || !context.capabilities.has_field(info.field))
+      continue;
     vmx::Vmcs vmcs = document.vmcs;
     CheckContext changed{.vmcs = vmcs,
                          .capabilities = context.capabilities,

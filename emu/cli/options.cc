@@ -56,6 +56,23 @@ std::string check_count(const std::string& text) {
                      text);
 }
 
+std::string check_dump(const std::vector<std::string>& dump) {
+  if (dump[0] != "on-failure" && dump[0] != "on-exit")
+    return fmt::format("--dump-vmcs: '{}' is neither on-failure nor on-exit", dump[0]);
+  return dump[1].empty() ? "--dump-vmcs: the name of the file is empty" : "";
+}
+
+// At most one output is the standard output.
+std::string check_standard_output(const RunOptions& options) {
+  const bool serial = options.serial == "stdio", trace = options.trace == "-",
+             dump = options.dump_vmcs == "-";
+  if (serial + trace + dump < 2) return {};
+  return fmt::format("{} and {} both write to the standard output; give {}",
+                     trace ? "--trace -" : "--dump-vmcs -",
+                     serial ? "--serial stdio" : "--dump-vmcs -",
+                     serial ? "--serial FILE or none" : "one of them a file");
+}
+
 CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
   CLI::App& audit = *app.add_subcommand("audit", "Check a VMCS that is written down as JSON");
   audit.footer(std::string(kAuditExample) + "\n" + exit_status_help());
@@ -135,7 +152,8 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   RunOptions options;
   DiffOptions diff_options;
   AuditOptions audit_options;
-  std::string memory = "512M", count, trace;
+  std::string memory = "512M", count, trace, dump_format = "text";
+  std::vector<std::string> dump;
 
   CLI::App app{
       "Nestor is a software x86 processor with Intel VMX: it runs hypervisors and shows what they "
@@ -166,6 +184,15 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   std::string format = "text";
   run.add_option("--trace-format", format, "Format of the trace")
       ->type_name("text|jsonl")
+      ->capture_default_str();
+  run.add_option(
+         "--dump-vmcs", dump,
+         "Write down the VMCS at each failed VM entry, or at each VM exit too, to FILE; - is "
+         "the standard output")
+      ->type_name("on-failure|on-exit FILE")
+      ->expected(2);
+  run.add_option("--dump-vmcs-format", dump_format, "Format of the dumps; nestor audit reads json")
+      ->type_name("text|json")
       ->capture_default_str();
   run.add_flag("--stats", options.stats,
                "Print VM exits by reason on the standard error at the end");
@@ -219,12 +246,19 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
     return complain(fmt::format("--trace-format: '{}' is neither text nor jsonl", format));
   }
   options.trace_format = format == "jsonl" ? TraceFormat::kJsonLines : TraceFormat::kText;
-  if (options.serial.empty()) return complain("--serial: the name of the file is empty");
-  if (options.serial == "stdio" && options.trace == "-") {
-    return complain(
-        "--trace - and --serial stdio both write to the standard output; give --serial FILE or "
-        "none");
+  if (run.count("--dump-vmcs") != 0) {
+    if (const std::string bad = check_dump(dump); !bad.empty()) return complain(bad);
+    options.dump_vmcs = dump[1];
+    options.dump_when = dump[0] == "on-exit" ? VmcsDump::When::kExit : VmcsDump::When::kFailure;
+  } else if (run.count("--dump-vmcs-format") != 0) {
+    return complain("--dump-vmcs-format has no effect without --dump-vmcs WHEN FILE");
   }
+  if (dump_format != "text" && dump_format != "json") {
+    return complain(fmt::format("--dump-vmcs-format: '{}' is neither text nor json", dump_format));
+  }
+  options.dump_format = dump_format == "json" ? VmcsDump::Format::kJson : VmcsDump::Format::kText;
+  if (options.serial.empty()) return complain("--serial: the name of the file is empty");
+  if (const std::string bad = check_standard_output(options); !bad.empty()) return complain(bad);
   constexpr std::array<std::string_view, 6> kLevels = {"trace",   "debug", "info",
                                                        "warning", "error", "off"};
   if (std::ranges::find(kLevels, options.log_level) == kLevels.end()) {

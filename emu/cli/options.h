@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "emu/audit/vmcs_dump.h"
 #include "emu/cli/audit_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
@@ -25,6 +26,9 @@ struct RunOptions {
   std::string serial = "stdio";  // or "none", or a file
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;
+  std::optional<std::string> dump_vmcs;  // a file, or "-"
+  VmcsDump::When dump_when = VmcsDump::When::kFailure;
+  VmcsDump::Format dump_format = VmcsDump::Format::kText;
   bool stats = false;
   uint64_t max_instructions = 0;  // 0: no limit
   std::string log_level = "warning";

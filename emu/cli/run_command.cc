@@ -18,6 +18,7 @@
 
 #include "emu/cli/complain.h"
 #include "emu/cli/progress.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/loaders/read_file.h"
 #include "emu/machine/machine.h"
 #include "emu/machine/ram.h"
@@ -162,6 +163,10 @@ int run_command(const RunOptions& options) {
   if (const auto* bad = std::get_if<std::string>(&trace_file))
     return complain(ExitStatus::kOutputError, *bad);
 
+  auto dump_file = open_output(options.dump_vmcs);
+  if (const auto* bad = std::get_if<std::string>(&dump_file))
+    return complain(ExitStatus::kOutputError, *bad);
+
   Progress progress(options.max_instructions);
   const bool immediate = options.serial == "stdio" && ::isatty(STDOUT_FILENO) != 0;
   SerialOutput serial(std::get<std::unique_ptr<OutputFile>>(std::move(serial_file)), immediate,
@@ -172,6 +177,12 @@ int run_command(const RunOptions& options) {
   FanOut sinks;
   if (trace_output) sinks.add(trace.emplace(*trace_output, options.trace_format));
   if (options.stats) sinks.add(statistics);
+  const auto dump_output = std::get<std::unique_ptr<OutputFile>>(std::move(dump_file));
+  std::optional<VmcsDump> dump;
+  if (dump_output) {
+    sinks.add(
+        dump.emplace(*dump_output, options.dump_when, options.dump_format, offered_capabilities()));
+  }
 
   const OrderlyStop stop;
   MachineOutputs outputs;
@@ -179,7 +190,8 @@ int run_command(const RunOptions& options) {
   outputs.console = outputs.serial;
   outputs.events = sinks.empty() ? nullptr : &sinks;
   outputs.output_failed = [&] {
-    return stop.requested() || (trace && trace->failed()) || serial.error();
+    return stop.requested() || (trace && trace->failed()) || (dump && dump->failed()) ||
+           serial.error();
   };
   outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
 
@@ -206,6 +218,7 @@ int run_command(const RunOptions& options) {
 
   serial.close();
   if (trace_output) trace_output->close();
+  if (dump_output) dump_output->close();
   if (options.stats) fmt::print(stderr, "{}", statistics.report());
   int status = static_cast<int>(ExitStatus::kOutputError);
   if (stop.requested()) {
@@ -214,7 +227,8 @@ int run_command(const RunOptions& options) {
   } else if (result.kind != RunResult::Kind::kOutputError) {
     status = report(result);
   }
-  for (const auto& error : {serial.error(), trace_output ? trace_output->error() : std::nullopt}) {
+  for (const auto& error : {serial.error(), trace_output ? trace_output->error() : std::nullopt,
+                            dump_output ? dump_output->error() : std::nullopt}) {
     if (error)
       status = complain(ExitStatus::kOutputError, *error + "; the run's output is incomplete");
   }

@@ -60,6 +60,10 @@ expect 2 '--memory' run good --memory 100G
 expect 2 '--max-instructions' run good --max-instructions -5
 expect 2 '--trace-format' run good --trace t --trace-format xml
 expect 2 '--log' run good --log loud
+expect 2 '--dump-vmcs' run good --dump-vmcs sometimes file
+expect 2 '--dump-vmcs' run good --dump-vmcs on-exit
+expect 2 '--dump-vmcs-format' run good --dump-vmcs-format json
+expect 2 'both write to the standard output' run good --dump-vmcs on-exit -
 expect 0 '' --help
 expect 0 '' run --help
 expect 0 '' --version
@@ -122,6 +126,7 @@ expect 20 'reset' run reset
 expect 14 'cannot write /nonexistent/trace: No such file' run good --trace /nonexistent/trace
 expect 14 'cannot write /nonexistent/serial: No such file' run good --serial /nonexistent/serial
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full
+expect 14 'cannot write /nonexistent/vmcs: No such file' run good --dump-vmcs on-exit /nonexistent/vmcs
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl
 expect 14 'cannot write /dev/full: No space left on device' run hello --serial /dev/full
 

@@ -47,7 +47,7 @@ Outcome Vmx::vm_succeed() {
 
 Outcome Vmx::vm_fail_invalid(std::string_view instruction) {
   set_flags(cpu_.state(), rflags::kCf);
-  sink_.vm_instruction_error({instruction, 0});
+  sink_.vm_instruction_error({instruction});
   return Completed{};
 }
 
@@ -55,7 +55,7 @@ Outcome Vmx::vm_fail(std::string_view instruction, InstructionError error) {
   if (!has_current_vmcs()) return vm_fail_invalid(instruction);
   set_flags(cpu_.state(), rflags::kZf);
   vmcs_.write(Field::kVmInstructionError, static_cast<uint32_t>(error));
-  sink_.vm_instruction_error({instruction, static_cast<uint32_t>(error)});
+  sink_.vm_instruction_error({instruction, static_cast<uint32_t>(error), &vmcs_, current_vmcs_});
   return Completed{};
 }
 

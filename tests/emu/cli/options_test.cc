@@ -44,6 +44,28 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.log_level, "warning");
 }
 
+TEST(Options, DumpsOfVmcss) {
+  EXPECT_EQ(parse_ok({"run", "image"}).dump_vmcs, std::nullopt);
+  const RunOptions text = parse_ok({"run", "image", "--dump-vmcs", "on-failure", "file"});
+  EXPECT_EQ(text.dump_vmcs, "file");
+  EXPECT_EQ(text.dump_when, VmcsDump::When::kFailure);
+  EXPECT_EQ(text.dump_format, VmcsDump::Format::kText);
+  const RunOptions json = parse_ok({"run", "--dump-vmcs", "on-exit", "-", "--dump-vmcs-format",
+                                    "json", "--serial", "none", "image"});
+  EXPECT_EQ(json.image, "image");
+  EXPECT_EQ(json.dump_vmcs, "-");
+  EXPECT_EQ(json.dump_when, VmcsDump::When::kExit);
+  EXPECT_EQ(json.dump_format, VmcsDump::Format::kJson);
+}
+
+TEST(Options, Audits) {
+  const auto result = parse_command_line({"audit", "--json", "file"}, "version");
+  const auto* audit = std::get_if<AuditOptions>(&result);
+  ASSERT_NE(audit, nullptr);
+  EXPECT_EQ(audit->file, "file");
+  EXPECT_TRUE(audit->json);
+}
+
 TEST(Options, All) {
   const RunOptions options = parse_ok({"run",
                                        "--append",
