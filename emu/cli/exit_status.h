@@ -22,6 +22,9 @@ enum class ExitStatus : int {
   kReset = 20,
   kTracesDiffer = 22,
   kVmcsViolation = 24,
+  kNoKvm = 26,
+  kNoVmx = 28,
+  kKvmFailed = 30,
 };
 
 struct ExitStatusEntry {
@@ -46,6 +49,9 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kReset, "guest reset the machine"},
     ExitStatusEntry{ExitStatus::kTracesDiffer, "the traces that nestor diff compared differ"},
     ExitStatusEntry{ExitStatus::kVmcsViolation, "nestor audit: the VMCS violates checks"},
+    ExitStatusEntry{ExitStatus::kNoKvm, "nestor-kvm run: the host has no KVM that can be used"},
+    ExitStatusEntry{ExitStatus::kNoVmx, "nestor-kvm run: the host's KVM offers no VMX"},
+    ExitStatusEntry{ExitStatus::kKvmFailed, "nestor-kvm run: KVM failed in the middle"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }
@@ -53,6 +59,9 @@ constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(
 static_assert([] {
   for (const ExitStatusEntry& entry : kExitStatusTable) {
     if (!guest_cannot_return(entry.status)) return false;
+    unsigned same = 0;
+    for (const ExitStatusEntry& other : kExitStatusTable) same += other.status == entry.status;
+    if (same != 1) return false;
   }
   return true;
 }());

@@ -27,9 +27,6 @@ std::string exit_status_help() {
 }
 
 constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
-constexpr std::string_view kRunExample =
-    "Example:\n"
-    "  nestor run vmx.flat --memory 1G --module environ --append vmenter --stats\n";
 constexpr std::string_view kAuditExample = "Example:\n  nestor audit vmcs.json\n";
 
 constexpr std::string_view kDiffExample =
@@ -148,7 +145,7 @@ std::optional<uint64_t> parse_size(std::string_view text) {
 }
 
 std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
-    const std::vector<std::string>& arguments, const std::string& version) {
+    const std::vector<std::string>& arguments, const std::string& version, const Program& program) {
   RunOptions options;
   DiffOptions diff_options;
   AuditOptions audit_options;
@@ -158,13 +155,13 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   CLI::App app{
       "Nestor is a software x86 processor with Intel VMX: it runs hypervisors and shows what they "
       "do.",
-      "nestor"};
+      program.name};
   app.set_version_flag("--version", version, "Print the versions of nestor and its libraries");
   app.footer(std::string(kExample) + "\n" + exit_status_help());
   app.require_subcommand(0, 1);
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
-  run.footer(std::string(kRunExample) + "\n" + exit_status_help());
+  run.footer("Example:\n  " + program.run_example + "\n\n" + exit_status_help());
   run.add_option("IMAGE", options.image, "The image")->type_name("")->required();
   run.add_option("--append", options.append, "Command line of the image, after its name")
       ->type_name("ARGS");
@@ -202,13 +199,15 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
       ->type_name("LEVEL")
       ->capture_default_str();
 
+  if (program.add_run_options) program.add_run_options(run);
   const CLI::App& diff = add_diff_command(app, diff_options);
   const CLI::App& audit = add_audit_command(app, audit_options);
 
   const auto complain = [&](std::string_view message) {
     const std::string_view command = diff.parsed() ? "diff" : audit.parsed() ? "audit" : "run";
-    return PrintAndExit{fmt::format("nestor: {}; see nestor {} --help\n", message, command),
-                        ExitStatus::kBadUsage};
+    return PrintAndExit{
+        fmt::format("{0}: {1}; see {0} {2} --help\n", program.name, message, command),
+        ExitStatus::kBadUsage};
   };
   // CLI11 takes the arguments last first, without the program's name.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,10 @@
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/trace/trace.h"
+
+namespace CLI {
+class App;
+}
 
 namespace nestor::emu {
 
@@ -41,9 +46,18 @@ struct PrintAndExit {
   ExitStatus status = ExitStatus::kSuccess;
 };
 
+// A program whose command line is parsed: nestor, or one that has `run` in common with it.
+struct Program {
+  std::string name = "nestor";
+  std::string run_example =
+      "nestor run vmx.flat --memory 1G --module environ --append vmenter --stats";
+  std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
+};
+
 // `version` is what --version prints.
 [[nodiscard]] std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
-    const std::vector<std::string>& arguments, const std::string& version);
+    const std::vector<std::string>& arguments, const std::string& version,
+    const Program& program = {});
 
 // "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or
 // beyond 64 bits.

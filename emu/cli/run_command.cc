@@ -150,7 +150,7 @@ int report(const RunResult& result) {
 
 }  // namespace
 
-int run_command(const RunOptions& options) {
+int run_command(const RunOptions& options, const MachineFactory& create) {
   const auto inputs = read_inputs(options);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
@@ -197,7 +197,7 @@ int run_command(const RunOptions& options) {
 
   RunResult result;
   try {
-    auto created = Machine::create({options.memory_bytes, options.max_instructions}, outputs);
+    auto created = create({options.memory_bytes, options.max_instructions}, outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }

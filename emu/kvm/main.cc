@@ -6,10 +6,12 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "emu/kvm/campaign.h"
+#include "emu/kvm/native_run.h"
 
 namespace nestor::emu::kvm {
 namespace {
@@ -105,7 +107,8 @@ int check(CampaignOptions options, const std::string& wanted) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Compares the page walker of ept/ with KVM, on the memory of a virtual machine"};
+  if (argc > 1 && std::string_view(argv[1]) == "run") return run_natively({argv + 1, argv + argc});
+  CLI::App app{"Compares Nestor with KVM: its page walker, and what images do"};
   app.name("nestor-kvm");
   app.require_subcommand(1);
   CampaignOptions options;
@@ -127,6 +130,7 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"32", "pae", "4level", "5level", "all"}))
       ->capture_default_str();
   command->add_option("--device", options.device, "KVM's device")->capture_default_str();
+  app.add_subcommand("run", "Runs an image on the host's processor, as nestor run does on ours");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

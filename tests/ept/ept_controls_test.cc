@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// The bits of EPT entries that VM-execution controls define: with the control, what the manual says;
-// without it, ignored. Swept over the levels of 4-level and 5-level EPT.
+// The bits of EPT entries that VM-execution controls define: with the control, what the manual
+// says; without it, ignored. Swept over the levels of 4-level and 5-level EPT.
 
 #include <gtest/gtest.h>
 
@@ -319,8 +319,8 @@ TEST(SubPage, AWriteNeedsEverySubPageThatItTouches) {
 TEST(SubPage, CostsFourReferencesMoreAndTheyAreRecorded) {
   SubPages f(~std::uint64_t{0} & 0x5555'5555'5555'5555);
   RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> recorder;
-  const auto result = walk_nested(f.tables.memory, f.paging, f.ept, kLinear, {Access::kWrite},
-                                  recorder);
+  const auto result =
+      walk_nested(f.tables.memory, f.paging, f.ept, kLinear, {Access::kWrite}, recorder);
   ASSERT_TRUE(result.translated());
   EXPECT_EQ(result.references(), 28U);
   ASSERT_EQ(recorder.total(), 28U);

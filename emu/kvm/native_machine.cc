@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/kvm/native_machine.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "emu/devices/bus.h"
+#include "emu/devices/debug_console.h"
+#include "emu/devices/debug_exit.h"
+#include "emu/devices/fw_cfg.h"
+#include "emu/devices/keyboard_controller.h"
+#include "emu/devices/pc_testdev.h"
+#include "emu/devices/pit.h"
+#include "emu/devices/rtc.h"
+#include "emu/devices/serial.h"
+#include "emu/kvm/alarm.h"
+#include "emu/kvm/native_processor.h"
+#include "emu/machine/ram.h"
+
+namespace nestor::emu::kvm {
+namespace {
+
+using Kind = RunResult::Kind;
+using HostTime = std::chrono::steady_clock;
+
+class NativePc final : public Machine {
+ public:
+  NativePc(const NativeOptions& options, const MachineConfig& config, const MachineOutputs& outputs)
+      : options_(options),
+        config_(config),
+        outputs_(outputs),
+        ram_(config.memory_bytes),
+        processor_(options.device, ram_.ranges(), options.needs_vmx) {
+    wire();
+  }
+
+  MemoryMap memory_map() const override {
+    MemoryMap map;
+    for (const RamRange& range : ram_.ranges()) map.push_back({range.first, range.size});
+    return map;
+  }
+
+  void load(const LoadedImage& image) override {
+    for (const Piece& piece : image.pieces) {
+      if (!ram_.write(piece.address, piece.bytes)) {
+        throw std::logic_error("a loaded image does not fit into memory");
+      }
+    }
+    processor_.start(image.cpu);
+  }
+
+  RunResult run() override;
+
+ private:
+  void wire();
+  void end(Kind kind, std::uint32_t code = 0) {
+    if (!result_) result_ = RunResult{kind, code, {}, 0, 0};
+  }
+  void follow_host_time();
+  void interrupted();
+  void check_limits();
+  void handle(kvm_run& stop);
+  void port(kvm_run& stop);
+  void memory(kvm_run& stop);
+
+  const NativeOptions options_;
+  const MachineConfig config_;
+  const MachineOutputs outputs_;
+  const std::uint64_t instructions_ = 0;  // KVM does not count them
+  Clock clock_;
+  Ram ram_;
+  Bus bus_;
+  NativeProcessor processor_;
+  HostTime::time_point start_{}, next_check_{};
+  bool halted_ = false;  // at the latest interruption, with nothing to wake it
+  std::optional<RunResult> result_;
+
+  void set_line(unsigned line, bool level) { processor_.set_line(line, level); }
+  Serial serial_{outputs_.serial, [this](bool level) { set_line(Serial::kIrq, level); }};
+  DebugConsole console_{outputs_.console};
+  DebugExit debug_exit_{[this](std::uint32_t status) {
+    if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
+    end(Kind::kDebugExit, status);
+  }};
+  Pit pit_{clock_, [this](bool level) { set_line(Pit::kIrq, level); }};
+  Rtc rtc_{clock_, config_.memory_bytes};
+  KeyboardController keyboard_{[this] { end(Kind::kReset); }};
+  FwCfg fw_cfg_{config_.memory_bytes, 1};
+  PcTestdev testdev_{[this](unsigned line, bool level) { set_line(line, level); }};
+};
+
+void NativePc::wire() {
+  if (outputs_.events != nullptr) {
+    outputs_.events->attach(clock_, instructions_);
+    bus_.on_unclaimed = [this](const UnclaimedAccess& access) {
+      outputs_.events->unclaimed_access(access);
+    };
+  }
+  Device* const devices[] = {&serial_, &console_,  &debug_exit_, &pit_,
+                             &rtc_,    &keyboard_, &fw_cfg_,     &testdev_};
+  for (Device* device : devices) {
+    if (!device->attach(bus_)) {
+      throw std::logic_error("devices overlap: " + std::string(device->name()));
+    }
+  }
+}
+
+void NativePc::follow_host_time() {
+  static_assert(Clock::kFrequency % 1'000'000'000 == 0);
+  constexpr std::uint64_t kCyclesPerNanosecond = Clock::kFrequency / 1'000'000'000;
+  const auto passed = std::chrono::nanoseconds(HostTime::now() - start_).count();
+  clock_.advance_to(static_cast<std::uint64_t>(passed) * kCyclesPerNanosecond);
+  if (bus_.deadline() <= clock_.cycles()) bus_.expire(clock_.cycles());
+}
+
+RunResult NativePc::run() {
+  start_ = HostTime::now();
+  Alarm alarm;
+  std::uint64_t deadline = Device::kNever;
+  while (!result_) {
+    if (const std::uint64_t next = bus_.deadline(); next != deadline) {
+      deadline = next;
+      const std::uint64_t cycles = next - std::min(next, clock_.cycles());
+      // Beyond the alarm's period anything is the same.
+      alarm.set(std::chrono::nanoseconds(std::min<std::uint64_t>(cycles, Clock::kFrequency)));
+    }
+    const bool stopped = processor_.run();
+    follow_host_time();
+    if (stopped) {
+      handle(processor_.stop());
+    } else {
+      interrupted();
+    }
+    // A guest that talks to devices all the time is seldom interrupted in KVM_RUN.
+    if (HostTime::now() >= next_check_) check_limits();
+  }
+  result_->cycles = clock_.cycles();
+  return *result_;
+}
+
+void NativePc::check_limits() {
+  next_check_ = HostTime::now() + Alarm::kPeriod;
+  if (outputs_.output_failed && outputs_.output_failed()) end(Kind::kOutputError);
+  if (options_.max_seconds != 0 &&
+      HostTime::now() - start_ >= std::chrono::seconds(options_.max_seconds)) {
+    end(Kind::kBudgetSpent);
+  }
+}
+
+void NativePc::interrupted() {
+  const bool halted = bus_.deadline() == Device::kNever && processor_.halts_for_good();
+  // A timer of KVM that has just run down reaches the local APIC with the next KVM_RUN.
+  if (halted && halted_) end(Kind::kHaltedForever);
+  halted_ = halted;
+}
+
+void NativePc::handle(kvm_run& stop) {
+  switch (stop.exit_reason) {
+    case KVM_EXIT_IO:
+      return port(stop);
+    case KVM_EXIT_MMIO:
+      return memory(stop);
+    case KVM_EXIT_SHUTDOWN:
+      if (outputs_.events != nullptr) outputs_.events->triple_fault(processor_.regs().rip, false);
+      return end(Kind::kShutdown);
+    default:
+      throw Failure(fmt::format("{} at RIP {:#x}: see the kernel's log", describe_exit(stop),
+                                processor_.regs().rip));
+  }
+}
+
+void NativePc::port(kvm_run& stop) {
+  auto* data = reinterpret_cast<std::uint8_t*>(&stop) + stop.io.data_offset;
+  // A string instruction brings several at once.
+  for (std::uint32_t i = 0; i != stop.io.count; ++i, data += stop.io.size) {
+    std::uint32_t value = 0;
+    if (stop.io.direction == KVM_EXIT_IO_OUT) {
+      std::memcpy(&value, data, stop.io.size);
+      bus_.write_port(stop.io.port, stop.io.size, value);
+    } else {
+      value = bus_.read_port(stop.io.port, stop.io.size);
+      std::memcpy(data, &value, stop.io.size);
+    }
+  }
+}
+
+void NativePc::memory(kvm_run& stop) {
+  // KVM tells 1 to 8 bytes, the bus takes 1, 2, 4 or 8.
+  std::uint64_t address = stop.mmio.phys_addr;
+  for (unsigned done = 0; done != stop.mmio.len;) {
+    unsigned size = 8;
+    while (size > stop.mmio.len - done) size /= 2;
+    std::uint64_t value = 0;
+    if (stop.mmio.is_write != 0) {
+      std::memcpy(&value, stop.mmio.data + done, size);
+      bus_.write_memory(address, size, value);
+    } else {
+      value = bus_.read_memory(address, size);
+      std::memcpy(stop.mmio.data + done, &value, size);
+    }
+    address += size;
+    done += size;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Machine> create_native_machine(const NativeOptions& options,
+                                               const MachineConfig& config,
+                                               const MachineOutputs& outputs) {
+  return std::make_unique<NativePc>(options, config, outputs);
+}
+
+}  // namespace nestor::emu::kvm

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/kvm/native_run.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "emu/cli/complain.h"
+#include "emu/cli/options.h"
+#include "emu/cli/run_command.h"
+#include "emu/kvm/native_machine.h"
+#include "emu/kvm/vmx_support.h"
+
+namespace nestor::emu::kvm {
+namespace {
+
+constexpr unsigned kMostSeconds = 1'000'000;
+
+}  // namespace
+
+int run_natively(const std::vector<std::string>& arguments) {
+  complain_as("nestor-kvm");
+  NativeOptions native;
+  bool no_vmx = false;
+  Program program{"nestor-kvm", "nestor-kvm run hypervisor.elf --trace native.txt", {}};
+  program.add_run_options = [&](CLI::App& run) {
+    run.add_option("--device", native.device, "KVM's device")
+        ->type_name("FILE")
+        ->capture_default_str();
+    run.add_flag("--no-vmx", no_vmx, "Run the image on a host that offers no VMX, too");
+    run.add_option("--max-seconds", native.max_seconds, "Stop after so many seconds")
+        ->type_name("N")
+        ->check(CLI::Range(1U, kMostSeconds));
+  };
+  const auto parsed = parse_command_line(arguments, "nestor-kvm", program);
+  if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
+    std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
+    const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
+    return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
+  }
+  const RunOptions& options = std::get<RunOptions>(parsed);
+  if (options.max_instructions != 0) {
+    return complain(ExitStatus::kBadUsage,
+                    "--max-instructions: KVM does not count instructions; use --max-seconds");
+  }
+  native.needs_vmx = !no_vmx;
+  spdlog::set_default_logger(spdlog::stderr_logger_st("nestor-kvm"));
+  spdlog::set_pattern("%n: %l: %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  // A reader that goes away is a write error like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run_command(
+        options,
+        [&](const MachineConfig& config,
+            const MachineOutputs& outputs) -> std::variant<std::unique_ptr<Machine>, HostError> {
+          return create_native_machine(native, config, outputs);
+        });
+  } catch (const NoVmx& error) {
+    return complain(ExitStatus::kNoVmx, error.what());
+  } catch (const Unavailable& error) {
+    return complain(ExitStatus::kNoKvm, error.what());
+  } catch (const Failure& error) {
+    return complain(ExitStatus::kKvmFailed, error.what());
+  }
+}
+
+}  // namespace nestor::emu::kvm
