@@ -2,11 +2,14 @@
 #include "emu/kvm/native_machine.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -21,6 +24,7 @@
 #include "emu/devices/serial.h"
 #include "emu/kvm/alarm.h"
 #include "emu/kvm/native_processor.h"
+#include "emu/kvm/nested_observer.h"
 #include "emu/machine/ram.h"
 
 namespace nestor::emu::kvm {
@@ -65,6 +69,9 @@ class NativePc final : public Machine {
   void follow_host_time();
   void interrupted();
   void check_limits();
+  bool run_on();
+  NestedObserver::Place place();
+  std::span<const std::uint8_t> code(const NestedObserver::Place& place);
   void handle(kvm_run& stop);
   void port(kvm_run& stop);
   void memory(kvm_run& stop);
@@ -72,12 +79,14 @@ class NativePc final : public Machine {
   const NativeOptions options_;
   const MachineConfig config_;
   const MachineOutputs outputs_;
-  const std::uint64_t instructions_ = 0;  // KVM does not count them
+  std::uint64_t instructions_ = 0;  // those of L1 that were stepped
   Clock clock_;
   Ram ram_;
   Bus bus_;
   NativeProcessor processor_;
   HostTime::time_point start_{}, next_check_{};
+  std::optional<NestedObserver> observer_;  // if VM entries and VM exits are to be found
+  std::array<std::uint8_t, Instruction::kMaxLength> code_{};
   bool halted_ = false;  // at the latest interruption, with nothing to wake it
   std::optional<RunResult> result_;
 
@@ -98,6 +107,11 @@ class NativePc final : public Machine {
 void NativePc::wire() {
   if (outputs_.events != nullptr) {
     outputs_.events->attach(clock_, instructions_);
+    if (options_.step || (options_.needs_vmx && processor_.tells_nested_state())) {
+      observer_.emplace(*outputs_.events, [this] {
+        return processor_.tells_nested_state() ? processor_.nested_state() : NestedState{};
+      });
+    }
     bus_.on_unclaimed = [this](const UnclaimedAccess& access) {
       outputs_.events->unclaimed_access(access);
     };
@@ -130,8 +144,9 @@ RunResult NativePc::run() {
       // Beyond the alarm's period anything is the same.
       alarm.set(std::chrono::nanoseconds(std::min<std::uint64_t>(cycles, Clock::kFrequency)));
     }
-    const bool stopped = processor_.run();
+    const bool stopped = run_on();
     follow_host_time();
+    if (observer_) observer_->after(place());
     if (stopped) {
       handle(processor_.stop());
     } else {
@@ -141,7 +156,44 @@ RunResult NativePc::run() {
     if (HostTime::now() >= next_check_) check_limits();
   }
   result_->cycles = clock_.cycles();
+  result_->instructions = instructions_;
+  if (observer_ && observer_->missed()) {
+    spdlog::warn("the trace may lack VM entries and VM exits: a VM exit was noticed late");
+  }
   return *result_;
+}
+
+bool NativePc::run_on() {
+  if (!observer_) return processor_.run();
+  const NestedObserver::Place from = place();
+  const bool in_guest = observer_->in_guest();
+  // Each time anew: POPF and the like end the stepping, and so does a VM entry.
+  processor_.debug(
+      observer_->before(from, in_guest ? std::span<const std::uint8_t>() : code(from)));
+  instructions_ += !in_guest;
+  return processor_.run();
+}
+
+NestedObserver::Place NativePc::place() {
+  const kvm_segment& cs = processor_.sregs().cs;
+  const CodeMode mode = cs.l != 0 ? CodeMode::k64 : cs.db != 0 ? CodeMode::k32 : CodeMode::k16;
+  const std::uint64_t base = mode == CodeMode::k64 ? 0 : cs.base;
+  return {base + processor_.regs().rip, processor_.regs().rflags, mode};
+}
+
+// The bytes at the place, up to the longest instruction, as far as they are in memory.
+std::span<const std::uint8_t> NativePc::code(const NestedObserver::Place& place) {
+  constexpr std::uint64_t kPage = 4096;
+  std::size_t size = 0;
+  while (size != code_.size()) {
+    const std::uint64_t linear = place.rip + size;
+    const std::uint64_t chunk =
+        std::min<std::uint64_t>(code_.size() - size, kPage - linear % kPage);
+    const auto physical = processor_.translate(linear);
+    if (!physical || !ram_.read(*physical, std::span(code_).subspan(size, chunk))) break;
+    size += chunk;
+  }
+  return std::span(code_).first(size);
 }
 
 void NativePc::check_limits() {
@@ -166,13 +218,19 @@ void NativePc::handle(kvm_run& stop) {
       return port(stop);
     case KVM_EXIT_MMIO:
       return memory(stop);
+    case KVM_EXIT_DEBUG:
+      if (observer_) return;
+      break;
     case KVM_EXIT_SHUTDOWN:
-      if (outputs_.events != nullptr) outputs_.events->triple_fault(processor_.regs().rip, false);
+      if (outputs_.events != nullptr) {
+        outputs_.events->triple_fault(processor_.regs().rip, observer_ && observer_->in_guest());
+      }
       return end(Kind::kShutdown);
     default:
-      throw Failure(fmt::format("{} at RIP {:#x}: see the kernel's log", describe_exit(stop),
-                                processor_.regs().rip));
+      break;
   }
+  throw Failure(fmt::format("{} at RIP {:#x}: see the kernel's log", describe_exit(stop),
+                            processor_.regs().rip));
 }
 
 void NativePc::port(kvm_run& stop) {

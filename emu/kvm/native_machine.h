@@ -14,6 +14,8 @@ struct NativeOptions {
   std::string device = "/dev/kvm";
   bool needs_vmx = true;
   unsigned max_seconds = 0;  ///< 0: no limit.
+  /// Steps also where there is no VMX to be seen; only with listeners to events.
+  bool step = false;
 };
 
 /// Throws `Unavailable`, or `NoVmx`, if the host lacks what it needs. Its `load` and `run` may

@@ -33,6 +33,10 @@ struct Routing {
 constexpr unsigned long kSetRouting =
     _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_GSI_ROUTING), offsetof(Routing, entries));
 
+/// Its own size, without what follows: in C++ the kernel's header makes it larger.
+constexpr unsigned long kGetNestedState =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, _IOC_NR(KVM_GET_NESTED_STATE), 128);
+
 /// Registers of the local APIC in kvm_lapic_state, by their offsets in its page.
 enum ApicRegister : std::size_t {
   kSpurious = 0xf0,
@@ -217,6 +221,8 @@ void NativeProcessor::start(const vmx::CpuState& state) {
         "{:#x}); if it runs long mode only, as PVM does, give it an ELF64 image",
         sregs.cr0, sregs.cr4, sregs.efer));
   }
+  stop().s.regs.regs = regs;
+  stop().s.regs.sregs = sregs;
 }
 
 kvm_run& NativeProcessor::stop() { return *reinterpret_cast<kvm_run*>(run_.data()); }
@@ -257,6 +263,37 @@ bool NativeProcessor::halts_for_good() {
   }
   const std::uint32_t timer = load(apic, kTimer);
   return (timer & kMasked) != 0 || ((timer & kDeadlineMode) == 0 && load(apic, kCurrentCount) == 0);
+}
+
+void NativeProcessor::debug(const NestedObserver::Plan& plan) {
+  constexpr std::uint64_t kBreakpoint0Enabled = 0x403;  // DR7: an instruction breakpoint
+  kvm_guest_debug debug{};
+  debug.control = KVM_GUESTDBG_ENABLE;
+  if (plan.step) debug.control |= KVM_GUESTDBG_SINGLESTEP;
+  if (plan.breakpoint) {
+    debug.control |= KVM_GUESTDBG_USE_HW_BP;
+    debug.arch.debugreg[0] = *plan.breakpoint;
+    debug.arch.debugreg[7] = kBreakpoint0Enabled;
+  }
+  if (control(processor_, KVM_SET_GUEST_DEBUG, &debug) < 0) {
+    throw Failure(fmt::format("KVM_SET_GUEST_DEBUG failed: {}", std::strerror(errno)));
+  }
+}
+
+bool NativeProcessor::tells_nested_state() const {
+  return ioctl(device_.number(), KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE) > 0;
+}
+
+NestedState NativeProcessor::nested_state() {
+  alignas(8) std::array<std::byte, kNestedStateSize> bytes{};
+  const auto size = static_cast<std::uint32_t>(bytes.size());
+  std::memcpy(bytes.data() + offsetof(kvm_nested_state, size), &size, sizeof size);
+  if (control(processor_, kGetNestedState, bytes.data()) < 0) {
+    throw Failure(fmt::format("KVM_GET_NESTED_STATE failed: {}", std::strerror(errno)));
+  }
+  auto state = parse_nested_state(bytes);
+  if (auto* bad = std::get_if<std::string>(&state)) throw Failure(*bad);
+  return std::get<NestedState>(std::move(state));
 }
 
 std::optional<std::uint64_t> NativeProcessor::translate(std::uint64_t linear) {

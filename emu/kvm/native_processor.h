@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "emu/kvm/device.h"
+#include "emu/kvm/nested_observer.h"
 #include "emu/machine/ram.h"
 #include "vmx/cpu_state.h"
 
@@ -34,6 +35,12 @@ class NativeProcessor {
   void set_line(unsigned line, bool level);
   /// It halts, and its local APIC has nothing that would wake it.
   [[nodiscard]] bool halts_for_good();
+  /// How the processor runs from now on. Throws `Failure` if KVM refuses it.
+  void debug(const NestedObserver::Plan& plan);
+  /// Whether KVM tells the state of VMX.
+  [[nodiscard]] bool tells_nested_state() const;
+  /// Throws `Failure` if KVM does not tell it, or tells something unknown.
+  [[nodiscard]] NestedState nested_state();
   /// The physical address at which KVM's own walk finds `linear`.
   [[nodiscard]] std::optional<std::uint64_t> translate(std::uint64_t linear);
 
