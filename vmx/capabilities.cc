@@ -175,7 +175,7 @@ Capabilities nestor_capabilities() {
                ept_vpid_cap::kInveptSingle | ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid |
                ept_vpid_cap::kInvvpidAddress | ept_vpid_cap::kInvvpidSingle |
                ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
-  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown |
+  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi |
            vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
   c.preemption_timer_shift = 5;
 

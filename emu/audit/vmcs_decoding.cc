@@ -17,8 +17,8 @@ using vmx::ControlName;
 using vmx::Field;
 
 constexpr std::array kExitControlFields = {
-    Field::kVmExitControls,      Field::kSecondaryVmExitControls, Field::kVmExitMsrStoreCount,
-    Field::kVmExitMsrLoadCount,  Field::kVmExitMsrStoreAddress,   Field::kVmExitMsrLoadAddress,
+    Field::kVmExitControls,     Field::kSecondaryVmExitControls, Field::kVmExitMsrStoreCount,
+    Field::kVmExitMsrLoadCount, Field::kVmExitMsrStoreAddress,   Field::kVmExitMsrLoadAddress,
 };
 constexpr std::array kEntryControlFields = {
     Field::kVmEntryControls,           Field::kVmEntryMsrLoadCount,
@@ -39,20 +39,33 @@ constexpr ControlName kCr0Bits[] = {
     {vmx::cr0::kNw, "NW"}, {vmx::cr0::kCd, "CD"}, {vmx::cr0::kPg, "PG"},
 };
 constexpr ControlName kCr4Bits[] = {
-    {vmx::cr4::kVme, "VME"},           {vmx::cr4::kPvi, "PVI"},
-    {vmx::cr4::kTsd, "TSD"},           {vmx::cr4::kDe, "DE"},
-    {vmx::cr4::kPse, "PSE"},           {vmx::cr4::kPae, "PAE"},
-    {vmx::cr4::kMce, "MCE"},           {vmx::cr4::kPge, "PGE"},
-    {vmx::cr4::kPce, "PCE"},           {vmx::cr4::kOsfxsr, "OSFXSR"},
-    {vmx::cr4::kOsxmmexcpt, "OSXMMEXCPT"}, {vmx::cr4::kUmip, "UMIP"},
-    {vmx::cr4::kLa57, "LA57"},         {vmx::cr4::kVmxe, "VMXE"},
-    {vmx::cr4::kSmxe, "SMXE"},         {vmx::cr4::kFsgsbase, "FSGSBASE"},
-    {vmx::cr4::kPcide, "PCIDE"},       {vmx::cr4::kOsxsave, "OSXSAVE"},
-    {vmx::cr4::kSmep, "SMEP"},         {vmx::cr4::kSmap, "SMAP"},
-    {vmx::cr4::kPke, "PKE"},           {vmx::cr4::kCet, "CET"},
+    {vmx::cr4::kVme, "VME"},
+    {vmx::cr4::kPvi, "PVI"},
+    {vmx::cr4::kTsd, "TSD"},
+    {vmx::cr4::kDe, "DE"},
+    {vmx::cr4::kPse, "PSE"},
+    {vmx::cr4::kPae, "PAE"},
+    {vmx::cr4::kMce, "MCE"},
+    {vmx::cr4::kPge, "PGE"},
+    {vmx::cr4::kPce, "PCE"},
+    {vmx::cr4::kOsfxsr, "OSFXSR"},
+    {vmx::cr4::kOsxmmexcpt, "OSXMMEXCPT"},
+    {vmx::cr4::kUmip, "UMIP"},
+    {vmx::cr4::kLa57, "LA57"},
+    {vmx::cr4::kVmxe, "VMXE"},
+    {vmx::cr4::kSmxe, "SMXE"},
+    {vmx::cr4::kFsgsbase, "FSGSBASE"},
+    {vmx::cr4::kPcide, "PCIDE"},
+    {vmx::cr4::kOsxsave, "OSXSAVE"},
+    {vmx::cr4::kSmep, "SMEP"},
+    {vmx::cr4::kSmap, "SMAP"},
+    {vmx::cr4::kPke, "PKE"},
+    {vmx::cr4::kCet, "CET"},
 };
 constexpr ControlName kEferBits[] = {
-    {vmx::efer::kSce, "SCE"}, {vmx::efer::kLme, "LME"}, {vmx::efer::kLma, "LMA"},
+    {vmx::efer::kSce, "SCE"},
+    {vmx::efer::kLme, "LME"},
+    {vmx::efer::kLma, "LMA"},
     {vmx::efer::kNxe, "NXE"},
 };
 constexpr ControlName kRflagsBits[] = {
@@ -65,15 +78,14 @@ constexpr ControlName kRflagsBits[] = {
 };
 // "Format of Interruptibility State".
 constexpr ControlName kInterruptibilityBits[] = {
-    {1u << 0, "blocking by STI"}, {1u << 1, "blocking by MOV SS"},  {1u << 2, "blocking by SMI"},
+    {1u << 0, "blocking by STI"}, {1u << 1, "blocking by MOV SS"},   {1u << 2, "blocking by SMI"},
     {1u << 3, "blocking by NMI"}, {1u << 4, "enclave interruption"},
 };
 // "Format of Pending-Debug-Exceptions".
 constexpr ControlName kPendingDebugBits[] = {
-    {1u << 0, "B0"},   {1u << 1, "B1"},
-    {1u << 2, "B2"},   {1u << 3, "B3"},
-    {1u << 11, "BLD"}, {1u << 12, "enabled breakpoint"},
-    {1u << 14, "BS"},  {1u << 16, "RTM"},
+    {1u << 0, "B0"},  {1u << 1, "B1"},   {1u << 2, "B2"},
+    {1u << 3, "B3"},  {1u << 11, "BLD"}, {1u << 12, "enabled breakpoint"},
+    {1u << 14, "BS"}, {1u << 16, "RTM"},
 };
 
 struct BitField {
@@ -124,10 +136,22 @@ std::string bits(uint64_t value, std::span<const ControlName> names) {
 
 // Segment types by bits 3:0: system segments of 32-bit mode, then code and data.
 std::string_view segment_type(const vmx::AccessRights& rights) {
-  constexpr std::string_view kSystem[] = {
-      "",  "available 16-bit TSS", "LDT", "busy 16-bit TSS", "16-bit call gate", "task gate",
-      "16-bit interrupt gate", "16-bit trap gate", "", "available TSS", "", "busy TSS",
-      "call gate", "", "interrupt gate", "trap gate"};
+  constexpr std::string_view kSystem[] = {"",
+                                          "available 16-bit TSS",
+                                          "LDT",
+                                          "busy 16-bit TSS",
+                                          "16-bit call gate",
+                                          "task gate",
+                                          "16-bit interrupt gate",
+                                          "16-bit trap gate",
+                                          "",
+                                          "available TSS",
+                                          "",
+                                          "busy TSS",
+                                          "call gate",
+                                          "",
+                                          "interrupt gate",
+                                          "trap gate"};
   constexpr std::string_view kCodeOrData[] = {"read-only",
                                               "read-only, accessed",
                                               "read/write",
@@ -160,9 +184,8 @@ std::string access_rights(uint64_t value) {
 std::string items(const vmx::QualificationItems& list) {
   std::string text;
   for (const vmx::QualificationItem& item : list) {
-    text = join(text, !item.text.empty()
-                          ? fmt::format("{} {}", item.key, item.text)
-                          : fmt::format("{} {:#x}", item.key, item.value));
+    text = join(text, !item.text.empty() ? fmt::format("{} {}", item.key, item.text)
+                                         : fmt::format("{} {:#x}", item.key, item.value));
   }
   return text;
 }
@@ -227,9 +250,8 @@ std::string decode(const vmx::Vmcs& vmcs, Field field) {
     case Field::kIdtVectoringInformation:
       return items(vmx::decode_interruption_information(static_cast<uint32_t>(value)));
     case Field::kVmInstructionError:
-      return value == 0
-                 ? ""
-                 : std::string(vmx::instruction_error_text(static_cast<uint32_t>(value)));
+      return value == 0 ? ""
+                        : std::string(vmx::instruction_error_text(static_cast<uint32_t>(value)));
     default:
       return "";
   }

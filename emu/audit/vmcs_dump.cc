@@ -47,17 +47,15 @@ std::string vmcs_json(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabiliti
     if (!capabilities.has_field(info.field)) continue;
     const std::string name(info.name);
     fields[name] = hex(vmcs[info.field]);
-    if (std::string text = decode(vmcs, info.field); !text.empty())
-      decoded[name] = std::move(text);
+    if (std::string text = decode(vmcs, info.field); !text.empty()) decoded[name] = std::move(text);
   }
   const CapabilityValues values = values_of(capabilities);
   for (const auto& [index, value] : values.msrs)
     machine[std::string(capability_msr_name(index))] = hex(value);
   for (const auto& [name, value] : values.rules) machine[std::string(name)] = hex(value);
   Json json;
-  json["about"] = {{"event", occasion.event},
-                   {"cycle", occasion.cycle},
-                   {"vmcs", hex(occasion.address)}};
+  json["about"] = {
+      {"event", occasion.event}, {"cycle", occasion.cycle}, {"vmcs", hex(occasion.address)}};
   json["vmcs"] = std::move(fields);
   json["decoded"] = std::move(decoded);
   json["capabilities"] = std::move(machine);

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <limits>
 
+#include "emu/machine/machine.h"
 #include "emu/machine/ram.h"
 
 namespace nestor::emu {
@@ -107,6 +108,14 @@ CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
   return diff;
 }
 
+std::optional<unsigned> parse_cpus(std::string_view text) {
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (value == 0 || value > MachineConfig::kMaximumProcessors) return std::nullopt;
+  return value;
+}
+
 // CLI11 puts the name of the option before the message of a validator, and its own prefixes before
 // its own messages; only the first line counts.
 std::string first_line(std::string text) {
@@ -149,7 +158,7 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   RunOptions options;
   DiffOptions diff_options;
   AuditOptions audit_options;
-  std::string memory = "512M", count, trace, dump_format = "text";
+  std::string memory = "512M", count, trace, cpus = "1", dump_format = "text";
   std::vector<std::string> dump;
 
   CLI::App app{
@@ -167,6 +176,10 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
       ->type_name("ARGS");
   run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
       ->type_name("SIZE")
+      ->capture_default_str();
+  run.add_option("--cpus", cpus,
+                 fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
+      ->type_name("N")
       ->capture_default_str();
   run.add_option("--module", options.modules, "A boot module; may be repeated")
       ->type_name("FILE")
@@ -231,6 +244,12 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);
+  const auto processors = parse_cpus(cpus);
+  if (!processors) {
+    return complain(fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", cpus,
+                                MachineConfig::kMaximumProcessors));
+  }
+  options.cpus = *processors;
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
     std::from_chars(count.data(), count.data() + count.size(), options.max_instructions);

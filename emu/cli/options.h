@@ -36,6 +36,7 @@ struct RunOptions {
   VmcsDump::Format dump_format = VmcsDump::Format::kText;
   bool stats = false;
   uint64_t max_instructions = 0;  // 0: no limit
+  unsigned cpus = 1;              // 1 to MachineConfig::kMaximumProcessors
   std::string log_level = "warning";
 };
 

@@ -197,7 +197,10 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
 
   RunResult result;
   try {
-    auto created = create({options.memory_bytes, options.max_instructions}, outputs);
+    auto created = create({.memory_bytes = options.memory_bytes,
+                           .max_instructions = options.max_instructions,
+                           .processors = options.cpus},
+                          outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }

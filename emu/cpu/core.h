@@ -46,6 +46,8 @@ class Core : public vmx::Processor {
   virtual MsrStorage& msr_storage() = 0;
   // With everything counted until now.
   virtual PerformanceMonitor& performance_monitor() = 0;
+  // Logical processors of the machine, at least 1.
+  virtual unsigned processors() const = 0;
 
   // Makes tsc() return `value` now.
   virtual void set_tsc(uint64_t value) = 0;

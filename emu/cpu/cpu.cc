@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <string>
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
+#include "emu/cpu/start_up.h"
 
 namespace nestor::emu {
 
@@ -21,8 +23,6 @@ using vmx::EventType;
 constexpr uint64_t kPage = 4096;
 // How often outputs are asked whether they still work, in cycles and in stops of the engine.
 constexpr uint64_t kReportInterval = 50'000'000, kReportStops = 1 << 18;
-// After so many expiries in a row that do not wake it, the processor halts for ever.
-constexpr uint64_t kIdleExpiries = 1'000'000;
 // DR6.BS, in the format of the exit qualification for debug exceptions.
 constexpr uint64_t kSingleStep = 1u << 14;
 
@@ -35,9 +35,12 @@ bool has_error_code(uint8_t vector) {
 
 }  // namespace
 
-Cpu::Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, const CostModel& cost,
-         const MachineConfig& config, const MachineOutputs& outputs)
-    : engine_(engine),
+Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, Bus& bus,
+         LocalApic& apic, Clock& clock, const CostModel& cost, const MachineConfig& config,
+         const MachineOutputs& outputs)
+    : number_(number),
+      turns_(turns),
+      engine_(engine),
       bus_(bus),
       apic_(apic),
       clock_(clock),
@@ -45,13 +48,10 @@ Cpu::Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, cons
       config_(config),
       outputs_(outputs),
       events_(outputs.events),
-      memory_(ram, engine),
+      memory_(memory),
       vmx_events_(clock, cost, events_),
       vmx_(offered_capabilities(), *this, vmx_events_),
-      mmu_(memory_, state_, vmx_, clock, cost, events_) {
-  engine_.set_client(*this);
-  if (events_ != nullptr) events_->attach(clock_, engine_.instructions());
-}
+      mmu_(memory_, state_, vmx_, clock, cost, events_) {}
 
 void Cpu::start(const vmx::CpuState& state) {
   reset_msrs(*this);
@@ -63,14 +63,15 @@ void Cpu::start(const vmx::CpuState& state) {
   flush_pending_ = true;
 }
 
-void Cpu::end_run(RunResult::Kind kind, uint32_t code) {
-  if (end_) return;
-  end_ = RunResult{kind, code, {}, 0, 0};
-  engine_.request_stop();
+void Cpu::wait_for_start_up() {
+  vmx::CpuState power_up;
+  power_up.cr0 = vmx::cr0::kCd | vmx::cr0::kNw;
+  start(state_after_init(power_up));
 }
 
-void Cpu::raise_init() {
-  init_pending_ = true;
+void Cpu::end_run(RunResult::Kind kind, uint32_t code) {
+  if (turns_.end) return;
+  turns_.end = RunResult{kind, code, {}, 0, 0};
   engine_.request_stop();
 }
 
@@ -82,6 +83,7 @@ void Cpu::raise_nmi() {
 void Cpu::vmx_abort(uint32_t indicator) {
   if (events_ != nullptr) events_->vmx_abort(indicator);
   end_run(RunResult::Kind::kVmxAbort, indicator);
+  if (config_.processors > 1) turns_.end->detail = "processor " + std::to_string(number_);
 }
 
 void Cpu::set_tsc(uint64_t value) {
@@ -89,13 +91,22 @@ void Cpu::set_tsc(uint64_t value) {
   apic_.set_tsc_offset(tsc_offset_);
 }
 
-RunResult Cpu::run() {
-  while (!end_) {
-    if (executing_whole_ || apic_page_access_ || service_boundary()) run_engine();
+bool Cpu::take_turn(uint64_t end) {
+  turn_end_ = end;
+  paused_ = false;
+  bool busy = false;
+  // Neither the turns of others nor the time that it waited are counted.
+  performance_monitor_.skip({engine_.instructions(), clock_.cycles()});
+  while (!turns_.end) {
+    waiting_ = false;
+    if (is_within_instruction() || service_boundary()) run_engine();
+    if (waiting_) break;
+    busy = true;
+    const bool over = paused_ || clock_.cycles() >= turn_end_;
+    if (over && !is_within_instruction()) break;
   }
-  end_->instructions = engine_.instructions();
-  end_->cycles = clock_.cycles();
-  return *end_;
+  count_performance(state_.cpl());
+  return busy;
 }
 
 // --- the loop
@@ -117,33 +128,16 @@ bool Cpu::nmi_window_open() const {
   return !blocked && !state_.blocking_by_mov_ss;
 }
 
-std::optional<uint64_t> Cpu::next_deadline() const {
-  uint64_t due = bus_.deadline();
-  if (vmx_.in_non_root()) {
-    if (const auto timer = vmx_.preemption_deadline()) due = std::min(due, *timer - tsc_offset_);
+// "VMX-Preemption Timer": a processor that waits for a start-up IPI does not heed it.
+uint64_t Cpu::preemption_timer_due() const {
+  if (!vmx_.in_non_root() || state_.activity == vmx::ActivityState::kWaitForSipi) {
+    return Device::kNever;
   }
-  if (due == Device::kNever) return std::nullopt;
-  return due;
+  const auto timer = vmx_.preemption_deadline();
+  return timer ? *timer - tsc_offset_ : Device::kNever;
 }
 
-// The processor waits. false: it still does.
-bool Cpu::idle() {
-  if (state_.activity == vmx::ActivityState::kActive) {
-    idle_expiries_ = 0;
-    return true;
-  }
-  const auto due = next_deadline();
-  if (!due || ++idle_expiries_ > kIdleExpiries) {
-    end_run(RunResult::Kind::kHaltedForever, 0);
-    end_->detail = due ? "the processor waits in HLT, and what its timers raise does not reach it"
-                       : "the processor waits in HLT, and nothing is left that could wake it";
-    return false;
-  }
-  count_performance(state_.cpl());
-  clock_.advance_to(*due);
-  performance_monitor_.skip({engine_.instructions(), clock_.cycles()});
-  return false;
-}
+uint64_t Cpu::next_deadline() const { return std::min(bus_.deadline(), preemption_timer_due()); }
 
 void Cpu::count_performance(uint8_t cpl) {
   performance_monitor_.advance({engine_.instructions(), clock_.cycles()}, cpl,
@@ -159,8 +153,8 @@ PerformanceMonitor& Cpu::performance_monitor() {
 bool Cpu::service_boundary() {
   const uint64_t now = clock_.cycles();
   // Counted in stops as well, should the guest make no progress.
-  if (now >= next_report_ || ++stops_ % kReportStops == 0) {
-    next_report_ = now + kReportInterval;
+  if (now >= turns_.next_report || ++turns_.stops % kReportStops == 0) {
+    turns_.next_report = now + kReportInterval;
     if (outputs_.progress) outputs_.progress(engine_.instructions());
     if (outputs_.output_failed && outputs_.output_failed()) {
       end_run(RunResult::Kind::kOutputError, 0);
@@ -170,7 +164,7 @@ bool Cpu::service_boundary() {
     end_run(RunResult::Kind::kBudgetSpent, 0);
   }
   if (bus_.deadline() <= now) bus_.expire(now);
-  if (end_) return false;
+  if (turns_.end) return false;
 
   if (injected_) {
     const Event event = *injected_;
@@ -189,19 +183,14 @@ bool Cpu::service_boundary() {
       return false;
     }
   }
-  // INIT is blocked in VMX root operation. Elsewhere it restarts the processor, and no firmware is
-  // there to be run.
-  if (init_pending_ && (!vmx_.in_vmx_operation() || vmx_.in_non_root())) {
-    init_pending_ = false;
-    if (!vmx_.in_non_root() || !vmx_.init_exits()) end_run(RunResult::Kind::kReset, 0);
-    return false;
-  }
-  const bool nmi = nmi_pending_ && nmi_window_open();
+  if (take_init_or_start_up()) return false;
+  // STI blocks NMIs as well on many processors; the NMI window does not know of it.
+  const bool nmi = nmi_pending_ && nmi_window_open() && !state_.blocking_by_sti;
   if (vmx_.in_non_root() &&
       vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
     return false;
   }
-  if (nmi && state_.activity != vmx::ActivityState::kShutdown) {
+  if (nmi && state_.activity != vmx::ActivityState::kWaitForSipi) {
     nmi_pending_ = false;
     if (!vmx_.in_non_root() || !vmx_.nmi_exits()) {
       deliver(Event{EventType::kNmi, vmx::kNmi, std::nullopt, 0, 0});
@@ -225,11 +214,12 @@ bool Cpu::service_boundary() {
       return false;
     }
   }
-  return idle();
+  waiting_ = state_.activity != vmx::ActivityState::kActive;
+  return !waiting_;
 }
 
 void Cpu::set_engine_deadline() {
-  deadline_ = std::min(next_deadline().value_or(Device::kNever), next_report_);
+  deadline_ = std::min({next_deadline(), turns_.next_report, turn_end_});
   if (config_.max_instructions != 0) {
     const uint64_t left = config_.max_instructions - engine_.instructions();
     deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
@@ -248,19 +238,26 @@ void Cpu::set_engine_deadline() {
                 state_.pending_debug_exceptions != 0;
     watch_interrupts_ = false;
   }
-  const bool whole = executing_whole_ || apic_page_access_;
+  const bool whole = is_within_instruction();
   if (whole) watch_interrupts_ = false;
   engine_.set_deadline(watch_interrupts_ ? 0 : whole ? Device::kNever : deadline_);
+}
+
+void Cpu::hold_engine(uint64_t context) {
+  if (turns_.engine_holder != this) {
+    turns_.engine_holder = this;
+    engine_.set_client(*this);
+    engine_.select_processor(number_);
+  }
+  context_ = context;
+  engine_.set_context(context);
+  flush_pending_ = true;
 }
 
 void Cpu::run_engine() {
   const uint64_t context = (state_.cr3 * 0x9e3779b97f4a7c15) ^ vmx_.eptp().value_or(0) ^
                            (vmx_.in_non_root() ? 1ull << 63 : 0);
-  if (context != context_) {
-    context_ = context;
-    engine_.set_context(context);
-    flush_pending_ = true;
-  }
+  if (context != context_ || turns_.engine_holder != this) hold_engine(context);
   if (flush_pending_) {
     flush_pending_ = false;
     fetched_page_ = {};
@@ -430,6 +427,10 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
   engine_.count_emulated();
   const Outcome outcome = emulate(*this, *instruction);
+  if (instruction->operation == Operation::kPause && config_.processors > 1) {
+    paused_ = true;
+    clock_.charge(cost_.pause_among_several);
+  }
   if (std::holds_alternative<vmx::Completed>(outcome)) {
     advance_rip(state_, instruction->length);
     state_.rflags &= ~uint64_t{vmx::rflags::kRf};
@@ -531,7 +532,8 @@ void Cpu::triple_fault() {
   char where[64];
   std::snprintf(where, sizeof where, "triple fault at RIP %#llx",
                 static_cast<unsigned long long>(state_.rip));
-  end_->detail = where;
+  turns_.end->detail = where;
+  if (config_.processors > 1) turns_.end->detail += " of processor " + std::to_string(number_);
 }
 
 }  // namespace nestor::emu

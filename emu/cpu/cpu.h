@@ -13,6 +13,7 @@
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/physical_memory.h"
+#include "emu/cpu/turns.h"
 #include "emu/decode/decoder.h"
 #include "emu/devices/local_apic.h"
 #include "emu/machine/machine.h"
@@ -52,18 +53,27 @@ class ChargedEvents final : public vmx::EventSink {
 
 class Cpu final : public Core, private EngineClient {
  public:
-  // All references outlive the CPU; `outputs.events` may be null.
-  Cpu(Engine& engine, Ram& ram, Bus& bus, LocalApic& apic, Clock& clock, const CostModel& cost,
-      const MachineConfig& config, const MachineOutputs& outputs);
+  // All references outlive the CPU; `outputs.events` may be null. `number` counts from 0, the
+  // bootstrap processor.
+  Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, Bus& bus,
+      LocalApic& apic, Clock& clock, const CostModel& cost, const MachineConfig& config,
+      const MachineOutputs& outputs);
 
   // The state that the loader prepared; everything else is as after power-up.
   void start(const vmx::CpuState& state);
-  RunResult run();
+  // As after power-up, waiting for a start-up IPI.
+  void wait_for_start_up();
+  // Executes until the clock shows `end`, or the processor executes PAUSE or has to wait, or the
+  // run is over. false: nothing was done, as it waits.
+  bool take_turn(uint64_t end);
+  // In cycles; kNever: the VMX-preemption timer does not count.
+  uint64_t preemption_timer_due() const;
 
   // From devices: ends the run before the next instruction.
   void end_run(RunResult::Kind kind, uint32_t code);
   void raise_nmi();
   void raise_init();
+  void raise_start_up(uint8_t vector);
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
@@ -91,6 +101,7 @@ class Cpu final : public Core, private EngineClient {
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return msr_storage_; }
   PerformanceMonitor& performance_monitor() override;
+  unsigned processors() const override { return config_.processors; }
   void set_tsc(uint64_t value) override;
 
  private:
@@ -104,7 +115,12 @@ class Cpu final : public Core, private EngineClient {
   // Everything that happens between two instructions. false: nothing can execute yet, or the run is
   // over.
   bool service_boundary();
-  bool idle();
+  bool take_init_or_start_up();
+  // The engine has begun an instruction that it must not leave unfinished.
+  bool is_within_instruction() const { return executing_whole_ || apic_page_access_; }
+  bool bootstrap() const { return number_ == 0; }
+  // Makes the engine this processor's.
+  void hold_engine(uint64_t context);
   void run_engine();
   void handle(const Stop& stop);
   void handle_refused_fill(const Stop& stop);
@@ -124,7 +140,7 @@ class Cpu final : public Core, private EngineClient {
   void set_engine_deadline();
   // What happened since the last call did so at `cpl`.
   void count_performance(uint8_t cpl);
-  std::optional<uint64_t> next_deadline() const;
+  uint64_t next_deadline() const;
 
   // An access that EPT refuses takes its VM exit here.
   std::optional<vmx::Event> as_event(const std::optional<Fault>& fault);
@@ -134,6 +150,9 @@ class Cpu final : public Core, private EngineClient {
   std::optional<Fault> for_each_page(uint64_t linear, size_t size, ept::Access access,
                                      const Use& use);
   bool is_device_access(uint64_t physical, size_t size) const;
+  // The registers of the processor's own local APIC, and elsewhere the bus.
+  uint64_t read_outside_ram(uint64_t physical, unsigned size);
+  void write_outside_ram(uint64_t physical, unsigned size, uint64_t value);
   // The instruction under execution loads a segment and so reads `linear` with supervisor rights.
   bool reads_descriptor(uint64_t linear);
   // The instruction at RIP writes to the operand that holds `linear`.
@@ -150,6 +169,8 @@ class Cpu final : public Core, private EngineClient {
   bool interrupt_window_open() const;
   bool nmi_window_open() const;
 
+  const unsigned number_;
+  Turns& turns_;
   Engine& engine_;
   Bus& bus_;
   LocalApic& apic_;
@@ -159,7 +180,7 @@ class Cpu final : public Core, private EngineClient {
   const MachineOutputs& outputs_;
   MachineEventSink* const events_;
   vmx::CpuState state_;
-  PhysicalMemory memory_;
+  PhysicalMemory& memory_;
   ChargedEvents vmx_events_;
   vmx::Vmx vmx_;
   Mmu mmu_;
@@ -168,10 +189,13 @@ class Cpu final : public Core, private EngineClient {
   PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;
 
-  std::optional<RunResult> end_;
   std::optional<vmx::Event> injected_;
   bool nmi_pending_ = false, init_pending_ = false;
+  std::optional<uint8_t> start_up_;  // the vector of a start-up IPI that is to be taken
   bool flush_pending_ = true;
+  uint64_t turn_end_ = 0;  // in cycles
+  bool waiting_ = false;   // the last boundary left the processor in an inactive state
+  bool paused_ = false;    // PAUSE gave the rest of the turn away
   // The page of code that the engine's TLB was filled with last; no page has the number ~0.
   struct FetchedPage {
     uint64_t number = ~0ull, physical = 0;
@@ -190,9 +214,6 @@ class Cpu final : public Core, private EngineClient {
   uint64_t context_ = 0;           // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
-  uint64_t stops_ = 0;
-  uint64_t idle_expiries_ = 0;  // since the processor was active
-  uint64_t next_report_ = 0;    // cycles at which outputs_ are asked again
 };
 
 }  // namespace nestor::emu

@@ -89,12 +89,12 @@ std::optional<Fault> Cpu::read(uint64_t linear, std::span<uint8_t> out, Privileg
   const auto copy = [&](uint64_t physical, size_t offset, size_t size) {
     if (memory_.read(physical, out.subspan(offset, size))) return;
     for (size_t i = 0; i < size; ++i) {
-      out[offset + i] = static_cast<uint8_t>(bus_.read_memory(physical + i, 1));
+      out[offset + i] = static_cast<uint8_t>(read_outside_ram(physical + i, 1));
     }
   };
   const auto whole = [&](uint64_t physical, size_t offset, size_t size) {
     if (!is_device_access(physical, size)) return copy(physical, offset, size);
-    const uint64_t value = bus_.read_memory(physical, static_cast<unsigned>(size));
+    const uint64_t value = read_outside_ram(physical, static_cast<unsigned>(size));
     std::memcpy(out.data() + offset, &value, size);
   };
   return for_each_page(linear, out.size(), access(ept::Access::kRead, privilege), whole);
@@ -104,15 +104,26 @@ std::optional<Fault> Cpu::write(uint64_t linear, std::span<const uint8_t> data,
                                 Privilege privilege) {
   const auto copy = [&](uint64_t physical, size_t offset, size_t size) {
     if (memory_.write(physical, data.subspan(offset, size))) return;
-    for (size_t i = 0; i < size; ++i) bus_.write_memory(physical + i, 1, data[offset + i]);
+    for (size_t i = 0; i < size; ++i) write_outside_ram(physical + i, 1, data[offset + i]);
   };
   const auto whole = [&](uint64_t physical, size_t offset, size_t size) {
     if (!is_device_access(physical, size)) return copy(physical, offset, size);
     uint64_t value = 0;
     std::memcpy(&value, data.data() + offset, size);
-    bus_.write_memory(physical, static_cast<unsigned>(size), value);
+    write_outside_ram(physical, static_cast<unsigned>(size), value);
   };
   return for_each_page(linear, data.size(), access(ept::Access::kWrite, privilege), whole);
+}
+
+uint64_t Cpu::read_outside_ram(uint64_t physical, unsigned size) {
+  if (!apic_.holds(physical, size)) return bus_.read_memory(physical, size);
+  const uint64_t value = apic_.read_memory(physical - apic_.base(), size);
+  return size == 8 ? value : value & ((1ull << (8 * size)) - 1);
+}
+
+void Cpu::write_outside_ram(uint64_t physical, unsigned size, uint64_t value) {
+  if (!apic_.holds(physical, size)) return bus_.write_memory(physical, size, value);
+  apic_.write_memory(physical - apic_.base(), size, value);
 }
 
 // Outside RAM, and of a size that a device takes at once.
@@ -225,13 +236,13 @@ bool Cpu::reads_descriptor(uint64_t linear) {
 }
 
 uint64_t Cpu::read_device(uint64_t physical, unsigned size) {
-  const uint64_t value = bus_.read_memory(physical, size);
+  const uint64_t value = read_outside_ram(physical, size);
   engine_.request_stop();  // the access may have changed what is due
   return value;
 }
 
 void Cpu::write_device(uint64_t physical, unsigned size, uint64_t value) {
-  bus_.write_memory(physical, size, value);
+  write_outside_ram(physical, size, value);
   engine_.request_stop();
 }
 

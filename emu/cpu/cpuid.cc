@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <string_view>
 
 #include "emu/cpu/core.h"
@@ -93,8 +94,6 @@ constexpr Feature kFeatures[] = {
 // Absent, as neither the engine executes them nor anything emulates them: AVX, XSAVE, virtual-8086
 // mode extensions, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
 
-// Display family 6, model 5EH, stepping 3.
-constexpr uint32_t kSignature = 0x000506e3;
 constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
 constexpr std::string_view kVendor = "GenuineIntel";
 constexpr std::string_view kBrand = "Nestor virtual CPU";
@@ -144,7 +143,8 @@ constexpr Leaf kLeaves[] = {
      {PerformanceMonitor::kVersion | PerformanceMonitor::kGeneralCounters << 8 |
           PerformanceMonitor::kCounterWidth << 16 | 7 << 24,
       0x78, 0, PerformanceMonitor::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
-    // One thread a core, one core: EBX processors at the level, ECX[15:8] the level's type.
+    // One thread a core: EBX processors at the level, ECX[15:8] the level's type. How many cores
+    // there are, topology() says.
     {0xb, 0, true, {0, 1, 0x100, 0}},
     {0xb, 1, true, {0, 1, 0x201, 0}},
     // The core crystal clock, which is also the APIC timer's, runs at the frequency of the TSC.
@@ -193,6 +193,22 @@ uint32_t& select(CpuidRegisters& registers, Register reg) {
   }
 }
 
+// What tells of a package with several cores; nothing changes for one.
+void add_topology(CpuidRegisters& out, unsigned processors, uint32_t leaf, uint32_t subleaf) {
+  if (processors == 1) return;
+  const auto id_bits = static_cast<uint32_t>(std::bit_width(processors - 1));
+  if (leaf == 1) {
+    constexpr uint32_t kHtt = 1u << 28;
+    out.ebx |= processors << 16;
+    out.edx |= kHtt;
+  } else if (leaf == 4 && out.eax != 0) {
+    out.eax |= ((1u << id_bits) - 1) << 26;
+  } else if (leaf == 0xb && subleaf == 1) {
+    out.eax = id_bits;
+    out.ebx = processors;
+  }
+}
+
 }  // namespace
 
 CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
@@ -224,13 +240,14 @@ CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
     default:
       break;
   }
+  add_topology(out, state.processors, leaf, subleaf);
   return out;
 }
 
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
   const vmx::CpuState& state = core.state();
   return cpuid(CpuidState{core.apic().base_msr(), state.misc_enable, core.apic().initial_id(),
-                          state.code_64bit()},
+                          state.code_64bit(), core.processors()},
                leaf, subleaf);
 }
 

@@ -16,6 +16,9 @@ class Core;
 inline constexpr uint8_t kPhysicalAddressBits = 46;
 inline constexpr uint8_t kLinearAddressBits = 48;
 
+// CPUID.1:EAX: display family 6, model 5EH, stepping 3.
+inline constexpr uint32_t kSignature = 0x000506e3;
+
 struct CpuidRegisters {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
   constexpr bool operator==(const CpuidRegisters&) const = default;
@@ -27,6 +30,7 @@ struct CpuidState {
   uint64_t misc_enable = 0;  // IA32_MISC_ENABLE
   uint32_t apic_id = 0;
   bool code_64bit = false;  // in 64-bit mode
+  unsigned processors = 1;  // logical processors of the machine, each a core of one package
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.

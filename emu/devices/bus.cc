@@ -47,19 +47,6 @@ bool Bus::claim_memory(uint64_t first, uint64_t count, Device& device) {
   return insert(memory_, first, count, device);
 }
 
-bool Bus::move_memory(uint64_t from, uint64_t to, const Device& device) {
-  auto found = std::find_if(memory_.begin(), memory_.end(), [&](const Range& range) {
-    return range.first == from && range.device == &device;
-  });
-  if (found == memory_.end()) return false;
-  const Range old = *found;
-  memory_.erase(found);
-  const uint64_t count = old.last - old.first + 1;
-  if (insert(memory_, to, count, *old.device)) return true;
-  const bool restored = insert(memory_, old.first, count, *old.device);
-  return restored && to == from;
-}
-
 uint64_t Bus::unclaimed(bool memory, uint64_t address, unsigned size) {
   const uint64_t ones = low_bytes(size);
   if (on_unclaimed) on_unclaimed({memory, false, address, size, ones});

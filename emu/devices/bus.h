@@ -57,10 +57,6 @@ class Bus {
   [[nodiscard]] bool claim_ports(uint16_t first, uint32_t count, Device& device);
   [[nodiscard]] bool claim_memory(uint64_t first, uint64_t count, Device& device);
 
-  // Moves the memory range of `device` that starts at `from`; its length stays. false: there is no
-  // such range, or the new place overlaps another one; nothing changes then.
-  [[nodiscard]] bool move_memory(uint64_t from, uint64_t to, const Device& device);
-
   // `size` is 1, 2 or 4. An access that no single range holds is split into bytes. The bits above
   // `size` bytes of what is read are 0.
   uint32_t read_port(uint16_t port, unsigned size);

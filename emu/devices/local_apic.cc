@@ -89,17 +89,14 @@ LocalApic::LocalApic(const Clock& clock, uint32_t id, bool bootstrap)
 }
 
 bool LocalApic::attach(Bus& bus) {
-  if (!bus.claim_memory(base(), kMemorySize, *this)) return false;
   bus.add_timed(*this);
   return true;
 }
 
 void LocalApic::power_up() {
-  const uint64_t from = base();
   base_msr_ = kDefaultBase | kEn | (bootstrap_ ? kBsp : 0);
   reset_registers();
   id_ = initial_id_;
-  if (from != base() && from != 0 && outputs.moved) outputs.moved(from, base());
 }
 
 void LocalApic::init_reset() { reset_registers(); }
@@ -198,7 +195,6 @@ bool LocalApic::write_base(uint64_t value) {
   if (extended && (!enable || !globally_enabled())) return false;
   if (enable && !extended && x2apic()) return false;
 
-  const uint64_t from = base();
   const bool was_enabled = globally_enabled(), was_x2apic = x2apic();
   base_msr_ = value;
   if (was_enabled && !enable) reset_registers();
@@ -207,7 +203,6 @@ bool LocalApic::write_base(uint64_t value) {
     icr_ &= 0xffffffff;
   }
   if (was_x2apic && !enable) id_ &= 0xff;
-  if (from != base() && outputs.moved) outputs.moved(from, base());
   return true;
 }
 
@@ -407,11 +402,14 @@ void LocalApic::send(uint64_t icr) {
       message.mode == DeliveryMode::kFixed || message.mode == DeliveryMode::kLowestPriority;
   if (has_vector && message.vector < 16) return report_error(kSendIllegalVector);
 
+  if (message.mode == DeliveryMode::kLowestPriority && message.shorthand != Shorthand::kSelf &&
+      outputs.send_ipi) {
+    return outputs.send_ipi(message);
+  }
   const bool to_self = message.shorthand != Shorthand::kAllExcludingSelf && accepts(message);
   const bool only_self =
       message.shorthand == Shorthand::kSelf ||
-      (message.shorthand == Shorthand::kNone && !message.logical && message.destination == id_) ||
-      (to_self && message.mode == DeliveryMode::kLowestPriority);
+      (message.shorthand == Shorthand::kNone && !message.logical && message.destination == id_);
   if (!only_self && outputs.send_ipi) outputs.send_ipi(message);
   if (to_self) deliver(message);
 }

@@ -60,14 +60,13 @@ class LocalApic : public Device {
     std::function<void()> nmi;
     std::function<void()> init;
     std::function<void(uint8_t vector)> start_up;
-    // A message that may concern other processors; this APIC has already taken its own part.
+    // A message that may concern other processors. This APIC has already taken its own part, but
+    // for one of lowest priority, where it is a candidate as all others are.
     std::function<void(const Ipi&)> send_ipi;
     // The EOI broadcast of a level-triggered interrupt, to the I/O APICs.
     std::function<void(uint8_t vector)> eoi;
     // INTA cycle of an ExtINT interrupt: the vector from the 8259.
     std::function<uint8_t()> acknowledge_external;
-    // IA32_APIC_BASE moved the registers; the owner moves the claim on the bus.
-    std::function<void(uint64_t from, uint64_t to)> moved;
   };
 
   // `id`: the initial APIC ID. `bootstrap`: the BSP flag of IA32_APIC_BASE.
@@ -99,6 +98,10 @@ class LocalApic : public Device {
   // --- state
   uint64_t base_msr() const { return base_msr_; }          // IA32_APIC_BASE as a whole
   uint64_t base() const { return base_msr_ & ~0xfffull; }  // where the registers are
+  // Whether the whole access is to the registers. Only the APIC's own processor sees them there.
+  bool holds(uint64_t physical, unsigned size) const {
+    return physical - base() <= kMemorySize - size;
+  }
   bool globally_enabled() const { return base_msr_ & 0x800; }
   bool x2apic() const { return (base_msr_ & 0xc00) == 0xc00; }
   bool software_enabled() const { return spurious_ & 0x100; }

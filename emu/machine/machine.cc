@@ -4,6 +4,8 @@
 #include <stdexcept>
 
 #include "emu/cpu/cpu.h"
+#include "emu/cpu/turns.h"
+#include "emu/devices/apic_network.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/debug_console.h"
 #include "emu/devices/debug_exit.h"
@@ -18,6 +20,7 @@
 #include "emu/devices/rtc.h"
 #include "emu/devices/serial.h"
 #include "emu/machine/ram.h"
+#include "emu/machine/round_robin.h"
 
 namespace nestor::emu {
 
@@ -45,13 +48,27 @@ class Pc final : public Machine {
         throw std::logic_error("a loaded image does not fit into memory");
       }
     }
-    cpu_->start(image.cpu);
+    for (const auto& cpu : cpus_) {
+      if (cpu == cpus_.front()) {
+        cpu->start(image.cpu);
+      } else {
+        cpu->wait_for_start_up();
+      }
+    }
   }
 
-  RunResult run() override { return cpu_->run(); }
+  RunResult run() override {
+    run_by_turns(cpus_, turns_, bus_, clock_, outputs_.events);
+    turns_.end->instructions = engine_->instructions();
+    turns_.end->cycles = clock_.cycles();
+    return *turns_.end;
+  }
 
  private:
   void wire();
+  void wire(LocalApic& apic, Cpu& cpu);
+  LocalApic& bootstrap_apic() { return *apics_.front(); }
+  void end_run(Kind kind, uint32_t code) { cpus_.front()->end_run(kind, code); }
 
   const MachineConfig config_;
   const MachineOutputs outputs_;
@@ -60,57 +77,70 @@ class Pc final : public Machine {
   Ram ram_;
   Bus bus_;
 
-  LocalApic apic_{clock_, 0, true};
-  IoApic io_apic_{[this](const Ipi& message) {
-    if (apic_.accepts(message)) apic_.deliver(message);
-  }};
-  PicPair pics_{[this](bool level) { apic_.set_lint0(level); }};
+  ApicNetwork network_;
+  std::vector<std::unique_ptr<LocalApic>> apics_;  // by APIC ID
+  IoApic io_apic_{[this](const Ipi& message) { network_.send(message, nullptr); }};
+  PicPair pics_{[this](bool level) { bootstrap_apic().set_lint0(level); }};
   InterruptLines lines_{pics_, io_apic_};
   Serial serial_{outputs_.serial, [this](bool level) { lines_.set(Serial::kIrq, level); }};
   DebugConsole console_{outputs_.console};
   DebugExit debug_exit_{[this](uint32_t status) {
     if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
-    cpu_->end_run(Kind::kDebugExit, status);
+    end_run(Kind::kDebugExit, status);
   }};
   Pit pit_{clock_, [this](bool level) { lines_.set(Pit::kIrq, level); }};
   Rtc rtc_{clock_, config_.memory_bytes};
-  KeyboardController keyboard_{[this] { cpu_->end_run(Kind::kReset, 0); }};
-  FwCfg fw_cfg_{config_.memory_bytes, 1};
+  KeyboardController keyboard_{[this] { end_run(Kind::kReset, 0); }};
+  FwCfg fw_cfg_{config_.memory_bytes, static_cast<uint16_t>(config_.processors)};
   PcTestdev testdev_{[this](unsigned line, bool level) { lines_.set(line, level); }};
 
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Cpu> cpu_;
+  std::optional<PhysicalMemory> memory_;
+  Turns turns_;
+  std::vector<std::unique_ptr<Cpu>> cpus_;
 };
 
+void Pc::wire(LocalApic& apic, Cpu& cpu) {
+  apic.outputs.nmi = [&cpu] { cpu.raise_nmi(); };
+  apic.outputs.init = [&cpu] { cpu.raise_init(); };
+  apic.outputs.start_up = [&cpu](uint8_t vector) { cpu.raise_start_up(vector); };
+  apic.outputs.send_ipi = [this, &apic](const Ipi& message) { network_.send(message, &apic); };
+  apic.outputs.eoi = [this](uint8_t vector) { io_apic_.end_of_interrupt(vector); };
+}
+
 void Pc::wire() {
-  apic_.outputs.nmi = [this] { cpu_->raise_nmi(); };
-  apic_.outputs.init = [this] { cpu_->raise_init(); };
-  apic_.outputs.eoi = [this](uint8_t vector) { io_apic_.end_of_interrupt(vector); };
-  apic_.outputs.acknowledge_external = [this] { return pics_.acknowledge(); };
-  apic_.outputs.moved = [this](uint64_t from, uint64_t to) {
-    // A place that another device holds leaves the registers where they were.
-    (void)bus_.move_memory(from, to, apic_);
-  };
+  // The 8259 is wired to the bootstrap processor alone.
+  bootstrap_apic().outputs.acknowledge_external = [this] { return pics_.acknowledge(); };
   if (outputs_.events != nullptr) {
     bus_.on_unclaimed = [this](const UnclaimedAccess& access) {
       outputs_.events->unclaimed_access(access);
     };
   }
-  Device* const devices[] = {&apic_, &io_apic_, &pics_,     &serial_, &console_, &debug_exit_,
-                             &pit_,  &rtc_,     &keyboard_, &fw_cfg_, &testdev_};
+  std::vector<Device*> devices;
+  for (const auto& apic : apics_) devices.push_back(apic.get());
+  devices.insert(devices.end(), {&io_apic_, &pics_, &serial_, &console_, &debug_exit_, &pit_, &rtc_,
+                                 &keyboard_, &fw_cfg_, &testdev_});
   for (Device* device : devices) {
     if (!device->attach(bus_)) {
       throw std::logic_error("devices overlap: " + std::string(device->name()));
     }
   }
-  apic_.enter_virtual_wire_mode();
+  bootstrap_apic().enter_virtual_wire_mode();
 }
 
 std::optional<HostError> Pc::power_up() {
-  auto engine = Engine::create(ram_.ranges(), clock_, cost_);
+  auto engine = Engine::create(ram_.ranges(), clock_, cost_, config_.processors);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
-  cpu_ = std::make_unique<Cpu>(*engine_, ram_, bus_, apic_, clock_, cost_, config_, outputs_);
+  if (outputs_.events != nullptr) outputs_.events->attach(clock_, engine_->instructions());
+  memory_.emplace(ram_, *engine_);
+  for (unsigned i = 0; i < config_.processors; ++i) {
+    LocalApic& apic = *apics_.emplace_back(std::make_unique<LocalApic>(clock_, i, i == 0));
+    Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>(i, turns_, *engine_, *memory_, bus_, apic,
+                                                         clock_, cost_, config_, outputs_));
+    network_.add(apic);
+    wire(apic, cpu);
+  }
   wire();
   return std::nullopt;
 }

@@ -18,7 +18,9 @@ namespace nestor::emu {
 
 struct MachineConfig {
   uint64_t memory_bytes = 256ull << 20;  // see Ram for the limits
-  uint64_t max_instructions = 0;         // 0: no limit
+  uint64_t max_instructions = 0;         // of all processors together; 0: no limit
+  static constexpr unsigned kMaximumProcessors = 8;
+  unsigned processors = 1;  // logical processors, 1 to kMaximumProcessors
 };
 
 struct MachineOutputs {
@@ -37,7 +39,7 @@ struct RunResult {
     kShutdown,       // triple fault
     kVmxAbort,       // code: the VMX-abort indicator
     kBudgetSpent,    // max_instructions were executed
-    kHaltedForever,  // HLT, and nothing is left that could wake the processor
+    kHaltedForever,  // HLT, and nothing is left that could wake a processor
     kReset,          // the guest pulsed the reset line
     kOutputError,    // MachineOutputs::output_failed
   } kind = Kind::kDebugExit;

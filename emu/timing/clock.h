@@ -16,6 +16,9 @@ struct CostModel {
   uint64_t vm_exit = 500;
   uint64_t exception = 100;
   uint64_t interrupt = 100;
+  // PAUSE where there are several processors, beside its price as an instruction: who spins lets
+  // time pass, as on processors of this signature, instead of making the host spin too.
+  uint64_t pause_among_several = 139;
 };
 
 class Clock {

@@ -61,6 +61,10 @@ class MachineEventSink : public vmx::EventSink {
   // `instructions` counts the instructions executed so far.
   virtual void attach(const Clock& /*clock*/, const uint64_t& /*instructions*/) {}
 
+  // Of a machine with several processors: what follows happens on the one with this number. Never
+  // called when there is one only.
+  virtual void processor(unsigned /*number*/) {}
+
   // Whether walk() does anything: recording the steps of a walk costs time.
   virtual bool wants_walks() const { return false; }
 
@@ -81,6 +85,7 @@ class FanOut final : public MachineEventSink {
   bool empty() const { return sinks_.empty(); }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  void processor(unsigned number) override;
   bool wants_walks() const override;
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;

@@ -9,6 +9,10 @@ void FanOut::attach(const Clock& clock, const uint64_t& instructions) {
   for (MachineEventSink* sink : sinks_) sink->attach(clock, instructions);
 }
 
+void FanOut::processor(unsigned number) {
+  for (MachineEventSink* sink : sinks_) sink->processor(number);
+}
+
 bool FanOut::wants_walks() const {
   return std::ranges::any_of(sinks_, &MachineEventSink::wants_walks);
 }

@@ -107,6 +107,7 @@ std::string to_json_line(const Record& record) {
   Buffer out;
   append(out, R"({{"cycle":{},"sequence":{},"event":"{}")", record.cycle, record.sequence,
          record.kind);
+  if (record.processor) append(out, R"(,"cpu":{})", *record.processor);
   for (const auto& [key, value] : record.fields) {
     append(out, ",\"{}\":", key);
     std::visit(JsonValue{out}, value);
@@ -118,6 +119,7 @@ std::string to_json_line(const Record& record) {
 std::string to_text(const Record& record) {
   Buffer out;
   append(out, "{:>12} {}", record.cycle, record.kind);
+  if (record.processor) append(out, " cpu={}", *record.processor);
   for (const auto& [key, value] : record.fields) {
     append(out, " {}=", key);
     std::visit(TextValue{out}, value);

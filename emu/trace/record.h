@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,7 +38,8 @@ using Value = std::variant<uint64_t, bool, Hex, std::string_view, Parts, WalkSte
 
 struct Record {
   uint64_t cycle = 0;
-  uint64_t sequence = 0;  // counts all events of the run from 0
+  uint64_t sequence = 0;                             // counts all events of the run from 0
+  std::optional<unsigned> processor = std::nullopt;  // where the machine has several
   std::string_view kind;
   std::vector<std::pair<std::string_view, Value>> fields;
 };

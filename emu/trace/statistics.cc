@@ -27,20 +27,21 @@ void Statistics::attach(const Clock& clock, const uint64_t& instructions) {
 
 void Statistics::vm_exit(const vmx::VmExitEvent& event) {
   ++exits_[event.reason].count;
-  if (clock_) pending_ = Pending{event.reason, clock_->cycles(), *instructions_};
+  if (clock_) pending_[processor_] = {event.reason, clock_->cycles(), *instructions_};
 }
 
 void Statistics::vm_entry(const vmx::VmEntryEvent&) {
   ++entries_;
-  if (!pending_) return;
-  Samples& samples = exits_[pending_->reason];
-  const uint64_t cycles = clock_->cycles() - pending_->cycle;
+  const auto pending = pending_.find(processor_);
+  if (pending == pending_.end()) return;
+  Samples& samples = exits_[pending->second.reason];
+  const uint64_t cycles = clock_->cycles() - pending->second.cycle;
   samples.min_cycles = samples.handled == 0 ? cycles : std::min(samples.min_cycles, cycles);
   samples.max_cycles = std::max(samples.max_cycles, cycles);
   samples.cycles += cycles;
-  samples.instructions += *instructions_ - pending_->instruction;
+  samples.instructions += *instructions_ - pending->second.instruction;
   ++samples.handled;
-  pending_.reset();
+  pending_.erase(pending);
 }
 
 void Statistics::check_failed(const vmx::CheckFailure&) { ++failed_checks_; }

@@ -3,14 +3,14 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "emu/trace/events.h"
 
 namespace nestor::emu {
 
-// Counts VM exits by reason, and what each costs until the next VM entry. Cycles are virtual.
+// Counts VM exits by reason, and what each costs until the next VM entry of its processor, which is
+// charged with all that the machine does meanwhile. Cycles are virtual.
 class Statistics final : public MachineEventSink {
  public:
   struct Samples {
@@ -22,6 +22,7 @@ class Statistics final : public MachineEventSink {
   };
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  void processor(unsigned number) override { processor_ = number; }
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
   void check_failed(const vmx::CheckFailure& failure) override;
@@ -46,7 +47,8 @@ class Statistics final : public MachineEventSink {
   const Clock* clock_ = nullptr;
   const uint64_t* instructions_ = nullptr;
   std::map<uint32_t, Samples> exits_;
-  std::optional<Pending> pending_;
+  unsigned processor_ = 0;
+  std::map<unsigned, Pending> pending_;  // by processor
   uint64_t entries_ = 0, failed_checks_ = 0, exceptions_ = 0, interrupts_ = 0, unclaimed_ = 0;
 };
 

@@ -107,6 +107,7 @@ void Trace::attach(const Clock& clock, const uint64_t& /*instructions*/) { clock
 void Trace::write(Record record) {
   record.cycle = clock_ ? clock_->cycles() : 0;
   record.sequence = sequence_++;
+  record.processor = processor_;
   std::string line = format_ == TraceFormat::kText ? to_text(record) : to_json_line(record);
   line += '\n';
   output_.write(line);

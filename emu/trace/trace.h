@@ -27,6 +27,7 @@ class Trace final : public MachineEventSink {
   bool failed() const { return output_.error().has_value(); }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  void processor(unsigned number) override { processor_ = number; }
   bool wants_walks() const override { return true; }
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
@@ -47,6 +48,7 @@ class Trace final : public MachineEventSink {
   const TraceFormat format_;
   const Clock* clock_ = nullptr;
   uint64_t sequence_ = 0;
+  std::optional<unsigned> processor_;  // none: the machine has one only
 };
 
 }  // namespace nestor::emu

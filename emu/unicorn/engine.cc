@@ -36,16 +36,17 @@ class UnicornEngine final : public Engine {
  public:
   UnicornEngine(Clock& clock, const CostModel& cost) : clock_(clock), cost_(cost) {}
   ~UnicornEngine() override {
-    if (context_ != nullptr) uc_context_free(context_);
+    for (uc_context* context : contexts_) uc_context_free(context);
     if (uc_ != nullptr) uc_close(uc_);
     std::free(scratch_);
   }
   UnicornEngine(const UnicornEngine&) = delete;
   UnicornEngine& operator=(const UnicornEngine&) = delete;
 
-  std::optional<HostError> open(const std::vector<RamRange>& ram);
+  std::optional<HostError> open(const std::vector<RamRange>& ram, unsigned processors);
 
   void set_client(EngineClient& client) override { client_ = &client; }
+  void select_processor(unsigned number) override { context_ = contexts_[number]; }
   void load(const CpuState& state) override;
   void save(CpuState& state) override;
   void peek(CpuState& state) override;
@@ -147,7 +148,8 @@ class UnicornEngine final : public Engine {
   const CostModel& cost_;
   EngineClient* client_ = nullptr;
   uc_engine* uc_ = nullptr;
-  uc_context* context_ = nullptr;
+  std::vector<uc_context*> contexts_;  // of each processor
+  uc_context* context_ = nullptr;      // of the selected one
   uint8_t* scratch_ = nullptr;
   Layout layout_;
   uint32_t guest_hflags_rest_ = 0;  // hidden flags that no state of ours decides
@@ -177,7 +179,8 @@ class UnicornEngine final : public Engine {
   std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
 };
 
-std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram) {
+std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
+                                             unsigned processors) {
   const unsigned version = uc_version(nullptr, nullptr) >> 8;
   if (version < kOldestVersion) {
     return HostError{"Unicorn " + engine_version() +
@@ -196,6 +199,13 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram) {
   auto& found = std::get<Calibrated>(calibrated);
   layout_ = found.layout;
   context_ = found.context;
+  contexts_ = {context_};
+  while (contexts_.size() < processors) {
+    uc_context* context = nullptr;
+    if (uc_context_alloc(uc_, &context) != UC_ERR_OK) return HostError{"out of memory"};
+    contexts_.push_back(context);
+    uc_context_save(uc_, context);
+  }
   guest_hflags_rest_ = found.hidden_flags_rest;
 
   for (const RamRange& range : ram) {
@@ -496,10 +506,10 @@ std::string engine_version() {
 }
 
 std::variant<std::unique_ptr<Engine>, HostError> Engine::create(const std::vector<RamRange>& ram,
-                                                                Clock& clock,
-                                                                const CostModel& cost) {
+                                                                Clock& clock, const CostModel& cost,
+                                                                unsigned processors) {
   auto engine = std::make_unique<UnicornEngine>(clock, cost);
-  if (auto error = engine->open(ram)) return *error;
+  if (auto error = engine->open(ram, processors)) return *error;
   return engine;
 }
 

@@ -70,13 +70,20 @@ struct HostError {
 
 class Engine {
  public:
-  // `ram` must stay mapped as long as the engine lives; the ranges must not overlap.
+  // `ram` must stay mapped as long as the engine lives; the ranges must not overlap. `processors`:
+  // at least 1.
   static std::variant<std::unique_ptr<Engine>, HostError> create(const std::vector<RamRange>& ram,
                                                                  Clock& clock,
-                                                                 const CostModel& cost);
+                                                                 const CostModel& cost,
+                                                                 unsigned processors = 1);
   virtual ~Engine() = default;
 
   virtual void set_client(EngineClient& client) = 0;
+
+  // One engine executes for all processors of a machine by turns: the code it has translated is
+  // known by physical address, so a store by one of them is seen by all. load() to save() are about
+  // the selected processor, number 0 at first. Cached translations stay: flush_tlb() must follow.
+  virtual void select_processor(unsigned number) = 0;
 
   // Exchanges the architectural state with the engine: general and segment registers, RIP, RFLAGS,
   // CR0, CR4, EFER, GDTR, IDTR, IA32_KERNEL_GS_BASE and blocking by STI or MOV SS. x87 and SSE

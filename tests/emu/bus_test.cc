@@ -126,19 +126,6 @@ TEST(BusTest, PassesOffsetsAndWholeAccesses) {
   EXPECT_EQ(device.accesses, (Accesses{"read 3/4=0", "write 4088/8=5"}));
 }
 
-TEST(BusTest, MovesAMemoryRange) {
-  Bus bus;
-  Recorder device, other;
-  ASSERT_TRUE(bus.claim_memory(0x1000, 0x100, device));
-  ASSERT_TRUE(bus.claim_memory(0x3000, 0x100, other));
-  EXPECT_FALSE(bus.move_memory(0x1000, 0x3080, device));
-  EXPECT_FALSE(bus.move_memory(0x3000, 0x5000, device));
-  EXPECT_EQ(bus.read_memory(0x1001, 1), 1u);
-  EXPECT_TRUE(bus.move_memory(0x1000, 0x2000, device));
-  EXPECT_EQ(bus.read_memory(0x2002, 1), 2u);
-  EXPECT_EQ(bus.read_memory(0x1001, 1), 0xffu);
-}
-
 TEST(BusTest, ExpiresWhatIsDueInOrder) {
   Bus bus;
   Recorder first, second;

@@ -134,6 +134,7 @@ class FakeCore final : public Core {
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return storage_; }
   PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
+  unsigned processors() const override { return 1; }
   void set_tsc(uint64_t value) override { time = value; }
 
   // --- for tests

@@ -65,6 +65,7 @@ class FakeCore : public Core {
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return storage_; }
   PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
+  unsigned processors() const override { return 1; }
   void set_tsc(uint64_t value) override { tsc_offset_ = value - clock_.cycles(); }
 
   void pass(uint64_t cycles) { clock_.charge(cycles); }

@@ -33,9 +33,7 @@ class Auditor final : public MachineEventSink {
   std::vector<Judgement> judgements;
 
   void vm_entry(const vmx::VmEntryEvent&) override { failed_.clear(); }
-  void check_failed(const vmx::CheckFailure& failure) override {
-    failed_.emplace_back(failure.id);
-  }
+  void check_failed(const vmx::CheckFailure& failure) override { failed_.emplace_back(failure.id); }
   void vm_exit(const vmx::VmExitEvent& event) override {
     judge(*event.data, (event.reason & vmx::kExitReasonEntryFailure) != 0);
   }
@@ -65,8 +63,8 @@ class Auditor final : public MachineEventSink {
 };
 
 void run(const std::string& name, Auditor& auditor) {
-  std::ifstream file(
-      std::filesystem::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf"), std::ios::binary);
+  std::ifstream file(std::filesystem::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf"),
+                     std::ios::binary);
   ASSERT_TRUE(file);
   const ImageFile image{name, {std::istreambuf_iterator<char>(file), {}}};
   MachineOutputs outputs;

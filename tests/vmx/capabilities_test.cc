@@ -84,16 +84,16 @@ TEST(Capabilities, Misc) {
   const uint64_t misc = c.msr(0x485).value();
   EXPECT_EQ(misc & 0x1f, c.preemption_timer_shift);
   EXPECT_EQ(misc >> 5 & 1, 1u);       // VM exits store EFER.LMA
-  EXPECT_EQ(misc >> 6 & 7, 3u);       // HLT and shutdown, not wait-for-SIPI
+  EXPECT_EQ(misc >> 6 & 7, 7u);       // HLT, shutdown and wait-for-SIPI
   EXPECT_EQ(misc >> 16 & 0x1ff, 4u);  // CR3-target values
   EXPECT_EQ(misc >> 25 & 7, 0u);      // MSR lists of 512
   EXPECT_EQ(misc >> 29 & 1, 1u);      // VMWRITE to any field
   EXPECT_EQ(misc >> 30 & 1, 1u);      // injection with instruction length 0
   Capabilities more = c;
   more.msr_list_size = 2048;
-  more.misc |= vmx_misc::kWaitForSipi;
+  more.misc &= ~vmx_misc::kWaitForSipi;
   EXPECT_EQ(more.msr(0x485).value() >> 25 & 7, 3u);
-  EXPECT_EQ(more.msr(0x485).value() >> 6 & 7, 7u);
+  EXPECT_EQ(more.msr(0x485).value() >> 6 & 7, 3u);
 }
 
 TEST(Capabilities, EptAndVpid) {
