@@ -177,10 +177,12 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
       ->type_name("SIZE")
       ->capture_default_str();
-  run.add_option("--cpus", cpus,
-                 fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
-      ->type_name("N")
-      ->capture_default_str();
+  if (program.several_processors) {
+    run.add_option("--cpus", cpus,
+                   fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
+        ->type_name("N")
+        ->capture_default_str();
+  }
   run.add_option("--module", options.modules, "A boot module; may be repeated")
       ->type_name("FILE")
       ->expected(1)

@@ -52,6 +52,7 @@ struct Program {
   std::string name = "nestor";
   std::string run_example =
       "nestor run vmx.flat --memory 1G --module environ --append vmenter --stats";
+  bool several_processors = true;                           // has --cpus
   std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
 };
 

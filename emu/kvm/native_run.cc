@@ -25,7 +25,7 @@ int run_natively(const std::vector<std::string>& arguments) {
   complain_as("nestor-kvm");
   NativeOptions native;
   bool no_vmx = false;
-  Program program{"nestor-kvm", "nestor-kvm run hypervisor.elf --trace native.txt", {}};
+  Program program{"nestor-kvm", "nestor-kvm run hypervisor.elf --trace native.txt", false, {}};
   program.add_run_options = [&](CLI::App& run) {
     run.add_option("--device", native.device, "KVM's device")
         ->type_name("FILE")

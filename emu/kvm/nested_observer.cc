@@ -19,12 +19,18 @@ struct VmxInstruction {
   std::string_view name;
 };
 constexpr std::array kInstructions{
-    VmxInstruction{Operation::kVmcall, "VMCALL"},     VmxInstruction{Operation::kVmclear, "VMCLEAR"},
-    VmxInstruction{Operation::kVmlaunch, "VMLAUNCH"}, VmxInstruction{Operation::kVmptrld, "VMPTRLD"},
-    VmxInstruction{Operation::kVmptrst, "VMPTRST"},   VmxInstruction{Operation::kVmread, "VMREAD"},
-    VmxInstruction{Operation::kVmresume, "VMRESUME"}, VmxInstruction{Operation::kVmwrite, "VMWRITE"},
-    VmxInstruction{Operation::kVmxoff, "VMXOFF"},     VmxInstruction{Operation::kVmxon, "VMXON"},
-    VmxInstruction{Operation::kInvept, "INVEPT"},     VmxInstruction{Operation::kInvvpid, "INVVPID"},
+    VmxInstruction{Operation::kVmcall, "VMCALL"},
+    VmxInstruction{Operation::kVmclear, "VMCLEAR"},
+    VmxInstruction{Operation::kVmlaunch, "VMLAUNCH"},
+    VmxInstruction{Operation::kVmptrld, "VMPTRLD"},
+    VmxInstruction{Operation::kVmptrst, "VMPTRST"},
+    VmxInstruction{Operation::kVmread, "VMREAD"},
+    VmxInstruction{Operation::kVmresume, "VMRESUME"},
+    VmxInstruction{Operation::kVmwrite, "VMWRITE"},
+    VmxInstruction{Operation::kVmxoff, "VMXOFF"},
+    VmxInstruction{Operation::kVmxon, "VMXON"},
+    VmxInstruction{Operation::kInvept, "INVEPT"},
+    VmxInstruction{Operation::kInvvpid, "INVVPID"},
 };
 
 }  // namespace

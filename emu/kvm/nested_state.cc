@@ -184,8 +184,8 @@ struct Run {
   std::size_t offset;
   std::span<const Field> fields;
 };
-constexpr std::array kRuns{Run{kFields64, k64}, Run{kFieldsNatural, kNatural},
-                           Run{kFields32, k32}, Run{kFields16, k16}};
+constexpr std::array kRuns{Run{kFields64, k64}, Run{kFieldsNatural, kNatural}, Run{kFields32, k32},
+                           Run{kFields16, k16}};
 
 constexpr std::size_t bytes_of(Field field) { return vmx::bits_of(field) / 8; }
 // Each run has fields of one width.

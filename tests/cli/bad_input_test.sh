@@ -57,6 +57,7 @@ expect 2 'IMAGE' run
 expect 2 '--bogus' run good --bogus
 expect 2 '--memory' run good --memory lots
 expect 2 '--memory' run good --memory 100G
+expect 2 '--cpus' run good --cpus 9
 expect 2 '--max-instructions' run good --max-instructions -5
 expect 2 '--trace-format' run good --trace t --trace-format xml
 expect 2 '--log' run good --log loud

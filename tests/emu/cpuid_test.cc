@@ -131,6 +131,23 @@ TEST(CpuidTest, TopologyShowsTheId) {
   EXPECT_EQ(cpuid(state, 0xb, 5), (CpuidRegisters{0, 0, 5, 0x123}));
 }
 
+TEST(CpuidTest, TopologyCountsTheProcessors) {
+  CpuidState state = kState;
+  EXPECT_EQ(cpuid(state, 1, 0).ebx >> 16 & 0xff, 0u);
+  EXPECT_FALSE(has(1, 3, 28, state));
+  state.processors = 6;
+  state.apic_id = 5;
+  EXPECT_EQ(cpuid(state, 1, 0).ebx >> 16, 0x506u);
+  EXPECT_TRUE(has(1, 3, 28, state));
+  EXPECT_EQ(cpuid(state, 4, 2).eax >> 26, 7u) << "IDs of cores, less 1";
+  EXPECT_EQ(cpuid(state, 4, 3).eax, 0u) << "no more caches";
+  EXPECT_EQ(cpuid(state, 0xb, 0), (CpuidRegisters{0, 1, 0x100, 5}));
+  EXPECT_EQ(cpuid(state, 0xb, 1), (CpuidRegisters{3, 6, 0x201, 5}));
+  EXPECT_EQ(cpuid(state, 0xb, 2), (CpuidRegisters{0, 0, 2, 5}));
+  state.processors = 2;
+  EXPECT_EQ(cpuid(state, 0xb, 1).eax, 1u);
+}
+
 TEST(CpuidTest, FrequenciesAreTheClocks) {
   const CpuidRegisters ratio = cpuid(kState, 0x15, 0);
   EXPECT_EQ(uint64_t{ratio.ecx} * ratio.ebx / ratio.eax, Clock::kFrequency);

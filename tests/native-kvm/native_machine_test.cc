@@ -23,8 +23,8 @@ LoadedImage image_of(const std::vector<std::uint8_t>& code) {
   LoadedImage image;
   image.format = ImageFormat::kElf64;
   const auto gdt = boot_gdt(), tables = identity_map(kTables);
-  image.pieces = {{kGdt, gdt.size(), gdt}, {kTables, tables.size(), tables},
-                  {kCode, code.size(), code}};
+  image.pieces = {
+      {kGdt, gdt.size(), gdt}, {kTables, tables.size(), tables}, {kCode, code.size(), code}};
   image.cpu = long_mode_state(kCode, 0, 0, kGdt, kTables, kStack);
   return image;
 }

@@ -98,9 +98,7 @@ TEST(NestedState, HasTheModeAndTheVmcsAddress) {
   EXPECT_FALSE(parsed(nested_state(KVM_STATE_NESTED_RUN_PENDING, 0x5000)).guest_mode);
 }
 
-TEST(NestedState, MayLackAVmcs) {
-  EXPECT_FALSE(parsed(nested_state(0, ~std::uint64_t{0})).vmcs);
-}
+TEST(NestedState, MayLackAVmcs) { EXPECT_FALSE(parsed(nested_state(0, ~std::uint64_t{0})).vmcs); }
 
 TEST(NestedState, WhatIsUnknownIsRefused) {
   const auto refusal = [](std::vector<std::byte> bytes) {

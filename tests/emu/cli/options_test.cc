@@ -85,6 +85,8 @@ TEST(Options, All) {
                                        "--stats",
                                        "--max-instructions",
                                        "1000",
+                                       "--cpus",
+                                       "8",
                                        "--log",
                                        "debug",
                                        "image"});
@@ -97,6 +99,7 @@ TEST(Options, All) {
   EXPECT_EQ(options.trace_format, TraceFormat::kJsonLines);
   EXPECT_TRUE(options.stats);
   EXPECT_EQ(options.max_instructions, 1000u);
+  EXPECT_EQ(options.cpus, 8u);
   EXPECT_EQ(options.log_level, "debug");
 }
 
@@ -162,6 +165,10 @@ const BadUsage kBadUsages[] = {
      "--memory: 0 is not possible; choose a multiple of 4K from 1M to 64G"},
     {{"run", "image", "--memory", "65G"}, "--memory: 65G is not possible"},
     {{"run", "image", "--memory", "2097153"}, "--memory: 2097153 is not possible"},
+    {{"run", "image", "--cpus", "0"}, "--cpus: '0' is not possible; choose a number from 1 to 8"},
+    {{"run", "image", "--cpus", "9"}, "--cpus: '9' is not possible"},
+    {{"run", "image", "--cpus", "2x"}, "--cpus: '2x' is not possible"},
+    {{"run", "image", "--cpus", ""}, "--cpus: '' is not possible"},
     {{"run", "image", "--max-instructions", "many"}, "--max-instructions: 'many' is no count"},
     {{"run", "image", "--max-instructions", "0"}, "--max-instructions: '0' is no count"},
     {{"run", "image", "--max-instructions", "18446744073709551616"}, "is no count"},

@@ -71,6 +71,23 @@ vmx::VmExitEvent ept_violation() {
   return event;
 }
 
+TEST_F(TraceTest, NamesTheProcessorWhereThereAreSeveral) {
+  const auto emit = [](Trace& trace) {
+    trace.triple_fault(0x10, false);
+    trace.processor(3);
+    trace.triple_fault(0x20, false);
+  };
+  EXPECT_EQ(traced(TraceFormat::kText, emit),
+            "        1234 triple-fault level=L1 rip=0x10\n"
+            "        1234 triple-fault cpu=3 level=L1 rip=0x20\n");
+  EXPECT_EQ(
+      traced(TraceFormat::kJsonLines, emit),
+      R"({"cycle":1234,"sequence":0,"event":"triple-fault","level":"L1","rip":"0x10"})"
+      "\n"
+      R"({"cycle":1234,"sequence":1,"event":"triple-fault","cpu":3,"level":"L1","rip":"0x20"})"
+      "\n");
+}
+
 TEST_F(TraceTest, VmExit) {
   const auto emit = [](Trace& trace) { trace.vm_exit(ept_violation()); };
   EXPECT_EQ(
