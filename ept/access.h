@@ -15,8 +15,8 @@ struct Access {
   /// The processor itself reads or writes a system structure (a descriptor table, the TSS). Such an
   /// access is a supervisor-mode access at any CPL, and EFLAGS.AC does not exempt it from SMAP.
   bool implicit_supervisor = false;
-  /// Bytes from the address on. Only sub-page write permissions look at it, and only inside the
-  /// page.
+  /// Bytes from the address on, as far as they lie in the page; only sub-page write permissions
+  /// look at it. 0: these permissions are not applied, and allow nothing.
   std::uint16_t size = 1;
 
   [[nodiscard]] constexpr bool user_mode() const { return user && !implicit_supervisor; }

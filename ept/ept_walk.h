@@ -187,8 +187,8 @@ enum class PageVerdict : std::uint8_t {
 /// Whether sub-page write permissions judge a write by `access` to the page that `at.entry` maps.
 [[nodiscard]] constexpr bool eligible_for_sub_pages(const EptState& state, const EptAccess& access,
                                                     const Descent& at) {
-  return state.sub_page_write && access.purpose == EptPurpose::kLinear && at.level == 1 &&
-         (at.entry & EptEntry::kSubPageWrite) != 0;
+  return state.sub_page_write && access.purpose == EptPurpose::kLinear && access.size != 0 &&
+         at.level == 1 && (at.entry & EptEntry::kSubPageWrite) != 0;
 }
 
 template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>

@@ -26,11 +26,11 @@ struct SubPageTables : RadixTables<std::uint64_t, 9> {
   static constexpr std::uint64_t reserved(unsigned maxphyaddr) {
     return bits(11, 1) | bits(63, maxphyaddr);
   }
-  /// The permissions that a write of `size` bytes at `address` needs; what lies beyond the page is
-  /// left out.
+  /// The permissions that a write of `size` (at least 1) bytes at `address` needs; what lies beyond
+  /// the page is left out.
   static constexpr std::uint64_t needed(std::uint64_t address, unsigned size) {
     const std::uint64_t offset = address & low_bits(12);
-    const std::uint64_t end = offset + (size != 0 ? size - 1 : 0);
+    const std::uint64_t end = offset + size - 1;
     const auto first = static_cast<unsigned>(offset >> kSubPageBits);
     const auto last = static_cast<unsigned>((end < 4096 ? end : 4095) >> kSubPageBits);
     return bits(2 * last, 2 * first) & kPermissions;

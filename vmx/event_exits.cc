@@ -116,8 +116,8 @@ bool Vmx::boundary_exits(bool interrupt_window_open, bool nmi_window_open) {
   return true;
 }
 
-void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
-                        std::optional<uint64_t> linear, uint8_t instruction_length) {
+ExitInformation Vmx::ept_violation_information(uint64_t qualification, uint64_t guest_physical,
+                                               std::optional<uint64_t> linear) {
   if (linear && !cpu_.state().code_64bit()) *linear &= 0xffffffff;
   // An EPT violation drops what is cached for the address ("Operations that Invalidate Cached
   // Mappings"), so that software need not invalidate after it has added permissions.
@@ -126,6 +126,23 @@ void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
   exit.reason = ExitReason::kEptViolation;
   exit.qualification = qualification;
   exit.guest_linear = linear;
+  exit.guest_physical = guest_physical;
+  return exit;
+}
+
+void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
+                        std::optional<uint64_t> linear, uint8_t instruction_length) {
+  ExitInformation exit = ept_violation_information(qualification, guest_physical, linear);
+  exit.instruction_length = instruction_length;
+  vm_exit(exit);
+}
+
+void Vmx::sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear,
+                         uint8_t instruction_length) {
+  ExitInformation exit;
+  exit.reason = ExitReason::kSppRelatedEvent;
+  exit.qualification = qualification;
+  exit.guest_linear = cpu_.state().code_64bit() ? linear : linear & 0xffffffff;
   exit.guest_physical = guest_physical;
   exit.instruction_length = instruction_length;
   vm_exit(exit);

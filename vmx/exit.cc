@@ -84,18 +84,26 @@ bool Vmx::occurs_during_delivery(const ExitInformation& exit) const {
   return !is_double_fault(exit.interruption);
 }
 
+// "Information About NMI Unblocking Due to IRET".
+bool Vmx::unblocks_nmis(const ExitInformation& exit) const {
+  return (exit.nmi_unblocking_due_to_iret || unblocking_iret_ == cpu_.state().rip) &&
+         !occurs_during_delivery(exit) && !is_double_fault(exit.interruption);
+}
+
+uint64_t Vmx::saved_qualification(const ExitInformation& exit) const {
+  const bool reports_unblocking = is_access_exit(exit.reason) &&
+                                  exit.reason != ExitReason::kApicAccess &&
+                                  exit.reason != ExitReason::kEptMisconfiguration;
+  return exit.qualification |
+         (reports_unblocking && unblocks_nmis(exit) ? interruption::kNmiUnblocking : 0);
+}
+
 void Vmx::record_exit(const ExitInformation& exit) {
   const CpuState& s = cpu_.state();
   const bool delivering = occurs_during_delivery(exit);
-  const bool unblocking = (exit.nmi_unblocking_due_to_iret || unblocking_iret_ == s.rip) &&
-                          !delivering && !is_double_fault(exit.interruption);
 
   vmcs_.write(Field::kExitReason, static_cast<uint32_t>(exit.reason));
-  uint64_t qualification = exit.qualification;
-  if (unblocking && is_access_exit(exit.reason) && exit.reason != ExitReason::kApicAccess &&
-      exit.reason != ExitReason::kEptMisconfiguration)
-    qualification |= interruption::kNmiUnblocking;
-  vmcs_.write(Field::kExitQualification, qualification);
+  vmcs_.write(Field::kExitQualification, saved_qualification(exit));
   vmcs_.write(Field::kGuestLinearAddress, exit.guest_linear.value_or(0));
   vmcs_.write(Field::kGuestPhysicalAddress, exit.guest_physical.value_or(0));
 
@@ -103,7 +111,7 @@ void Vmx::record_exit(const ExitInformation& exit) {
   if (exit.interruption) {
     const Event& event = *exit.interruption;
     information = interruption_information(event, s.protected_mode());
-    if (event.type == EventType::kHardwareException && unblocking)
+    if (event.type == EventType::kHardwareException && unblocks_nmis(exit))
       information |= interruption::kNmiUnblocking;
     error_code = event.error_code.value_or(0);
     // A nested fault of the delivery of #DF sets EXT, except #PF, whose error code has no such bit.

@@ -82,7 +82,7 @@ constexpr auto kReasons = std::to_array<ExitReasonInfo>({
     {kXrstors, "XRSTORS", "Xrstors", kQ | kLen | kInfo, F::kDisplacement},
     {kPconfig, "PCONFIG", "Pconfig", kLen},
     {kSppRelatedEvent, "SPP-related event", "SppRelatedEvent", kQ | kLin | kPhys | kLen,
-     F::kEventDelivery},
+     F::kSubPageEvent},
     {kUmwait, "UMWAIT", "Umwait", kLen | kInfo},
     {kTpause, "TPAUSE", "Tpause", kLen | kInfo},
     {kLoadiwkey, "LOADIWKEY", "Loadiwkey", kLen | kInfo},
@@ -144,6 +144,8 @@ constexpr std::string_view kApicAccesses[] = {
 constexpr std::string_view kEntryFailures[] = {"", "", "PDPTEs", "NMI injection",
                                                "VMCS link pointer"};
 
+constexpr std::string_view kSubPageEvents[] = {"SPP misconfiguration", "SPP miss"};
+
 constexpr Part flag(QualificationFormat format, uint8_t bit, std::string_view key) {
   return {format, bit, 1, key, {}, true};
 }
@@ -191,6 +193,9 @@ constexpr Part kParts[] = {
     {F::kMsrEntry, 0, 64, "entry"},  // 1 is the first
     flag(F::kEventDelivery, 12, "nmi-unblocking"),
     flag(F::kEventDelivery, 16, "asynchronous"),
+    {F::kSubPageEvent, 11, 1, "event", kSubPageEvents},
+    flag(F::kSubPageEvent, 12, "nmi-unblocking"),
+    flag(F::kSubPageEvent, 16, "asynchronous"),
 };
 
 // Debug exceptions share a format with page faults; the vector tells.

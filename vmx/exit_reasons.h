@@ -125,7 +125,8 @@ enum class QualificationFormat : uint8_t {
   kMwait,
   kEntryFailure,   // which check of the guest state
   kMsrEntry,       // which entry of the MSR-load area
-  kEventDelivery,  // PML full, SPP: NMI unblocking due to IRET
+  kEventDelivery,  // PML full: NMI unblocking due to IRET
+  kSubPageEvent,   // SPP-related events: miss or misconfiguration
 };
 
 struct ExitReasonInfo {

@@ -35,6 +35,11 @@ std::optional<uint64_t> Vmx::eptp() const {
   return field(Field::kEptPointer);
 }
 
+std::optional<uint64_t> Vmx::sub_page_table() const {
+  if (!secondary(SecondaryProcBased::kSubPageWritePermissions)) return std::nullopt;
+  return field(Field::kSubPagePermissionTablePointer);
+}
+
 uint64_t Vmx::tsc_offset() const {
   return primary(PrimaryProcBased::kUseTscOffsetting) ? field(Field::kTscOffset) : 0;
 }

@@ -145,6 +145,13 @@ class Vmx {
   void ept_violation(uint64_t qualification, uint64_t guest_physical,
                      std::optional<uint64_t> linear, uint8_t instruction_length = 0);
   void ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length = 0);
+  // "Virtualization Exceptions": for an EPT violation that the EPT entries allow to be converted.
+  // An event: it has been, and the exception is to be delivered; nullopt: it causes its VM exit.
+  std::optional<Event> virtualization_exception(uint64_t qualification, uint64_t guest_physical,
+                                                std::optional<uint64_t> linear);
+  // "Sub-Page Write Permissions": an SPP miss or misconfiguration, as the qualification says.
+  void sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear,
+                      uint8_t instruction_length = 0);
   // "Page-Modification Logging", with "enable PML" 1. While the log is full no accessed or dirty
   // flag of EPT may be set: the access causes the VM exit instead. Otherwise each page whose dirty
   // flag has been set is logged.
@@ -189,8 +196,9 @@ class Vmx {
   bool pin(PinBased control) const;
   bool primary(PrimaryProcBased control) const;
   bool secondary(SecondaryProcBased control) const;
-  uint16_t vpid() const;                 // 0: none
-  std::optional<uint64_t> eptp() const;  // when EPT is on
+  uint16_t vpid() const;                           // 0: none
+  std::optional<uint64_t> eptp() const;            // when EPT is on
+  std::optional<uint64_t> sub_page_table() const;  // with "sub-page write permissions for EPT"
   uint64_t tsc_offset() const;  // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
   // The TSC value (unoffset) at which the preemption timer expires.
   std::optional<uint64_t> preemption_deadline() const;
@@ -282,6 +290,8 @@ class Vmx {
 
   // event_exits.cc
   void event_exit(ExitReason reason, uint64_t qualification);
+  ExitInformation ept_violation_information(uint64_t qualification, uint64_t guest_physical,
+                                            std::optional<uint64_t> linear);
 
   // entry.cc
   Outcome vm_entry(std::string_view instruction, bool launch);
@@ -294,6 +304,8 @@ class Vmx {
 
   // exit.cc
   void record_exit(const ExitInformation&);
+  bool unblocks_nmis(const ExitInformation&) const;
+  uint64_t saved_qualification(const ExitInformation&) const;
   void save_guest_state(const ExitInformation&);
   void update_entry_fields();
   bool exit_saves(Field guest_field) const;

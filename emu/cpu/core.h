@@ -39,6 +39,10 @@ class Core : public vmx::Processor {
   // there was one.
   virtual std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) = 0;
 
+  // MOV to CR and task switches, in PAE paging: loads the PDPTEs that `cr3` references. The fault:
+  // #GP for a reserved bit, or how EPT refused to read them; nothing was loaded then.
+  virtual std::optional<Fault> reload_pdptes(uint64_t cr3) = 0;
+
   virtual vmx::Vmx& vmx() = 0;
   virtual Bus& bus() = 0;
   virtual LocalApic& apic() = 0;

@@ -273,7 +273,8 @@ void Cpu::run_engine() {
     return;
   }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
-  stepping_ = approaching_page_ || trapping || executing_whole_ || apic_page_access_ || aligned;
+  stepping_ = approaching_page_ || trapping || executing_whole_ || apic_page_access_ ||
+              writes_sub_page() || aligned;
   set_engine_deadline();
   engine_.set_single_step(stepping_);
   trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
@@ -302,6 +303,11 @@ void Cpu::run_engine() {
     }
   }
   executing_whole_ = false;
+  // The second page of an operand may be refused in turn; the first is allowed until then.
+  if (writes_sub_page() && (stop.kind != StopKind::kRefusedFill || state_.rip != from)) {
+    sub_page_writes_ = {};
+    flush_pending_ = true;
+  }
   if (apic_page_access_) {
     end_apic_page_access(stop.kind == StopKind::kException && stop.vector == vmx::kDb);
   }
@@ -372,9 +378,23 @@ void Cpu::handle_refused_fill(const Stop& stop) {
   const bool implicit =
       kind != ept::Access::kFetch && state_.cpl() == 3 && reads_descriptor(stop.linear);
   const Privilege privilege = implicit ? Privilege::kSupervisor : Privilege::kCurrent;
-  const auto result = mmu_.translate(stop.linear, access(kind, privilege), state_.rflags);
+  uint64_t linear = stop.linear;
+  ept::Access attempt = access(kind, privilege);
+  if (kind == ept::Access::kWrite && vmx_.in_non_root() && vmx_.sub_page_table()) {
+    // All that the operand has on this page is judged at once.
+    if (const auto operand = operand_at(linear)) {
+      const uint64_t first = unchecked_linear_address(state_, operand->memory.segment,
+                                                      effective_address(state_, operand->memory));
+      const uint64_t page = linear & ~(kPage - 1), end = first + operand->size;
+      linear = std::max(first, page);
+      attempt.size = static_cast<uint16_t>(std::min(end, page + kPage) - linear);
+    }
+  }
+  const auto result = mmu_.translate(linear, attempt, state_.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) {
     settle(to_outcome(*fault));
+  } else if (std::get<Translation>(result).by_sub_page) {
+    write_sub_page(linear, std::get<Translation>(result));
   } else if (vmx_.is_apic_access_page(std::get<Translation>(result).physical)) {
     access_apic_page(stop.linear, kind);
   }
@@ -399,6 +419,14 @@ void Cpu::access_apic_page(uint64_t linear, ept::Access::Kind kind) {
                    : write                     ? Vmx::ApicAccess::kWrite
                                                : Vmx::ApicAccess::kRead,
                    instruction_length());
+}
+
+void Cpu::write_sub_page(uint64_t linear, const Translation& translation) {
+  // A page may be asked for anew: then it is the other one that waits.
+  if (writes_sub_page() && sub_page_writes_[0]->number != linear / kPage) {
+    sub_page_writes_[1] = sub_page_writes_[0];
+  }
+  sub_page_writes_[0] = {linear / kPage, translation};
 }
 
 void Cpu::end_apic_page_access(bool executed) {
@@ -457,19 +485,30 @@ void Cpu::single_step_trap() {
 
 void Cpu::settle(const Outcome& outcome) {
   if (const auto* event = std::get_if<Event>(&outcome)) deliver(*event);
-  if (const auto* exit = std::get_if<EptExit>(&outcome)) ept_exit(*exit);
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) {
+    if (const auto event = ept_exit(*exit)) deliver(*event);
+  }
 }
 
-void Cpu::ept_exit(const EptExit& exit) {
+std::optional<Event> Cpu::ept_exit(const EptExit& exit) {
   if (exit.apic_access) {
     vmx_.apic_access(exit.apic_offset, *exit.apic_access, instruction_length());
   } else if (exit.log_full) {
     vmx_.page_modification_log_full();
   } else if (exit.misconfiguration) {
     vmx_.ept_misconfiguration(exit.guest_physical);
+  } else if (exit.sub_page_event) {
+    vmx_.sub_page_event(exit.qualification, exit.guest_physical, exit.guest_linear.value_or(0));
   } else {
+    if (exit.convertible) {
+      if (const auto event = vmx_.virtualization_exception(exit.qualification, exit.guest_physical,
+                                                           exit.guest_linear)) {
+        return event;
+      }
+    }
     vmx_.ept_violation(exit.qualification, exit.guest_physical, exit.guest_linear);
   }
+  return std::nullopt;
 }
 
 void Cpu::report(const Event& event) {
@@ -512,7 +551,7 @@ void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
     const Delivery delivery = deliver_once(*this, event, origin);
     if (std::holds_alternative<Delivered>(delivery)) return;
     if (const auto* exit = std::get_if<EptExit>(&delivery)) {
-      ept_exit(*exit);
+      (void)ept_exit(*exit);  // no #VE occurs during the delivery of an event
       return;
     }
     const auto next = combine(event, std::get<Event>(delivery));

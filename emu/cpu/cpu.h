@@ -3,6 +3,7 @@
 // The software CPU: runs the engine, and does between two instructions what the engine cannot.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -84,7 +85,7 @@ class Cpu final : public Core, private EngineClient {
   vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
   vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() const override { return clock_.cycles() + tsc_offset_; }
-  bool load_pdptes(uint64_t cr3) override;
+  bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
   void invalidate(const vmx::Invalidation&) override { flush_pending_ = true; }
   void inject(const vmx::Event& event) override { injected_ = event; }
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
@@ -95,6 +96,7 @@ class Cpu final : public Core, private EngineClient {
   std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) override;
   std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) override;
   std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override;
+  std::optional<Fault> reload_pdptes(uint64_t cr3) override;
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return bus_; }
   LocalApic& apic() override { return apic_; }
@@ -117,7 +119,9 @@ class Cpu final : public Core, private EngineClient {
   bool service_boundary();
   bool take_init_or_start_up();
   // The engine has begun an instruction that it must not leave unfinished.
-  bool is_within_instruction() const { return executing_whole_ || apic_page_access_; }
+  bool is_within_instruction() const {
+    return executing_whole_ || apic_page_access_ || writes_sub_page();
+  }
   bool bootstrap() const { return number_ == 0; }
   // Makes the engine this processor's.
   void hold_engine(uint64_t context);
@@ -135,7 +139,14 @@ class Cpu final : public Core, private EngineClient {
   void deliver_or_exit(vmx::Event event, EventOrigin origin);
   void single_step_trap();
   void triple_fault();
-  void ept_exit(const EptExit& exit);
+  // What an access that EPT refused comes to: an event to deliver (#VE), or the VM exit that has
+  // happened.
+  std::optional<vmx::Event> ept_exit(const EptExit& exit);
+  // The instruction at RIP writes to the page of `linear`, and sub-page write permissions allow it:
+  // a step in which the page may be written.
+  void write_sub_page(uint64_t linear, const Translation& translation);
+  bool writes_sub_page() const { return sub_page_writes_[0].has_value(); }
+  bool fill_sub_page(uint64_t linear, TlbGrant& grant);
   void report(const vmx::Event& event);
   void set_engine_deadline();
   // What happened since the last call did so at `cpl`.
@@ -211,6 +222,13 @@ class Cpu final : public Core, private EngineClient {
     uint16_t offset = 0;
   };
   std::optional<ApicPageAccess> apic_page_access_;
+  // Pages that the next instruction may write by sub-page write permissions: two at most, where its
+  // operand crosses from one to the other.
+  struct SubPageWrite {
+    uint64_t number = 0;
+    Translation translation;
+  };
+  std::array<std::optional<SubPageWrite>, 2> sub_page_writes_;
   uint64_t context_ = 0;           // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF

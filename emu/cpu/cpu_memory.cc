@@ -37,8 +37,7 @@ bool Cpu::write_physical(ept::PhysicalAddress address, std::span<const uint8_t> 
 std::optional<Event> Cpu::as_event(const std::optional<Fault>& fault) {
   if (!fault) return std::nullopt;
   if (const auto* event = std::get_if<Event>(&*fault)) return *event;
-  ept_exit(std::get<EptExit>(*fault));
-  return Event{};
+  return ept_exit(std::get<EptExit>(*fault)).value_or(Event{});
 }
 
 std::optional<Event> Cpu::read_linear(uint64_t linear, std::span<uint8_t> out) {
@@ -66,6 +65,8 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
   for (size_t done = 0; done < size;) {
     uint64_t address = linear + done;
     if (!state_.code_64bit()) address &= 0xffffffff;
+    const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
+    access.size = static_cast<uint16_t>(part);
     const auto result = mmu_.translate(address, access, state_.rflags);
     if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
     if (vmx_.is_apic_access_page(std::get<Translation>(result).physical)) {
@@ -76,7 +77,6 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
       exit.apic_offset = static_cast<uint16_t>(address % kPage);
       return Fault{exit};
     }
-    const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
     if (count == parts.size()) break;
     parts[count++] = {std::get<Translation>(result).physical, done, part};
     done += part;
@@ -160,13 +160,12 @@ std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t&
   return std::nullopt;
 }
 
-bool Cpu::load_pdptes(uint64_t cr3) {
+std::optional<Fault> Cpu::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
-  if (!mmu_.read_pdptes(cr3, pdptes) || !ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) {
-    return false;
-  }
+  if (auto fault = mmu_.read_pdptes(cr3, pdptes)) return fault;
+  if (!ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
   state_.pdptes = pdptes;
-  return true;
+  return std::nullopt;
 }
 
 vmx::MsrStatus Cpu::read_msr(uint32_t index, uint64_t& value) {
@@ -181,7 +180,10 @@ vmx::MsrStatus Cpu::write_msr(uint32_t index, uint64_t value) {
 
 bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   if (!is_canonical(linear)) return false;
+  if (kind == FillAccess::kWrite && fill_sub_page(linear, grant)) return true;
   ept::Access access;
+  // Sub-page write permissions are for some bytes of a page, and a grant is for all of it.
+  access.size = 0;
   access.kind = kind == FillAccess::kFetch   ? ept::Access::kFetch
                 : kind == FillAccess::kWrite ? ept::Access::kWrite
                                              : ept::Access::kRead;
@@ -212,6 +214,18 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
   if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
   return true;
+}
+
+bool Cpu::fill_sub_page(uint64_t linear, TlbGrant& grant) {
+  for (const auto& write : sub_page_writes_) {
+    if (!write || write->number != linear / kPage) continue;
+    grant.physical = write->translation.physical & ~(kPage - 1);
+    grant.device = !memory_.is_ram(grant.physical);
+    grant.read = write->translation.read;
+    grant.write = true;
+    return true;
+  }
+  return false;
 }
 
 bool Cpu::reads_descriptor(uint64_t linear) {

@@ -16,7 +16,9 @@ namespace nestor::emu {
 // VM exit.
 struct EptExit {
   bool misconfiguration = false;
-  uint64_t qualification = 0;  // EPT violation only
+  bool sub_page_event = false;  // SPP-related event
+  bool convertible = false;     // EPT violation that EPT allows to become #VE
+  uint64_t qualification = 0;   // EPT violation or SPP-related event
   uint64_t guest_physical = 0;
   std::optional<uint64_t> guest_linear;
   bool log_full = false;  // nothing else counts then

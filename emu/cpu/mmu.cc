@@ -25,6 +25,8 @@ WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
       return WalkOutcome::kEptMisconfiguration;
     case ept::NestedOutcome::kEptViolation:
       return WalkOutcome::kEptViolation;
+    case ept::NestedOutcome::kSubPageEvent:
+      return WalkOutcome::kSubPageEvent;
     default:
       return WalkOutcome::kTranslated;
   }
@@ -93,7 +95,9 @@ Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t l
     return vmx::exception(vmx::kPf, walk.error_code, linear);
   }
   EptExit exit;
-  exit.misconfiguration = walk.outcome != ept::NestedOutcome::kEptViolation;
+  exit.sub_page_event = walk.outcome == ept::NestedOutcome::kSubPageEvent;
+  exit.misconfiguration = !exit.sub_page_event && walk.outcome != ept::NestedOutcome::kEptViolation;
+  exit.convertible = walk.convertible;
   exit.qualification = walk.exit_qualification;
   exit.guest_physical = walk.guest_physical.value;
   exit.guest_linear = linear;
@@ -107,6 +111,9 @@ std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
   const ept::Step& last = steps.back();
   if (walk.outcome == ept::NestedOutcome::kEptMisconfiguration) {
     return ept::explain_misconfiguration(state, last.entry, last.level);
+  }
+  if (walk.outcome == ept::NestedOutcome::kSubPageEvent) {
+    return ept::explain_sub_page_misconfiguration(state, last.entry, last.level);
   }
   const bool reserved = (walk.error_code & ept::PageFaultCode::kReserved) != 0;
   return reserved ? ept::explain_reserved_bits(paging, last.entry, last.level) : std::string_view();
@@ -141,6 +148,14 @@ ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
   state.page1gb = offered.has_ept_vpid(cap::kPages1G);
   state.advanced_exit_information = offered.has_ept_vpid(cap::kAdvancedExitInformation);
   state.mode_based_execute = vmx.secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
+  state.violation_exceptions = vmx.secondary(vmx::SecondaryProcBased::kEptViolationVe);
+  if (const auto table = vmx.sub_page_table()) {
+    state.sub_page_write = true;
+    state.sub_page_table = *table;
+  }
+  const vmx::Vmcs& vmcs = vmx.current_vmcs();
+  state.paging_write_control = vmcs.has(vmx::TertiaryProcBased::kEptPagingWriteControl);
+  state.guest_paging_verification = vmcs.has(vmx::TertiaryProcBased::kGuestPagingVerification);
   state.maxphyaddr = kPhysicalAddressBits;
   return state;
 }
@@ -181,14 +196,14 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   };
   return Translation{walk.address.value, may(Access::kRead, walk.ept_rights.read),
                      walk.dirty && may(Access::kWrite, walk.ept_rights.write),
-                     access.kind == Access::kFetch};
+                     access.kind == Access::kFetch, walk.by_sub_page};
 }
 
 std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags,
                                                 Account account) {
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
     if (events_ != nullptr && events_->wants_walks()) {
-      ept::RecordSteps<ept::kLongestNestedWalk> steps;
+      ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> steps;
       return translate_nested(linear, access, rflags, *eptp, account, steps);
     }
     ept::NoSteps none;
@@ -224,14 +239,28 @@ std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_
   return walk.address.value;
 }
 
-bool Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {
+std::optional<Fault> Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {
   const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt;
-  if (!eptp) return ept::read_pdptes(memory_, cr3, pdptes);
+  if (!eptp) {
+    if (ept::read_pdptes(memory_, cr3, pdptes)) return std::nullopt;
+    return vmx::exception(vmx::kGp, 0);
+  }
   const ept::EptState state = ept_state(vmx_, *eptp);
   ept::NoSteps none;
-  ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags, PhysicalMemory, ept::NoSteps>
-      memory(memory_, state, none, ept::EptPurpose::kPdpteLoad);
-  return ept::read_pdptes(memory, cr3, pdptes);
+  GuardedMemory guarded(memory_, vmx_);
+  ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags, GuardedMemory, ept::NoSteps>
+      tables(guarded, state, none, ept::EptPurpose::kPdpteLoad);
+  const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
+  clock_.charge(tables.counts().references * cost_.walk_reference);
+  if (loaded) return std::nullopt;
+  if (const auto exit = guarded.exit()) return Fault{*exit};
+  // No linear address belongs to these reads.
+  EptExit exit;
+  exit.misconfiguration = tables.last().outcome != ept::EptOutcome::kViolation;
+  exit.convertible = tables.last().convertible;
+  exit.qualification = tables.last().exit_qualification;
+  exit.guest_physical = tables.last_input().value;
+  return Fault{exit};
 }
 
 }  // namespace nestor::emu

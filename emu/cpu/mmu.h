@@ -20,6 +20,7 @@ namespace nestor::emu {
 struct Translation {
   uint64_t physical = 0;  // of the very byte
   bool read = false, write = false, execute = false;
+  bool by_sub_page = false;  // this write may be made, `access.size` bytes of it, and no other
 };
 
 // What decides the linear-address translation of a processor in this state; `rflags`: for AC.
@@ -44,8 +45,8 @@ class Mmu {
   // The physical address alone, without any effect.
   std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
 
-  // Reads the PDPTEs that `cr3` references, through EPT where it is on. false: EPT refused.
-  bool read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
+  // Reads the PDPTEs that `cr3` references, through EPT where it is on, without checking them.
+  std::optional<Fault> read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
 
  private:
   template <class Recorder>

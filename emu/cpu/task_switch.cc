@@ -279,8 +279,8 @@ Outcome switch_task(Core& core, const TaskSwitch& request) {
       return to_outcome(*fault);
     }
   }
-  if (new_cr3 && pae_paging(state) && !core.load_pdptes(task.cr3)) {
-    return vmx::exception(vmx::kGp, 0);
+  if (new_cr3 && pae_paging(state)) {
+    if (auto fault = core.reload_pdptes(task.cr3)) return to_outcome(*fault);
   }
 
   // Committed: what follows belongs to the new task.

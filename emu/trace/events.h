@@ -41,6 +41,7 @@ enum class WalkOutcome : uint8_t {
   kPageFault,
   kEptViolation,
   kEptMisconfiguration,
+  kSubPageEvent,
 };
 
 // One page walk through EPT, with or without guest page tables above it.

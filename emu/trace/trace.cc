@@ -94,9 +94,14 @@ bool has_guest_linear(vmx::ExitReason reason, uint64_t qualification) {
   }
 }
 
+std::string_view dimension_name(ept::Dimension dimension) {
+  constexpr std::array<std::string_view, 3> kNames = {"guest", "EPT", "SPP"};
+  return kNames[static_cast<size_t>(dimension)];
+}
+
 std::string_view outcome_name(WalkOutcome outcome) {
-  constexpr std::array<std::string_view, 4> kNames = {"translated", "page fault", "EPT violation",
-                                                      "EPT misconfiguration"};
+  constexpr std::array<std::string_view, 5> kNames = {"translated", "page fault", "EPT violation",
+                                                      "EPT misconfiguration", "SPP-related event"};
   return kNames[static_cast<size_t>(outcome)];
 }
 
@@ -218,8 +223,8 @@ void Trace::walk(const WalkEvent& event) {
   WalkSteps steps;
   steps.reserve(event.steps.size());
   for (const ept::Step& step : event.steps) {
-    steps.push_back({step.dimension == ept::Dimension::kGuest ? "guest" : "EPT", step.level,
-                     step.address, step.machine_address, step.entry, step.written_back});
+    steps.push_back({dimension_name(step.dimension), step.level, step.address, step.machine_address,
+                     step.entry, step.written_back});
   }
   Fields fields = {{"outcome", outcome_name(event.outcome)},
                    {"eptp", Hex{event.eptp}},

@@ -63,7 +63,8 @@ class FakeCore final : public Core {
   std::vector<vmx::Invalidation> invalidations;
   std::vector<uint64_t> pdpte_loads;  // the values of CR3
   bool pdptes_valid = true;
-  uint64_t time = 0x1'0000'1000;  // the TSC
+  std::optional<EptExit> pdpte_exit;  // what EPT makes of the next loads
+  uint64_t time = 0x1'0000'1000;      // the TSC
 
   // --- vmx::Processor
   vmx::CpuState& state() override { return cpu; }
@@ -127,6 +128,11 @@ class FakeCore final : public Core {
   std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override {
     fetched = out.size();
     return read(linear, out, Privilege::kCurrent);
+  }
+  std::optional<Fault> reload_pdptes(uint64_t cr3) override {
+    pdpte_loads.push_back(cr3);
+    if (pdpte_exit) return Fault{*pdpte_exit};
+    return pdptes_valid ? std::nullopt : std::optional<Fault>(vmx::exception(vmx::kGp, 0));
   }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return bus_; }

@@ -41,6 +41,7 @@ class FakeCore : public Core {
   }
   uint64_t tsc() const override { return clock_.cycles() + tsc_offset_; }
   bool load_pdptes(uint64_t) override { return true; }
+  std::optional<Fault> reload_pdptes(uint64_t) override { return std::nullopt; }
   void invalidate(const vmx::Invalidation&) override { ++invalidations; }
   void inject(const vmx::Event&) override {}
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }

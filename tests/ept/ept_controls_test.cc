@@ -407,6 +407,9 @@ TEST(SubPage, OtherAccessesAreNotEligible) {
   SubPages without_control(1);
   without_control.ept.sub_page_write = false;
   EXPECT_EQ(write_at(without_control, 0).exit_qualification, 0x1aaU);
+  // An access that is not to be judged by them.
+  SubPages not_applied(1);
+  EXPECT_EQ(write_at(not_applied, 0, 0).exit_qualification, 0x1aaU);
   // Flags of guest entries, with and without flags of EPT.
   for (const bool ept_flags : {false, true}) {
     SubPages f(1);

@@ -300,7 +300,7 @@ NaiveAnswer naive_guest_physical(NaiveMemory& memory, const EptState& ept,
       if (from_user ? !execute_user : !execute) allowed = false;
     }
     if (allowed && access.write && !write_allowed && ept.sub_page_write && kind == Kind::kPte &&
-        one(entry, 61) && access.purpose == EptPurpose::kLinear) {
+        one(entry, 61) && access.purpose == EptPurpose::kLinear && access.size != 0) {
       switch (naive_sub_page(memory, ept, guest_physical, access.size, answer.ept_reads)) {
         case Sub::kAllowed:
           answer.by_sub_page = true;

@@ -183,6 +183,7 @@ Access RandomWorld::random_access(Random& random) {
   access.kind = static_cast<Access::Kind>(random.below(3));
   access.user = random.coin();
   access.size = static_cast<std::uint16_t>(1U << random.below(9));
+  if (random.one_in(16)) access.size = 0;
   access.implicit_supervisor = access.kind != Access::kFetch && random.one_in(8);
   return access;
 }

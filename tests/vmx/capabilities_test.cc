@@ -29,7 +29,7 @@ TEST(Capabilities, ControlMsrs) {
   EXPECT_EQ(c.msr(0x48f), 0x007fffff'00036dfb);
   EXPECT_EQ(c.msr(0x484), 0x0000f3ff'000011ff);
   EXPECT_EQ(c.msr(0x490), 0x0000f3ff'000011fb);
-  EXPECT_EQ(c.msr(0x48b), 0x024277ff'00000000);
+  EXPECT_EQ(c.msr(0x48b), 0x02c677ff'00000000);
   EXPECT_EQ(c.msr(0x491), 1u);  // EPTP switching
 }
 
@@ -100,7 +100,7 @@ TEST(Capabilities, EptAndVpid) {
   const uint64_t cap = nestor_capabilities().msr(0x48c).value();
   // Execute-only, page-walk length 4, UC, WB, 2 MiB, 1 GiB, INVEPT of both types, A/D flags,
   // INVVPID of all types.
-  EXPECT_EQ(cap, 0x00000f01'06334141u);
+  EXPECT_EQ(cap, 0x00000f01'063341c1u);
 }
 
 TEST(Capabilities, FixedBitsOfControlRegisters) {

@@ -229,7 +229,7 @@ TEST(EntryChecks, EptpFields) {
   for (const bool five_levels : {false, true}) {
     Machine machine;
     machine.enable_ept();
-    machine.capabilities.ept_vpid |= five_levels ? ept_vpid_cap::kWalkLength5 : 0;
+    if (!five_levels) machine.capabilities.ept_vpid &= ~ept_vpid_cap::kWalkLength5;
     for (uint64_t type = 0; type < 8; ++type) {
       for (uint64_t length = 0; length < 8; ++length) {
         machine.set(Field::kEptPointer, 0x8000 | length << 3 | type);

@@ -13,10 +13,11 @@ using vmx::CpuState;
 
 constexpr uint64_t kCr3NoInvalidation = 1ull << 63;
 
-// Loads the PDPTEs where the register values lead to PAE paging. False: #GP.
-bool load_pdptes(Core& core, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer) {
+// Loads the PDPTEs where the register values lead to PAE paging.
+std::optional<Fault> load_pdptes(Core& core, uint64_t cr0, uint64_t cr3, uint64_t cr4,
+                                 uint64_t efer) {
   const bool pae = (cr0 & vmx::cr0::kPg) && (cr4 & vmx::cr4::kPae) && !(efer & vmx::efer::kLma);
-  return !pae || core.load_pdptes(cr3);
+  return pae ? core.reload_pdptes(cr3) : std::nullopt;
 }
 
 Outcome load_cr0(Core& core, uint64_t value) {
@@ -44,9 +45,10 @@ Outcome load_cr0(Core& core, uint64_t value) {
       efer &= ~vmx::efer::kLma;
     }
   }
-  if ((changed & (vmx::cr0::kPg | vmx::cr0::kCd | vmx::cr0::kNw)) &&
-      !load_pdptes(core, value, state.cr3, state.cr4, efer)) {
-    return general_protection();
+  if (changed & (vmx::cr0::kPg | vmx::cr0::kCd | vmx::cr0::kNw)) {
+    if (const auto fault = load_pdptes(core, value, state.cr3, state.cr4, efer)) {
+      return to_outcome(*fault);
+    }
   }
   state.cr0 = value;
   state.efer = efer;
@@ -58,7 +60,9 @@ Outcome load_cr3(Core& core, uint64_t value) {
   CpuState& state = core.state();
   if (state.cr4 & vmx::cr4::kPcide) value &= ~kCr3NoInvalidation;
   if (state.long_mode_active() && value >> kPhysicalAddressBits) return general_protection();
-  if (!load_pdptes(core, state.cr0, value, state.cr4, state.efer)) return general_protection();
+  if (const auto fault = load_pdptes(core, state.cr0, value, state.cr4, state.efer)) {
+    return to_outcome(*fault);
+  }
   state.cr3 = value;
   invalidate_linear(core);
   return vmx::Completed{};
@@ -79,8 +83,10 @@ Outcome load_cr4(Core& core, uint64_t value) {
     return general_protection();
   }
   if (!core.vmx().cr4_allowed(value)) return general_protection();
-  if ((changed & kLoadsPdptes) && !load_pdptes(core, state.cr0, state.cr3, value, state.efer)) {
-    return general_protection();
+  if (changed & kLoadsPdptes) {
+    if (const auto fault = load_pdptes(core, state.cr0, state.cr3, value, state.efer)) {
+      return to_outcome(*fault);
+    }
   }
   state.cr4 = value;
   if (changed & kInvalidates) invalidate_linear(core);
