@@ -234,6 +234,8 @@ class Vmx {
   // of that one, which `taken` holds, becomes a VM exit here. state() is the guest's, as it was
   // then.
   void reflect_exit(const Vmcs& taken);
+  // With virtual NMIs, in non-root operation.
+  void set_virtual_nmi_blocking(bool blocked) { virtual_nmi_blocking_ = blocked; }
 
  private:
   // instructions/: the checks that all VMX instructions but VMXON, VMCALL and VMFUNC begin with.

@@ -25,6 +25,7 @@ enum class ExitStatus : int {
   kNoKvm = 26,
   kNoVmx = 28,
   kKvmFailed = 30,
+  kNotSupported = 32,
 };
 
 struct ExitStatusEntry {
@@ -52,6 +53,8 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kNoKvm, "nestor-kvm run: the host has no KVM that can be used"},
     ExitStatusEntry{ExitStatus::kNoVmx, "nestor-kvm run: the host's KVM offers no VMX"},
     ExitStatusEntry{ExitStatus::kKvmFailed, "nestor-kvm run: KVM failed in the middle"},
+    ExitStatusEntry{ExitStatus::kNotSupported,
+                    "the guest needs what the chosen --l0 mode does not have"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

@@ -209,6 +209,19 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   run.add_flag("--stats", options.stats,
                "Print VM exits by reason on the standard error at the end");
   run.add_option("--max-instructions", count, "Stop after so many instructions")->type_name("N");
+  std::string l0_mode = "hardware", vmcs_shadowing = "on";
+  run.add_option("--l0", l0_mode,
+                 "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory")
+      ->type_name("MODE")
+      ->capture_default_str();
+  run.add_option("--vmcs-shadowing", vmcs_shadowing,
+                 "Whether that hypervisor lets L1 read and write its VMCS without VM exits")
+      ->type_name("on|off")
+      ->capture_default_str();
+  run.add_option("--shadow-pages", options.l0.shadow_page_limit,
+                 "Pages that it may use for shadow tables; 0: as many as there are")
+      ->type_name("N")
+      ->capture_default_str();
   run.add_option("--log", options.log_level,
                  "Verbosity on the standard error: trace, debug, info, warning, error or off")
       ->type_name("LEVEL")
@@ -255,6 +268,28 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
     std::from_chars(count.data(), count.data() + count.size(), options.max_instructions);
+  }
+  const auto mode = find_l0_mode(l0_mode);
+  if (!mode) {
+    std::string names;
+    for (const L0ModeInfo& info : kL0Modes) names += fmt::format(" {}", info.name);
+    return complain(fmt::format("--l0: '{}' is no mode; choose one of{}", l0_mode, names));
+  }
+  options.l0.mode = *mode;
+  if (vmcs_shadowing != "on" && vmcs_shadowing != "off") {
+    return complain(fmt::format("--vmcs-shadowing: '{}' is neither on nor off", vmcs_shadowing));
+  }
+  options.l0.vmcs_shadowing = vmcs_shadowing == "on";
+  if (info_of(*mode).has_l0 && options.cpus != 1) {
+    return complain("--l0: the hypervisor below L1 has one processor; leave --cpus out");
+  }
+  for (const char* option : {"--vmcs-shadowing", "--shadow-pages"}) {
+    if (run.count(option) != 0 && !info_of(*mode).has_l0)
+      return complain(fmt::format("{} has no effect without --l0 MODE", option));
+  }
+  if (options.l0.shadow_page_limit != 0 && options.l0.shadow_page_limit < kFewestShadowPages) {
+    return complain(fmt::format("--shadow-pages: {} are too few; one path of tables takes {}",
+                                options.l0.shadow_page_limit, kFewestShadowPages));
   }
   if (run.count("--trace") != 0) {
     if (trace.empty()) return complain("--trace: the name of the file is empty");

@@ -15,6 +15,7 @@
 #include "emu/cli/audit_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
+#include "emu/l0/mode.h"
 #include "emu/trace/trace.h"
 
 namespace CLI {
@@ -37,6 +38,7 @@ struct RunOptions {
   bool stats = false;
   uint64_t max_instructions = 0;  // 0: no limit
   unsigned cpus = 1;              // 1 to MachineConfig::kMaximumProcessors
+  L0Config l0;
   std::string log_level = "warning";
 };
 

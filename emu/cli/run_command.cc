@@ -22,6 +22,7 @@
 #include "emu/loaders/read_file.h"
 #include "emu/machine/machine.h"
 #include "emu/machine/ram.h"
+#include "emu/trace/l0_report.h"
 #include "emu/trace/output_file.h"
 #include "emu/trace/statistics.h"
 
@@ -133,6 +134,8 @@ constexpr std::array kEndings = {
     Ending{RunResult::Kind::kHaltedForever, ExitStatus::kHaltedForever,
            "the guest halted, and nothing is left that could wake it"},
     Ending{RunResult::Kind::kReset, ExitStatus::kReset, "the guest reset the machine"},
+    Ending{RunResult::Kind::kUnsupported, ExitStatus::kNotSupported,
+           "the guest needs what this mode of --l0 does not have"},
     Ending{RunResult::Kind::kOutputError, ExitStatus::kOutputError,
            "the run was stopped because an output could not be written"},
 };
@@ -196,10 +199,12 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
 
   RunResult result;
+  std::string l0_report;
   try {
     auto created = create({.memory_bytes = options.memory_bytes,
                            .max_instructions = options.max_instructions,
-                           .processors = options.cpus},
+                           .processors = options.cpus,
+                           .l0 = options.l0},
                           outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
@@ -213,6 +218,9 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
                  ready.cpu.rip);
     machine.load(ready);
     result = machine.run();
+    if (options.stats && info_of(options.l0.mode).has_l0) {
+      l0_report = report_l0(options.l0, machine.l0_counters());
+    }
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
   }
@@ -222,7 +230,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   serial.close();
   if (trace_output) trace_output->close();
   if (dump_output) dump_output->close();
-  if (options.stats) fmt::print(stderr, "{}", statistics.report());
+  if (options.stats) fmt::print(stderr, "{}{}", statistics.report(), l0_report);
   int status = static_cast<int>(ExitStatus::kOutputError);
   if (stop.requested()) {
     complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");

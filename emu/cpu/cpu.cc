@@ -69,9 +69,14 @@ void Cpu::wait_for_start_up() {
   start(state_after_init(power_up));
 }
 
-void Cpu::end_run(RunResult::Kind kind, uint32_t code) {
+void Cpu::set_root_software(RootSoftware& root, vmx::EventSink& listener) {
+  root_ = &root;
+  vmx_events_.set_listener(listener);
+}
+
+void Cpu::end_run(RunResult::Kind kind, uint32_t code, std::string detail) {
   if (turns_.end) return;
-  turns_.end = RunResult{kind, code, {}, 0, 0};
+  turns_.end = RunResult{kind, code, std::move(detail), 0, 0};
   engine_.request_stop();
 }
 
@@ -99,7 +104,11 @@ bool Cpu::take_turn(uint64_t end) {
   performance_monitor_.skip({engine_.instructions(), clock_.cycles()});
   while (!turns_.end) {
     waiting_ = false;
-    if (is_within_instruction() || service_boundary()) run_engine();
+    if (root_ != nullptr && !vmx_.in_non_root()) {
+      root_->run();
+    } else if (is_within_instruction() || service_boundary()) {
+      run_engine();
+    }
     if (waiting_) break;
     busy = true;
     const bool over = paused_ || clock_.cycles() >= turn_end_;

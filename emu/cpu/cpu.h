@@ -31,6 +31,8 @@ class ChargedEvents final : public vmx::EventSink {
   ChargedEvents(Clock& clock, const CostModel& cost, vmx::EventSink* listener)
       : clock_(clock), cost_(cost), listener_(listener) {}
 
+  void set_listener(vmx::EventSink& listener) { listener_ = &listener; }
+
   void vm_entry(const vmx::VmEntryEvent& event) override {
     clock_.charge(cost_.vm_entry);
     if (listener_ != nullptr) listener_->vm_entry(event);
@@ -49,7 +51,16 @@ class ChargedEvents final : public vmx::EventSink {
  private:
   Clock& clock_;
   const CostModel& cost_;
-  vmx::EventSink* const listener_;
+  vmx::EventSink* listener_;
+};
+
+// What runs in VMX root operation where that is part of the emulator: it is called instead of
+// executing instructions there, and brings the processor back to VMX non-root operation or ends the
+// run.
+class RootSoftware {
+ public:
+  virtual ~RootSoftware() = default;
+  virtual void run() = 0;
 };
 
 class Cpu final : public Core, private EngineClient {
@@ -71,10 +82,17 @@ class Cpu final : public Core, private EngineClient {
   uint64_t preemption_timer_due() const;
 
   // From devices: ends the run before the next instruction.
-  void end_run(RunResult::Kind kind, uint32_t code);
+  void end_run(RunResult::Kind kind, uint32_t code, std::string detail = {});
   void raise_nmi();
   void raise_init();
   void raise_start_up(uint8_t vector);
+
+  // --- for root software, which hears of VMX on `listener`; both outlive the CPU
+  void set_root_software(RootSoftware& root, vmx::EventSink& listener);
+  bool ended() const { return turns_.end.has_value(); }
+  void charge_l0() { clock_.charge(cost_.l0_exit_handling); }
+  void charge_walk(unsigned references) { clock_.charge(references * cost_.walk_reference); }
+  Mmu& mmu() { return mmu_; }
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
@@ -200,6 +218,7 @@ class Cpu final : public Core, private EngineClient {
   PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;
 
+  RootSoftware* root_ = nullptr;
   std::optional<vmx::Event> injected_;
   bool nmi_pending_ = false, init_pending_ = false;
   std::optional<uint8_t> start_up_;  // the vector of a start-up IPI that is to be taken

@@ -90,6 +90,58 @@ class GuardedMemory {
 
 static_assert(ept::EntryMemory<GuardedMemory>);
 
+// Physical memory as addresses below EPT01 name it.
+class HostMemory {
+ public:
+  using Address = ept::HostPhysicalAddress;
+
+  explicit HostMemory(PhysicalMemory& memory) : memory_(memory) {}
+
+  bool read32(Address address, uint32_t& out) { return memory_.read32({address.value}, out); }
+  bool read64(Address address, uint64_t& out) { return memory_.read64({address.value}, out); }
+  ept::Exchange compare_exchange(Address address, uint32_t expected, uint32_t desired) {
+    return memory_.compare_exchange(ept::PhysicalAddress{address.value}, expected, desired);
+  }
+  ept::Exchange compare_exchange(Address address, uint64_t expected, uint64_t desired) {
+    return memory_.compare_exchange(ept::PhysicalAddress{address.value}, expected, desired);
+  }
+
+ private:
+  PhysicalMemory& memory_;
+};
+
+// Memory in which the EPT12 of a two-level walk lies: all of it behind EPT01.
+template <class Effects, class Recorder>
+class TwoLevelMemory
+    : public ept::TranslatedMemory<ept::PhysicalAddress, Effects, HostMemory, Recorder> {
+ public:
+  TwoLevelMemory(HostMemory& host, const ept::EptState& ept01, Recorder& recorder)
+      : ept::TranslatedMemory<ept::PhysicalAddress, Effects, HostMemory, Recorder>(host, ept01,
+                                                                                   recorder),
+        host_(host),
+        ept01_(ept01),
+        recorder_(recorder) {}
+
+  // The end of the walk: the machine address of the page. EPT01 maps every address.
+  uint64_t machine_address_of(ept::PhysicalAddress address) {
+    ept::EptAccess access;
+    access.read = true;
+    const auto walk = ept::walk_ept<Effects>(host_, ept01_, address, access, recorder_);
+    last_references_ = walk.counts.references;
+    return walk.address.value;
+  }
+  unsigned references() const { return this->counts().references + last_references_; }
+
+ private:
+  HostMemory& host_;
+  const ept::EptState& ept01_;
+  Recorder& recorder_;
+  unsigned last_references_ = 0;
+};
+
+// Three dimensions of five levels each.
+constexpr size_t kLongestTwoLevelWalk = 6 * 6 * 6 - 1;
+
 Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
   if (walk.outcome == ept::NestedOutcome::kPageFault) {
     return vmx::exception(vmx::kPf, walk.error_code, linear);
@@ -165,6 +217,11 @@ std::variant<Translation, Fault> Mmu::translate_nested(uint64_t linear, Access a
                                                        uint64_t rflags, uint64_t eptp,
                                                        Account account, Recorder& recorder) {
   using vmx::SecondaryProcBased;
+  if (machine_ept_) {
+    HostMemory host(memory_);
+    TwoLevelMemory<ept::UpdateFlags, Recorder> l1(host, *machine_ept_, recorder);
+    return walk_nested(l1, linear, access, rflags, eptp, account, recorder);
+  }
   if (!vmx_.secondary(SecondaryProcBased::kEnablePml) &&
       !vmx_.secondary(SecondaryProcBased::kVirtualizeApicAccesses)) {
     return walk_nested(memory_, linear, access, rflags, eptp, account, recorder);
@@ -183,10 +240,16 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   const auto walk = ept::walk_nested(memory, paging, ept_state(vmx_, eptp),
                                      ept::LinearAddress{linear}, access, recorder);
   if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
-  clock_.charge(walk.references() * cost_.walk_reference);
+  uint64_t physical = walk.address.value;
+  unsigned references = walk.references();
+  if constexpr (requires { memory.machine_address_of(walk.address); }) {
+    if (walk.translated()) physical = memory.machine_address_of(walk.address);
+    references += memory.references();
+  }
+  charge(references);
   if constexpr (Recorder::kRecords) {
     if (walk.outcome != ept::NestedOutcome::kUnreachable)
-      events_->walk(WalkEvent{linear, walk.guest_physical.value, walk.address.value, eptp,
+      events_->walk(WalkEvent{linear, walk.guest_physical.value, physical, eptp,
                               walk_outcome(walk.outcome), recorder.steps(),
                               broken_rule(walk, paging, ept_state(vmx_, eptp), recorder.steps())});
   }
@@ -194,7 +257,7 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   const auto may = [&](Access::Kind kind, bool ept_right) {
     return ept_right && ept::permits(walk.rights, paging, as(access, kind));
   };
-  return Translation{walk.address.value, may(Access::kRead, walk.ept_rights.read),
+  return Translation{physical, may(Access::kRead, walk.ept_rights.read),
                      walk.dirty && may(Access::kWrite, walk.ept_rights.write),
                      access.kind == Access::kFetch, walk.by_sub_page};
 }
@@ -203,6 +266,10 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
                                                 Account account) {
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
     if (events_ != nullptr && events_->wants_walks()) {
+      if (machine_ept_) {
+        ept::RecordSteps<kLongestTwoLevelWalk> steps;
+        return translate_nested(linear, access, rflags, *eptp, account, steps);
+      }
       ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> steps;
       return translate_nested(linear, access, rflags, *eptp, account, steps);
     }
@@ -215,7 +282,7 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   }
   const auto walk = ept::walk_linear(memory_, paging, ept::LinearAddress{linear}, access);
   if (walk.translated() || account == Account::kAlways) {
-    clock_.charge(walk.counts.references * cost_.walk_reference);
+    charge(walk.counts.references);
   }
   if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
   const auto may = [&](Access::Kind kind) {
@@ -228,6 +295,15 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
 std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
   const ept::PagingState paging = paging_state(state_, rflags);
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
+    if (machine_ept_) {
+      HostMemory host(memory_);
+      ept::NoSteps none;
+      TwoLevelMemory<ept::ProbeOnly, ept::NoSteps> l1(host, *machine_ept_, none);
+      const auto walk = ept::walk_nested<ept::ProbeOnly>(l1, paging, ept_state(vmx_, *eptp),
+                                                         ept::LinearAddress{linear}, access);
+      if (!walk.translated()) return nested_fault(walk, linear);
+      return l1.machine_address_of(walk.address);
+    }
     const auto walk = ept::walk_nested<ept::ProbeOnly>(memory_, paging, ept_state(vmx_, *eptp),
                                                        ept::LinearAddress{linear}, access);
     return walk.translated() ? std::variant<uint64_t, Fault>(walk.address.value)
@@ -246,21 +322,35 @@ std::optional<Fault> Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdp
     return vmx::exception(vmx::kGp, 0);
   }
   const ept::EptState state = ept_state(vmx_, *eptp);
-  ept::NoSteps none;
-  GuardedMemory guarded(memory_, vmx_);
-  ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags, GuardedMemory, ept::NoSteps>
-      tables(guarded, state, none, ept::EptPurpose::kPdpteLoad);
-  const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
-  clock_.charge(tables.counts().references * cost_.walk_reference);
-  if (loaded) return std::nullopt;
-  if (const auto exit = guarded.exit()) return Fault{*exit};
-  // No linear address belongs to these reads.
-  EptExit exit;
-  exit.misconfiguration = tables.last().outcome != ept::EptOutcome::kViolation;
-  exit.convertible = tables.last().convertible;
-  exit.qualification = tables.last().exit_qualification;
-  exit.guest_physical = tables.last_input().value;
-  return Fault{exit};
+  // std::nullopt: all were read. Otherwise why not; no linear address belongs to these reads.
+  const auto read_through = [&](auto& memory) -> std::optional<EptExit> {
+    ept::NoSteps none;
+    ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags,
+                          std::remove_reference_t<decltype(memory)>, ept::NoSteps>
+        tables(memory, state, none, ept::EptPurpose::kPdpteLoad);
+    const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
+    charge(tables.counts().references);
+    if (loaded) return std::nullopt;
+    EptExit exit;
+    exit.misconfiguration = tables.last().outcome != ept::EptOutcome::kViolation;
+    exit.convertible = tables.last().convertible;
+    exit.qualification = tables.last().exit_qualification;
+    exit.guest_physical = tables.last_input().value;
+    return exit;
+  };
+  std::optional<EptExit> refused;
+  if (machine_ept_) {
+    HostMemory host(memory_);
+    ept::NoSteps none;
+    TwoLevelMemory<ept::UpdateFlags, ept::NoSteps> l1(host, *machine_ept_, none);
+    refused = read_through(l1);
+    charge(l1.references());
+  } else {
+    GuardedMemory guarded(memory_, vmx_);
+    refused = read_through(guarded);
+    if (refused && guarded.exit()) refused = guarded.exit();
+  }
+  return refused ? std::optional<Fault>(*refused) : std::nullopt;
 }
 
 }  // namespace nestor::emu

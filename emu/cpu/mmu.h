@@ -48,7 +48,18 @@ class Mmu {
   // Reads the PDPTEs that `cr3` references, through EPT where it is on, without checking them.
   std::optional<Fault> read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes);
 
+  // A further EPT below all others: physical addresses of a guest that runs on EPT are translated
+  // by it in turn. For a processor that walks EPT12 over EPT01 itself.
+  void set_machine_ept(const std::optional<ept::EptState>& ept) { machine_ept_ = ept; }
+
+  // Memory references of all walks that were charged.
+  uint64_t walk_references() const { return walk_references_; }
+
  private:
+  void charge(unsigned references) {
+    walk_references_ += references;
+    clock_.charge(references * cost_.walk_reference);
+  }
   template <class Recorder>
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,
@@ -64,6 +75,8 @@ class Mmu {
   Clock& clock_;
   const CostModel& cost_;
   MachineEventSink* events_;
+  std::optional<ept::EptState> machine_ept_;
+  uint64_t walk_references_ = 0;
 };
 
 }  // namespace nestor::emu

@@ -21,18 +21,20 @@ class PhysicalMemory {
   using Address = ept::PhysicalAddress;
 
   PhysicalMemory(Ram& ram, Engine& engine)
-      : ram_(ram), engine_(engine), fetched_((ram.end() >> 12) + 1) {}
+      : ram_(ram), engine_(engine), fetched_(ram.page_numbers()) {}
 
   bool is_ram(uint64_t physical) const { return ram_.host(physical, 1) != nullptr; }
   // Code of this page may have been translated.
-  void mark_fetched(uint64_t physical) { fetched_[physical >> 12] = true; }
+  void mark_fetched(uint64_t physical) {
+    fetched_[ram_.page_number(ram_.host(physical, 1))] = true;
+  }
 
   // false: not wholly RAM.
   bool read(uint64_t physical, std::span<uint8_t> out) const { return ram_.read(physical, out); }
   bool write(uint64_t physical, std::span<const uint8_t> data) {
     uint8_t* host = ram_.host(physical, data.size());
     if (host == nullptr) return false;
-    if (fetched(physical) || fetched(physical + data.size() - 1)) {
+    if (fetched(host) || fetched(host + data.size() - 1)) {
       engine_.code_written(physical, data);
     } else {
       std::memcpy(host, data.data(), data.size());
@@ -51,7 +53,7 @@ class PhysicalMemory {
   }
 
  private:
-  bool fetched(uint64_t physical) const { return fetched_[physical >> 12]; }
+  bool fetched(const uint8_t* host) const { return fetched_[ram_.page_number(host)]; }
   template <class Entry>
   bool read_entry(Address address, Entry& out) const {
     const uint8_t* host = ram_.host(address.value, sizeof out);
@@ -73,7 +75,7 @@ class PhysicalMemory {
 
   Ram& ram_;
   Engine& engine_;
-  std::vector<bool> fetched_;  // by page number
+  std::vector<bool> fetched_;  // by Ram::page_number
 };
 
 static_assert(ept::EntryMemory<PhysicalMemory>);

@@ -19,6 +19,7 @@
 #include "emu/devices/pit.h"
 #include "emu/devices/rtc.h"
 #include "emu/devices/serial.h"
+#include "emu/l0/hypervisor.h"
 #include "emu/machine/ram.h"
 #include "emu/machine/round_robin.h"
 
@@ -31,20 +32,25 @@ using Kind = RunResult::Kind;
 class Pc final : public Machine {
  public:
   Pc(const MachineConfig& config, const MachineOutputs& outputs)
-      : config_(config), outputs_(outputs), ram_(config.memory_bytes) {}
+      : config_(config),
+        outputs_(outputs),
+        ram_(config.memory_bytes,
+             info_of(config.l0.mode).has_l0 ? Hypervisor::placement() : Ram::Placement{}) {}
 
   std::optional<HostError> power_up();
 
   MemoryMap memory_map() const override {
     MemoryMap map;
-    for (const RamRange& range : ram_.ranges()) map.push_back({range.first, range.size});
+    for (const MemoryMapEntry& entry : ram_.memory_map()) {
+      if (entry.type == MemoryMapEntry::kRam) map.push_back({entry.first, entry.size});
+    }
     return map;
   }
 
   void load(const LoadedImage& image) override {
     for (const Piece& piece : image.pieces) {
       // Memory is still all zeros, so only the bytes have to be written.
-      if (!ram_.write(piece.address, piece.bytes)) {
+      if (!ram_.write(ram_.origin() + piece.address, piece.bytes)) {
         throw std::logic_error("a loaded image does not fit into memory");
       }
     }
@@ -55,6 +61,7 @@ class Pc final : public Machine {
         cpu->wait_for_start_up();
       }
     }
+    if (l0_) l0_->start(cpus_.front()->state());
   }
 
   RunResult run() override {
@@ -62,6 +69,12 @@ class Pc final : public Machine {
     turns_.end->instructions = engine_->instructions();
     turns_.end->cycles = clock_.cycles();
     return *turns_.end;
+  }
+
+  L0Counters l0_counters() const override {
+    L0Counters counters = l0_ ? l0_->counters() : L0Counters{};
+    counters.walk_references = cpus_.front()->mmu().walk_references();
+    return counters;
   }
 
  private:
@@ -98,6 +111,7 @@ class Pc final : public Machine {
   std::optional<PhysicalMemory> memory_;
   Turns turns_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
+  std::unique_ptr<Hypervisor> l0_;
 };
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {
@@ -142,6 +156,9 @@ std::optional<HostError> Pc::power_up() {
     wire(apic, cpu);
   }
   wire();
+  if (info_of(config_.l0.mode).has_l0) {
+    l0_ = std::make_unique<Hypervisor>(*cpus_.front(), ram_, config_.l0, outputs_.events);
+  }
   return std::nullopt;
 }
 

@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "emu/l0/counters.h"
+#include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
 #include "emu/trace/events.h"
 #include "emu/unicorn/engine.h"
@@ -21,6 +23,7 @@ struct MachineConfig {
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
   static constexpr unsigned kMaximumProcessors = 8;
   unsigned processors = 1;  // logical processors, 1 to kMaximumProcessors
+  L0Config l0;
 };
 
 struct MachineOutputs {
@@ -42,6 +45,7 @@ struct RunResult {
     kHaltedForever,  // HLT, and nothing is left that could wake a processor
     kReset,          // the guest pulsed the reset line
     kOutputError,    // MachineOutputs::output_failed
+    kUnsupported,    // the guest needs what the chosen way of running it has not
   } kind = Kind::kDebugExit;
   uint32_t code = 0;
   std::string detail;  // one line for the user; may be empty
@@ -61,6 +65,8 @@ class Machine {
   virtual void load(const LoadedImage& image) = 0;
   // Runs until something ends the run. To be called once.
   virtual RunResult run() = 0;
+  // What L0 did so far; all zeros where there is none.
+  virtual L0Counters l0_counters() const { return {}; }
 };
 
 }  // namespace nestor::emu

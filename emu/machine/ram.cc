@@ -20,19 +20,21 @@ std::string mebibytes(uint64_t size) {
 
 }  // namespace
 
-Ram::Ram(uint64_t size) : size_(size) {
+Ram::Ram(uint64_t size, const Placement& placement)
+    : size_(size), origin_(placement.origin), low_(placement.low) {
   if (size < kMinimumSize || size > kMaximumSize || size % kPage != 0) {
     throw RamError("cannot build a machine with " + mebibytes(size) +
                    " of memory: choose a multiple of 4 KiB from " + mebibytes(kMinimumSize) +
                    " to " + mebibytes(kMaximumSize));
   }
   const uint64_t low = std::min(size, kDeviceHole), high = size - low;
-  span_ = high ? kDeviceHoleEnd + high : low;
+  guest_span_ = high ? kDeviceHoleEnd + high : low;
+  span_ = guest_span_ + placement.extra;
   void* mapping =
-      mmap(nullptr, span_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      mmap(nullptr, span_ + low_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   const auto fail = [&] {
     const int error = errno;
-    if (mapping != MAP_FAILED) munmap(mapping, span_);
+    if (mapping != MAP_FAILED) munmap(mapping, span_ + low_);
     throw RamError("the host cannot map " + mebibytes(size) + " of guest memory (" +
                    std::strerror(error) +
                    "): choose less memory, or allow more address space (ulimit -v, "
@@ -40,24 +42,28 @@ Ram::Ram(uint64_t size) : size_(size) {
   };
   if (mapping == MAP_FAILED) fail();
   base_ = static_cast<uint8_t*>(mapping);
-  const auto add = [&](uint64_t first, uint64_t end) {
+  const auto add_at = [&](uint64_t physical, uint64_t first, uint64_t end) {
     if (end <= first) return;
     // The holes stay inaccessible, so that a stray host access cannot go unnoticed.
     if (mprotect(base_ + first, end - first, PROT_READ | PROT_WRITE) != 0) fail();
-    ranges_.push_back({first, end - first, base_ + first});
+    ranges_.push_back({physical, end - first, base_ + first});
   };
+  const auto add = [&](uint64_t first, uint64_t end) { add_at(origin_ + first, first, end); };
   add(0, kLegacyHole);
   add(kLegacyHoleEnd, low);
   add(kDeviceHoleEnd, kDeviceHoleEnd + high);
+  add(guest_span_, span_);
+  add_at(0, span_, span_ + low_);
 }
 
-Ram::~Ram() { munmap(base_, span_); }
+Ram::~Ram() { munmap(base_, span_ + low_); }
 
 std::vector<MemoryMapEntry> Ram::memory_map() const {
   std::vector<MemoryMapEntry> map;
   for (const RamRange& range : ranges_) {
-    map.push_back({range.first, range.size, MemoryMapEntry::kRam});
-    if (range.first == 0) {
+    if (!is_guest_ram(range.first)) continue;
+    map.push_back({range.first - origin_, range.size, MemoryMapEntry::kRam});
+    if (range.first == origin_) {
       map.push_back({kLegacyHole, kLegacyHoleEnd - kLegacyHole, MemoryMapEntry::kReserved});
     }
   }

@@ -41,18 +41,32 @@ class Ram {
   static constexpr uint64_t kLegacyHole = 0xa0000, kLegacyHoleEnd = 0x100000;
   static constexpr uint64_t kDeviceHole = 0xc0000000, kDeviceHoleEnd = 0x100000000;
 
+  // Where in physical memory all of that is, and how much more there is that is no part of the
+  // guest's memory: bytes behind it, and bytes from address 0 on. All multiples of 4 KiB.
+  struct Placement {
+    uint64_t origin = 0, extra = 0, low = 0;
+  };
+
   // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws
   // RamError.
-  explicit Ram(uint64_t size);
+  explicit Ram(uint64_t size) : Ram(size, Placement{}) {}
+  Ram(uint64_t size, const Placement& placement);
   ~Ram();
   Ram(const Ram&) = delete;
   Ram& operator=(const Ram&) = delete;
 
   uint64_t size() const { return size_; }
-  // The address after the last byte of RAM.
-  uint64_t end() const { return span_; }
+  uint64_t origin() const { return origin_; }
+  // The address after the last byte of the guest's RAM, and after the last byte of all.
+  uint64_t guest_end() const { return origin_ + guest_span_; }
+  uint64_t end() const { return origin_ + span_; }
+  uint64_t low_end() const { return low_; }
   const std::vector<RamRange>& ranges() const { return ranges_; }
+  // What a guest that knows of nothing else is told; addresses count from the origin.
   std::vector<MemoryMapEntry> memory_map() const;
+  bool is_guest_ram(uint64_t physical) const {
+    return physical >= origin_ && physical < guest_end() && host(physical, 1) != nullptr;
+  }
 
   // Where `size` bytes from `physical` on are in this process; nullptr when they are not wholly in
   // one range.
@@ -64,13 +78,20 @@ class Ram {
     }
     return nullptr;
   }
+  // Numbers the pages of RAM without great gaps; `host` comes from host().
+  uint64_t page_number(const uint8_t* host) const {
+    return static_cast<uint64_t>(host - base_) >> 12;
+  }
+  uint64_t page_numbers() const { return ((span_ + low_) >> 12) + 1; }
   // false: not wholly in one range; nothing was copied.
   bool read(uint64_t physical, std::span<uint8_t> out) const;
   bool write(uint64_t physical, std::span<const uint8_t> data);
 
  private:
-  uint64_t size_, span_;
-  uint8_t* base_ = nullptr;  // of one mapping in which physical address A is at base_ + A
+  uint64_t size_, origin_, low_, guest_span_, span_;
+  // Of one mapping in which physical address A is at base_ + A - origin_; what lies at address 0 on
+  // follows behind.
+  uint8_t* base_ = nullptr;
   std::vector<RamRange> ranges_;
 };
 

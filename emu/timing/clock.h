@@ -14,6 +14,8 @@ struct CostModel {
   uint64_t walk_reference = 1;  // one memory reference of a page walk
   uint64_t vm_entry = 500;
   uint64_t vm_exit = 500;
+  // What L0 does for one VM exit beside the VM exit and the VM entry themselves.
+  uint64_t l0_exit_handling = 500;
   uint64_t exception = 100;
   uint64_t interrupt = 100;
   // PAUSE where there are several processors, beside its price as an instruction: who spins lets

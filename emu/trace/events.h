@@ -69,6 +69,9 @@ class MachineEventSink : public vmx::EventSink {
   // Whether walk() does anything: recording the steps of a walk costs time.
   virtual bool wants_walks() const { return false; }
 
+  // A VM exit to L0, where there is one, from L1 (1) or L2 (2). The other events are L1's own.
+  virtual void l0_exit(const vmx::VmExitEvent&, int /*from*/) {}
+
   virtual void exception(const ExceptionEvent&) {}
   virtual void interrupt(const InterruptEvent&) {}
   virtual void walk(const WalkEvent&) {}
@@ -92,6 +95,7 @@ class FanOut final : public MachineEventSink {
   void vm_exit(const vmx::VmExitEvent& event) override;
   void check_failed(const vmx::CheckFailure& failure) override;
   void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
+  void l0_exit(const vmx::VmExitEvent& event, int from) override;
   void exception(const ExceptionEvent& event) override;
   void interrupt(const InterruptEvent& event) override;
   void walk(const WalkEvent& event) override;

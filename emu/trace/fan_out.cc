@@ -33,6 +33,10 @@ void FanOut::vm_instruction_error(const vmx::VmInstructionErrorEvent& event) {
   for (MachineEventSink* sink : sinks_) sink->vm_instruction_error(event);
 }
 
+void FanOut::l0_exit(const vmx::VmExitEvent& event, int from) {
+  for (MachineEventSink* sink : sinks_) sink->l0_exit(event, from);
+}
+
 void FanOut::exception(const ExceptionEvent& event) {
   for (MachineEventSink* sink : sinks_) sink->exception(event);
 }

@@ -197,6 +197,15 @@ void Trace::vm_instruction_error(const vmx::VmInstructionErrorEvent& event) {
   write({.kind = "vm-instruction-error", .fields = std::move(fields)});
 }
 
+void Trace::l0_exit(const vmx::VmExitEvent& event, int from) {
+  write({.kind = "l0-exit",
+         .fields = {{"from", from == 1 ? std::string_view("L1") : std::string_view("L2")},
+                    {"reason", vmx::exit_reason_name(event.reason)},
+                    {"reason_field", Hex{event.reason}},
+                    {"rip", Hex{event.guest_rip}},
+                    {"qualification", Hex{event.qualification}}}});
+}
+
 void Trace::exception(const ExceptionEvent& event) {
   Fields fields = {{"vector", uint64_t{event.vector}}};
   if (event.software) {

@@ -31,6 +31,7 @@ class Trace final : public MachineEventSink {
   bool wants_walks() const override { return true; }
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
+  void l0_exit(const vmx::VmExitEvent& event, int from) override;
   void check_failed(const vmx::CheckFailure& failure) override;
   void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
   void exception(const ExceptionEvent& event) override;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/apic_network.h"
+
 #include <gtest/gtest.h>
 
 #include <array>
 #include <vector>
-
-#include "emu/devices/apic_network.h"
 
 namespace nestor::emu {
 namespace {

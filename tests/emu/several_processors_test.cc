@@ -63,9 +63,7 @@ class SeveralProcessors : public NestedMachineTest {
     std::memcpy(code.data() + 8, &low, 4);
     return code;
   }
-  static Code enable_x2apic() {
-    return write_msr16(0x1b, 0xfee00c00) + write_msr16(0x80f, 0x1ff);
-  }
+  static Code enable_x2apic() { return write_msr16(0x1b, 0xfee00c00) + write_msr16(0x80f, 0x1ff); }
   // To the first processor.
   static Code send16(uint32_t command) { return write_msr16(0x830, command); }
   static Code stay() { return {0xeb, 0xfe}; }
@@ -92,8 +90,8 @@ TEST_F(SeveralProcessors, TheSecondOneWaitsForAStartUpIpi) {
 
 TEST_F(SeveralProcessors, AStartUpIpiStartsInRealModeAtItsPage) {
   // mov ax, cs; shl eax, 16; mov ax, sp
-  const Code second = Code{0x8c, 0xc8, 0x66, 0xc1, 0xe0, 0x10, 0x89, 0xe0} + store_eax(4) +
-                      set(0, 1) + kHlt;
+  const Code second =
+      Code{0x8c, 0xc8, 0x66, 0xc1, 0xe0, 0x10, 0x89, 0xe0} + store_eax(4) + set(0, 1) + kHlt;
   const RunResult result = run_both(start() + wait_for(0, 1) + exit_with_memory(kData + 4), second);
   EXPECT_EQ(result.code, status(0x3000 << 16)) << result.detail;
 }
@@ -118,13 +116,14 @@ TEST_F(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
   // CR4.OSFXSR: mov eax, 200h; mov cr4, eax
   const Code enable_sse = {0x66, 0xb8, 0, 2, 0, 0, 0x0f, 0x22, 0xe0};
   // mov eax, 5a5a5a5ah; movd xmm0, eax
-  const Code second = enable_sse + Code{0x66, 0xb8, 0x5a, 0x5a, 0x5a, 0x5a, 0x66, 0x0f, 0x6e, 0xc0} +
-                      set(0, 1) + stay();
+  const Code second = enable_sse +
+                      Code{0x66, 0xb8, 0x5a, 0x5a, 0x5a, 0x5a, 0x66, 0x0f, 0x6e, 0xc0} + set(0, 1) +
+                      stay();
   // mov eax, edx; then mov eax, cr4; movd eax, xmm0
-  put_code(kOther, Code{0x66, 0x89, 0xd3} + real(Code{0x66, 0x89, 0xd8} + store_eax(4) +
-                                                 Code{0x0f, 0x20, 0xe0} + store_eax(8) +
-                                                 enable_sse + Code{0x66, 0x0f, 0x7e, 0xc0} +
-                                                 store_eax(12) + set(0, 2) + stay()));
+  put_code(kOther, Code{0x66, 0x89, 0xd3} +
+                       real(Code{0x66, 0x89, 0xd8} + store_eax(4) + Code{0x0f, 0x20, 0xe0} +
+                            store_eax(8) + enable_sse + Code{0x66, 0x0f, 0x7e, 0xc0} +
+                            store_eax(12) + set(0, 2) + stay()));
   const Code first = start() + wait_for(0, 1) + start(kOther) + wait_for(0, 2);
   const auto at = [&](uint32_t offset) {
     return run_both(first + exit_with_memory(kData + offset), second).code;
@@ -140,8 +139,8 @@ TEST_F(SeveralProcessors, AnIpiWakesAHaltedProcessor) {
   put_code(kHandler, set(0, 2) + Code{0xcf});
   const Code first = start() + wait_for(0, 1) + enable_apic() + delay(100'000) +
                      send(kFixed | kVector) + wait_for(4, 1) + exit_with_memory(kData);
-  const RunResult result = run_both(
-      first, enable_x2apic() + set(0, 1) + Code{0xfb} + kHlt + set(4, 1) + stay());
+  const RunResult result =
+      run_both(first, enable_x2apic() + set(0, 1) + Code{0xfb} + kHlt + set(4, 1) + stay());
   EXPECT_EQ(result.code, status(2)) << result.detail;
   ASSERT_EQ(record_.interrupts.size(), 1u);
   EXPECT_EQ(record_.interrupts[0].vector, kVector);
@@ -166,11 +165,11 @@ TEST_F(SeveralProcessors, WaitingForAStartUpIpiBlocksNmis) {
 
 TEST_F(SeveralProcessors, LockedIncrementsAddUp) {
   // mov ecx, 30000; lock inc dword [8]; dec ecx; jnz
-  const Code second = Code{0x66, 0xb9, 0x30, 0x75, 0, 0, 0xf0, 0x66, 0xff, 0x06, 8, 0, 0x66, 0x49,
-                           0x75, 0xf6} +
-                      set(0, 1) + stay();
-  const Code count = {0xb9, 0x30, 0x75, 0, 0, 0xf0, 0xff, 0x04, 0x25, 8,
-                      0,    8,    0,    0xff, 0xc9, 0x75, 0xf4};
+  const Code second =
+      Code{0x66, 0xb9, 0x30, 0x75, 0, 0, 0xf0, 0x66, 0xff, 0x06, 8, 0, 0x66, 0x49, 0x75, 0xf6} +
+      set(0, 1) + stay();
+  const Code count = {0xb9, 0x30, 0x75, 0, 0,    0xf0, 0xff, 0x04, 0x25,
+                      8,    0,    8,    0, 0xff, 0xc9, 0x75, 0xf4};
   const RunResult result =
       run_both(start() + count + wait_for(0, 1) + exit_with_memory(kData + 8), second);
   EXPECT_EQ(result.code, status(60'000)) << result.detail;
@@ -247,7 +246,8 @@ TEST_F(SeveralProcessors, InitExitsFromNonRootOperation) {
 }
 
 TEST_F(SeveralProcessors, InitIsBlockedInRootOperationUntilVmxoff) {
-  const Code handler = wait_for(0, 1) + delay(30'000) + Code{0xc7, 0x04, 0x25, 4, 0, 8, 0, 1, 0, 0, 0};
+  const Code handler =
+      wait_for(0, 1) + delay(30'000) + Code{0xc7, 0x04, 0x25, 4, 0, 8, 0, 1, 0, 0, 0};
   const Code second = enable_x2apic() + send16(kInit) + set(0, 1) + stay();
   const RunResult blocked =
       run_guest_beside(start() + kCpuid, second, handler + exit_with_memory(kData + 4));
@@ -273,10 +273,10 @@ TEST_F(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
   const Code others = send16(kNmi) + send16(kInit) + send16(kFixed | kVector);
   const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + others +
                       send16(kStartUp | 0x12) + stay();
-  const RunResult result = run_guest_beside(
-      enable_apic() + start() + kCpuid, second,
-      enter(vmx::ActivityState::kWaitForSipi) +
-          resume_until(2, exit_with_field(Field::kExitQualification)));
+  const RunResult result =
+      run_guest_beside(enable_apic() + start() + kCpuid, second,
+                       enter(vmx::ActivityState::kWaitForSipi) +
+                           resume_until(2, exit_with_field(Field::kExitQualification)));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, testing::_),
                                    Pair(ExitReason::kSipi, testing::_)));
   EXPECT_EQ(result.code, status(0x12));
@@ -318,8 +318,7 @@ TEST_F(ActivityStates, AnNmiWakesAHaltedGuest) {
 TEST_F(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
   enable(vmx::PinBased::kActivatePreemptionTimer);
   vmcs_.write(Field::kVmxPreemptionTimerValue, 100);
-  vmcs_.write(Field::kGuestActivityState,
-              static_cast<uint64_t>(vmx::ActivityState::kWaitForSipi));
+  vmcs_.write(Field::kGuestActivityState, static_cast<uint64_t>(vmx::ActivityState::kWaitForSipi));
   const RunResult result = run_guest(kNop);
   EXPECT_EQ(result.kind, RunResult::Kind::kHaltedForever) << result.detail;
   EXPECT_TRUE(exits().empty());

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The processor that L0 makes L1 believe in: instructions that trap to L0 are emulated on it, VMX
+// instructions among them. In L1's VMX non-root operation its state is L2's.
+#pragma once
+
+#include <functional>
+
+#include "emu/cpu/core.h"
+#include "emu/l0/machine_map.h"
+#include "ept/paging_mode.h"
+
+namespace nestor::emu {
+
+class GuestCore final : public Core {
+ public:
+  // `core`: the machine's own processor. All references outlive this object.
+  GuestCore(Core& core, const MachineMap& map, const vmx::Capabilities& offered,
+            vmx::EventSink& sink);
+
+  // What L1 or L2 asks L0 to drop, and how L0 ends a run.
+  std::function<void(const vmx::Invalidation&)> on_invalidate;
+  std::function<void(uint32_t)> on_vmx_abort;
+
+  ept::PagingState paging_state() const;
+  // L1's EPT for L2 while L2 runs on it.
+  std::optional<ept::EptState> ept_state() const;
+  L1Memory& memory() { return memory_; }
+
+  // --- Core
+  vmx::CpuState& state() override { return state_; }
+  bool read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) override {
+    return memory_.read(address, out);
+  }
+  bool write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) override {
+    return memory_.write(address, data);
+  }
+  std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
+  std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
+  vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
+  vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
+  uint64_t tsc() const override { return core_.tsc(); }
+  bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
+  std::optional<Fault> reload_pdptes(uint64_t cr3) override;
+  void invalidate(const vmx::Invalidation& what) override { on_invalidate(what); }
+  // L0 copies the injection from VMCS12 to VMCS02 itself.
+  void inject(const vmx::Event&) override {}
+  uint8_t acknowledge_interrupt() override { return core_.acknowledge_interrupt(); }
+  void end_of_interrupt() override { core_.end_of_interrupt(); }
+  void vmx_abort(uint32_t indicator) override { on_vmx_abort(indicator); }
+  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) override;
+  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) override;
+  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) override;
+  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override;
+  vmx::Vmx& vmx() override { return vmx_; }
+  Bus& bus() override { return core_.bus(); }
+  LocalApic& apic() override { return core_.apic(); }
+  const Clock& clock() const override { return core_.clock(); }
+  MsrStorage& msr_storage() override { return core_.msr_storage(); }
+  PerformanceMonitor& performance_monitor() override { return core_.performance_monitor(); }
+  void set_tsc(uint64_t value) override { core_.set_tsc(value); }
+  unsigned processors() const override { return core_.processors(); }
+
+ private:
+  // L1's physical address of a linear address of whoever runs.
+  std::variant<uint64_t, Fault> translate(uint64_t linear, ept::Access access);
+  template <class Use>
+  std::optional<Fault> for_each_page(uint64_t linear, size_t size, ept::Access access,
+                                     const Use& use);
+  ept::Access access(ept::Access::Kind kind, Privilege privilege) const;
+
+  Core& core_;
+  vmx::CpuState state_;
+  L1Memory memory_;
+  vmx::Vmx vmx_;
+};
+
+}  // namespace nestor::emu
