@@ -23,7 +23,7 @@ struct MachineConfig {
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
   static constexpr unsigned kMaximumProcessors = 8;
   unsigned processors = 1;  // logical processors, 1 to kMaximumProcessors
-  L0Config l0;
+  L0Config l0{};
 };
 
 struct MachineOutputs {
