@@ -35,6 +35,8 @@ enum {
 #define VMX_BASIC_32BIT_ADDRESSES(msr) ((msr) >> 48 & 1)
 #define VMX_BASIC_TRUE_CONTROLS(msr) ((msr) >> 55 & 1)
 
+#define VMX_MISC_WAIT_FOR_SIPI(msr) ((msr) >> 8 & 1)
+
 enum {
   kPinExternalInterruptExiting = 1 << 0,
   kPinNmiExiting = 1 << 3,

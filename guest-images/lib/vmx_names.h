@@ -6,6 +6,10 @@
 #include <stdint.h>
 
 enum {
+  kExitExceptionOrNmi = 0,
+  kExitExternalInterrupt = 1,
+  kExitInit = 3,
+  kExitSipi = 4,
   kExitCpuid = 10,
   kExitHlt = 12,
   kExitVmcall = 18,

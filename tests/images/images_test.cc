@@ -55,7 +55,7 @@ struct Outcome {
 Outcome run_image(const std::string& name) {
   const Scratch scratch;
   const fs::path image = fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf");
-  const std::vector<std::string> words = {
+  std::vector<std::string> words = {
       NESTOR_EXECUTABLE,
       "run",
       image.string(),
@@ -69,6 +69,7 @@ Outcome run_image(const std::string& name) {
       "--max-instructions",
       "100000000",
   };
+  if (name == "two-processors") words.insert(words.end(), {"--cpus", "2"});
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
@@ -128,7 +129,7 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
 
 INSTANTIATE_TEST_SUITE_P(All, Images,
                          testing::Values("hello-vmx", "ept-violation", "real-mode-guest",
-                                         "broken-vmcs"),
+                                         "broken-vmcs", "two-processors"),
                          [](const auto& image) {
                            std::string name = image.param;
                            std::erase(name, '-');
@@ -138,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(All, Images,
 // An image without an expectation would go untested.
 TEST(ImageFolders, AreAllTested) {
   const std::set<std::string> kTested = {"broken-vmcs", "ept-violation", "hello-vmx",
-                                         "real-mode-guest"};
+                                         "real-mode-guest", "two-processors"};
   std::set<std::string> found;
   for (const auto& entry : fs::directory_iterator(fs::path(NESTOR_SOURCE_DIR) / "guest-images")) {
     if (fs::exists(entry.path() / "expected-exits.txt")) found.insert(entry.path().filename());
