@@ -71,18 +71,6 @@ void count(const Question& question, const Answer& answer, Figures& figures) {
   figures.flags_set += unset && walk.translated();
 }
 
-Question random_question(Random& random, const ept::PagingState& state, bool execute) {
-  Question question{state, random_linear(random, state), {}};
-  if (execute) {
-    // Aligned, and no instruction fetch may reach the next page.
-    question.linear &= ~std::uint64_t{3};
-    if ((question.linear & 0xfff) > 0xfe0) question.linear &= ~std::uint64_t{0x1f};
-    question.access = Access{random.one_of({Access::kRead, Access::kWrite, Access::kFetch}),
-                             random.chance(50), false};
-  }
-  return question;
-}
-
 class Campaign {
  public:
   Campaign(const CampaignOptions& options, PagingMode mode) : options_(options), mode_(mode) {}
@@ -113,9 +101,7 @@ class Campaign {
         }
       }
       // Each set of tables has a seed of its own, that does not depend on those before it.
-      Random random(Random(options_.seed ^ index << 8 ^ static_cast<std::uint64_t>(mode_) << 1 ^
-                           (execute ? 1U : 0U))
-                        .next());
+      Random random = random_of_tables(options_.seed, index, mode_, execute);
       ask_about_one_set(random, questions, execute, figures, index);
     }
   }
@@ -159,6 +145,24 @@ class Campaign {
 };
 
 }  // namespace
+
+Question random_question(Random& random, const ept::PagingState& state, bool execute) {
+  Question question{state, random_linear(random, state), {}};
+  if (execute) {
+    // Aligned, and no instruction fetch may reach the next page.
+    question.linear &= ~std::uint64_t{3};
+    if ((question.linear & 0xfff) > 0xfe0) question.linear &= ~std::uint64_t{0x1f};
+    question.access = Access{random.one_of({Access::kRead, Access::kWrite, Access::kFetch}),
+                             random.chance(50), false};
+  }
+  return question;
+}
+
+Random random_of_tables(std::uint64_t seed, std::uint64_t index, PagingMode mode, bool execute) {
+  return Random(
+      Random(seed ^ index << 8 ^ static_cast<std::uint64_t>(mode) << 1 ^ (execute ? 1U : 0U))
+          .next());
+}
 
 CampaignResult run_campaign(const CampaignOptions& options, PagingMode mode) {
   return Campaign(options, mode).run();

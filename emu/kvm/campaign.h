@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "emu/kvm/comparison.h"
+#include "emu/kvm/random.h"
 #include "ept/paging_mode.h"
 
 namespace nestor::emu::kvm {
@@ -47,6 +48,12 @@ struct CampaignResult {
   double translation_seconds = 0;
   double access_seconds = 0;
 };
+
+/// The numbers that make set `index` of tables, and the questions about it: a walk that is named by
+/// a seed and an index can be asked again.
+[[nodiscard]] Random random_of_tables(std::uint64_t seed, std::uint64_t index, ept::PagingMode mode,
+                                      bool execute);
+[[nodiscard]] Question random_question(Random& random, const ept::PagingState& state, bool execute);
 
 /// Compares `options.walks` translations and `options.accesses` accesses. Throws `Unavailable`
 /// where KVM is not usable or lacks the mode.

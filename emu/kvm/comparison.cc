@@ -129,7 +129,7 @@ Answer Comparison::ask_translation(const Question& question) {
   answer.canonical = is_canonical(question.state.mode, question.linear);
   answer.walk = ept::walk_linear<ept::ProbeOnly>(memory, question.state, {question.linear},
                                                  {Access::kRead}, answer.steps);
-  const auto kvms = machine_->translate(question.linear);
+  const auto kvms = answer.translated = machine_->translate(question.linear);
   const bool translated = answer.walk.translated();
   // KVM_TRANSLATE is a walk as for an access: it sets accessed flags, if it finds a page.
   if (kvms && translated) {
@@ -235,6 +235,8 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
     return;
   }
   Observation seen = observe(*machine_, question.state);
+  answer.seen = seen;
+  answer.outside = stop.outside;
   // No walk is made for a jump to an address that is not canonical. It faults at the jump, or, on
   // AMD and in emulators, at its target.
   if (!answer.canonical && access.kind == Access::kFetch && seen.saved_pointer == question.linear) {

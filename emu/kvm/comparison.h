@@ -51,6 +51,11 @@ struct Answer {
   Divergence divergence = Divergence::kNone;  ///< With kAgree: agree but for this.
   std::string ours{};                         ///< With kDiffer: both answers in words.
   std::string kvms{};
+  /// What KVM answered, if it was asked: the physical address that KVM_TRANSLATE found, or what the
+  /// guest saw and the access outside memory.
+  std::optional<std::uint64_t> translated{};
+  std::optional<Observation> seen{};
+  std::optional<Stop::Outside> outside{};
   /// What the walker found, and the steps it took, with the entries as they were before.
   ept::LinearWalk<ept::PhysicalAddress> walk{};
   bool canonical = true;

@@ -12,6 +12,7 @@
 
 #include "emu/kvm/campaign.h"
 #include "emu/kvm/native_run.h"
+#include "emu/kvm/recorder.h"
 
 namespace nestor::emu::kvm {
 namespace {
@@ -21,6 +22,8 @@ enum Status : int { kAgreed = 0, kMismatch = 1, kUsage = 2, kFailed = 4, kSkippe
 
 /// Far more than can be asked, and printed exactly in an error.
 constexpr std::uint64_t kLargestNumber = 1'000'000'000'000;
+
+constexpr unsigned kMostRecorded = 100'000;
 
 struct Mode {
   const char* name;
@@ -130,14 +133,39 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"32", "pae", "4level", "5level", "all"}))
       ->capture_default_str();
   command->add_option("--device", options.device, "KVM's device")->capture_default_str();
+  RecorderOptions recorder;
+  std::string recorded_mode = "4level";
+  CLI::App* const record = app.add_subcommand(
+      "record", "Writes walks that KVM does to the standard output, for tests without KVM");
+  record->add_option("--walks", recorder.walks, "The most to record")
+      ->check(CLI::Range(1U, kMostRecorded))
+      ->capture_default_str();
+  record->add_option("--seed", recorder.seed, "Seed of the tables")
+      ->check(CLI::Range(std::uint64_t{0}, kLargestNumber))
+      ->capture_default_str();
+  record->add_option("--mode", recorded_mode, "Paging mode")
+      ->check(CLI::IsMember({"32", "pae", "4level", "5level"}))
+      ->capture_default_str();
+  record->add_option("--device", recorder.device, "KVM's device")->capture_default_str();
   app.add_subcommand("run", "Runs an image on the host's processor, as nestor run does on ours");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "nestor-kvm: %s; see nestor-kvm check --help\n", error.what());
+    std::fprintf(stderr, "nestor-kvm: %s; see nestor-kvm %s --help\n", error.what(),
+                 record->parsed() ? "record" : "check");
     return kUsage;
+  }
+  if (record->parsed()) {
+    for (const Mode& each : kModes) {
+      if (recorded_mode == each.name) recorder.mode = each.mode;
+    }
+    const std::string text = record_walks(recorder);
+    if (std::fputs(text.c_str(), stdout) == EOF || std::fflush(stdout) != 0) {
+      throw Failure("cannot write the standard output");
+    }
+    return kAgreed;
   }
   return check(options, mode);
 }
