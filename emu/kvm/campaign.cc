@@ -22,6 +22,7 @@ using ept::PagingMode;
 
 constexpr unsigned kTranslationsPerTables = 1024;
 constexpr unsigned kAccessesPerTables = 64;
+constexpr unsigned kPercentImplicit = 15;
 /// After so many sets of tables another processor takes its turn.
 constexpr unsigned kTablesPerMachine = 16;
 /// The physical-address widths of the processors that take turns; 0 is the host's own.
@@ -33,6 +34,7 @@ void count(const Question& question, const Answer& answer, Figures& figures) {
     return;
   }
   ++figures.asked;
+  figures.implicit += question.access && question.access->implicit_supervisor;
   figures.mismatches += answer.verdict == Verdict::kDiffer;
   ++figures.divergences[static_cast<std::size_t>(answer.divergence)];
   const auto& walk = answer.walk;
@@ -113,10 +115,12 @@ class Campaign {
     fill_tables(random, state, comparison_->features().amd, memory);
     load_pdptes(state, memory);
     comparison_->load(state, execute);
+    const bool implicit = execute && comparison_->makes_implicit_accesses(state);
+    if (execute) result_.implicit_accesses = implicit;
     ++figures.tables;
     const unsigned most = execute ? kAccessesPerTables : kTranslationsPerTables;
     for (unsigned i = 0; i != most && figures.asked < questions; ++i) {
-      const Question question = random_question(random, state, execute);
+      const Question question = random_question(random, state, execute, implicit);
       const Answer answer = comparison_->ask(question);
       count(question, answer, figures);
       if (answer.verdict != Verdict::kDiffer) continue;
@@ -146,7 +150,8 @@ class Campaign {
 
 }  // namespace
 
-Question random_question(Random& random, const ept::PagingState& state, bool execute) {
+Question random_question(Random& random, const ept::PagingState& state, bool execute,
+                         bool implicit) {
   Question question{state, random_linear(random, state), {}};
   if (execute) {
     // Aligned, and no instruction fetch may reach the next page.
@@ -154,6 +159,11 @@ Question random_question(Random& random, const ept::PagingState& state, bool exe
     if ((question.linear & 0xfff) > 0xfe0) question.linear &= ~std::uint64_t{0x1f};
     question.access = Access{random.one_of({Access::kRead, Access::kWrite, Access::kFetch}),
                              random.chance(50), false};
+    if (implicit && random.chance(kPercentImplicit)) {
+      question.access->kind = Access::kRead;
+      question.access->implicit_supervisor = true;
+      question.linear &= ~std::uint64_t{7};
+    }
   }
   return question;
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct CampaignOptions {
 /// What came of the questions of one kind in one mode.
 struct Figures {
   std::uint64_t asked = 0;
+  std::uint64_t implicit = 0;   ///< Of these: implicit supervisor accesses.
   std::uint64_t not_asked = 0;  ///< Accesses that would leave what the test controls.
   std::uint64_t tables = 0;     ///< Sets of tables.
   std::uint64_t small_pages = 0;
@@ -41,6 +43,8 @@ struct Figures {
 
 struct CampaignResult {
   Features features{};  ///< Of the host's processor.
+  /// Whether implicit supervisor accesses were among the accesses; nothing if none were executed.
+  std::optional<bool> implicit_accesses{};
   Figures translations{};
   Figures accesses{};
   /// The first mismatches, each shrunk and printed, with the seed of its tables.
@@ -53,7 +57,9 @@ struct CampaignResult {
 /// a seed and an index can be asked again.
 [[nodiscard]] Random random_of_tables(std::uint64_t seed, std::uint64_t index, ept::PagingMode mode,
                                       bool execute);
-[[nodiscard]] Question random_question(Random& random, const ept::PagingState& state, bool execute);
+/// `implicit`: implicit supervisor accesses can be asked for.
+[[nodiscard]] Question random_question(Random& random, const ept::PagingState& state, bool execute,
+                                       bool implicit);
 
 /// Compares `options.walks` translations and `options.accesses` accesses. Throws `Unavailable`
 /// where KVM is not usable or lacks the mode.

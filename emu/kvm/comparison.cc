@@ -18,6 +18,9 @@ using ept::PageFaultCode;
 using ept::PagingMode;
 using ept::PagingState;
 
+/// IA32_PKRS.
+constexpr std::uint32_t kPkrs = 0x6e1;
+
 /// Below 4 GBytes, where KVM may have devices and pages of its own.
 bool is_device_space(std::uint64_t address) {
   return address >= 0xe000'0000 && address < ept::bit(32);
@@ -111,12 +114,36 @@ void Comparison::load(const PagingState& state, bool executes) {
   set_paging(*machine_, state);
   if (executes) machine_->forget_translations();
   machine_->load_registers();
+  if (state.pks) machine_->set_msr(kPkrs, state.pkrs);
   if (state.pke) {
     set_pkru_load(*machine_, state);
     const Stop stop = machine_->run();
     if (!stop.failure.empty()) throw Failure(fmt::format("PKRU was not loaded: {}", stop.failure));
   }
   copy_memory();
+}
+
+bool Comparison::makes_implicit_accesses(const PagingState& state) {
+  if (makes_implicit_accesses_) return *makes_implicit_accesses_;
+  // A page of the scaffold that is never mapped.
+  const std::uint64_t absent = shape_of(state.mode).scaffold_base + Layout::kTables;
+  makes_implicit_accesses_ = true;
+  for (const bool user : {false, true}) {
+    const Access access{Access::kRead, user, true};
+    set_access(*machine_, state, absent, access, 0);
+    const Stop stop = machine_->run();
+    if (!stop.failure.empty()) {
+      restart();
+      load(state, true);
+      makes_implicit_accesses_ = false;
+      break;
+    }
+    const Observation seen = observe(*machine_, state);
+    *makes_implicit_accesses_ = *makes_implicit_accesses_ &&
+                                seen.vector == Observation::kPageFault && seen.cr2 == absent &&
+                                seen.saved_pointer == access_code(state, access);
+  }
+  return *makes_implicit_accesses_;
 }
 
 Answer Comparison::ask(const Question& question) {
@@ -173,7 +200,10 @@ Answer Comparison::ask_access(const Question& question) {
     if (is_device_space(target) || (access.kind == Access::kFetch && !backed)) return answer;
     if (access.kind == Access::kFetch && target < Layout::kData) return answer;
     if (access.kind == Access::kWrite && target < Layout::kTables) return answer;
+    // KVM's instruction emulator would have to read the descriptor there.
+    if (access.implicit_supervisor && !backed) return answer;
   }
+  if (access.implicit_supervisor && !answer.canonical) return answer;  // No LDT can lie there.
   answer.verdict = Verdict::kAgree;
   std::uint32_t value = 0x0101'0101U * kHalt;
   if (answer.canonical) {
@@ -206,7 +236,8 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
   wanted.cr2 = shape_of(question.state.mode).scaffold_base;
   if (translated) {
     wanted.vector = access.user ? Observation::kGeneralProtection : Observation::kHalted;
-    wanted.saved_pointer = access.kind == Access::kFetch ? question.linear : code + kAccessLength;
+    wanted.saved_pointer =
+        access.kind == Access::kFetch ? question.linear : code + access_length(access);
   } else if (answer.canonical) {
     wanted.vector = Observation::kPageFault;
     wanted.error_code = answer.walk.error_code;

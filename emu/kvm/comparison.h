@@ -73,6 +73,9 @@ class Comparison {
   /// Gives the machine the state. To be called after each change of the memory from outside.
   /// `executes` tells whether accesses will be asked. Throws `Unavailable` if KVM refuses it.
   void load(const ept::PagingState& state, bool executes);
+  /// Whether the processor makes the implicit supervisor access that code in the machine causes:
+  /// one that is emulated in software may not. To be asked after `load` of that state.
+  [[nodiscard]] bool makes_implicit_accesses(const ept::PagingState& state);
   /// The state must be the one loaded.
   [[nodiscard]] Answer ask(const Question& question);
 
@@ -88,6 +91,7 @@ class Comparison {
   std::uint8_t maxphyaddr_;
   ept::PagingMode mode_;
   std::unique_ptr<VirtualMachine> machine_;
+  std::optional<bool> makes_implicit_accesses_;
   /// What the memory must hold: a copy on which the walker sets flags.
   std::vector<std::byte> expected_;
 };

@@ -34,13 +34,18 @@ constexpr std::uint16_t kData0 = 0x10;
 constexpr std::uint16_t kCode3 = 0x18 | 3;
 constexpr std::uint16_t kData3 = 0x20 | 3;
 constexpr std::uint16_t kTask = 0x28;
+constexpr std::uint16_t kLocalTable = 0x38;
 
 /// Each ends in HLT; a fetch in the HLT that lies at its target.
-constexpr std::array<std::array<std::uint8_t, 3>, 3> kAccessCode{{
-    {0x8b, 0x03, kHalt},  // kRead:  mov (%rbx), %eax
-    {0x89, 0x03, kHalt},  // kWrite: mov %eax, (%rbx)
-    {0xff, 0xe3, kHalt},  // kFetch: jmp *%rbx
+constexpr std::array<std::array<std::uint8_t, 4>, 4> kAccessCode{{
+    {0x8b, 0x03, kHalt},        // kRead:  mov (%rbx), %eax
+    {0x89, 0x03, kHalt},        // kWrite: mov %eax, (%rbx)
+    {0xff, 0xe3, kHalt},        // kFetch: jmp *%rbx
+    {0x0f, 0x00, 0xe0, kHalt},  // implicit: verr %ax, which reads the first descriptor of the LDT
 }};
+constexpr std::size_t kImplicitCode = 3;
+/// In the LDT, descriptor 0, RPL 3.
+constexpr std::uint16_t kLocalSelector = 7;
 constexpr std::uint64_t kAccessCodeSize = 16;
 static_assert(ept::Access::kRead == 0 && ept::Access::kWrite == 1 && ept::Access::kFetch == 2);
 
@@ -214,13 +219,13 @@ void set_paging(VirtualMachine& machine, const PagingState& state) {
   const bool long_mode = is_long(state.mode);
   const std::uint64_t base = shape_of(state.mode).scaffold_base;
   kvm_sregs& sregs = machine.sregs();
-  // PG, NE, ET, PE; WP. CR4: PSE, PAE, LA57, SMEP, SMAP, PKE. EFER: LME, LMA, NXE.
+  // PG, NE, ET, PE; WP. CR4: PSE, PAE, LA57, SMEP, SMAP, PKE, PKS. EFER: LME, LMA, NXE.
   sregs.cr0 = bit(31) | bit(5) | bit(4) | bit(0) | (state.wp ? bit(16) : 0);
   sregs.cr2 = 0;
   sregs.cr3 = state.cr3;
   sregs.cr4 = (state.pse ? bit(4) : 0) | (state.mode != PagingMode::k32Bit ? bit(5) : 0) |
               (state.mode == PagingMode::k5Level ? bit(12) : 0) | (state.smep ? bit(20) : 0) |
-              (state.smap ? bit(21) : 0) | (state.pke ? bit(22) : 0);
+              (state.smap ? bit(21) : 0) | (state.pke ? bit(22) : 0) | (state.pks ? bit(24) : 0);
   sregs.efer = (long_mode ? bit(8) | bit(10) : 0) | (state.nxe ? bit(11) : 0);
   set_privilege(sregs, state.mode, false);
   set_task(machine, state.mode);
@@ -238,8 +243,9 @@ void set_paging(VirtualMachine& machine, const PagingState& state) {
 }
 
 std::uint64_t access_code(const PagingState& state, ept::Access access) {
+  const std::uint64_t code = access.implicit_supervisor ? kImplicitCode : std::size_t{access.kind};
   return shape_of(state.mode).scaffold_base + (access.user ? kUserCode : kSupervisorCode) +
-         kAccesses + access.kind * kAccessCodeSize;
+         kAccesses + code * kAccessCodeSize;
 }
 
 void set_access(VirtualMachine& machine, const PagingState& state, std::uint64_t linear,
@@ -252,8 +258,19 @@ void set_access(VirtualMachine& machine, const PagingState& state, std::uint64_t
   regs.rip = access_code(state, access);
   regs.rsp = shape_of(state.mode).scaffold_base + Layout::kStackTop;
   regs.rflags = bit(1) | (state.ac ? bit(18) : 0);
-  regs.rax = value;
+  regs.rax = access.implicit_supervisor ? kLocalSelector : value;
   regs.rbx = linear;
+  kvm_segment& ldt = machine.sregs().ldt;
+  ldt = {};
+  ldt.unusable = !access.implicit_supervisor;
+  if (access.implicit_supervisor) {
+    constexpr std::uint8_t kLdtType = 2;
+    ldt.base = linear;
+    ldt.limit = 7;
+    ldt.selector = kLocalTable;
+    ldt.type = kLdtType;
+    ldt.present = 1;
+  }
 }
 
 void set_pkru_load(VirtualMachine& machine, const PagingState& state) {

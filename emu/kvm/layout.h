@@ -55,7 +55,8 @@ void link_scaffold(GuestMemory& memory, ept::PagingMode mode);
 /// Registers for the paging state at CPL 0 with nothing to run: what KVM_TRANSLATE needs.
 void set_paging(VirtualMachine& machine, const ept::PagingState& state);
 /// Registers that make one access to `linear` when the machine runs, after `set_paging`. A write
-/// writes the 32 bits `value`.
+/// writes the 32 bits `value`. An implicit supervisor access is a read of the 8 bytes of a
+/// descriptor: `linear` is aligned to them.
 void set_access(VirtualMachine& machine, const ept::PagingState& state, std::uint64_t linear,
                 ept::Access access, std::uint32_t value);
 /// Registers that load `state.pkru` into PKRU when the machine runs, after `set_paging`.
@@ -80,8 +81,10 @@ struct Observation {
 
 /// What every byte of the data is, and every access ends with.
 inline constexpr std::uint8_t kHalt = 0xf4;
-/// Length of the instruction that reads or writes; HLT follows.
-inline constexpr std::uint64_t kAccessLength = 2;
+/// Length of the instruction that makes the access; HLT follows.
+[[nodiscard]] constexpr std::uint64_t access_length(ept::Access access) {
+  return access.implicit_supervisor ? 3 : 2;
+}
 
 /// Where the code that makes the access lies.
 [[nodiscard]] std::uint64_t access_code(const ept::PagingState& state, ept::Access access);

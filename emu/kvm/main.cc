@@ -44,14 +44,15 @@ void print_line(const std::string& line) {
 void print_figures(const char* mode, const char* kind, const Figures& figures, double seconds) {
   if (figures.asked == 0) return;
   print_line(fmt::format(
-      "{:<6} {}: {} asked of {} sets of tables in {:.1f} s, {} mismatches: {} small pages, {} "
+      "{:<6} {}: {} asked ({} implicit) of {} sets of tables in {:.1f} s, {} mismatches: {} small "
+      "pages, {} "
       "large pages ({} of both outside memory), {} not present, {} reserved bits, {} denied, {} "
       "protection key, {} not canonical, {} tables outside memory; {} set accessed or dirty "
       "flags; {} left out",
-      mode, kind, figures.asked, figures.tables, seconds, figures.mismatches, figures.small_pages,
-      figures.large_pages, figures.outside, figures.not_present, figures.reserved, figures.denied,
-      figures.protection_key, figures.non_canonical, figures.unreachable, figures.flags_set,
-      figures.not_asked));
+      mode, kind, figures.asked, figures.implicit, figures.tables, seconds, figures.mismatches,
+      figures.small_pages, figures.large_pages, figures.outside, figures.not_present,
+      figures.reserved, figures.denied, figures.protection_key, figures.non_canonical,
+      figures.unreachable, figures.flags_set, figures.not_asked));
   for (std::size_t i = 1; i != kDivergences; ++i) {
     if (figures.divergences[i] == 0) continue;
     print_line(fmt::format("{:<6} {}: known divergence, {} times: {}", mode, kind,
@@ -59,13 +60,23 @@ void print_figures(const char* mode, const char* kind, const Figures& figures, d
   }
 }
 
-void print_missing(const Features& features) {
-  const std::pair<const char*, bool> wanted[] = {
-      {"NX", features.nx},     {"PSE-36", features.pse36}, {"1-GByte pages", features.page1gb},
-      {"SMEP", features.smep}, {"SMAP", features.smap},    {"protection keys", features.pku},
-      {"LA57", features.la57}};
+void print_missing(const CampaignResult& result) {
+  const Features& features = result.features;
+  const std::pair<const char*, bool> wanted[] = {{"NX", features.nx},
+                                                 {"PSE-36", features.pse36},
+                                                 {"1-GByte pages", features.page1gb},
+                                                 {"SMEP", features.smep},
+                                                 {"SMAP", features.smap},
+                                                 {"protection keys", features.pku},
+                                                 {"supervisor protection keys", features.pks},
+                                                 {"LA57", features.la57}};
   for (const auto& [name, offered] : wanted) {
     if (!offered) print_line(fmt::format("skipped: {}: KVM on this host does not offer it", name));
+  }
+  if (result.implicit_accesses == false) {
+    print_line(
+        "skipped: implicit supervisor accesses: the processor of this KVM does not read the "
+        "machine's LDT");
   }
 }
 
@@ -97,7 +108,7 @@ int check(CampaignOptions options, const std::string& wanted) {
       ++skipped;
       continue;
     }
-    if (!std::exchange(said, true)) print_missing(result.features);
+    if (!std::exchange(said, true)) print_missing(result);
     print_figures(modes[i].name, "KVM_TRANSLATE", result.translations, result.translation_seconds);
     print_figures(modes[i].name, "accesses", result.accesses, result.access_seconds);
     for (const std::string& mismatch : result.mismatches) print_line(mismatch);

@@ -75,8 +75,8 @@ RecordedResult result_of(const Question& question, const Answer& answer) {
   return {Kind::kCompleted, 0, 0};
 }
 
-/// The question asked again with nothing in the tables but the entries that it is about. Nothing: it
-/// is not the same then.
+/// The question asked again with nothing in the tables but the entries that it is about. Nothing:
+/// it is not the same then.
 std::optional<RecordedWalk> record(Comparison& comparison, const Question& question,
                                    const Answer& answer) {
   RecordedWalk walk{case_of(question, answer, comparison.memory()), {}};
@@ -105,8 +105,8 @@ std::string head(const RecorderOptions& options, const Features& features) {
   uname(&system);
   const std::string release = system.release;
   const std::size_t first_dot = release.find('.');
-  const std::string version = release.substr(0, release.find_first_not_of("0123456789",
-                                                                          first_dot + 1));
+  const std::string version =
+      release.substr(0, release.find_first_not_of("0123456789", first_dot + 1));
   std::string flavour = "KVM";
   for (const char* module : {"kvm_pvm", "kvm_intel", "kvm_amd"}) {
     if (access(fmt::format("/sys/module/{}", module).c_str(), F_OK) == 0) flavour = module;
@@ -143,9 +143,10 @@ std::string record_walks(const RecorderOptions& options) {
       return same;
     };
     random = fill();
+    const bool implicit = execute && comparison.makes_implicit_accesses(state);
     ++without_news;
     for (unsigned i = 0; i != kQuestionsPerTables && recorded < options.walks; ++i) {
-      const Question question = random_question(random, state, execute);
+      const Question question = random_question(random, state, execute, implicit);
       const Answer answer = comparison.ask(question);
       if (!worth_recording(question, answer) || known.contains(subject(question, answer))) continue;
       if (const auto walk = record(comparison, question, answer)) {

@@ -16,8 +16,8 @@ struct RecorderOptions {
 };
 
 /// Asks KVM until so many walks are found that differ in what they are about, or until nothing new
-/// comes: the text of a file, with a head that says where it was recorded. Walks on which the walker
-/// and KVM differ, or that a known divergence explains, are left out. Throws `Unavailable`.
+/// comes: the text of a file, with a head that says where it was recorded. Walks on which the
+/// walker and KVM differ, or that a known divergence explains, are left out. Throws `Unavailable`.
 [[nodiscard]] std::string record_walks(const RecorderOptions& options);
 
 }  // namespace nestor::emu::kvm

@@ -23,19 +23,19 @@ struct ModeName {
   std::string_view name;
   PagingMode mode;
 };
-constexpr std::array kModes{ModeName{"32-bit", PagingMode::k32Bit}, ModeName{"PAE", PagingMode::kPae},
-                            ModeName{"4-level", PagingMode::k4Level},
-                            ModeName{"5-level", PagingMode::k5Level}};
+constexpr std::array kModes{
+    ModeName{"32-bit", PagingMode::k32Bit}, ModeName{"PAE", PagingMode::kPae},
+    ModeName{"4-level", PagingMode::k4Level}, ModeName{"5-level", PagingMode::k5Level}};
 
 struct FlagName {
   std::string_view name;
   bool PagingState::*member;
 };
 constexpr std::array kFlags{
-    FlagName{"WP", &PagingState::wp},       FlagName{"PSE", &PagingState::pse},
-    FlagName{"SMEP", &PagingState::smep},   FlagName{"SMAP", &PagingState::smap},
-    FlagName{"AC", &PagingState::ac},       FlagName{"NXE", &PagingState::nxe},
-    FlagName{"PKE", &PagingState::pke},     FlagName{"PKS", &PagingState::pks},
+    FlagName{"WP", &PagingState::wp},        FlagName{"PSE", &PagingState::pse},
+    FlagName{"SMEP", &PagingState::smep},    FlagName{"SMAP", &PagingState::smap},
+    FlagName{"AC", &PagingState::ac},        FlagName{"NXE", &PagingState::nxe},
+    FlagName{"PKE", &PagingState::pke},      FlagName{"PKS", &PagingState::pks},
     FlagName{"PSE-36", &PagingState::pse36}, FlagName{"Page1GB", &PagingState::page1gb}};
 
 struct ResultName {
@@ -143,7 +143,8 @@ bool parse_question(Words words, Question& question) {
 
 bool parse_entry(Words words, std::vector<Case::Entry>& entries) {
   const auto level = words.number(), address = words.number(), value = words.number();
-  if (!level || *level > 5 || !address || *address % 4 != 0 || !value || !words.done()) return false;
+  if (!level || *level > 5 || !address || *address % 4 != 0 || !value || !words.done())
+    return false;
   entries.push_back({*address, *value, static_cast<unsigned>(*level)});
   return true;
 }
@@ -299,8 +300,8 @@ std::optional<std::string> replay(const RecordedWalk& walk) {
     const auto probe = ept::walk_linear<ept::ProbeOnly>(memory, state, {question.linear}, access);
     faulted = !probe.translated();
     if (question.access || !faulted) {
-      const auto done = ept::walk_linear<ept::UpdateFlags>(memory, state, {question.linear}, access,
-                                                           steps);
+      const auto done =
+          ept::walk_linear<ept::UpdateFlags>(memory, state, {question.linear}, access, steps);
       ours = result_of(question, done);
     } else {
       ours = result_of(question, probe);

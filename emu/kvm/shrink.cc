@@ -28,7 +28,7 @@ struct ControlBit {
   bool PagingState::*member;
 };
 /// The control bits that a case may have, and that shrinking clears.
-constexpr std::array<ControlBit, 7> kControlBits{{
+constexpr std::array<ControlBit, 8> kControlBits{{
     {"CR0.WP", &PagingState::wp},
     {"CR4.PSE", &PagingState::pse},
     {"CR4.SMEP", &PagingState::smep},
@@ -36,6 +36,7 @@ constexpr std::array<ControlBit, 7> kControlBits{{
     {"EFLAGS.AC", &PagingState::ac},
     {"EFER.NXE", &PagingState::nxe},
     {"CR4.PKE", &PagingState::pke},
+    {"CR4.PKS", &PagingState::pks},
 }};
 
 const char* name_of(PagingMode mode) {
@@ -57,7 +58,8 @@ const char* name_of(PagingMode mode) {
 std::string name_of(const std::optional<ept::Access>& access) {
   if (!access) return "KVM_TRANSLATE";
   constexpr std::array<const char*, 3> kKinds{"read", "write", "fetch"};
-  return fmt::format("{} at CPL {}", kKinds[access->kind], access->user ? 3 : 0);
+  return fmt::format("{}{} at CPL {}", access->implicit_supervisor ? "implicit supervisor " : "",
+                     kKinds[access->kind], access->user ? 3 : 0);
 }
 
 }  // namespace
@@ -158,6 +160,7 @@ std::string print(const Case& which, const Answer& answer) {
     if (state.*bit.member) text += fmt::format(", {}", bit.name);
   }
   if (state.pke) text += fmt::format(", PKRU {:#x}", state.pkru);
+  if (state.pks) text += fmt::format(", PKRS {:#x}", state.pkrs);
   text += fmt::format("\n  {} of {:#x}\n", name_of(which.question.access), which.question.linear);
   for (const Case::Entry& entry : which.entries) {
     text +=

@@ -136,6 +136,9 @@ PagingState random_state(Random& random, PagingMode mode, const Features& featur
   state.pke =
       features.pku && mode != PagingMode::k32Bit && mode != PagingMode::kPae && random.chance(50);
   if (state.pke) state.pkru = static_cast<std::uint32_t>(random.next());
+  state.pks =
+      features.pks && mode != PagingMode::k32Bit && mode != PagingMode::kPae && random.chance(50);
+  if (state.pks) state.pkrs = static_cast<std::uint32_t>(random.next());
   state.pse36 = features.pse36;
   state.page1gb = features.page1gb;
   state.maxphyaddr = features.maxphyaddr;

@@ -59,6 +59,7 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
       features.smep = (leaf.ebx >> 7 & 1) != 0;
       features.smap = (leaf.ebx >> 20 & 1) != 0;
       features.pku = (leaf.ecx >> 3 & 1) != 0;
+      features.pks = (leaf.ecx >> 31 & 1) != 0;
       features.la57 = (leaf.ecx >> 16 & 1) != 0;
     }
     if (leaf.function == 0x8000'0001) {
@@ -93,6 +94,22 @@ void VirtualMachine::load_registers() {
     throw Unavailable(fmt::format(
         "KVM on this host turns CR0 {:#x}, CR4 {:#x}, EFER {:#x} into {:#x}, {:#x}, {:#x}",
         sregs().cr0, sregs().cr4, sregs().efer, kept.cr0, kept.cr4, kept.efer));
+  }
+}
+
+void VirtualMachine::set_msr(std::uint32_t index, std::uint64_t value) {
+  // kvm_msrs with room for one; the kernel's header ends it with an array without a size.
+  struct {
+    std::uint32_t count = 1;
+    std::uint32_t padding = 0;
+    kvm_msr_entry entry{};
+  } msrs;
+  static_assert(offsetof(decltype(msrs), entry) == 8);
+  constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_MSRS), 8);
+  msrs.entry.index = index;
+  msrs.entry.data = value;
+  if (control(processor_, kSetMsrs, &msrs) != 1) {
+    throw Unavailable(fmt::format("KVM on this host refuses {:#x} in MSR {:#x}", value, index));
   }
 }
 

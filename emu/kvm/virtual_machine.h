@@ -19,6 +19,7 @@ struct Features {
   bool smep = false;
   bool smap = false;
   bool pku = false;
+  bool pks = false;
   bool la57 = false;
   bool amd = false;  ///< The processor is AMD's: segments follow the VMCB, not the VMCS.
   bool pvm = false;  ///< KVM is PVM, which deprivileges the guest by software, or may be.
@@ -54,6 +55,8 @@ class VirtualMachine {
   /// Gives the processor `sregs()` and `regs()` at once. Throws `Unavailable` if KVM refuses them
   /// or does not keep the control registers.
   void load_registers();
+  /// Writes an MSR. Throws `Unavailable` if KVM refuses it.
+  void set_msr(std::uint32_t index, std::uint64_t value);
   /// The physical address that KVM's own walk finds; nothing if it finds none.
   [[nodiscard]] std::optional<std::uint64_t> translate(std::uint64_t linear);
   /// Runs with `sregs()` and `regs()` until the processor halts, and leaves the registers there.

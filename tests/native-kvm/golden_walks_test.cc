@@ -68,8 +68,8 @@ TEST(GoldenWalks, HaveEveryKindOfResult) {
     }
   }
   EXPECT_EQ(kinds.size(), 6U);
-  EXPECT_THAT(codes, testing::IsSupersetOf({0U, 2U, 3U, 4U, 5U, 6U, 7U, 9U, 0xbU, 0xdU, 0xfU,
-                                            0x10U, 0x11U, 0x14U, 0x15U, 0x19U, 0x1dU}))
+  EXPECT_THAT(codes, testing::IsSupersetOf({0U, 2U, 3U, 4U, 5U, 6U, 7U, 9U, 0xbU, 0xdU, 0xfU, 0x10U,
+                                            0x11U, 0x14U, 0x15U, 0x19U, 0x1dU}))
       << "not present, denied and reserved bits, as each access";
   EXPECT_GT(flags_set, 20U);
 }
@@ -83,7 +83,8 @@ TEST(GoldenWalks, ADifferenceIsNoticed) {
       wrong.result.address ^= 0x1000;
       ASSERT_TRUE(replay(wrong));
       wrong = walk;
-      wrong.result.kind = walk.result.kind == Kind::kPageFault ? Kind::kCompleted : Kind::kPageFault;
+      wrong.result.kind =
+          walk.result.kind == Kind::kPageFault ? Kind::kCompleted : Kind::kPageFault;
       ASSERT_TRUE(replay(wrong));
       ++results;
       const bool faulted = walk.result.kind != Kind::kTranslated &&
@@ -126,7 +127,8 @@ TEST(GoldenWalks, TextAndWalkAreTheSame) {
 TEST(GoldenWalks, AMalformedFileIsRefused) {
   const std::string good =
       "walk 1\nstate 4-level MAXPHYADDR=40 CR3=0x10000 WP PKE PKS PKRU=0x1 PKRS=0x2\n"
-      "ask write user 0x1000\nentry 4 0x10000 0x11007\nkvm page-fault 0x6\nleft 4 0x10000 0x11027\n";
+      "ask write user 0x1000\nentry 4 0x10000 0x11007\nkvm page-fault 0x6\nleft 4 0x10000 "
+      "0x11027\n";
   ASSERT_EQ(walks_of(good).size(), 1U);
   EXPECT_EQ(to_text(walks_of(good)[0], 1), good + "\n");
   const std::pair<const char*, const char*> kChanges[] = {
