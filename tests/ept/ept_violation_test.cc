@@ -53,15 +53,19 @@ class Mapping {
 
 TEST(EptViolation, EveryAccessAgainstEveryRightAtEveryLevel) {
   unsigned violations = 0;
-  for (unsigned page_level = 1; page_level <= 3; ++page_level) {
-    for (unsigned level = page_level; level <= 4; ++level) {
-      for (std::uint64_t rights = 0; rights != 8; ++rights) {
-        for (unsigned kind = 1; kind != 8; ++kind) {
-          Mapping m(page_level);
+  for (unsigned levels = 4; levels <= 5; ++levels) {
+    for (unsigned page_level = 1; page_level <= 3; ++page_level) {
+      for (unsigned level = page_level; level <= levels; ++level) {
+        for (unsigned rights_and_kind = 0; rights_and_kind != 64; ++rights_and_kind) {
+          const std::uint64_t rights = rights_and_kind / 8;
+          const unsigned kind = rights_and_kind % 8;
+          if (kind == 0) continue;
+          Mapping m(page_level, levels);
           m.set_rights(level, rights);
           const auto walk = m.walk(access_of(kind));
-          SCOPED_TRACE(::testing::Message() << "page level " << page_level << " level " << level
-                                            << " rights " << rights << " access " << kind);
+          SCOPED_TRACE(::testing::Message()
+                       << levels << " levels, page level " << page_level << " level " << level
+                       << " rights " << rights << " access " << kind);
           if (rights == 2 || rights == 6) {  // writes without reads
             EXPECT_EQ(walk.outcome, EptOutcome::kMisconfiguration);
             EXPECT_EQ(walk.exit_qualification, 0U);
@@ -78,7 +82,7 @@ TEST(EptViolation, EveryAccessAgainstEveryRightAtEveryLevel) {
       }
     }
   }
-  EXPECT_GT(violations, 200U);
+  EXPECT_GT(violations, 500U);
 }
 
 TEST(EptViolation, QualificationHoldsTheAndOverAllEntries) {
@@ -141,11 +145,11 @@ TEST(EptViolation, AddressBeyondFourLevels) {
 }
 
 TEST(ModeBasedExecute, FetchesAskForTheRightOfTheirMode) {
-  for (unsigned level = 1; level <= 4; ++level) {
+  for (unsigned level = 1; level <= 5; ++level) {
     for (unsigned execute = 0; execute != 4; ++execute) {
       for (const bool user : {false, true}) {
-        Mapping m(1);
-        for (unsigned other = 1; other <= 4; ++other) m.set_rights(other, 0x407);
+        Mapping m(1, 5);
+        for (unsigned other = 1; other <= 5; ++other) m.set_rights(other, 0x407);
         m.set_rights(level, 3 | (execute & 1 ? 4 : 0) | (execute & 2 ? 0x400 : 0));
         m.state.mode_based_execute = true;
         EptAccess access = access_of(4);
@@ -202,8 +206,8 @@ TEST(ModeBasedExecute, TheModeIsTheLinearAddresssNotTheProcessors) {
 
 TEST(EptMisconfiguration, ExecuteOnlyWithoutTheCapability) {
   for (unsigned page_level = 1; page_level <= 3; ++page_level) {
-    for (unsigned level = page_level; level <= 4; ++level) {
-      Mapping m(page_level);
+    for (unsigned level = page_level; level <= 5; ++level) {
+      Mapping m(page_level, level == 5 ? 5 : 4);
       m.set_rights(level, 4);
       EXPECT_TRUE(m.walk(access_of(4)).translated());
       m.state.execute_only = false;
@@ -275,8 +279,8 @@ TEST(EptMisconfiguration, PageSizeThatTheProcessorDoesNotHave) {
 }
 
 TEST(EptMisconfiguration, AnEntryThatIsNotPresentIsNeverMisconfigured) {
-  for (unsigned level = 1; level <= 4; ++level) {
-    Mapping m(1);
+  for (unsigned level = 1; level <= 5; ++level) {
+    Mapping m(1, 5);
     m.set_entry(level, ~std::uint64_t{7} & ~bit(10));
     EXPECT_EQ(m.walk(access_of(1)).outcome, EptOutcome::kViolation);
   }

@@ -59,6 +59,8 @@ class TableMemory {
     return value;
   }
 
+  [[nodiscard]] std::uint64_t size() const { return bytes_.size(); }
+
   bool operator==(const TableMemory& other) const { return bytes_ == other.bytes_; }
 
   std::vector<Update> updates;
