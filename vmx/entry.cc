@@ -236,6 +236,7 @@ void Vmx::start_guest(bool launch, const Injection& injection) {
   VmEntryEvent event;
   event.launch = launch;
   event.vmcs = current_vmcs_;
+  event.data = &vmcs_;
   event.guest_rip = cpu_.state().rip;
   event.guest_cr3 = cpu_.state().cr3;
   event.eptp = eptp().value_or(0);

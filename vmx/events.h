@@ -9,6 +9,7 @@
 
 namespace nestor::vmx {
 
+struct CpuState;
 class Vmcs;
 
 // One failed check of a VM entry or VMX instruction. All string_views refer to static tables.
@@ -26,6 +27,7 @@ struct VmEntryEvent {
   uint64_t guest_rip = 0, guest_cr3 = 0, eptp = 0;
   uint16_t vpid = 0;
   uint32_t interruption_information = 0;  // of the injected event; bit 31: valid
+  const Vmcs* data = nullptr;             // of the current VMCS; valid during the call
 };
 
 struct VmExitEvent {
@@ -37,6 +39,8 @@ struct VmExitEvent {
   uint32_t interruption_information = 0, interruption_error_code = 0;
   uint32_t idt_vectoring_information = 0, idt_vectoring_error_code = 0;
   const Vmcs* data = nullptr;  // of the current VMCS; valid during the call
+  // The processor's state; that of the guest unless the VM entry failed. Valid during the call.
+  const CpuState* state = nullptr;
 };
 
 // VMfailInvalid: error is 0.

@@ -245,6 +245,7 @@ void Vmx::report_exit(uint32_t reason, uint64_t qualification) {
   VmExitEvent event;
   event.vmcs = current_vmcs_;
   event.data = &vmcs_;
+  event.state = &cpu_.state();
   event.reason = reason;
   event.qualification = qualification;
   event.guest_rip = field(Field::kGuestRip);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Watches a machine run cases, and holds every VM entry and VM exit to what must be true of it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "emu/trace/events.h"
+#include "tests/fuzz/vmx/case.h"
+
+namespace nestor::fuzz {
+
+class Judge final : public emu::MachineEventSink {
+ public:
+  using Complaint = std::function<void(uint64_t seed, const std::string& what)>;
+
+  Judge(const Case& base, const std::vector<Case>& cases, const vmx::Capabilities& capabilities,
+        Complaint complain)
+      : base_(base), cases_(cases), capabilities_(capabilities), complain_(std::move(complain)) {}
+
+  // What the image writes to the serial port.
+  void serial(uint8_t byte);
+
+  // Of all events so far, times included.
+  uint64_t hash() const { return hash_; }
+  // The case that is under way; nullptr: none is.
+  const Case* current() const { return current_; }
+  size_t finished() const { return finished_; }
+  // What came of the VM entries: VM exits by reason, and failures.
+  const std::map<std::string, uint64_t>& outcomes() const { return outcomes_; }
+
+  void attach(const emu::Clock& clock, const uint64_t& instructions) override;
+  void vm_entry(const vmx::VmEntryEvent& event) override;
+  void vm_exit(const vmx::VmExitEvent& event) override;
+  void check_failed(const vmx::CheckFailure& failure) override;
+  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
+  void exception(const emu::ExceptionEvent& event) override;
+  void vmx_abort(uint32_t indicator) override;
+
+ private:
+  enum class Outcome { kEntered, kControls, kHostState, kGuestState, kMsrLoading };
+
+  void begin(uint64_t seed);
+  void complain(const std::string& what);
+  void mix(uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3; }
+  void judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
+                   uint64_t qualification);
+  void judge_exit_information(const vmx::VmExitEvent& event);
+  void judge_saved_state(const vmx::VmExitEvent& event);
+  void expect(bool holds, std::string_view what, uint64_t value, uint64_t other = 0);
+
+  const Case& base_;
+  const std::vector<Case>& cases_;
+  const vmx::Capabilities capabilities_;
+  const Complaint complain_;
+  const emu::Clock* clock_ = nullptr;
+  std::string line_;
+  const Case* current_ = nullptr;
+  size_t finished_ = 0;
+  bool first_entry_ = false;
+  std::vector<std::string_view> failed_;
+  std::map<std::string, uint64_t> outcomes_;
+  uint64_t hash_ = 0xcbf29ce484222325;
+  uint32_t reason_ = 0;
+};
+
+}  // namespace nestor::fuzz
