@@ -77,7 +77,10 @@ struct Generator::Draft {
   }
   vmx::Vmcs vmcs() const { return vmcs_of(generator.base_, result); }
   uint64_t get(Field field) const { return vmcs()[field]; }
+  // A field that a processor does not have stays away.
   void set(Field field, uint64_t value) {
+    if (!generator.own_.has_field(field)) return;
+    if (generator.other_ && !generator.other_->has_field(field)) return;
     value &= vmx::value_mask(field);
     if (is_host(field)) {
       Case without = result;
