@@ -563,7 +563,10 @@ void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
       (void)ept_exit(*exit);  // no #VE occurs during the delivery of an event
       return;
     }
-    const auto next = combine(event, std::get<Event>(delivery));
+    // A fault that causes a VM exit does so before it could become a double fault.
+    const Event& fault = std::get<Event>(delivery);
+    if (vmx_.in_non_root() && vmx_.exception_exits(fault)) return;
+    const auto next = combine(event, fault);
     if (std::holds_alternative<Shutdown>(next)) {
       triple_fault();
       return;

@@ -13,6 +13,10 @@ using vmx::CpuState;
 
 constexpr uint64_t kCr3NoInvalidation = 1ull << 63;
 
+constexpr uint64_t kCr0Defined = vmx::cr0::kPe | vmx::cr0::kMp | vmx::cr0::kEm | vmx::cr0::kTs |
+                                 vmx::cr0::kEt | vmx::cr0::kNe | vmx::cr0::kWp | vmx::cr0::kAm |
+                                 vmx::cr0::kNw | vmx::cr0::kCd | vmx::cr0::kPg;
+
 // Loads the PDPTEs where the register values lead to PAE paging.
 std::optional<Fault> load_pdptes(Core& core, uint64_t cr0, uint64_t cr3, uint64_t cr4,
                                  uint64_t efer) {
@@ -23,7 +27,8 @@ std::optional<Fault> load_pdptes(Core& core, uint64_t cr0, uint64_t cr3, uint64_
 Outcome load_cr0(Core& core, uint64_t value) {
   CpuState& state = core.state();
   if (value >> 32) return general_protection();
-  value |= vmx::cr0::kEt;
+  // "Control Registers": reserved bits remain clear, and ET remains set.
+  value = (value & kCr0Defined) | vmx::cr0::kEt;
   const uint64_t changed = value ^ state.cr0;
   const bool paging = value & vmx::cr0::kPg;
   if (paging && !(value & vmx::cr0::kPe)) return general_protection();
