@@ -52,7 +52,7 @@ struct Outcome {
   std::string serial, trace, errors;
 };
 
-Outcome run_image(const std::string& name) {
+Outcome run_image(const std::string& name, const std::vector<std::string>& options = {}) {
   const Scratch scratch;
   const fs::path image = fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf");
   std::vector<std::string> words = {
@@ -70,6 +70,7 @@ Outcome run_image(const std::string& name) {
       "100000000",
   };
   if (name == "two-processors") words.insert(words.end(), {"--cpus", "2"});
+  words.insert(words.end(), options.begin(), options.end());
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
@@ -135,6 +136,55 @@ INSTANTIATE_TEST_SUITE_P(All, Images,
                            std::erase(name, '-');
                            return name;
                          });
+
+// Below an L0 an image sees the same: the same exits, but for what L0 does not offer.
+struct Below {
+  const char* image;
+  const char* mode;
+  const char* vmcs_shadowing;
+};
+
+class ImagesBelowL0 : public testing::TestWithParam<Below> {};
+
+TEST_P(ImagesBelowL0, PassWithTheirExpectedExits) {
+  const Below& below = GetParam();
+  const auto parsed = parse_expected(
+      contents(fs::path(NESTOR_SOURCE_DIR) / "guest-images" / below.image / "expected-exits.txt"));
+  const auto& expected = std::get<std::vector<ExpectedEvent>>(parsed);
+  const std::vector<std::string> options = {"--l0", below.mode, "--vmcs-shadowing",
+                                            below.vmcs_shadowing};
+  const Outcome run = run_image(below.image, options);
+  EXPECT_EQ(run.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS)) << run.serial << run.errors;
+  const auto actual = events_of_trace(run.trace);
+  EXPECT_EQ(first_difference(expected, skipped_cases(run.serial), actual).value_or("none"), "none");
+  EXPECT_NE(run.trace.find("\"event\":\"l0-exit\""), run.trace.npos);
+  EXPECT_TRUE(run.trace == run_image(below.image, options).trace) << "two runs differ";
+}
+
+std::vector<Below> every_image_below() {
+  std::vector<Below> all;
+  for (const char* image : {"hello-vmx", "ept-violation", "real-mode-guest", "broken-vmcs"})
+    for (const char* mode : {"two-level", "nested-ept"})
+      for (const char* shadowing : {"on", "off"}) all.push_back({image, mode, shadowing});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, ImagesBelowL0, testing::ValuesIn(every_image_below()),
+                         [](const auto& below) {
+                           std::string name = std::string(below.param.image) + "_" +
+                                              below.param.mode + "_shadowing_" +
+                                              below.param.vmcs_shadowing;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// What an L0 mode does not offer, an image that needs it finds missing.
+TEST(ImagesBelowShadowPaging, SayThatShadowModesHaveNoEpt) {
+  for (const char* mode : {"shadow-on-ept", "shadow-on-shadow"}) {
+    const Outcome run = run_image("ept-violation", {"--l0", mode});
+    EXPECT_EQ(run.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_MACHINE_LACKS_FEATURE)) << mode;
+    EXPECT_NE(run.serial.find("does not offer EPT"), run.serial.npos) << run.serial;
+  }
+}
 
 // An image without an expectation would go untested.
 TEST(ImageFolders, AreAllTested) {
