@@ -155,7 +155,9 @@ Capabilities nestor_capabilities() {
                 SecondaryProcBased::kVirtualizeX2apicMode |
                 SecondaryProcBased::kApicRegisterVirtualization |
                 SecondaryProcBased::kVirtualInterruptDelivery |
-                SecondaryProcBased::kEptViolationVe | SecondaryProcBased::kSubPageWritePermissions;
+                SecondaryProcBased::kEptViolationVe | SecondaryProcBased::kSubPageWritePermissions |
+                SecondaryProcBased::kRdrandExiting | SecondaryProcBased::kRdseedExiting |
+                SecondaryProcBased::kEnableXsavesXrstors;
   c.vm_functions = mask(VmFunction::kEptpSwitching);
 
   c.exit.default1 = kExitDefault1;

@@ -71,6 +71,13 @@ std::string check_standard_output(const RunOptions& options) {
                      serial ? "--serial FILE or none" : "one of them a file");
 }
 
+std::string check_seed(const std::string& text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size()) return {};
+  return fmt::format("--random-seed: '{}' is no seed; write a decimal number below 2^64", text);
+}
+
 CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
   CLI::App& audit = *app.add_subcommand("audit", "Check a VMCS that is written down as JSON");
   audit.footer(std::string(kAuditExample) + "\n" + exit_status_help());
@@ -209,6 +216,8 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   run.add_flag("--stats", options.stats,
                "Print VM exits by reason on the standard error at the end");
   run.add_option("--max-instructions", count, "Stop after so many instructions")->type_name("N");
+  std::string seed;
+  run.add_option("--random-seed", seed, "What RDRAND and RDSEED start from [1]")->type_name("N");
   std::string l0_mode = "hardware", vmcs_shadowing = "on";
   run.add_option("--l0", l0_mode,
                  "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory")
@@ -268,6 +277,10 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
     std::from_chars(count.data(), count.data() + count.size(), options.max_instructions);
+  }
+  if (run.count("--random-seed") != 0) {
+    if (const std::string bad = check_seed(seed); !bad.empty()) return complain(bad);
+    std::from_chars(seed.data(), seed.data() + seed.size(), options.random_seed);
   }
   const auto mode = find_l0_mode(l0_mode);
   if (!mode) {

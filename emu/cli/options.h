@@ -38,6 +38,7 @@ struct RunOptions {
   bool stats = false;
   uint64_t max_instructions = 0;  // 0: no limit
   unsigned cpus = 1;              // 1 to MachineConfig::kMaximumProcessors
+  uint64_t random_seed = 1;       // of RDRAND and RDSEED
   L0Config l0{};
   std::string log_level = "warning";
 };

@@ -204,6 +204,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
     auto created = create({.memory_bytes = options.memory_bytes,
                            .max_instructions = options.max_instructions,
                            .processors = options.cpus,
+                           .random_seed = options.random_seed,
                            .l0 = options.l0},
                           outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {

@@ -16,6 +16,7 @@
 
 namespace nestor::emu {
 
+struct ExtendedState;
 class LocalApic;
 class PerformanceMonitor;
 struct MsrStorage;
@@ -52,6 +53,12 @@ class Core : public vmx::Processor {
   virtual PerformanceMonitor& performance_monitor() = 0;
   // Logical processors of the machine, at least 1.
   virtual unsigned processors() const = 0;
+
+  // x87 and SSE registers.
+  virtual void read_extended_state(ExtendedState& state) = 0;
+  virtual void write_extended_state(const ExtendedState& state) = 0;
+  // The next number of RDRAND and RDSEED.
+  virtual uint64_t random_number() = 0;
 
   // Makes tsc() return `value` now.
   virtual void set_tsc(uint64_t value) = 0;

@@ -51,7 +51,8 @@ Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, 
       memory_(memory),
       vmx_events_(clock, cost, events_),
       vmx_(offered_capabilities(), *this, vmx_events_),
-      mmu_(memory_, state_, vmx_, clock, cost, events_) {}
+      mmu_(memory_, state_, vmx_, clock, cost, events_),
+      random_numbers_(config.random_seed + number) {}
 
 void Cpu::start(const vmx::CpuState& state) {
   reset_msrs(*this);
@@ -456,7 +457,8 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   }
   // Any other instruction that the engine knows has its faults from there.
   if (engine_fault && engine_fault->vector == vmx::kGp &&
-      instruction->operation != Operation::kSysexit) {
+      instruction->operation != Operation::kSysexit &&
+      instruction->operation != Operation::kXsetbv) {
     deliver(*engine_fault);
     return;
   }

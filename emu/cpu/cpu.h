@@ -14,6 +14,7 @@
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/physical_memory.h"
+#include "emu/cpu/random_numbers.h"
 #include "emu/cpu/turns.h"
 #include "emu/decode/decoder.h"
 #include "emu/devices/local_apic.h"
@@ -122,6 +123,9 @@ class Cpu final : public Core, private EngineClient {
   MsrStorage& msr_storage() override { return msr_storage_; }
   PerformanceMonitor& performance_monitor() override;
   unsigned processors() const override { return config_.processors; }
+  void read_extended_state(ExtendedState& state) override { engine_.read_extended(state); }
+  void write_extended_state(const ExtendedState& state) override { engine_.write_extended(state); }
+  uint64_t random_number() override { return random_numbers_.next(); }
   void set_tsc(uint64_t value) override;
 
  private:
@@ -216,6 +220,7 @@ class Cpu final : public Core, private EngineClient {
   Decoder decoder_;
   MsrStorage msr_storage_;
   PerformanceMonitor performance_monitor_;
+  RandomNumbers random_numbers_;
   uint64_t tsc_offset_ = 0;
 
   RootSoftware* root_ = nullptr;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/extended_state.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/devices/local_apic.h"
 #include "emu/timing/clock.h"
@@ -24,6 +25,7 @@ enum class When : uint8_t {
   kApicEnabled,     // IA32_APIC_BASE[11]
   kMonitorEnabled,  // IA32_MISC_ENABLE[18]
   kExecuteDisable,  // IA32_MISC_ENABLE[34] is 0
+  kOsxsave,         // CR4.OSXSAVE
   k64BitMode,       // Intel processors have SYSCALL in 64-bit mode only, and say so there only
 };
 
@@ -39,38 +41,41 @@ struct Feature {
 constexpr uint32_t kExtended = 0x80000000;
 
 constexpr Feature kFeatures[] = {
-    {1, kEcx, 0},                                     // SSE3
-    {1, kEcx, 1},                                     // PCLMULQDQ
-    {1, kEcx, 3, When::kMonitorEnabled},              // MONITOR
-    {1, kEcx, 5, When::kAlways, vmx::cr4::kVmxe},     // VMX
-    {1, kEcx, 9},                                     // SSSE3
-    {1, kEcx, 13},                                    // CMPXCHG16B
-    {1, kEcx, 17, When::kAlways, vmx::cr4::kPcide},   // PCID
-    {1, kEcx, 19},                                    // SSE4.1
-    {1, kEcx, 20},                                    // SSE4.2
-    {1, kEcx, 21},                                    // x2APIC
-    {1, kEcx, 23},                                    // POPCNT
-    {1, kEcx, 24},                                    // TSC-deadline
-    {1, kEcx, 25},                                    // AESNI
-    {1, kEdx, 0},                                     // FPU
-    {1, kEdx, 2, When::kAlways, vmx::cr4::kDe},       // DE
-    {1, kEdx, 3, When::kAlways, vmx::cr4::kPse},      // PSE
-    {1, kEdx, 4, When::kAlways, vmx::cr4::kTsd},      // TSC
-    {1, kEdx, 5, When::kAlways, vmx::cr4::kPce},      // MSR; no flag of its own tells of CR4.PCE
-    {1, kEdx, 6, When::kAlways, vmx::cr4::kPae},      // PAE
-    {1, kEdx, 7, When::kAlways, vmx::cr4::kMce},      // MCE
-    {1, kEdx, 8},                                     // CMPXCHG8B
-    {1, kEdx, 9, When::kApicEnabled},                 // APIC
-    {1, kEdx, 11},                                    // SEP
-    {1, kEdx, 12},                                    // MTRR
-    {1, kEdx, 13, When::kAlways, vmx::cr4::kPge},     // PGE
-    {1, kEdx, 14},                                    // MCA
-    {1, kEdx, 15},                                    // CMOV
-    {1, kEdx, 16},                                    // PAT
-    {1, kEdx, 17},                                    // PSE-36
-    {1, kEdx, 19},                                    // CLFSH
-    {1, kEdx, 23},                                    // MMX
-    {1, kEdx, 24, When::kAlways, vmx::cr4::kOsfxsr},  // FXSR
+    {1, kEcx, 0},                                      // SSE3
+    {1, kEcx, 1},                                      // PCLMULQDQ
+    {1, kEcx, 3, When::kMonitorEnabled},               // MONITOR
+    {1, kEcx, 5, When::kAlways, vmx::cr4::kVmxe},      // VMX
+    {1, kEcx, 9},                                      // SSSE3
+    {1, kEcx, 13},                                     // CMPXCHG16B
+    {1, kEcx, 17, When::kAlways, vmx::cr4::kPcide},    // PCID
+    {1, kEcx, 19},                                     // SSE4.1
+    {1, kEcx, 20},                                     // SSE4.2
+    {1, kEcx, 21},                                     // x2APIC
+    {1, kEcx, 23},                                     // POPCNT
+    {1, kEcx, 24},                                     // TSC-deadline
+    {1, kEcx, 25},                                     // AESNI
+    {1, kEcx, 26, When::kAlways, vmx::cr4::kOsxsave},  // XSAVE
+    {1, kEcx, 27, When::kOsxsave},                     // OSXSAVE
+    {1, kEcx, 30},                                     // RDRAND
+    {1, kEdx, 0},                                      // FPU
+    {1, kEdx, 2, When::kAlways, vmx::cr4::kDe},        // DE
+    {1, kEdx, 3, When::kAlways, vmx::cr4::kPse},       // PSE
+    {1, kEdx, 4, When::kAlways, vmx::cr4::kTsd},       // TSC
+    {1, kEdx, 5, When::kAlways, vmx::cr4::kPce},       // MSR; no flag of its own tells of CR4.PCE
+    {1, kEdx, 6, When::kAlways, vmx::cr4::kPae},       // PAE
+    {1, kEdx, 7, When::kAlways, vmx::cr4::kMce},       // MCE
+    {1, kEdx, 8},                                      // CMPXCHG8B
+    {1, kEdx, 9, When::kApicEnabled},                  // APIC
+    {1, kEdx, 11},                                     // SEP
+    {1, kEdx, 12},                                     // MTRR
+    {1, kEdx, 13, When::kAlways, vmx::cr4::kPge},      // PGE
+    {1, kEdx, 14},                                     // MCA
+    {1, kEdx, 15},                                     // CMOV
+    {1, kEdx, 16},                                     // PAT
+    {1, kEdx, 17},                                     // PSE-36
+    {1, kEdx, 19},                                     // CLFSH
+    {1, kEdx, 23},                                     // MMX
+    {1, kEdx, 24, When::kAlways, vmx::cr4::kOsfxsr},   // FXSR
     {1, kEdx, 25, When::kAlways, vmx::cr4::kOsxmmexcpt},  // SSE
     {1, kEdx, 26},                                        // SSE2
     {6, kEax, 2},                                         // ARAT: the APIC timer always runs
@@ -78,7 +83,9 @@ constexpr Feature kFeatures[] = {
     {7, kEbx, 1},                                         // IA32_TSC_ADJUST
     {7, kEbx, 7, When::kAlways, vmx::cr4::kSmep},         // SMEP
     {7, kEbx, 10},                                        // INVPCID
+    {7, kEbx, 18},                                        // RDSEED
     {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},        // SMAP
+    {7, kEcx, 22},                                        // RDPID
     {7, kEdx, 29},                                        // IA32_ARCH_CAPABILITIES
     {kExtended + 1, kEcx, 0},                             // LAHF and SAHF in 64-bit mode
     {kExtended + 1, kEcx, 5},                             // LZCNT
@@ -89,10 +96,11 @@ constexpr Feature kFeatures[] = {
     {kExtended + 1, kEdx, 27},                                             // RDTSCP, IA32_TSC_AUX
     {kExtended + 1, kEdx, 29, When::kAlways, 0, vmx::efer::kLme | vmx::efer::kLma},  // Intel 64
     {kExtended + 7, kEdx, 8},  // invariant TSC
+    {kExtended + 8, kEbx, 9},  // WBNOINVD
 };
 
-// Absent, as neither the engine executes them nor anything emulates them: AVX, XSAVE, virtual-8086
-// mode extensions, RDRAND, MOVBE, BMI, UMIP, protection keys, LA57.
+// Absent, as neither the engine executes them nor anything emulates them: AVX, virtual-8086 mode
+// extensions, MOVBE, BMI, UMIP, protection keys, LA57.
 
 constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
 constexpr std::string_view kVendor = "GenuineIntel";
@@ -148,6 +156,12 @@ constexpr Leaf kLeaves[] = {
     {0xb, 0, true, {0, 1, 0x100, 0}},
     {0xb, 1, true, {0, 1, 0x201, 0}},
     // The core crystal clock, which is also the APIC timer's, runs at the frequency of the TSC.
+    // Components that XCR0 may have; the sizes of the area for those enabled, and for all. Whatever
+    // XCR0 is, x87 and SSE fit into the legacy region.
+    {0xd, 0, true, {kExtendedComponents, kXsaveAreaSize, kXsaveAreaSize, 0}},
+    // XSAVEOPT, XSAVEC with the compacted form of XRSTOR, XGETBV with ECX = 1, XSAVES and IA32_XSS,
+    // of which no bit can be set.
+    {0xd, 1, true, {0xf, kXsaveAreaSize, 0, 0}},
     {0x15, 0, false, {1, 1, static_cast<uint32_t>(LocalApic::kTimerFrequency), 0}},
     {0x16, 0, false, {kMegahertz, kMegahertz, 100, 0}},
     {kExtended, 0, false, {kHighestExtended, 0, 0, 0}},
@@ -174,6 +188,8 @@ bool shows(const CpuidState& state, When when) {
       return state.misc_enable & kMonitorEnable;
     case When::kExecuteDisable:
       return !(state.misc_enable & kDisableExecuteDisable);
+    case When::kOsxsave:
+      return state.osxsave;
     case When::k64BitMode:
       return state.code_64bit;
   }
@@ -246,9 +262,10 @@ CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
 
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
   const vmx::CpuState& state = core.state();
-  return cpuid(CpuidState{core.apic().base_msr(), state.misc_enable, core.apic().initial_id(),
-                          state.code_64bit(), core.processors()},
-               leaf, subleaf);
+  return cpuid(
+      CpuidState{core.apic().base_msr(), state.misc_enable, core.apic().initial_id(),
+                 state.code_64bit(), core.processors(), (state.cr4 & vmx::cr4::kOsxsave) != 0},
+      leaf, subleaf);
 }
 
 uint64_t supported_cr4() {

@@ -31,6 +31,7 @@ struct CpuidState {
   uint32_t apic_id = 0;
   bool code_64bit = false;  // in 64-bit mode
   unsigned processors = 1;  // logical processors of the machine, each a core of one package
+  bool osxsave = false;     // CR4.OSXSAVE
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.

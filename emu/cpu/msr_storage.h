@@ -17,6 +17,8 @@ struct MsrStorage {
   std::array<uint64_t, kFixedMtrrs> mtrr_fixed{};            // in the order of their indices
   std::array<uint64_t, 2 * kVariableMtrrs> mtrr_variable{};  // base and mask by turns
   uint64_t mcg_status = 0;
+  // XCR0, which is no MSR; XSETBV writes it.
+  uint64_t xcr0 = 1;
 };
 
 }  // namespace nestor::emu

@@ -90,6 +90,9 @@ MsrStatus read_constant(Core&, uint32_t, uint64_t& value) {
 
 MsrStatus ignore_write(Core&, uint32_t, uint64_t) { return kOk; }
 
+// For an MSR of which no bit can be 1.
+MsrStatus write_nothing(Core&, uint32_t, uint64_t value) { return accept(value == 0); }
+
 template <uint64_t CpuState::*kMember>
 MsrStatus read_state(Core& core, uint32_t, uint64_t& value) {
   value = core.state().*kMember;
@@ -349,6 +352,7 @@ constexpr Msr kMsrs[] = {
     {0x480, 0x14, "IA32_VMX", read_vmx, nullptr},
     {0x6e0, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
     {0x800, 0x100, "IA32_X2APIC", read_apic, write_apic},
+    {0xda0, 1, "IA32_XSS", read_constant<0>, write_nothing},
     {0xc0000080, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
     {0xc0000081, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
     {0xc0000082, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},

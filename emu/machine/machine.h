@@ -22,7 +22,8 @@ struct MachineConfig {
   uint64_t memory_bytes = 256ull << 20;  // see Ram for the limits
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
   static constexpr unsigned kMaximumProcessors = 8;
-  unsigned processors = 1;  // logical processors, 1 to kMaximumProcessors
+  unsigned processors = 1;   // logical processors, 1 to kMaximumProcessors
+  uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
   L0Config l0{};
 };
 

@@ -49,6 +49,8 @@ class UnicornEngine final : public Engine {
   void select_processor(unsigned number) override { context_ = contexts_[number]; }
   void load(const CpuState& state) override;
   void save(CpuState& state) override;
+  void read_extended(ExtendedState& state) const override;
+  void write_extended(const ExtendedState& state) override;
   void peek(CpuState& state) override;
   Stop run() override;
   void set_deadline(uint64_t cycles) override { deadline_ = cycles; }
@@ -206,6 +208,10 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
     contexts_.push_back(context);
     uc_context_save(uc_, context);
   }
+  for (unsigned i = processors; i-- > 0;) {
+    select_processor(i);
+    write_extended(ExtendedState{});  // the engine begins with MXCSR = 0
+  }
   guest_hflags_rest_ = found.hidden_flags_rest;
 
   for (const RamRange& range : ram) {
@@ -306,6 +312,47 @@ void UnicornEngine::save(CpuState& state) {
     state.blocking_by_mov_ss = false;
     state.blocking_by_sti = inhibited;
   }
+}
+
+// Of what the tag word says, only "empty" (3) has a meaning for the engine.
+void UnicornEngine::read_extended(ExtendedState& state) const {
+  const auto read = [this](int name, void* value) { uc_context_reg_read(context_, name, value); };
+  uint16_t tags = 0;
+  read(UC_X86_REG_FPCW, &state.fcw);
+  read(UC_X86_REG_FPSW, &state.fsw);
+  read(UC_X86_REG_FPTAG, &tags);
+  state.ftw = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if ((tags >> (2 * i) & 3) != 3) state.ftw |= static_cast<uint8_t>(1u << i);
+  read(UC_X86_REG_FOP, &state.fop);
+  read(UC_X86_REG_FIP, &state.fip);
+  read(UC_X86_REG_FCS, &state.fcs);
+  read(UC_X86_REG_FDP, &state.fdp);
+  read(UC_X86_REG_FDS, &state.fds);
+  for (int i = 0; i < 8; ++i) read(UC_X86_REG_ST0 + i, state.st[i].data());
+  read(UC_X86_REG_MXCSR, &state.mxcsr);
+  for (int i = 0; i < 16; ++i) read(UC_X86_REG_XMM0 + i, state.xmm[i].data());
+}
+
+// FSW first: its TOP says which registers ST0 to ST7 are.
+void UnicornEngine::write_extended(const ExtendedState& state) {
+  const auto write = [this](int name, const void* value) {
+    uc_context_reg_write(context_, name, value);
+  };
+  write(UC_X86_REG_FPSW, &state.fsw);
+  write(UC_X86_REG_FPCW, &state.fcw);
+  uint16_t tags = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if (!(state.ftw >> i & 1)) tags |= static_cast<uint16_t>(3u << (2 * i));
+  write(UC_X86_REG_FPTAG, &tags);
+  write(UC_X86_REG_FOP, &state.fop);
+  write(UC_X86_REG_FIP, &state.fip);
+  write(UC_X86_REG_FCS, &state.fcs);
+  write(UC_X86_REG_FDP, &state.fdp);
+  write(UC_X86_REG_FDS, &state.fds);
+  for (int i = 0; i < 8; ++i) write(UC_X86_REG_ST0 + i, state.st[i].data());
+  write(UC_X86_REG_MXCSR, &state.mxcsr);
+  for (int i = 0; i < 16; ++i) write(UC_X86_REG_XMM0 + i, state.xmm[i].data());
 }
 
 // x87 and SSE state in the context is then that of a moment before the engine stops, and saved

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "emu/cpu/extended_state.h"
 #include "emu/machine/ram.h"
 #include "emu/timing/clock.h"
 #include "vmx/cpu_state.h"
@@ -90,6 +91,9 @@ class Engine {
   // state stays inside.
   virtual void load(const vmx::CpuState& state) = 0;
   virtual void save(vmx::CpuState& state) = 0;
+  // x87 and SSE state, while no guest code runs.
+  virtual void read_extended(ExtendedState& state) const = 0;
+  virtual void write_extended(const ExtendedState& state) = 0;
   // From a client call: RIP, CS, SS and RFLAGS as they are now.
   virtual void peek(vmx::CpuState& state) = 0;
 

@@ -42,17 +42,29 @@ TEST(CpuidTest, OffersX8664V2) {
 }
 
 TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
-  // XSAVE, OSXSAVE, AVX, F16C, RDRAND, MOVBE, FMA, hypervisor, SMX.
-  for (unsigned bit : {26u, 27u, 28u, 29u, 30u, 22u, 12u, 31u, 6u}) {
+  // AVX, F16C, MOVBE, FMA, hypervisor, SMX.
+  for (unsigned bit : {28u, 29u, 22u, 12u, 31u, 6u}) {
     EXPECT_FALSE(has(1, 2, bit)) << bit;
   }
   EXPECT_FALSE(has(1, 3, 1));  // virtual-8086 mode extensions
-  // BMI1, HLE, AVX2, BMI2, RTM, MPX, AVX512F, RDSEED, ADX, SHA.
-  for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 18u, 19u, 29u}) {
+  // BMI1, HLE, AVX2, BMI2, RTM, MPX, AVX512F, ADX, SHA.
+  for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 19u, 29u}) {
     EXPECT_FALSE(has(7, 1, bit)) << bit;
   }
-  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 0u);  // UMIP, PKU, LA57 and all others
-  EXPECT_EQ(cpuid(kState, 0xd, 0), CpuidRegisters{});
+  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 22);  // RDPID, but not UMIP, PKU, LA57 and all others
+}
+
+// "CPUID leaf 0DH": x87 and SSE, both in the legacy region.
+TEST(CpuidTest, ExtendedState) {
+  EXPECT_TRUE(has(1, 2, 26));
+  EXPECT_FALSE(has(1, 2, 27));
+  CpuidState enabled = kState;
+  enabled.osxsave = true;
+  EXPECT_TRUE(has(1, 2, 27, enabled));
+  EXPECT_EQ(cpuid(kState, 0xd, 0), (CpuidRegisters{3, 576, 576, 0}));
+  EXPECT_EQ(cpuid(kState, 0xd, 1), (CpuidRegisters{0xf, 576, 0, 0}));
+  for (uint32_t component = 2; component < 64; ++component)
+    EXPECT_EQ(cpuid(kState, 0xd, component), CpuidRegisters{}) << component;
 }
 
 TEST(CpuidTest, ControlBitsFollowFromFeatures) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/extended_state.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/devices/bus.h"
@@ -65,6 +66,8 @@ class FakeCore final : public Core {
   bool pdptes_valid = true;
   std::optional<EptExit> pdpte_exit;  // what EPT makes of the next loads
   uint64_t time = 0x1'0000'1000;      // the TSC
+  ExtendedState extended;
+  uint64_t random = 0x1122'3344'5566'7788;  // what RDRAND and RDSEED return
 
   // --- vmx::Processor
   vmx::CpuState& state() override { return cpu; }
@@ -141,6 +144,9 @@ class FakeCore final : public Core {
   MsrStorage& msr_storage() override { return storage_; }
   PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
   unsigned processors() const override { return 1; }
+  void read_extended_state(ExtendedState& state) override { state = extended; }
+  void write_extended_state(const ExtendedState& state) override { extended = state; }
+  uint64_t random_number() override { return random; }
   void set_tsc(uint64_t value) override { time = value; }
 
   // --- for tests

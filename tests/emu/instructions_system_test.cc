@@ -340,13 +340,15 @@ TEST_F(ProcessorControlTest, AccessCheckFlag) {
 
 TEST_F(ProcessorControlTest, WhatIsNotOfferedIsUndefined) {
   enter_64bit_mode(core);
-  for (const Bytes& bytes : {Bytes{0x0f, 0x01, 0xd0},                      // XGETBV
-                             Bytes{0x0f, 0x01, 0xd1},                      // XSETBV
-                             Bytes{0x0f, 0x01, 0xd9},                      // VMMCALL
-                             Bytes{0x0f, 0x01, 0xd8},                      // VMRUN
-                             Bytes{0x0f, 0x37},                            // GETSEC
-                             Bytes{0x0f, 0xaa},                            // RSM
-                             Bytes{0x0f, 0xc7, 0xf0}, Bytes{0x0f, 0x0b}})  // RDRAND, UD2
+  for (const Bytes& bytes : {Bytes{0x0f, 0x01, 0xd0},  // XGETBV
+                             Bytes{0x0f, 0x01, 0xd1},  // XSETBV
+                             Bytes{0x0f, 0x01, 0xd9},  // VMMCALL
+                             Bytes{0x0f, 0x01, 0xd8},  // VMRUN
+                             Bytes{0x0f, 0x37},        // GETSEC
+                             Bytes{0x0f, 0xaa},        // RSM
+                             Bytes{0x0f, 0x01, 0xcf},  // ENCLS
+                             Bytes{0x0f, 0x01, 0xc5},  // PCONFIG
+                             Bytes{0x0f, 0x0b}})       // UD2
     expect_ud(bytes);
 }
 

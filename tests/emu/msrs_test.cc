@@ -7,6 +7,7 @@
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
+#include "emu/cpu/extended_state.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/devices/local_apic.h"
@@ -67,10 +68,15 @@ class FakeCore : public Core {
   MsrStorage& msr_storage() override { return storage_; }
   PerformanceMonitor& performance_monitor() override { return performance_monitor_; }
   unsigned processors() const override { return 1; }
+  void read_extended_state(ExtendedState& state) override { state = extended; }
+  void write_extended_state(const ExtendedState& state) override { extended = state; }
+  uint64_t random_number() override { return random; }
   void set_tsc(uint64_t value) override { tsc_offset_ = value - clock_.cycles(); }
 
   void pass(uint64_t cycles) { clock_.charge(cycles); }
   int invalidations = 0;
+  ExtendedState extended;
+  uint64_t random = 0;
 
  private:
   vmx::CpuState state_;

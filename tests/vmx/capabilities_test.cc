@@ -29,7 +29,7 @@ TEST(Capabilities, ControlMsrs) {
   EXPECT_EQ(c.msr(0x48f), 0x007fffff'00036dfb);
   EXPECT_EQ(c.msr(0x484), 0x0000f3ff'000011ff);
   EXPECT_EQ(c.msr(0x490), 0x0000f3ff'000011fb);
-  EXPECT_EQ(c.msr(0x48b), 0x02c677ff'00000000);
+  EXPECT_EQ(c.msr(0x48b), 0x02d77fff'00000000);
   EXPECT_EQ(c.msr(0x491), 1u);  // EPTP switching
 }
 
@@ -42,7 +42,7 @@ TEST(Capabilities, WhatIsOfferedByDefault) {
   EXPECT_TRUE(c.offers(PrimaryProcBased::kMonitorTrapFlag));
   EXPECT_FALSE(c.offers(PrimaryProcBased::kActivateTertiaryControls));
   EXPECT_TRUE(c.offers(SecondaryProcBased::kUnrestrictedGuest));
-  EXPECT_FALSE(c.offers(SecondaryProcBased::kEnableXsavesXrstors));
+  EXPECT_TRUE(c.offers(SecondaryProcBased::kEnableXsavesXrstors));
   EXPECT_TRUE(c.offers(VmExitControl::kLoadPerfGlobalCtrl));
   EXPECT_TRUE(c.offers(VmEntryControl::kLoadPerfGlobalCtrl));
   EXPECT_TRUE(c.offers(VmExitControl::kSavePreemptionTimerValue));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What only a processor with more controls than Nestor's has: VMCS shadowing, XSAVES, ENCLS, EPT
-// with five levels.
+// What only a processor with more controls than Nestor's has: VMCS shadowing, state for IA32_XSS,
+// ENCLS, EPT with five levels.
 #include "tests/vmx/vmx_fixture.h"
 
 namespace nestor::vmx::test {
@@ -13,8 +13,7 @@ class WiderCapabilities : public VmxTest {
 
   static Capabilities widened() {
     Capabilities c = default_capabilities();
-    c.secondary |= SecondaryProcBased::kVmcsShadowing | SecondaryProcBased::kEnableXsavesXrstors |
-                   SecondaryProcBased::kEnableEnclsExiting;
+    c.secondary |= SecondaryProcBased::kVmcsShadowing | SecondaryProcBased::kEnableEnclsExiting;
     c.ept_vpid |= ept_vpid_cap::kWalkLength5;
     return c;
   }

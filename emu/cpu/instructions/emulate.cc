@@ -28,12 +28,24 @@ constexpr Entry kEntries[] = {
     {Operation::kRdtsc, instructions::rdtsc},
     {Operation::kRdtscp, instructions::rdtscp},
     {Operation::kRdpmc, instructions::rdpmc},
+    {Operation::kRdpid, instructions::rdpid},
+    {Operation::kXgetbv, instructions::xgetbv},
+    {Operation::kXsetbv, instructions::xsetbv},
+    {Operation::kXsave, instructions::xsave},
+    {Operation::kXsaveopt, instructions::xsave},
+    {Operation::kXsavec, instructions::xsave},
+    {Operation::kXsaves, instructions::xsave},
+    {Operation::kXrstor, instructions::xrstor},
+    {Operation::kXrstors, instructions::xrstor},
+    {Operation::kRdrand, instructions::rdrand},
+    {Operation::kRdseed, instructions::rdseed},
     {Operation::kCpuid, instructions::cpuid_instruction},
     {Operation::kHlt, instructions::hlt},
     {Operation::kPause, instructions::pause},
     {Operation::kInvlpg, instructions::invlpg},
     {Operation::kInvpcid, instructions::invpcid},
     {Operation::kWbinvd, instructions::wbinvd},
+    {Operation::kWbnoinvd, instructions::wbinvd},
     {Operation::kInvd, instructions::invd},
     {Operation::kMonitor, instructions::monitor},
     {Operation::kMwait, instructions::mwait},
@@ -78,7 +90,6 @@ constexpr Entry kEntries[] = {
     {Operation::kInvvpid, instructions::vmx_instruction},
 };
 
-// CR4.OSXSAVE cannot be set, as CPUID does not offer XSAVE.
 Outcome undefined(Core&, const Instruction&) { return vmx::exception(vmx::kUd); }
 
 constexpr auto kHandlers = [] {

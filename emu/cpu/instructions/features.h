@@ -17,6 +17,9 @@ struct Feature {
 };
 
 inline constexpr Feature kFeatureMonitor{1, &CpuidRegisters::ecx, 3};
+inline constexpr Feature kFeatureRdrand{1, &CpuidRegisters::ecx, 30};
+inline constexpr Feature kFeatureRdseed{7, &CpuidRegisters::ebx, 18};
+inline constexpr Feature kFeatureRdpid{7, &CpuidRegisters::ecx, 22};
 inline constexpr Feature kFeatureInvpcid{7, &CpuidRegisters::ebx, 10};
 inline constexpr Feature kFeatureSmap{7, &CpuidRegisters::ebx, 20};
 inline constexpr Feature kFeatureRdtscp{0x80000001, &CpuidRegisters::edx, 27};

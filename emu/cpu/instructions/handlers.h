@@ -33,6 +33,7 @@ Outcome rdmsr(Core&, const Instruction&);
 Outcome wrmsr(Core&, const Instruction&);
 Outcome rdtsc(Core&, const Instruction&);
 Outcome rdtscp(Core&, const Instruction&);
+Outcome rdpid(Core&, const Instruction&);
 Outcome rdpmc(Core&, const Instruction&);
 Outcome read_segment_base(Core&, const Instruction&);
 Outcome write_segment_base(Core&, const Instruction&);
@@ -44,6 +45,16 @@ Outcome pause(Core&, const Instruction&);
 Outcome monitor(Core&, const Instruction&);
 Outcome mwait(Core&, const Instruction&);
 Outcome set_access_check(Core&, const Instruction&);
+
+// extended_state.cc
+Outcome xgetbv(Core&, const Instruction&);
+Outcome xsetbv(Core&, const Instruction&);
+Outcome xsave(Core&, const Instruction&);
+Outcome xrstor(Core&, const Instruction&);
+
+// random_numbers.cc
+Outcome rdrand(Core&, const Instruction&);
+Outcome rdseed(Core&, const Instruction&);
 
 // invalidation.cc
 Outcome invlpg(Core&, const Instruction&);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// INVLPG, INVPCID, WBINVD, INVD. The caches themselves are not modelled.
+// INVLPG, INVPCID, WBINVD, WBNOINVD, INVD. The caches themselves are not modelled.
 #include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
@@ -57,9 +57,13 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
   return vmx::Completed{};
 }
 
+// Both instructions have one exit reason; the qualification tells them apart.
 Outcome wbinvd(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kWbinvd)) return vmx::Transferred{};
+  const bool without_invalidation = instruction.operation == Operation::kWbnoinvd;
+  if (exits(core, instruction, ExitReason::kWbinvd, without_invalidation)) {
+    return vmx::Transferred{};
+  }
   return vmx::Completed{};
 }
 

@@ -90,6 +90,15 @@ Outcome rdtscp(Core& core, const Instruction& instruction) {
   return vmx::Completed{};
 }
 
+// With "enable RDTSCP" 0 it does not exist either; it never causes a VM exit.
+Outcome rdpid(Core& core, const Instruction& instruction) {
+  const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
+  if (!enabled || !offers(core, kFeatureRdpid)) return undefined_opcode();
+  CpuState& state = core.state();
+  write_register(state, instruction.operand[0], state.tsc_aux & 0xffffffff);
+  return vmx::Completed{};
+}
+
 Outcome rdpmc(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if (!(state.cr4 & vmx::cr4::kPce) && state.cpl() != 0) return general_protection();

@@ -39,6 +39,8 @@ constexpr InformationFormat kInformationFormats[] = {
     {Operation::kVmxon, kNone, 0},
     {Operation::kVmread, 1, 0},
     {Operation::kVmwrite, 0, 1},
+    {Operation::kXsaves, kNone, 0},
+    {Operation::kXrstors, kNone, 0},
 };
 
 const InformationFormat* find_format(Operation operation) {
@@ -69,10 +71,19 @@ uint32_t string_io_information(const Instruction& instruction) {
   return information;
 }
 
+// "Format of the VM-Exit Instruction-Information Field as Used for RDRAND and RDSEED".
+uint32_t random_number_information(const Instruction& instruction) {
+  const Operand& destination = instruction.operand[0];
+  return static_cast<uint32_t>(destination.number) << 3 | (log2_of(destination.size) - 1) << 11;
+}
+
 uint32_t instruction_information(const Instruction& instruction) {
   constexpr uint32_t kRegisterForm = 1u << 10, kOperandSize32 = 1u << 11;
   if (instruction.operation == Operation::kIns || instruction.operation == Operation::kOuts) {
     return string_io_information(instruction);
+  }
+  if (instruction.operation == Operation::kRdrand || instruction.operation == Operation::kRdseed) {
+    return random_number_information(instruction);
   }
   const InformationFormat* format = find_format(instruction.operation);
   if (format == nullptr) return 0;

@@ -41,6 +41,7 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.trace, std::nullopt);
   EXPECT_FALSE(options.stats);
   EXPECT_EQ(options.max_instructions, 0u);
+  EXPECT_EQ(options.random_seed, 1u);
   EXPECT_EQ(options.log_level, "warning");
 }
 
@@ -87,6 +88,8 @@ TEST(Options, All) {
                                        "1000",
                                        "--cpus",
                                        "8",
+                                       "--random-seed",
+                                       "0",
                                        "--log",
                                        "debug",
                                        "image"});
@@ -100,6 +103,7 @@ TEST(Options, All) {
   EXPECT_TRUE(options.stats);
   EXPECT_EQ(options.max_instructions, 1000u);
   EXPECT_EQ(options.cpus, 8u);
+  EXPECT_EQ(options.random_seed, 0u);
   EXPECT_EQ(options.log_level, "debug");
 }
 
@@ -172,6 +176,8 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--max-instructions", "many"}, "--max-instructions: 'many' is no count"},
     {{"run", "image", "--max-instructions", "0"}, "--max-instructions: '0' is no count"},
     {{"run", "image", "--max-instructions", "18446744073709551616"}, "is no count"},
+    {{"run", "image", "--random-seed", "dice"}, "--random-seed: 'dice' is no seed"},
+    {{"run", "image", "--random-seed", "18446744073709551616"}, "is no seed"},
     {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is neither"},
     {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
     {{"run", "image", "--trace", "-"}, "both write to the standard output"},

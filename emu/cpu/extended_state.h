@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// x87 and SSE registers, which live in the engine and are looked at by XSAVE and its relatives.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace nestor::emu {
+
+struct ExtendedState {
+  uint16_t fcw = 0x37f, fsw = 0;  // FSW with TOP
+  uint8_t ftw = 0;                // one bit a physical register: 1: not empty
+  uint16_t fop = 0, fcs = 0, fds = 0;
+  uint64_t fip = 0, fdp = 0;
+  std::array<std::array<uint8_t, 10>, 8> st{};  // ST0 to ST7
+  uint32_t mxcsr = 0x1f80;
+  std::array<std::array<uint64_t, 2>, 16> xmm{};
+
+  bool operator==(const ExtendedState&) const = default;
+};
+
+// The state components that XCR0 can enable; x87 always is.
+inline constexpr uint64_t kX87Component = 1, kSseComponent = 2,
+                          kExtendedComponents = kX87Component | kSseComponent;
+// "Legacy Region of an XSAVE Area", "XSAVE Header".
+inline constexpr size_t kXsaveHeader = 512, kXsaveAreaSize = 576;
+
+}  // namespace nestor::emu
