@@ -145,19 +145,18 @@ Capabilities nestor_capabilities() {
                       kUnconditionalIoExiting | kUseIoBitmaps | kMonitorTrapFlag | kUseMsrBitmaps |
                       kMonitorExiting | kPauseExiting | kActivateSecondaryControls;
 
-  c.secondary = SecondaryProcBased::kEnableEpt | SecondaryProcBased::kDescriptorTableExiting |
-                SecondaryProcBased::kEnableRdtscp | SecondaryProcBased::kEnableVpid |
-                SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest |
-                SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
-                SecondaryProcBased::kEnableVmFunctions | SecondaryProcBased::kVmcsShadowing |
-                SecondaryProcBased::kEnablePml | SecondaryProcBased::kModeBasedExecuteControl |
-                SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kVirtualizeApicAccesses |
-                SecondaryProcBased::kVirtualizeX2apicMode |
-                SecondaryProcBased::kApicRegisterVirtualization |
-                SecondaryProcBased::kVirtualInterruptDelivery |
-                SecondaryProcBased::kEptViolationVe | SecondaryProcBased::kSubPageWritePermissions |
-                SecondaryProcBased::kRdrandExiting | SecondaryProcBased::kRdseedExiting |
-                SecondaryProcBased::kEnableXsavesXrstors;
+  c.secondary =
+      SecondaryProcBased::kEnableEpt | SecondaryProcBased::kDescriptorTableExiting |
+      SecondaryProcBased::kEnableRdtscp | SecondaryProcBased::kEnableVpid |
+      SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest |
+      SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
+      SecondaryProcBased::kEnableVmFunctions | SecondaryProcBased::kVmcsShadowing |
+      SecondaryProcBased::kEnablePml | SecondaryProcBased::kModeBasedExecuteControl |
+      SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kVirtualizeApicAccesses |
+      SecondaryProcBased::kVirtualizeX2apicMode | SecondaryProcBased::kApicRegisterVirtualization |
+      SecondaryProcBased::kVirtualInterruptDelivery | SecondaryProcBased::kEptViolationVe |
+      SecondaryProcBased::kSubPageWritePermissions | SecondaryProcBased::kRdrandExiting |
+      SecondaryProcBased::kRdseedExiting | SecondaryProcBased::kEnableXsavesXrstors;
   c.vm_functions = mask(VmFunction::kEptpSwitching);
 
   c.exit.default1 = kExitDefault1;

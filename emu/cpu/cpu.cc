@@ -183,6 +183,7 @@ bool Cpu::service_boundary() {
     return false;
   }
   if (vmx_.apic_exits()) return false;
+  if (take_init_or_start_up()) return false;
   if (vmx_.in_non_root() && vmx_.monitor_trap_flag_exits()) return false;
   if (state_.pending_debug_exceptions != 0 && !state_.blocking_by_mov_ss) {
     const uint64_t causes = state_.pending_debug_exceptions;
@@ -193,7 +194,6 @@ bool Cpu::service_boundary() {
       return false;
     }
   }
-  if (take_init_or_start_up()) return false;
   // STI blocks NMIs as well on many processors; the NMI window does not know of it.
   const bool nmi = nmi_pending_ && nmi_window_open() && !state_.blocking_by_sti;
   if (vmx_.in_non_root() &&

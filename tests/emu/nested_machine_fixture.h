@@ -127,18 +127,25 @@ class NestedMachineTest : public MachineTest {
   }
 
   RunResult run_guest(const Code& guest, const Code& handler = exit_with(0)) {
+    put_guest(guest, handler);
+    return run(launch());
+  }
+  // All that VMLAUNCH needs in memory.
+  void put_guest(const Code& guest, const Code& handler) {
     put_code(kGuest, guest);
     put_code(kExitHandler, handler);
     put(0xb000, kVmxonRegion);
     put(0xb008, kVmcsRegion);
     put(kVmxonRegion, vmcs_.revision_id);
     vmcs_.store(vmx::VmcsRegion(low_.data() + kVmcsRegion, vmx::kVmcsRegionSize));
-    // IA32_FEATURE_CONTROL, CR4.VMXE, VMXON, VMPTRLD, VMLAUNCH.
-    return run(Code{0xb9, 0x3a, 0,    0,    0,    0xb8, 5,    0,    0,   0, 0x31, 0xd2,
-                    0x0f, 0x30, 0x0f, 0x20, 0xe0, 0x0d, 0,    0x20, 0,   0, 0x0f, 0x22,
-                    0xe0, 0xf3, 0x0f, 0xc7, 0x34, 0x25, 0,    0xb0, 0,   0, 0x0f, 0xc7,
-                    0x34, 0x25, 8,    0xb0, 0,    0,    0x0f, 0x01, 0xc2} +
-               exit_with(99));
+  }
+  // IA32_FEATURE_CONTROL, CR4.VMXE, VMXON, VMPTRLD, VMLAUNCH.
+  static Code launch() {
+    return Code{0xb9, 0x3a, 0,    0,    0,    0xb8, 5,    0,    0,   0, 0x31, 0xd2,
+                0x0f, 0x30, 0x0f, 0x20, 0xe0, 0x0d, 0,    0x20, 0,   0, 0x0f, 0x22,
+                0xe0, 0xf3, 0x0f, 0xc7, 0x34, 0x25, 0,    0xb0, 0,   0, 0x0f, 0xc7,
+                0x34, 0x25, 8,    0xb0, 0,    0,    0x0f, 0x01, 0xc2} +
+           exit_with(99);
   }
   // The reasons and RIPs of the VM exits.
   std::vector<std::pair<vmx::ExitReason, uint64_t>> exits() const {
