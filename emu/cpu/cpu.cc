@@ -272,6 +272,7 @@ void Cpu::run_engine() {
     flush_pending_ = false;
     fetched_page_ = {};
     engine_.flush_tlb();
+    fill_cache_.clear();
   }
   if (performance_monitor_.counting() ||
       performance_monitor_.global_ctrl() != state_.perf_global_ctrl) {

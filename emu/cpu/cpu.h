@@ -10,6 +10,7 @@
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/delivery.h"
+#include "emu/cpu/fill_cache.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
@@ -236,6 +237,7 @@ class Cpu final : public Core, private EngineClient {
     uint64_t number = ~0ull, physical = 0;
   };
   FetchedPage fetched_page_;
+  FillCache fill_cache_;
   bool stepping_ = false;          // the engine executes one instruction at a time
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched

@@ -192,6 +192,12 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = engine_.live_rflags();
     access.user = (rflags & vmx::rflags::kVm) != 0 || (engine_.live_cs() & 3) == 3;
   }
+  const uint64_t key = FillCache::key(linear, kind, access.user, (rflags & vmx::rflags::kAc) != 0);
+  if (const TlbGrant* known = fill_cache_.find(key)) {
+    grant = *known;
+    if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+    return true;
+  }
   auto result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
   if (std::holds_alternative<Fault>(result)) {
     if (!access.user || access.kind == ept::Access::kFetch || !reads_descriptor(linear)) {
@@ -213,6 +219,8 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.execute = translation.execute;
   if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
   if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+  // An implicit access is one instruction's alone.
+  if (!access.implicit_supervisor) fill_cache_.insert(key, grant);
   return true;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What a text of cases and the image agree on; README.md has the format. Plain macros, so that C and
-// C++ can share them.
+// What a text of cases and the image agree on; README.md has the format. Plain macros, so that C
+// and C++ can share them.
 #pragma once
 
 // Physical memory that belongs to the cases: guest memory, its tables, EPT, bitmaps.

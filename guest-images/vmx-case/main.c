@@ -22,9 +22,7 @@ static uint8_t vmcs_region[4096] __attribute__((aligned(4096)));
 
 // The arena as the base section describes it, and what it does to the VMCS and the registers.
 static uint64_t pristine[NESTOR_CASE_ARENA_SIZE / 8];
-static struct {
-  uint64_t encoding, value;
-} base_fields[256];
+static struct { uint64_t encoding, value; } base_fields[256];
 static unsigned base_field_count;
 static GuestRegisters base_registers;
 

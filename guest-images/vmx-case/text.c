@@ -38,7 +38,7 @@ bool text_next_line(Text* text) {
     text->line++;
     if (text->at == text->end) return false;
     skip_blanks(text);
-    if (text->at < text->end && *text->at > ' ' && *text->at != '#') {
+    if (text->at<text->end&& * text->at> ' ' && *text->at != '#') {
       text->word = text_word(text);
       return true;
     }
@@ -48,7 +48,7 @@ bool text_next_line(Text* text) {
 const char* text_word(Text* text) {
   skip_blanks(text);
   const char* word = text->at;
-  while (text->at < text->end && *text->at > ' ') text->at++;
+  while (text->at<text->end&& * text->at> ' ') text->at++;
   if (word == text->at) give_up("line %u: something is missing", text->line);
   return word;
 }

@@ -141,9 +141,9 @@ Case base_case(const vmx::Capabilities& capabilities) {
   using vmx::mask, vmx::PinBased, vmx::PrimaryProcBased, vmx::VmExitControl, vmx::VmEntryControl;
   f[Field::kPinBasedControls] =
       capabilities.pin.must_be_one() | mask(PinBased::kActivatePreemptionTimer);
-  f[Field::kPrimaryProcBasedControls] =
-      capabilities.primary.must_be_one() | PrimaryProcBased::kUnconditionalIoExiting |
-      PrimaryProcBased::kActivateSecondaryControls;
+  f[Field::kPrimaryProcBasedControls] = capabilities.primary.must_be_one() |
+                                        PrimaryProcBased::kUnconditionalIoExiting |
+                                        PrimaryProcBased::kActivateSecondaryControls;
   f[Field::kVmExitControls] = capabilities.exit.must_be_one() |
                               VmExitControl::kHostAddressSpaceSize | VmExitControl::kSaveEfer |
                               VmExitControl::kLoadEfer;
@@ -177,10 +177,12 @@ Case base_case(const vmx::Capabilities& capabilities) {
   fill(base, kMsrBitmap, kPage, {0xff});
   put(base, kEptpList, {kEptPml4 | 0x1e, kEptPml4 | 0x5e, 0, kEptPml4 | 0x1f});
   // A page of data whose words are pointers, selectors and descriptors.
-  put(base, kData, {kFirstSpare, kEptPml4 | 0x1e, kData, kCode64, 0x1234, 0xffff, kGdt << 16 | 0x47});
+  put(base, kData,
+      {kFirstSpare, kEptPml4 | 0x1e, kData, kCode64, 0x1234, 0xffff, kGdt << 16 | 0x47});
 
-  constexpr uint64_t kRegisters[] = {0x12345678, 0x174,  0x80,  kData,       kFirstSpare + 0x100,
-                                     kData,      kFirstSpare + kPage, 0x11, 0x22, 0x33};
+  constexpr uint64_t kRegisters[] = {
+      0x12345678,          0x174, 0x80, kData, kFirstSpare + 0x100, kData,
+      kFirstSpare + kPage, 0x11,  0x22, 0x33};
   for (unsigned i = 0; i < std::size(kRegisters); ++i) base.registers[i] = kRegisters[i];
   return base;
 }

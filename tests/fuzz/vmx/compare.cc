@@ -47,7 +47,8 @@ Values pairs(std::string_view text) {
   Values values;
   for_each_part(text, ' ', [&](std::string_view part) {
     const size_t equals = part.find('=');
-    if (equals != part.npos) values[number(part.substr(0, equals))] = number(part.substr(equals + 1));
+    if (equals != part.npos)
+      values[number(part.substr(0, equals))] = number(part.substr(equals + 1));
   });
   return values;
 }
@@ -181,8 +182,8 @@ std::optional<Difference> compare(const Exit& left, const Exit& right) {
     if (auto d = differ(what, left.guest, right.guest, key, ~0ull)) return d;
   }
   for (const auto& [key, value] : left.registers)
-    if (auto d = differ(where + "register " + std::to_string(key), left.registers,
-                        right.registers, key, ~0ull))
+    if (auto d = differ(where + "register " + std::to_string(key), left.registers, right.registers,
+                        key, ~0ull))
       return d;
   return std::nullopt;
 }
@@ -193,8 +194,8 @@ std::optional<Difference> compare(const Result& left, const Result& right) {
   if (left.exits.size() != right.exits.size()) {
     const auto end = [](const Result& result, size_t i) {
       if (i < result.exits.size())
-        return std::string(vmx::exit_reason_name(
-            static_cast<uint32_t>(result.exits[i].information.at(kReason))));
+        return std::string(
+            vmx::exit_reason_name(static_cast<uint32_t>(result.exits[i].information.at(kReason))));
       return result.failure.empty() ? std::string("nothing") : result.failure;
     };
     const size_t i = std::min(left.exits.size(), right.exits.size());
@@ -251,7 +252,8 @@ Comparison compare_outputs(std::string_view left, std::string_view right) {
       kind.samples.push_back(std::to_string(seed) + ": " + difference->values);
   }
   std::vector<std::pair<std::string, Kind>> sorted(kinds.begin(), kinds.end());
-  std::ranges::stable_sort(sorted, {}, [](const auto& kind) { return -int64_t(kind.second.count); });
+  std::ranges::stable_sort(sorted, {},
+                           [](const auto& kind) { return -int64_t(kind.second.count); });
   for (const auto& [name, kind] : sorted) {
     comparison.report += std::to_string(kind.count) + "  " + name + "\n";
     for (const std::string& sample : kind.samples) comparison.report += "        " + sample + "\n";

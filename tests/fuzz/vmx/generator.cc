@@ -35,23 +35,33 @@ constexpr std::array kControlFields = {
 
 // Physical addresses that the processor uses once VM entry succeeds; the low bits say more in some.
 constexpr std::array kPointers = {
-    Field::kIoBitmapA,        Field::kIoBitmapB,
-    Field::kMsrBitmaps,       Field::kVirtualApicAddress,
-    Field::kApicAccessAddress, Field::kPmlAddress,
-    Field::kEptPointer,       Field::kEptpListAddress,
-    Field::kVmreadBitmap,     Field::kVmwriteBitmap,
-    Field::kGuestCr3,         Field::kPostedInterruptDescriptorAddress,
-    Field::kVmEntryMsrLoadAddress, Field::kVmcsLinkPointer,
-    Field::kGuestPdpte0,      Field::kGuestPdpte1,
-    Field::kGuestPdpte2,      Field::kGuestPdpte3,
-    Field::kVirtualizationExceptionInformationAddress, Field::kSubPagePermissionTablePointer,
+    Field::kIoBitmapA,
+    Field::kIoBitmapB,
+    Field::kMsrBitmaps,
+    Field::kVirtualApicAddress,
+    Field::kApicAccessAddress,
+    Field::kPmlAddress,
+    Field::kEptPointer,
+    Field::kEptpListAddress,
+    Field::kVmreadBitmap,
+    Field::kVmwriteBitmap,
+    Field::kGuestCr3,
+    Field::kPostedInterruptDescriptorAddress,
+    Field::kVmEntryMsrLoadAddress,
+    Field::kVmcsLinkPointer,
+    Field::kGuestPdpte0,
+    Field::kGuestPdpte1,
+    Field::kGuestPdpte2,
+    Field::kGuestPdpte3,
+    Field::kVirtualizationExceptionInformationAddress,
+    Field::kSubPagePermissionTablePointer,
 };
 constexpr Field kHostPhysical[] = {Field::kHostCr3};
 
 // Host state that L1 does not notice.
-constexpr std::array kHarmlessHostFields = {Field::kHostFsBase,          Field::kHostGsBase,
-                                            Field::kHostIa32SysenterCs,  Field::kHostIa32SysenterEsp,
-                                            Field::kHostIa32SysenterEip, Field::kHostIa32Pat};
+constexpr std::array kHarmlessHostFields = {
+    Field::kHostFsBase,          Field::kHostGsBase,          Field::kHostIa32SysenterCs,
+    Field::kHostIa32SysenterEsp, Field::kHostIa32SysenterEip, Field::kHostIa32Pat};
 
 std::vector<const vmx::EntryCheck*> all_checks() {
   std::vector<const vmx::EntryCheck*> list;
@@ -135,8 +145,8 @@ Generator::Generator(const Case& base, const vmx::Capabilities& own,
 
 void Generator::choose_mode(Draft& draft) const {
   enum Mode { kLong, kUser, kCompatibility, kPae, k32Bit, kUnpaged, kReal, kV86 };
-  constexpr std::array kModes = {kLong, kLong, kLong, kUser,    kCompatibility, kPae,
-                                 kPae,  k32Bit, kUnpaged, kReal, kV86};
+  constexpr std::array kModes = {kLong,  kLong,    kLong, kUser, kCompatibility, kPae, kPae,
+                                 k32Bit, kUnpaged, kReal, kV86};
   const Mode mode = draft.random.of(kModes);
   const bool long_mode = mode == kLong || mode == kUser || mode == kCompatibility;
   const bool unrestricted = mode == kUnpaged || mode == kReal;
@@ -272,7 +282,8 @@ void Generator::change_ept(Draft& draft) const {
                   kEptTable | rights | (random.one_in(3) ? random.below(16) << 3 : 0));
         break;
       case 2:
-        draft.put(kEptPdpt, kEptDirectory | rights | (random.one_in(3) ? 1u << random.below(12) : 0));
+        draft.put(kEptPdpt,
+                  kEptDirectory | rights | (random.one_in(3) ? 1u << random.below(12) : 0));
         break;
       case 3:
         draft.put(kEptPml4, kEptPdpt | rights | (random.one_in(3) ? 1u << random.below(12) : 0));
@@ -395,8 +406,7 @@ void Generator::keep_l1_alive(Draft& draft) const {
     if (field >= Field::kGuestPdpte0 && field <= Field::kGuestPdpte3 && page == 0) continue;
     // Bits that are reserved, and make the entry fail, stay.
     const uint64_t beyond = ~((1ull << own_.registers.physical_address_width) - 1);
-    draft.set(field,
-              (value & (0xfff | beyond)) | (kArena + draft.random.below(32) * kPage));
+    draft.set(field, (value & (0xfff | beyond)) | (kArena + draft.random.below(32) * kPage));
   }
   draft.turn(Field::kPinBasedControls, vmx::PinBased::kActivatePreemptionTimer, true);
   if (draft.get(Field::kVmxPreemptionTimerValue) != 0)

@@ -311,9 +311,9 @@ void Judge::vm_exit(const vmx::VmExitEvent& event) {
   if (failure != ((event.reason & vmx::kExitReasonEntryFailure) != 0))
     complain("bit 31 of exit reason " + hex(event.reason));
   if (failure) {
-    judge_entry(basic == ExitReason::kEntryFailureGuestState ? Outcome::kGuestState
-                                                             : Outcome::kMsrLoading,
-                *event.data, event.vmcs, event.qualification);
+    judge_entry(
+        basic == ExitReason::kEntryFailureGuestState ? Outcome::kGuestState : Outcome::kMsrLoading,
+        *event.data, event.vmcs, event.qualification);
     return;
   }
   judge_exit_information(event);

@@ -2,14 +2,14 @@
 //
 // vmx_fuzz: VM entries on the boundary of validity, random EPTs and short guests, on the whole
 // machine. docs/fuzzing.md tells how to use it.
-#include <csignal>
-#include <cstdlib>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -37,7 +37,8 @@ constexpr std::string_view kUsage =
     "       vmx_fuzz --seeds A-B --print-output\n"
     "       vmx_fuzz --compare OUTPUT OUTPUT\n"
     "  --image FILE   vmx-case.elf\n"
-    "  --other FILE   the output of vmx-case on another machine: make cases that mean the same there\n";
+    "  --other FILE   the output of vmx-case on another machine: make cases that mean the same "
+    "there\n";
 
 struct Options {
   uint64_t first = 1, last = 400;
@@ -126,10 +127,9 @@ constexpr unsigned kSecondsPerBatch = 300;
 
 void on_signal(int signal) {
   char text[128];
-  const int size = std::snprintf(text, sizeof text,
-                                 "vmx_fuzz: signal %d while seeds %llu-%llu ran\n", signal,
-                                 static_cast<unsigned long long>(batch_first),
-                                 static_cast<unsigned long long>(batch_last));
+  const int size = std::snprintf(
+      text, sizeof text, "vmx_fuzz: signal %d while seeds %llu-%llu ran\n", signal,
+      static_cast<unsigned long long>(batch_first), static_cast<unsigned long long>(batch_last));
   (void)!::write(STDERR_FILENO, text, static_cast<size_t>(size));
   std::_Exit(1);
 }
@@ -137,7 +137,9 @@ void on_signal(int signal) {
 class Campaign {
  public:
   explicit Campaign(const Options& options)
-      : options_(options), base_(base_case(emu::offered_capabilities())), other_(other_machine()),
+      : options_(options),
+        base_(base_case(emu::offered_capabilities())),
+        other_(other_machine()),
         generator_(base_, emu::offered_capabilities(), other_) {
     const std::string bytes = contents(options.image);
     image_ = {"vmx-case", {bytes.begin(), bytes.end()}};
@@ -173,8 +175,7 @@ class Campaign {
       file = std::get<std::unique_ptr<emu::OutputFile>>(std::move(opened));
       trace.emplace(*file, emu::TraceFormat::kText);
     }
-    const RunOutcome outcome =
-        run_cases(image_, base_, cases, false, trace ? &*trace : nullptr);
+    const RunOutcome outcome = run_cases(image_, base_, cases, false, trace ? &*trace : nullptr);
     if (file) file->flush();
     if (options_.verbose) std::printf("%s", outcome.text.c_str());
     return report(outcome);
@@ -182,9 +183,7 @@ class Campaign {
 
   int run() {
     const Time::time_point start = Time::now();
-    const auto seconds = [&] {
-      return std::chrono::duration<double>(Time::now() - start).count();
-    };
+    const auto seconds = [&] { return std::chrono::duration<double>(Time::now() - start).count(); };
     uint64_t seed = options_.first + options_.shard, batches = 0, complaints = 0;
     const auto more = [&] {
       return options_.minutes != 0 ? seconds() < 60.0 * static_cast<double>(options_.minutes)
@@ -199,8 +198,8 @@ class Campaign {
     }
     const double time = seconds();
     std::printf("%llu cases in %.1f s, %.0f cases a second, %llu complaints\n",
-                static_cast<unsigned long long>(cases_), time,
-                static_cast<double>(cases_) / time, static_cast<unsigned long long>(complaints));
+                static_cast<unsigned long long>(cases_), time, static_cast<double>(cases_) / time,
+                static_cast<unsigned long long>(complaints));
     for (const auto& [name, count] : outcomes_)
       std::printf("%10llu  %s\n", static_cast<unsigned long long>(count), name.c_str());
     return complaints == 0 ? 0 : 1;
@@ -279,6 +278,4 @@ int main_of(const Options& options) {
 }  // namespace
 }  // namespace nestor::fuzz
 
-int main(int argc, char** argv) {
-  return nestor::fuzz::main_of(nestor::fuzz::parse(argc, argv));
-}
+int main(int argc, char** argv) { return nestor::fuzz::main_of(nestor::fuzz::parse(argc, argv)); }

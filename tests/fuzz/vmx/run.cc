@@ -20,10 +20,9 @@ constexpr uint64_t kBudgetPerCase = 4'000'000, kBudgetOfStart = 20'000'000;
 RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::vector<Case>& cases,
                      bool quiet, emu::MachineEventSink* trace) {
   RunOutcome outcome;
-  Judge judge(base, cases, emu::offered_capabilities(),
-              [&](uint64_t seed, const std::string& what) {
-                outcome.complaints.emplace_back(seed, what);
-              });
+  Judge judge(
+      base, cases, emu::offered_capabilities(),
+      [&](uint64_t seed, const std::string& what) { outcome.complaints.emplace_back(seed, what); });
   const auto lost = [&](const std::string& what) {
     outcome.complaints.emplace_back(judge.current() != nullptr ? judge.current()->seed : 0, what);
   };
@@ -40,8 +39,8 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
   outputs.console = [](uint8_t) {};
   outputs.events = &sinks;
   try {
-    auto created = emu::Machine::create(
-        {kMemory, kBudgetOfStart + cases.size() * kBudgetPerCase}, outputs);
+    auto created =
+        emu::Machine::create({kMemory, kBudgetOfStart + cases.size() * kBudgetPerCase}, outputs);
     if (auto* error = std::get_if<emu::HostError>(&created)) {
       lost(error->message);
       return outcome;
@@ -56,8 +55,8 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     machine.load(std::get<emu::LoadedImage>(loaded));
     const emu::RunResult result = machine.run();
     if (result.kind != emu::RunResult::Kind::kDebugExit || result.code != 1) {
-      lost("the run ended with kind " + std::to_string(static_cast<int>(result.kind)) +
-           ", code " + std::to_string(result.code) + " " + result.detail);
+      lost("the run ended with kind " + std::to_string(static_cast<int>(result.kind)) + ", code " +
+           std::to_string(result.code) + " " + result.detail);
     }
   } catch (const std::exception& error) {
     lost(std::string("internal error: ") + error.what());
