@@ -48,7 +48,7 @@ TEST(FillCache, KeepsAllUntilItIsCleared) {
   FillCache cache;
   for (int round = 0; round != 20; ++round) {
     std::map<uint64_t, uint64_t> model;
-    const unsigned pages = random() % 3000;
+    const auto pages = static_cast<unsigned>(random() % 3000);
     for (unsigned i = 0; i != pages; ++i) {
       const uint64_t key =
           FillCache::key((random() % 0x100000) << 12, static_cast<FillAccess>(random() % 3),
