@@ -56,6 +56,15 @@ bool has_global_bit_above(const Answer& answer) {
   });
 }
 
+/// SMAP alone forbids the access, and EFLAGS.AC is set, which is nothing to an implicit access.
+/// KVM's shadow paging cannot tell one by the error code of the processor's #PF.
+bool is_implicit_with_ac(const Question& question, const Answer& answer) {
+  const PagingState& state = question.state;
+  return question.access->implicit_supervisor && state.smap && state.ac &&
+         answer.walk.outcome == ept::LinearOutcome::kPageFault &&
+         answer.walk.error_code == PageFaultCode::kPresent;
+}
+
 /// PVM runs the guest on the host's own page tables, where this range is PVM's. What code at CPL 3
 /// gets there is the host processor's own page fault, of a page that is absent.
 bool in_range_of_pvm(const Question& question, const Observation& seen) {
@@ -82,6 +91,10 @@ std::string_view describe(Divergence divergence) {
       return "PVM kept the lowest 512 GBytes of the upper half from CPL 3";
     case Divergence::kGlobalBitOnAmd:
       return "bit 8 of an entry above level 2 that references a table was taken as reserved (AMD)";
+    case Divergence::kImplicitWithAcOnAmd:
+      return "EFLAGS.AC exempted an implicit supervisor access from SMAP, or the guest did not get "
+             "on "
+             "(AMD)";
     case Divergence::kNone:
       break;
   }
@@ -259,6 +272,11 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
   };
   std::optional<Stop::Outside> wanted_outside;
   if (outside) wanted_outside = {answer.walk.address.value, access.kind == Access::kWrite};
+  if (features().amd && is_implicit_with_ac(question, answer)) {
+    const bool faulted = stop.failure.empty() && observe(*machine_, question.state) == wanted;
+    if (!faulted) answer.divergence = Divergence::kImplicitWithAcOnAmd;
+    return;
+  }
   if (!stop.failure.empty()) {
     answer.verdict = Verdict::kDiffer;
     answer.ours = say(wanted, wanted_outside);

@@ -36,8 +36,9 @@ enum class Divergence : std::uint8_t {
   kAccessedWhenFaulting,
   kRangeOfPvm,
   kGlobalBitOnAmd,
+  kImplicitWithAcOnAmd,
 };
-inline constexpr std::size_t kDivergences = 7;
+inline constexpr std::size_t kDivergences = 8;
 [[nodiscard]] std::string_view describe(Divergence divergence);
 
 enum class Verdict : std::uint8_t {
