@@ -184,12 +184,10 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
       ->type_name("SIZE")
       ->capture_default_str();
-  if (program.several_processors) {
-    run.add_option("--cpus", cpus,
-                   fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
-        ->type_name("N")
-        ->capture_default_str();
-  }
+  run.add_option("--cpus", cpus,
+                 fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
+      ->type_name("N")
+      ->capture_default_str();
   run.add_option("--module", options.modules, "A boot module; may be repeated")
       ->type_name("FILE")
       ->expected(1)
@@ -237,6 +235,9 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
       ->capture_default_str();
 
   if (program.add_run_options) program.add_run_options(run);
+  for (const Program::Missing& missing : program.missing) {
+    run.get_option(missing.option)->group("");  // not in the help
+  }
   const CLI::App& diff = add_diff_command(app, diff_options);
   const CLI::App& audit = add_audit_command(app, audit_options);
 
@@ -266,6 +267,11 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   }
   if (audit.parsed()) return audit_options;
   if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
+  for (const Program::Missing& missing : program.missing) {
+    if (run.count(missing.option) != 0) {
+      return complain(fmt::format("{}: {}", missing.option, missing.why));
+    }
+  }
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);
   const auto processors = parse_cpus(cpus);

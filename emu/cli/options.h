@@ -55,7 +55,11 @@ struct Program {
   std::string name = "nestor";
   std::string run_example =
       "nestor run vmx.flat --memory 1G --module environ --append vmenter --stats";
-  bool several_processors = true;                           // has --cpus
+  // Options of `run` that it lacks, and what it says when one is given.
+  struct Missing {
+    std::string option, why;
+  };
+  std::vector<Missing> missing = {};
   std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
 };
 

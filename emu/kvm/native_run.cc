@@ -25,7 +25,17 @@ int run_natively(const std::vector<std::string>& arguments) {
   complain_as("nestor-kvm");
   NativeOptions native;
   bool no_vmx = false;
-  Program program{"nestor-kvm", "nestor-kvm run hypervisor.elf --trace native.txt", false, {}};
+  Program program;
+  program.name = "nestor-kvm";
+  program.run_example = "nestor-kvm run hypervisor.elf --trace native.txt";
+  program.missing = {
+      {"--cpus", "the machine has one processor"},
+      {"--max-instructions", "KVM does not count instructions; use --max-seconds"},
+      {"--random-seed", "the random numbers are the host processor's"},
+      {"--l0", "the hypervisor below L1 is KVM"},
+      {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
+      {"--shadow-pages", "the hypervisor below L1 is KVM"},
+  };
   program.add_run_options = [&](CLI::App& run) {
     run.add_option("--device", native.device, "KVM's device")
         ->type_name("FILE")
@@ -42,10 +52,6 @@ int run_natively(const std::vector<std::string>& arguments) {
     return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
-  if (options.max_instructions != 0) {
-    return complain(ExitStatus::kBadUsage,
-                    "--max-instructions: KVM does not count instructions; use --max-seconds");
-  }
   native.needs_vmx = !no_vmx;
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor-kvm"));
   spdlog::set_pattern("%n: %l: %v");
