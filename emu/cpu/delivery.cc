@@ -107,7 +107,6 @@ void update_fault_registers(CpuState& state, const Event& event) {
 }
 
 void note_delivered(Attempt& attempt, CpuState& state) {
-  if (attempt.origin == EventOrigin::kProcessor) update_fault_registers(state, attempt.event);
   state.activity = vmx::ActivityState::kActive;
   state.blocking_by_sti = state.blocking_by_mov_ss = false;
   // With virtual NMIs an injected NMI blocks virtual NMIs, which is VMX's matter, and no others.
@@ -384,6 +383,9 @@ constexpr Combination kCombinations[4][4] = {
 }  // namespace
 
 Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
+  // At once: a VM exit on the way through the IDT finds them updated (SDM, "Architectural State
+  // Before A VM Exit").
+  if (origin == EventOrigin::kProcessor) update_fault_registers(core.state(), event);
   Attempt attempt(core, event, origin);
   return attempt.old.protected_mode() ? deliver_protected(attempt) : deliver_real(attempt);
 }

@@ -462,6 +462,14 @@ void Hypervisor::after_l2_emulation() {
 
 void Hypervisor::reflect() {
   ++counters_.reflected;
+  if (!uses_ept()) {
+    // VMCS02 has what the processor runs L2 with; L1 is to see L2's own.
+    const vmx::CpuState& g = guest();
+    vmcs().write(Field::kGuestCr0, g.cr0);
+    vmcs().write(Field::kGuestCr3, g.cr3);
+    vmcs().write(Field::kGuestCr4, g.cr4);
+    vmcs().write(Field::kGuestIa32Efer, g.efer);
+  }
   nested().reflect_exit(vmcs());
   if (config_.vmcs_shadowing) publish_vmcs12();
 }

@@ -19,6 +19,7 @@
 #include "emu/devices/pit.h"
 #include "emu/devices/rtc.h"
 #include "emu/devices/serial.h"
+#include "emu/devices/workload_marks.h"
 #include "emu/l0/hypervisor.h"
 #include "emu/machine/ram.h"
 #include "emu/machine/round_robin.h"
@@ -101,6 +102,9 @@ class Pc final : public Machine {
     if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
     end_run(Kind::kDebugExit, status);
   }};
+  WorkloadMarks workload_marks_{[this](uint8_t number) {
+    if (outputs_.events != nullptr) outputs_.events->workload(number);
+  }};
   Pit pit_{clock_, [this](bool level) { lines_.set(Pit::kIrq, level); }};
   Rtc rtc_{clock_, config_.memory_bytes};
   KeyboardController keyboard_{[this] { end_run(Kind::kReset, 0); }};
@@ -133,7 +137,7 @@ void Pc::wire() {
   std::vector<Device*> devices;
   for (const auto& apic : apics_) devices.push_back(apic.get());
   devices.insert(devices.end(), {&io_apic_, &pics_, &serial_, &console_, &debug_exit_, &pit_, &rtc_,
-                                 &keyboard_, &fw_cfg_, &testdev_});
+                                 &keyboard_, &fw_cfg_, &testdev_, &workload_marks_});
   for (Device* device : devices) {
     if (!device->attach(bus_)) {
       throw std::logic_error("devices overlap: " + std::string(device->name()));

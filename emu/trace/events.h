@@ -80,6 +80,8 @@ class MachineEventSink : public vmx::EventSink {
   virtual void vmx_abort(uint32_t /*indicator*/) {}
   // The guest wrote `value` to the debug-exit port.
   virtual void debug_exit(uint32_t /*value*/) {}
+  // The guest's workload `number` begins; 0: the last one has ended.
+  virtual void workload(uint8_t /*number*/) {}
 };
 
 // Hands every event to each of several sinks, in the order in which they were added.
@@ -103,6 +105,7 @@ class FanOut final : public MachineEventSink {
   void triple_fault(uint64_t rip, bool non_root) override;
   void vmx_abort(uint32_t indicator) override;
   void debug_exit(uint32_t value) override;
+  void workload(uint8_t number) override;
 
  private:
   std::vector<MachineEventSink*> sinks_;

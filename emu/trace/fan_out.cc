@@ -65,4 +65,8 @@ void FanOut::debug_exit(uint32_t value) {
   for (MachineEventSink* sink : sinks_) sink->debug_exit(value);
 }
 
+void FanOut::workload(uint8_t number) {
+  for (MachineEventSink* sink : sinks_) sink->workload(number);
+}
+
 }  // namespace nestor::emu

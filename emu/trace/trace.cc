@@ -271,4 +271,8 @@ void Trace::debug_exit(uint32_t value) {
   write({.kind = "debug-exit", .fields = {{"value", Hex{value}}}});
 }
 
+void Trace::workload(uint8_t number) {
+  write({.kind = "workload", .fields = {{"number", uint64_t{number}}}});
+}
+
 }  // namespace nestor::emu

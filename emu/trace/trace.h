@@ -41,6 +41,7 @@ class Trace final : public MachineEventSink {
   void triple_fault(uint64_t rip, bool non_root) override;
   void vmx_abort(uint32_t indicator) override;
   void debug_exit(uint32_t value) override;
+  void workload(uint8_t number) override;
 
  private:
   void write(Record record);

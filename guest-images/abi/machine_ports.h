@@ -17,6 +17,16 @@
 #define NESTOR_EXIT_MACHINE_LACKS_FEATURE 2
 #define NESTOR_EXIT_UNEXPECTED_EXCEPTION 3
 
+// Marks of an image that measures: a byte, the number of the workload that begins, or 0: it has
+// ended. Without a device there, nothing happens.
+#define NESTOR_PORT_WORKLOAD 0xf8
+#define NESTOR_WORKLOAD_END 0
+// What some numbers mean; all others are the image's own.
+#define NESTOR_WORKLOAD_PAGE_FAULTS 1  // page faults that L2 handles itself
+#define NESTOR_WORKLOAD_TLB_MISSES 2   // touches of many pages, again and again with no TLB
+#define NESTOR_WORKLOAD_COMPUTATION 3  // hardly any new page, and no VM exit that L1 asks for
+#define NESTOR_WORKLOAD_CPUID_EXITS 4  // VM exits by CPUID in L2
+
 // Debug console: each byte written appears on the emulator's output; reads give 0xe9.
 #define NESTOR_PORT_DEBUG_CONSOLE 0xe9
 

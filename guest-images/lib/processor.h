@@ -19,6 +19,7 @@ enum {
   kCr0Pe = 1u << 0,
   kCr0Et = 1u << 4,
   kCr0Ne = 1u << 5,
+  kCr0Wp = 1u << 16,
   kCr0Pg = 1u << 31,
 };
 
@@ -86,10 +87,20 @@ static inline void write_cr0(uint64_t value) {
   __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
+static inline void write_cr2(uint64_t value) { __asm__ volatile("mov %0, %%cr2" : : "r"(value)); }
+
 static inline uint64_t read_cr3(void) {
   uint64_t value;
   __asm__ volatile("mov %%cr3, %0" : "=r"(value));
   return value;
+}
+
+static inline void write_cr3(uint64_t value) {
+  __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
+
+static inline void invalidate_page(uint64_t linear) {
+  __asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory");
 }
 
 static inline uint64_t read_cr4(void) {

@@ -69,6 +69,8 @@ typedef enum {
   kExitReason = 0x4402,
   kVmExitInterruptionInformation = 0x4404,
   kVmExitInterruptionErrorCode = 0x4406,
+  kIdtVectoringInformation = 0x4408,
+  kIdtVectoringErrorCode = 0x440a,
   kVmExitInstructionLength = 0x440c,
 
   // 32-bit guest-state and host-state fields. The limits and access rights lie in the order of the

@@ -47,6 +47,9 @@ enum {
 
 enum {
   kCpuHltExiting = 1 << 7,
+  kCpuInvlpgExiting = 1 << 9,
+  kCpuCr3LoadExiting = 1 << 15,
+  kCpuCr3StoreExiting = 1 << 16,
   kCpuTprShadow = 1 << 21,
   kCpuNmiWindowExiting = 1 << 22,
   kCpuUnconditionalIoExiting = 1 << 24,
@@ -96,6 +99,7 @@ enum {
 #define EPT_CAP_INVEPT_SINGLE (1ull << 25)
 #define EPT_CAP_INVEPT_ALL (1ull << 26)
 #define VPID_CAP_INVVPID (1ull << 32)
+#define VPID_CAP_INVVPID_ADDRESS (1ull << 40)
 #define VPID_CAP_INVVPID_SINGLE (1ull << 41)
 
 // Segment access rights as the VMCS holds them.

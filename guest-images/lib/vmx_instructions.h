@@ -98,7 +98,12 @@ static inline VmxResult vmx_invalidate_vpid(uint64_t type, InvalidationDescripto
 }
 
 // Operand types of INVEPT and INVVPID.
-enum { kInveptSingleContext = 1, kInveptAllContexts = 2, kInvvpidSingleContext = 1 };
+enum {
+  kInveptSingleContext = 1,
+  kInveptAllContexts = 2,
+  kInvvpidAddress = 0,
+  kInvvpidSingleContext = 1,
+};
 
 // The guest's general-purpose registers, which the VMCS does not hold. vm_entry.S knows the layout.
 typedef struct {

@@ -12,6 +12,7 @@ enum {
   kExitSipi = 4,
   kExitCpuid = 10,
   kExitHlt = 12,
+  kExitInvlpg = 14,
   kExitVmcall = 18,
   kExitCrAccess = 28,
   kExitIoInstruction = 30,

@@ -56,10 +56,6 @@ static const ExitItem kExits[] = {
     {"exit-32-pages", exits_advance, guest_cpuid_pages, 50000},
 };
 
-static void write_cr3(uint64_t value) {
-  __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
-}
-
 static uint64_t divide;
 static unsigned failures;
 
