@@ -59,6 +59,11 @@ class GuestCore final : public Core {
   MsrStorage& msr_storage() override { return core_.msr_storage(); }
   PerformanceMonitor& performance_monitor() override { return core_.performance_monitor(); }
   void set_tsc(uint64_t value) override { core_.set_tsc(value); }
+  void read_extended_state(ExtendedState& state) override { core_.read_extended_state(state); }
+  void write_extended_state(const ExtendedState& state) override {
+    core_.write_extended_state(state);
+  }
+  uint64_t random_number() override { return core_.random_number(); }
   unsigned processors() const override { return core_.processors(); }
   void read_extended_state(ExtendedState& state) override { core_.read_extended_state(state); }
   void write_extended_state(const ExtendedState& state) override {
