@@ -381,7 +381,7 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     }
   }
   approaching_page_ = false;
-  if (!is_canonical(stop.linear)) {
+  if (!is_canonical(stop.linear, state_)) {
     const bool stack = stop.access != FillAccess::kFetch && uses_stack_segment(stop.linear);
     deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
     return;

@@ -179,7 +179,7 @@ vmx::MsrStatus Cpu::write_msr(uint32_t index, uint64_t value) {
 // --- the engine's questions
 
 bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
-  if (!is_canonical(linear)) return false;
+  if (!is_canonical(linear, state_)) return false;
   if (kind == FillAccess::kWrite && fill_sub_page(linear, grant)) return true;
   ept::Access access;
   // Sub-page write permissions are for some bytes of a page, and a grant is for all of it.

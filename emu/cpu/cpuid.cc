@@ -85,6 +85,7 @@ constexpr Feature kFeatures[] = {
     {7, kEbx, 10},                                        // INVPCID
     {7, kEbx, 18},                                        // RDSEED
     {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},        // SMAP
+    {7, kEcx, 16, When::kAlways, vmx::cr4::kLa57},        // 5-level paging
     {7, kEcx, 22},                                        // RDPID
     {7, kEdx, 29},                                        // IA32_ARCH_CAPABILITIES
     {kExtended + 1, kEcx, 0},                             // LAHF and SAHF in 64-bit mode
@@ -100,7 +101,7 @@ constexpr Feature kFeatures[] = {
 };
 
 // Absent, as neither the engine executes them nor anything emulates them: AVX, virtual-8086 mode
-// extensions, MOVBE, BMI, UMIP, protection keys, LA57.
+// extensions, MOVBE, BMI, UMIP, protection keys.
 
 constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
 constexpr std::string_view kVendor = "GenuineIntel";

@@ -291,7 +291,7 @@ Result<Handler> find_handler(Attempt& attempt, const Gate& gate) {
     return attempt.selector_fault(vmx::kGp, gate.selector);
   }
   const bool reachable =
-      old.long_mode_active() ? is_canonical(gate.offset) : gate.offset <= code.limit();
+      old.long_mode_active() ? is_canonical(gate.offset, old) : gate.offset <= code.limit();
   if (!reachable) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
   if (auto fault = mark_accessed(attempt.core, code)) return *fault;
   return handler;

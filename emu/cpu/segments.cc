@@ -65,7 +65,7 @@ std::variant<uint64_t, Event> linear_address(const CpuState& state, vmx::Segment
   const Event fault = vmx::exception(segment == vmx::kSs ? vmx::kSs12 : vmx::kGp, 0);
   const uint64_t linear = unchecked_linear_address(state, segment, offset);
   if (state.code_64bit()) {
-    if (!is_canonical(linear) || !is_canonical(linear + size - 1)) return fault;
+    if (!is_canonical(linear, state) || !is_canonical(linear + size - 1, state)) return fault;
     return linear;
   }
   const Segment& hidden = state.segment[segment];

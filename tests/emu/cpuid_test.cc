@@ -51,7 +51,7 @@ TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
   for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 19u, 29u}) {
     EXPECT_FALSE(has(7, 1, bit)) << bit;
   }
-  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 22);  // RDPID, but not UMIP, PKU, LA57 and all others
+  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 16 | 1u << 22);  // LA57, RDPID; no UMIP, PKU and others
 }
 
 // "CPUID leaf 0DH": x87 and SSE, both in the legacy region.

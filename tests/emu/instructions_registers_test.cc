@@ -336,7 +336,7 @@ TEST_F(MachineRegisterTest, SegmentBases) {
   EXPECT_EQ(cpu.segment[vmx::kGs].base, 0xffff8000'00000001u);
   expect_completed(wrfsbase32);
   EXPECT_EQ(cpu.segment[vmx::kFs].base, 1u);
-  cpu.gpr[kRax] = 0x8000'0000'0000;
+  cpu.gpr[kRax] = 0x0100'0000'0000'0000;  // 57 bits, in any paging mode
   expect_gp(wrgsbase);
 }
 

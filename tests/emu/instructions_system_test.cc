@@ -45,7 +45,7 @@ TEST_F(DescriptorTableTest, WidthsOfTheBase) {
   expect_completed(kSidt);
   EXPECT_EQ(core.peek<uint64_t>(0x9102), 0xffff8000'12345678u);
   EXPECT_EQ(core.peek<uint16_t>(0x910a), 0u);
-  core.poke<uint64_t>(0x9102, 0x8000'0000'0000);
+  core.poke<uint64_t>(0x9102, 0x0100'0000'0000'0000);  // 57 bits, in any paging mode
   expect_gp(kLgdt);
   enter_protected_mode(core);
   cpu.gpr[kRdi] = 0x9000;
@@ -96,7 +96,7 @@ TEST_F(DescriptorTableTest, TaskRegisterInIa32eMode) {
   core.poke<uint8_t>(kGdt + kOtherTss + 5, 0x81);
   ltr(kOtherTss, kOtherTss);  // 16-bit
   core.poke<uint8_t>(kGdt + kOtherTss + 5, 0x89);
-  core.poke<uint64_t>(kGdt + kOtherTss + 8, 0x8000);
+  core.poke<uint64_t>(kGdt + kOtherTss + 8, 0x01000000);
   ltr(kOtherTss, kOtherTss);  // not canonical
   core.poke<uint64_t>(kGdt + kOtherTss + 8, 0x100ull << 32);
   ltr(kOtherTss, kOtherTss);  // upper type

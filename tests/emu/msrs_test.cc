@@ -17,7 +17,7 @@ namespace {
 
 using enum vmx::MsrStatus;
 
-constexpr uint64_t kNotCanonical = 1ull << 47, kHighHalf = 0xffff800000000000;
+constexpr uint64_t kNotCanonical = 1ull << 56, kHighHalf = 0xff00000000000000;
 
 // A processor without memory.
 class FakeCore : public Core {

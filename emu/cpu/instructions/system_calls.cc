@@ -59,7 +59,7 @@ Outcome sysret(Core& core, const Instruction& instruction) {
   if (state.cpl() != 0) return general_protection();
   const bool wide = instruction.prefixes.rex_w;
   const uint64_t target = state.gpr[vmx::kRcx];
-  if (wide && !is_canonical(target)) return general_protection();
+  if (wide && !is_canonical(target, state)) return general_protection();
   state.rip = wide ? target : target & 0xffffffff;
   state.rflags = (state.gpr[vmx::kR11] & kRestored) | vmx::rflags::kFixed1;
   const uint64_t base = state.star >> 48;
@@ -90,7 +90,7 @@ Outcome sysexit(Core& core, const Instruction& instruction) {
   if (!state.protected_mode() || null_base || state.cpl() != 0) return general_protection();
   const uint64_t rsp = state.gpr[vmx::kRcx], rip = state.gpr[vmx::kRdx];
   const bool wide = instruction.prefixes.rex_w;
-  if (wide && (!is_canonical(rsp) || !is_canonical(rip))) return general_protection();
+  if (wide && (!is_canonical(rsp, state) || !is_canonical(rip, state))) return general_protection();
   const uint64_t mask = wide ? ~0ull : 0xffffffff;
   state.gpr[vmx::kRsp] = rsp & mask;
   state.rip = rip & mask;
