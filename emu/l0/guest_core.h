@@ -65,11 +65,6 @@ class GuestCore final : public Core {
   }
   uint64_t random_number() override { return core_.random_number(); }
   unsigned processors() const override { return core_.processors(); }
-  void read_extended_state(ExtendedState& state) override { core_.read_extended_state(state); }
-  void write_extended_state(const ExtendedState& state) override {
-    core_.write_extended_state(state);
-  }
-  uint64_t random_number() override { return core_.random_number(); }
 
  private:
   // L1's physical address of a linear address of whoever runs.
