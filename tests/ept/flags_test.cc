@@ -58,6 +58,24 @@ concept HasMasks = requires {
 || requires { Flags::kDirty; };
 static_assert(!HasMasks<NoAccessedDirtyFlags> && HasMasks<AccessedDirtyFlags<5, 6>>);
 
+// Setting a flag changes nothing else that an entry says, in no format; and the dirty flag lies
+// right above the accessed flag, so that one shift by the difference folds one onto the other.
+template <class F>
+constexpr bool kFlagsAreApart =
+    F::Flags::kDirty == F::Flags::kAccessed << 1 &&
+    ((F::Flags::kAccessed | F::Flags::kDirty) & F::table_address(~std::uint64_t{0})) == 0 &&
+    ((F::Flags::kAccessed | F::Flags::kDirty) & F::page_address(~std::uint64_t{0}, 1)) == 0;
+static_assert(kFlagsAreApart<Pt32> && kFlagsAreApart<Pae> && kFlagsAreApart<Pt64<4>> &&
+              kFlagsAreApart<Pt64<5>> && kFlagsAreApart<Ept<4>> && kFlagsAreApart<Ept<5>>);
+static_assert(((OrdinaryEntry::Flags::kAccessed | OrdinaryEntry::Flags::kDirty) &
+               (OrdinaryEntry::kPresent | OrdinaryEntry::kWritable | OrdinaryEntry::kUser |
+                OrdinaryEntry::kWriteThrough | OrdinaryEntry::kCacheDisable |
+                OrdinaryEntry::kPageSize | OrdinaryEntry::kGlobal |
+                OrdinaryEntry::kExecuteDisable)) == 0);
+// The two dimensions keep their flags in different places.
+static_assert(((OrdinaryEntry::Flags::kAccessed | OrdinaryEntry::Flags::kDirty) &
+               (EptFlags::kAccessed | EptFlags::kDirty)) == 0);
+
 /// Memory whose update is declared but defined nowhere: a program that contains a call of it does
 /// not link, whether or not the call could ever be made.
 struct UpdateIsUndefined {
