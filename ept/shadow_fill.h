@@ -116,8 +116,9 @@ requires std::same_as<typename M::Address, PhysicalAddress>
 /// page in `tables`.
 ///
 /// The processor runs on the shadow tables with CR0.WP = 1, whatever the guest's is. A supervisor
-/// write to a read-only page with CR0.WP = 0 gets a writable page that user mode cannot reach; the
-/// user's own access brings the read-only page back.
+/// write to a read-only page with CR0.WP = 0 gets a writable page that user mode cannot reach (and
+/// that cannot be executed, if SMEP forbids it of the user's page); the user's own access brings
+/// the read-only page back. Until then SMAP does not guard the page.
 template <class F, EntryMemory M, Backing B, TablePool P>
 requires std::same_as<typename M::Address, PhysicalAddress>
 [[nodiscard]] constexpr Fill fill_shadow_paging(M& guest_memory, const PagingState& paging,
@@ -148,11 +149,13 @@ requires std::same_as<typename M::Address, PhysicalAddress>
   const bool overrides_wp = writes && !walk.rights.writable && !access.user_mode();
   const bool writable = (walk.rights.writable && walk.dirty) || overrides_wp;
   const bool user = walk.rights.user && !overrides_wp;
+  const bool executable =
+      walk.rights.executable && !(overrides_wp && walk.rights.user && paging.smep);
   const bool uncached = page.memory_type == MemoryType::kUncacheable;
   const std::uint64_t leaf = page.address.page_base(fill.page_bits).value | F::kPresent |
                              F::Flags::kAccessed | F::Flags::kDirty |
                              (writable && page.write ? F::kWritable : 0) | (user ? F::kUser : 0) |
-                             (walk.rights.executable ? 0 : F::kExecuteDisable) |
+                             (executable ? 0 : F::kExecuteDisable) |
                              (uncached || (walk.pat_index & 1) != 0 ? F::kWriteThrough : 0) |
                              (uncached || (walk.pat_index & 2) != 0 ? F::kCacheDisable : 0) |
                              (fill.page_bits > 12 ? F::kPageSize : 0);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What L2 needs before its first instruction: page tables and an IDT.
+#include "guest-images/mmu-modes/guest_tables.h"
+
 #include "guest-images/lib/selectors.h"
 #include "guest-images/mmu-modes/guest.h"
-#include "guest-images/mmu-modes/guest_tables.h"
 
 enum { kEntries = 512, kLowTables = 2, kPageFaultVector = 14 };
 
@@ -16,9 +17,7 @@ volatile uint64_t window_table[kEntries] __attribute__((aligned(4096)));
 
 static uint8_t stack[0x4000] __attribute__((aligned(4096)));
 
-static struct {
-  uint64_t low, high;
-} idt[kPageFaultVector + 1] __attribute__((aligned(4096)));
+static struct { uint64_t low, high; } idt[kPageFaultVector + 1] __attribute__((aligned(4096)));
 
 static uint64_t link_to(const volatile void* table) {
   return (uint64_t)table | PTE_PRESENT | PTE_WRITABLE;
@@ -38,8 +37,8 @@ void guest_prepare(void) {
 
   // A 64-bit interrupt gate.
   const uint64_t entry = (uint64_t)guest_page_fault_entry;
-  idt[kPageFaultVector].low = (entry & 0xffff) | (uint64_t)SELECTOR_CODE64 << 16 |
-                              0x8eull << 40 | (entry >> 16 & 0xffff) << 48;
+  idt[kPageFaultVector].low = (entry & 0xffff) | (uint64_t)SELECTOR_CODE64 << 16 | 0x8eull << 40 |
+                              (entry >> 16 & 0xffff) << 48;
   idt[kPageFaultVector].high = entry >> 32;
 }
 

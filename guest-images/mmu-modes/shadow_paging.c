@@ -44,8 +44,7 @@ static void empty(void) {
 uint64_t shadow_paging_start(uint64_t cr3, uint16_t vpid) {
   guest_root = cr3;
   guest_vpid = vpid;
-  invalidates_by_address =
-      vpid && read_msr(kMsrVmxEptVpidCapabilities) & VPID_CAP_INVVPID_ADDRESS;
+  invalidates_by_address = vpid && read_msr(kMsrVmxEptVpidCapabilities) & VPID_CAP_INVVPID_ADDRESS;
   return (uint64_t)tables[0];
 }
 
