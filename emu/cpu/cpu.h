@@ -169,6 +169,7 @@ class Cpu final : public Core, private EngineClient {
   // a step in which the page may be written.
   void write_sub_page(uint64_t linear, const Translation& translation);
   bool writes_sub_page() const { return sub_page_writes_[0].has_value(); }
+  void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
   void report(const vmx::Event& event);
   void set_engine_deadline();

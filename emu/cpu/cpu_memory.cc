@@ -196,6 +196,7 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   if (const TlbGrant* known = fill_cache_.find(key)) {
     grant = *known;
     if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+    keep_code_true(linear, access, rflags, grant);
     return true;
   }
   auto result = mmu_.translate(linear, access, rflags, Mmu::Account::kUnlessFault);
@@ -217,11 +218,36 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.read = translation.read;
   grant.write = translation.write && kind != FillAccess::kFetch;
   grant.execute = translation.execute;
-  if (grant.execute && !grant.device) memory_.mark_fetched(grant.physical);
   if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
   // An implicit access is one instruction's alone.
   if (!access.implicit_supervisor) fill_cache_.insert(key, grant);
+  keep_code_true(linear, access, rflags, grant);
   return true;
+}
+
+// The engine notices that translated code is written to, and then no longer looks at writes through
+// the same entry of its TLB, unless that entry is executable. None of this costs virtual time.
+void Cpu::keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant) {
+  if (grant.device) return;
+  if (grant.execute) {
+    if (memory_.mark_fetched(grant.physical)) engine_.flush_tlb();
+    return;
+  }
+  if (!grant.write || !memory_.mark_written(grant.physical)) return;
+  access.kind = ept::Access::kFetch;
+  if (std::holds_alternative<uint64_t>(mmu_.probe(linear, access, rflags))) {
+    grant.execute = true;
+    // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
+    const uint64_t key = FillCache::key(linear, FillAccess::kFetch, access.user,
+                                        (rflags & vmx::rflags::kAc) != 0);
+    TlbGrant fetch = grant;
+    fetch.write = false;
+    if (fill_cache_.find(key) == nullptr) fill_cache_.insert(key, fetch);
+    return;
+  }
+  // Where this mode may not execute, the page's code goes instead, and comes back by a fetch.
+  memory_.drop_code(grant.physical);
+  engine_.flush_tlb();
 }
 
 bool Cpu::fill_sub_page(uint64_t linear, TlbGrant& grant) {

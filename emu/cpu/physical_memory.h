@@ -21,12 +21,31 @@ class PhysicalMemory {
   using Address = ept::PhysicalAddress;
 
   PhysicalMemory(Ram& ram, Engine& engine)
-      : ram_(ram), engine_(engine), fetched_(ram.page_numbers()) {}
+      : ram_(ram), engine_(engine), fetched_(ram.page_numbers()), written_(ram.page_numbers()) {}
 
   bool is_ram(uint64_t physical) const { return ram_.host(physical, 1) != nullptr; }
-  // Code of this page may have been translated.
-  void mark_fetched(uint64_t physical) {
-    fetched_[ram_.page_number(ram_.host(physical, 1))] = true;
+  // Code of this page may have been translated. true: that is new, and the engine's TLB may let the
+  // guest write to it.
+  bool mark_fetched(uint64_t physical) {
+    const auto page = ram_.page_number(ram_.host(physical, 1));
+    const bool is_new = !fetched_[page];
+    fetched_[page] = true;
+    return is_new && written_[page];
+  }
+  // The engine's TLB may let the guest write to this page. true: code of it may have been
+  // translated.
+  bool mark_written(uint64_t physical) {
+    const auto page = ram_.page_number(ram_.host(physical, 1));
+    written_[page] = true;
+    return fetched_[page];
+  }
+  // Drops what was translated of this page.
+  void drop_code(uint64_t physical) {
+    constexpr uint64_t kPage = 4096;
+    const uint8_t* host = ram_.host(physical, kPage);
+    const std::vector<uint8_t> same(host, host + kPage);
+    engine_.code_written(physical, same);
+    fetched_[ram_.page_number(host)] = false;
   }
 
   // false: not wholly RAM.
@@ -75,7 +94,7 @@ class PhysicalMemory {
 
   Ram& ram_;
   Engine& engine_;
-  std::vector<bool> fetched_;  // by Ram::page_number
+  std::vector<bool> fetched_, written_;  // by Ram::page_number
 };
 
 static_assert(ept::EntryMemory<PhysicalMemory>);

@@ -47,6 +47,8 @@ TEST_F(ControlRegisterTest, Cr0ReservedAndContradictoryBits) {
   mov_faults(kMovCr0Eax, cpu.cr0 | vmx::cr0::kNw);
   mov(kMovCr0Eax, 0x1);
   EXPECT_EQ(cpu.cr0, vmx::cr0::kPe | vmx::cr0::kEt);  // ET is fixed
+  mov(kMovCr0Eax, 0x1ffaffc1);                        // reserved bits remain clear
+  EXPECT_EQ(cpu.cr0, vmx::cr0::kPe | vmx::cr0::kEt);
 }
 
 TEST_F(ControlRegisterTest, EnteringAndLeavingIa32eMode) {

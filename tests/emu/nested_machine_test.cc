@@ -337,5 +337,21 @@ TEST_F(NestedMachine, AnOperandOfAShadowVmreadMayViolateEpt) {
   EXPECT_EQ(record_.exits[0].guest_physical, kData);
 }
 
+// Before it could become a double fault, which the bitmap would catch too.
+TEST_F(NestedMachine, AFaultOfAnEventsDeliveryCausesItsOwnVmExit) {
+  vmcs_.write(Field::kVmEntryInterruptionInformation, 0x80000b0d);
+  vmcs_.write(Field::kGuestIdtrLimit, 0);
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kGp | 1u << vmx::kDf);
+  run_guest(nops(1));
+  ASSERT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, kGuest)));
+  EXPECT_EQ(record_.exits[0].interruption_information, 0x80000b0d);
+  EXPECT_EQ(record_.exits[0].idt_vectoring_information, 0x80000b0d);
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kDf);
+  run_guest(nops(1));
+  ASSERT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, kGuest)));
+  EXPECT_EQ(record_.exits[0].interruption_information, 0x80000b08);
+  EXPECT_EQ(record_.exits[0].idt_vectoring_information, 0);
+}
+
 }  // namespace
 }  // namespace nestor::emu
