@@ -238,8 +238,8 @@ void Cpu::keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, T
   if (std::holds_alternative<uint64_t>(mmu_.probe(linear, access, rflags))) {
     grant.execute = true;
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
-    const uint64_t key = FillCache::key(linear, FillAccess::kFetch, access.user,
-                                        (rflags & vmx::rflags::kAc) != 0);
+    const uint64_t key =
+        FillCache::key(linear, FillAccess::kFetch, access.user, (rflags & vmx::rflags::kAc) != 0);
     TlbGrant fetch = grant;
     fetch.write = false;
     if (fill_cache_.find(key) == nullptr) fill_cache_.insert(key, fetch);

@@ -10,13 +10,13 @@ constexpr uint64_t kAlias = 0x20000;
 
 class RewrittenCode : public MachineTest {
  protected:
-  // Calls a function that returns 5, writes elsewhere in its page and then a 7 into it, both through
-  // the alias, and calls it again.
+  // Calls a function that returns 5, writes elsewhere in its page and then a 7 into it, both
+  // through the alias, and calls it again.
   uint32_t second_result(uint64_t alias_rights) {
     map(kAlias, kHandlers | alias_rights);
-    put_code(kHandlers, {0xb8, 5, 0, 0, 0, 0xc3});  // mov eax, 5; ret
+    put_code(kHandlers, {0xb8, 5, 0, 0, 0, 0xc3});                 // mov eax, 5; ret
     const Code call = {0xbb, 0x00, 0x80, 0x10, 0x00, 0xff, 0xd3};  // mov ebx, kHandlers; call rbx
-    const auto write = [](uint32_t address, uint8_t value) {  // mov byte [address], value
+    const auto write = [](uint32_t address, uint8_t value) {       // mov byte [address], value
       Code code = {0xc6, 0x04, 0x25, 0, 0, 0, 0, value};
       std::memcpy(code.data() + 3, &address, sizeof address);
       return code;
