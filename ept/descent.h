@@ -87,6 +87,23 @@ struct Descent {
   std::uint64_t rights = ~std::uint64_t{0};
 };
 
+/// Where a walk stands: about to read an entry of `level` in the table at `table`.
+struct WalkPosition {
+  unsigned level = 0;
+  std::uint64_t table = 0;
+  /// As `Descent::rights`, of the entries above.
+  std::uint64_t rights = ~std::uint64_t{0};
+};
+
+/// Memory that remembers how far a walk came: paging-structure caches. It may move a walk of
+/// `input` from the root to a lower table, and is told of each table that a walk which sets flags
+/// reaches.
+template <class M, class F>
+concept CachesTables = requires(M& memory, std::uint64_t input, WalkPosition& position) {
+  memory.template resume<F>(input, position);
+  memory.template reached<F>(input, position);
+};
+
 /// The address of an entry after every translation that `memory` makes.
 template <EntryReader M>
 [[nodiscard]] constexpr std::uint64_t machine_address(const M& memory,
@@ -141,9 +158,9 @@ requires(!kWritesEntries<F, Effects> || EntryMemory<M>) [[nodiscard]] constexpr 
             bool writes, const Allows& allows, WalkCounts& counts, R& recorder) {
   using Memory = typename M::Address;
   Descent at;
-  std::uint64_t table = root;
-  unsigned level = F::kLevels;
-  std::uint64_t rights_above = ~std::uint64_t{0};
+  WalkPosition position{F::kLevels, root};
+  if constexpr (CachesTables<M, F>) memory.template resume<F>(input, position);
+  auto& [level, table, rights_above] = position;
   for (;;) {
     const Memory address{table + F::entry_offset(input, level)};
     at.address = address.value;
@@ -194,6 +211,9 @@ requires(!kWritesEntries<F, Effects> || EntryMemory<M>) [[nodiscard]] constexpr 
     rights_above = at.rights;
     table = F::table_address(at.entry);
     --level;
+    if constexpr (CachesTables<M, F> && Effects::kUpdates) {
+      memory.template reached<F>(input, position);
+    }
   }
 }
 

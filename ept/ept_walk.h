@@ -305,6 +305,23 @@ template <class F, class Effects, AnyAddress Input, EntryReader M, Recorder R>
 
 }  // namespace internal
 
+/// Whether cached `rights` permit `access`; `effective_access` has been applied to it.
+[[nodiscard]] constexpr bool permits(const EptRights& rights, const EptState& state,
+                                     const EptAccess& access) {
+  const std::uint64_t needed = needed_rights(state, access);
+  return (internal::entry_bits(rights) & needed) == needed;
+}
+
+/// Memory that remembers guest-physical translations. `find_translation` answers an access that a
+/// remembered one permits without a walk; a walk that sets flags hands its result to
+/// `keep_translation`.
+template <class M, class Input>
+concept CachesTranslations = requires(M& memory, const EptState& state, Input input,
+                                      const EptAccess& access, EptWalk<typename M::Address>& walk) {
+  { memory.find_translation(state, input, access, walk) } -> std::same_as<bool>;
+  memory.keep_translation(state, input, walk);
+};
+
 /// Translates `input` through the EPT paging structures in `memory`, and sets their accessed and
 /// dirty flags where EPTP bit 6 asks for it (with `ProbeOnly`: writes nothing).
 /// `input` lies in a space of its own, never in that of `memory`.
@@ -314,10 +331,19 @@ requires(!std::same_as<Input, typename M::Address>)
                                                                   Input input, EptAccess access,
                                                                   R& recorder) {
   access = effective_access(state, access);
-  if (state.eptp.walk_length() == 5) {
-    return internal::walk_ept_format<Ept<5>, Effects>(memory, state, input, access, recorder);
+  EptWalk<typename M::Address> walk;
+  if constexpr (CachesTranslations<M, Input>) {
+    if (memory.find_translation(state, input, access, walk)) return walk;
   }
-  return internal::walk_ept_format<Ept<4>, Effects>(memory, state, input, access, recorder);
+  if (state.eptp.walk_length() == 5) {
+    walk = internal::walk_ept_format<Ept<5>, Effects>(memory, state, input, access, recorder);
+  } else {
+    walk = internal::walk_ept_format<Ept<4>, Effects>(memory, state, input, access, recorder);
+  }
+  if constexpr (CachesTranslations<M, Input> && Effects::kUpdates) {
+    if (walk.translated()) memory.keep_translation(state, input, walk);
+  }
+  return walk;
 }
 
 /// The same without a recorder.

@@ -6,6 +6,7 @@
 
 #include "ept/access.h"
 #include "ept/address.h"
+#include "ept/descent.h"
 #include "ept/ept_walk.h"
 #include "ept/flags.h"
 #include "ept/linear_walk.h"
@@ -44,6 +45,18 @@ class TranslatedMemory {
                                                     std::uint64_t desired) requires EntryMemory<M> {
     if (!may_update()) return Exchange::kUnreachable;
     return memory_.compare_exchange(last_.address, expected, desired);
+  }
+
+  /// Tables that a walk above has reached are remembered where those of `M` are.
+  template <class F>
+  requires CachesTables<M, F>
+  constexpr void resume(std::uint64_t input, WalkPosition& position) {
+    memory_.template resume<F>(input, position);
+  }
+  template <class F>
+  requires CachesTables<M, F>
+  constexpr void reached(std::uint64_t input, const WalkPosition& position) {
+    memory_.template reached<F>(input, position);
   }
 
   /// Where the entry read last lies after every translation.

@@ -29,6 +29,9 @@ struct CachedMapping {
   EptRights ept_rights{};
   MemoryType memory_type = MemoryType::kUncacheable;
   bool ignore_pat = false;
+  bool paging_write = false;  ///< As in `EptWalk`, and so the next two.
+  bool paging_write_bit = false;
+  bool convertible = false;
   bool dirty = false;     ///< A write needs no walk to set dirty flags.
   bool reported = false;  ///< For the owner: that it is stale has been said.
 

@@ -113,6 +113,10 @@ struct CpuState {
   constexpr bool code_64bit() const {
     return long_mode_active() && segment[kCs].rights.long_mode();
   }
+  // The current process-context identifier.
+  constexpr uint16_t pcid() const {
+    return static_cast<uint16_t>(cr4 & cr4::kPcide ? cr3 & 0xfff : 0);
+  }
   // The current privilege level: 0 in real mode, 3 in virtual-8086 mode, else DPL of SS.
   constexpr uint8_t cpl() const {
     if (!protected_mode()) return 0;

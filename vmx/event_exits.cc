@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Which events cause VM exits ("Other Causes of VM Exits").
+#include "ept/ept_walk.h"
 #include "vmx/vmx.h"
 
 namespace nestor::vmx {
@@ -121,7 +122,15 @@ ExitInformation Vmx::ept_violation_information(uint64_t qualification, uint64_t 
   if (linear && !cpu_.state().code_64bit()) *linear &= 0xffffffff;
   // An EPT violation drops what is cached for the address ("Operations that Invalidate Cached
   // Mappings"), so that software need not invalidate after it has added permissions.
-  if (linear) cpu_.invalidate({Invalidation::Kind::kLinearAddress, vpid(), *linear, 0});
+  Invalidation invalidation;
+  invalidation.kind = Invalidation::Kind::kEptViolation;
+  invalidation.vpid = vpid();
+  invalidation.pcid = cpu_.state().pcid();
+  invalidation.eptp = eptp().value_or(0);
+  invalidation.guest_physical = guest_physical;
+  invalidation.linear = linear.value_or(0);
+  invalidation.linear_translated = (qualification & ept::EptQualification::kLinearTranslated) != 0;
+  cpu_.invalidate(invalidation);
   ExitInformation exit;
   exit.reason = ExitReason::kEptViolation;
   exit.qualification = qualification;

@@ -9,25 +9,14 @@
 #include <span>
 
 #include "ept/address.h"
+#include "ept/invalidation.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::vmx {
 
 // Which cached translations to drop. A flush of more than was asked for is allowed by the
 // architecture ("Operations that Invalidate Cached Mappings").
-struct Invalidation {
-  enum class Kind {
-    kLinearVpid,  // linear and combined mappings of `vpid` (INVVPID type 1: of `linear` only)
-    kLinearAddress,
-    kAllVpids,
-    kGuestPhysicalEptp,  // guest-physical and combined mappings of `eptp` (INVEPT type 1)
-    kAllEptps,
-    kAll,
-  } kind = Kind::kAll;
-  uint16_t vpid = 0;
-  uint64_t linear = 0;
-  uint64_t eptp = 0;
-};
+using Invalidation = ept::Invalidation;
 
 enum class MsrStatus { kOk, kGeneralProtection };
 

@@ -213,6 +213,12 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
       ->capture_default_str();
   run.add_flag("--stats", options.stats,
                "Print VM exits by reason on the standard error at the end");
+  std::string tlb = "flush";
+  run.add_option("--tlb", tlb,
+                 "Cached translations: flush drops them generously, keep drops only what the "
+                 "manual demands and reports the use of stale ones")
+      ->type_name("flush|keep")
+      ->capture_default_str();
   run.add_option("--max-instructions", count, "Stop after so many instructions")->type_name("N");
   std::string seed;
   run.add_option("--random-seed", seed, "What RDRAND and RDSEED start from [1]")->type_name("N");
@@ -309,6 +315,13 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   if (options.l0.shadow_page_limit != 0 && options.l0.shadow_page_limit < kFewestShadowPages) {
     return complain(fmt::format("--shadow-pages: {} are too few; one path of tables takes {}",
                                 options.l0.shadow_page_limit, kFewestShadowPages));
+  }
+  if (tlb != "flush" && tlb != "keep") {
+    return complain(fmt::format("--tlb: '{}' is neither flush nor keep", tlb));
+  }
+  options.keep_translations = tlb == "keep";
+  if (options.keep_translations && info_of(*mode).has_l0) {
+    return complain("--tlb keep: the hypervisor below L1 has no model of it; leave --l0 out");
   }
   if (run.count("--trace") != 0) {
     if (trace.empty()) return complain("--trace: the name of the file is empty");

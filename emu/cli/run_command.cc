@@ -205,7 +205,8 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
                            .max_instructions = options.max_instructions,
                            .processors = options.cpus,
                            .random_seed = options.random_seed,
-                           .l0 = options.l0},
+                           .l0 = options.l0,
+                           .keep_translations = options.keep_translations},
                           outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
@@ -227,6 +228,10 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   }
   progress.clear();
   spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
+  if (result.stale_translations != 0) {
+    spdlog::warn("{} uses of translations that the tables no longer hold; --trace FILE shows them",
+                 result.stale_translations);
+  }
 
   serial.close();
   if (trace_output) trace_output->close();

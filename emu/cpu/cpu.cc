@@ -52,7 +52,11 @@ Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, 
       vmx_events_(clock, cost, events_),
       vmx_(offered_capabilities(), *this, vmx_events_),
       mmu_(memory_, state_, vmx_, clock, cost, events_),
-      random_numbers_(config.random_seed + number) {}
+      random_numbers_(config.random_seed + number) {
+  if (!config.keep_translations) return;
+  caches_ = std::make_unique<TranslationCaches>();
+  mmu_.use(*caches_);
+}
 
 void Cpu::start(const vmx::CpuState& state) {
   reset_msrs(*this);
@@ -268,6 +272,7 @@ void Cpu::run_engine() {
   const uint64_t context = (state_.cr3 * 0x9e3779b97f4a7c15) ^ vmx_.eptp().value_or(0) ^
                            (vmx_.in_non_root() ? 1ull << 63 : 0);
   if (context != context_ || turns_.engine_holder != this) hold_engine(context);
+  if (caches_ && caches_->take_dropped()) flush_pending_ = true;
   if (flush_pending_) {
     flush_pending_ = false;
     fetched_page_ = {};

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -16,6 +17,7 @@
 #include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/physical_memory.h"
 #include "emu/cpu/random_numbers.h"
+#include "emu/cpu/translation_caches.h"
 #include "emu/cpu/turns.h"
 #include "emu/decode/decoder.h"
 #include "emu/devices/local_apic.h"
@@ -95,6 +97,10 @@ class Cpu final : public Core, private EngineClient {
   void charge_l0() { clock_.charge(cost_.l0_exit_handling); }
   void charge_walk(unsigned references) { clock_.charge(references * cost_.walk_reference); }
   Mmu& mmu() { return mmu_; }
+  // std::nullopt: translations are not kept.
+  std::optional<TranslationCounts> translation_counts() const {
+    return caches_ ? std::optional(caches_->counts()) : std::nullopt;
+  }
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
@@ -106,7 +112,11 @@ class Cpu final : public Core, private EngineClient {
   vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() const override { return clock_.cycles() + tsc_offset_; }
   bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
-  void invalidate(const vmx::Invalidation&) override { flush_pending_ = true; }
+  // The engine's TLB forgets everything; the model of the processor's caches only what it must.
+  void invalidate(const vmx::Invalidation& what) override {
+    flush_pending_ = true;
+    if (caches_) caches_->invalidate(what);
+  }
   void inject(const vmx::Event& event) override { injected_ = event; }
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
   void end_of_interrupt() override { apic_.end_of_interrupt(); }
@@ -219,6 +229,7 @@ class Cpu final : public Core, private EngineClient {
   ChargedEvents vmx_events_;
   vmx::Vmx vmx_;
   Mmu mmu_;
+  std::unique_ptr<TranslationCaches> caches_;  // null: translations are not kept
   Decoder decoder_;
   MsrStorage msr_storage_;
   PerformanceMonitor performance_monitor_;

@@ -156,6 +156,24 @@ Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t l
   return exit;
 }
 
+constexpr ept::EptRights kEveryEptRight{true, true, true, true};
+
+// What a page may be used for without another walk, after an access to it that was permitted.
+Translation granted(uint64_t physical, const ept::PagingState& paging, Access access,
+                    const ept::LinearRights& rights, const ept::EptRights& ept_rights, bool dirty) {
+  const auto may = [&](Access::Kind kind, bool ept_right) {
+    return ept_right && ept::permits(rights, paging, as(access, kind));
+  };
+  return {physical, may(Access::kRead, ept_rights.read),
+          dirty && may(Access::kWrite, ept_rights.write), access.kind == Access::kFetch, false};
+}
+
+template <class Memory, class Walk>
+auto through_caches(TranslationCaches* caches, Memory& memory, const ept::MappingTag& tag,
+                    uint64_t linear, bool tables, const Walk& walk) {
+  return caches != nullptr ? caches->walk(memory, tag, linear, tables, walk) : walk(memory);
+}
+
 std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
                              const ept::PagingState& paging, const ept::EptState& state,
                              std::span<const ept::Step> steps) {
@@ -237,8 +255,20 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
                                                   uint64_t rflags, uint64_t eptp, Account account,
                                                   Recorder& recorder) {
   const ept::PagingState paging = paging_state(state_, rflags);
-  const auto walk = ept::walk_nested(memory, paging, ept_state(vmx_, eptp),
-                                     ept::LinearAddress{linear}, access, recorder);
+  const ept::EptState state = ept_state(vmx_, eptp);
+  const auto plain = [&](auto& seen) {
+    if constexpr (Recorder::kRecords) recorder.clear();
+    return ept::walk_nested(seen, paging, state, ept::LinearAddress{linear}, access, recorder);
+  };
+  const auto walk = [&] {
+    // A processor that walks two EPTs keeps nothing.
+    if constexpr (requires { memory.machine_address_of(ept::PhysicalAddress{}); }) {
+      return plain(memory);
+    } else {
+      return through_caches(caches_, memory, tag(paging, &state), linear,
+                            !state.guest_paging_verification, plain);
+    }
+  }();
   if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
   uint64_t physical = walk.address.value;
   unsigned references = walk.references();
@@ -251,19 +281,22 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if (walk.outcome != ept::NestedOutcome::kUnreachable)
       events_->walk(WalkEvent{linear, walk.guest_physical.value, physical, eptp,
                               walk_outcome(walk.outcome), recorder.steps(),
-                              broken_rule(walk, paging, ept_state(vmx_, eptp), recorder.steps())});
+                              broken_rule(walk, paging, state, recorder.steps())});
   }
   if (!walk.translated()) return nested_fault(walk, linear);
-  const auto may = [&](Access::Kind kind, bool ept_right) {
-    return ept_right && ept::permits(walk.rights, paging, as(access, kind));
-  };
-  return Translation{physical, may(Access::kRead, walk.ept_rights.read),
-                     walk.dirty && may(Access::kWrite, walk.ept_rights.write),
-                     access.kind == Access::kFetch, walk.by_sub_page};
+  keep(linear, access, paging, &state, walk);
+  Translation translation =
+      granted(physical, paging, access, walk.rights, walk.ept_rights, walk.dirty);
+  translation.by_sub_page = walk.by_sub_page;
+  return translation;
 }
 
 std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags,
                                                 Account account) {
+  if (caches_ != nullptr) {
+    if (!state_.long_mode_active()) linear &= 0xffffffff;
+    if (const auto found = find_cached(linear, access, rflags)) return *found;
+  }
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
     if (events_ != nullptr && events_->wants_walks()) {
       if (machine_ept_) {
@@ -280,32 +313,114 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
-  const auto walk = ept::walk_linear(memory_, paging, ept::LinearAddress{linear}, access);
+  const auto walk =
+      through_caches(caches_, memory_, tag(paging, nullptr), linear, true, [&](auto& seen) {
+        return ept::walk_linear(seen, paging, ept::LinearAddress{linear}, access);
+      });
   if (walk.translated() || account == Account::kAlways) {
     charge(walk.counts.references);
   }
   if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
-  const auto may = [&](Access::Kind kind) {
-    return ept::permits(walk.rights, paging, as(access, kind));
-  };
-  return Translation{walk.address.value, may(Access::kRead), walk.dirty && may(Access::kWrite),
-                     access.kind == Access::kFetch};
+  keep(linear, access, paging, nullptr, walk);
+  return granted(walk.address.value, paging, access, walk.rights, kEveryEptRight, walk.dirty);
+}
+
+ept::MappingTag Mmu::tag(const ept::PagingState& paging, const ept::EptState* ept) const {
+  ept::MappingTag tag;
+  tag.kind = ept != nullptr ? ept::MappingKind::kCombined : ept::MappingKind::kLinear;
+  tag.paging = paging.mode != ept::PagingMode::kNone;
+  tag.vpid = vmx_.vpid();
+  tag.pcid = state_.pcid();
+  if (ept != nullptr) tag.ept_root = ept::ept_root_of(ept->eptp.value);
+  return tag;
+}
+
+std::optional<ept::EptState> Mmu::current_ept() const {
+  if (!vmx_.in_non_root()) return std::nullopt;
+  const auto eptp = vmx_.eptp();
+  return eptp ? std::optional(ept_state(vmx_, *eptp)) : std::nullopt;
+}
+
+std::optional<Translation> Mmu::find_cached(uint64_t linear, Access access, uint64_t rflags) {
+  const ept::PagingState paging = paging_state(state_, rflags);
+  const std::optional<ept::EptState> state = current_ept();
+  if (!state && paging.mode == ept::PagingMode::kNone) return std::nullopt;
+  const ept::EptState* ept = state ? &*state : nullptr;
+  auto* found = caches_->find(tag(paging, ept), linear, access, paging, ept);
+  if (found == nullptr) return std::nullopt;
+  compare_with_tables(*found, linear, access, paging, ept);
+  return granted(found->output | found->offset(linear), paging, access, found->rights,
+                 ept != nullptr ? found->ept_rights : kEveryEptRight, found->dirty);
+}
+
+template <class Walk>
+void Mmu::keep(uint64_t linear, Access access, const ept::PagingState& paging,
+               const ept::EptState* ept, const Walk& walk) {
+  if (caches_ == nullptr) return;
+  const bool global = walk.global && (state_.cr4 & cr4::kPge) != 0;
+  auto& mapping = caches_->keep(tag(paging, ept), linear, walk, global);
+  if (caches_->used()) compare_with_tables(mapping, linear, access, paging, ept);
+}
+
+void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t linear, Access access,
+                              const ept::PagingState& paging, const ept::EptState* ept) {
+  StaleTranslationEvent event;
+  event.cached_physical = mapping.output | mapping.offset(linear);
+  bool same_guest_physical = false;
+  if (ept != nullptr) {
+    const auto walk =
+        ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, ept::LinearAddress{linear}, access);
+    event.cached_guest_physical = mapping.guest_physical | mapping.offset(linear);
+    event.tables = walk_outcome(walk.outcome);
+    event.tables_guest_physical = walk.guest_physical.value;
+    event.tables_physical = walk.address.value;
+    event.ept_root = mapping.key.tag.ept_root;
+    same_guest_physical = walk.linear_translated
+                              ? walk.guest_physical.value == event.cached_guest_physical
+                              : walk.outcome != ept::NestedOutcome::kPageFault;
+  } else {
+    const auto walk =
+        ept::walk_linear<ept::ProbeOnly>(memory_, paging, ept::LinearAddress{linear}, access);
+    event.tables = walk.translated() ? WalkOutcome::kTranslated : WalkOutcome::kPageFault;
+    event.tables_physical = walk.address.value;
+  }
+  if (event.tables == WalkOutcome::kTranslated && event.tables_physical == event.cached_physical) {
+    return;
+  }
+  if (!caches_->note_stale(mapping) || events_ == nullptr) return;
+  event.linear = linear;
+  event.access = access.kind;
+  event.non_root = vmx_.in_non_root();
+  event.vpid = mapping.key.tag.vpid;
+  event.pcid = mapping.key.tag.pcid;
+  event.missing = same_guest_physical ? "INVEPT"
+                  : event.ept_root    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVEPT"
+                  : event.non_root    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID"
+                                      : "INVLPG, INVPCID or MOV to CR3";
+  events_->stale_translation(event);
 }
 
 std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
   const ept::PagingState paging = paging_state(state_, rflags);
-  if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
+  const std::optional<ept::EptState> ept = current_ept();
+  if (caches_ != nullptr) {
+    if (!state_.long_mode_active()) linear &= 0xffffffff;
+    const ept::EptState* state = ept ? &*ept : nullptr;
+    const auto* found = caches_->peek(tag(paging, state), linear, access, paging, state);
+    if (found != nullptr) return found->output | found->offset(linear);
+  }
+  if (ept) {
     if (machine_ept_) {
       HostMemory host(memory_);
       ept::NoSteps none;
       TwoLevelMemory<ept::ProbeOnly, ept::NoSteps> l1(host, *machine_ept_, none);
-      const auto walk = ept::walk_nested<ept::ProbeOnly>(l1, paging, ept_state(vmx_, *eptp),
-                                                         ept::LinearAddress{linear}, access);
+      const auto walk =
+          ept::walk_nested<ept::ProbeOnly>(l1, paging, *ept, ept::LinearAddress{linear}, access);
       if (!walk.translated()) return nested_fault(walk, linear);
       return l1.machine_address_of(walk.address);
     }
-    const auto walk = ept::walk_nested<ept::ProbeOnly>(memory_, paging, ept_state(vmx_, *eptp),
-                                                       ept::LinearAddress{linear}, access);
+    const auto walk =
+        ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, ept::LinearAddress{linear}, access);
     return walk.translated() ? std::variant<uint64_t, Fault>(walk.address.value)
                              : nested_fault(walk, linear);
   }

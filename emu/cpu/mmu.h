@@ -9,6 +9,7 @@
 
 #include "emu/cpu/memory_fault.h"
 #include "emu/cpu/physical_memory.h"
+#include "emu/cpu/translation_caches.h"
 #include "emu/timing/clock.h"
 #include "emu/trace/events.h"
 #include "ept/walk.h"
@@ -34,6 +35,10 @@ class Mmu {
   Mmu(PhysicalMemory& memory, const vmx::CpuState& state, vmx::Vmx& vmx, Clock& clock,
       const CostModel& cost, MachineEventSink* events)
       : memory_(memory), state_(state), vmx_(vmx), clock_(clock), cost_(cost), events_(events) {}
+
+  // From now on translations come from `caches` where they are cached. To be called before the
+  // first translation, with caches that outlive this object.
+  void use(TranslationCaches& caches) { caches_ = &caches; }
 
   // A walk that faults and is made again, to the exact address, is accounted for only then.
   enum class Account : uint8_t { kAlways, kUnlessFault };
@@ -64,6 +69,17 @@ class Mmu {
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,
                                                     Recorder& recorder);
+  ept::MappingTag tag(const ept::PagingState& paging, const ept::EptState* ept) const;
+  // In non-root operation with EPT.
+  std::optional<ept::EptState> current_ept() const;
+  std::optional<Translation> find_cached(uint64_t linear, ept::Access access, uint64_t rflags);
+  // Into the caches, where there are any.
+  template <class Walk>
+  void keep(uint64_t linear, ept::Access access, const ept::PagingState& paging,
+            const ept::EptState* ept, const Walk& walk);
+  // Reports `mapping`, which is about to be used for the access, if the tables disagree.
+  void compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t linear, ept::Access access,
+                           const ept::PagingState& paging, const ept::EptState* ept);
   template <class Memory, class Recorder>
   std::variant<Translation, Fault> walk_nested(Memory& memory, uint64_t linear, ept::Access access,
                                                uint64_t rflags, uint64_t eptp, Account account,
@@ -77,6 +93,7 @@ class Mmu {
   MachineEventSink* events_;
   std::optional<ept::EptState> machine_ept_;
   uint64_t walk_references_ = 0;
+  TranslationCaches* caches_ = nullptr;
 };
 
 }  // namespace nestor::emu

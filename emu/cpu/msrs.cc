@@ -165,7 +165,7 @@ MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
   const bool translation = (value ^ state.efer) & vmx::efer::kNxe;
   // LMA is read-only.
   state.efer = (value & ~vmx::efer::kLma) | (state.efer & vmx::efer::kLma);
-  if (translation) core.invalidate({});
+  if (translation) core.invalidate({vmx::Invalidation::Kind::kAccessRights});
   return kOk;
 }
 

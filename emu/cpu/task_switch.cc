@@ -300,7 +300,7 @@ Outcome switch_task(Core& core, const TaskSwitch& request) {
   if (new_cr3) {
     state.cr3 = task.cr3;
     vmx::Invalidation invalidation;
-    invalidation.kind = vmx::Invalidation::Kind::kLinearVpid;
+    invalidation.kind = vmx::Invalidation::Kind::kPcid;
     invalidation.vpid = core.vmx().vpid();
     core.invalidate(invalidation);
   }

@@ -645,14 +645,22 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
     case Kind::kAllEptps:
       for (auto& [key, tables] : ept02_) tables->clear();
       break;
-    case Kind::kLinearVpid:
     case Kind::kLinearAddress:
+    case Kind::kPcidAddress:
+    case Kind::kPcid:
+    case Kind::kPcidAndGlobals:
+    case Kind::kVpidAddress:
+    case Kind::kLinearVpid:
+    case Kind::kVpidRetainingGlobals:
     case Kind::kAllVpids:
+    case Kind::kPageFault:
+    case Kind::kEptViolation:
+    case Kind::kAccessRights:
       // VPID 0000H is L1's own, and L2's where L1 uses no VPIDs.
       if (what.vpid == 0) spt01_.clear();
       spt02_.clear();
       break;
-    default:
+    case Kind::kAll:
       (nested().in_non_root() ? spt02_ : spt01_).clear();
       break;
   }

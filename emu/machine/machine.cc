@@ -69,6 +69,12 @@ class Pc final : public Machine {
     run_by_turns(cpus_, turns_, bus_, clock_, outputs_.events);
     turns_.end->instructions = engine_->instructions();
     turns_.end->cycles = clock_.cycles();
+    for (const auto& cpu : cpus_) {
+      const auto counts = cpu->translation_counts();
+      if (!counts) continue;
+      turns_.end->stale_translations += counts->stale;
+      if (outputs_.events != nullptr) outputs_.events->translations(*counts);
+    }
     return *turns_.end;
   }
 

@@ -25,6 +25,9 @@ struct MachineConfig {
   unsigned processors = 1;   // logical processors, 1 to kMaximumProcessors
   uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
   L0Config l0{};
+  // Cached translations stay until an operation must invalidate them, and the use of one that the
+  // tables no longer hold is reported.
+  bool keep_translations = false;
 };
 
 struct MachineOutputs {
@@ -51,6 +54,7 @@ struct RunResult {
   uint32_t code = 0;
   std::string detail;  // one line for the user; may be empty
   uint64_t instructions = 0, cycles = 0;
+  uint64_t stale_translations = 0;  // uses of them, with keep_translations
 };
 
 class Machine {

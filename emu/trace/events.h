@@ -12,6 +12,7 @@
 
 #include "emu/devices/bus.h"
 #include "emu/timing/clock.h"
+#include "ept/access.h"
 #include "ept/recorder.h"
 #include "vmx/events.h"
 
@@ -56,6 +57,28 @@ struct WalkEvent {
   std::string_view rule = {};
 };
 
+// A cached translation was used that the tables in memory no longer hold: an invalidation is
+// missing. Told once for each mapping.
+struct StaleTranslationEvent {
+  uint64_t linear = 0;
+  ept::Access::Kind access = ept::Access::kRead;
+  bool non_root = false;
+  uint16_t vpid = 0, pcid = 0;
+  std::optional<uint64_t> ept_root;  // bits 51:12 of the EPTP, where EPT is in use
+  // As cached, and as a fresh walk has it. Guest-physical addresses only under EPT.
+  uint64_t cached_guest_physical = 0, cached_physical = 0;
+  WalkOutcome tables = WalkOutcome::kTranslated;
+  uint64_t tables_guest_physical = 0;  // kTranslated, or the one that EPT refuses
+  uint64_t tables_physical = 0;        // kTranslated only
+  std::string_view missing;            // the instructions that would have helped
+};
+
+// What a processor that keeps translations made of them.
+struct TranslationCounts {
+  uint64_t hits = 0, misses = 0;
+  uint64_t stale = 0;  // hits of mappings that the tables no longer hold
+};
+
 class MachineEventSink : public vmx::EventSink {
  public:
   // Called once, before the first event. Both references stay valid until the last event;
@@ -75,6 +98,9 @@ class MachineEventSink : public vmx::EventSink {
   virtual void exception(const ExceptionEvent&) {}
   virtual void interrupt(const InterruptEvent&) {}
   virtual void walk(const WalkEvent&) {}
+  virtual void stale_translation(const StaleTranslationEvent&) {}
+  // At the end of the run, from each processor that keeps translations.
+  virtual void translations(const TranslationCounts&) {}
   virtual void unclaimed_access(const UnclaimedAccess&) {}
   virtual void triple_fault(uint64_t /*rip*/, bool /*non_root*/) {}
   virtual void vmx_abort(uint32_t /*indicator*/) {}
@@ -101,6 +127,8 @@ class FanOut final : public MachineEventSink {
   void exception(const ExceptionEvent& event) override;
   void interrupt(const InterruptEvent& event) override;
   void walk(const WalkEvent& event) override;
+  void stale_translation(const StaleTranslationEvent& event) override;
+  void translations(const TranslationCounts& counts) override;
   void unclaimed_access(const UnclaimedAccess& access) override;
   void triple_fault(uint64_t rip, bool non_root) override;
   void vmx_abort(uint32_t indicator) override;

@@ -49,6 +49,14 @@ void FanOut::walk(const WalkEvent& event) {
   for (MachineEventSink* sink : sinks_) sink->walk(event);
 }
 
+void FanOut::stale_translation(const StaleTranslationEvent& event) {
+  for (MachineEventSink* sink : sinks_) sink->stale_translation(event);
+}
+
+void FanOut::translations(const TranslationCounts& counts) {
+  for (MachineEventSink* sink : sinks_) sink->translations(counts);
+}
+
 void FanOut::unclaimed_access(const UnclaimedAccess& access) {
   for (MachineEventSink* sink : sinks_) sink->unclaimed_access(access);
 }

@@ -49,6 +49,13 @@ void Statistics::exception(const ExceptionEvent&) { ++exceptions_; }
 void Statistics::interrupt(const InterruptEvent&) { ++interrupts_; }
 void Statistics::unclaimed_access(const UnclaimedAccess&) { ++unclaimed_; }
 
+void Statistics::translations(const TranslationCounts& counts) {
+  if (!translations_) translations_.emplace();
+  translations_->hits += counts.hits;
+  translations_->misses += counts.misses;
+  translations_->stale += counts.stale;
+}
+
 std::string Statistics::report() const {
   struct Row {
     std::string_view name;
@@ -92,6 +99,10 @@ std::string Statistics::report() const {
       cycles, percent(total.cycles, cycles));
   out += fmt::format("Delivered: {} exceptions, {} interrupts; unclaimed accesses: {}\n",
                      exceptions_, interrupts_, unclaimed_);
+  if (translations_) {
+    out += fmt::format("Cached translations: {} hits, {} misses; uses of stale ones: {}\n",
+                       translations_->hits, translations_->misses, translations_->stale);
+  }
   return out;
 }
 

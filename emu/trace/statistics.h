@@ -29,6 +29,7 @@ class Statistics final : public MachineEventSink {
   void exception(const ExceptionEvent& event) override;
   void interrupt(const InterruptEvent& event) override;
   void unclaimed_access(const UnclaimedAccess& access) override;
+  void translations(const TranslationCounts& counts) override;
 
   // By the whole exit-reason field, so that failed VM entries are counted apart.
   const std::map<uint32_t, Samples>& exits() const { return exits_; }
@@ -48,7 +49,8 @@ class Statistics final : public MachineEventSink {
   const uint64_t* instructions_ = nullptr;
   std::map<uint32_t, Samples> exits_;
   unsigned processor_ = 0;
-  std::map<unsigned, Pending> pending_;  // by processor
+  std::map<unsigned, Pending> pending_;            // by processor
+  std::optional<TranslationCounts> translations_;  // of all processors
   uint64_t entries_ = 0, failed_checks_ = 0, exceptions_ = 0, interrupts_ = 0, unclaimed_ = 0;
 };
 

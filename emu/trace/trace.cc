@@ -249,6 +249,29 @@ void Trace::walk(const WalkEvent& event) {
   write({.kind = "walk", .fields = std::move(fields)});
 }
 
+void Trace::stale_translation(const StaleTranslationEvent& event) {
+  constexpr std::array<std::string_view, 3> kAccesses = {"read", "write", "fetch"};
+  Fields fields = {{"linear", Hex{event.linear}},
+                   {"access", kAccesses[event.access]},
+                   {"level", level(event.non_root)},
+                   {"vpid", uint64_t{event.vpid}},
+                   {"pcid", uint64_t{event.pcid}}};
+  if (event.ept_root) {
+    fields.emplace_back("ept_root", Hex{*event.ept_root});
+    fields.emplace_back("cached_guest_physical", Hex{event.cached_guest_physical});
+  }
+  fields.emplace_back("cached_physical", Hex{event.cached_physical});
+  fields.emplace_back("tables", outcome_name(event.tables));
+  if (event.ept_root && event.tables != WalkOutcome::kPageFault) {
+    fields.emplace_back("tables_guest_physical", Hex{event.tables_guest_physical});
+  }
+  if (event.tables == WalkOutcome::kTranslated) {
+    fields.emplace_back("tables_physical", Hex{event.tables_physical});
+  }
+  fields.emplace_back("missing", event.missing);
+  write({.kind = "stale-translation", .fields = std::move(fields)});
+}
+
 void Trace::unclaimed_access(const UnclaimedAccess& access) {
   write({.kind = "unclaimed-access",
          .fields = {{"space", std::string_view(access.memory ? "memory" : "port")},

@@ -37,6 +37,7 @@ class Trace final : public MachineEventSink {
   void exception(const ExceptionEvent& event) override;
   void interrupt(const InterruptEvent& event) override;
   void walk(const WalkEvent& event) override;
+  void stale_translation(const StaleTranslationEvent& event) override;
   void unclaimed_access(const UnclaimedAccess& access) override;
   void triple_fault(uint64_t rip, bool non_root) override;
   void vmx_abort(uint32_t indicator) override;

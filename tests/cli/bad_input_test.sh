@@ -61,6 +61,7 @@ expect 2 '--cpus' run good --cpus 9
 expect 2 '--max-instructions' run good --max-instructions -5
 expect 2 '--trace-format' run good --trace t --trace-format xml
 expect 2 '--log' run good --log loud
+expect 2 '--tlb' run good --tlb none
 expect 2 '--dump-vmcs' run good --dump-vmcs sometimes file
 expect 2 '--dump-vmcs' run good --dump-vmcs on-exit
 expect 2 '--dump-vmcs-format' run good --dump-vmcs-format json
@@ -108,6 +109,7 @@ expect 4 'outside RAM' run oversized
 
 # --- ends of a guest
 expect 5 '' run good
+expect 5 '' run good --tlb keep
 expect 5 '' run hello
 [ "$(cat out)" = H ] || fail "the serial output is '$(cat out)', not H"
 expect 5 '' run hello --serial none

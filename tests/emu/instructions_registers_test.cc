@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Control registers, debug registers, MSRs, counters, segment bases.
+#include <tuple>
+
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/segments.h"
 #include "tests/emu/instruction_fixture.h"
@@ -8,6 +10,7 @@
 namespace nestor::emu::test {
 namespace {
 
+using Kind = vmx::Invalidation::Kind;
 using vmx::kRax;
 using vmx::kRcx;
 using vmx::kRdx;
@@ -93,7 +96,7 @@ TEST_F(ControlRegisterTest, Cr3) {
   enter_64bit_mode(core);
   mov(kMovCr3Eax, 0x123000);
   EXPECT_EQ(cpu.cr3, 0x123000u);
-  EXPECT_EQ(core.invalidations.back().kind, vmx::Invalidation::Kind::kLinearVpid);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kPcid);
   mov_faults(kMovCr3Eax, 1ull << kPhysicalAddressBits);
   mov_faults(kMovCr3Eax, 1ull << 63);
 }
@@ -108,13 +111,42 @@ TEST_F(ControlRegisterTest, ProcessContextIdentifiers) {
   EXPECT_EQ(cpu.cr4, with_pcids);
   mov(kMovCr3Eax, 1ull << 63 | 0x456fff);
   EXPECT_EQ(cpu.cr3, 0x456fffu) << "bit 63 is not kept";
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kAccessRights) << "bit 63 retains mappings";
+  mov(kMovCr3Eax, 0x456abc);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kPcid);
+  EXPECT_EQ(core.invalidations.back().pcid, 0xabc);
   mov_faults(kMovCr3Eax, 1ull << 62);
   cpu.gpr[vmx::kRdi] = 0x3000;
   cpu.gpr[kRax] = 1;
   core.poke<uint64_t>(0x3000, 0xfff);
   expect_completed({0x66, 0x0f, 0x38, 0x82, 0x07});  // invpcid rax, [rdi]
+  EXPECT_EQ(core.invalidations.back().pcid, 0xfff);
   mov(kMovCr4Eax, with_pcids & ~vmx::cr4::kPcide);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kLinearVpid);
   mov_faults(kMovCr3Eax, 1ull << 63);
+}
+
+TEST_F(ControlRegisterTest, WhatControlBitsInvalidate) {
+  enter_protected_mode(core);
+  cpu.cr3 = 0x5000;
+  mov(kMovCr0Eax, cpu.cr0 | vmx::cr0::kPg);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kAccessRights);
+  const uint64_t cr4 = cpu.cr4;
+  for (const auto& [bit, set, cleared] : {
+           std::tuple{vmx::cr4::kPge, Kind::kLinearVpid, Kind::kLinearVpid},
+           {vmx::cr4::kPae, Kind::kPcidAndGlobals, Kind::kPcidAndGlobals},
+           {vmx::cr4::kSmep, Kind::kPcidAndGlobals, Kind::kAccessRights},
+           {vmx::cr4::kSmap, Kind::kAccessRights, Kind::kAccessRights},
+       }) {
+    mov(kMovCr4Eax, cr4 | bit);
+    EXPECT_EQ(core.invalidations.back().kind, set) << bit;
+    mov(kMovCr4Eax, cr4);
+    EXPECT_EQ(core.invalidations.back().kind, cleared) << bit;
+  }
+  mov(kMovCr0Eax, cpu.cr0 | vmx::cr0::kWp);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kAccessRights);
+  mov(kMovCr0Eax, cpu.cr0 & ~vmx::cr0::kPg);
+  EXPECT_EQ(core.invalidations.back().kind, Kind::kLinearVpid);
 }
 
 TEST_F(ControlRegisterTest, Cr4AcceptsWhatCpuidOffers) {

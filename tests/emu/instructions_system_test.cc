@@ -2,6 +2,8 @@
 //
 // Descriptor tables, system calls, software interrupts, processor control, invalidation, linear
 // addresses.
+#include <array>
+
 #include "emu/cpu/segments.h"
 #include "tests/emu/instruction_fixture.h"
 
@@ -358,7 +360,11 @@ TEST_F(ProcessorControlTest, Invpcid) {
   enter_64bit_mode(core);
   cpu.gpr[kRdi] = kDescriptor;
   for (cpu.gpr[kRax] = 0; cpu.gpr[kRax] < 4; ++cpu.gpr[kRax]) expect_completed(kInvpcid);
-  EXPECT_EQ(core.invalidations.size(), 4u);
+  using Kind = vmx::Invalidation::Kind;
+  constexpr std::array kKinds = {Kind::kPcidAddress, Kind::kPcid, Kind::kLinearVpid,
+                                 Kind::kVpidRetainingGlobals};
+  ASSERT_EQ(core.invalidations.size(), kKinds.size());
+  for (size_t i = 0; i < kKinds.size(); ++i) EXPECT_EQ(core.invalidations[i].kind, kKinds[i]) << i;
   expect_gp(kInvpcid);
   // Without CR4.PCIDE there is no PCID but 0; types 2 and 3 name none.
   core.poke<uint64_t>(kDescriptor, 1);

@@ -253,14 +253,14 @@ TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
     EXPECT_EQ(cpu.invalidations[0].vpid, vpid);
   };
   EXPECT_EQ(invvpid(0, 7, 0x1234000), "succeed");
-  done(Kind::kLinearAddress, 7);
+  done(Kind::kVpidAddress, 7);
   EXPECT_EQ(cpu.invalidations[0].linear, 0x1234000u);
   EXPECT_EQ(invvpid(1, 7, 0x800000000000), "succeed") << "the address does not matter";
   done(Kind::kLinearVpid, 7);
   EXPECT_EQ(invvpid(2, 0, 0), "succeed");
   done(Kind::kAllVpids, 0);
   EXPECT_EQ(invvpid(3, 7, 0), "succeed");
-  done(Kind::kLinearVpid, 7);
+  done(Kind::kVpidRetainingGlobals, 7);
 }
 
 TEST_F(VmxTest, InveptAndInvvpidDoNotExistWithoutEptAndVpid) {

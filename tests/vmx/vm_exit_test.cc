@@ -294,7 +294,7 @@ TEST_F(VmExit, ExitsBetweenInstructionsSaveRfAsItIs) {
   EXPECT_TRUE(get(Field::kGuestRflags) & rflags::kRf);
 }
 
-TEST_F(VmExit, EptViolationsDropTheLinearMapping) {
+TEST_F(VmExit, EptViolationsDropTheMappingsOfTheirAddresses) {
   prepare();
   enable(SecondaryProcBased::kEnableVpid);
   set(Field::kVirtualProcessorIdentifier, 3);
@@ -302,10 +302,16 @@ TEST_F(VmExit, EptViolationsDropTheLinearMapping) {
   cpu.cpu.segment[kCs].rights.value = 0xc09b;
   vmx.ept_violation(0x181, 0x5000, 0x1'0000'1000);
   ASSERT_EQ(cpu.invalidations.size(), 1u);
-  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kLinearAddress);
+  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kEptViolation);
   EXPECT_EQ(cpu.invalidations[0].vpid, 3);
+  EXPECT_EQ(cpu.invalidations[0].guest_physical, 0x5000u);
+  EXPECT_TRUE(cpu.invalidations[0].linear_translated);
   EXPECT_EQ(cpu.invalidations[0].linear, 0x1000u);
   EXPECT_EQ(get(Field::kGuestLinearAddress), 0x1000u) << "32 bits outside 64-bit mode";
+
+  resume();
+  vmx.ept_violation(0x81, 0x6000, 0x1000);
+  EXPECT_FALSE(cpu.invalidations.back().linear_translated) << "a page walk";
 }
 
 // --- Exits during event delivery.

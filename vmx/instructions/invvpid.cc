@@ -42,11 +42,13 @@ Outcome Vmx::invvpid(const InstructionContext& context) {
 
   using Kind = Invalidation::Kind;
   if (type == kAddress)
-    cpu_.invalidate({Kind::kLinearAddress, vpid, linear, 0});
+    cpu_.invalidate({Kind::kVpidAddress, vpid, linear, 0});
   else if (type == kAllContexts)
     cpu_.invalidate({Kind::kAllVpids, 0, 0, 0});
-  else
+  else if (type == kSingleContext)
     cpu_.invalidate({Kind::kLinearVpid, vpid, 0, 0});
+  else
+    cpu_.invalidate({Kind::kVpidRetainingGlobals, vpid, 0, 0});
   return vm_succeed();
 }
 

@@ -10,6 +10,7 @@ namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
+using Invalidated = vmx::Invalidation::Kind;
 
 constexpr uint64_t kCr3NoInvalidation = 1ull << 63;
 
@@ -57,20 +58,36 @@ Outcome load_cr0(Core& core, uint64_t value) {
   }
   state.cr0 = value;
   state.efer = efer;
-  if (changed & (vmx::cr0::kPg | vmx::cr0::kPe | vmx::cr0::kWp)) invalidate_linear(core);
+  if (changed & ~value & vmx::cr0::kPg) {
+    invalidate(core, Invalidated::kLinearVpid);
+  } else if (changed & (vmx::cr0::kPg | vmx::cr0::kPe | vmx::cr0::kWp)) {
+    invalidate(core, Invalidated::kAccessRights);
+  }
   return vmx::Completed{};
 }
 
 Outcome load_cr3(Core& core, uint64_t value) {
   CpuState& state = core.state();
-  if (state.cr4 & vmx::cr4::kPcide) value &= ~kCr3NoInvalidation;
+  const bool retains = (state.cr4 & vmx::cr4::kPcide) && (value & kCr3NoInvalidation);
+  if (retains) value &= ~kCr3NoInvalidation;
   if (state.long_mode_active() && value >> kPhysicalAddressBits) return general_protection();
   if (const auto fault = load_pdptes(core, state.cr0, value, state.cr4, state.efer)) {
     return to_outcome(*fault);
   }
   state.cr3 = value;
-  invalidate_linear(core);
+  invalidate(core, retains ? Invalidated::kAccessRights : Invalidated::kPcid);
   return vmx::Completed{};
+}
+
+// "Operations that Invalidate TLBs and Paging-Structure Caches".
+Invalidated dropped_by_cr4(uint64_t changed, uint64_t value) {
+  if ((changed & vmx::cr4::kPge) || (changed & ~value & vmx::cr4::kPcide)) {
+    return Invalidated::kLinearVpid;
+  }
+  if ((changed & vmx::cr4::kPae) || (changed & value & vmx::cr4::kSmep)) {
+    return Invalidated::kPcidAndGlobals;
+  }
+  return Invalidated::kAccessRights;
 }
 
 Outcome load_cr4(Core& core, uint64_t value) {
@@ -94,7 +111,7 @@ Outcome load_cr4(Core& core, uint64_t value) {
     }
   }
   state.cr4 = value;
-  if (changed & kInvalidates) invalidate_linear(core);
+  if (changed & kInvalidates) invalidate(core, dropped_by_cr4(changed, value));
   return vmx::Completed{};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// INVLPG, INVPCID, WBINVD, WBNOINVD, INVD. The caches themselves are not modelled.
+// INVLPG, INVPCID, WBINVD, WBNOINVD, INVD. Caches of memory are not modelled.
+#include <array>
+
 #include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
@@ -16,7 +18,15 @@ struct InvpcidDescriptor {
   uint64_t pcid = 0;  // bits 11:0; all others reserved
   uint64_t linear = 0;
 };
-enum InvpcidType : uint64_t { kIndividualAddress = 0, kSingleContext = 1, kLastType = 3 };
+enum InvpcidType : uint64_t { kIndividualAddress, kSingleContext };
+
+// What each type drops.
+constexpr std::array kDroppedByInvpcid = {
+    vmx::Invalidation::Kind::kPcidAddress,
+    vmx::Invalidation::Kind::kPcid,
+    vmx::Invalidation::Kind::kLinearVpid,
+    vmx::Invalidation::Kind::kVpidRetainingGlobals,
+};
 
 }  // namespace
 
@@ -27,11 +37,7 @@ Outcome invlpg(Core& core, const Instruction& instruction) {
   const uint64_t linear =
       unchecked_linear_address(state, operand.segment, effective_address(state, operand));
   if (exits(core, instruction, ExitReason::kInvlpg, linear)) return vmx::Transferred{};
-  vmx::Invalidation invalidation;
-  invalidation.kind = vmx::Invalidation::Kind::kLinearAddress;
-  invalidation.vpid = core.vmx().vpid();
-  invalidation.linear = linear;
-  core.invalidate(invalidation);
+  invalidate(core, vmx::Invalidation::Kind::kLinearAddress, linear);
   return vmx::Completed{};
 }
 
@@ -47,13 +53,18 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
     return to_outcome(*fault);
   }
   const uint64_t type = read_register(state, instruction.operand[0]);
-  if (type > kLastType || descriptor.pcid >> 12) return general_protection();
+  if (type >= kDroppedByInvpcid.size() || descriptor.pcid >> 12) return general_protection();
   const bool names_context = type == kIndividualAddress || type == kSingleContext;
   if (names_context && descriptor.pcid != 0 && !(state.cr4 & vmx::cr4::kPcide)) {
     return general_protection();
   }
   if (type == kIndividualAddress && !is_canonical(descriptor.linear)) return general_protection();
-  invalidate_linear(core);
+  vmx::Invalidation invalidation;
+  invalidation.kind = kDroppedByInvpcid[type];
+  invalidation.vpid = core.vmx().vpid();
+  invalidation.pcid = static_cast<uint16_t>(descriptor.pcid);
+  invalidation.linear = descriptor.linear;
+  core.invalidate(invalidation);
   return vmx::Completed{};
 }
 

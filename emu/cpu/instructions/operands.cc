@@ -180,10 +180,12 @@ uint64_t read_edx_eax(const CpuState& state) {
   return (state.gpr[vmx::kRax] & 0xffffffff) | state.gpr[vmx::kRdx] << 32;
 }
 
-void invalidate_linear(Core& core) {
+void invalidate(Core& core, vmx::Invalidation::Kind kind, uint64_t linear) {
   vmx::Invalidation invalidation;
-  invalidation.kind = vmx::Invalidation::Kind::kLinearVpid;
+  invalidation.kind = kind;
   invalidation.vpid = core.vmx().vpid();
+  invalidation.pcid = core.state().pcid();
+  invalidation.linear = linear;
   core.invalidate(invalidation);
 }
 

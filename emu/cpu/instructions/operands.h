@@ -41,8 +41,8 @@ std::optional<Fault> store_word(Core& core, const Operand& operand, uint64_t val
 void write_edx_eax(vmx::CpuState& state, uint64_t value);
 uint64_t read_edx_eax(const vmx::CpuState& state);
 
-// Drops the linear mappings of the current VPID.
-void invalidate_linear(Core& core);
+// Drops what `kind` says of the current VPID and PCID.
+void invalidate(Core& core, vmx::Invalidation::Kind kind, uint64_t linear = 0);
 
 // What VMX is told of the instruction; `size` and `access` are those of its memory operand, if it
 // has one.

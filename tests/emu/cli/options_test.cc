@@ -42,6 +42,7 @@ TEST(Options, Defaults) {
   EXPECT_FALSE(options.stats);
   EXPECT_EQ(options.max_instructions, 0u);
   EXPECT_EQ(options.random_seed, 1u);
+  EXPECT_FALSE(options.keep_translations);
   EXPECT_EQ(options.log_level, "warning");
 }
 
@@ -57,6 +58,11 @@ TEST(Options, DumpsOfVmcss) {
   EXPECT_EQ(json.dump_vmcs, "-");
   EXPECT_EQ(json.dump_when, VmcsDump::When::kExit);
   EXPECT_EQ(json.dump_format, VmcsDump::Format::kJson);
+}
+
+TEST(Options, CachedTranslations) {
+  EXPECT_TRUE(parse_ok({"run", "--tlb", "keep", "image"}).keep_translations);
+  EXPECT_FALSE(parse_ok({"run", "--tlb", "flush", "image"}).keep_translations);
 }
 
 TEST(Options, Audits) {
@@ -160,6 +166,7 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--bogus"}, "--bogus"},
     {{"run", "image", "other"}, "other"},
     {{"run", "image", "--memory"}, "--memory"},
+    {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is neither flush nor keep"},
     {{"run", "image", "--memory", ""}, "--memory"},
     {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
     {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},

@@ -69,6 +69,15 @@ TEST_F(StatisticsTest, ReportPutsTheMostFrequentReasonFirst) {
             "Delivered: 0 exceptions, 0 interrupts; unclaimed accesses: 0\n");
 }
 
+TEST_F(StatisticsTest, CachedTranslationsOfAllProcessors) {
+  EXPECT_EQ(statistics_.report().find("Cached translations"), std::string::npos);
+  statistics_.translations({1, 20, 300});
+  statistics_.translations({1, 2, 3});
+  EXPECT_NE(statistics_.report().find(
+                "Cached translations: 2 hits, 22 misses; uses of stale ones: 303\n"),
+            std::string::npos);
+}
+
 TEST_F(StatisticsTest, ReportWithoutExitsDividesByNothing) {
   statistics_.exception({});
   statistics_.interrupt({});

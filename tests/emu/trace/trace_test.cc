@@ -283,6 +283,36 @@ TEST_F(TraceTest, RefusedWalkHasNoPhysicalAddress) {
   EXPECT_FALSE(parsed.contains("physical"));
 }
 
+TEST_F(TraceTest, StaleTranslation) {
+  StaleTranslationEvent event;
+  event.linear = 0x400010;
+  event.access = ept::Access::kWrite;
+  event.non_root = true;
+  event.vpid = 1;
+  event.pcid = 2;
+  event.ept_root = 0x3000;
+  event.cached_guest_physical = event.tables_guest_physical = 0x200010;
+  event.cached_physical = 0x700010;
+  event.tables_physical = 0x800010;
+  event.missing = "INVEPT";
+  EXPECT_EQ(text([&](Trace& trace) { trace.stale_translation(event); }),
+            "        1234 stale-translation linear=0x400010 access=write level=L2 vpid=1 pcid=2 "
+            "ept_root=0x3000 cached_guest_physical=0x200010 cached_physical=0x700010 "
+            "tables=translated tables_guest_physical=0x200010 tables_physical=0x800010 "
+            "missing=INVEPT\n");
+  event.tables = WalkOutcome::kPageFault;
+  event.ept_root.reset();
+  event.non_root = false;
+  const auto parsed =
+      nlohmann::json::parse(json([&](Trace& trace) { trace.stale_translation(event); }));
+  EXPECT_EQ(parsed["event"], "stale-translation");
+  EXPECT_EQ(parsed["tables"], "page fault");
+  for (const char* absent :
+       {"ept_root", "cached_guest_physical", "tables_guest_physical", "tables_physical"}) {
+    EXPECT_FALSE(parsed.contains(absent)) << absent;
+  }
+}
+
 TEST_F(TraceTest, EveryJsonLineParses) {
   const std::string all = json([](Trace& trace) {
     for (uint32_t reason = 0; reason < 80; ++reason) {
