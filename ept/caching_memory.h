@@ -85,7 +85,8 @@ class CachingMemory {
     ept_resumed_ = false;
     const CachedMapping* found = cache_.find_translation(guest_physical_tag(), input.value);
     if (found == nullptr || !permits(found->ept_rights, state, access) ||
-        (access.write && !found->dirty) || access.unverified_paging) {
+        (access.write && !found->dirty) ||
+        (access.unverified_paging && state.guest_paging_verification)) {
       return false;
     }
     used_ = true;

@@ -35,6 +35,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--l0", "the hypervisor below L1 is KVM"},
       {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
       {"--shadow-pages", "the hypervisor below L1 is KVM"},
+      {"--tlb", "the TLBs are the host processor's"},
   };
   program.add_run_options = [&](CLI::App& run) {
     run.add_option("--device", native.device, "KVM's device")

@@ -10,7 +10,10 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "guest-images/abi/machine_ports.h"
@@ -92,10 +95,22 @@ Outcome run_image(const std::string& name, const std::vector<std::string>& optio
   return run;
 }
 
-class Images : public testing::TestWithParam<const char*> {};
+// Events of one kind in a trace.
+std::vector<nlohmann::json> events_of_kind(const std::string& trace, std::string_view kind) {
+  std::vector<nlohmann::json> found;
+  std::istringstream lines(trace);
+  for (std::string line; std::getline(lines, line);) {
+    auto event = nlohmann::json::parse(line);
+    if (event.at("event") == kind) found.push_back(std::move(event));
+  }
+  return found;
+}
+
+// The name of the image, and how translations are cached.
+class Images : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
 
 TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
-  const std::string name = GetParam();
+  const std::string name = std::get<0>(GetParam()), tlb = std::get<1>(GetParam());
   const auto parsed = parse_expected(
       contents(fs::path(NESTOR_SOURCE_DIR) / "guest-images" / name / "expected-exits.txt"));
   ASSERT_TRUE(std::holds_alternative<std::vector<ExpectedEvent>>(parsed))
@@ -103,11 +118,13 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
   const auto& expected = std::get<std::vector<ExpectedEvent>>(parsed);
   ASSERT_FALSE(expected.empty());
 
-  const Outcome first = run_image(name);
+  const Outcome first = run_image(name, {"--tlb", tlb});
   EXPECT_EQ(first.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS))
       << first.serial << first.errors;
   EXPECT_NE(first.serial.find(name + ": PASS"), first.serial.npos) << first.serial;
-  EXPECT_EQ(first.errors, "");
+  const bool forgets = name == "missing-invept" && tlb == "keep";
+  EXPECT_EQ(first.errors.empty(), !forgets) << first.errors;
+  EXPECT_EQ(events_of_kind(first.trace, "stale-translation").empty(), !forgets);
   ASSERT_FALSE(first.trace.empty());
   const size_t last = first.trace.rfind('\n', first.trace.size() - 2);
   const auto end = nlohmann::json::parse(first.trace.substr(last + 1));
@@ -123,18 +140,20 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
   shorter.pop_back();
   EXPECT_NE(first_difference(shorter, skipped, actual), std::nullopt);
 
-  const Outcome second = run_image(name);
+  const Outcome second = run_image(name, {"--tlb", tlb});
   EXPECT_TRUE(first.trace == second.trace) << "two runs gave different traces";
   EXPECT_EQ(first.serial, second.serial);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Images,
-                         testing::Values("hello-vmx", "ept-violation", "real-mode-guest",
-                                         "broken-vmcs", "two-processors"),
+                         testing::Combine(testing::Values("hello-vmx", "ept-violation",
+                                                          "real-mode-guest", "broken-vmcs",
+                                                          "missing-invept", "two-processors"),
+                                          testing::Values("flush", "keep")),
                          [](const auto& image) {
-                           std::string name = image.param;
+                           std::string name = std::get<0>(image.param);
                            std::erase(name, '-');
-                           return name;
+                           return name + "_" + std::get<1>(image.param);
                          });
 
 // Below an L0 an image sees the same: the same exits, but for what L0 does not offer.
@@ -186,10 +205,32 @@ TEST(ImagesBelowShadowPaging, SayThatShadowModesHaveNoEpt) {
   }
 }
 
+TEST(MissingInvept, IsSeenAndExplainedWhereTranslationsAreKept) {
+  const Outcome kept = run_image("missing-invept", {"--tlb", "keep"});
+  EXPECT_NE(kept.errors.find("translations that the tables no longer hold"), kept.errors.npos)
+      << kept.errors;
+  for (const char* when : {"after a VM exit and a VM entry", "after INVVPID",
+                           "with the first EPTP again", "after INVEPT of the other EPTP"}) {
+    EXPECT_NE(kept.serial.find(std::string(when) + ": L2 sees the old page"), kept.serial.npos)
+        << when << "\n"
+        << kept.serial;
+  }
+  const auto stale = events_of_kind(kept.trace, "stale-translation");
+  ASSERT_FALSE(stale.empty());
+  for (const auto& event : stale) {
+    EXPECT_EQ(event.at("missing"), "INVEPT");
+    EXPECT_EQ(event.at("linear"), "0x20000000");
+    EXPECT_EQ(event.at("cached_guest_physical"), event.at("tables_guest_physical"));
+    EXPECT_NE(event.at("cached_physical"), event.at("tables_physical"));
+  }
+  const Outcome flushed = run_image("missing-invept", {"--tlb", "flush"});
+  EXPECT_EQ(flushed.serial.find("kept the translation"), flushed.serial.npos);
+}
+
 // An image without an expectation would go untested.
 TEST(ImageFolders, AreAllTested) {
-  const std::set<std::string> kTested = {"broken-vmcs", "ept-violation", "hello-vmx",
-                                         "real-mode-guest", "two-processors"};
+  const std::set<std::string> kTested = {"broken-vmcs",    "ept-violation",   "hello-vmx",
+                                         "missing-invept", "real-mode-guest", "two-processors"};
   std::set<std::string> found;
   for (const auto& entry : fs::directory_iterator(fs::path(NESTOR_SOURCE_DIR) / "guest-images")) {
     if (fs::exists(entry.path() / "expected-exits.txt")) found.insert(entry.path().filename());
