@@ -38,8 +38,8 @@ struct RunOptions {
   bool stats = false;
   uint64_t max_instructions = 0;  // 0: no limit
   bool keep_translations = false;
-  unsigned cpus = 1;              // 1 to MachineConfig::kMaximumProcessors
-  uint64_t random_seed = 1;       // of RDRAND and RDSEED
+  unsigned cpus = 1;         // 1 to MachineConfig::kMaximumProcessors
+  uint64_t random_seed = 1;  // of RDRAND and RDSEED
   L0Config l0{};
   std::string log_level = "warning";
 };

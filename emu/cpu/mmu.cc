@@ -366,7 +366,7 @@ void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t line
                               const ept::PagingState& paging, const ept::EptState* ept) {
   StaleTranslationEvent event;
   event.cached_physical = mapping.output | mapping.offset(linear);
-  bool same_guest_physical = false;
+  bool same_guest_physical = false, dirty = false;
   if (ept != nullptr) {
     const auto walk =
         ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, ept::LinearAddress{linear}, access);
@@ -375,6 +375,7 @@ void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t line
     event.tables_guest_physical = walk.guest_physical.value;
     event.tables_physical = walk.address.value;
     event.ept_root = mapping.key.tag.ept_root;
+    dirty = walk.dirty;
     same_guest_physical = walk.linear_translated
                               ? walk.guest_physical.value == event.cached_guest_physical
                               : walk.outcome != ept::NestedOutcome::kPageFault;
@@ -383,9 +384,12 @@ void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t line
         ept::walk_linear<ept::ProbeOnly>(memory_, paging, ept::LinearAddress{linear}, access);
     event.tables = walk.translated() ? WalkOutcome::kTranslated : WalkOutcome::kPageFault;
     event.tables_physical = walk.address.value;
+    dirty = walk.dirty;
   }
   if (event.tables == WalkOutcome::kTranslated && event.tables_physical == event.cached_physical) {
-    return;
+    event.dirty_flag_cleared = access.kind == Access::kWrite && mapping.dirty && !dirty;
+    if (!event.dirty_flag_cleared) return;
+    same_guest_physical = false;  // which dimension lost it, is not told
   }
   if (!caches_->note_stale(mapping) || events_ == nullptr) return;
   event.linear = linear;

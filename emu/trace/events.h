@@ -70,6 +70,7 @@ struct StaleTranslationEvent {
   WalkOutcome tables = WalkOutcome::kTranslated;
   uint64_t tables_guest_physical = 0;  // kTranslated, or the one that EPT refuses
   uint64_t tables_physical = 0;        // kTranslated only
+  bool dirty_flag_cleared = false;     // a write found the dirty flag set in the cache alone
   std::string_view missing;            // the instructions that would have helped
 };
 

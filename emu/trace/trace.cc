@@ -268,6 +268,7 @@ void Trace::stale_translation(const StaleTranslationEvent& event) {
   if (event.tables == WalkOutcome::kTranslated) {
     fields.emplace_back("tables_physical", Hex{event.tables_physical});
   }
+  if (event.dirty_flag_cleared) fields.emplace_back("dirty_flag_cleared", true);
   fields.emplace_back("missing", event.missing);
   write({.kind = "stale-translation", .fields = std::move(fields)});
 }

@@ -300,6 +300,11 @@ TEST_F(TraceTest, StaleTranslation) {
             "ept_root=0x3000 cached_guest_physical=0x200010 cached_physical=0x700010 "
             "tables=translated tables_guest_physical=0x200010 tables_physical=0x800010 "
             "missing=INVEPT\n");
+  EXPECT_EQ(text([&](Trace& trace) {
+              event.dirty_flag_cleared = true;
+              trace.stale_translation(event);
+            }).find("dirty_flag_cleared") == std::string::npos,
+            false);
   event.tables = WalkOutcome::kPageFault;
   event.ept_root.reset();
   event.non_root = false;
