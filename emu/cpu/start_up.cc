@@ -52,8 +52,8 @@ void Cpu::raise_init() {
   engine_.request_stop();
 }
 
-// "VMX Support for the Wait-for-SIPI activity state" or not: whoever does not wait for it, discards
-// it. An INIT that is about to be taken makes the processor wait.
+// "Other Causes of VM Exits": a processor that does not wait for it discards it. An INIT that is
+// about to be taken makes the processor wait.
 void Cpu::raise_start_up(uint8_t vector) {
   const bool root = vmx_.in_vmx_operation() && !vmx_.in_non_root();
   const bool waits = state_.activity == ActivityState::kWaitForSipi && !root;

@@ -67,8 +67,8 @@ class World {
   void edit() {
     std::uint64_t entry = (8 + pick(48)) * kPage | pick(8) | (pick(4) == 0 ? bit(63) : 0) |
                           (pick(8) == 0 ? E::kWriteThrough | E::kCacheDisable : 0);
-    if (pick(32) == 0) entry |= bit(51);            // reserved
-    if (pick(64) == 0) entry = 200 * kPage | 7;     // no memory there
+    if (pick(32) == 0) entry |= bit(51);         // reserved
+    if (pick(64) == 0) entry = 200 * kPage | 7;  // no memory there
     word((3 + pick(2)) * kPage + 8 * pick(16)) = entry;
     if (pick(16) == 0) word(2 * kPage) = 3 * kPage | (pick(8) | 1);
     if (pick(16) == 0) {
