@@ -220,7 +220,16 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.execute = translation.execute;
   if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
   // An implicit access is one instruction's alone.
-  if (!access.implicit_supervisor) fill_cache_.insert(key, grant);
+  if (!access.implicit_supervisor) {
+    fill_cache_.insert(key, grant);
+    // The engine asks once for reads and writes, and apart when it has forgotten.
+    const bool reads = kind == FillAccess::kRead, writes = kind == FillAccess::kWrite;
+    if ((reads && grant.write) || (writes && grant.read)) {
+      const uint64_t other = FillCache::key(linear, reads ? FillAccess::kWrite : FillAccess::kRead,
+                                            access.user, (rflags & vmx::rflags::kAc) != 0);
+      if (fill_cache_.find(other) == nullptr) fill_cache_.insert(other, grant);
+    }
+  }
   keep_code_true(linear, access, rflags, grant);
   return true;
 }
