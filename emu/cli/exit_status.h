@@ -26,6 +26,7 @@ enum class ExitStatus : int {
   kNoVmx = 28,
   kKvmFailed = 30,
   kNotSupported = 32,
+  kModesDiffer = 34,
 };
 
 struct ExitStatusEntry {
@@ -55,6 +56,8 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kKvmFailed, "nestor-kvm run: KVM failed in the middle"},
     ExitStatusEntry{ExitStatus::kNotSupported,
                     "the guest needs what the chosen --l0 mode does not have"},
+    ExitStatusEntry{ExitStatus::kModesDiffer,
+                    "nestor compare-mmu: the results differ from mode to mode"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

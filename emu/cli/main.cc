@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emu/cli/audit_command.h"
+#include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
 #include "emu/cli/run_command.h"
@@ -36,6 +37,9 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
+  if (const auto* compare = std::get_if<CompareMmuOptions>(&parsed)) {
+    return compare_mmu_command(*compare);
+  }
   const RunOptions& options = std::get<RunOptions>(parsed);
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
   spdlog::set_pattern("%n: %l: %v");

@@ -30,6 +30,9 @@ std::string exit_status_help() {
 constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
 constexpr std::string_view kAuditExample = "Example:\n  nestor audit vmcs.json\n";
 
+constexpr std::string_view kCompareMmuExample =
+    "Example:\n  nestor compare-mmu mmu-modes.elf --memory 64M\n";
+
 constexpr std::string_view kDiffExample =
     "Example:\n"
     "  nestor diff before.txt after.txt --only vm-entry,vm-exit\n";
@@ -86,6 +89,34 @@ CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
       ->required();
   audit.add_flag("--json", options.json, "Print JSON");
   return audit;
+}
+
+// What the commands that run an image have in common. `Options` has image, append and modules.
+template <class Options>
+void add_image_options(CLI::App& command, Options& options, std::string& memory) {
+  command.add_option("IMAGE", options.image, "The image")->type_name("")->required();
+  command.add_option("--append", options.append, "Command line of the image, after its name")
+      ->type_name("ARGS");
+  command.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  command.add_option("--module", options.modules, "A boot module; may be repeated")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::App& add_compare_mmu_command(CLI::App& app, CompareMmuOptions& options, std::string& memory) {
+  CLI::App& compare = *app.add_subcommand(
+      "compare-mmu", "Run an image in every mode of --l0 and compare results and costs");
+  compare.footer(std::string(kCompareMmuExample) + "\n" + exit_status_help());
+  add_image_options(compare, options, memory);
+  compare
+      .add_option("--json", options.json,
+                  "Write JSON to this file; - is the standard output, without the table")
+      ->type_name("FILE");
+  return compare;
 }
 
 CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
@@ -160,11 +191,13 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   return value << shift;
 }
 
-std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
-    const std::vector<std::string>& arguments, const std::string& version, const Program& program) {
+std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions, PrintAndExit>
+parse_command_line(const std::vector<std::string>& arguments, const std::string& version,
+                   const Program& program) {
   RunOptions options;
   DiffOptions diff_options;
   AuditOptions audit_options;
+  CompareMmuOptions compare_options;
   std::string memory = "512M", count, trace, cpus = "1", dump_format = "text";
   std::vector<std::string> dump;
 
@@ -178,21 +211,11 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
   run.footer("Example:\n  " + program.run_example + "\n\n" + exit_status_help());
-  run.add_option("IMAGE", options.image, "The image")->type_name("")->required();
-  run.add_option("--append", options.append, "Command line of the image, after its name")
-      ->type_name("ARGS");
-  run.add_option("--memory", memory, "RAM in bytes, or with suffix K, M or G")
-      ->type_name("SIZE")
-      ->capture_default_str();
+  add_image_options(run, options, memory);
   run.add_option("--cpus", cpus,
                  fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
       ->type_name("N")
       ->capture_default_str();
-  run.add_option("--module", options.modules, "A boot module; may be repeated")
-      ->type_name("FILE")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run.add_option("--serial", options.serial, "Where COM1 writes: stdio, none or a file")
       ->type_name("stdio|FILE|none")
       ->capture_default_str();
@@ -246,9 +269,13 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
   }
   const CLI::App& diff = add_diff_command(app, diff_options);
   const CLI::App& audit = add_audit_command(app, audit_options);
+  const CLI::App& compare = add_compare_mmu_command(app, compare_options, memory);
 
   const auto complain = [&](std::string_view message) {
-    const std::string_view command = diff.parsed() ? "diff" : audit.parsed() ? "audit" : "run";
+    std::string_view command = "run";
+    if (diff.parsed()) command = "diff";
+    if (audit.parsed()) command = "audit";
+    if (compare.parsed()) command = "compare-mmu";
     return PrintAndExit{
         fmt::format("{0}: {1}; see {0} {2} --help\n", program.name, message, command),
         ExitStatus::kBadUsage};
@@ -272,6 +299,12 @@ std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_
     return diff_options;
   }
   if (audit.parsed()) return audit_options;
+  if (compare.parsed()) {
+    if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
+    compare_options.memory_bytes = *parse_size(memory);
+    if (compare_options.json == "") return complain("--json: the name of the file is empty");
+    return compare_options;
+  }
   if (!run.parsed()) return complain("a command is required: nestor run IMAGE");
   for (const Program::Missing& missing : program.missing) {
     if (run.count(missing.option) != 0) {

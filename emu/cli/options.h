@@ -13,6 +13,7 @@
 
 #include "emu/audit/vmcs_dump.h"
 #include "emu/cli/audit_command.h"
+#include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/l0/mode.h"
@@ -65,9 +66,9 @@ struct Program {
 };
 
 // `version` is what --version prints.
-[[nodiscard]] std::variant<RunOptions, DiffOptions, AuditOptions, PrintAndExit> parse_command_line(
-    const std::vector<std::string>& arguments, const std::string& version,
-    const Program& program = {});
+[[nodiscard]] std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions, PrintAndExit>
+parse_command_line(const std::vector<std::string>& arguments, const std::string& version,
+                   const Program& program = {});
 
 // "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or
 // beyond 64 bits.

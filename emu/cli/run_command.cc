@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -17,9 +16,9 @@
 #include <utility>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/inputs.h"
 #include "emu/cli/progress.h"
 #include "emu/cpu/cpuid.h"
-#include "emu/loaders/read_file.h"
 #include "emu/machine/machine.h"
 #include "emu/machine/ram.h"
 #include "emu/trace/l0_report.h"
@@ -28,10 +27,6 @@
 
 namespace nestor::emu {
 namespace {
-
-// Nothing larger fits below 4 GiB with room to spare; it keeps a wrong file from filling the host's
-// memory.
-constexpr uint64_t kLargestFile = 1ull << 30;
 
 volatile std::sig_atomic_t stop_signal = 0;
 
@@ -97,24 +92,6 @@ std::optional<std::string> serial_path(const std::string& serial) {
   return serial == "stdio" ? "-" : serial;
 }
 
-struct Inputs {
-  ImageFile image;
-  std::vector<Module> modules;
-};
-
-std::variant<Inputs, LoadError> read_inputs(const RunOptions& options) {
-  const uint64_t limit = std::min(options.memory_bytes, kLargestFile);
-  auto image = read_file(options.image, "image", limit);
-  if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
-  Inputs inputs{{file_name(options.image), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
-  for (const std::string& path : options.modules) {
-    auto module = read_file(path, "module", limit);
-    if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
-    inputs.modules.push_back({file_name(path), std::get<std::vector<uint8_t>>(std::move(module))});
-  }
-  return inputs;
-}
-
 // What the user is told of how the run ended, and the exit status.
 struct Ending {
   RunResult::Kind kind;
@@ -154,7 +131,7 @@ int report(const RunResult& result) {
 }  // namespace
 
 int run_command(const RunOptions& options, const MachineFactory& create) {
-  const auto inputs = read_inputs(options);
+  const auto inputs = read_inputs(options.image, options.modules, options.memory_bytes);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);

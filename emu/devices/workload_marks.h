@@ -8,12 +8,13 @@
 #include <utility>
 
 #include "emu/devices/bus.h"
+#include "guest-images/abi/machine_ports.h"
 
 namespace nestor::emu {
 
 class WorkloadMarks : public Device {
  public:
-  static constexpr uint16_t kPort = 0xf8;
+  static constexpr uint16_t kPort = NESTOR_PORT_WORKLOAD;
 
   // `mark` gets the number of the workload that begins; 0: the last one has ended.
   explicit WorkloadMarks(std::function<void(uint8_t)> mark) : mark_(std::move(mark)) {}

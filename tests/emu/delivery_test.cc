@@ -146,6 +146,16 @@ TEST_F(DeliveryTest, InjectedFaultLeavesResumeFlagAndCr2) {
   EXPECT_EQ(cpu.cr2, 7u);
 }
 
+// A VM exit on the way through the IDT finds CR2 updated.
+TEST_F(DeliveryTest, PageFaultUpdatesCr2EvenIfItsHandlerCannotBeReached) {
+  enter_protected_mode(core);
+  cpu.cr2 = 7;
+  set_gate(vmx::kPf, 0);
+  const Delivery delivery = deliver_once(core, vmx::exception(vmx::kPf, 6, 0xdead0000));
+  EXPECT_TRUE(std::holds_alternative<Event>(delivery));
+  EXPECT_EQ(cpu.cr2, 0xdead0000u);
+}
+
 TEST_F(DeliveryTest, InnerLevelSwitchesStack) {
   enter_protected_mode(core, 3);
   cpu.rflags = 0x3202;

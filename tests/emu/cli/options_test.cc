@@ -46,6 +46,24 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.log_level, "warning");
 }
 
+TEST(Options, ComparisonOfModes) {
+  const auto parse = [](const Arguments& arguments) {
+    return std::get<CompareMmuOptions>(parse_command_line(arguments, "version"));
+  };
+  const CompareMmuOptions plain = parse({"compare-mmu", "image"});
+  EXPECT_EQ(plain.image, "image");
+  EXPECT_EQ(plain.memory_bytes, 512u << 20);
+  EXPECT_EQ(plain.json, std::nullopt);
+  const CompareMmuOptions all = parse({"compare-mmu", "--memory", "64M", "--append", "a b",
+                                       "--module", "m", "--json", "-", "image"});
+  EXPECT_EQ(all.memory_bytes, 64u << 20);
+  EXPECT_EQ(all.append, "a b");
+  EXPECT_THAT(all.modules, ElementsAre("m"));
+  EXPECT_EQ(all.json, "-");
+  EXPECT_THAT(parse_print({"compare-mmu"}).text, HasSubstr("compare-mmu --help"));
+  EXPECT_THAT(parse_print({"compare-mmu", "image", "--memory", "1"}).text, HasSubstr("--memory"));
+}
+
 TEST(Options, DumpsOfVmcss) {
   EXPECT_EQ(parse_ok({"run", "image"}).dump_vmcs, std::nullopt);
   const RunOptions text = parse_ok({"run", "image", "--dump-vmcs", "on-failure", "file"});

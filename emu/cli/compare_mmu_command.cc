@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/compare_mmu_command.h"
+
+#include <memory>
+#include <variant>
+
+#include "emu/cli/complain.h"
+#include "emu/cli/inputs.h"
+#include "emu/compare/mmu_modes.h"
+#include "emu/machine/ram.h"
+#include "emu/trace/output_file.h"
+
+namespace nestor::emu {
+namespace {
+
+// std::nullopt: written. Otherwise what went wrong.
+std::optional<std::string> write_to(const std::string& path, const std::string& text) {
+  auto opened = OutputFile::open(path);
+  if (auto* bad = std::get_if<std::string>(&opened)) return *bad;
+  OutputFile& file = *std::get<std::unique_ptr<OutputFile>>(opened);
+  file.write(text);
+  file.close();
+  return file.error();
+}
+
+int report(const MmuComparison& comparison, const CompareMmuOptions& options) {
+  if (options.json) {
+    if (const auto error = write_to(*options.json, to_json(comparison)))
+      return complain(ExitStatus::kOutputError, *error);
+  }
+  if (options.json != "-") {
+    if (const auto error = write_to("-", to_text(comparison)))
+      return complain(ExitStatus::kOutputError, *error);
+  }
+  return static_cast<int>(comparison.same() ? ExitStatus::kSuccess : ExitStatus::kModesDiffer);
+}
+
+}  // namespace
+
+int compare_mmu_command(const CompareMmuOptions& options) {
+  const auto inputs = read_inputs(options.image, options.modules, options.memory_bytes);
+  if (const auto* bad = std::get_if<LoadError>(&inputs))
+    return complain(ExitStatus::kBadImage, bad->message);
+  const auto& [image, modules] = std::get<Inputs>(inputs);
+  try {
+    const auto compared = compare_mmu_modes(image, modules, options.append, options.memory_bytes);
+    if (const auto* bad = std::get_if<HostError>(&compared))
+      return complain(ExitStatus::kUnsupportedHost, bad->message);
+    if (const auto* bad = std::get_if<LoadError>(&compared))
+      return complain(ExitStatus::kBadImage, bad->message);
+    return report(std::get<MmuComparison>(compared), options);
+  } catch (const RamError& error) {
+    return complain(ExitStatus::kBadUsage, error.what());
+  }
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// guest-images/mmu-modes in every way of virtualizing memory: the same results, and the prices that
+// each way is known for.
+#include "emu/compare/mmu_modes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "emu/loaders/read_file.h"
+#include "guest-images/abi/machine_ports.h"
+
+namespace nestor::emu {
+namespace {
+
+using ::testing::HasSubstr;
+using Verdict = ModeRun::Verdict;
+
+constexpr uint64_t kMemory = 64 << 20;
+
+ImageFile read_image(const std::string& name) {
+  const auto path = std::filesystem::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf");
+  auto bytes = read_file(path.string(), "image", kMemory);
+  if (const auto* bad = std::get_if<LoadError>(&bytes)) throw std::runtime_error(bad->message);
+  return {name, std::get<std::vector<uint8_t>>(std::move(bytes))};
+}
+
+MmuComparison compare(const std::string& name) {
+  auto compared = compare_mmu_modes(read_image(name), {}, "", kMemory);
+  EXPECT_TRUE(std::holds_alternative<MmuComparison>(compared));
+  return std::get<MmuComparison>(std::move(compared));
+}
+
+class MmuModes : public ::testing::Test {
+ protected:
+  // The runs are many and the same for all: once is enough.
+  static void SetUpTestSuite() { comparison = compare("mmu-modes"); }
+  static void TearDownTestSuite() { comparison.reset(); }
+
+  static const WorkloadCost& cost(L0Mode mode, uint8_t workload, bool vmcs_shadowing = true) {
+    for (const ModeRun& run : comparison->runs) {
+      if (run.l0.mode == mode && run.l0.vmcs_shadowing == vmcs_shadowing)
+        return run.costs.at(workload);
+    }
+    throw std::out_of_range("no such run");
+  }
+
+  static std::optional<MmuComparison> comparison;
+};
+
+std::optional<MmuComparison> MmuModes::comparison;
+
+TEST_F(MmuModes, GivesTheSameResultsInAllOfThem) {
+  ASSERT_EQ(comparison->runs.size(), 9u) << "five modes, and four without VMCS shadowing";
+  EXPECT_TRUE(comparison->same());
+  const std::string& serial = comparison->runs.front().serial;
+  EXPECT_THAT(serial, HasSubstr("mmu-modes: PASS"));
+  for (const ModeRun& run : comparison->runs) {
+    SCOPED_TRACE(info_of(run.l0.mode).name);
+    EXPECT_EQ(run.verdict, Verdict::kSame) << run.reason;
+    EXPECT_EQ(run.result.kind, RunResult::Kind::kDebugExit);
+    EXPECT_EQ(run.result.code, uint32_t{NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS)});
+    EXPECT_EQ(run.serial, serial);
+  }
+}
+
+TEST_F(MmuModes, OnPageFaultsNestedEptIsFarAhead) {
+  const uint8_t load = NESTOR_WORKLOAD_PAGE_FAULTS;
+  const WorkloadCost& nested = cost(L0Mode::kNestedEpt, load);
+  const WorkloadCost& shadow = cost(L0Mode::kShadowOnEpt, load);
+  const WorkloadCost& double_shadow = cost(L0Mode::kShadowOnShadow, load);
+  EXPECT_LT(3 * nested.cycles, shadow.cycles);
+  EXPECT_LT(shadow.cycles, double_shadow.cycles);
+  EXPECT_EQ(nested.l1_exits, 0u) << "L2's page faults are its own";
+  EXPECT_GT(shadow.l1_exits, 700u) << "two VM exits for each of 350 page faults";
+}
+
+TEST_F(MmuModes, OnTlbMissesNestedEptIsAheadToo) {
+  const uint8_t load = NESTOR_WORKLOAD_TLB_MISSES;
+  EXPECT_LT(cost(L0Mode::kNestedEpt, load).cycles, cost(L0Mode::kShadowOnEpt, load).cycles);
+  EXPECT_LT(cost(L0Mode::kShadowOnEpt, load).cycles, cost(L0Mode::kShadowOnShadow, load).cycles);
+  EXPECT_LT(cost(L0Mode::kNestedEpt, load).l0.walk_references,
+            cost(L0Mode::kTwoLevel, load).l0.walk_references);
+}
+
+TEST_F(MmuModes, WhileItComputesTheyAreEqual) {
+  const uint64_t nested = cost(L0Mode::kNestedEpt, NESTOR_WORKLOAD_COMPUTATION).cycles;
+  for (const L0ModeInfo& info : kL0Modes) {
+    const uint64_t cycles = cost(info.mode, NESTOR_WORKLOAD_COMPUTATION).cycles;
+    EXPECT_LT(cycles * 10, nested * 11) << info.name;
+    EXPECT_GT(cycles * 11, nested * 10) << info.name;
+  }
+}
+
+// 7 VMREADs, 4 VMWRITEs, VMRESUME, and the VM exit of L2 itself; with a shadow VMCS the last two.
+TEST_F(MmuModes, CountsTheVmExitsOfL0ForEachOfL2) {
+  for (const L0ModeInfo& info : kL0Modes) {
+    if (!info.has_l0) continue;
+    for (const bool shadowing : {true, false}) {
+      SCOPED_TRACE(std::string(info.name) + (shadowing ? " with" : " without") + " VMCS shadowing");
+      const WorkloadCost& load = cost(info.mode, NESTOR_WORKLOAD_CPUID_EXITS, shadowing);
+      ASSERT_EQ(load.cpuid_exits, 256u);
+      EXPECT_EQ(load.l1_exits, load.cpuid_exits);
+      const uint64_t each = shadowing ? 2 : 13;
+      EXPECT_EQ(load.l0.all_exits(), each * load.cpuid_exits);
+      EXPECT_EQ(load.l0.entries, each * load.cpuid_exits);
+      EXPECT_EQ(load.l0.vmcs_accesses, (each - 2) * load.cpuid_exits);
+    }
+  }
+}
+
+TEST_F(MmuModes, AreReported) {
+  const auto json = nlohmann::json::parse(to_json(*comparison));
+  EXPECT_EQ(json.at("image"), "mmu-modes");
+  EXPECT_EQ(json.at("same"), true);
+  const auto& last = json.at("modes").back();
+  EXPECT_EQ(last.at("mode"), "shadow-on-shadow");
+  EXPECT_EQ(last.at("vmcs_shadowing"), false);
+  EXPECT_EQ(last.at("verdict"), "same");
+  EXPECT_EQ(last.at("exit_status"), 1);
+  EXPECT_EQ(last.at("workloads").size(), 5u);
+  EXPECT_EQ(last.at("workloads").at(4).at("per_cpuid_exit").at("exits"), 13.0);
+  const std::string text = to_text(*comparison);
+  EXPECT_THAT(text, HasSubstr("the same results in all modes in which it runs"));
+  EXPECT_THAT(text, HasSubstr("\npage faults "));
+  EXPECT_THAT(text, HasSubstr("\nper CPUID exit "));
+}
+
+TEST(MmuModesOfImages, AnImageThatNeedsEptCannotRunWithoutIt) {
+  const MmuComparison comparison = compare("ept-violation");
+  ASSERT_EQ(comparison.runs.size(), kL0Modes.size());
+  for (const ModeRun& run : comparison.runs) {
+    const L0ModeInfo& info = info_of(run.l0.mode);
+    EXPECT_EQ(run.verdict, info.offers_ept ? Verdict::kSame : Verdict::kCannotRun) << info.name;
+    EXPECT_THAT(run.reason, HasSubstr(info.offers_ept ? "" : "needs EPT"));
+  }
+  EXPECT_TRUE(comparison.same());
+}
+
+ModeRun ended(L0Mode mode, uint32_t value, const std::string& serial) {
+  ModeRun run;
+  run.l0.mode = mode;
+  run.result.kind = RunResult::Kind::kDebugExit;
+  run.result.code = NESTOR_DEBUG_EXIT_STATUS(value);
+  run.serial = serial;
+  return run;
+}
+
+TEST(MmuModesJudge, FindsWhatDiffers) {
+  MmuComparison comparison;
+  comparison.runs = {
+      ended(L0Mode::kHardware, NESTOR_EXIT_MACHINE_LACKS_FEATURE, "no such thing\n"),
+      ended(L0Mode::kTwoLevel, 0, "a\nb\n"),
+      ended(L0Mode::kNestedEpt, 0, "a\nc\n"),
+      ended(L0Mode::kShadowOnEpt, 1, "a\nb\n"),
+      ended(L0Mode::kShadowOnShadow, 0, "a\nb\n"),
+  };
+  judge(comparison.runs);
+  EXPECT_FALSE(comparison.same());
+  EXPECT_EQ(comparison.runs[0].verdict, Verdict::kCannotRun);
+  EXPECT_THAT(comparison.runs[0].reason, HasSubstr("no such thing"));
+  EXPECT_EQ(comparison.runs[1].verdict, Verdict::kSame);
+  EXPECT_EQ(comparison.runs[2].verdict, Verdict::kDiffers);
+  EXPECT_THAT(comparison.runs[2].reason, HasSubstr("line 2"));
+  EXPECT_EQ(comparison.runs[3].verdict, Verdict::kDiffers);
+  EXPECT_EQ(comparison.runs[4].verdict, Verdict::kSame);
+  EXPECT_THAT(to_text(comparison), HasSubstr("nested-ept: differs"));
+}
+
+}  // namespace
+}  // namespace nestor::emu
