@@ -20,10 +20,14 @@ using Kind = RunResult::Kind;
 using Verdict = ModeRun::Verdict;
 
 constexpr std::array kCounters = {
-    &L0Counters::exits_from_l1,       &L0Counters::exits_from_l2,
-    &L0Counters::entries,             &L0Counters::reflected,
-    &L0Counters::vmcs_accesses,       &L0Counters::shadow_fills,
-    &L0Counters::shadow_tables_built, &L0Counters::shadow_tables_zapped,
+    &L0Counters::exits_from_l1,
+    &L0Counters::exits_from_l2,
+    &L0Counters::entries,
+    &L0Counters::reflected,
+    &L0Counters::vmcs_accesses,
+    &L0Counters::shadow_fills,
+    &L0Counters::shadow_tables_built,
+    &L0Counters::shadow_tables_zapped,
     &L0Counters::walk_references,
 };
 

@@ -69,22 +69,22 @@ bool counts_cpuid_exits(uint8_t workload, const WorkloadCost& cost) {
 }
 
 std::string table(const MmuComparison& comparison, uint8_t workload) {
-  std::string out = fmt::format("\n{:<18} {:>10} {:>7} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7} {:>6} "
-                                "{:>6} {:>9}\n",
-                                workload_name(workload), "cycles", "ratio", "L1 exits", "from L1",
-                                "from L2", "reflected", "VMCS", "filled", "built", "zapped",
-                                "walk refs");
+  std::string out = fmt::format(
+      "\n{:<18} {:>10} {:>7} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7} {:>6} "
+      "{:>6} {:>9}\n",
+      workload_name(workload), "cycles", "ratio", "L1 exits", "from L1", "from L2", "reflected",
+      "VMCS", "filled", "built", "zapped", "walk refs");
   for (const ModeRun& run : comparison.runs) {
     const WorkloadCost* cost = cost_of(run, workload);
     if (cost == nullptr || !run.l0.vmcs_shadowing) continue;
     const auto to_nested = ratio(comparison, workload, *cost);
     const L0Counters& l0 = cost->l0;
-    out += fmt::format("  {:<16} {:>10} {:>7} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7} {:>6} {:>6} {:>9}\n",
-                       info_of(run.l0.mode).name, cost->cycles,
-                       to_nested ? fmt::format("{:.2f}", *to_nested) : "-", cost->l1_exits,
-                       l0.exits_from_l1, l0.exits_from_l2, l0.reflected, l0.vmcs_accesses,
-                       l0.shadow_fills, l0.shadow_tables_built, l0.shadow_tables_zapped,
-                       l0.walk_references);
+    out += fmt::format(
+        "  {:<16} {:>10} {:>7} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7} {:>6} {:>6} {:>9}\n",
+        info_of(run.l0.mode).name, cost->cycles,
+        to_nested ? fmt::format("{:.2f}", *to_nested) : "-", cost->l1_exits, l0.exits_from_l1,
+        l0.exits_from_l2, l0.reflected, l0.vmcs_accesses, l0.shadow_fills, l0.shadow_tables_built,
+        l0.shadow_tables_zapped, l0.walk_references);
   }
   return out;
 }
@@ -94,12 +94,11 @@ std::string cpuid_table(const MmuComparison& comparison) {
   for (const ModeRun& run : comparison.runs) {
     const WorkloadCost* cost = cost_of(run, NESTOR_WORKLOAD_CPUID_EXITS);
     if (cost == nullptr || !counts_cpuid_exits(NESTOR_WORKLOAD_CPUID_EXITS, *cost)) continue;
-    out += fmt::format("  {:<16} {:>14} {:>6g} {:>7g} {:>6g} {:>10.1f}\n",
-                       info_of(run.l0.mode).name, run.l0.vmcs_shadowing ? "on" : "off",
-                       per_cpuid_exit(*cost, cost->l0.all_exits()),
-                       per_cpuid_exit(*cost, cost->l0.entries),
-                       per_cpuid_exit(*cost, cost->l0.vmcs_accesses),
-                       per_cpuid_exit(*cost, cost->cycles));
+    out += fmt::format(
+        "  {:<16} {:>14} {:>6g} {:>7g} {:>6g} {:>10.1f}\n", info_of(run.l0.mode).name,
+        run.l0.vmcs_shadowing ? "on" : "off", per_cpuid_exit(*cost, cost->l0.all_exits()),
+        per_cpuid_exit(*cost, cost->l0.entries), per_cpuid_exit(*cost, cost->l0.vmcs_accesses),
+        per_cpuid_exit(*cost, cost->cycles));
   }
   if (out.empty()) return out;
   return fmt::format("\n{:<18} {:>14} {:>6} {:>7} {:>6} {:>10}\n", "per CPUID exit",
@@ -118,9 +117,9 @@ std::set<uint8_t> workloads_of(const MmuComparison& comparison) {
 }  // namespace
 
 std::string to_text(const MmuComparison& comparison) {
-  std::string out = fmt::format("{}: {}\n", comparison.image,
-                                comparison.same() ? "the same results in all modes in which it runs"
-                                                  : "the results differ");
+  std::string out = fmt::format(
+      "{}: {}\n", comparison.image,
+      comparison.same() ? "the same results in all modes in which it runs" : "the results differ");
   for (const ModeRun& run : comparison.runs) {
     if (run.verdict == Verdict::kSame) continue;
     out += fmt::format("  {}{}: {}: {}\n", info_of(run.l0.mode).name,

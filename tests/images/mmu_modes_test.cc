@@ -9,7 +9,6 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 
 #include "emu/loaders/read_file.h"
@@ -36,31 +35,21 @@ MmuComparison compare(const std::string& name) {
   return std::get<MmuComparison>(std::move(compared));
 }
 
-class MmuModes : public ::testing::Test {
- protected:
-  // The runs are many and the same for all: once is enough.
-  static void SetUpTestSuite() { comparison = compare("mmu-modes"); }
-  static void TearDownTestSuite() { comparison.reset(); }
-
-  static const WorkloadCost& cost(L0Mode mode, uint8_t workload, bool vmcs_shadowing = true) {
-    for (const ModeRun& run : comparison->runs) {
-      if (run.l0.mode == mode && run.l0.vmcs_shadowing == vmcs_shadowing)
-        return run.costs.at(workload);
-    }
-    throw std::out_of_range("no such run");
+const WorkloadCost& cost(const MmuComparison& comparison, L0Mode mode, uint8_t workload,
+                         bool vmcs_shadowing = true) {
+  for (const ModeRun& run : comparison.runs) {
+    if (run.l0.mode == mode && run.l0.vmcs_shadowing == vmcs_shadowing)
+      return run.costs.at(workload);
   }
+  throw std::out_of_range("no such run");
+}
 
-  static std::optional<MmuComparison> comparison;
-};
-
-std::optional<MmuComparison> MmuModes::comparison;
-
-TEST_F(MmuModes, GivesTheSameResultsInAllOfThem) {
-  ASSERT_EQ(comparison->runs.size(), 9u) << "five modes, and four without VMCS shadowing";
-  EXPECT_TRUE(comparison->same());
-  const std::string& serial = comparison->runs.front().serial;
+void expect_the_same_results(const MmuComparison& comparison) {
+  ASSERT_EQ(comparison.runs.size(), 9u) << "five modes, and four without VMCS shadowing";
+  EXPECT_TRUE(comparison.same());
+  const std::string& serial = comparison.runs.front().serial;
   EXPECT_THAT(serial, HasSubstr("mmu-modes: PASS"));
-  for (const ModeRun& run : comparison->runs) {
+  for (const ModeRun& run : comparison.runs) {
     SCOPED_TRACE(info_of(run.l0.mode).name);
     EXPECT_EQ(run.verdict, Verdict::kSame) << run.reason;
     EXPECT_EQ(run.result.kind, RunResult::Kind::kDebugExit);
@@ -69,41 +58,44 @@ TEST_F(MmuModes, GivesTheSameResultsInAllOfThem) {
   }
 }
 
-TEST_F(MmuModes, OnPageFaultsNestedEptIsFarAhead) {
+void expect_nested_ept_far_ahead_on_page_faults(const MmuComparison& comparison) {
   const uint8_t load = NESTOR_WORKLOAD_PAGE_FAULTS;
-  const WorkloadCost& nested = cost(L0Mode::kNestedEpt, load);
-  const WorkloadCost& shadow = cost(L0Mode::kShadowOnEpt, load);
-  const WorkloadCost& double_shadow = cost(L0Mode::kShadowOnShadow, load);
+  const WorkloadCost& nested = cost(comparison, L0Mode::kNestedEpt, load);
+  const WorkloadCost& shadow = cost(comparison, L0Mode::kShadowOnEpt, load);
+  const WorkloadCost& double_shadow = cost(comparison, L0Mode::kShadowOnShadow, load);
   EXPECT_LT(3 * nested.cycles, shadow.cycles);
   EXPECT_LT(shadow.cycles, double_shadow.cycles);
   EXPECT_EQ(nested.l1_exits, 0u) << "L2's page faults are its own";
   EXPECT_GT(shadow.l1_exits, 700u) << "two VM exits for each of 350 page faults";
 }
 
-TEST_F(MmuModes, OnTlbMissesNestedEptIsAheadToo) {
+void expect_nested_ept_ahead_on_tlb_misses(const MmuComparison& comparison) {
   const uint8_t load = NESTOR_WORKLOAD_TLB_MISSES;
-  EXPECT_LT(cost(L0Mode::kNestedEpt, load).cycles, cost(L0Mode::kShadowOnEpt, load).cycles);
-  EXPECT_LT(cost(L0Mode::kShadowOnEpt, load).cycles, cost(L0Mode::kShadowOnShadow, load).cycles);
-  EXPECT_LT(cost(L0Mode::kNestedEpt, load).l0.walk_references,
-            cost(L0Mode::kTwoLevel, load).l0.walk_references);
+  EXPECT_LT(cost(comparison, L0Mode::kNestedEpt, load).cycles,
+            cost(comparison, L0Mode::kShadowOnEpt, load).cycles);
+  EXPECT_LT(cost(comparison, L0Mode::kShadowOnEpt, load).cycles,
+            cost(comparison, L0Mode::kShadowOnShadow, load).cycles);
+  EXPECT_LT(cost(comparison, L0Mode::kNestedEpt, load).l0.walk_references,
+            cost(comparison, L0Mode::kTwoLevel, load).l0.walk_references);
 }
 
-TEST_F(MmuModes, WhileItComputesTheyAreEqual) {
-  const uint64_t nested = cost(L0Mode::kNestedEpt, NESTOR_WORKLOAD_COMPUTATION).cycles;
+void expect_near_parity_on_computation(const MmuComparison& comparison) {
+  const uint64_t nested = cost(comparison, L0Mode::kNestedEpt, NESTOR_WORKLOAD_COMPUTATION).cycles;
   for (const L0ModeInfo& info : kL0Modes) {
-    const uint64_t cycles = cost(info.mode, NESTOR_WORKLOAD_COMPUTATION).cycles;
+    const uint64_t cycles = cost(comparison, info.mode, NESTOR_WORKLOAD_COMPUTATION).cycles;
     EXPECT_LT(cycles * 10, nested * 11) << info.name;
     EXPECT_GT(cycles * 11, nested * 10) << info.name;
   }
 }
 
 // 7 VMREADs, 4 VMWRITEs, VMRESUME, and the VM exit of L2 itself; with a shadow VMCS the last two.
-TEST_F(MmuModes, CountsTheVmExitsOfL0ForEachOfL2) {
+void expect_exact_exits_for_each_cpuid(const MmuComparison& comparison) {
   for (const L0ModeInfo& info : kL0Modes) {
     if (!info.has_l0) continue;
     for (const bool shadowing : {true, false}) {
       SCOPED_TRACE(std::string(info.name) + (shadowing ? " with" : " without") + " VMCS shadowing");
-      const WorkloadCost& load = cost(info.mode, NESTOR_WORKLOAD_CPUID_EXITS, shadowing);
+      const WorkloadCost& load =
+          cost(comparison, info.mode, NESTOR_WORKLOAD_CPUID_EXITS, shadowing);
       ASSERT_EQ(load.cpuid_exits, 256u);
       EXPECT_EQ(load.l1_exits, load.cpuid_exits);
       const uint64_t each = shadowing ? 2 : 13;
@@ -114,8 +106,8 @@ TEST_F(MmuModes, CountsTheVmExitsOfL0ForEachOfL2) {
   }
 }
 
-TEST_F(MmuModes, AreReported) {
-  const auto json = nlohmann::json::parse(to_json(*comparison));
+void expect_reports(const MmuComparison& comparison) {
+  const auto json = nlohmann::json::parse(to_json(comparison));
   EXPECT_EQ(json.at("image"), "mmu-modes");
   EXPECT_EQ(json.at("same"), true);
   const auto& last = json.at("modes").back();
@@ -125,10 +117,21 @@ TEST_F(MmuModes, AreReported) {
   EXPECT_EQ(last.at("exit_status"), 1);
   EXPECT_EQ(last.at("workloads").size(), 5u);
   EXPECT_EQ(last.at("workloads").at(4).at("per_cpuid_exit").at("exits"), 13.0);
-  const std::string text = to_text(*comparison);
+  const std::string text = to_text(comparison);
   EXPECT_THAT(text, HasSubstr("the same results in all modes in which it runs"));
   EXPECT_THAT(text, HasSubstr("\npage faults "));
   EXPECT_THAT(text, HasSubstr("\nper CPUID exit "));
+}
+
+// One test, as nine runs are enough.
+TEST(MmuModes, GiveTheSameResultsAtThePricesThatEachIsKnownFor) {
+  const MmuComparison comparison = compare("mmu-modes");
+  expect_the_same_results(comparison);
+  expect_nested_ept_far_ahead_on_page_faults(comparison);
+  expect_nested_ept_ahead_on_tlb_misses(comparison);
+  expect_near_parity_on_computation(comparison);
+  expect_exact_exits_for_each_cpuid(comparison);
+  expect_reports(comparison);
 }
 
 TEST(MmuModesOfImages, AnImageThatNeedsEptCannotRunWithoutIt) {
