@@ -14,6 +14,7 @@
 #include "emu/devices/pit.h"
 #include "emu/devices/rtc.h"
 #include "emu/devices/serial.h"
+#include "emu/devices/workload_marks.h"
 
 namespace nestor::emu {
 namespace {
@@ -27,6 +28,16 @@ TEST(DebugExitTest, MakesAnExitStatusOfEverySize) {
   bus.write_port(0xf4, 2, 0x1234);
   bus.write_port(0xf4, 4, 0x10);
   EXPECT_EQ(statuses, (std::vector<uint32_t>{1, 0x2469, 0x21}));
+}
+
+TEST(WorkloadMarksTest, TellsTheNumberOfTheWorkload) {
+  Bus bus;
+  std::vector<uint8_t> marks;
+  WorkloadMarks device([&](uint8_t number) { marks.push_back(number); });
+  ASSERT_TRUE(device.attach(bus));
+  bus.write_port(0xf8, 1, 3);
+  bus.write_port(0xf8, 1, 0);
+  EXPECT_EQ(marks, (std::vector<uint8_t>{3, 0}));
 }
 
 TEST(DebugConsoleTest, PrintsAndAnswers) {

@@ -225,6 +225,7 @@ TEST_F(TraceTest, OtherEvents) {
         trace.triple_fault(0x30, true);
         trace.vmx_abort(4);
         trace.debug_exit(3);
+        trace.workload(2);
       }),
       R"({"cycle":1234,"sequence":0,"event":"interrupt","vector":32,"nmi":false,"level":"L1","rip":"0x10"})"
       "\n"
@@ -236,6 +237,8 @@ TEST_F(TraceTest, OtherEvents) {
       R"({"cycle":1234,"sequence":3,"event":"vmx-abort","indicator":4,"meaning":"failure in loading host MSRs"})"
       "\n"
       R"({"cycle":1234,"sequence":4,"event":"debug-exit","value":"0x3"})"
+      "\n"
+      R"({"cycle":1234,"sequence":5,"event":"workload","number":2})"
       "\n");
 }
 
@@ -349,6 +352,7 @@ TEST_F(TraceTest, FanOutReachesEverySinkInOrder) {
     Named(std::string& log, char name) : log_(log), name_(name) {}
     void vm_entry(const vmx::VmEntryEvent&) override { log_ += name_; }
     void debug_exit(uint32_t) override { log_ += name_; }
+    void workload(uint8_t) override { log_ += name_; }
     std::string& log_;
     const char name_;
   };
@@ -360,7 +364,8 @@ TEST_F(TraceTest, FanOutReachesEverySinkInOrder) {
   fan.add(two);
   fan.vm_entry({});
   fan.debug_exit(0);
-  EXPECT_EQ(log, "1212");
+  fan.workload(1);
+  EXPECT_EQ(log, "121212");
   EXPECT_FALSE(fan.wants_walks());
   auto file = OutputFile::open(path_);
   Trace trace(*std::get<std::unique_ptr<OutputFile>>(file), TraceFormat::kText);
