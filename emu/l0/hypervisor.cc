@@ -235,16 +235,18 @@ void Hypervisor::put_guest() {
     real.cr4 |= cr4::kVmxe;
   }
   if (!uses_ept()) {
-    if (!g.protected_mode()) {
+    const bool five_levels = g.long_mode_active() && (g.cr4 & cr4::kLa57) != 0;
+    if (!g.protected_mode() || five_levels) {
       stop(RunResult::Kind::kUnsupported,
-           "real-address mode cannot run on shadow page tables: use a mode in which L0 has EPT");
+           std::string(five_levels ? "5-level paging" : "real-address mode") +
+               " cannot run on shadow page tables: use a mode in which L0 has EPT");
       return;
     }
     owned_cr0 = owned_cr4 = ~0ull;
     shown_cr0 = nested().visible_cr0(g.cr0);
     shown_cr4 = nested().visible_cr4(g.cr4);
     real.cr0 |= cr0::kPe | cr0::kPg | cr0::kWp | cr0::kNe;
-    real.cr4 = (real.cr4 | cr4::kPae | cr4::kVmxe) & ~cr4::kPcide;
+    real.cr4 = (real.cr4 | cr4::kPae | cr4::kVmxe) & ~(cr4::kPcide | cr4::kLa57);
     // Without paging these do not apply; on shadow tables all is the user's then.
     if (!(g.cr0 & cr0::kPg)) real.cr4 &= ~(cr4::kSmep | cr4::kSmap);
     // The error code of a page fault tells fetches apart only with NXE.
