@@ -227,6 +227,20 @@ TEST_F(SystemCallTest, SysenterAndSysexit64) {
   EXPECT_EQ(cpu.rip, 0x7fff'ffff'f000u);
 }
 
+TEST_F(SystemCallTest, EndTheShadowsOfStiAndMovSs) {
+  for (const Bytes& code : {kSyscall, kSysretq, kSysenter, kSysexitq}) {
+    for (bool vmx::CpuState::*blocking :
+         {&vmx::CpuState::blocking_by_sti, &vmx::CpuState::blocking_by_mov_ss}) {
+      enter_64bit_mode(core);
+      cpu.sysenter_cs = 0x8;
+      cpu.gpr[kRcx] = cpu.gpr[kRdx] = 0x5000;
+      cpu.*blocking = true;
+      expect_transferred(code);
+      EXPECT_FALSE(cpu.*blocking) << ::testing::PrintToString(code);
+    }
+  }
+}
+
 TEST_F(SystemCallTest, SysenterFaults) {
   enter_protected_mode(core);
   cpu.sysenter_cs = 3;

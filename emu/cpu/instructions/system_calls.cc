@@ -24,9 +24,11 @@ vmx::Segment flat_stack(uint16_t selector, unsigned dpl) {
   return {selector, {0xc093 | dpl_bits(dpl)}, 0xffffffff, 0};
 }
 
+// The instruction completes, and ends what blocks events for one instruction only.
 void enter(CpuState& state, uint16_t cs, uint16_t ss, unsigned cpl, CodeWidth width) {
   state.segment[vmx::kCs] = flat_code(cs, cpl, width);
   state.segment[vmx::kSs] = flat_stack(ss, cpl);
+  state.blocking_by_sti = state.blocking_by_mov_ss = false;
 }
 
 constexpr uint16_t selector_of(uint64_t base, unsigned offset, unsigned rpl) {
