@@ -415,6 +415,10 @@ void Generator::keep_l1_alive(Draft& draft) const {
   if (!now.has(vmx::PrimaryProcBased::kUseIoBitmaps))
     draft.turn(Field::kPrimaryProcBasedControls, vmx::PrimaryProcBased::kUnconditionalIoExiting,
                true);
+  // "VMX-Preemption Timer": the wait for a start-up IPI, which nobody sends, does not end by it.
+  constexpr auto kWaits = static_cast<uint64_t>(vmx::ActivityState::kWaitForSipi);
+  if (!fails && draft.get(Field::kGuestActivityState) == kWaits)
+    draft.set(Field::kGuestActivityState, static_cast<uint64_t>(vmx::ActivityState::kActive));
   // Address breakpoints are not what this is about.
   if (draft.get(Field::kGuestDr7) & 0xff)
     draft.set(Field::kGuestDr7, draft.get(Field::kGuestDr7) & ~0xffull);
