@@ -534,8 +534,7 @@ void Cpu::report(const Event& event) {
   clock_.charge(interrupt ? cost_.interrupt : cost_.exception);
   if (events_ == nullptr) return;
   if (interrupt) {
-    events_->interrupt(
-        {event.vector, event.type == EventType::kNmi, state_.rip, vmx_.in_non_root()});
+    events_->interrupt({event.vector, event.type == EventType::kNmi, state_.rip, in_l2()});
     return;
   }
   ExceptionEvent exception;
@@ -544,7 +543,7 @@ void Cpu::report(const Event& event) {
   exception.error_code = event.error_code;
   exception.rip = state_.rip;
   exception.cr2 = event.vector == vmx::kPf ? event.payload : 0;
-  exception.non_root = vmx_.in_non_root();
+  exception.non_root = in_l2();
   events_->exception(exception);
 }
 
@@ -585,7 +584,7 @@ void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
 }
 
 void Cpu::triple_fault() {
-  if (events_ != nullptr) events_->triple_fault(state_.rip, vmx_.in_non_root());
+  if (events_ != nullptr) events_->triple_fault(state_.rip, in_l2());
   if (vmx_.in_non_root() && vmx_.triple_fault_exits()) return;
   end_run(RunResult::Kind::kShutdown, 0);
   char where[64];

@@ -65,6 +65,8 @@ class RootSoftware {
  public:
   virtual ~RootSoftware() = default;
   virtual void run() = 0;
+  // Whether what runs in VMX non-root operation is the guest of a guest.
+  virtual bool runs_l2() const = 0;
 };
 
 class Cpu final : public Core, private EngineClient {
@@ -212,6 +214,8 @@ class Cpu final : public Core, private EngineClient {
   std::optional<Operand> operand_at(uint64_t linear);
   uint64_t linear_rip() const;
   bool interrupt_window_open() const;
+  // Who runs, as events tell it.
+  bool in_l2() const { return vmx_.in_non_root() && (root_ == nullptr || root_->runs_l2()); }
   bool nmi_window_open() const;
 
   const unsigned number_;

@@ -34,11 +34,10 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void start(const vmx::CpuState& l1);
 
   L0Counters counters() const;
-  // L1 has VMX non-root operation, and is in it.
-  bool runs_l2() const { return level_ == 2; }
 
   // --- RootSoftware: the processor is in VMX root operation, after a VM exit.
   void run() override;
+  bool runs_l2() const override { return level_ == 2; }
 
  private:
   using Vmcs = vmx::Vmcs;

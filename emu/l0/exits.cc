@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// VM exits to L0: what it does itself, and what it hands to L1.
+#include <array>
+#include <utility>
+
+#include "emu/cpu/delivery.h"
+#include "emu/cpu/instructions/emulate.h"
+#include "emu/cpu/segments.h"
+#include "emu/cpu/task_switch.h"
+#include "emu/l0/hypervisor.h"
+#include "vmx/guest_state_formats.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Event;
+using vmx::ExitReason;
+using vmx::Field;
+
+}  // namespace
+
+// --- VM exits of L1
+
+void Hypervisor::handle_l1() {
+  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  switch (reason) {
+    case ExitReason::kTripleFault:
+      stop(RunResult::Kind::kShutdown, {});
+      return;
+    case ExitReason::kInitSignal:
+      stop(RunResult::Kind::kReset, {});
+      return;
+    case ExitReason::kExceptionOrNmi:
+      fill_shadow_paging();
+      return;
+    case ExitReason::kTaskSwitch:
+      emulate_task_switch();
+      return;
+    case ExitReason::kVmread:
+    case ExitReason::kVmwrite:
+      ++counters_.vmcs_accesses;
+      break;
+    default:
+      break;
+  }
+  if (config_.vmcs_shadowing) fetch_vmcs12();
+  emulate_instruction();
+  if (config_.vmcs_shadowing) publish_vmcs12();
+}
+
+void Hypervisor::emulate_instruction() {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  vmx::CpuState& g = guest();
+  const uint64_t linear = g.code_64bit() ? g.rip : (g.segment[vmx::kCs].base + g.rip) & 0xffffffff;
+  const auto fault = core_.fetch(linear, bytes, fetched);
+  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(g));
+  if (!instruction) {
+    settle(fault ? to_outcome(*fault) : Outcome(vmx::exception(vmx::kUd)));
+    return;
+  }
+  const bool trap_flag = (g.rflags & vmx::rflags::kTf) != 0;
+  const Outcome outcome = emulate(core_, *instruction);
+  if (!std::holds_alternative<vmx::Completed>(outcome)) {
+    settle(outcome);
+    return;
+  }
+  advance_rip(g, instruction->length);
+  g.rflags &= ~uint64_t{vmx::rflags::kRf};
+  g.blocking_by_sti = g.blocking_by_mov_ss = false;
+  if (trap_flag) g.pending_debug_exceptions |= vmx::pending_debug::kSingleStep;
+  if (nested().monitor_trap_flag()) {
+    nested().set_monitor_trap_flag_pending();
+    (void)nested().monitor_trap_flag_exits();
+  }
+}
+
+void Hypervisor::settle(const Outcome& outcome) {
+  if (const auto* event = std::get_if<Event>(&outcome)) raise(*event);
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) {
+    if (exit->misconfiguration) {
+      nested().ept_misconfiguration(exit->guest_physical);
+    } else {
+      nested().ept_violation(exit->qualification, exit->guest_physical, exit->guest_linear);
+    }
+  }
+}
+
+void Hypervisor::emulate_task_switch() {
+  const uint64_t qualification = vmcs()[Field::kExitQualification];
+  const auto vectoring = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringInformation]);
+  const bool valid = (vectoring & vmx::interruption::kValid) != 0;
+  TaskSwitch request;
+  request.selector = static_cast<uint16_t>(qualification);
+  request.source = static_cast<TaskSwitchSource>(qualification >> 30 & 3);
+  const bool software = valid && vmx::is_software(vmx::interruption::type_of(vectoring));
+  if (request.source != TaskSwitchSource::kGateInIdt || software) {
+    request.instruction_length = static_cast<uint8_t>(vmcs()[Field::kVmExitInstructionLength]);
+  }
+  request.ext = valid && !software;
+  if (valid && (vectoring & vmx::interruption::kErrorCode) != 0) {
+    request.error_code = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringErrorCode]);
+  }
+  settle(switch_task(core_, request));
+}
+
+// --- VM exits of L2
+
+void Hypervisor::handle_l2() {
+  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  switch (reason) {
+    case ExitReason::kEptViolation:
+      if (config_.mode == L0Mode::kNestedEpt && fill_ept02()) return;
+      break;
+    case ExitReason::kExceptionOrNmi:
+      if (!uses_ept() && is_page_fault()) {
+        fill_shadow_paging();
+        return;
+      }
+      break;
+    case ExitReason::kRdmsr:
+    case ExitReason::kWrmsr:
+      emulate_instruction();
+      after_l2_emulation();
+      return;
+    case ExitReason::kControlRegisterAccess:
+    case ExitReason::kInvlpg:
+    case ExitReason::kInvpcid:
+      if (!uses_ept()) {
+        emulate_instruction();
+        after_l2_emulation();
+        return;
+      }
+      break;
+    default:
+      break;
+  }
+  reflect();
+}
+
+// L1 may have got the VM exit after all.
+void Hypervisor::after_l2_emulation() {
+  if (nested().in_non_root()) return;
+  ++counters_.reflected;
+  if (config_.vmcs_shadowing) publish_vmcs12();
+}
+
+void Hypervisor::reflect() {
+  ++counters_.reflected;
+  if (!uses_ept()) {
+    // VMCS02 has what the processor runs L2 with; L1 is to see L2's own.
+    const vmx::CpuState& g = guest();
+    vmcs().write(Field::kGuestCr0, g.cr0);
+    vmcs().write(Field::kGuestCr3, g.cr3);
+    vmcs().write(Field::kGuestCr4, g.cr4);
+    vmcs().write(Field::kGuestIa32Efer, g.efer);
+  }
+  nested().reflect_exit(vmcs());
+  if (config_.vmcs_shadowing) publish_vmcs12();
+}
+
+bool Hypervisor::is_page_fault() {
+  const auto information = static_cast<uint32_t>(vmcs()[Field::kVmExitInterruptionInformation]);
+  return vmx::interruption::type_of(information) == vmx::EventType::kHardwareException &&
+         (information & 0xff) == vmx::kPf;
+}
+
+// What the VM exit interrupted on its way through the IDT, if anything.
+std::optional<Event> Hypervisor::interrupted_event() {
+  const auto information = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringInformation]);
+  return vmx::decode_injection(information & ~vmx::interruption::kNmiUnblocking,
+                               static_cast<uint32_t>(vmcs()[Field::kIdtVectoringErrorCode]),
+                               static_cast<uint32_t>(vmcs()[Field::kVmExitInstructionLength]))
+      .event;
+}
+
+// The guest goes on where the VM exit was: an event whose delivery it interrupted is delivered
+// again, and an IRET that had unblocked NMIs blocks them again.
+void Hypervisor::resume_interrupted(bool unblocked_by_iret) {
+  if (const auto event = interrupted_event()) {
+    inject(*event);
+    return;
+  }
+  if (!unblocked_by_iret) return;
+  if (level_ == 2 && nested().pin(vmx::PinBased::kVirtualNmis)) {
+    nested().set_virtual_nmi_blocking(true);
+  } else {
+    guest().blocking_by_nmi = true;
+  }
+}
+
+void Hypervisor::inject(const Event& event) {
+  Vmcs& v = vmcs();
+  v.write(Field::kVmEntryInterruptionInformation,
+          vmx::interruption_information(event, guest().protected_mode()));
+  v.write(Field::kVmEntryExceptionErrorCode, event.error_code.value_or(0));
+  v.write(Field::kVmEntryInstructionLength, event.instruction_length);
+}
+
+void Hypervisor::raise(const Event& first) {
+  Event event = first;
+  const std::optional<Event> interrupted = interrupted_event();
+  if (level_ == 2) {
+    nested().set_vectoring(interrupted);
+    const bool exits = nested().exception_exits(event);
+    nested().set_vectoring(std::nullopt);
+    if (exits) {
+      after_l2_emulation();
+      return;
+    }
+  }
+  if (interrupted) {
+    const auto next = combine(*interrupted, event);
+    if (std::holds_alternative<Shutdown>(next)) {
+      if (level_ == 1) {
+        stop(RunResult::Kind::kShutdown, {});
+      } else if (nested().triple_fault_exits()) {
+        after_l2_emulation();
+      }
+      return;
+    }
+    event = std::get<Event>(next);
+  }
+  vmx::CpuState& g = guest();
+  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kPf) {
+    g.cr2 = event.payload;
+  }
+  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kDb) {
+    g.dr6 |= event.payload & 0xf00f;
+  }
+  // VM entry pushes RFLAGS as they are.
+  if (vmx::is_fault(event)) g.rflags |= vmx::rflags::kRf;
+  inject(event);
+}
+
+}  // namespace nestor::emu

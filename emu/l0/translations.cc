@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// L0's shadow tables: filled where an access misses, emptied where L1 invalidates.
+#include <stdexcept>
+
+#include "emu/l0/hypervisor.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::ExitReason;
+using vmx::Field;
+
+constexpr uint64_t kAccessedDirty = 1 << 6;
+constexpr uint64_t kEp4ta = ((1ull << 52) - 1) & ~0xfffull;
+constexpr size_t kMostEpt02 = 8;
+
+}  // namespace
+
+Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
+  const uint64_t key = eptp12 & (kEp4ta | kAccessedDirty);
+  if (!ept02_.contains(key)) {
+    if (ept02_.size() == kMostEpt02) ept02_.clear();
+    ept02_[key] = std::make_unique<Ept02>(pages_);
+  }
+  return *ept02_[key];
+}
+
+// false: L1 is to have the VM exit, whose information is right now.
+bool Hypervisor::fill_ept02() {
+  using Q = ept::EptQualification;
+  Vmcs& v = vmcs();
+  const uint64_t seen = v[Field::kExitQualification];
+  ept::EptAccess access;
+  access.read = (seen & Q::kRead) != 0;
+  access.write = (seen & Q::kWrite) != 0;
+  access.fetch = (seen & Q::kFetch) != 0;
+  access.purpose = (seen & Q::kLinearValid) == 0        ? ept::EptPurpose::kPdpteLoad
+                   : (seen & Q::kLinearTranslated) != 0 ? ept::EptPurpose::kLinear
+                                                        : ept::EptPurpose::kPagingEntry;
+  const ept::EptState ept12 = *core_.ept_state();
+  Ept02& tables = ept02(ept12.eptp.value);
+  ept::Fill fill;
+  for (int attempt = 0; attempt != 2; ++attempt) {
+    fill = ept::fill_shadow_ept(core_.memory(), ept12, map_, tables,
+                                ept::GuestPhysicalAddress{v[Field::kGuestPhysicalAddress]}, access);
+    if (fill.outcome != ept::FillOutcome::kNoTables) break;
+    for (auto& [key, other] : ept02_) other.get() == &tables ? other->clear() : other->destroy();
+    cpu_.invalidate({});
+  }
+  cpu_.charge_walk(fill.counts.references);
+  switch (fill.outcome) {
+    case ept::FillOutcome::kFilled:
+      ++counters_.shadow_fills;
+      resume_interrupted((seen & Q::kNmiUnblocking) != 0);
+      return true;
+    case ept::FillOutcome::kViolation:
+      v.write(Field::kExitQualification, fill.exit_qualification | (seen & Q::kNmiUnblocking));
+      return false;
+    case ept::FillOutcome::kMisconfiguration:
+      v.write(Field::kExitReason, static_cast<uint32_t>(ExitReason::kEptMisconfiguration));
+      v.write(Field::kExitQualification, 0);
+      v.write(Field::kGuestLinearAddress, 0);
+      return false;
+    default:
+      throw std::logic_error("L0 could not fill EPT02");
+  }
+}
+
+void Hypervisor::fill_shadow_paging() {
+  using Code = ept::PageFaultCode;
+  const uint64_t linear = vmcs()[Field::kExitQualification];
+  const auto code = static_cast<uint32_t>(vmcs()[Field::kVmExitInterruptionErrorCode]);
+  const auto information = static_cast<uint32_t>(vmcs()[Field::kVmExitInterruptionInformation]);
+  ept::Access access;
+  access.kind = (code & Code::kFetch) != 0   ? ept::Access::kFetch
+                : (code & Code::kWrite) != 0 ? ept::Access::kWrite
+                                             : ept::Access::kRead;
+  access.user = guest().cpl() == 3;
+  access.implicit_supervisor = access.user && (code & Code::kUser) == 0;
+  const ept::Fill fill = (level_ == 1 ? spt01_ : spt02_).fill(core_, map_, linear, access);
+  cpu_.charge_walk(fill.counts.references);
+  switch (fill.outcome) {
+    case ept::FillOutcome::kFilled:
+      ++counters_.shadow_fills;
+      // A right that was missing before may be cached.
+      cpu_.invalidate({});
+      resume_interrupted((information & vmx::interruption::kNmiUnblocking) != 0);
+      return;
+    case ept::FillOutcome::kPageFault:
+      raise(vmx::exception(vmx::kPf, fill.error_code, linear));
+      return;
+    default:
+      throw std::logic_error("L0 could not fill shadow page tables");
+  }
+}
+
+void Hypervisor::drop_l2_translations() {
+  spt02_.clear();
+  cpu_.invalidate({});
+}
+
+void Hypervisor::invalidate(const vmx::Invalidation& what) {
+  using Kind = vmx::Invalidation::Kind;
+  switch (what.kind) {
+    case Kind::kGuestPhysicalEptp:
+      for (const uint64_t flags : {uint64_t{0}, kAccessedDirty}) {
+        const auto found = ept02_.find((what.eptp & kEp4ta) | flags);
+        if (found != ept02_.end()) found->second->clear();
+      }
+      break;
+    case Kind::kAllEptps:
+      for (auto& [key, tables] : ept02_) tables->clear();
+      break;
+    case Kind::kLinearAddress:
+    case Kind::kPcidAddress:
+    case Kind::kPcid:
+    case Kind::kPcidAndGlobals:
+    case Kind::kVpidAddress:
+    case Kind::kLinearVpid:
+    case Kind::kVpidRetainingGlobals:
+    case Kind::kAllVpids:
+    case Kind::kPageFault:
+    case Kind::kEptViolation:
+    case Kind::kAccessRights:
+      // VPID 0000H is L1's own, and L2's where L1 uses no VPIDs.
+      if (what.vpid == 0) spt01_.clear();
+      spt02_.clear();
+      break;
+    case Kind::kAll:
+      (nested().in_non_root() ? spt02_ : spt01_).clear();
+      break;
+  }
+  cpu_.invalidate({});
+}
+
+}  // namespace nestor::emu
