@@ -13,7 +13,6 @@ namespace nestor::emu {
 namespace {
 
 using Json = nlohmann::json;
-using vmx::FieldAccess;
 
 constexpr size_t kLongestShown = 60;
 
