@@ -154,6 +154,34 @@ TEST(EntryChecks, TheFailureDescribesTheField) {
   EXPECT_EQ(failure->group, CheckGroup::kGuestState);
 }
 
+// Another value of the field to blame makes the check pass: one bit flipped, another RPL, all or
+// none of the bits, or what virtual-8086 mode asks of access rights.
+TEST(EntryChecks, TheFieldToBlameCanRepairTheViolation) {
+  const auto repairable = [](const Machine& broken, const EntryCheck& check) {
+    const auto passes_with = [&](uint64_t other) {
+      Machine machine = broken;
+      machine.set(check.field, other);
+      return check.passes(machine.context());
+    };
+    const uint64_t value = broken.vmcs[check.field];
+    for (const uint64_t repair : {uint64_t{0}, ~uint64_t{0}, value | 3, uint64_t{0xf3}})
+      if (passes_with(repair)) return true;
+    for (unsigned bit = 0; bit < bits_of(check.field); ++bit)
+      if (passes_with(value ^ uint64_t{1} << bit)) return true;
+    return false;
+  };
+  const std::vector<const EntryCheck*> checks = every_check();
+  for (const Violation& violation : every_violation()) {
+    Machine machine;
+    prepare(machine, violation);
+    violate(machine, violation);
+    for (const EntryCheck* check : checks) {
+      if (check->id != violation.id) continue;
+      EXPECT_TRUE(repairable(machine, *check)) << check->id << ": " << info_of(check->field).name;
+    }
+  }
+}
+
 // "VM-Entry Failures During or After Loading Guest State".
 TEST(EntryChecks, ExitQualificationsOfGuestStateFailures) {
   const std::map<std::string_view, uint64_t> special = {

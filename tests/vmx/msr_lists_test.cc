@@ -55,7 +55,37 @@ TEST_F(MsrListTest, LoadFailures) {
   }
   entry(0, 0x12345, 0);
   ASSERT_TRUE(load(1)) << "WRMSR faults";
-  EXPECT_TRUE(load_msrs(cpu, {{0x10000000}, 1, 512})) << "no memory there";
+}
+
+// The number of the entry is the exit qualification of the VM-entry failure.
+TEST_F(MsrListTest, FailuresNameTheEntry) {
+  for (const uint64_t header : {uint64_t{0x1'0000'0174}, uint64_t{0x12345}}) {
+    cpu.msrs[0x174] = 0;
+    entry(0, 0x174, 1);
+    entry(1, 0x174, 2);
+    entry(2, header, 3);
+    for (const auto& failure : {load(3), store(3)}) {
+      ASSERT_TRUE(failure) << header;
+      EXPECT_EQ(failure->entry, 3u);
+      EXPECT_EQ(failure->header, header);
+    }
+  }
+  for (const auto& failure : {load(3, 1), store(3, 1)}) {
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->entry, 2u);
+    EXPECT_EQ(failure->header, 0u);
+  }
+  constexpr MsrList kNowhere{{0x10000000}, 1, 512};
+  for (const auto& failure : {load_msrs(cpu, kNowhere), store_msrs(cpu, kNowhere)}) {
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->entry, 1u);
+  }
+
+  cpu.poke((1 << 20) - 8, uint64_t{0x174});
+  const auto failure = store_msrs(cpu, {{(1 << 20) - 8}, 1, 512});
+  ASSERT_TRUE(failure) << "the value has no room";
+  EXPECT_EQ(failure->entry, 1u);
+  EXPECT_EQ(failure->header, 0x174u);
 }
 
 TEST_F(MsrListTest, StoreFailures) {

@@ -412,6 +412,11 @@ TEST_F(Delivery, TaskSwitches) {
   EXPECT_EQ(get(Field::kExitQualification), 0xc0000048u);
   EXPECT_EQ(get(Field::kVmExitInstructionLength), 1u);
   EXPECT_EQ(get(Field::kIdtVectoringInformation), 0x80000603u);
+  resume();
+  vmx.set_vectoring(Event{EventType::kExternalInterrupt, 0x20, std::nullopt, 0, 0});
+  EXPECT_TRUE(vmx.task_switch_exits(0x48, 3, no_operand(7)));
+  EXPECT_EQ(get(Field::kVmExitInstructionLength), 0u) << "an interrupt has none";
+  EXPECT_EQ(get(Field::kIdtVectoringInformation), 0x80000020u);
 }
 
 TEST_F(Delivery, NmiUnblockingDueToIret) {
