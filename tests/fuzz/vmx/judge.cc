@@ -295,6 +295,10 @@ void Judge::judge_saved_state(const vmx::VmExitEvent& event) {
       // to.
       if (check.field == Field::kGuestIa32Efer && !vmcs.has(vmx::VmExitControl::kSaveEfer))
         continue;
+      // A #DB that causes a VM exit is reported, and no longer pending, even behind STI or MOV SS.
+      const bool debug = vmx::basic_reason(event.reason) == ExitReason::kExceptionOrNmi &&
+                         (event.interruption_information & 0xff) == vmx::kDb;
+      if (debug && check.id == "guest-pending-debug-bs-missing") continue;
       expect(false, "not re-enterable: " + std::string(check.id), vmcs[check.field]);
     }
   }
