@@ -19,8 +19,6 @@
 namespace nestor::emu::kvm {
 namespace {
 
-using ept::Access;
-
 constexpr unsigned kQuestionsPerTables = 64;
 /// After so many sets of tables without anything new, nothing new is to be expected.
 constexpr unsigned kPatience = 200;

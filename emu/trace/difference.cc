@@ -76,7 +76,7 @@ class Comparer {
 
   uint64_t compared_bits(const std::string& kind, const std::string& key) const {
     for (const std::string& ignored : rules_.ignore) {
-      if (ignored == key || ignored == kind + "." + key) return 0;
+      if (ignored == key || ignored == dotted(kind, key)) return 0;
     }
     for (const IgnoredField& ignored : kIgnoredFields) {
       if (ignored.field == key && (ignored.event.empty() || ignored.event == kind)) {

@@ -77,8 +77,8 @@ bool parse_parts(Text& text, const std::string& key, std::vector<TraceField>& fi
   while (!text.literal(")")) {
     text.blanks();
     if (!text.word(part)) return false;
-    TraceField& field = fields.emplace_back(key + "." + part, "yes");
-    if (text.literal("=") && !text.value(field.value)) return false;
+    fields.push_back({dotted(key, part), "yes"});
+    if (text.literal("=") && !text.value(fields.back().value)) return false;
   }
   return true;
 }
@@ -136,7 +136,7 @@ bool json_parts(const std::string& key, const Json& parts, std::vector<TraceFiel
   for (const auto& [name, value] : parts.items()) {
     auto text = spelling(value);
     if (!text) return false;
-    fields.push_back({key + "." + name, std::move(*text)});
+    fields.push_back({dotted(key, name), std::move(*text)});
   }
   return true;
 }

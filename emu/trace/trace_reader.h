@@ -16,6 +16,13 @@
 
 namespace nestor::emu {
 
+// "outer.inner": the name of a part.
+inline std::string dotted(std::string outer, const std::string& inner) {
+  outer += '.';
+  outer += inner;
+  return outer;
+}
+
 // One field, in the spelling that is common to both formats: numbers and words as the text has
 // them without quotation marks, flags as "yes" and "no". The parts of a decoded field and the steps
 // of a walk are fields of their own: "decoded.size", "steps[3].entry"; "steps" is their number.
