@@ -98,14 +98,29 @@ void take_away(Capabilities& c, ControlBit control) {
   const uint64_t rest = ~(uint64_t{1} << control.bit);
   const auto rest32 = static_cast<uint32_t>(rest);
   switch (control.group) {
-    case kPin: c.pin.offered &= rest32; break;
-    case kPrimary: c.primary.offered &= rest32; break;
-    case kSecondary: c.secondary &= rest32; break;
-    case kTertiary: c.tertiary &= rest; break;
-    case kExit: c.exit.offered &= rest32; break;
-    case kEntry: c.entry.offered &= rest32; break;
-    case kFunction: c.vm_functions &= rest; break;
-    default: FAIL();
+    case kPin:
+      c.pin.offered &= rest32;
+      break;
+    case kPrimary:
+      c.primary.offered &= rest32;
+      break;
+    case kSecondary:
+      c.secondary &= rest32;
+      break;
+    case kTertiary:
+      c.tertiary &= rest;
+      break;
+    case kExit:
+      c.exit.offered &= rest32;
+      break;
+    case kEntry:
+      c.entry.offered &= rest32;
+      break;
+    case kFunction:
+      c.vm_functions &= rest;
+      break;
+    default:
+      FAIL();
   }
 }
 
