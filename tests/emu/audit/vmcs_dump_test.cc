@@ -32,7 +32,7 @@ VmcsDocument read_back(const std::string& json) {
 vmx::Vmcs full_vmcs() {
   vmx::Vmcs vmcs;
   for (const vmx::FieldInfo& info : vmx::kFields)
-    vmcs.write(info.field, 0x0123456789abcdef * (vmx::encoding_of(info.field) + 1));
+    vmcs.write(info.field, 0x0123456789abcdefull * (vmx::encoding_of(info.field) + 1));
   return vmcs;
 }
 
