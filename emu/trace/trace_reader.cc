@@ -202,7 +202,7 @@ bool TraceReader::parse_text(TraceEvent& event) {
     } else if (text.literal("(")) {
       if (!parse_parts(text, key, event.fields)) return fail("malformed field '" + key + "'");
     } else {
-      TraceField& field = event.fields.emplace_back(key, std::string());
+      TraceField& field = *event.fields.insert(event.fields.end(), TraceField{key, {}});
       if (!text.value(field.value)) return fail("malformed field '" + key + "'");
     }
   }
