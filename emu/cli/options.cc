@@ -345,6 +345,9 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
     if (run.count(option) != 0 && !info_of(*mode).has_l0)
       return complain(fmt::format("{} has no effect without --l0 MODE", option));
   }
+  if (run.count("--shadow-pages") != 0 && !info_of(*mode).fills_tables) {
+    return complain(fmt::format("--shadow-pages has no effect in the mode {}", l0_mode));
+  }
   if (options.l0.shadow_page_limit != 0 && options.l0.shadow_page_limit < kFewestShadowPages) {
     return complain(fmt::format("--shadow-pages: {} are too few; one path of tables takes {}",
                                 options.l0.shadow_page_limit, kFewestShadowPages));

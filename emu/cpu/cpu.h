@@ -96,6 +96,8 @@ class Cpu final : public Core, private EngineClient {
   // --- for root software, which hears of VMX on `listener`; both outlive the CPU
   void set_root_software(RootSoftware& root, vmx::EventSink& listener);
   bool ended() const { return turns_.end.has_value(); }
+  // Completed by all processors so far.
+  uint64_t instructions() const { return engine_.instructions(); }
   void charge_l0() { clock_.charge(cost_.l0_exit_handling); }
   void charge_walk(unsigned references) { clock_.charge(references * cost_.walk_reference); }
   Mmu& mmu() { return mmu_; }

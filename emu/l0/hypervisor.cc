@@ -181,8 +181,12 @@ void Hypervisor::put_guest() {
     // The error code of a page fault tells fetches apart only with NXE.
     real.efer |= vmx::efer::kNxe;
     real.efer = g.long_mode_active() ? real.efer | vmx::efer::kLme : real.efer & ~vmx::efer::kLme;
-    const auto root = (level_ == 1 ? spt01_ : spt02_).root(g);
-    if (!root) throw std::logic_error("L0 has no memory left for shadow page tables");
+    auto root = running_spt().root(g);
+    if (!root) {
+      if (!reclaim_tables()) return;
+      root = running_spt().root(g);
+      if (!root) throw std::logic_error("L0 has no memory left for shadow page tables");
+    }
     real.cr3 = *root;
   }
   Vmcs& v = vmcs();
@@ -259,7 +263,7 @@ void Hypervisor::begin_l2() {
   }
   L0Pages::Address root;
   if (!ept02(*eptp12).root(root)) {
-    for (auto& [key, tables] : ept02_) tables->destroy();
+    if (!reclaim_tables()) return;
     if (!ept02(*eptp12).root(root)) throw std::logic_error("L0 has no memory left for EPT02");
   }
   vmcs().write(Field::kEptPointer, root.value | kEptWriteBack4Levels | (*eptp12 & kAccessedDirty));

@@ -71,6 +71,10 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   Ept02& ept02(uint64_t eptp12);
   bool fill_ept02();
   void fill_shadow_paging();
+  ShadowPaging& running_spt() { return level_ == 1 ? spt01_ : spt02_; }
+  // After the pages for tables have run out: gives back all that what runs can be without. false:
+  // the guest does not get on with what there is, and the run has ended.
+  bool reclaim_tables();
   void invalidate(const vmx::Invalidation& what);
   void drop_l2_translations();
 
@@ -110,6 +114,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   int level_ = 0;             // who runs, or caused the VM exit: L1 or L2
   bool entering_l2_ = false;  // L1 has just executed VMLAUNCH or VMRESUME
   L0Counters counters_;
+  // Times that tables were reclaimed since an instruction was last completed, and when that was.
+  unsigned futile_reclaims_ = 0;
+  uint64_t instructions_at_reclaim_ = 0;
   std::string failed_check_;
 };
 

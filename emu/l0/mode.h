@@ -23,15 +23,16 @@ struct L0ModeInfo {
   std::string_view name;  // on the command line and in reports
   bool has_l0 = true;
   bool l0_uses_ept = true;
-  bool offers_ept = true;  // to L1
+  bool offers_ept = true;     // to L1
+  bool fills_tables = false;  // L0 builds tables page by page, as its guests touch memory
 };
 
 inline constexpr std::array kL0Modes = {
     L0ModeInfo{L0Mode::kHardware, "hardware", false, false, true},
     L0ModeInfo{L0Mode::kTwoLevel, "two-level", true, true, true},
-    L0ModeInfo{L0Mode::kNestedEpt, "nested-ept", true, true, true},
+    L0ModeInfo{L0Mode::kNestedEpt, "nested-ept", true, true, true, true},
     L0ModeInfo{L0Mode::kShadowOnEpt, "shadow-on-ept", true, true, false},
-    L0ModeInfo{L0Mode::kShadowOnShadow, "shadow-on-shadow", true, false, false},
+    L0ModeInfo{L0Mode::kShadowOnShadow, "shadow-on-shadow", true, false, false, true},
 };
 
 constexpr const L0ModeInfo& info_of(L0Mode mode) { return kL0Modes[static_cast<size_t>(mode)]; }
@@ -48,7 +49,8 @@ constexpr std::optional<L0Mode> find_l0_mode(std::string_view name) {
   return std::nullopt;
 }
 
-// A table of each level: with fewer nothing can be mapped.
+// A table of each level: with fewer nothing can be mapped. An instruction that accesses several
+// pages needs more; the run ends if it does not get them.
 inline constexpr uint64_t kFewestShadowPages = 4;
 
 struct L0Config {

@@ -19,17 +19,17 @@ class ShadowPaging {
   // `low` pages lie below 4 GiB, where CR3 finds the PDPTEs of PAE paging.
   ShadowPaging(L0Pages& pages, L0Pages& low) : long_mode_(pages), pae_(low) {}
 
-  // What CR3 must hold for `state`. std::nullopt: no page is left even after all was cleared.
+  // What CR3 must hold for `state`. std::nullopt: no page is left.
   std::optional<uint64_t> root(const vmx::CpuState& state);
-  // Maps the page of an access by the guest on `core`, through its own paging structures.
+  // Maps the page of an access by the guest on `core`, through its own paging structures;
+  // kNoTables: no page is left.
   ept::Fill fill(GuestCore& core, const MachineMap& map, uint64_t linear, ept::Access access);
+  // Unmaps everything; the roots stay where they are.
   void clear();
+  // Gives every page back.
+  void destroy();
 
  private:
-  template <class Tables>
-  ept::Fill fill(Tables& tables, GuestCore& core, const MachineMap& map, uint64_t linear,
-                 ept::Access access);
-
   ept::ShadowTables<ept::ShadowPt64Format, L0Pages> long_mode_;
   ept::ShadowTables<ept::ShadowPaeFormat, L0Pages> pae_;
 };

@@ -14,11 +14,17 @@ using vmx::Field;
 constexpr uint64_t kAccessedDirty = 1 << 6;
 constexpr uint64_t kEp4ta = ((1ull << 52) - 1) & ~0xfffull;
 constexpr size_t kMostEpt02 = 8;
+// An event that is delivered before the first instruction, and one that its delivery raises, need
+// pages of their own.
+constexpr unsigned kMostFutileReclaims = 8;
+
+// EPT02 belongs to an EP4TA of L1, with or without accessed and dirty flags.
+constexpr uint64_t ept02_key(uint64_t eptp12) { return eptp12 & (kEp4ta | kAccessedDirty); }
 
 }  // namespace
 
 Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
-  const uint64_t key = eptp12 & (kEp4ta | kAccessedDirty);
+  const uint64_t key = ept02_key(eptp12);
   if (!ept02_.contains(key)) {
     if (ept02_.size() == kMostEpt02) ept02_.clear();
     ept02_[key] = std::make_unique<Ept02>(pages_);
@@ -45,8 +51,7 @@ bool Hypervisor::fill_ept02() {
     fill = ept::fill_shadow_ept(core_.memory(), ept12, map_, tables,
                                 ept::GuestPhysicalAddress{v[Field::kGuestPhysicalAddress]}, access);
     if (fill.outcome != ept::FillOutcome::kNoTables) break;
-    for (auto& [key, other] : ept02_) other.get() == &tables ? other->clear() : other->destroy();
-    cpu_.invalidate({});
+    if (!reclaim_tables()) return true;
   }
   cpu_.charge_walk(fill.counts.references);
   switch (fill.outcome) {
@@ -78,7 +83,12 @@ void Hypervisor::fill_shadow_paging() {
                                              : ept::Access::kRead;
   access.user = guest().cpl() == 3;
   access.implicit_supervisor = access.user && (code & Code::kUser) == 0;
-  const ept::Fill fill = (level_ == 1 ? spt01_ : spt02_).fill(core_, map_, linear, access);
+  ept::Fill fill;
+  for (int attempt = 0; attempt != 2; ++attempt) {
+    fill = running_spt().fill(core_, map_, linear, access);
+    if (fill.outcome != ept::FillOutcome::kNoTables) break;
+    if (!reclaim_tables()) return;
+  }
   cpu_.charge_walk(fill.counts.references);
   switch (fill.outcome) {
     case ept::FillOutcome::kFilled:
@@ -93,6 +103,28 @@ void Hypervisor::fill_shadow_paging() {
     default:
       throw std::logic_error("L0 could not fill shadow page tables");
   }
+}
+
+// The tables of what runs are only cleared: the processor keeps their root.
+bool Hypervisor::reclaim_tables() {
+  const auto eptp12 = nested().eptp();
+  for (auto& [key, tables] : ept02_) {
+    const bool runs = level_ == 2 && eptp12 && key == ept02_key(*eptp12);
+    runs ? tables->clear() : tables->destroy();
+  }
+  for (ShadowPaging* tables : {&spt01_, &spt02_}) {
+    tables == &running_spt() ? tables->clear() : tables->destroy();
+  }
+  cpu_.invalidate({});
+  if (cpu_.instructions() != instructions_at_reclaim_) {
+    instructions_at_reclaim_ = cpu_.instructions();
+    futile_reclaims_ = 0;
+  }
+  if (++futile_reclaims_ != kMostFutileReclaims) return true;
+  stop(RunResult::Kind::kUnsupported,
+       "one instruction accesses more than L0 can map with so few pages for its tables; "
+       "raise --shadow-pages");
+  return false;
 }
 
 void Hypervisor::drop_l2_translations() {

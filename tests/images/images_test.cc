@@ -16,6 +16,7 @@
 #include <tuple>
 #include <vector>
 
+#include "emu/cli/exit_status.h"
 #include "guest-images/abi/machine_ports.h"
 #include "tests/images/expected_exits.h"
 
@@ -202,6 +203,30 @@ TEST(ImagesBelowShadowPaging, SayThatShadowModesHaveNoEpt) {
     const Outcome run = run_image("ept-violation", {"--l0", mode});
     EXPECT_EQ(run.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_MACHINE_LACKS_FEATURE)) << mode;
     EXPECT_NE(run.serial.find("does not offer EPT"), run.serial.npos) << run.serial;
+  }
+}
+
+// L0 starts afresh whenever its tables are full; where one instruction needs more than there is,
+// the run ends and says so.
+TEST(FewShadowPages, LoseNothing) {
+  struct Case {
+    const char* mode;
+    const char* pages;
+    bool enough;
+  };
+  for (const Case& c :
+       {Case{"nested-ept", "4", false}, Case{"nested-ept", "6", true},
+        Case{"shadow-on-shadow", "4", false}, Case{"shadow-on-shadow", "6", true}}) {
+    SCOPED_TRACE(std::string(c.mode) + " with " + c.pages);
+    const Outcome free = run_image("mmu-modes", {"--l0", c.mode});
+    const Outcome tight = run_image("mmu-modes", {"--l0", c.mode, "--shadow-pages", c.pages});
+    if (c.enough) {
+      EXPECT_EQ(tight.status, free.status);
+      EXPECT_EQ(tight.serial, free.serial);
+    } else {
+      EXPECT_EQ(tight.status, static_cast<int>(emu::ExitStatus::kNotSupported));
+      EXPECT_NE(tight.errors.find("raise --shadow-pages"), tight.errors.npos) << tight.errors;
+    }
   }
 }
 
