@@ -468,7 +468,7 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
     deliver(*engine_fault);
     return;
   }
-  const bool trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
+  bool trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
   engine_.count_emulated();
   const Outcome outcome = emulate(*this, *instruction);
@@ -476,10 +476,15 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
     paused_ = true;
     clock_.charge(cost_.pause_among_several);
   }
-  if (std::holds_alternative<vmx::Completed>(outcome)) {
+  const bool completed = std::holds_alternative<vmx::Completed>(outcome);
+  if (completed) {
     advance_rip(state_, instruction->length);
     state_.rflags &= ~uint64_t{vmx::rflags::kRf};
     state_.blocking_by_sti = state_.blocking_by_mov_ss = false;
+  }
+  if (completed || std::holds_alternative<Jumped>(outcome)) {
+    // SYSCALL and SYSRET trap as they leave TF.
+    if (!completed) trap_flag = (state_.rflags & vmx::rflags::kTf) != 0;
     if (trapping) vmx_.set_monitor_trap_flag_pending();
     if (trap_flag) single_step_trap();
     return;

@@ -30,9 +30,15 @@ struct EptExit {
 // A page fault to deliver, or an EPT violation or misconfiguration.
 using Fault = std::variant<vmx::Event, EptExit>;
 
-// How one instruction ended: see vmx::Completed and vmx::Transferred. An Event is a fault or, for
-// software interrupts, the event to deliver; but for RF nothing has changed.
-using Outcome = std::variant<vmx::Completed, vmx::Transferred, vmx::Event, EptExit>;
+// An instruction that goes on elsewhere is over, or one iteration of a repeated one: the state, RIP
+// included, is that at this instruction boundary, where an MTF VM exit or a single-step trap may be
+// due.
+struct Jumped {};
+
+// How one instruction ended: see vmx::Completed and vmx::Transferred, which is left to VM entries,
+// VM exits and task switches. An Event is a fault or, for software interrupts, the event to
+// deliver; but for RF nothing has changed.
+using Outcome = std::variant<vmx::Completed, Jumped, vmx::Transferred, vmx::Event, EptExit>;
 
 constexpr Outcome to_outcome(const Fault& fault) {
   if (const auto* event = std::get_if<vmx::Event>(&fault)) return *event;

@@ -62,13 +62,16 @@ void Hypervisor::emulate_instruction() {
   }
   const bool trap_flag = (g.rflags & vmx::rflags::kTf) != 0;
   const Outcome outcome = emulate(core_, *instruction);
-  if (!std::holds_alternative<vmx::Completed>(outcome)) {
+  const bool completed = std::holds_alternative<vmx::Completed>(outcome);
+  if (!completed && !std::holds_alternative<Jumped>(outcome)) {
     settle(outcome);
     return;
   }
-  advance_rip(g, instruction->length);
-  g.rflags &= ~uint64_t{vmx::rflags::kRf};
-  g.blocking_by_sti = g.blocking_by_mov_ss = false;
+  if (completed) {
+    advance_rip(g, instruction->length);
+    g.rflags &= ~uint64_t{vmx::rflags::kRf};
+    g.blocking_by_sti = g.blocking_by_mov_ss = false;
+  }
   if (trap_flag) g.pending_debug_exceptions |= vmx::pending_debug::kSingleStep;
   if (nested().monitor_trap_flag()) {
     nested().set_monitor_trap_flag_pending();

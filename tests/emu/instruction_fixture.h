@@ -39,6 +39,9 @@ class InstructionTest : public ::testing::Test {
     EXPECT_TRUE(std::holds_alternative<vmx::Transferred>(run(bytes)))
         << ::testing::PrintToString(bytes);
   }
+  void expect_jumped(const Bytes& bytes) {
+    EXPECT_TRUE(std::holds_alternative<Jumped>(run(bytes))) << ::testing::PrintToString(bytes);
+  }
   void expect_fault(const Bytes& bytes, uint8_t vector,
                     std::optional<uint32_t> error = std::nullopt) {
     const Outcome outcome = run(bytes);

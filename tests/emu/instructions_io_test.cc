@@ -117,8 +117,9 @@ TEST_F(IoTest, LongStringsStopInBetween) {
   cpu.gpr[kRcx] = 1000;
   const uint64_t rip = cpu.rip;
   unsigned calls = 1;
-  while (std::holds_alternative<vmx::Transferred>(run(kRepInsd))) {
+  while (std::holds_alternative<Jumped>(run(kRepInsd))) {
     EXPECT_EQ(cpu.rip, rip);
+    EXPECT_TRUE(cpu.rflags & vmx::rflags::kRf);
     ASSERT_LT(++calls, 1000u);
   }
   EXPECT_GT(calls, 1u);
@@ -132,7 +133,7 @@ TEST_F(IoTest, SingleStepSeesEachIteration) {
   cpu.rflags |= vmx::rflags::kTf;
   cpu.gpr[kRdi] = 0x9000;
   cpu.gpr[kRcx] = 2;
-  expect_transferred(kRepInsd);
+  expect_jumped(kRepInsd);
   EXPECT_EQ(cpu.gpr[kRcx], 1u);
   expect_completed(kRepInsd);
 }

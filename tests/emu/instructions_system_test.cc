@@ -151,7 +151,7 @@ TEST_F(SystemCallTest, SyscallAndSysret) {
   cpu.lstar = 0xffff8000'00001000;
   cpu.fmask = 0x200;
   cpu.rflags = 0x10246;
-  expect_transferred(kSyscall);
+  expect_jumped(kSyscall);
   EXPECT_EQ(cpu.rip, 0xffff8000'00001000u);
   EXPECT_EQ(cpu.gpr[kRcx], 0x401002u);
   EXPECT_EQ(cpu.gpr[vmx::kR11], 0x246u);
@@ -159,7 +159,7 @@ TEST_F(SystemCallTest, SyscallAndSysret) {
   EXPECT_EQ(cpu.segment[vmx::kCs], (vmx::Segment{0x10, {0xa09b}, 0xffffffff, 0}));
   EXPECT_EQ(cpu.segment[vmx::kSs], (vmx::Segment{0x18, {0xc093}, 0xffffffff, 0}));
   cpu.gpr[vmx::kR11] = ~0ull;
-  expect_transferred(kSysretq);
+  expect_jumped(kSysretq);
   EXPECT_EQ(cpu.rip, 0x401002u);
   EXPECT_EQ(cpu.rflags, 0x3c7fd7u);
   EXPECT_EQ(cpu.segment[vmx::kCs], (vmx::Segment{0x33, {0xa0fb}, 0xffffffff, 0}));
@@ -171,7 +171,7 @@ TEST_F(SystemCallTest, SysretToCompatibilityMode) {
   cpu.star = 0x0023'0010'0000'0000;
   cpu.gpr[kRcx] = 0xffffffff'12345678;
   cpu.gpr[vmx::kR11] = 0;
-  expect_transferred(kSysret);
+  expect_jumped(kSysret);
   EXPECT_EQ(cpu.rip, 0x12345678u);
   EXPECT_EQ(cpu.rflags, 2u);
   EXPECT_EQ(cpu.segment[vmx::kCs].selector, 0x23);
@@ -198,7 +198,7 @@ TEST_F(SystemCallTest, SysenterAndSysexit32) {
   cpu.sysenter_esp = 0xffffffff'00007000;
   cpu.sysenter_eip = 0x5000;
   cpu.rflags = 0x202;
-  expect_transferred(kSysenter);
+  expect_jumped(kSysenter);
   EXPECT_EQ(cpu.rip, 0x5000u);
   EXPECT_EQ(cpu.gpr[kRsp], 0x7000u);
   EXPECT_EQ(cpu.rflags, 2u);
@@ -206,7 +206,9 @@ TEST_F(SystemCallTest, SysenterAndSysexit32) {
   EXPECT_EQ(cpu.segment[vmx::kSs].selector, 0x10);
   cpu.gpr[kRdx] = 0x1234;
   cpu.gpr[kRcx] = 0x8000;
-  expect_transferred(kSysexit);
+  cpu.rflags = 0x10002;
+  expect_jumped(kSysexit);
+  EXPECT_EQ(cpu.rflags, 2u) << "RF is clear behind every instruction";
   EXPECT_EQ(cpu.rip, 0x1234u);
   EXPECT_EQ(cpu.gpr[kRsp], 0x8000u);
   EXPECT_EQ(cpu.segment[vmx::kCs], (vmx::Segment{0x1b, {0xc0fb}, 0xffffffff, 0}));
@@ -217,11 +219,11 @@ TEST_F(SystemCallTest, SysenterAndSysexit64) {
   enter_64bit_mode(core, 3);
   cpu.sysenter_cs = 0x8;
   cpu.sysenter_eip = 0xffff8000'00000000;
-  expect_transferred(kSysenter);
+  expect_jumped(kSysenter);
   EXPECT_EQ(cpu.rip, 0xffff8000'00000000u);
   EXPECT_EQ(cpu.segment[vmx::kCs].rights.value, 0xa09bu);
   cpu.gpr[kRdx] = cpu.gpr[kRcx] = 0x7fff'ffff'f000;
-  expect_transferred(kSysexitq);
+  expect_jumped(kSysexitq);
   EXPECT_EQ(cpu.segment[vmx::kCs].selector, 0x2b);
   EXPECT_EQ(cpu.segment[vmx::kSs].selector, 0x33);
   EXPECT_EQ(cpu.rip, 0x7fff'ffff'f000u);
@@ -235,7 +237,7 @@ TEST_F(SystemCallTest, EndTheShadowsOfStiAndMovSs) {
       cpu.sysenter_cs = 0x8;
       cpu.gpr[kRcx] = cpu.gpr[kRdx] = 0x5000;
       cpu.*blocking = true;
-      expect_transferred(code);
+      expect_jumped(code);
       EXPECT_FALSE(cpu.*blocking) << ::testing::PrintToString(code);
     }
   }

@@ -113,7 +113,7 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
   access.string = true;
   access.rep = rep;
 
-  const bool stepping = state.rflags & vmx::rflags::kTf;
+  const bool stepping = (state.rflags & vmx::rflags::kTf) != 0 || core.vmx().monitor_trap_flag();
   const unsigned batch = stepping ? 1 : kBatch;
   for (unsigned i = 0; i < batch; ++i) {
     const uint64_t count = state.gpr[vmx::kRcx] & address_mask(width);
@@ -125,7 +125,11 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
     write_register(state, vmx::kRcx, width, count - 1);
     if (count == 1) return vmx::Completed{};
   }
-  return vmx::Transferred{};
+  // So that a breakpoint at the instruction is not met again (SDM, "Instruction-Breakpoint
+  // Exception Condition").
+  state.rflags |= vmx::rflags::kRf;
+  state.blocking_by_sti = state.blocking_by_mov_ss = false;
+  return Jumped{};
 }
 
 }  // namespace nestor::emu::instructions

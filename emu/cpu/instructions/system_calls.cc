@@ -24,10 +24,11 @@ vmx::Segment flat_stack(uint16_t selector, unsigned dpl) {
   return {selector, {0xc093 | dpl_bits(dpl)}, 0xffffffff, 0};
 }
 
-// The instruction completes, and ends what blocks events for one instruction only.
+// The instruction completes, which clears RF and ends what blocks events for one instruction only.
 void enter(CpuState& state, uint16_t cs, uint16_t ss, unsigned cpl, CodeWidth width) {
   state.segment[vmx::kCs] = flat_code(cs, cpl, width);
   state.segment[vmx::kSs] = flat_stack(ss, cpl);
+  state.rflags &= ~uint64_t{vmx::rflags::kRf};
   state.blocking_by_sti = state.blocking_by_mov_ss = false;
 }
 
@@ -45,11 +46,11 @@ Outcome syscall(Core& core, const Instruction& instruction) {
   state.gpr[vmx::kRcx] = next_rip(state, instruction.length);
   state.gpr[vmx::kR11] = state.rflags & ~vmx::rflags::kRf;
   state.rip = state.lstar;
-  state.rflags &= ~(state.fmask | vmx::rflags::kRf);
+  state.rflags &= ~state.fmask;
   state.rflags |= vmx::rflags::kFixed1;
   const uint64_t base = state.star >> 32 & 0xffff;
   enter(state, selector_of(base, 0, 0), selector_of(base & ~3ull, 8, 0), 0, CodeWidth::k64);
-  return vmx::Transferred{};
+  return Jumped{};
 }
 
 Outcome sysret(Core& core, const Instruction& instruction) {
@@ -67,7 +68,7 @@ Outcome sysret(Core& core, const Instruction& instruction) {
   const uint64_t base = state.star >> 48;
   enter(state, static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3),
         static_cast<uint16_t>((base + 8) | 3), 3, wide ? CodeWidth::k64 : CodeWidth::k32);
-  return vmx::Transferred{};
+  return Jumped{};
 }
 
 Outcome sysenter(Core& core, const Instruction&) {
@@ -77,13 +78,13 @@ Outcome sysenter(Core& core, const Instruction&) {
   }
   const bool long_mode = state.long_mode_active();
   const uint64_t mask = long_mode ? ~0ull : 0xffffffff;
-  state.rflags &= ~(vmx::rflags::kVm | vmx::rflags::kIf | vmx::rflags::kRf);
+  state.rflags &= ~(vmx::rflags::kVm | vmx::rflags::kIf);
   state.gpr[vmx::kRsp] = state.sysenter_esp & mask;
   state.rip = state.sysenter_eip & mask;
   const uint64_t base = state.sysenter_cs & 0xfffc;
   enter(state, selector_of(base, 0, 0), selector_of(base, 8, 0), 0,
         long_mode ? CodeWidth::k64 : CodeWidth::k32);
-  return vmx::Transferred{};
+  return Jumped{};
 }
 
 Outcome sysexit(Core& core, const Instruction& instruction) {
@@ -99,7 +100,7 @@ Outcome sysexit(Core& core, const Instruction& instruction) {
   const uint64_t base = state.sysenter_cs & 0xffff;
   enter(state, selector_of(base, wide ? 32 : 16, 3), selector_of(base, wide ? 40 : 24, 3), 3,
         wide ? CodeWidth::k64 : CodeWidth::k32);
-  return vmx::Transferred{};
+  return Jumped{};
 }
 
 }  // namespace nestor::emu::instructions
