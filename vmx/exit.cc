@@ -155,7 +155,9 @@ uint64_t Vmx::saved_rflags(const ExitInformation& exit) const {
   const uint64_t flags = cpu_.state().rflags;
   if (is_event_exit(exit.reason))
     return exit.interruption ? pushed_rflags(flags, *exit.interruption) : flags;
-  if (occurs_during_delivery(exit)) return pushed_rflags(flags, *vectoring_);
+  // Injection pushes RF as it is.
+  if (occurs_during_delivery(exit))
+    return vectoring_injected_ ? flags : pushed_rflags(flags, *vectoring_);
   if (is_access_exit(exit.reason)) return flags | rflags::kRf;
   if (is_boundary_exit(exit.reason)) return flags;
   return flags & ~rflags::kRf;
@@ -181,7 +183,7 @@ bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
     if (event.vector == kMc) return true;
     if (event.vector == kDb) return false;
   }
-  return cpu_.state().blocking_by_mov_ss && !occurs_during_delivery(exit);
+  return cpu_.state().blocking_by_mov_ss && !vectoring_;
 }
 
 void Vmx::save_guest_state(const ExitInformation& exit) {
@@ -207,8 +209,8 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
   vmcs_.write(Field::kGuestRflags, saved_rflags(exit));
 
   // An event that causes the exit indirectly has ended inactivity and blocking ("Architectural
-  // State Before a VM Exit").
-  const bool delivering = occurs_during_delivery(exit);
+  // State Before a VM Exit"), also where a double or triple fault came of it.
+  const bool delivering = vectoring_.has_value();
   const ActivityState activity = delivering ? ActivityState::kActive : s.activity;
   vmcs_.write(Field::kGuestActivityState, static_cast<uint32_t>(activity));
   uint64_t interruptibility = 0;

@@ -159,9 +159,10 @@ class Vmx {
   void log_page_modification(uint64_t guest_physical);
   void page_modification_log_full();
   // The event under delivery through the IDT, for IDT-vectoring information; nullopt when delivery
-  // ends.
-  void set_vectoring(const std::optional<Event>& event) {
+  // ends. `injected`: by VM entry.
+  void set_vectoring(const std::optional<Event>& event, bool injected = false) {
     vectoring_ = event;
+    vectoring_injected_ = injected;
     if (event) unblocking_iret_.reset();
   }
   void vm_exit(const ExitInformation&);
@@ -335,6 +336,7 @@ class Vmx {
   uint64_t current_vmcs_ = kNoPointer;
   Vmcs vmcs_;  // the data of the current VMCS; its region is written when it ceases to be current
   std::optional<Event> vectoring_;
+  bool vectoring_injected_ = false;
   bool virtual_nmi_blocking_ = false;
   std::optional<uint64_t> unblocking_iret_;  // RIP of the IRET that took off a blocking
   bool mtf_pending_ = false;

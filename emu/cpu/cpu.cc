@@ -566,7 +566,7 @@ void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
         event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
     if (vmx_.in_non_root()) {
       if (origin == EventOrigin::kProcessor && !interrupt && vmx_.exception_exits(event)) return;
-      vmx_.set_vectoring(event);
+      vmx_.set_vectoring(event, origin == EventOrigin::kVmEntry);
     }
     report(event);
     const Delivery delivery = deliver_once(*this, event, origin);

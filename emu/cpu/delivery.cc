@@ -106,16 +106,17 @@ void update_fault_registers(CpuState& state, const Event& event) {
   }
 }
 
-void note_delivered(Attempt& attempt, CpuState& state) {
+// The event has been recognized: nothing that meets its delivery undoes this.
+void begin_delivery(Core& core, const Event& event) {
+  CpuState& state = core.state();
   state.activity = vmx::ActivityState::kActive;
   state.blocking_by_sti = state.blocking_by_mov_ss = false;
   // With virtual NMIs an injected NMI blocks virtual NMIs, which is VMX's matter, and no others.
-  const bool virtual_nmis = attempt.core.vmx().pin(vmx::PinBased::kVirtualNmis);
-  if (attempt.event.type == EventType::kNmi && !virtual_nmis) state.blocking_by_nmi = true;
+  const bool virtual_nmis = core.vmx().pin(vmx::PinBased::kVirtualNmis);
+  if (event.type == EventType::kNmi && !virtual_nmis) state.blocking_by_nmi = true;
 }
 
 Delivery commit(Attempt& attempt) {
-  note_delivered(attempt, attempt.next);
   attempt.core.state() = attempt.next;
   return Delivered{};
 }
@@ -261,9 +262,7 @@ Delivery deliver_by_task_gate(Attempt& attempt, uint16_t selector) {
   const Outcome outcome = switch_task(attempt.core, request);
   if (const auto* event = std::get_if<Event>(&outcome)) return *event;
   if (const auto* exit = std::get_if<EptExit>(&outcome)) return *exit;
-  if (non_root && !attempt.core.vmx().in_non_root()) return Delivered{.vm_exit = true};
-  note_delivered(attempt, attempt.core.state());
-  return Delivered{};
+  return Delivered{.vm_exit = non_root && !attempt.core.vmx().in_non_root()};
 }
 
 // The segment that the gate leads to, checked and ready to be loaded.
@@ -383,8 +382,9 @@ constexpr Combination kCombinations[4][4] = {
 }  // namespace
 
 Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
-  // At once: a VM exit on the way through the IDT finds them updated (SDM, "Architectural State
+  // At once: a VM exit on the way through the IDT finds all this updated (SDM, "Architectural State
   // Before A VM Exit").
+  begin_delivery(core, event);
   if (origin == EventOrigin::kProcessor) update_fault_registers(core.state(), event);
   Attempt attempt(core, event, origin);
   return attempt.old.protected_mode() ? deliver_protected(attempt) : deliver_real(attempt);

@@ -25,12 +25,12 @@ enum class EventOrigin : uint8_t { kProcessor, kVmEntry };
 
 using Delivery = std::variant<Delivered, vmx::Event, EptExit>;
 
-// Delivers `event`, or says what came in its way; then the state is as it was, CR2, DR6, DR7 and
-// IA32_DEBUGCTL too (stack memory and accessed flags may have been written). Software events return
-// behind their instruction. RFLAGS.IOPL, which forbids INT n in virtual-8086 mode, was checked when
-// the instruction was emulated. In real-address mode error codes are not pushed. A delivered event
-// ends HLT and the blocking by STI and MOV SS; a delivered NMI blocks NMIs,
-// unless NMIs are virtual.
+// Delivers `event`, or says what came in its way. In both cases it has ended HLT and the blocking
+// by STI and MOV SS, an NMI has blocked NMIs unless they are virtual, and CR2, DR6, DR7 and
+// IA32_DEBUGCTL are as the event leaves them; all else is as it was if something came in the way
+// (stack memory and accessed flags may have been written). Software events return behind their
+// instruction. RFLAGS.IOPL, which forbids INT n in virtual-8086 mode, was checked when the
+// instruction was emulated. In real-address mode error codes are not pushed.
 Delivery deliver_once(Core& core, const vmx::Event& event,
                       EventOrigin origin = EventOrigin::kProcessor);
 

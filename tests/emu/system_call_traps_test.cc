@@ -66,9 +66,9 @@ TEST_F(SystemCallTraps, TheMonitorTrapFlagStopsBehindEachIterationOfIns) {
   // mov edi, kScratch; mov ecx, 2; rep insb
   run_guest({0xbf, 0, 0, 2, 0, 0xb9, 2, 0, 0, 0, 0xf3, 0x6c, 0x90}, resume_until(5));
   constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
-  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + 5), Pair(kMtf, kGuest + 10),
-                                   Pair(kMtf, kGuest + 10), Pair(kMtf, kGuest + 12),
-                                   Pair(kMtf, kGuest + 13)));
+  EXPECT_THAT(exits(),
+              ElementsAre(Pair(kMtf, kGuest + 5), Pair(kMtf, kGuest + 10), Pair(kMtf, kGuest + 10),
+                          Pair(kMtf, kGuest + 12), Pair(kMtf, kGuest + 13)));
 }
 
 TEST_F(SystemCallTraps, ATrapBehindAnIterationOfInsPushesRf) {
