@@ -3,6 +3,7 @@
 
 #include <unicorn/unicorn.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -500,7 +501,8 @@ void UnicornEngine::refund_from(uint64_t linear) {
   } else if (offset == 0) {
     block.before = 0;
   }
-  const uint64_t undone = block.instructions - block.before;
+  // A page walk may have changed code that is a paging-structure entry as well.
+  const uint64_t undone = block.instructions - std::min(block.before, block.instructions);
   instructions_ -= undone;
   clock_.refund(undone * cost_.instruction);
 }

@@ -119,6 +119,21 @@ TEST_F(EngineTiming, AResumedBlockCountsItsRestOnce) {
   EXPECT_EQ(clock_.cycles(), 5u);
 }
 
+// Accessed flags of paging-structure entries that are executed: what was one instruction is seven.
+TEST_F(EngineTiming, CodeThatAWalkChangesIsNeverCountedBelowNothing) {
+  constexpr uint64_t kNops = 0x8b90'9090'9090'9090;
+  vmx::CpuState state = long_mode();
+  state.gpr[vmx::kRcx] = kData;
+  state.gpr[vmx::kRdx] = 0x500'0000;
+  during_fill = [&] {
+    if (fills_.back().access == FillAccess::kRead) set_ram(kCode, kNops);
+  };
+  const Code code = {0x0f, 0x1f, 0x80, 0, 0, 0, 0, 0x8b, 0x01, 0x8b, 0x12, 0xf4};
+  EXPECT_EQ(run(state, code).kind, StopKind::kRefusedFill);
+  EXPECT_LE(engine_->instructions(), 4u);
+  EXPECT_LE(clock_.cycles(), 4u);
+}
+
 TEST_F(EngineTiming, CountsHoldInRealModeWhereCodeHasABase) {
   vmx::CpuState state = real_mode();
   run(state, {0x90, 0x40, 0x90, 0x0f, 0xa2});
