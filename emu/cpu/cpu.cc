@@ -33,6 +33,13 @@ bool has_error_code(uint8_t vector) {
   return (kWithErrorCode >> vector & 1) != 0;
 }
 
+// Of the other instructions that the engine knows, #GP by the engine is the processor's.
+constexpr bool decides_its_protection(Operation operation) {
+  return operation == Operation::kSysexit || operation == Operation::kSysret ||
+         operation == Operation::kXsetbv || operation == Operation::kMovToDr ||
+         operation == Operation::kMovFromDr;
+}
+
 }  // namespace
 
 Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, Bus& bus,
@@ -253,8 +260,11 @@ void Cpu::set_engine_deadline() {
     watch_interrupts_ = false;
   }
   const bool whole = is_within_instruction();
-  if (whole) watch_interrupts_ = false;
-  engine_.set_deadline(watch_interrupts_ ? 0 : whole ? Device::kNever : deadline_);
+  if (whole) {
+    watch_interrupts_ = false;
+    deadline_ = Device::kNever;
+  }
+  engine_.set_deadline(watch_interrupts_ || stop_after_ ? 0 : deadline_);
 }
 
 void Cpu::hold_engine(uint64_t context) {
@@ -291,6 +301,8 @@ void Cpu::run_engine() {
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
   stepping_ = approaching_page_ || trapping || executing_whole_ || apic_page_access_ ||
               writes_sub_page() || aligned;
+  // The engine does not step behind MOV to SS and POP SS; there its second block is one too many.
+  stop_after_ = trapping ? std::optional(engine_.instructions()) : std::nullopt;
   set_engine_deadline();
   engine_.set_single_step(stepping_);
   trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
@@ -335,6 +347,10 @@ void Cpu::handle(const Stop& stop) {
   if (!stepped && stop.kind != StopKind::kRefusedFill) approaching_page_ = false;
   switch (stop.kind) {
     case StopKind::kDeadline:
+      if (stop_after_ && engine_.instructions() > *stop_after_) {
+        vmx_.set_monitor_trap_flag_pending();
+        if (trap_due_) state_.pending_debug_exceptions |= kSingleStep;
+      }
       return;
     case StopKind::kIret:
       // It takes off the blocking of NMIs, and then executes whole.
@@ -386,6 +402,13 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     }
   }
   approaching_page_ = false;
+  // INS and OUTS ask for their port, and for VM exits, before they ask for their operand.
+  const auto instruction = kind != ept::Access::kFetch ? instruction_at_rip() : std::nullopt;
+  if (instruction &&
+      (instruction->operation == Operation::kIns || instruction->operation == Operation::kOuts)) {
+    emulate_instruction(std::nullopt);
+    return;
+  }
   if (!is_canonical(stop.linear, state_)) {
     const bool stack = stop.access != FillAccess::kFetch && uses_stack_segment(stop.linear);
     deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
@@ -461,10 +484,8 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
     settle(fault ? to_outcome(*fault) : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;
   }
-  // Any other instruction that the engine knows has its faults from there.
   if (engine_fault && engine_fault->vector == vmx::kGp &&
-      instruction->operation != Operation::kSysexit &&
-      instruction->operation != Operation::kXsetbv) {
+      !decides_its_protection(instruction->operation)) {
     deliver(*engine_fault);
     return;
   }

@@ -256,6 +256,8 @@ class Cpu final : public Core, private EngineClient {
   };
   FetchedPage fetched_page_;
   FillCache fill_cache_;
+  // An MTF VM exit is due when more instructions than these were executed.
+  std::optional<uint64_t> stop_after_;
   bool stepping_ = false;          // the engine executes one instruction at a time
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   bool approaching_page_ = false;  // step up to a page that cannot be fetched

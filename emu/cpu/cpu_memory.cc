@@ -62,9 +62,12 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
   };
   std::array<Part, 3> parts{};
   size_t count = 0;
+  // In IA-32e mode descriptor tables, the TSS and the stacks of handlers may lie above 4 GBytes,
+  // whatever the width of the code is.
+  const bool wraps = !state_.long_mode_active() || (!state_.code_64bit() && linear <= 0xffffffff);
   for (size_t done = 0; done < size;) {
     uint64_t address = linear + done;
-    if (!state_.code_64bit()) address &= 0xffffffff;
+    if (wraps) address &= 0xffffffff;
     const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
     access.size = static_cast<uint16_t>(part);
     const auto result = mmu_.translate(address, access, state_.rflags);
@@ -304,7 +307,9 @@ void Cpu::write_device(uint64_t physical, unsigned size, uint64_t value) {
 }
 
 bool Cpu::deadline_passed() {
-  if (clock_.cycles() >= deadline_) return true;
+  if (clock_.cycles() >= deadline_ || (stop_after_ && engine_.instructions() > *stop_after_)) {
+    return true;
+  }
   return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
 }
 

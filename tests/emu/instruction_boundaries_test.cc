@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Where an instruction ends and what comes first in it, for instructions that the engine does not
+// stop at, or stops at too late.
+#include "tests/emu/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using testing::ElementsAre;
+using testing::Pair;
+using vmx::ExitReason;
+using vmx::Field;
+using vmx::PrimaryProcBased;
+
+constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
+const Code kNop = {0x90};
+
+class InstructionBoundaries : public NestedMachineTest {
+ protected:
+  // mov ss, [kScratch]
+  const Code kMovSs = {0x8e, 0x14, 0x25, 0x00, 0x00, 0x02, 0x00};
+
+  InstructionBoundaries() { put<uint16_t>(kScratch, kData64); }
+};
+
+// --- "Monitor Trap Flag"
+
+TEST_F(InstructionBoundaries, TheMonitorTrapFlagStopsBehindMovSs) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  const RunResult result =
+      run_guest(kMovSs + kNop, exit_with_field(Field::kGuestInterruptibilityState));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size())));
+  run_guest(kMovSs + kNop, resume_until(2));
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size()),
+                                   Pair(kMtf, kGuest + kMovSs.size() + 1)));
+}
+
+// Without the flag in the field the VM entry that follows would fail ("Checks on Guest Non-Register
+// State").
+TEST_F(InstructionBoundaries, TheMonitorTrapFlagBehindMovSsLeavesTheTrapPending) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  vmcs_.write(Field::kGuestRflags, 0x102);
+  const RunResult result =
+      run_guest(kMovSs + kNop, exit_with_field(Field::kGuestPendingDebugExceptions));
+  EXPECT_EQ(result.code, status(0x4000)) << result.detail;
+  run_guest(kMovSs + kNop, resume_until(2));
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size()),
+                                   Pair(kMtf, kGuest + kMovSs.size() + 1)));
+}
+
+// --- what comes first
+
+// "Instructions That Cause VM Exits Conditionally": MOV DR.
+TEST_F(InstructionBoundaries, MovDrExitsBeforeItsPrivilegeIsChecked) {
+  enable(PrimaryProcBased::kMovDrExiting);
+  vmcs_.write(Field::kGuestCsSelector, kUserCode);
+  vmcs_.write(Field::kGuestCsAccessRights, 0xa0fb);
+  vmcs_.write(Field::kGuestSsSelector, kUserData);
+  vmcs_.write(Field::kGuestSsAccessRights, 0xc0f3);
+  run_guest({0x0f, 0x21, 0xc0});  // mov rax, dr0
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMovDr, kGuest)));
+}
+
+TEST_F(InstructionBoundaries, InputIntoMemoryNeedsItsPortFirst) {
+  enter_user_mode();
+  cpu_.gpr[vmx::kRdi] = kData;
+  map(kData, 0);
+  handle(vmx::kGp, exit_with(0));
+  run({0x6c});  // insb
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kGp, 0, kCode, 0}));
+}
+
+TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
+  enable(PrimaryProcBased::kUnconditionalIoExiting);
+  map(kData, 0);
+  run_guest({0xbf, 0, 0, 8, 0, 0x6c});  // mov edi, kData; insb
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 5)));
+}
+
+TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {
+  cpu_.cr0 &= ~(vmx::cr0::kPe | vmx::cr0::kPg);
+  cpu_.efer = 0;
+  for (vmx::Segment& segment : cpu_.segment) segment = {0, vmx::AccessRights{0x93}, 0xffff, 0};
+  cpu_.segment[vmx::kCs] = {0, vmx::AccessRights{0x9b}, 0xffff, kCode};
+  cpu_.rip = 0;
+  put<uint32_t>(kIdt + 4 * vmx::kUd, kData << 12);
+  put_code(kData, {0x66, 0xe7, 0xf4});  // out 0xf4, eax
+  run({0x0f, 0x07});
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, 0, 0}));
+}
+
+// "64-Bit Mode Stack Frame": the stack of the handler is that of 64-bit mode, whatever the code was.
+TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
+  enter_user_mode();
+  cpu_.segment[vmx::kCs] = {kUserCode, vmx::AccessRights{0xc0fb}, 0xffffffff, 0};
+  constexpr uint64_t kAbove = 1ull << 32;
+  put(kTss + 4, kAbove + kKernelStack);
+  handle(vmx::kUd, {});
+  run({0x0f, 0x0b});
+  ASSERT_GE(record_.exceptions.size(), 2u);
+  EXPECT_EQ(record_.exceptions[1],
+            (Exception{vmx::kPf, 2, kCode, kAbove + kKernelStack - 8}));
+}
+
+}  // namespace
+}  // namespace nestor::emu
