@@ -92,7 +92,7 @@ constexpr auto kReasons = std::to_array<ExitReasonInfo>({
     {kEnqcmdsPasidTranslationFailure, "ENQCMDS PASID translation failure",
      "EnqcmdsPasidTranslationFailure", kQ},
     {kBusLock, "Bus lock", "BusLock"},
-    {kInstructionTimeout, "Instruction timeout", "InstructionTimeout", kQ, F::kEventDelivery},
+    {kInstructionTimeout, "Instruction timeout", "InstructionTimeout", kQ, F::kInstructionTimeout},
     {kSeamcall, "SEAMCALL", "Seamcall", kLen},
     {kTdcall, "TDCALL", "Tdcall", kLen},
 });
@@ -193,6 +193,8 @@ constexpr Part kParts[] = {
     {F::kMsrEntry, 0, 64, "entry"},  // 1 is the first
     flag(F::kEventDelivery, 12, "nmi-unblocking"),
     flag(F::kEventDelivery, 16, "asynchronous"),
+    flag(F::kInstructionTimeout, 0, "context-invalid"),
+    flag(F::kInstructionTimeout, 12, "nmi-unblocking"),
     {F::kSubPageEvent, 11, 1, "event", kSubPageEvents},
     flag(F::kSubPageEvent, 12, "nmi-unblocking"),
     flag(F::kSubPageEvent, 16, "asynchronous"),

@@ -126,7 +126,8 @@ enum class QualificationFormat : uint8_t {
   kEntryFailure,   // which check of the guest state
   kMsrEntry,       // which entry of the MSR-load area
   kEventDelivery,  // PML full: NMI unblocking due to IRET
-  kSubPageEvent,   // SPP-related events: miss or misconfiguration
+  kInstructionTimeout,
+  kSubPageEvent,  // SPP-related events: miss or misconfiguration
 };
 
 struct ExitReasonInfo {
@@ -155,7 +156,7 @@ struct QualificationItem {
 // The decoded exit qualification, without allocation.
 class QualificationItems {
  public:
-  static constexpr size_t kCapacity = 16;
+  static constexpr size_t kCapacity = 17;  // the flags of an EPT violation
   void add(std::string_view key, uint64_t value, std::string_view text = {}) {
     if (size_ < kCapacity) items_[size_++] = {key, value, text};
   }

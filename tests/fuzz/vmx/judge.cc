@@ -53,6 +53,8 @@ uint64_t defined_qualification(const vmx::ExitReasonInfo& info, uint32_t interru
       return 1;
     case QualificationFormat::kEventDelivery:
       return 0x11000;
+    case QualificationFormat::kInstructionTimeout:
+      return 0x1001;
     default:
       return ~uint64_t{0};
   }
