@@ -77,6 +77,8 @@ struct Invalidation {
   std::uint16_t pcid = 0;
   bool linear_translated = false;
   std::uint64_t guest_physical = 0;
+
+  constexpr bool operator==(const Invalidation&) const = default;
 };
 
 /// How an operation chooses by one property of a mapping.

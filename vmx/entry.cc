@@ -231,7 +231,7 @@ void Vmx::start_guest(bool launch, const Injection& injection) {
   }
   // "Updating Non-Register State".
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
-    cpu_.invalidate({Invalidation::Kind::kLinearVpid, 0, 0, 0});
+    cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});
 
   VmEntryEvent event;
   event.launch = launch;

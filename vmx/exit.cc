@@ -42,8 +42,6 @@ bool is_boundary_exit(ExitReason reason) {
     case ExitReason::kTripleFault:
     case ExitReason::kInitSignal:
     case ExitReason::kSipi:
-    case ExitReason::kIoSmi:
-    case ExitReason::kOtherSmi:
     case ExitReason::kInterruptWindow:
     case ExitReason::kNmiWindow:
     case ExitReason::kMonitorTrapFlag:
@@ -51,8 +49,6 @@ bool is_boundary_exit(ExitReason reason) {
     case ExitReason::kVirtualizedEoi:
     case ExitReason::kApicWrite:
     case ExitReason::kPreemptionTimerExpired:
-    case ExitReason::kBusLock:
-    case ExitReason::kInstructionTimeout:
       return true;
     default:
       return false;
@@ -167,13 +163,10 @@ uint64_t Vmx::saved_rflags(const ExitInformation& exit) const {
 bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
   switch (exit.reason) {
     case ExitReason::kInitSignal:
-    case ExitReason::kIoSmi:
-    case ExitReason::kOtherSmi:
     case ExitReason::kTprBelowThreshold:
     case ExitReason::kVirtualizedEoi:
     case ExitReason::kApicWrite:
     case ExitReason::kMonitorTrapFlag:
-    case ExitReason::kBusLock:
       return true;
     default:
       break;
@@ -368,7 +361,7 @@ bool Vmx::load_host() {
     return false;
   }
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
-    cpu_.invalidate({Invalidation::Kind::kLinearVpid, 0, 0, 0});
+    cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});
   return true;
 }
 

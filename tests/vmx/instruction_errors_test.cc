@@ -219,11 +219,11 @@ TEST_F(VmxTest, InveptChecksAndInvalidations) {
 
   EXPECT_EQ(invept(1, kEpt), "succeed");
   ASSERT_EQ(cpu.invalidations.size(), 1u);
-  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kGuestPhysicalEptp);
-  EXPECT_EQ(cpu.invalidations[0].eptp, kEpt);
+  EXPECT_EQ(cpu.invalidations[0],
+            (Invalidation{.kind = Invalidation::Kind::kGuestPhysicalEptp, .eptp = kEpt}));
   EXPECT_EQ(invept(2, ~0ull), "succeed") << "the descriptor does not matter";
   ASSERT_EQ(cpu.invalidations.size(), 1u);
-  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kAllEptps);
+  EXPECT_EQ(cpu.invalidations[0], (Invalidation{.kind = Invalidation::Kind::kAllEptps}));
 }
 
 TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
@@ -247,20 +247,20 @@ TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
   EXPECT_TRUE(cpu.invalidations.empty());
 
   using Kind = Invalidation::Kind;
-  const auto done = [&](Kind kind, uint16_t vpid) {
+  const auto done = [&](Invalidation what) {
     ASSERT_EQ(cpu.invalidations.size(), 1u);
-    EXPECT_EQ(cpu.invalidations[0].kind, kind);
-    EXPECT_EQ(cpu.invalidations[0].vpid, vpid);
+    // Only one type has an address.
+    if (what.kind != Kind::kVpidAddress) what.linear = cpu.invalidations[0].linear;
+    EXPECT_EQ(cpu.invalidations[0], what);
   };
   EXPECT_EQ(invvpid(0, 7, 0x1234000), "succeed");
-  done(Kind::kVpidAddress, 7);
-  EXPECT_EQ(cpu.invalidations[0].linear, 0x1234000u);
+  done({.kind = Kind::kVpidAddress, .vpid = 7, .linear = 0x1234000});
   EXPECT_EQ(invvpid(1, 7, 0x800000000000), "succeed") << "the address does not matter";
-  done(Kind::kLinearVpid, 7);
+  done({.kind = Kind::kLinearVpid, .vpid = 7});
   EXPECT_EQ(invvpid(2, 0, 0), "succeed");
-  done(Kind::kAllVpids, 0);
+  done({.kind = Kind::kAllVpids});
   EXPECT_EQ(invvpid(3, 7, 0), "succeed");
-  done(Kind::kVpidRetainingGlobals, 7);
+  done({.kind = Kind::kVpidRetainingGlobals, .vpid = 7});
 }
 
 TEST_F(VmxTest, InveptAndInvvpidDoNotExistWithoutEptAndVpid) {

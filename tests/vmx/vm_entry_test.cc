@@ -242,10 +242,10 @@ TEST_F(VmEntry, InvalidatesMappingsWithoutVpidOnly) {
   prepare();
   ASSERT_EQ(vmlaunch(), "transfer");
   ASSERT_EQ(cpu.invalidations.size(), 1u);
-  EXPECT_EQ(cpu.invalidations[0].kind, Invalidation::Kind::kLinearVpid);
-  EXPECT_EQ(cpu.invalidations[0].vpid, 0);
+  EXPECT_EQ(cpu.invalidations[0], (Invalidation{.kind = Invalidation::Kind::kLinearVpid}));
   vmx.triple_fault_exits();
-  EXPECT_EQ(cpu.invalidations.size(), 2u);
+  ASSERT_EQ(cpu.invalidations.size(), 2u);
+  EXPECT_EQ(cpu.invalidations[1], cpu.invalidations[0]);
   enable(SecondaryProcBased::kEnableVpid);
   set(Field::kVirtualProcessorIdentifier, 9);
   resume();

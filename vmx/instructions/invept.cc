@@ -30,9 +30,9 @@ Outcome Vmx::invept(const InstructionContext& context) {
   if (type == kSingleContext) {
     if (!valid_eptp(descriptor[0]))
       return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
-    cpu_.invalidate({Invalidation::Kind::kGuestPhysicalEptp, 0, 0, descriptor[0]});
+    cpu_.invalidate({.kind = Invalidation::Kind::kGuestPhysicalEptp, .eptp = descriptor[0]});
   } else {
-    cpu_.invalidate({Invalidation::Kind::kAllEptps, 0, 0, 0});
+    cpu_.invalidate({.kind = Invalidation::Kind::kAllEptps});
   }
   return vm_succeed();
 }

@@ -7,15 +7,19 @@ namespace nestor::vmx {
 namespace {
 constexpr std::string_view kName = "INVVPID";
 
-enum InvvpidType : uint64_t { kAddress, kSingleContext, kAllContexts, kSingleRetainingGlobals };
+enum InvvpidType : uint64_t { kAddress = 0, kAllContexts = 2 };
 
-// The capability that each type needs, by type.
-constexpr std::array<uint64_t, 4> kNeeds = {
-    ept_vpid_cap::kInvvpidAddress,
-    ept_vpid_cap::kInvvpidSingle,
-    ept_vpid_cap::kInvvpidAll,
-    ept_vpid_cap::kInvvpidSingleRetainingGlobals,
+// By type: the capability that it needs, and what it does.
+struct TypeInfo {
+  uint64_t needed;
+  Invalidation::Kind kind;
 };
+constexpr std::array<TypeInfo, 4> kTypes = {{
+    {ept_vpid_cap::kInvvpidAddress, Invalidation::Kind::kVpidAddress},
+    {ept_vpid_cap::kInvvpidSingle, Invalidation::Kind::kLinearVpid},
+    {ept_vpid_cap::kInvvpidAll, Invalidation::Kind::kAllVpids},
+    {ept_vpid_cap::kInvvpidSingleRetainingGlobals, Invalidation::Kind::kVpidRetainingGlobals},
+}};
 }  // namespace
 
 Outcome Vmx::invvpid(const InstructionContext& context) {
@@ -27,7 +31,7 @@ Outcome Vmx::invvpid(const InstructionContext& context) {
     return *over;
 
   const uint64_t type = cpu_.state().gpr[context.reg] & operand_mask();
-  if (type >= kNeeds.size() || !capabilities_.has_ept_vpid(kNeeds[type]))
+  if (type >= kTypes.size() || !capabilities_.has_ept_vpid(kTypes[type].needed))
     return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
 
   std::array<uint64_t, 2> descriptor{};
@@ -40,15 +44,7 @@ Outcome Vmx::invvpid(const InstructionContext& context) {
                        (type == kAddress && !capabilities_.registers.canonical(linear));
   if (invalid) return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
 
-  using Kind = Invalidation::Kind;
-  if (type == kAddress)
-    cpu_.invalidate({Kind::kVpidAddress, vpid, linear, 0});
-  else if (type == kAllContexts)
-    cpu_.invalidate({Kind::kAllVpids, 0, 0, 0});
-  else if (type == kSingleContext)
-    cpu_.invalidate({Kind::kLinearVpid, vpid, 0, 0});
-  else
-    cpu_.invalidate({Kind::kVpidRetainingGlobals, vpid, 0, 0});
+  cpu_.invalidate({.kind = kTypes[type].kind, .vpid = vpid, .linear = linear});
   return vm_succeed();
 }
 

@@ -29,7 +29,7 @@ Outcome Vmx::switch_eptp(const InstructionContext& context) {
   vmcs_.write(Field::kEptPointer, eptp);
   if (capabilities_.offers(SecondaryProcBased::kEptViolationVe))
     vmcs_.write(Field::kEptpIndex, index);
-  if (vpid() == 0) cpu_.invalidate({Invalidation::Kind::kLinearVpid, 0, 0, 0});
+  if (vpid() == 0) cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});
   return Completed{};
 }
 
