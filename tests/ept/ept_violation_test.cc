@@ -131,6 +131,18 @@ TEST(EptViolation, AdvancedInformationDescribesTheLinearAddress) {
   }
 }
 
+/// "If CR0.PG = 0, the translation of every linear address is a user-mode linear address",
+/// read/write and executable.
+TEST(EptViolation, AdvancedInformationWithPagingOff) {
+  Mapping m(1);
+  m.set_rights(1, 0);
+  m.state.advanced_exit_information = true;
+  EptAccess access;
+  access.read = true;
+  EXPECT_EQ(m.walk(access).exit_qualification, 0x781U);
+  EXPECT_EQ(m.walk(final_access({Access::kWrite}, {})).exit_qualification, 0x782U);
+}
+
 TEST(EptViolation, AddressBeyondFourLevels) {
   Mapping four(1);
   for (unsigned position = 48; position != 52; ++position) {

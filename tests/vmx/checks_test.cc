@@ -4,6 +4,7 @@
 
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "tests/vmx/checks_machine.h"
 
@@ -417,6 +418,40 @@ TEST(EntryChecks, MsrAreaEndDoesNotWrap) {
   EXPECT_THAT(machine.failures(), ElementsAre("exit-msr-load-end-width"));
   machine.set(Field::kVmExitMsrLoadAddress, ~uint64_t{0xf});
   EXPECT_THAT(machine.failures(), ElementsAre("exit-msr-load-width", "exit-msr-load-end-width"));
+}
+
+// "The address of the last byte in the area must not set any bits beyond the physical-address
+// width", whatever the alignment; and the address of the last PID pointer.
+TEST(EntryChecks, AreasEndWithinTheWidth) {
+  constexpr uint64_t kEnd = uint64_t{1} << 40;
+  const std::tuple<Field, Field, const char*> areas[] = {
+      {Field::kVmExitMsrStoreCount, Field::kVmExitMsrStoreAddress, "exit-msr-store-end-width"},
+      {Field::kVmExitMsrLoadCount, Field::kVmExitMsrLoadAddress, "exit-msr-load-end-width"},
+      {Field::kVmEntryMsrLoadCount, Field::kVmEntryMsrLoadAddress, "entry-msr-load-end-width"}};
+  for (const auto& [count_field, address_field, id] : areas) {
+    for (const uint64_t count : {1u, 2u, 512u}) {
+      for (uint64_t before_end = 16 * count - 17; before_end <= 16 * count + 17; ++before_end) {
+        Machine machine;
+        machine.set(count_field, count);
+        machine.set(address_field, kEnd - before_end);
+        const bool beyond = before_end < 16 * count;
+        EXPECT_EQ(std::ranges::count(machine.failures(), std::string(id)), beyond ? 1 : 0)
+            << id << ' ' << count << ' ' << before_end;
+      }
+    }
+  }
+  for (const uint64_t index : {0u, 1u, 0xffffu}) {
+    for (uint64_t before_end = 0; before_end <= 16; ++before_end) {
+      Machine machine;
+      machine.enable_tpr_shadow();
+      machine.on(TertiaryProcBased::kIpiVirtualization);
+      machine.set(Field::kLastPidPointerIndex, index);
+      machine.set(Field::kPidPointerTableAddress, kEnd - 8 * index - before_end);
+      EXPECT_EQ(std::ranges::count(machine.failures(), std::string("pid-pointer-table-end-width")),
+                before_end == 0 ? 1 : 0)
+          << index << ' ' << before_end;
+    }
+  }
 }
 
 TEST(EntryChecks, UnknownMemoryIsNotJudged) {
