@@ -174,10 +174,10 @@ Capabilities nestor_capabilities() {
   c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 |
                ept_vpid_cap::kWalkLength5 | ept_vpid_cap::kUncacheable | ept_vpid_cap::kWriteBack |
                ept_vpid_cap::kPages2M | ept_vpid_cap::kPages1G | ept_vpid_cap::kInvept |
-               ept_vpid_cap::kAccessedDirty | ept_vpid_cap::kInveptSingle |
-               ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid | ept_vpid_cap::kInvvpidAddress |
-               ept_vpid_cap::kInvvpidSingle | ept_vpid_cap::kInvvpidAll |
-               ept_vpid_cap::kInvvpidSingleRetainingGlobals;
+               ept_vpid_cap::kAccessedDirty | ept_vpid_cap::kAdvancedExitInformation |
+               ept_vpid_cap::kInveptSingle | ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid |
+               ept_vpid_cap::kInvvpidAddress | ept_vpid_cap::kInvvpidSingle |
+               ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
   c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi |
            vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
   c.preemption_timer_shift = 5;

@@ -91,7 +91,8 @@ vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0
                                 cap::kInvvpidAll | cap::kInvvpidSingleRetainingGlobals;
   constexpr uint64_t kEpt = cap::kExecuteOnly | cap::kWalkLength4 | cap::kUncacheable |
                             cap::kWriteBack | cap::kPages2M | cap::kPages1G | cap::kInvept |
-                            cap::kAccessedDirty | cap::kInveptSingle | cap::kInveptAll;
+                            cap::kAccessedDirty | cap::kAdvancedExitInformation |
+                            cap::kInveptSingle | cap::kInveptAll;
   c.ept_vpid &= info_of(mode).offers_ept ? kInvvpid | kEpt : kInvvpid;
   c.misc &= ~vmx::vmx_misc::kWaitForSipi;
   return c;

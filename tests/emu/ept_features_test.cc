@@ -44,7 +44,7 @@ TEST_F(VirtualizationException, ReplacesTheExitAndSavesWhatItWouldHaveReported) 
   EXPECT_THAT(exits(), ElementsAre());
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{kVe, std::nullopt, kGuest, 0}));
   EXPECT_EQ(saved(4), status(0xffffffff));
-  EXPECT_EQ(saved(8), status(0x1aa));
+  EXPECT_EQ(saved(8), status(0x7aa));
   EXPECT_EQ(saved(12), status(0));
   EXPECT_EQ(saved(16), status(kData + 0x10));
   EXPECT_EQ(saved(24), status(kData + 0x10));
@@ -55,7 +55,7 @@ TEST_F(VirtualizationException, AnAreaInUseMakesItAnExit) {
   put<uint32_t>(kArea + 4, 1);
   run_guest(store(kData) + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
-  EXPECT_EQ(record_.exits[0].qualification, 0x1aau);
+  EXPECT_EQ(record_.exits[0].qualification, 0x7aau);
 }
 
 // The first handler leaves the area in use; with the dword cleared there is a second exception.
@@ -178,7 +178,7 @@ TEST_F(SubPageWrites, AllowWhatTheVectorPermits) {
 TEST_F(SubPageWrites, DenyOtherSubPagesAlsoRightAfterAnAllowedWrite) {
   run_guest(store(kData + 0x100) + store(kData + 0x180) + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest + 7)));
-  EXPECT_EQ(record_.exits[0].qualification, 0x1aau);
+  EXPECT_EQ(record_.exits[0].qualification, 0x7aau);
   EXPECT_EQ(record_.exits[0].guest_physical, kData + 0x180);
   run_guest(store(kData + 0xfc) + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
@@ -276,7 +276,7 @@ TEST_F(NestedMachineTest, FiveLevelEptTranslates) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest)));
   run_guest(store(kData) + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
-  EXPECT_EQ(record_.exits[0].qualification, 0x1aau);
+  EXPECT_EQ(record_.exits[0].qualification, 0x7aau);
   put<uint64_t>(kScratch, 0);
   run_guest(kCpuid);
   EXPECT_EQ(exits()[0].first, ExitReason::kEptViolation);

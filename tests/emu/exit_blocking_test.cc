@@ -13,8 +13,7 @@ using vmx::PinBased;
 using vmx::PrimaryProcBased;
 
 const Code kSti = {0xfb}, kMovSs = {0xb8, 0x10, 0, 0, 0, 0x8e, 0xd0},  // mov eax, 16; mov ss, eax
-    kCpuid = {0x0f, 0xa2}, kHlt = {0xf4}, kUd2 = {0x0f, 0x0b}, kNop = {0x90},
-           kIretq = {0x48, 0xcf};
+    kCpuid = {0x0f, 0xa2}, kHlt = {0xf4}, kUd2 = {0x0f, 0x0b}, kNop = {0x90}, kIretq = {0x48, 0xcf};
 constexpr uint32_t kBySti = 1, kByMovSs = 2, kByNmi = 8;
 constexpr uint64_t kNmiUnblocking = 1u << 12;
 constexpr uint32_t kNmiEvent = 0x80000202;
@@ -63,8 +62,7 @@ TEST_F(ExitBlocking, InstructionsThatExitKeepTheirShadows) {
 }
 
 TEST_F(ExitBlocking, AnExceptionThatExitsKeepsTheShadowAndOneThatDoesIndirectlyDoesNot) {
-  for (const auto& [shadow, blocking] :
-       {std::pair(kSti, kBySti), std::pair(kMovSs, kByMovSs)}) {
+  for (const auto& [shadow, blocking] : {std::pair(kSti, kBySti), std::pair(kMovSs, kByMovSs)}) {
     intercept(vmx::kUd);
     EXPECT_EQ(interruptibility_after(shadow + kUd2), blocking);
     // #GP, as there is no gate.

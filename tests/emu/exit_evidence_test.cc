@@ -247,7 +247,7 @@ const std::vector<Evidence>& evidence() {
          {0x89, 0x04, 0x25, 0, 0, 8, 0},
          0,
          0,
-         0x1aa}}},
+         0x7aa}}},
       {kEptMisconfiguration,
        {{[](ExitEvidence& e) {
            e.enable_ept();

@@ -120,7 +120,7 @@ TEST_F(NestedMachine, ModeBasedExecuteControlTellsUserPagesApart) {
   enable(SecondaryProcBased::kModeBasedExecuteControl);
   run_guest(kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
-  EXPECT_EQ(record_.exits[0].qualification, 0x1bcu);
+  EXPECT_EQ(record_.exits[0].qualification, 0x7bcu);
   // A user-mode address, whatever the CPL; and a supervisor-mode address.
   map_guest(page, page | 3 | kEptUserExecute);
   run_guest(kCpuid);
@@ -128,7 +128,7 @@ TEST_F(NestedMachine, ModeBasedExecuteControlTellsUserPagesApart) {
   map(page, page | kPresent | kWritable);
   run_guest(kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest)));
-  EXPECT_EQ(record_.exits[0].qualification, 0x1dcu);
+  EXPECT_EQ(record_.exits[0].qualification, 0x5dcu);
 }
 
 // --- APIC virtualization

@@ -99,8 +99,8 @@ TEST(Capabilities, Misc) {
 TEST(Capabilities, EptAndVpid) {
   const uint64_t cap = nestor_capabilities().msr(0x48c).value();
   // Execute-only, page-walk length 4, UC, WB, 2 MiB, 1 GiB, INVEPT of both types, A/D flags,
-  // INVVPID of all types.
-  EXPECT_EQ(cap, 0x00000f01'063341c1u);
+  // advanced VM-exit information for EPT violations, INVVPID of all types.
+  EXPECT_EQ(cap, 0x00000f01'067341c1u);
 }
 
 TEST(Capabilities, FixedBitsOfControlRegisters) {
