@@ -150,25 +150,52 @@ namespace internal {
   return eptp & bits(51, 12);
 }
 
+/// How `rule` chooses among the mappings of a kind.
+[[nodiscard]] constexpr Which which_of(const InvalidationRule& rule, MappingKind kind) {
+  switch (kind) {
+    case MappingKind::kLinear:
+      return rule.linear;
+    case MappingKind::kGuestPhysical:
+      return rule.guest_physical;
+    case MappingKind::kCombined:
+      return rule.combined;
+  }
+  return Which::kNone;
+}
+
+/// Which mappings of one tag and role `what` concerns at all; kNamed: those for its address. What
+/// it does to a single one is for `invalidates`, as far as the PCID and global translations decide.
+[[nodiscard]] constexpr Which concerned(const Invalidation& what, const MappingTag& tag,
+                                        MappingRole role) {
+  const InvalidationRule& rule = kInvalidationRules[static_cast<std::size_t>(what.kind)];
+  if (!internal::fits(which_of(rule, tag.kind), tag.ept_root, ept_root_of(what.eptp))) {
+    return Which::kNone;
+  }
+  if (tag.kind != MappingKind::kGuestPhysical) {
+    if (!internal::fits(rule.vpid, tag.vpid, what.vpid)) return Which::kNone;
+    if (what.kind == Invalidation::Kind::kEptViolation && !what.linear_translated) {
+      return Which::kNone;
+    }
+  }
+  return role == MappingRole::kTable ? rule.tables : rule.translations;
+}
+
+/// The address, in the input space of mappings of `kind`, that `what` names.
+[[nodiscard]] constexpr std::uint64_t named_address(const Invalidation& what, MappingKind kind) {
+  return kind == MappingKind::kGuestPhysical ? what.guest_physical : what.linear;
+}
+
 /// Whether the mapping `key` must go.
 [[nodiscard]] constexpr bool invalidates(const Invalidation& what, const MappingKey& key) {
   const InvalidationRule& rule = kInvalidationRules[static_cast<std::size_t>(what.kind)];
   const MappingTag& tag = key.tag;
-  const bool guest_physical = tag.kind == MappingKind::kGuestPhysical;
-  const Which kind = guest_physical                       ? rule.guest_physical
-                     : tag.kind == MappingKind::kCombined ? rule.combined
-                                                          : rule.linear;
-  if (!internal::fits(kind, tag.ept_root, ept_root_of(what.eptp))) return false;
-  if (!guest_physical) {
-    if (!internal::fits(rule.vpid, tag.vpid, what.vpid)) return false;
-    if (key.global ? rule.keeps_globals : !internal::fits(rule.pcid, tag.pcid, what.pcid)) {
-      return false;
-    }
-    if (what.kind == Invalidation::Kind::kEptViolation && !what.linear_translated) return false;
+  const Which extent = concerned(what, tag, key.role);
+  if (extent == Which::kNone) return false;
+  if (tag.kind != MappingKind::kGuestPhysical &&
+      (key.global ? rule.keeps_globals : !internal::fits(rule.pcid, tag.pcid, what.pcid))) {
+    return false;
   }
-  const Which extent = key.role == MappingRole::kTable ? rule.tables : rule.translations;
-  return extent == Which::kAny || (extent == Which::kNamed &&
-                                   key.covers(guest_physical ? what.guest_physical : what.linear));
+  return extent == Which::kAny || key.covers(named_address(what, tag.kind));
 }
 
 }  // namespace nestor::ept

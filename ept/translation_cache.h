@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -42,7 +43,10 @@ struct CachedMapping {
 
 /// TLB and paging-structure caches of one logical processor: up to `Capacity` mappings of every
 /// kind. A mapping stays until an invalidation fits it, until it is replaced by another for the
-/// same place, or, when all places are taken, until its turn comes (oldest place first).
+/// same place, or, when all places are taken, until its turn comes (oldest place first). Where more
+/// than `kMostContexts` tags are in use at a time, all mappings of a tag go when its turn comes.
+///
+/// An invalidation costs what it drops, and what it must look at in the tags that it concerns.
 ///
 /// Pointers to mappings are valid until the next `insert` or `invalidate`.
 template <std::size_t Capacity>
@@ -71,36 +75,40 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
 
   /// `mapping.key.input` is aligned to the size. Returns the mapping where it now lies.
   CachedMapping* insert(const CachedMapping& mapping) {
-    std::uint32_t slot = same_place(mapping.key);
-    if (slot != kEnd) {
-      unlink(slot);
-    } else if (size_ < Capacity) {
-      slot = size_++;
-    } else {
-      slot = next_victim_;
+    const std::uint32_t same = same_place(mapping.key);
+    if (same != kEnd) {
+      drop(same);
+    } else if (size_ == Capacity) {
+      drop(next_victim_);
       next_victim_ = (next_victim_ + 1) % Capacity;
-      unlink(slot);
     }
+    const std::uint32_t context = context_of(mapping.key);
+    const std::uint32_t slot = free_ != kEnd ? free_ : fresh_++;
+    if (free_ != kEnd) free_ = links_[slot].in_bucket;
+    ++size_;
     mappings_[slot] = mapping;
-    link(slot);
+    link(slot, context);
     return &mappings_[slot];
   }
 
   /// Returns how many mappings were dropped.
   std::size_t invalidate(const Invalidation& what) {
     const std::size_t before = size_;
-    for (std::uint32_t slot = 0; slot < size_;) {
-      if (!invalidates(what, mappings_[slot].key)) {
-        ++slot;
-        continue;
-      }
-      unlink(slot);
-      const std::uint32_t last = --size_;
-      if (slot != last) {
-        std::uint32_t& link = link_to(last);
-        link = slot;
-        next_[slot] = next_[last];
-        mappings_[slot] = mappings_[last];
+    for (std::uint32_t context = 0; context != contexts_used_; ++context) {
+      const Context& owner = contexts_[context];
+      if (owner.first == kEnd) continue;
+      switch (concerned(what, owner.tag, owner.role)) {
+        case Which::kNone:
+          break;
+        case Which::kNamed:
+          invalidate_address(what, owner.tag, owner.role);
+          break;
+        default:
+          for (std::uint32_t slot = owner.first; slot != kEnd;) {
+            const std::uint32_t next = links_[slot].next_of_context;
+            if (invalidates(what, mappings_[slot].key)) drop(slot);
+            slot = next;
+          }
       }
     }
     return before - size_;
@@ -113,6 +121,21 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
   static constexpr std::uint32_t kEnd = ~std::uint32_t{0};
 
   static constexpr std::size_t kBuckets = std::bit_ceil(Capacity);
+  static constexpr std::size_t kMostContexts = std::min<std::size_t>(Capacity, 1024);
+
+  /// The mappings of one tag and role. Without any, `first` is kEnd, and the place is free.
+  struct Context {
+    MappingTag tag{};
+    MappingRole role{};
+    std::uint32_t first = kEnd;
+  };
+
+  /// Where a mapping hangs. A free slot uses `in_bucket` alone, for the next free one.
+  struct Links {
+    std::uint32_t in_bucket = kEnd;
+    std::uint32_t context = 0;
+    std::uint32_t next_of_context = kEnd, previous_of_context = kEnd;
+  };
 
   /// The PCID is left out, since global translations are found with any.
   [[nodiscard]] static constexpr std::size_t bucket_of(MappingRole role, const MappingTag& tag,
@@ -137,7 +160,7 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
   [[nodiscard]] CachedMapping* find(MappingRole role, const MappingTag& tag, unsigned size_bits,
                                     std::uint64_t address) {
     for (std::uint32_t slot = heads_[bucket_of(role, tag, size_bits, address)]; slot != kEnd;
-         slot = next_[slot]) {
+         slot = links_[slot].in_bucket) {
       CachedMapping& mapping = mappings_[slot];
       if (mapping.key.role == role && mapping.key.size_bits == size_bits &&
           mapping.key.covers(address) && is_used_by(mapping.key, tag)) {
@@ -150,7 +173,7 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
   /// A mapping that the new one takes the place of: a processor holds one for a page of a context.
   [[nodiscard]] std::uint32_t same_place(const MappingKey& key) const {
     for (std::uint32_t slot = heads_[bucket_of(key.role, key.tag, key.size_bits, key.input)];
-         slot != kEnd; slot = next_[slot]) {
+         slot != kEnd; slot = links_[slot].in_bucket) {
       const MappingKey& other = mappings_[slot].key;
       if (other.tag == key.tag && other.role == key.role && other.size_bits == key.size_bits &&
           other.input == key.input) {
@@ -160,28 +183,76 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
     return kEnd;
   }
 
-  void link(std::uint32_t slot) {
+  /// At most one mapping of each size is for the address.
+  void invalidate_address(const Invalidation& what, const MappingTag& tag, MappingRole role) {
+    for (std::uint64_t sizes = sizes_[role == MappingRole::kTable]; sizes != 0;
+         sizes &= sizes - 1) {
+      MappingKey key;
+      key.tag = tag;
+      key.role = role;
+      key.size_bits = static_cast<std::uint8_t>(std::countr_zero(sizes));
+      key.input = named_address(what, tag.kind) & ~low_bits(key.size_bits);
+      const std::uint32_t slot = same_place(key);
+      if (slot != kEnd && invalidates(what, mappings_[slot].key)) drop(slot);
+    }
+  }
+
+  /// The context of `key`, a new one if need be.
+  [[nodiscard]] std::uint32_t context_of(const MappingKey& key) {
+    const auto fits = [&](const Context& context) {
+      return context.first != kEnd && context.role == key.role && context.tag == key.tag;
+    };
+    if (fits(contexts_[last_context_])) return last_context_;
+    std::uint32_t vacant = kEnd;
+    for (std::uint32_t context = 0; context != contexts_used_; ++context) {
+      if (fits(contexts_[context])) return last_context_ = context;
+      if (contexts_[context].first == kEnd) vacant = context;
+    }
+    if (vacant == kEnd && contexts_used_ != kMostContexts) {
+      vacant = contexts_used_++;
+    } else if (vacant == kEnd) {
+      vacant = next_context_victim_;
+      next_context_victim_ = (next_context_victim_ + 1) % kMostContexts;
+      while (contexts_[vacant].first != kEnd) drop(contexts_[vacant].first);
+    }
+    contexts_[vacant] = {key.tag, key.role, kEnd};
+    return last_context_ = vacant;
+  }
+
+  void link(std::uint32_t slot, std::uint32_t context) {
     const MappingKey& key = mappings_[slot].key;
     std::uint32_t& head = heads_[bucket_of(key.role, key.tag, key.size_bits, key.input)];
-    next_[slot] = head;
-    head = slot;
+    std::uint32_t& first = contexts_[context].first;
+    if (first != kEnd) links_[first].previous_of_context = slot;
+    links_[slot] = {head, context, first, kEnd};
+    head = first = slot;
     sizes_[key.role == MappingRole::kTable] |= bit(key.size_bits);
   }
 
-  /// What refers to the mapping at `slot`.
-  [[nodiscard]] std::uint32_t& link_to(std::uint32_t slot) {
+  void drop(std::uint32_t slot) {
     const MappingKey& key = mappings_[slot].key;
     std::uint32_t* link = &heads_[bucket_of(key.role, key.tag, key.size_bits, key.input)];
-    while (*link != slot) link = &next_[*link];
-    return *link;
+    while (*link != slot) link = &links_[*link].in_bucket;
+    Links& links = links_[slot];
+    *link = links.in_bucket;
+
+    const std::uint32_t next = links.next_of_context, previous = links.previous_of_context;
+    (previous == kEnd ? contexts_[links.context].first : links_[previous].next_of_context) = next;
+    if (next != kEnd) links_[next].previous_of_context = previous;
+
+    links.in_bucket = free_;
+    free_ = slot;
+    --size_;
   }
 
-  void unlink(std::uint32_t slot) { link_to(slot) = next_[slot]; }
-
-  std::array<CachedMapping, Capacity> mappings_{};  // the first `size_` are in use
-  std::array<std::uint32_t, Capacity> next_{};
+  std::array<CachedMapping, Capacity> mappings_{};
+  std::array<Links, Capacity> links_{};
   std::array<std::uint32_t, kBuckets> heads_{};
+  std::array<Context, kMostContexts> contexts_{};
   std::uint32_t size_ = 0, next_victim_ = 0;
+  std::uint32_t free_ = kEnd;  ///< The first of the slots that were used and are free.
+  std::uint32_t fresh_ = 0;    ///< The first slot that was never used.
+  std::uint32_t contexts_used_ = 0, last_context_ = 0, next_context_victim_ = 0;
   /// The sizes ever inserted, by role: lookups ask for no other.
   std::array<std::uint64_t, 2> sizes_{};
 };
