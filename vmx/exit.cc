@@ -343,26 +343,22 @@ void Vmx::complete_exit(bool was_long_mode) {
   const bool nmi = (interruption & interruption::kValid) != 0 &&
                    interruption::type_of(interruption) == EventType::kNmi &&
                    field(Field::kExitReason) == static_cast<uint64_t>(ExitReason::kExceptionOrNmi);
-  if (load_host() && nmi) cpu_.state().blocking_by_nmi = true;
+  load_host();
+  if (nmi) cpu_.state().blocking_by_nmi = true;
 }
 
-bool Vmx::load_host() {
-  if (!load_host_state()) {
-    abort(kAbortHostPdptes);
-    return false;
-  }
+void Vmx::load_host() {
+  if (!load_host_state()) return abort(kAbortHostPdptes);
   const MsrList load{{field(Field::kVmExitMsrLoadAddress)},
                      static_cast<uint32_t>(field(Field::kVmExitMsrLoadCount)),
                      capabilities_.msr_list_size};
   if (const auto failure = load_msrs(cpu_, load)) {
     sink_.check_failed({"vm-exit-msr-load", "VM-exit MSR-load area", failure->header,
                         failure->requirement, "Loading MSRs"});
-    abort(kAbortLoadingHostMsrs);
-    return false;
+    return abort(kAbortLoadingHostMsrs);
   }
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
     cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});
-  return true;
 }
 
 // "Loading Host State"; false: the PDPTEs are not valid.

@@ -316,8 +316,7 @@ class Vmx {
   uint64_t saved_rflags(const ExitInformation&) const;
   bool keeps_pending_debug_exceptions(const ExitInformation&) const;
   bool occurs_during_delivery(const ExitInformation&) const;
-  // false: VMX abort.
-  bool load_host();
+  void load_host();
   bool load_host_state();
   void load_host_segments();
   void report_exit(uint32_t reason, uint64_t qualification);

@@ -454,6 +454,41 @@ TEST(EntryChecks, AreasEndWithinTheWidth) {
   }
 }
 
+// "If the processor is not in SMM or the "entry to SMM" VM-entry control is 1, the field must not
+// contain the current VMCS pointer. If the processor is in SMM and the "entry to SMM" VM-entry
+// control is 0, the field must differ from the executive-VMCS pointer."
+TEST(EntryChecks, LinkPointersAgainstTheOtherPointers) {
+  constexpr uint64_t kLink = 0x3000, kOther = 0x1000, kNone = ~uint64_t{0};
+  for (const bool in_smm : {false, true}) {
+    for (const bool entry_to_smm : {false, true}) {
+      for (const uint64_t link : {kNone, kLink}) {
+        for (const uint64_t executive : {kNone, kLink, kOther}) {
+          for (const auto current : {std::optional(kLink), std::optional(kOther),
+                                     std::optional(kNone), std::optional<uint64_t>()}) {
+            Machine machine;
+            machine.link();
+            machine.set(Field::kVmcsLinkPointer, link);
+            machine.set(Field::kExecutiveVmcsPointer, executive);
+            machine.in_smm = in_smm;
+            if (entry_to_smm) machine.on(VmEntryControl::kEntryToSmm);
+            machine.current_vmcs.reset();
+            if (current) machine.current_vmcs = ept::PhysicalAddress{*current};
+            const std::vector<std::string> failures = machine.failures();
+            const bool against_current = !in_smm || entry_to_smm;
+            const bool linked = link != kNone;
+            SCOPED_TRACE(::testing::Message() << in_smm << entry_to_smm << std::hex << ' ' << link
+                                              << ' ' << executive << ' ' << current.value_or(1));
+            EXPECT_EQ(std::ranges::count(failures, std::string("guest-link-current")),
+                      linked && against_current && current == link ? 1 : 0);
+            EXPECT_EQ(std::ranges::count(failures, std::string("guest-link-executive")),
+                      linked && !against_current && executive == link ? 1 : 0);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(EntryChecks, UnknownMemoryIsNotJudged) {
   Machine machine;
   machine.set(Field::kVmcsLinkPointer, 0x3000);

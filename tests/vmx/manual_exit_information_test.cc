@@ -19,21 +19,22 @@ namespace {
 // information, each if it is recorded for some exit of the reason; nullptr: no such reason, or none
 // that the manual's lists name.
 constexpr const char* kRecorded[] = {
-    "QNE",   "E",     "",    "",    "Q",                // 0: exception, interrupt, triple, INIT, SIPI
-    nullptr, "",      "",    "",    "QN",               // 5: SMIs, windows, task switch
-    "N",     "N",     "N",   "N",   "QN",               // 10: CPUID, GETSEC, HLT, INVD, INVLPG
-    "N",     "N",     "N",   "N",   "QNI",              // 15: RDPMC, RDTSC, RSM, VMCALL, VMCLEAR
-    "N",     "QNI",   "QNI", "QNI", "N",                // 20: VMLAUNCH, VMPTRLD, VMPTRST, VMREAD
-    "QNI",   "N",     "QNI", "QLN", "QN",               // 25: VMWRITE, VMXOFF, VMXON, MOV CR, MOV DR
-    "QLNI",  "N",     "N",   "Q",   "Q",                // 30: I/O, RDMSR, WRMSR, entry failures
-    nullptr, "QN",    "",    nullptr, "N",              // 35: MWAIT, MTF, MONITOR
-    "N",     "",      nullptr, "",  "QN",               // 40: PAUSE, machine check, TPR, APIC access
-    "Q",     "QNI",   "QNI", "QLPN", "P",               // 45: EOI, GDTR, LDTR, EPT
-    "QNI",   "N",     "",    "QNI", "QN",               // 50: INVEPT, RDTSCP, timer, INVVPID, WBINVD
-    "N",     "Q",     "NI",  "QNI", "N",                // 55: XSETBV, APIC write, RDRAND, INVPCID
-    "N",     "NI",    "QN",  "QNI", "QNI",              // 60: ENCLS, RDSEED, PML, XSAVES, XRSTORS
-    "N",     "QLPN",  "NI",  "NI",  "NI",               // 65: PCONFIG, SPP, UMWAIT, TPAUSE, LOADIWKEY
-    nullptr, nullptr, "Q",   "Q",   "",    "Q",         // 70: ENCLV, ENQCMD, ENQCMDS, bus lock, timeout
+    "QNE",   "E",     "",      "",      "Q",    // 0: exception, interrupt, triple, INIT, SIPI
+    nullptr, "",      "",      "",      "QN",   // 5: SMIs, windows, task switch
+    "N",     "N",     "N",     "N",     "QN",   // 10: CPUID, GETSEC, HLT, INVD, INVLPG
+    "N",     "N",     "N",     "N",     "QNI",  // 15: RDPMC, RDTSC, RSM, VMCALL, VMCLEAR
+    "N",     "QNI",   "QNI",   "QNI",   "N",    // 20: VMLAUNCH, VMPTRLD, VMPTRST, VMREAD
+    "QNI",   "N",     "QNI",   "QLN",   "QN",   // 25: VMWRITE, VMXOFF, VMXON, MOV CR, MOV DR
+    "QLNI",  "N",     "N",     "Q",     "Q",    // 30: I/O, RDMSR, WRMSR, entry failures
+    nullptr, "QN",    "",      nullptr, "N",    // 35: MWAIT, MTF, MONITOR
+    "N",     "",      nullptr, "",      "QN",   // 40: PAUSE, machine check, TPR, APIC access
+    "Q",     "QNI",   "QNI",   "QLPN",  "P",    // 45: EOI, GDTR, LDTR, EPT
+    "QNI",   "N",     "",      "QNI",   "QN",   // 50: INVEPT, RDTSCP, timer, INVVPID, WBINVD
+    "N",     "Q",     "NI",    "QNI",   "N",    // 55: XSETBV, APIC write, RDRAND, INVPCID
+    "N",     "NI",    "QN",    "QNI",   "QNI",  // 60: ENCLS, RDSEED, PML, XSAVES, XRSTORS
+    "N",     "QLPN",  "NI",    "NI",    "NI",   // 65: PCONFIG, SPP, UMWAIT, TPAUSE, LOADIWKEY
+    nullptr, nullptr, "Q",     "Q",     "",
+    "Q",  // 70: ENCLV, ENQCMD, ENQCMDS, bus lock, timeout
 };
 
 TEST(ExitInformationOfTheManual, WhatEachReasonRecords) {
@@ -117,7 +118,11 @@ const std::vector<Format>& formats() {
         flag("rep", 5),
         {"operand", 6, 6},
         {"port", 31, 16}}},
-      {{kApicAccess}, 0, kAll, 0, {{"offset", 11, 0}, {"access", 15, 12}, flag("asynchronous", 16)}},
+      {{kApicAccess},
+       0,
+       kAll,
+       0,
+       {{"offset", 11, 0}, {"access", 15, 12}, flag("asynchronous", 16)}},
       {{kVirtualizedEoi, kApicWrite}, 0, 0xfff, 0, {{"offset", 11, 0}}},
       {{kEptViolation},
        0,
@@ -155,7 +160,8 @@ std::map<std::string_view, uint64_t> decoded(ExitReason reason, uint64_t qualifi
 std::map<std::string_view, uint64_t> expected_of(const Format& format, uint64_t qualification) {
   std::map<std::string_view, uint64_t> items;
   for (const Part& part : format.parts) {
-    const uint64_t value = qualification >> part.low & (~uint64_t{0} >> (63 - part.high + part.low));
+    const uint64_t value =
+        qualification >> part.low & (~uint64_t{0} >> (63 - part.high + part.low));
     if (!part.flag || value != 0) items.emplace(part.key, value);
   }
   return items;
@@ -247,14 +253,11 @@ TEST(ExitInformationOfTheManual, NamesOfValues) {
 
 // "VM-Exit Interruption-Information Field", and its two likes.
 TEST(ExitInformationOfTheManual, InterruptionInformation) {
-  constexpr std::string_view kTypes[] = {"external interrupt",
-                                         "",
-                                         "non-maskable interrupt (NMI)",
-                                         "hardware exception",
-                                         "software interrupt",
-                                         "privileged software exception",
-                                         "software exception",
-                                         "other event"};
+  constexpr std::string_view kTypes[] = {
+      "external interrupt",           "",
+      "non-maskable interrupt (NMI)", "hardware exception",
+      "software interrupt",           "privileged software exception",
+      "software exception",           "other event"};
   for (unsigned bit = 0; bit < 31; ++bit) {
     const uint32_t information = 1u << 31 | 1u << bit;
     const QualificationItems items = decode_interruption_information(information);

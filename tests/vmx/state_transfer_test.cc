@@ -172,8 +172,8 @@ class StateTransfer : public VmxTest {
       enable(control);
   }
   void enable_what_saves_the_guest() {
-    for (const auto control : {VmExitControl::kSaveDebugControls, VmExitControl::kSavePat,
-                               VmExitControl::kSaveEfer})
+    for (const auto control :
+         {VmExitControl::kSaveDebugControls, VmExitControl::kSavePat, VmExitControl::kSaveEfer})
       enable(control);
   }
 
@@ -371,6 +371,129 @@ TEST_F(StateTransfer, VmExitLoadsTheHostAndKeepsTheRest) {
   expected.pat = kHostPat;
   expected.perf_global_ctrl = 0x2'0000'0003;
   EXPECT_EQ(flat(cpu.cpu), flat(expected));
+}
+
+// The guest-state area as a whole, both ways, and what is not in it.
+TEST_F(StateTransfer, TheGuestAreaAndTheState) {
+  using enum Field;
+  Values values = guest_values();
+  values[kGuestIa32PerfGlobalCtrl] = 0;
+  values[kGuestPdpte0] = 0x30001;
+  values[kGuestPdpte1] = 0x31001;
+  values[kGuestPdpte2] = 0x32001;
+  values[kGuestPdpte3] = 0x33001;
+  values[kGuestPendingDebugExceptions] = 0x5003;
+  values[kGuestActivityState] = 1;
+  for (const uint64_t blocking : {1u, 2u, 8u, 11u}) {
+    values[kGuestInterruptibilityState] = blocking;
+    Vmcs vmcs;
+    for (const auto& [field, value] : values) vmcs.write(field, value);
+    CpuState loaded;
+    mark_the_rest(loaded);
+    loaded.perf_global_ctrl = 7;
+    CpuState expected = loaded;
+    load_guest_area(vmcs, loaded);
+    run_with(expected, values);
+    expected.perf_global_ctrl = 7;
+    expected.pdptes = {0x30001, 0x31001, 0x32001, 0x33001};
+    expected.pending_debug_exceptions = 0x5003;
+    expected.activity = ActivityState::kHlt;
+    expected.blocking_by_sti = (blocking & 1) != 0;
+    expected.blocking_by_mov_ss = (blocking & 2) != 0;
+    expected.blocking_by_nmi = (blocking & 8) != 0;
+    EXPECT_EQ(flat(loaded), flat(expected));
+
+    Vmcs stored;
+    store_guest_area(loaded, stored);
+    for (const FieldInfo& info : kFields)
+      EXPECT_EQ(stored[info.field], vmcs[info.field]) << info.name;
+  }
+}
+
+// A VM exit that another processor took, as this one's: the information, and of the guest state
+// what a VM exit saves.
+TEST_F(StateTransfer, ReflectedExitsSaveWhatTheControlsSay) {
+  const auto is_saved = [](Field field, bool controls, bool pdptes) {
+    switch (field) {
+      case Field::kGuestDr7:
+      case Field::kGuestIa32Debugctl:
+      case Field::kGuestIa32Pat:
+      case Field::kGuestIa32Efer:
+      case Field::kVmxPreemptionTimerValue:
+        return controls;
+      case Field::kGuestPdpte0:
+      case Field::kGuestPdpte1:
+      case Field::kGuestPdpte2:
+      case Field::kGuestPdpte3:
+        return pdptes;
+      // No VM exit changes them; the last one is saved by none that exists here.
+      case Field::kVmcsLinkPointer:
+      case Field::kGuestSmbase:
+      case Field::kPmlIndex:
+      case Field::kGuestInterruptStatus:
+      case Field::kGuestIa32PerfGlobalCtrl:
+        return false;
+      default:
+        return true;
+    }
+  };
+  struct Case {
+    bool controls, ept, pae, paging, long_mode;
+  };
+  for (const Case& c : {Case{false, false, true, true, true}, Case{true, false, true, true, true},
+                        Case{true, true, true, true, true}, Case{true, true, true, true, false},
+                        Case{true, false, true, true, false}, Case{true, true, false, true, false},
+                        Case{true, true, true, false, false}}) {
+    FakeProcessor processor;
+    RecordingSink quiet;
+    Vmx other(capabilities, processor, quiet);
+    other.enter_root_operation();
+    processor.poke(kVmcsRegion, capabilities.revision_id);
+    other.make_current({kVmcsRegion});
+    Vmcs& own = other.edit_current_vmcs();
+    uint64_t exit_controls = mask(VmExitControl::kHostAddressSpaceSize);
+    if (c.controls)
+      for (const auto control :
+           {VmExitControl::kSaveDebugControls, VmExitControl::kSavePat, VmExitControl::kSaveEfer,
+            VmExitControl::kSavePreemptionTimerValue})
+        exit_controls |= mask(control);
+    own.write(Field::kVmExitControls, exit_controls);
+    if (c.ept) {
+      own.write(Field::kPrimaryProcBasedControls,
+                mask(PrimaryProcBased::kActivateSecondaryControls));
+      own.write(Field::kSecondaryProcBasedControls, mask(SecondaryProcBased::kEnableEpt));
+    }
+    own.write(Field::kVmEntryInterruptionInformation, 0x80000030);
+    own.write(Field::kVmEntryControls, c.long_mode ? 0 : mask(VmEntryControl::kIa32eModeGuest));
+    own.write(Field::kHostRip, kHostRip);
+    const Vmcs before = own;
+    Vmcs taken;
+    for (const FieldInfo& info : kFields)
+      taken.write(info.field, 0x4000'0000'0000'1234 + encoding_of(info.field));
+    taken.write(Field::kExitReason, static_cast<uint64_t>(ExitReason::kEptViolation));
+    taken.write(Field::kVmExitInterruptionInformation, 0);
+    taken.write(Field::kIdtVectoringInformation, 0x80000030);
+    processor.cpu.cr0 = cr0::kPe | (c.paging ? cr0::kPg : 0);
+    processor.cpu.cr4 = c.pae ? cr4::kPae : 0;
+    processor.cpu.efer = c.long_mode ? efer::kLma : 0;
+    other.reflect_exit(taken);
+    const Vmcs& after = other.current_vmcs();
+    const bool pdptes = c.ept && c.pae && c.paging && !c.long_mode;
+    for (const FieldInfo& info : kFields) {
+      const Field field = info.field;
+      bool copied = type_of(field) == FieldType::kVmExitInformation;
+      if (field == Field::kVmInstructionError) copied = false;
+      if (type_of(field) == FieldType::kGuestState) copied = is_saved(field, c.controls, pdptes);
+      if (!capabilities.has_field(field)) copied = false;
+      uint64_t expected = copied ? taken[field] : before[field];
+      if (field == Field::kVmEntryInterruptionInformation) expected = 0x30;
+      if (field == Field::kVmEntryControls)
+        expected = c.long_mode ? mask(VmEntryControl::kIa32eModeGuest) : 0;
+      EXPECT_EQ(after[field], expected) << info.name;
+    }
+    EXPECT_EQ(processor.cpu.rip, kHostRip);
+    ASSERT_EQ(quiet.exits.size(), 1u);
+  }
 }
 
 }  // namespace

@@ -22,9 +22,46 @@ class RecordingSink final : public EventSink {
   std::vector<VmInstructionErrorEvent> errors;
 
   void vm_entry(const VmEntryEvent& e) override { entries.push_back(e); }
-  void vm_exit(const VmExitEvent& e) override { exits.push_back(e); }
+  void vm_exit(const VmExitEvent& e) override {
+    exits.push_back(e);
+    expect_what_holds_at_every_exit(e);
+  }
   void check_failed(const CheckFailure& e) override { failures.push_back(e); }
   void vm_instruction_error(const VmInstructionErrorEvent& e) override { errors.push_back(e); }
+
+ private:
+  // "Recording VM-Exit Information and Updating VM-Entry Control Fields"; and the event says what
+  // the VMCS says.
+  static void expect_what_holds_at_every_exit(const VmExitEvent& e) {
+    const Vmcs& vmcs = *e.data;
+    EXPECT_EQ(e.reason, vmcs[Field::kExitReason]);
+    EXPECT_EQ(e.qualification, vmcs[Field::kExitQualification]);
+    EXPECT_EQ(e.guest_rip, vmcs[Field::kGuestRip]);
+    const ExitReasonInfo* info = find_exit_reason(static_cast<uint16_t>(e.reason));
+    ASSERT_NE(info, nullptr) << e.reason;
+    EXPECT_EQ(e.reason & ~kExitReasonEntryFailure & ~kExitReasonBasicMask, 0u);
+    // "For all other VM exits, this field is cleared."
+    if (!(info->defines & kDefinesQualification)) {
+      EXPECT_EQ(e.qualification, 0u) << info->name;
+    }
+    if (e.reason & kExitReasonEntryFailure) return;
+    EXPECT_EQ(e.guest_linear, vmcs[Field::kGuestLinearAddress]);
+    EXPECT_EQ(e.guest_physical, vmcs[Field::kGuestPhysicalAddress]);
+    EXPECT_EQ(e.instruction_length, vmcs[Field::kVmExitInstructionLength]);
+    EXPECT_EQ(e.instruction_information, vmcs[Field::kVmExitInstructionInformation]);
+    EXPECT_EQ(e.interruption_information, vmcs[Field::kVmExitInterruptionInformation]);
+    EXPECT_EQ(e.interruption_error_code, vmcs[Field::kVmExitInterruptionErrorCode]);
+    EXPECT_EQ(e.idt_vectoring_information, vmcs[Field::kIdtVectoringInformation]);
+    EXPECT_EQ(e.idt_vectoring_error_code, vmcs[Field::kIdtVectoringErrorCode]);
+    EXPECT_EQ(vmcs[Field::kVmEntryInterruptionInformation] >> 31, 0u) << "the valid bit";
+    EXPECT_EQ(e.interruption_information & 0x7fffe000, 0u);
+    EXPECT_EQ(e.idt_vectoring_information & 0x7fffe000, 0u);
+    if (!(info->defines & kDefinesInterruption)) {
+      EXPECT_EQ(e.interruption_information >> 31, 0u) << info->name;
+    }
+    // "IA-32e mode guest" holds IA32_EFER.LMA.
+    EXPECT_EQ(vmcs.has(VmEntryControl::kIa32eModeGuest), (e.state->efer & efer::kLma) != 0);
+  }
 };
 
 // How an instruction ended, in one word: "succeed", "fail invalid", "fail 7", "transfer", "#6",
