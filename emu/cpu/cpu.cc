@@ -311,13 +311,15 @@ void Cpu::run_engine() {
   engine_.set_intercept_popf(!executing_whole_ && may_check_alignment && state_.cpl() == 3);
   engine_.set_intercept_iret(!executing_whole_ &&
                              (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking() ||
-                              may_check_alignment || performance_monitor_.tells_levels_apart()));
+                              ignores_vm_of_iret() || may_check_alignment ||
+                              performance_monitor_.tells_levels_apart()));
   const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
   const uint64_t from = state_.rip;
   engine_.load(state_);
   const uint8_t cpl = state_.cpl();
   const Stop stop = engine_.run();
   engine_.save(state_);
+  restore_iret_image();
   if (performance_monitor_.counting()) count_performance(cpl);
   if (state_.rip != from || (!was_sti && !was_mov_ss)) {
     // The engine knows one shadow only; the instruction before tells which it is.
@@ -355,6 +357,7 @@ void Cpu::handle(const Stop& stop) {
     case StopKind::kIret:
       // It takes off the blocking of NMIs, and then executes whole.
       if (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()) vmx_.begin_iret();
+      if (ignores_vm_of_iret()) clear_vm_in_iret_image();
       executing_whole_ = true;
       return;
     case StopKind::kPopf:

@@ -181,6 +181,14 @@ class Cpu final : public Core, private EngineClient {
   std::optional<vmx::Event> ept_exit(const EptExit& exit);
   // The instruction at RIP writes to the page of `linear`, and sub-page write permissions allow it:
   // a step in which the page may be written.
+  // IRET enters virtual-8086 mode at CPL 0 outside IA-32e mode only; the engine does wherever the
+  // flags that it pops say so.
+  bool ignores_vm_of_iret() const {
+    return state_.protected_mode() && !state_.virtual_8086() && !state_.code_64bit() &&
+           (state_.long_mode_active() || state_.cpl() != 0);
+  }
+  void clear_vm_in_iret_image();
+  void restore_iret_image();
   void write_sub_page(uint64_t linear, const Translation& translation);
   bool writes_sub_page() const { return sub_page_writes_[0].has_value(); }
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
@@ -275,6 +283,9 @@ class Cpu final : public Core, private EngineClient {
     Translation translation;
   };
   std::array<std::optional<SubPageWrite>, 2> sub_page_writes_;
+  // The physical address of the byte with VM in the flags that IRET is about to pop, if VM was
+  // cleared there for the engine.
+  std::optional<uint64_t> cleared_vm_;
   uint64_t context_ = 0;           // the address space that the engine's TLB holds
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF

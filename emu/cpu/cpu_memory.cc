@@ -274,6 +274,32 @@ bool Cpu::fill_sub_page(uint64_t linear, TlbGrant& grant) {
   return false;
 }
 
+void Cpu::clear_vm_in_iret_image() {
+  // EIP, CS and EFLAGS, whose third byte it is; what is there for an IRET of 16 bits comes back.
+  constexpr unsigned kFlags = 8, kVmByte = 2;
+  constexpr uint8_t kVmOfByte = vmx::rflags::kVm >> 8 * kVmByte;
+  const bool big = state_.segment[vmx::kSs].rights.default_big();
+  const uint64_t offset = (state_.gpr[vmx::kRsp] + kFlags + kVmByte) & (big ? 0xffffffff : 0xffff);
+  const auto physical = mmu_.probe(unchecked_linear_address(state_, vmx::kSs, offset),
+                                   access(ept::Access::kRead, Privilege::kCurrent), state_.rflags);
+  if (!std::holds_alternative<uint64_t>(physical)) return;
+  uint8_t byte = 0;
+  const uint64_t at = std::get<uint64_t>(physical);
+  if (!memory_.read(at, std::span(&byte, 1)) || (byte & kVmOfByte) == 0) return;
+  byte = static_cast<uint8_t>(byte & ~kVmOfByte);
+  memory_.write(at, std::span(&byte, 1));
+  cleared_vm_ = at;
+}
+
+void Cpu::restore_iret_image() {
+  if (!cleared_vm_) return;
+  uint8_t byte = 0;
+  (void)memory_.read(*cleared_vm_, std::span(&byte, 1));
+  byte |= vmx::rflags::kVm >> 16;
+  memory_.write(*cleared_vm_, std::span(&byte, 1));
+  cleared_vm_.reset();
+}
+
 bool Cpu::reads_descriptor(uint64_t linear) {
   const auto overlaps = [linear](uint64_t base, uint64_t limit) {
     return base < linear + kPage && linear <= base + limit;

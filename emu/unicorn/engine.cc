@@ -26,10 +26,13 @@ constexpr unsigned kOldestVersion = 0x020104;
 // No block starts at a non-canonical address.
 constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
 
-// The engine adds the base of CS in every mode; in 64-bit mode it must be 0.
+// The engine adds the base of CS in every mode; in 64-bit mode it must be 0. Of other segments it
+// heeds the L bit, which means nothing there.
 vmx::Segment engine_segment(const CpuState& state, size_t index) {
+  constexpr uint32_t kLong = 1 << 13;
   vmx::Segment segment = state.segment[index];
   if (index == vmx::kCs && state.code_64bit()) segment.base = 0;
+  if (index != vmx::kCs) segment.rights.value &= ~kLong;
   return segment;
 }
 
@@ -300,11 +303,14 @@ void UnicornEngine::save(CpuState& state) {
     const vmx::Segment now = get_segment(i);
     const vmx::Segment& before = engine_segments_[i];
     // A segment that the guest did not load keeps what the engine cannot express.
-    const bool same =
-        now.selector == before.selector && now.base == before.base && now.limit == before.limit &&
+    const bool same_rights =
         svm::descriptor_flags(before.rights) ==
-            get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
+        get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
+    const bool same = now.selector == before.selector && now.base == before.base &&
+                      now.limit == before.limit && same_rights;
     state.segment[i] = same ? loaded_segments_[i] : now;
+    // Real-address mode loads a selector and a base only.
+    if (same_rights) state.segment[i].rights = loaded_segments_[i].rights;
   }
   state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
   const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;

@@ -91,7 +91,8 @@ TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, 0, 0}));
 }
 
-// "64-Bit Mode Stack Frame": the stack of the handler is that of 64-bit mode, whatever the code was.
+// "64-Bit Mode Stack Frame": the stack of the handler is that of 64-bit mode, whatever the code
+// was.
 TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
   enter_user_mode();
   cpu_.segment[vmx::kCs] = {kUserCode, vmx::AccessRights{0xc0fb}, 0xffffffff, 0};
@@ -100,8 +101,21 @@ TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
   handle(vmx::kUd, {});
   run({0x0f, 0x0b});
   ASSERT_GE(record_.exceptions.size(), 2u);
-  EXPECT_EQ(record_.exceptions[1],
-            (Exception{vmx::kPf, 2, kCode, kAbove + kKernelStack - 8}));
+  EXPECT_EQ(record_.exceptions[1], (Exception{vmx::kPf, 2, kCode, kAbove + kKernelStack - 8}));
+}
+
+// IRET in IA-32e mode, and at a CPL above 0: VM in the flags that it pops does not count.
+TEST_F(InstructionBoundaries, IretOfCompatibilityModeDoesNotEnterVirtual8086Mode) {
+  const uint32_t image[] = {kCode + 0x100, kUserCode, 0x2'0042, kUserStack, kUserData};
+  enter_user_mode();
+  cpu_.segment[vmx::kCs] = {kUserCode, vmx::AccessRights{0xc0fb}, 0xffffffff, 0};
+  cpu_.gpr[vmx::kRsp] = kData;
+  put_bytes(kData, image, sizeof image);
+  put_code(kCode + 0x100, {0x0f, 0x0b});  // in 64-bit mode
+  handle(vmx::kUd, exit_with_memory(kData + 8));
+  const RunResult result = run({0xcf});
+  EXPECT_EQ(result.code, status(0x2'0042)) << result.detail;  // the image is as it was
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 0x100, 0}));
 }
 
 }  // namespace

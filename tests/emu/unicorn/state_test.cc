@@ -237,6 +237,30 @@ TEST_F(EngineState, RealModeSegmentLoads) {
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x99u);
 }
 
+TEST_F(EngineState, TheLBitOfTheStackSegmentMeansNothingAndIsKept) {
+  vmx::CpuState state = compatibility_mode();
+  state.segment[vmx::kSs].rights.value |= 1 << 13;
+  const vmx::Segment before = state.segment[vmx::kSs];
+  set_ram<uint32_t>(kStack - 8, kCode + 0x10);
+  set_ram<uint32_t>(kStack - 4, 0x28);
+  state.gpr[vmx::kRsp] = kStack - 8;
+  set_ram<uint16_t>(kCode + 0x10, 0xa20f);  // cpuid
+  run(state, {0xcb});                       // retf
+  EXPECT_EQ(state.rip, kCode + 0x10);
+  EXPECT_EQ(state.gpr[vmx::kRsp], kStack);
+  EXPECT_EQ(state.segment[vmx::kSs], before);
+}
+
+// Even those that the engine cannot express.
+TEST_F(EngineState, RealModeJumpsKeepTheAccessRights) {
+  vmx::CpuState state = real_mode();
+  state.segment[vmx::kCs].rights = vmx::AccessRights{0x1009b};
+  set_ram<uint16_t>(0x12340, 0xa20f);          // cpuid
+  run(state, {0xea, 0x00, 0x00, 0x34, 0x12});  // jmp 0x1234:0
+  EXPECT_EQ(state.segment[vmx::kCs],
+            (vmx::Segment{0x1234, vmx::AccessRights{0x1009b}, 0xffff, 0x12340}));
+}
+
 TEST_F(EngineState, SseAndX87StateStayInTheEngine) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRax] = 0x0123'4567'89ab'cdef;
