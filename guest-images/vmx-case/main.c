@@ -64,9 +64,30 @@ static void set_memory(uint64_t address, const char* digits) {
   }
 }
 
+// What guests change and no VM exit restores.
+static uint64_t first_pat, first_efer;
+
+static void remember_registers(void) {
+  first_pat = read_msr(kMsrPat);
+  first_efer = read_msr(kMsrEfer);
+}
+
+static void restore_registers(void) {
+  write_cr2(0);
+  if (read_msr(kMsrPat) != first_pat) write_msr(kMsrPat, first_pat);
+  if (read_msr(kMsrEfer) != first_efer) write_msr(kMsrEfer, first_efer);
+}
+
+// A timer that the firmware left running must not interrupt a guest.
+static void mask_legacy_interrupts(void) {
+  port_write8(0x21, 0xff);
+  port_write8(0xa1, 0xff);
+}
+
 static void begin_case(void) {
   in_base = false;
   exits = NESTOR_CASE_EXITS;
+  restore_registers();
   registers = base_registers;
   // Few words differ, and writing the others would cost the machine its decoded code.
   volatile uint64_t* arena = (volatile uint64_t*)NESTOR_CASE_ARENA;
@@ -108,6 +129,8 @@ static void run_case(void) {
 
 void image_main(void) {
   Text text = text_open(kImage);
+  mask_legacy_interrupts();
+  remember_registers();
   vmx_operation_enter(vmxon_region);
   report_open(text_option("e9"), text_option("quiet"), text_option("all"));
   report_machine();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "guest-images/vmx-case/report.h"
 
+#include <stddef.h>
+
 #include "guest-images/abi/machine_ports.h"
 #include "guest-images/lib/console.h"
 #include "guest-images/lib/processor.h"
 #include "guest-images/lib/vmcs.h"
+#include "guest-images/vmx-case/case_abi.h"
 
 static bool to_debug_port, is_quiet, prints_all;
 
@@ -20,6 +23,10 @@ static const uint16_t kGuestFields[] = {
     0x6814, 0x6816, 0x6818, 0x681a, 0x681c, 0x681e, 0x6820, 0x6822, 0x6824, 0x6826};
 enum { kGuestFieldCount = sizeof kGuestFields / sizeof kGuestFields[0] };
 static uint64_t last_seen[kGuestFieldCount];
+
+// The arena before the first VM entry.
+enum { kWordsOfPage = 512, kArenaWords = NESTOR_CASE_ARENA_SIZE / 8 };
+static uint64_t arena_at_entry[kArenaWords];
 
 static void put_text(const char* text) {
   if (!to_debug_port) {
@@ -101,7 +108,28 @@ void report_missing_field(uint64_t encoding) {
 
 void report_entry_state(void) {
   if (is_quiet) return;
+  const volatile uint64_t* arena = (const volatile uint64_t*)NESTOR_CASE_ARENA;
+  for (size_t i = 0; i < kArenaWords; i++) arena_at_entry[i] = arena[i];
   for (unsigned i = 0; i < kGuestFieldCount; i++) vmx_read(kGuestFields[i], &last_seen[i]);
+}
+
+// Without accessed and dirty flags: when they are set is up to the processor.
+static uint64_t without_flags(uint64_t word) { return word & ~UINT64_C(0x360); }
+
+// The pages of the arena that differ from what they were, each with a sum of its words.
+static void report_memory(void) {
+  const volatile uint64_t* arena = (const volatile uint64_t*)NESTOR_CASE_ARENA;
+  put_text("\nmemory");
+  for (size_t page = 0; page < kArenaWords; page += kWordsOfPage) {
+    uint64_t sum = 0;
+    bool same = true;
+    for (size_t i = page; i < page + kWordsOfPage; i++) {
+      const uint64_t word = without_flags(arena[i]);
+      same = same && word == without_flags(arena_at_entry[i]);
+      sum = sum * 31 + word;
+    }
+    if (!same) put_pair(NESTOR_CASE_ARENA + 8 * page, sum);
+  }
 }
 
 void report_exit(const GuestRegisters* registers) {
@@ -121,6 +149,7 @@ void report_exit(const GuestRegisters* registers) {
   put_text("\nregisters");
   for (unsigned i = 0; i < sizeof *registers / sizeof registers->rax; i++)
     put_pair(i, (&registers->rax)[i]);
+  report_memory();
   put_text("\n");
 }
 

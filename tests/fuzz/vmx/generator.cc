@@ -63,13 +63,16 @@ constexpr std::array kHarmlessHostFields = {
     Field::kHostFsBase,          Field::kHostGsBase,          Field::kHostIa32SysenterCs,
     Field::kHostIa32SysenterEsp, Field::kHostIa32SysenterEip, Field::kHostIa32Pat};
 
-std::vector<const vmx::EntryCheck*> all_checks() {
-  std::vector<const vmx::EntryCheck*> list;
-  for (const CheckGroup group :
-       {CheckGroup::kControls, CheckGroup::kHostState, CheckGroup::kGuestState})
-    for (const vmx::CheckTable& table : check_tables(group))
-      for (const vmx::EntryCheck& check : table.checks) list.push_back(&check);
-  return list;
+const std::vector<const vmx::EntryCheck*>& all_checks() {
+  static const auto kAll = [] {
+    std::vector<const vmx::EntryCheck*> list;
+    for (const CheckGroup group :
+         {CheckGroup::kControls, CheckGroup::kHostState, CheckGroup::kGuestState})
+      for (const vmx::CheckTable& table : check_tables(group))
+        for (const vmx::EntryCheck& check : table.checks) list.push_back(&check);
+    return list;
+  }();
+  return kAll;
 }
 
 bool is_host(Field field) { return vmx::type_of(field) == vmx::FieldType::kHostState; }
@@ -347,10 +350,10 @@ uint64_t Generator::mutated(Draft& draft, Field field, uint64_t value) const {
 
 // Picks checks, and changes their fields until they fail, or until they pass with other values.
 void Generator::approach_boundary(Draft& draft) const {
-  static const std::vector<const vmx::EntryCheck*> kChecks = all_checks();
+  const std::vector<const vmx::EntryCheck*>& checks = all_checks();
   constexpr std::array kCounts = {0, 0, 1, 1, 1, 1, 2, 3};
   for (int count = draft.random.of(kCounts); count > 0; --count) {
-    const vmx::EntryCheck& check = *draft.random.of(kChecks);
+    const vmx::EntryCheck& check = *draft.random.of(checks);
     const bool violate = draft.random.one_in(2);
     const uint64_t before = draft.get(check.field);
     for (int attempt = 0; attempt < 12; ++attempt) {
@@ -360,8 +363,9 @@ void Generator::approach_boundary(Draft& draft) const {
   }
 }
 
-// Bits that only one of the two processors knows have the value that means the same to both.
-void Generator::keep_comparable(Draft& draft) const {
+// Bits that only one of the two processors knows have the value that means the same to both, and
+// fields that only one of them refuses what they had `before`.
+void Generator::keep_comparable(Draft& draft, const Case& before) const {
   if (!other_) return;
   for (const ControlField& control : kControlFields) {
     uint64_t value = draft.get(control.field);
@@ -386,6 +390,24 @@ void Generator::keep_comparable(Draft& draft) const {
   if (draft.get(Field::kGuestActivityState) == 3) draft.set(Field::kGuestActivityState, 0);
   const uint64_t debugctl = draft.get(Field::kGuestIa32Debugctl);
   if (debugctl & 0xfffc) draft.set(Field::kGuestIa32Debugctl, debugctl & ~0xfffcull);
+
+  const vmx::Vmcs now = draft.vmcs();
+  const ArenaMemory memory(base_, draft.result);
+  for (const vmx::EntryCheck* check : all_checks()) {
+    const auto passes = [&](const vmx::Capabilities& capabilities) {
+      return check->passes({.vmcs = now,
+                            .capabilities = capabilities,
+                            .memory = &memory,
+                            .current_vmcs = ept::PhysicalAddress{1}});
+    };
+    if (passes(own_) == passes(*other_)) continue;
+    draft.result.flips.erase(check->field);
+    const auto old = before.fields.find(check->field);
+    if (old == before.fields.end())
+      draft.result.fields.erase(check->field);
+    else
+      draft.result.fields[check->field] = old->second;
+  }
 }
 
 // Whatever comes of the VM entry, L1 must be able to go on with the next case.
@@ -431,8 +453,9 @@ Case Generator::make(uint64_t seed) const {
   choose_injection(draft);
   change_ept(draft);
   choose_code(draft);
+  const Case before = draft.result;
   approach_boundary(draft);
-  keep_comparable(draft);
+  keep_comparable(draft, before);
   keep_l1_alive(draft);
   // What the last step took away may let the entry go further than before.
   keep_l1_alive(draft);

@@ -28,7 +28,7 @@ class Generator {
   void choose_code(Draft&) const;
   void approach_boundary(Draft&) const;
   uint64_t mutated(Draft&, vmx::Field field, uint64_t value) const;
-  void keep_comparable(Draft&) const;
+  void keep_comparable(Draft&, const Case& before) const;
   void keep_l1_alive(Draft&) const;
 
   const Case& base_;

@@ -15,12 +15,13 @@ struct Entry {
 #define CODE(bytes) std::string_view(bytes, sizeof(bytes) - 1)
 
 const Entry kEntries[] = {
-    {CODE("\x90")},                                        // NOP
-    {CODE("\x0f\xa2")},                                    // CPUID
-    {CODE("\xf4")},                                        // HLT
-    {CODE("\xfb\xf4")},                                    // STI, HLT
-    {CODE("\xf3\x90")},                                    // PAUSE
-    {CODE("\x0f\x31\x31\xc0\x31\xd2")},                    // RDTSC, with nothing left of the value
+    {CODE("\x90")},      // NOP
+    {CODE("\x0f\xa2")},  // CPUID
+    {CODE("\xf4")},      // HLT
+    {CODE("\xfb\xf4")},  // STI, HLT
+    {CODE("\xf3\x90")},  // PAUSE
+    // RDTSC, with nothing left of the value in any mode
+    {CODE("\x0f\x31\x66\x31\xc0\x31\xc0\x66\x31\xd2\x31\xd2")},
     {CODE("\x0f\x01\xf9\x31\xc0\x31\xd2\x31\xc9"), true},  // RDTSCP
     {CODE("\x0f\x33"), true},                              // RDPMC
     {CODE("\x0f\x08")},                                    // INVD
