@@ -43,7 +43,9 @@ int compare_mmu_command(const CompareMmuOptions& options) {
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
   try {
-    const auto compared = compare_mmu_modes(image, modules, options.append, options.memory_bytes);
+    const MachineConfig machine{.memory_bytes = options.memory_bytes,
+                                .max_instructions = options.max_instructions};
+    const auto compared = compare_mmu_modes(image, modules, options.append, machine);
     if (const auto* bad = std::get_if<HostError>(&compared))
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     if (const auto* bad = std::get_if<LoadError>(&compared))

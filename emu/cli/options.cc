@@ -49,10 +49,15 @@ std::string check_memory(const std::string& text) {
   return {};
 }
 
-std::string check_count(const std::string& text) {
+std::optional<uint64_t> parse_count(const std::string& text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc{} && end == text.data() + text.size() && value != 0) return {};
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string check_count(const std::string& text) {
+  if (parse_count(text).value_or(0) != 0) return {};
   return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
                      text);
 }
@@ -75,9 +80,7 @@ std::string check_standard_output(const RunOptions& options) {
 }
 
 std::string check_seed(const std::string& text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc{} && end == text.data() + text.size()) return {};
+  if (parse_count(text)) return {};
   return fmt::format("--random-seed: '{}' is no seed; write a decimal number below 2^64", text);
 }
 
@@ -93,7 +96,8 @@ CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
 
 // What the commands that run an image have in common. `Options` has image, append and modules.
 template <class Options>
-void add_image_options(CLI::App& command, Options& options, std::string& memory) {
+void add_image_options(CLI::App& command, Options& options, std::string& memory,
+                       std::string& count) {
   command.add_option("IMAGE", options.image, "The image")->type_name("")->required();
   command.add_option("--append", options.append, "Command line of the image, after its name")
       ->type_name("ARGS");
@@ -105,13 +109,16 @@ void add_image_options(CLI::App& command, Options& options, std::string& memory)
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--max-instructions", count, "Stop after so many instructions")
+      ->type_name("N");
 }
 
-CLI::App& add_compare_mmu_command(CLI::App& app, CompareMmuOptions& options, std::string& memory) {
+CLI::App& add_compare_mmu_command(CLI::App& app, CompareMmuOptions& options, std::string& memory,
+                                  std::string& count) {
   CLI::App& compare = *app.add_subcommand(
       "compare-mmu", "Run an image in every mode of --l0 and compare results and costs");
   compare.footer(std::string(kCompareMmuExample) + "\n" + exit_status_help());
-  add_image_options(compare, options, memory);
+  add_image_options(compare, options, memory, count);
   compare
       .add_option("--json", options.json,
                   "Write JSON to this file; - is the standard output, without the table")
@@ -211,7 +218,7 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
   run.footer("Example:\n  " + program.run_example + "\n\n" + exit_status_help());
-  add_image_options(run, options, memory);
+  add_image_options(run, options, memory, count);
   run.add_option("--cpus", cpus,
                  fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
       ->type_name("N")
@@ -242,7 +249,6 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
                  "manual demands and reports the use of stale ones")
       ->type_name("flush|keep")
       ->capture_default_str();
-  run.add_option("--max-instructions", count, "Stop after so many instructions")->type_name("N");
   std::string seed;
   run.add_option("--random-seed", seed, "What RDRAND and RDSEED start from [1]")->type_name("N");
   std::string l0_mode = "hardware", vmcs_shadowing = "on";
@@ -269,7 +275,7 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   }
   const CLI::App& diff = add_diff_command(app, diff_options);
   const CLI::App& audit = add_audit_command(app, audit_options);
-  const CLI::App& compare = add_compare_mmu_command(app, compare_options, memory);
+  const CLI::App& compare = add_compare_mmu_command(app, compare_options, memory, count);
 
   const auto complain = [&](std::string_view message) {
     std::string_view command = "run";
@@ -302,6 +308,10 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   if (compare.parsed()) {
     if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
     compare_options.memory_bytes = *parse_size(memory);
+    if (compare.count("--max-instructions") != 0) {
+      if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
+      compare_options.max_instructions = *parse_count(count);
+    }
     if (compare_options.json == "") return complain("--json: the name of the file is empty");
     return compare_options;
   }
@@ -321,11 +331,11 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   options.cpus = *processors;
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
-    std::from_chars(count.data(), count.data() + count.size(), options.max_instructions);
+    options.max_instructions = *parse_count(count);
   }
   if (run.count("--random-seed") != 0) {
     if (const std::string bad = check_seed(seed); !bad.empty()) return complain(bad);
-    std::from_chars(seed.data(), seed.data() + seed.size(), options.random_seed);
+    options.random_seed = *parse_count(seed);
   }
   const auto mode = find_l0_mode(l0_mode);
   if (!mode) {

@@ -86,15 +86,15 @@ class WorkloadMeter final : public MachineEventSink {
 std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
                                                      const std::vector<Module>& modules,
                                                      const std::string& append,
-                                                     uint64_t memory_bytes, const L0Config& l0) {
+                                                     const MachineConfig& config) {
   ModeRun run;
-  run.l0 = l0;
+  run.l0 = config.l0;
   WorkloadMeter meter;
   MachineOutputs outputs;
   outputs.serial = [&run](uint8_t byte) { run.serial += static_cast<char>(byte); };
   outputs.console = outputs.serial;
   outputs.events = &meter;
-  auto created = Machine::create({.memory_bytes = memory_bytes, .l0 = l0}, outputs);
+  auto created = Machine::create(config, outputs);
   if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
   Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
   meter.watch(machine);
@@ -153,6 +153,9 @@ void judge(std::vector<ModeRun>& runs) {
     if (auto reason = obstacle(run)) {
       run.verdict = Verdict::kCannotRun;
       run.reason = std::move(*reason);
+    } else if (run.result.kind == Kind::kBudgetSpent) {
+      run.verdict = Verdict::kDiffers;
+      run.reason = "the instruction budget was spent before the end";
     } else if (reference == nullptr) {
       run.verdict = Verdict::kSame;
       reference = &run;
@@ -168,13 +171,14 @@ void judge(std::vector<ModeRun>& runs) {
 
 std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
-    uint64_t memory_bytes) {
+    const MachineConfig& machine) {
   MmuComparison comparison{.image = image.name, .runs = {}};
   for (const bool vmcs_shadowing : {true, false}) {
     for (const L0ModeInfo& info : kL0Modes) {
       if (!vmcs_shadowing && !info.has_l0) continue;
-      auto run = run_mode(image, modules, append, memory_bytes,
-                          {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing});
+      MachineConfig config = machine;
+      config.l0 = {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing};
+      auto run = run_mode(image, modules, append, config);
       if (auto* bad = std::get_if<HostError>(&run)) return std::move(*bad);
       if (auto* bad = std::get_if<LoadError>(&run)) return std::move(*bad);
       comparison.runs.push_back(std::get<ModeRun>(std::move(run)));

@@ -53,10 +53,11 @@ struct MmuComparison {
 };
 
 // Runs the image once in each mode and, where it marks a workload of CPUID exits, in each mode that
-// has an L0 without VMCS shadowing too. Throws RamError when the memory cannot be had.
+// has an L0 without VMCS shadowing too. `machine` says all but the mode. Throws RamError when the
+// memory cannot be had.
 std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
-    uint64_t memory_bytes);
+    const MachineConfig& machine);
 
 // Sets verdict and reason of every run.
 void judge(std::vector<ModeRun>& runs);

@@ -56,8 +56,8 @@ TEST_F(EptViolationInformation, TellsWhatPagingSaysOfThePage) {
 }
 
 TEST_F(EptViolationInformation, WithoutXdEveryPageIsExecutable) {
-  vmcs_.write(Field::kVmEntryControls, vmcs_[Field::kVmEntryControls] |
-                                           mask(vmx::VmEntryControl::kLoadEfer));
+  vmcs_.write(Field::kVmEntryControls,
+              vmcs_[Field::kVmEntryControls] | mask(vmx::VmEntryControl::kLoadEfer));
   vmcs_.write(Field::kGuestIa32Efer, vmx::efer::kLme | vmx::efer::kLma);
   EXPECT_EQ(qualification(load()), 0x181 | Q::kLinearUser | Q::kLinearWritable);
 }
@@ -71,14 +71,13 @@ TEST_F(EptViolationInformation, IsTheSameInEventDelivery) {
   map(kKernelStack - kPage, (kKernelStack - kPage) | kPresent | kWritable | kNoExecute);
   map_guest(kKernelStack - kPage, 0);
   handle(0x40, {0xf4});
-  EXPECT_EQ(qualification({0xcd, 0x40}),
-            0x182 | Q::kLinearWritable | Q::kLinearExecuteDisable);
+  EXPECT_EQ(qualification({0xcd, 0x40}), 0x182 | Q::kLinearWritable | Q::kLinearExecuteDisable);
 }
 
 TEST_F(EptViolationInformation, WithoutPagingEveryAddressIsUserWritableAndExecutable) {
   enable(SecondaryProcBased::kUnrestrictedGuest);
-  vmcs_.write(Field::kVmEntryControls,
-              vmcs_[Field::kVmEntryControls] & ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
+  vmcs_.write(Field::kVmEntryControls, vmcs_[Field::kVmEntryControls] &
+                                           ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
   vmcs_.write(Field::kGuestCr0, cpu_.cr0 & ~vmx::cr0::kPg);
   vmcs_.write(Field::kGuestCsAccessRights, 0xc09b);
   // mov eax, [kData] in 32-bit code

@@ -30,7 +30,7 @@ ImageFile read_image(const std::string& name) {
 }
 
 MmuComparison compare(const std::string& name) {
-  auto compared = compare_mmu_modes(read_image(name), {}, "", kMemory);
+  auto compared = compare_mmu_modes(read_image(name), {}, "", {.memory_bytes = kMemory});
   EXPECT_TRUE(std::holds_alternative<MmuComparison>(compared));
   return std::get<MmuComparison>(std::move(compared));
 }
@@ -152,6 +152,18 @@ ModeRun ended(L0Mode mode, uint32_t value, const std::string& serial) {
   run.result.code = NESTOR_DEBUG_EXIT_STATUS(value);
   run.serial = serial;
   return run;
+}
+
+TEST(MmuModes, EndsWithoutAVerdictWhenTheBudgetIsSpent) {
+  const auto compared = compare_mmu_modes(read_image("mmu-modes"), {}, "",
+                                          {.memory_bytes = kMemory, .max_instructions = 1000});
+  const auto& comparison = std::get<MmuComparison>(compared);
+  EXPECT_FALSE(comparison.same());
+  for (const ModeRun& run : comparison.runs) {
+    EXPECT_EQ(run.result.kind, RunResult::Kind::kBudgetSpent);
+    EXPECT_EQ(run.verdict, Verdict::kDiffers);
+    EXPECT_THAT(run.reason, HasSubstr("budget"));
+  }
 }
 
 TEST(MmuModesJudge, FindsWhatDiffers) {

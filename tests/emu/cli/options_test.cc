@@ -53,15 +53,20 @@ TEST(Options, ComparisonOfModes) {
   const CompareMmuOptions plain = parse({"compare-mmu", "image"});
   EXPECT_EQ(plain.image, "image");
   EXPECT_EQ(plain.memory_bytes, 512u << 20);
+  EXPECT_EQ(plain.max_instructions, 0u);
   EXPECT_EQ(plain.json, std::nullopt);
-  const CompareMmuOptions all = parse({"compare-mmu", "--memory", "64M", "--append", "a b",
-                                       "--module", "m", "--json", "-", "image"});
+  const CompareMmuOptions all =
+      parse({"compare-mmu", "--memory", "64M", "--append", "a b", "--module", "m", "--json", "-",
+             "--max-instructions", "7", "image"});
   EXPECT_EQ(all.memory_bytes, 64u << 20);
+  EXPECT_EQ(all.max_instructions, 7u);
   EXPECT_EQ(all.append, "a b");
   EXPECT_THAT(all.modules, ElementsAre("m"));
   EXPECT_EQ(all.json, "-");
   EXPECT_THAT(parse_print({"compare-mmu"}).text, HasSubstr("compare-mmu --help"));
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--memory", "1"}).text, HasSubstr("--memory"));
+  EXPECT_THAT(parse_print({"compare-mmu", "image", "--max-instructions", "0"}).text,
+              HasSubstr("--max-instructions"));
 }
 
 TEST(Options, DumpsOfVmcss) {
