@@ -182,6 +182,12 @@ class World {
     if (!last.translated()) return {EptOutcome::kUnreachable, 0, 0};
     return {EptOutcome::kTranslated, last.address.value, 0};
   }
+  Fill fill(std::uint64_t l2, const EptAccess& access) {
+    NoSteps none;
+    TranslatedMemory<PhysicalAddress, UpdateFlags, MachineMemory, NoSteps> l1(memory, ept01, none);
+    BackingByEpt backing(memory, ept01);
+    return fill_shadow_ept(l1, ept12, backing, shadow, GuestPhysicalAddress{l2}, access);
+  }
   /// Through EPT02, which is filled where it has nothing. `filled`: it was.
   Result shadowed(std::uint64_t l2, const EptAccess& access, bool& filled) {
     filled = false;
@@ -193,13 +199,8 @@ class World {
       if (walk.translated()) return {walk.outcome, walk.address.value, 0};
       EXPECT_EQ(walk.outcome, EptOutcome::kViolation) << "EPT02 is always well-formed";
       EXPECT_FALSE(filled) << "a page that was just filled must not miss";
-      NoSteps none;
-      TranslatedMemory<PhysicalAddress, UpdateFlags, MachineMemory, NoSteps> l1(memory, ept01,
-                                                                                none);
-      BackingByEpt backing(memory, ept01);
-      const Fill fill =
-          fill_shadow_ept(l1, ept12, backing, shadow, GuestPhysicalAddress{l2}, access);
-      switch (fill.outcome) {
+      const Fill filling = fill(l2, access);
+      switch (filling.outcome) {
         case FillOutcome::kFilled:
           filled = true;
           ++fills;
@@ -208,7 +209,7 @@ class World {
           shadow.clear();
           break;
         case FillOutcome::kViolation:
-          return {EptOutcome::kViolation, 0, fill.exit_qualification};
+          return {EptOutcome::kViolation, 0, filling.exit_qualification};
         case FillOutcome::kMisconfiguration:
           return {EptOutcome::kMisconfiguration, 0, 0};
         case FillOutcome::kNotBacked:
@@ -310,6 +311,35 @@ TEST(ShadowEpt, IsEpt12OverEpt01WithAccessedAndDirtyFlags) { run(2, true, 250'00
 // One table a level is the least that can map a page: every other region throws the last one out.
 TEST(ShadowEpt, LosesNothingWithOneTableOfEachLevel) {
   run(3, true, 250'000, [](World& world) { world.pool.limit = 4; });
+}
+
+// With one page in all, the root, nothing can be mapped: that is said, and later nothing is amiss.
+TEST(ShadowEpt, LosesNothingWithOnePageInAll) {
+  World world(5, true);
+  unsigned too_few = 0, refused = 0;
+  for (unsigned step = 0; step != 10'000; ++step) {
+    const std::uint64_t l2 = world.random_l2_page();
+    const EptAccess access = World::accesses()[world.pick(4)];
+    const Result fresh = world.two_level(l2, access);
+    world.pool.limit = 1;
+    world.shadow.clear();
+    const Fill fill = world.fill(l2, access);
+    ASSERT_LE(world.pool.used, 1U) << "step " << step;
+    if (fresh.outcome == EptOutcome::kTranslated) {
+      ASSERT_EQ(fill.outcome, FillOutcome::kNoTables) << "step " << step;
+      ++too_few;
+    } else {
+      ASSERT_NE(fill.outcome, FillOutcome::kFilled) << "step " << step;
+      ASSERT_NE(fill.outcome, FillOutcome::kNoTables) << "step " << step;
+      ++refused;
+    }
+    world.pool.limit = 400;
+    bool filled = false;
+    ASSERT_EQ(world.shadowed(l2, access, filled), fresh) << "step " << step;
+    if (world.pick(8) == 0) world.edit_leaf();
+  }
+  EXPECT_GT(too_few, 1000U);
+  EXPECT_GT(refused, 1000U);
 }
 
 TEST(ShadowEpt, LosesNothingWhenAllocationsFail) {

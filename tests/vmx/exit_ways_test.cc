@@ -79,34 +79,33 @@ std::vector<Way> instructions() {
                   [](Bench& b) { EXPECT_TRUE(b.vmx.write_msr_exits(0x10, Bench::instruction())); }),
       instruction("IN", kIoInstruction, with<PrimaryProcBased::kUnconditionalIoExiting>,
                   [](Bench& b) {
-                    EXPECT_TRUE(
-                        b.vmx.io_exits({.port = 0x80, .in = true}, Bench::instruction()));
+                    EXPECT_TRUE(b.vmx.io_exits({.port = 0x80, .in = true}, Bench::instruction()));
                   }),
-      instruction("MOV DR", kMovDr, with<PrimaryProcBased::kMovDrExiting>,
-                  [](Bench& b) {
-                    EXPECT_TRUE(b.vmx.mov_dr_exits(7, false, kRax, Bench::instruction()));
-                  }),
+      instruction(
+          "MOV DR", kMovDr, with<PrimaryProcBased::kMovDrExiting>,
+          [](Bench& b) { EXPECT_TRUE(b.vmx.mov_dr_exits(7, false, kRax, Bench::instruction())); }),
       instruction("MOV to CR3", kControlRegisterAccess, with<PrimaryProcBased::kCr3LoadExiting>,
                   [](Bench& b) {
                     uint64_t value = 0x5000;
                     EXPECT_TRUE(b.vmx.mov_to_cr_exits(3, kRax, value, Bench::instruction()));
                   }),
-      instruction("MOV from CR3", kControlRegisterAccess, with<PrimaryProcBased::kCr3StoreExiting>,
-                  [](Bench& b) {
-                    EXPECT_TRUE(b.vmx.mov_from_cr_exits(3, kRax, Bench::instruction()));
-                  }),
-      instruction("CLTS", kControlRegisterAccess,
-                  [](Bench& b) {
-                    b.set(Field::kCr0GuestHostMask, cr0::kTs);
-                    b.set(Field::kCr0ReadShadow, cr0::kTs);
-                  },
-                  [](Bench& b) { EXPECT_TRUE(b.vmx.clts_exits(Bench::instruction())); }),
-      instruction("LMSW", kControlRegisterAccess,
-                  [](Bench& b) { b.set(Field::kCr0GuestHostMask, cr0::kTs); },
-                  [](Bench& b) {
-                    uint64_t value = 0;
-                    EXPECT_TRUE(b.vmx.lmsw_exits(cr0::kTs, 0x1000, value, Bench::instruction()));
-                  }),
+      instruction(
+          "MOV from CR3", kControlRegisterAccess, with<PrimaryProcBased::kCr3StoreExiting>,
+          [](Bench& b) { EXPECT_TRUE(b.vmx.mov_from_cr_exits(3, kRax, Bench::instruction())); }),
+      instruction(
+          "CLTS", kControlRegisterAccess,
+          [](Bench& b) {
+            b.set(Field::kCr0GuestHostMask, cr0::kTs);
+            b.set(Field::kCr0ReadShadow, cr0::kTs);
+          },
+          [](Bench& b) { EXPECT_TRUE(b.vmx.clts_exits(Bench::instruction())); }),
+      instruction(
+          "LMSW", kControlRegisterAccess,
+          [](Bench& b) { b.set(Field::kCr0GuestHostMask, cr0::kTs); },
+          [](Bench& b) {
+            uint64_t value = 0;
+            EXPECT_TRUE(b.vmx.lmsw_exits(cr0::kTs, 0x1000, value, Bench::instruction()));
+          }),
       instruction("VMCALL", kVmcall, nothing,
                   [](Bench& b) { (void)b.vmx.vmcall(Bench::instruction()); }),
       instruction("VMXOFF", kVmxoff, nothing,
@@ -124,10 +123,9 @@ std::vector<Way> instructions() {
                     b.cpu.cpu.gpr[kRax] = 1;
                     (void)b.vmx.vmfunc(Bench::instruction());
                   }),
-      instruction("task switch", kTaskSwitch, nothing,
-                  [](Bench& b) {
-                    EXPECT_TRUE(b.vmx.task_switch_exits(0x48, 2, Bench::instruction()));
-                  }),
+      instruction(
+          "task switch", kTaskSwitch, nothing,
+          [](Bench& b) { EXPECT_TRUE(b.vmx.task_switch_exits(0x48, 2, Bench::instruction())); }),
   };
 }
 
@@ -211,7 +209,8 @@ std::vector<Way> events() {
          b.vmx.apic_written(0xb0);
          reach_apic_exit(b);
        }},
-      {"APIC write", kApicWrite, Rf::kAsItWas, true, [](Bench& b) { b.enable_virtual_interrupts(); },
+      {"APIC write", kApicWrite, Rf::kAsItWas, true,
+       [](Bench& b) { b.enable_virtual_interrupts(); },
        [](Bench& b) {
          b.vmx.apic_written(0x320);
          reach_apic_exit(b);
