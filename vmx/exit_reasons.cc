@@ -108,11 +108,14 @@ constexpr auto kRowOfReason = [] {
 
 // A part of an exit qualification.
 struct Part {
-  QualificationFormat format;
   uint8_t low, width;
   std::string_view key;
   std::span<const std::string_view> names = {};  // by value; empty: a number or a flag
   bool only_if_set = false;
+};
+struct FormatPart {
+  QualificationFormat format;
+  Part part;
 };
 
 constexpr std::string_view kGprs[] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
@@ -146,31 +149,32 @@ constexpr std::string_view kEntryFailures[] = {"", "", "PDPTEs", "NMI injection"
 
 constexpr std::string_view kSubPageEvents[] = {"SPP misconfiguration", "SPP miss"};
 
-constexpr Part flag(QualificationFormat format, uint8_t bit, std::string_view key) {
-  return {format, bit, 1, key, {}, true};
+constexpr Part flag(uint8_t bit, std::string_view key) { return {bit, 1, key, {}, true}; }
+constexpr FormatPart flag(QualificationFormat format, uint8_t bit, std::string_view key) {
+  return {format, flag(bit, key)};
 }
 
-constexpr Part kParts[] = {
-    {F::kSipiVector, 0, 8, "vector"},
-    {F::kTaskSwitch, 0, 16, "selector"},
-    {F::kTaskSwitch, 30, 2, "source", kTaskSources},
-    {F::kControlRegister, 0, 4, "cr"},
-    {F::kControlRegister, 4, 2, "access", kCrAccesses},
-    {F::kMovDr, 0, 3, "dr"},
-    {F::kMovDr, 4, 1, "access", kDrDirections},
-    {F::kMovDr, 8, 4, "register", kGprs},
-    {F::kIo, 16, 16, "port"},
-    {F::kIo, 0, 3, "size", kIoSizes},
-    {F::kIo, 3, 1, "direction", kIoDirections},
+constexpr FormatPart kParts[] = {
+    {F::kSipiVector, {0, 8, "vector"}},
+    {F::kTaskSwitch, {0, 16, "selector"}},
+    {F::kTaskSwitch, {30, 2, "source", kTaskSources}},
+    {F::kControlRegister, {0, 4, "cr"}},
+    {F::kControlRegister, {4, 2, "access", kCrAccesses}},
+    {F::kMovDr, {0, 3, "dr"}},
+    {F::kMovDr, {4, 1, "access", kDrDirections}},
+    {F::kMovDr, {8, 4, "register", kGprs}},
+    {F::kIo, {16, 16, "port"}},
+    {F::kIo, {0, 3, "size", kIoSizes}},
+    {F::kIo, {3, 1, "direction", kIoDirections}},
     flag(F::kIo, 4, "string"),
     flag(F::kIo, 5, "rep"),
-    {F::kIo, 6, 1, "operand", kIoOperands},
-    {F::kLinearAddress, 0, 64, "linear"},
-    {F::kDisplacement, 0, 64, "displacement"},
-    {F::kApicAccess, 0, 12, "offset"},
-    {F::kApicAccess, 12, 4, "access", kApicAccesses},
+    {F::kIo, {6, 1, "operand", kIoOperands}},
+    {F::kLinearAddress, {0, 64, "linear"}},
+    {F::kDisplacement, {0, 64, "displacement"}},
+    {F::kApicAccess, {0, 12, "offset"}},
+    {F::kApicAccess, {12, 4, "access", kApicAccesses}},
     flag(F::kApicAccess, 16, "asynchronous"),
-    {F::kApicOffset, 0, 12, "offset"},
+    {F::kApicOffset, {0, 12, "offset"}},
     flag(F::kEptViolation, 0, "read"),
     flag(F::kEptViolation, 1, "write"),
     flag(F::kEptViolation, 2, "fetch"),
@@ -188,31 +192,28 @@ constexpr Part kParts[] = {
     flag(F::kEptViolation, 14, "supervisor-shadow-stack-page"),
     flag(F::kEptViolation, 15, "guest-paging-verification"),
     flag(F::kEptViolation, 16, "asynchronous"),
-    {F::kMwait, 0, 1, "armed"},
-    {F::kEntryFailure, 0, 64, "check", kEntryFailures},
-    {F::kMsrEntry, 0, 64, "entry"},  // 1 is the first
+    {F::kMwait, {0, 1, "armed"}},
+    {F::kEntryFailure, {0, 64, "check", kEntryFailures}},
+    {F::kMsrEntry, {0, 64, "entry"}},  // 1 is the first
     flag(F::kEventDelivery, 12, "nmi-unblocking"),
     flag(F::kEventDelivery, 16, "asynchronous"),
     flag(F::kInstructionTimeout, 0, "context-invalid"),
     flag(F::kInstructionTimeout, 12, "nmi-unblocking"),
-    {F::kSubPageEvent, 11, 1, "event", kSubPageEvents},
+    {F::kSubPageEvent, {11, 1, "event", kSubPageEvents}},
     flag(F::kSubPageEvent, 12, "nmi-unblocking"),
     flag(F::kSubPageEvent, 16, "asynchronous"),
 };
 
 // Debug exceptions share a format with page faults; the vector tells.
 constexpr Part kDebugParts[] = {
-    flag(F::kDebugOrPageFault, 0, "B0"),   flag(F::kDebugOrPageFault, 1, "B1"),
-    flag(F::kDebugOrPageFault, 2, "B2"),   flag(F::kDebugOrPageFault, 3, "B3"),
-    flag(F::kDebugOrPageFault, 11, "BLD"), flag(F::kDebugOrPageFault, 13, "BD"),
-    flag(F::kDebugOrPageFault, 14, "BS"),  flag(F::kDebugOrPageFault, 16, "RTM"),
+    flag(0, "B0"),   flag(1, "B1"),  flag(2, "B2"),  flag(3, "B3"),
+    flag(11, "BLD"), flag(13, "BD"), flag(14, "BS"), flag(16, "RTM"),
 };
 constexpr uint8_t kDebugVector = 1, kPageFaultVector = 14;
 
 // Control-register accesses: which parts mean something depends on the access type.
-constexpr Part kMovCrParts[] = {{F::kControlRegister, 8, 4, "register", kGprs}};
-constexpr Part kLmswParts[] = {{F::kControlRegister, 6, 1, "operand", kOperands},
-                               {F::kControlRegister, 16, 16, "source"}};
+constexpr Part kMovCrParts[] = {{8, 4, "register", kGprs}};
+constexpr Part kLmswParts[] = {{6, 1, "operand", kOperands}, {16, 16, "source"}};
 
 void add_part(QualificationItems& items, const Part& part, uint64_t qualification) {
   const uint64_t value = qualification >> part.low & (~uint64_t{0} >> (64 - part.width));
@@ -252,8 +253,8 @@ QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualifica
       for (const Part& part : kDebugParts) add_part(items, part, qualification);
     return items;
   }
-  for (const Part& part : kParts)
-    if (part.format == info->qualification) add_part(items, part, qualification);
+  for (const FormatPart& row : kParts)
+    if (row.format == info->qualification) add_part(items, row.part, qualification);
   if (info->qualification == F::kControlRegister) {
     const uint64_t access = qualification >> 4 & 3;
     const std::span<const Part> parts = access <= 1   ? std::span<const Part>(kMovCrParts)
