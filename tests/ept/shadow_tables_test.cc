@@ -148,7 +148,12 @@ class ShadowFill : public ShadowTablesTest {
   /// The entry of `level` on the way to address 0.
   void put(std::uint64_t level, std::uint64_t entry) { guest.write((5 - level) * kPage, entry); }
   Fill fill(EptAccess access) {
-    return fill_shadow_ept(guest, state, machine, tables, GuestPhysicalAddress{0x123}, access);
+    const Fill done =
+        fill_shadow_ept(guest, state, machine, tables, GuestPhysicalAddress{0x123}, access);
+    if (done.outcome != FillOutcome::kFilled) {
+      EXPECT_FALSE(done.newly_dirty);
+    }
+    return done;
   }
   static EptAccess reading() {
     EptAccess access;

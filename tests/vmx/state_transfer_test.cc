@@ -373,6 +373,59 @@ TEST_F(StateTransfer, VmExitLoadsTheHostAndKeepsTheRest) {
   EXPECT_EQ(flat(cpu.cpu), flat(expected));
 }
 
+// "Loading Host State" with "host address-space size" 0, from a processor outside IA-32e mode.
+TEST_F(StateTransfer, VmExitToAHostOf32Bits) {
+  using enum Field;
+  prepare();
+  cpu.cpu.efer = efer::kSce;
+  cpu.cpu.segment[kCs].rights.value = 0xc09b;
+  disable(VmExitControl::kHostAddressSpaceSize);
+  disable(VmEntryControl::kIa32eModeGuest);
+  write({{kGuestCsAccessRights, 0xc09b},
+         {kHostRip, 0xf0000008},
+         {kHostRsp, 0xf0000009},
+         {kHostCr3, 0x43210060},
+         {kHostCr4, cr4::kVmxe | cr4::kPae | cr4::kPge},
+         {kHostFsBase, 0xf0000001},
+         {kHostGsBase, 0xf0000002},
+         {kHostTrBase, 0xf0000003},
+         {kHostGdtrBase, 0xf0000004},
+         {kHostIdtrBase, 0xf0000005},
+         {kHostIa32SysenterEsp, 0xf0000006},
+         {kHostIa32SysenterEip, 0xf0000007}});
+  ASSERT_EQ(vmlaunch(), "transfer");
+  ASSERT_TRUE(vmx.in_non_root());
+  for (const bool pae : {true, false}) {
+    mark_the_rest(cpu.cpu);
+    cpu.pdpte_loads.clear();
+    CpuState expected = cpu.cpu;
+    expected.cr0 = (cpu.cpu.cr0 & ~kCr0Loaded) | (get(kHostCr0) & kCr0Loaded);
+    expected.cr3 = 0x43210060;
+    expected.cr4 = get(kHostCr4);
+    expected.sysenter_cs = 8;
+    expected.sysenter_esp = 0xf0000006;
+    expected.sysenter_eip = 0xf0000007;
+    for (const SegmentRegister i : {kEs, kSs, kDs}) expected.segment[i] = {0x10, {0xc093}, ~0u, 0};
+    expected.segment[kCs] = {0x08, {0xc09b}, 0xffffffff, 0};
+    expected.segment[kFs] = {0x10, {0xc093}, 0xffffffff, 0xf0000001};
+    expected.segment[kGs] = {0x10, {0xc093}, 0xffffffff, 0xf0000002};
+    expected.segment[kTr] = {0x18, {0x8b}, 0x67, 0xf0000003};
+    expected.segment[kLdtr] = {0, {0x10000}, 0, 0};
+    expected.gdtr = {0xf0000004, 0xffff};
+    expected.idtr = {0xf0000005, 0xffff};
+    expected.rip = 0xf0000008;
+    expected.gpr[kRsp] = 0xf0000009;
+    expected.rflags = 2;
+    EXPECT_TRUE(vmx.triple_fault_exits());
+    EXPECT_EQ(flat(cpu.cpu), flat(expected));
+    EXPECT_EQ(cpu.pdpte_loads, pae ? std::vector<uint64_t>{0x43210060} : std::vector<uint64_t>{});
+    EXPECT_TRUE(cpu.aborts.empty());
+    if (!pae) break;
+    set(kHostCr4, cr4::kVmxe);
+    resume();
+  }
+}
+
 // The guest-state area as a whole, both ways, and what is not in it.
 TEST_F(StateTransfer, TheGuestAreaAndTheState) {
   using enum Field;

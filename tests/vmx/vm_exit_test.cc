@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // VM exit: the recorded information, the saved guest state, the loaded host state.
+#include <functional>
+
 #include "tests/vmx/vmx_fixture.h"
 
 namespace nestor::vmx::test {
@@ -312,6 +314,50 @@ TEST_F(VmExit, EptViolationsDropTheMappingsOfTheirAddresses) {
   resume();
   vmx.ept_violation(0x81, 0x6000, 0x1000);
   EXPECT_FALSE(cpu.invalidations.back().linear_translated) << "a page walk";
+}
+
+// "Bits 63:32 are cleared if the logical processor was not in 64-bit mode", and no others.
+TEST_F(VmExit, LinearAddressesOutside64BitModeHave32Bits) {
+  struct Way {
+    const char* name;
+    Field field;
+    std::function<void(uint64_t)> leave;
+  };
+  const Way ways[] = {
+      {"#PF", Field::kExitQualification,
+       [&](uint64_t a) { vmx.exception_exits(exception(kPf, 0, a)); }},
+      {"INVLPG", Field::kExitQualification,
+       [&](uint64_t a) { vmx.instruction_exits(ExitReason::kInvlpg, no_operand(), a); }},
+      {"LMSW", Field::kGuestLinearAddress,
+       [&](uint64_t a) {
+         uint64_t value = 0;
+         vmx.lmsw_exits(cr0::kTs, a, value, no_operand());
+       }},
+      {"OUTS", Field::kGuestLinearAddress,
+       [&](uint64_t a) { vmx.io_exits({.port = 1, .string = true, .linear = a}, no_operand()); }},
+      {"EPT violation", Field::kGuestLinearAddress,
+       [&](uint64_t a) { vmx.ept_violation(0x181, 0x5000, a); }},
+      {"SPP miss", Field::kGuestLinearAddress,
+       [&](uint64_t a) { vmx.sub_page_event(0x800, 0x5000, a); }},
+  };
+  prepare();
+  set(Field::kExceptionBitmap, 1u << kPf);
+  enable(PrimaryProcBased::kInvlpgExiting);
+  enable(PrimaryProcBased::kUnconditionalIoExiting);
+  set(Field::kCr0GuestHostMask, cr0::kTs);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  for (const Way& way : ways) {
+    for (const uint64_t address : {~uint64_t{0}, uint64_t{0x8765'4321'1234'5678}}) {
+      for (const bool long_mode : {true, false}) {
+        cpu.cpu.segment[kCs].rights.value = long_mode ? kCode64 : 0xc09b;
+        way.leave(address);
+        ASSERT_FALSE(vmx.in_non_root()) << way.name;
+        EXPECT_EQ(get(way.field), long_mode ? address : address & 0xffffffff) << way.name;
+        set(Field::kGuestCsAccessRights, kCode64);
+        resume();
+      }
+    }
+  }
 }
 
 // --- Exits during event delivery.
