@@ -182,6 +182,11 @@ std::optional<Event> Hypervisor::interrupted_event() {
 // again, and an IRET that had unblocked NMIs blocks them again.
 void Hypervisor::resume_interrupted(bool unblocked_by_iret) {
   if (const auto event = interrupted_event()) {
+    // An NMI blocks others from its delivery on, and none can be injected while they are blocked.
+    if (event->type == vmx::EventType::kNmi) {
+      guest().blocking_by_nmi = false;
+      if (level_ == 2) nested().set_virtual_nmi_blocking(false);
+    }
     inject(*event);
     return;
   }

@@ -118,7 +118,9 @@ void Hypervisor::run() {
   level_ = nested().in_non_root() ? 2 : 1;
   if (level_ != before) {
     processor().make_current({level_ == 2 ? structures_.vmcs02 : structures_.vmcs01});
-    cpu_.mmu().set_machine_ept(level_ == 2 ? two_level_ept_ : std::nullopt);
+    // Without an EPT12 EPT01 alone stands between L2 and the machine.
+    const bool two_levels = level_ == 2 && nested().eptp();
+    cpu_.mmu().set_machine_ept(two_levels ? two_level_ept_ : std::nullopt);
   }
   if (level_ == 2 && before == 1) begin_l2();
   put_guest();

@@ -34,11 +34,12 @@ void Hypervisor::set_up_ept01() {
   };
   // Where no RAM is: 1-GByte pages, over the whole width of physical addresses.
   for (uint64_t l1 = 0; l1 < MachineMap::kL1Origin; l1 += kGigabyte) map_page(l1, 30);
-  // RAM: 2-MByte pages where one lies in it, or outside of it, as a whole.
-  for (uint64_t l1 = 0; l1 < map_.ram_end(); l1 += kLarge) {
+  // The GBytes that have RAM: 2-MByte pages where one lies in it, or behind it, as a whole.
+  const uint64_t end = (map_.ram_end() + kGigabyte - 1) & ~(kGigabyte - 1);
+  for (uint64_t l1 = 0; l1 < end; l1 += kLarge) {
     ept::BackingPage page;
     (void)map_.backing({l1}, true, page);
-    if (page.page_bits == 21) {
+    if (page.page_bits == 21 || l1 >= map_.ram_end()) {
       map_page(l1, 21);
     } else {
       for (uint64_t small = l1; small < l1 + kLarge; small += kPage) map_page(small, 12);
