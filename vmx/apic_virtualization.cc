@@ -134,8 +134,6 @@ void Vmx::evaluate_virtual_interrupts() {
 
 // VM entry: "Updating Non-Register State", "VM Exits Induced by the TPR Threshold".
 void Vmx::begin_apic_virtualization() {
-  apic_exit_.reset();
-  virtual_interrupt_recognized_ = false;
   if (virtual_interrupt_delivery()) {
     virtualize_ppr();
     evaluate_virtual_interrupts();

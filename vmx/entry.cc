@@ -216,14 +216,11 @@ Outcome Vmx::fail_entry(ExitReason reason, uint64_t qualification) {
 void Vmx::start_guest(bool launch, const Injection& injection) {
   if (launch) vmcs_.launch_state = Vmcs::LaunchState::kLaunched;
   in_non_root_ = true;
-  vectoring_.reset();
-  last_pause_.reset();
   load_guest_non_register_state(injection);
   begin_apic_virtualization();
   mtf_pending_ =
       injection.pending_mtf || (injection.event && vmcs_.has(PrimaryProcBased::kMonitorTrapFlag));
 
-  preemption_deadline_.reset();
   if (vmcs_.has(PinBased::kActivatePreemptionTimer)) {
     const unsigned shift = capabilities_.preemption_timer_shift;
     preemption_deadline_ = ((cpu_.tsc() >> shift) + field(Field::kVmxPreemptionTimerValue))

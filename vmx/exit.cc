@@ -258,6 +258,7 @@ void Vmx::report_exit(uint32_t reason, uint64_t qualification) {
   sink_.vm_exit(event);
 }
 
+// Nothing of this guest is left for the next VM entry.
 void Vmx::leave_non_root() {
   in_non_root_ = false;
   vectoring_.reset();

@@ -535,57 +535,5 @@ TEST_F(Intercepts, TscScaling) {
   EXPECT_EQ(vmx.guest_tsc(0x8000'0000'0000'0000), 0xc000'0000'0000'0000u + 5);
 }
 
-// Against the product in full, bits 111:48 of it.
-TEST_F(Intercepts, TscScalingOfManyNumbers) {
-  prepare();
-  enable(PrimaryProcBased::kUseTscOffsetting);
-  enable(SecondaryProcBased::kUseTscScaling);
-  set(Field::kTscOffset, 7);
-  std::vector<uint64_t> numbers = {1, 0xffffffff, 0x1'0000'0000, ~uint64_t{0},
-                                   0x8000'0001'7fff'ffff};
-  for (uint64_t i = 1, number = 0x9e37'79b9'7f4a'7c15; i != 40;
-       ++i, number *= 0x9e37'79b9'7f4a'7c15)
-    numbers.push_back(number >> (i % 3 * 16));
-  set(Field::kTscMultiplier, 1);
-  ASSERT_EQ(vmlaunch(), "transfer");
-  for (const uint64_t multiplier : numbers) {
-    vmx.triple_fault_exits();
-    set(Field::kTscMultiplier, multiplier);
-    resume();
-    for (const uint64_t tsc : numbers) {
-      __extension__ using Product = unsigned __int128;
-      const auto expected = static_cast<uint64_t>(Product{tsc} * multiplier >> 48) + 7;
-      ASSERT_EQ(vmx.guest_tsc(tsc), expected) << std::hex << tsc << ' ' << multiplier;
-    }
-  }
-}
-
-// "XSAVES" and "XRSTORS": "the logical AND of the following three values is not 0: EDX:EAX, the
-// IA32_XSS MSR and the XSS-exiting bitmap".
-TEST_F(Intercepts, EachBitOfXssExits) {
-  prepare();
-  enable(SecondaryProcBased::kEnableXsavesXrstors);
-  ASSERT_EQ(vmlaunch(), "transfer");
-  for (unsigned bit = 0; bit < 64; ++bit) {
-    const uint64_t mask = uint64_t{1} << bit;
-    for (unsigned without = 0; without < 4; ++without) {
-      vmx.triple_fault_exits();
-      set(Field::kXssExitingBitmap, without == 0 ? ~mask : mask);
-      resume();
-      const uint64_t requested = without == 1 ? ~mask : mask;
-      cpu.msrs[0xda0] = without == 2 ? ~mask : mask;
-      // The high halves of the registers do not count.
-      cpu.cpu.gpr[kRdx] = 0xffffffff'00000000 | requested >> 32;
-      cpu.cpu.gpr[kRax] = 0xffffffff'00000000 | (requested & 0xffffffff);
-      const ExitReason reason = bit % 2 != 0 ? ExitReason::kXsaves : ExitReason::kXrstors;
-      EXPECT_EQ(vmx.instruction_exits(reason, no_operand(4)), without == 3)
-          << bit << ' ' << without;
-      if (without != 3) continue;
-      expect_exit(reason);
-      resume();
-    }
-  }
-}
-
 }  // namespace
 }  // namespace nestor::vmx::test

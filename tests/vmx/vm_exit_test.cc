@@ -360,6 +360,54 @@ TEST_F(VmExit, LinearAddressesOutside64BitModeHave32Bits) {
   }
 }
 
+// What one guest leaves pending is not there for the next.
+TEST_F(VmExit, LeavesNothingForTheNextEntry) {
+  constexpr uint64_t kVirtualApic = 0x20000;
+  prepare();
+  enable(PinBased::kActivatePreemptionTimer);
+  enable(PinBased::kNmiExiting);
+  enable(PinBased::kVirtualNmis);
+  enable(PinBased::kExternalInterruptExiting);
+  enable(PrimaryProcBased::kUseTprShadow);
+  set(Field::kVirtualApicAddress, kVirtualApic);
+  enable(SecondaryProcBased::kVirtualInterruptDelivery);
+  enable(SecondaryProcBased::kPauseLoopExiting);
+  set(Field::kPleGap, 1000);
+  set(Field::kGuestInterruptStatus, 0x45);
+  set(Field::kGuestInterruptibilityState, 8);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  EXPECT_TRUE(vmx.virtual_interrupt_recognized());
+  EXPECT_FALSE(vmx.instruction_exits(ExitReason::kPause, no_operand()));
+  vmx.apic_written(0x320);
+  vmx.begin_iret();
+  vmx.set_monitor_trap_flag_pending();
+  vmx.set_vectoring(exception(kPf, 0));
+  EXPECT_TRUE(vmx.apic_exit_pending());
+  vmx.triple_fault_exits();
+  EXPECT_FALSE(vmx.preemption_deadline());
+  EXPECT_FALSE(vmx.virtual_interrupt_recognized());
+  EXPECT_FALSE(vmx.virtual_nmi_blocking());
+  EXPECT_FALSE(vmx.apic_exit_pending());
+
+  disable(PinBased::kActivatePreemptionTimer);
+  disable(PinBased::kVirtualNmis);
+  disable(PrimaryProcBased::kUseTprShadow);
+  disable(SecondaryProcBased::kVirtualInterruptDelivery);
+  set(Field::kExceptionBitmap, 1u << kGp);
+  set(Field::kGuestInterruptibilityState, 0);
+  resume();
+  EXPECT_FALSE(vmx.preemption_deadline());
+  EXPECT_FALSE(vmx.virtual_interrupt_recognized());
+  EXPECT_FALSE(vmx.virtual_nmi_blocking());
+  EXPECT_FALSE(vmx.apic_exit_pending());
+  EXPECT_FALSE(vmx.boundary_exits(true, true)) << "no MTF VM exit";
+  EXPECT_FALSE(vmx.instruction_exits(ExitReason::kPause, no_operand()))
+      << "the first PAUSE of a loop, with a window of 0";
+  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
+  EXPECT_EQ(get(Field::kIdtVectoringInformation), 0u);
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "no IRET";
+}
+
 // --- Exits during event delivery.
 
 class Delivery : public VmxTest {
