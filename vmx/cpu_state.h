@@ -104,6 +104,7 @@ struct CpuState {
 
   ActivityState activity = ActivityState::kActive;
   bool blocking_by_sti = false, blocking_by_mov_ss = false, blocking_by_nmi = false;
+  bool monitor_armed = false;  // address-range monitoring, by MONITOR
   // Format of the VMCS field "Pending debug exceptions".
   uint64_t pending_debug_exceptions = 0;
 

@@ -182,6 +182,7 @@ void Vmx::load_guest_non_register_state(const Injection& injection) {
                          : static_cast<ActivityState>(field(Field::kGuestActivityState));
   s.blocking_by_sti = !vectoring && (interruptibility & interruptibility::kBlockingBySti);
   s.blocking_by_mov_ss = !vectoring && mov_ss;
+  s.monitor_armed = false;
   if (vmcs_.has(PinBased::kVirtualNmis)) {
     virtual_nmi_blocking_ = blocked || injects_nmi;
     s.blocking_by_nmi = false;

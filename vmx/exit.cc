@@ -398,6 +398,7 @@ bool Vmx::load_host_state() {
 
   s.activity = ActivityState::kActive;
   s.blocking_by_sti = s.blocking_by_mov_ss = false;
+  s.monitor_armed = false;
   s.pending_debug_exceptions = 0;
   return host64 || !(s.cr4 & cr4::kPae) || cpu_.load_pdptes(s.cr3);
 }

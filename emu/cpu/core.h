@@ -57,6 +57,15 @@ class Core : public vmx::Processor {
   // x87 and SSE registers.
   virtual void read_extended_state(ExtendedState& state) = 0;
   virtual void write_extended_state(const ExtendedState& state) = 0;
+  // MONITOR, once `linear` has been read: watches the line that it is part of, which arms
+  // CpuState::monitor_armed where that is possible.
+  virtual void watch_line(uint64_t linear) = 0;
+  // The line may have been written to since; false alarms are possible.
+  virtual bool watched_line_written() = 0;
+  // MWAIT: behind this instruction nothing executes before that, or before an event. With
+  // `masked_interrupts_wake` an interrupt ends it even if it cannot be delivered.
+  virtual void wait_for_line(bool masked_interrupts_wake) = 0;
+
   // The next number of RDRAND and RDSEED.
   virtual uint64_t random_number() = 0;
 

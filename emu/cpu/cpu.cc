@@ -187,56 +187,64 @@ bool Cpu::service_boundary() {
   if (bus_.deadline() <= now) bus_.expire(now);
   if (turns_.end) return false;
 
+  if (take_event()) {
+    in_mwait_ = false;
+    return false;
+  }
+  waiting_ = state_.activity != vmx::ActivityState::kActive || waits_in_mwait();
+  return !waiting_;
+}
+
+bool Cpu::take_event() {
   if (injected_) {
     const Event event = *injected_;
     injected_.reset();
     deliver(event, EventOrigin::kVmEntry);
-    return false;
+    return true;
   }
-  if (vmx_.apic_exits()) return false;
-  if (take_init_or_start_up()) return false;
-  if (vmx_.in_non_root() && vmx_.monitor_trap_flag_exits()) return false;
+  if (vmx_.apic_exits()) return true;
+  if (take_init_or_start_up()) return true;
+  if (vmx_.in_non_root() && vmx_.monitor_trap_flag_exits()) return true;
   if (state_.pending_debug_exceptions != 0 && !state_.blocking_by_mov_ss) {
     const uint64_t causes = state_.pending_debug_exceptions;
     state_.pending_debug_exceptions = 0;
     // Bit 12 says that one of them was enabled; without it, and without BS, nothing is delivered.
     if ((causes & (kSingleStep | 1u << 12)) != 0) {
       deliver(vmx::exception(vmx::kDb, std::nullopt, causes & ~(1ull << 12)));
-      return false;
+      return true;
     }
   }
   // STI blocks NMIs as well on many processors; the NMI window does not know of it.
   const bool nmi = nmi_pending_ && nmi_window_open() && !state_.blocking_by_sti;
   if (vmx_.in_non_root() &&
       vmx_.boundary_exits(interrupt_window_open() && !nmi, nmi_window_open())) {
-    return false;
+    return true;
   }
   if (nmi && state_.activity != vmx::ActivityState::kWaitForSipi) {
     nmi_pending_ = false;
     if (!vmx_.in_non_root() || !vmx_.nmi_exits()) {
       deliver(Event{EventType::kNmi, vmx::kNmi, std::nullopt, 0, 0});
     }
-    return false;
+    return true;
   }
   const bool wakes =
       state_.activity == vmx::ActivityState::kActive || state_.activity == vmx::ActivityState::kHlt;
   if (wakes && vmx_.virtual_interrupt_recognized() && interrupt_window_open()) {
     deliver(vmx_.take_virtual_interrupt());
-    return false;
+    return true;
   }
   if (wakes && apic_.has_interrupt()) {
     if (vmx_.in_non_root() && vmx_.pin(vmx::PinBased::kExternalInterruptExiting)) {
       if (!state_.blocking_by_sti && !state_.blocking_by_mov_ss) {
         vmx_.external_interrupt_exits();
-        return false;
+        return true;
       }
     } else if (interrupt_window_open()) {
       deliver(Event{EventType::kExternalInterrupt, apic_.acknowledge(), std::nullopt, 0, 0});
-      return false;
+      return true;
     }
   }
-  waiting_ = state_.activity != vmx::ActivityState::kActive;
-  return !waiting_;
+  return false;
 }
 
 void Cpu::set_engine_deadline() {
@@ -279,6 +287,8 @@ void Cpu::hold_engine(uint64_t context) {
 }
 
 void Cpu::run_engine() {
+  ++turns_.runs;
+  ++runs_;
   const uint64_t context = (state_.cr3 * 0x9e3779b97f4a7c15) ^ vmx_.eptp().value_or(0) ^
                            (vmx_.in_non_root() ? 1ull << 63 : 0);
   if (context != context_ || turns_.engine_holder != this) hold_engine(context);
@@ -578,6 +588,7 @@ void Cpu::report(const Event& event) {
 
 void Cpu::deliver(const Event& event, EventOrigin origin) {
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
+  in_mwait_ = false;
   deliver_or_exit(event, origin);
   vmx_.set_vectoring(std::nullopt);
   if (trapping && vmx_.in_non_root()) vmx_.set_monitor_trap_flag_pending();

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/delivery.h"
 #include "emu/cpu/fill_cache.h"
 #include "emu/cpu/mmu.h"
@@ -140,6 +141,9 @@ class Cpu final : public Core, private EngineClient {
   unsigned processors() const override { return config_.processors; }
   void read_extended_state(ExtendedState& state) override { engine_.read_extended(state); }
   void write_extended_state(const ExtendedState& state) override { engine_.write_extended(state); }
+  void watch_line(uint64_t linear) override;
+  bool watched_line_written() override;
+  void wait_for_line(bool masked_interrupts_wake) override;
   uint64_t random_number() override { return random_numbers_.next(); }
   void set_tsc(uint64_t value) override;
 
@@ -154,11 +158,16 @@ class Cpu final : public Core, private EngineClient {
   // Everything that happens between two instructions. false: nothing can execute yet, or the run is
   // over.
   bool service_boundary();
+  // What is due before the next instruction. true: it was taken.
+  bool take_event();
   bool take_init_or_start_up();
   // The engine has begun an instruction that it must not leave unfinished.
   bool is_within_instruction() const {
     return executing_whole_ || apic_page_access_ || writes_sub_page();
   }
+  bool waits_in_mwait();
+  // How often other processors have executed.
+  uint64_t runs_of_others() const { return turns_.runs - runs_; }
   bool bootstrap() const { return number_ == 0; }
   // Makes the engine this processor's.
   void hold_engine(uint64_t context);
@@ -258,6 +267,15 @@ class Cpu final : public Core, private EngineClient {
   uint64_t turn_end_ = 0;  // in cycles
   bool waiting_ = false;   // the last boundary left the processor in an inactive state
   bool paused_ = false;    // PAUSE gave the rest of the turn away
+  uint64_t runs_ = 0;      // of the engine, for this processor
+  // What MONITOR watches.
+  struct WatchedLine {
+    uint64_t physical = 0;
+    std::array<uint8_t, kLineSize> content{};
+    uint64_t runs_of_others = 0;
+  };
+  WatchedLine watched_line_;
+  bool in_mwait_ = false, masked_interrupts_wake_ = false;
   // The page of code that the engine's TLB was filled with last; no page has the number ~0.
   struct FetchedPage {
     uint64_t number = ~0ull, physical = 0;

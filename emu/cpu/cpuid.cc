@@ -103,7 +103,6 @@ constexpr Feature kFeatures[] = {
 // Absent, as neither the engine executes them nor anything emulates them: AVX, virtual-8086 mode
 // extensions, MOVBE, BMI, UMIP, protection keys.
 
-constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
 constexpr std::string_view kVendor = "GenuineIntel";
 constexpr std::string_view kBrand = "Nestor virtual CPU";
 constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = kExtended + 8;
@@ -143,8 +142,9 @@ constexpr Leaf kLeaves[] = {
     {4, 0, true, cache(1, 1, 8, 64)},
     {4, 1, true, cache(2, 1, 8, 64)},
     {4, 2, true, cache(3, 2, 16, 1024)},
-    // MONITOR range; the extensions are enumerated; one sub-state of C1.
-    {5, 0, false, {kLineSize, kLineSize, 1, 0x10}},
+    // MONITOR range; the extensions are enumerated, masked interrupts may end MWAIT; one sub-state
+    // of C1.
+    {5, 0, false, {kLineSize, kLineSize, 3, 0x10}},
     // Of the seven architectural events, those of caches and branches (bits 6:3) are not available.
     {0xa,
      0,

@@ -38,6 +38,8 @@ struct CpuidState {
 CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf);
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf);
 
+inline constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
+
 // The bits of CR4, IA32_EFER and IA32_DEBUGCTL that software may set; all others are reserved.
 uint64_t supported_cr4();
 uint64_t supported_efer();

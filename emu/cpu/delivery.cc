@@ -111,6 +111,7 @@ void begin_delivery(Core& core, const Event& event) {
   CpuState& state = core.state();
   state.activity = vmx::ActivityState::kActive;
   state.blocking_by_sti = state.blocking_by_mov_ss = false;
+  state.monitor_armed = false;  // the handler may write to the line
   // With virtual NMIs an injected NMI blocks virtual NMIs, which is VMX's matter, and no others.
   const bool virtual_nmis = core.vmx().pin(vmx::PinBased::kVirtualNmis);
   if (event.type == EventType::kNmi && !virtual_nmis) state.blocking_by_nmi = true;

@@ -32,6 +32,7 @@ CpuState state_after_init(const CpuState& before) {
   state.efer = state.debugctl = 0;
   state.activity = ActivityState::kWaitForSipi;
   state.blocking_by_sti = state.blocking_by_mov_ss = state.blocking_by_nmi = false;
+  state.monitor_armed = false;
   state.pending_debug_exceptions = 0;
   return state;
 }

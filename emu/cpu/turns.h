@@ -22,6 +22,7 @@ struct Turns {
   const Cpu* engine_holder = nullptr;  // whose translations and state the engine holds
   uint64_t next_report = 0;            // cycles at which the outputs are asked again
   uint64_t stops = 0;                  // boundaries served
+  uint64_t runs = 0;                   // of the engine
 };
 
 }  // namespace nestor::emu

@@ -63,6 +63,10 @@ class GuestCore final : public Core {
   void write_extended_state(const ExtendedState& state) override {
     core_.write_extended_state(state);
   }
+  // L0 passes MONITOR and MWAIT through.
+  void watch_line(uint64_t) override {}
+  bool watched_line_written() override { return true; }
+  void wait_for_line(bool) override {}
   uint64_t random_number() override { return core_.random_number(); }
   unsigned processors() const override { return core_.processors(); }
 

@@ -46,7 +46,7 @@ struct RunResult {
     kShutdown,       // triple fault
     kVmxAbort,       // code: the VMX-abort indicator
     kBudgetSpent,    // max_instructions were executed
-    kHaltedForever,  // HLT, and nothing is left that could wake a processor
+    kHaltedForever,  // HLT or MWAIT, and nothing is left that could wake a processor
     kReset,          // the guest pulsed the reset line
     kOutputError,    // MachineOutputs::output_failed
     kUnsupported,    // the guest needs what the chosen way of running it has not

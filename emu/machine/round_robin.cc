@@ -37,8 +37,8 @@ void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, cons
     if (due == Device::kNever || ++idle_expiries > kIdleExpiries) {
       cpus.front()->end_run(RunResult::Kind::kHaltedForever, 0);
       const char* const who = cpus.size() == 1
-                                  ? "the processor waits in HLT, "
-                                  : "all processors wait in HLT or for a start-up IPI, ";
+                                  ? "the processor waits in HLT or MWAIT, "
+                                  : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
       turns.end->detail = std::string(who) +
                           (due == Device::kNever ? "and nothing is left that could wake "
                                                  : "and what the timers raise does not reach ") +

@@ -67,6 +67,9 @@ class FakeCore final : public Core {
   std::optional<EptExit> pdpte_exit;  // what EPT makes of the next loads
   uint64_t time = 0x1'0000'1000;      // the TSC
   ExtendedState extended;
+  std::optional<uint64_t> watched;  // the address that MONITOR was given last
+  bool line_written = false;
+  std::optional<bool> waits;                // after MWAIT: whether masked interrupts wake it
   uint64_t random = 0x1122'3344'5566'7788;  // what RDRAND and RDSEED return
 
   // --- vmx::Processor
@@ -146,6 +149,12 @@ class FakeCore final : public Core {
   unsigned processors() const override { return 1; }
   void read_extended_state(ExtendedState& state) override { state = extended; }
   void write_extended_state(const ExtendedState& state) override { extended = state; }
+  void watch_line(uint64_t linear) override {
+    watched = linear;
+    cpu.monitor_armed = true;
+  }
+  bool watched_line_written() override { return line_written; }
+  void wait_for_line(bool masked_interrupts_wake) override { waits = masked_interrupts_wake; }
   uint64_t random_number() override { return random; }
   void set_tsc(uint64_t value) override { time = value; }
 

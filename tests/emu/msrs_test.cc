@@ -70,6 +70,9 @@ class FakeCore : public Core {
   unsigned processors() const override { return 1; }
   void read_extended_state(ExtendedState& state) override { state = extended; }
   void write_extended_state(const ExtendedState& state) override { extended = state; }
+  void watch_line(uint64_t) override {}
+  bool watched_line_written() override { return false; }
+  void wait_for_line(bool) override {}
   uint64_t random_number() override { return random; }
   void set_tsc(uint64_t value) override { tsc_offset_ = value - clock_.cycles(); }
 

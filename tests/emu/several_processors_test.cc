@@ -324,5 +324,42 @@ TEST_F(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
   EXPECT_TRUE(exits().empty());
 }
 
+// --- MONITOR and MWAIT
+
+// Waits for the dword at kData by MONITOR and MWAIT.
+Code mwait_for(uint8_t value) {
+  // again: mov eax, kData; xor ecx, ecx; xor edx, edx; monitor; cmp dword [rax], value; je done;
+  // mwait; jmp again; done:
+  return {0xb8, 0x00, 0x00, 0x08,  0x00, 0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01,
+          0xc8, 0x83, 0x38, value, 0x74, 0x05, 0x0f, 0x01, 0xc9, 0xeb, 0xea};
+}
+
+TEST_F(SeveralProcessors, AStoreOfAnotherEndsMwait) {
+  // The second one counts down, stores and halts.
+  const Code second = Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + set(0, 1) + kHlt;
+  EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(5));
+}
+
+// The store that another makes once and for all must not be missed, wherever the turns end.
+TEST_F(SeveralProcessors, NoStoreIsMissed) {
+  for (uint8_t count = 0; count < 40; ++count) {
+    const Code second =
+        Code{0xb9, count, 0x01, 0xe2, 0xfe} + set(0, 1) + set(0, 0) + set(0, 1) + kHlt;
+    EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(5));
+  }
+}
+
+TEST_F(SeveralProcessors, AnNmiFromAnotherEndsMwait) {
+  handle(vmx::kNmi, exit_with(2));
+  const Code second = enable_x2apic() + send16(0x400) + kHlt;
+  EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(2));
+}
+
+TEST_F(SeveralProcessors, MwaitWhileAllOthersHaltIsForEver) {
+  const RunResult result = run_both(start() + mwait_for(1) + exit_with(5), kHlt);
+  EXPECT_EQ(result.kind, RunResult::Kind::kHaltedForever);
+  EXPECT_THAT(result.detail, HasSubstr("MWAIT"));
+}
+
 }  // namespace
 }  // namespace nestor::emu

@@ -11,6 +11,13 @@ namespace {
 using vmx::CpuState;
 using vmx::ExitReason;
 
+// "Changes to Instruction Behavior in VMX Non-Root Operation": then control passes to the next
+// instruction.
+bool mwait_passes(const vmx::Vmx& vmx) {
+  return vmx.in_non_root() && (vmx.primary(vmx::PrimaryProcBased::kInterruptWindowExiting) ||
+                               vmx.virtual_interrupt_recognized());
+}
+
 }  // namespace
 
 Outcome cpuid_instruction(Core& core, const Instruction& instruction) {
@@ -48,16 +55,26 @@ Outcome monitor(Core& core, const Instruction& instruction) {
   address.segment = instruction.prefixes.segment.value_or(vmx::kDs);
   uint8_t monitored = 0;
   if (auto fault = load(core, address, std::span(&monitored, 1))) return to_outcome(*fault);
+  core.watch_line(
+      unchecked_linear_address(state, address.segment, effective_address(state, address)));
   return vmx::Completed{};
 }
 
-// The processor may leave the optimized state at any time; here it does at once.
 Outcome mwait(Core& core, const Instruction& instruction) {
   constexpr uint64_t kInterruptsAsBreakEvents = 1;
-  const CpuState& state = core.state();
+  CpuState& state = core.state();
   if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
-  if (exits(core, instruction, ExitReason::kMwait)) return vmx::Transferred{};
-  if (state.gpr[vmx::kRcx] & 0xffffffff & ~kInterruptsAsBreakEvents) return general_protection();
+  if (state.monitor_armed && core.watched_line_written()) state.monitor_armed = false;
+  const bool armed = state.monitor_armed;
+  if (exits(core, instruction, ExitReason::kMwait, armed)) return vmx::Transferred{};
+  const uint64_t extensions = state.gpr[vmx::kRcx] & 0xffffffff;
+  if (extensions & ~kInterruptsAsBreakEvents) return general_protection();
+  state.monitor_armed = false;
+  const bool masked_interrupts_wake = extensions != 0;
+  const bool masked = (state.rflags & vmx::rflags::kIf) == 0;
+  if (armed && !(masked_interrupts_wake && masked && mwait_passes(core.vmx()))) {
+    core.wait_for_line(masked_interrupts_wake);
+  }
   return vmx::Completed{};
 }
 
