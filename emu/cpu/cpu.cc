@@ -309,7 +309,7 @@ void Cpu::run_engine() {
     return;
   }
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
-  stepping_ = approaching_page_ || trapping || executing_whole_ || apic_page_access_ ||
+  stepping_ = approaching_ || trapping || executing_whole_ || apic_page_access_ ||
               writes_sub_page() || aligned;
   // The engine does not step behind MOV to SS and POP SS; there its second block is one too many.
   stop_after_ = trapping ? std::optional(engine_.instructions()) : std::nullopt;
@@ -356,7 +356,7 @@ void Cpu::run_engine() {
 
 void Cpu::handle(const Stop& stop) {
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
-  if (!stepped && stop.kind != StopKind::kRefusedFill) approaching_page_ = false;
+  if (!stepped && stop.kind != StopKind::kRefusedFill) approaching_ = false;
   switch (stop.kind) {
     case StopKind::kDeadline:
       if (stop_after_ && engine_.instructions() > *stop_after_) {
@@ -372,6 +372,9 @@ void Cpu::handle(const Stop& stop) {
       return;
     case StopKind::kPopf:
       executing_whole_ = true;
+      return;
+    case StopKind::kInsAhead:
+      approaching_ = true;
       return;
     case StopKind::kInstruction:
       emulate_instruction(std::nullopt);
@@ -410,11 +413,11 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     kind = ept::Access::kFetch;
     // The engine translates ahead of RIP. Go there one instruction at a time.
     if (!stepping_ && stop.linear / kPage != linear_rip() / kPage) {
-      approaching_page_ = true;
+      approaching_ = true;
       return;
     }
   }
-  approaching_page_ = false;
+  approaching_ = false;
   // INS and OUTS ask for their port, and for VM exits, before they ask for their operand.
   const auto instruction = kind != ept::Access::kFetch ? instruction_at_rip() : std::nullopt;
   if (instruction &&

@@ -154,6 +154,7 @@ class Cpu final : public Core, private EngineClient {
   void write_device(uint64_t physical, unsigned size, uint64_t value) override;
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
+  std::optional<unsigned> find_ins(uint64_t linear, unsigned size) override;
 
   // Everything that happens between two instructions. false: nothing can execute yet, or the run is
   // over.
@@ -198,6 +199,7 @@ class Cpu final : public Core, private EngineClient {
   }
   void clear_vm_in_iret_image();
   void restore_iret_image();
+  CodeMode fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetched);
   void write_sub_page(uint64_t linear, const Translation& translation);
   bool writes_sub_page() const { return sub_page_writes_[0].has_value(); }
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
@@ -284,10 +286,10 @@ class Cpu final : public Core, private EngineClient {
   FillCache fill_cache_;
   // An MTF VM exit is due when more instructions than these were executed.
   std::optional<uint64_t> stop_after_;
-  bool stepping_ = false;          // the engine executes one instruction at a time
-  bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
-  bool approaching_page_ = false;  // step up to a page that cannot be fetched
-  bool executing_whole_ = false;   // IRET or POPF is next; it was intercepted before
+  bool stepping_ = false;         // the engine executes one instruction at a time
+  bool trap_due_ = false;         // RFLAGS.TF was 1 when the engine was started
+  bool approaching_ = false;      // step up to a page that cannot be fetched, or to INS
+  bool executing_whole_ = false;  // IRET or POPF is next; it was intercepted before
   // The next instruction accesses the virtual-APIC page instead of the APIC-access page.
   struct ApicPageAccess {
     bool write = false;

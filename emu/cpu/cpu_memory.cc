@@ -339,18 +339,42 @@ bool Cpu::deadline_passed() {
   return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
 }
 
-unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
-  std::array<uint8_t, kPage> bytes;
-  const std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
+// From a client call: the engine is running, and what it executes is not yet in state_.
+CodeMode Cpu::fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetched) {
   vmx::CpuState live = state_;
   engine_.peek(live);
   std::swap(state_, live);
-  size_t fetched = 0;
   (void)fetch(linear, code, fetched);
   const CodeMode mode = code_mode(state_);
   std::swap(state_, live);
+  return mode;
+}
+
+unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
+  std::array<uint8_t, kPage> bytes;
+  const std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
+  size_t fetched = 0;
+  const CodeMode mode = fetch_live(linear, code, fetched);
   std::array<uint16_t, kPage> starts;
   return decoder_.instruction_starts(code.first(fetched), mode, starts);
+}
+
+std::optional<unsigned> Cpu::find_ins(uint64_t linear, unsigned size) {
+  constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d;
+  std::array<uint8_t, kPage> bytes;
+  std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
+  size_t fetched = 0;
+  const CodeMode mode = fetch_live(linear, code, fetched);
+  code = code.first(fetched);
+  const auto is_opcode = [](uint8_t byte) { return byte == kInsb || byte == kInsd; };
+  if (std::ranges::none_of(code, is_opcode)) return std::nullopt;
+  std::array<uint16_t, kPage> starts;
+  const unsigned count = decoder_.instruction_starts(code, mode, starts);
+  for (unsigned i = 0; i < count; ++i) {
+    const auto instruction = decoder_.decode(code.subspan(starts[i]), mode);
+    if (instruction && instruction->operation == Operation::kIns) return starts[i];
+  }
+  return std::nullopt;
 }
 
 // The engine reads before it writes; to the processor an operand that is read and written is a

@@ -120,6 +120,12 @@ class UnicornEngine final : public Engine {
     clock_.charge(block.instructions * cost_.instruction);
   }
   void enter_unusual_block(uint64_t linear, uint32_t size);
+  void stop_before_block(StopKind kind) {
+    in_block_ = false;
+    stopped_ = true;
+    stop_.kind = kind;
+    uc_emu_stop(uc_);
+  }
   // `block` is about to describe other code.
   void keep_current_block(const Block& block) {
     if (&block != current_block_) return;
@@ -437,9 +443,11 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
 
 void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  self.keep_current_block(self.block_at(block->pc));
-  self.block_at(block->pc) =
-      Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
+  Block& known = self.block_at(block->pc);
+  self.keep_current_block(known);
+  known = Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
+  // Looked at whenever it is entered.
+  if (self.client_->find_ins(block->pc, block->size)) known.linear = kNoBlock;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -460,10 +468,12 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
   // A store into its own block is begun again in a block that ends with it.
   if (begins_again(linear, size)) refund_from(linear);
   if (clock_.cycles() >= effective_deadline_ && (stop_requested_ || client_->deadline_passed())) {
-    in_block_ = false;
-    stopped_ = true;
-    stop_.kind = StopKind::kDeadline;
-    uc_emu_stop(uc_);
+    stop_before_block(StopKind::kDeadline);
+    return;
+  }
+  // The engine writes zeros to the destination of INS before anything stops it.
+  if (const auto ins = client_->find_ins(linear, size)) {
+    stop_before_block(*ins == 0 ? StopKind::kInstruction : StopKind::kInsAhead);
     return;
   }
   Block& block = block_at(linear);

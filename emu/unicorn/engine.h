@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -45,6 +46,8 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
+  // The offset of the first INS in the same code; std::nullopt: there is none.
+  virtual std::optional<unsigned> find_ins(uint64_t linear, unsigned size) = 0;
 };
 
 enum class StopKind : uint8_t {
@@ -54,6 +57,7 @@ enum class StopKind : uint8_t {
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
   kIret,         // IRET is about to execute (only when intercepted)
   kPopf,         // POPF is about to execute (only when intercepted)
+  kInsAhead,     // a block with INS follows, which must be executed one instruction at a time
 };
 
 struct Stop {

@@ -74,9 +74,14 @@ TEST_F(InstructionBoundaries, InputIntoMemoryNeedsItsPortFirst) {
 
 TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
   enable(PrimaryProcBased::kUnconditionalIoExiting);
-  map(kData, 0);
-  run_guest({0xbf, 0, 0, 8, 0, 0x6c});  // mov edi, kData; insb
-  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 5)));
+  put<uint32_t>(kScratch, 0x12345678);
+  const Code guest = {0x90, 0xbf, 0, 0, 2, 0, 0x6c};  // nop; mov edi, kScratch; insb
+  const RunResult result = run_guest(guest, exit_with_memory(kScratch));
+  EXPECT_EQ(result.code, status(0x12345678)) << result.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
+  map(kScratch, 0);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
 }
 
 TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {

@@ -174,21 +174,37 @@ class EngineTest : public testing::Test, protected EngineClient {
     return stop_at_deadline_;
   }
   unsigned count_instructions(uint64_t linear, unsigned size) override {
+    std::array<uint16_t, kPage> starts;
+    return decoder_.instruction_starts(code_at(linear, size), live_mode(), starts);
+  }
+  std::optional<unsigned> find_ins(uint64_t linear, unsigned size) override {
+    const std::vector<uint8_t> code = code_at(linear, size);
+    std::array<uint16_t, kPage> starts;
+    const unsigned count = decoder_.instruction_starts(code, live_mode(), starts);
+    for (unsigned i = 0; i < count; ++i) {
+      size_t at = starts[i];
+      while (at + 1 < code.size() && (code[at] == 0x66 || code[at] == 0xf3)) ++at;
+      if ((code[at] | 1) == 0x6d) return starts[i];
+    }
+    return std::nullopt;
+  }
+
+  CodeMode live_mode() {
     vmx::CpuState state;
     engine_->peek(state);
     const vmx::AccessRights cs = state.segment[vmx::kCs].rights;
-    const CodeMode mode = cs.long_mode()     ? CodeMode::k64
-                          : cs.default_big() ? CodeMode::k32
-                                             : CodeMode::k16;
+    return cs.long_mode() ? CodeMode::k64 : cs.default_big() ? CodeMode::k32 : CodeMode::k16;
+  }
+  std::vector<uint8_t> code_at(uint64_t linear, unsigned size) const {
     std::vector<uint8_t> bytes(size);
     for (unsigned i = 0; i < size; ++i) {
       const uint64_t page = (linear + i) & ~(kPage - 1);
       const auto found = pages_.find(page);
-      bytes[i] = memory_.get()[(found == pages_.end() ? page : found->second.physical) |
-                               ((linear + i) & (kPage - 1))];
+      const uint64_t physical =
+          (found == pages_.end() ? page : found->second.physical) | ((linear + i) & (kPage - 1));
+      bytes[i] = physical < kRamSize ? memory_.get()[physical] : uint8_t{0xff};
     }
-    std::array<uint16_t, kPage> starts;
-    return decoder_.instruction_starts(bytes, mode, starts);
+    return bytes;
   }
 
   Clock clock_;
