@@ -113,10 +113,12 @@ void report_entry_state(void) {
   for (unsigned i = 0; i < kGuestFieldCount; i++) vmx_read(kGuestFields[i], &last_seen[i]);
 }
 
-// Without accessed and dirty flags: when they are set is up to the processor.
-static uint64_t without_flags(uint64_t word) { return word & ~UINT64_C(0x360); }
+// Without accessed and dirty flags: when they are set is up to the processor. They are those of
+// EPT entries and of guest entries of 8 and of 4 bytes.
+static uint64_t without_flags(uint64_t word) { return word & ~UINT64_C(0x6000000360); }
 
-// The pages of the arena that differ from what they were, each with a sum of its words.
+// The pages of the arena that differ from what they were, each with a sum of its words; with `all`
+// the words.
 static void report_memory(void) {
   const volatile uint64_t* arena = (const volatile uint64_t*)NESTOR_CASE_ARENA;
   put_text("\nmemory");
@@ -125,10 +127,12 @@ static void report_memory(void) {
     bool same = true;
     for (size_t i = page; i < page + kWordsOfPage; i++) {
       const uint64_t word = without_flags(arena[i]);
-      same = same && word == without_flags(arena_at_entry[i]);
+      const bool changed = word != without_flags(arena_at_entry[i]);
+      if (changed && prints_all) put_pair(NESTOR_CASE_ARENA + 8 * i, arena[i]);
+      same = same && !changed;
       sum = sum * 31 + word;
     }
-    if (!same) put_pair(NESTOR_CASE_ARENA + 8 * page, sum);
+    if (!same && !prints_all) put_pair(NESTOR_CASE_ARENA + 8 * page, sum);
   }
 }
 

@@ -23,6 +23,7 @@
 #include "emu/trace/trace.h"
 #include "tests/fuzz/vmx/compare.h"
 #include "tests/fuzz/vmx/generator.h"
+#include "tests/fuzz/vmx/outputs.h"
 #include "tests/fuzz/vmx/run.h"
 
 namespace nestor::fuzz {
@@ -35,7 +36,7 @@ constexpr std::string_view kUsage =
     "       vmx_fuzz --seed S [--verbose]\n"
     "       vmx_fuzz --seeds A-B --write-case FILE\n"
     "       vmx_fuzz --seeds A-B --print-output\n"
-    "       vmx_fuzz --compare OUTPUT OUTPUT\n"
+    "       vmx_fuzz --other FILE --compare OUTPUT OTHER-OUTPUT\n"
     "  --image FILE   vmx-case.elf\n"
     "  --other FILE   the output of vmx-case on another machine: make cases that mean the same "
     "there\n";
@@ -155,6 +156,15 @@ class Campaign {
     return 0;
   }
 
+  int compare() const {
+    const Comparison result =
+        compare_outputs(contents(options_.compare[0]), contents(options_.compare[1]), base_,
+                        [this](uint64_t seed) { return generator_.make(seed); });
+    std::printf("%zu cases compared, %zu differ, %zu undecided\n%s", result.compared,
+                result.different, result.undecided, result.report.c_str());
+    return result.undecided == 0 ? 0 : 1;
+  }
+
   int print() const {
     std::vector<Case> cases;
     for (uint64_t seed = options_.first; seed <= options_.last; ++seed)
@@ -258,18 +268,11 @@ class Campaign {
   std::map<std::string, uint64_t> outcomes_;
 };
 
-int compare(const std::vector<std::string>& paths) {
-  const Comparison result = compare_outputs(contents(paths[0]), contents(paths[1]));
-  std::printf("%zu cases compared, %zu differ\n%s", result.compared, result.different,
-              result.report.c_str());
-  return result.different == 0 ? 0 : 1;
-}
-
 int main_of(const Options& options) {
-  if (!options.compare.empty()) return compare(options.compare);
   for (const int signal : {SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGBUS, SIGALRM})
     std::signal(signal, on_signal);
   Campaign campaign(options);
+  if (!options.compare.empty()) return campaign.compare();
   if (!options.write_case.empty()) return campaign.write();
   if (options.print_output) return campaign.print();
   return options.single ? campaign.run_one() : campaign.run();
