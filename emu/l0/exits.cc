@@ -229,6 +229,11 @@ void Hypervisor::raise(const Event& first) {
       return;
     }
     event = std::get<Event>(next);
+    // A double fault in the place of both.
+    if (level_ == 2 && event.vector != first.vector && nested().exception_exits(event)) {
+      after_l2_emulation();
+      return;
+    }
   }
   vmx::CpuState& g = guest();
   if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kPf) {
