@@ -68,6 +68,8 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
   for (size_t done = 0; done < size;) {
     uint64_t address = linear + done;
     if (wraps) address &= 0xffffffff;
+    // The processor's own accesses; an instruction's operand has been checked with its segment.
+    if (!is_canonical(address, state_)) return vmx::exception(vmx::kGp, 0);
     const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
     access.size = static_cast<uint16_t>(part);
     const auto result = mmu_.translate(address, access, state_.rflags);

@@ -79,7 +79,8 @@ TEST_F(MonitorMwait, AnInterruptEndsItAndReturnsBehindIt) {
 }
 
 TEST_F(MonitorMwait, AMaskedInterruptEndsItIfAskedFor) {
-  const RunResult result = run(kCli + start_timer() + monitor() + kMwaitForInterrupts + exit_with(1));
+  const RunResult result =
+      run(kCli + start_timer() + monitor() + kMwaitForInterrupts + exit_with(1));
   EXPECT_EQ(result.code, status(1)) << result.detail;
   EXPECT_THAT(record_.interrupts, IsEmpty());
   EXPECT_GE(result.cycles, kCount);
@@ -97,8 +98,9 @@ TEST_F(MonitorMwait, AnInterruptBetweenTheTwoDisarms) {
 TEST_F(MonitorMwait, ASingleStepTrapEndsIt) {
   handle(vmx::kDb, exit_with(3));
   // pushf; or dword [rsp], 100h; popf
-  EXPECT_EQ(run(kCli + monitor() + Code{0x31, 0xc9, 0x31, 0xd2, 0x9c, 0x81, 0x0c, 0x24, 0x00, 0x01,
-                                        0x00, 0x00, 0x9d, 0x0f, 0x01, 0xc9})
+  EXPECT_EQ(run(kCli + monitor() +
+                Code{0x31, 0xc9, 0x31, 0xd2, 0x9c, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00, 0x9d,
+                     0x0f, 0x01, 0xc9})
                 .code,
             status(3));
 }
@@ -115,8 +117,8 @@ TEST_F(MonitorMwait, TheExitQualificationTellsWhetherItIsArmed) {
 TEST_F(MonitorMwait, VmEntriesAndVmExitsDisarm) {
   // The handler moves RIP over CPUID: vmread rax, rcx; add rax, 2; vmwrite rcx, rax.
   enable(PrimaryProcBased::kMwaitExiting);
-  const Code skip = {0xb9, 0x1e, 0x68, 0, 0, 0x0f, 0x78, 0xc8, 0x48,
-                     0x83, 0xc0, 2,    0x0f, 0x79, 0xc8};
+  const Code skip = {0xb9, 0x1e, 0x68, 0, 0,    0x0f, 0x78, 0xc8,
+                     0x48, 0x83, 0xc0, 2, 0x0f, 0x79, 0xc8};
   run_guest(monitor() + kCpuid + kMwait, skip + resume_until(2));
   ASSERT_EQ(record_.exits.size(), 2u);
   EXPECT_EQ(record_.exits[1].reason, static_cast<uint32_t>(ExitReason::kMwait));

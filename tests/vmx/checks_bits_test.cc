@@ -217,16 +217,22 @@ TEST(EntryChecksBits, CanonicalOrNot) {
       {F::kGuestGdtrBase, "guest-gdtr-base-canonical"},
       {F::kGuestIdtrBase, "guest-idtr-base-canonical"},
   };
-  for (const auto& [field, id] : canonical) {
-    for (const uint64_t good : {uint64_t{0}, bits(46, 0), bits(63, 47), bits(63, 0)}) {
+  // The processor's width counts, whatever the paging modes of host and guest are.
+  for (const unsigned width : {48u, 57u}) {
+    const auto machine_with = [&](Field field, uint64_t value) {
       Machine machine;
-      machine.set(field, good);
-      EXPECT_THAT(machine.failures(), IsEmpty()) << id << std::hex << good;
-    }
-    for (const uint64_t bad : {bit(47), bits(63, 48), bit(63), bits(62, 47)}) {
-      Machine machine;
-      machine.set(field, bad);
-      EXPECT_THAT(machine.failures(), ElementsAre(id)) << std::hex << bad;
+      machine.capabilities.registers.linear_address_width = static_cast<uint8_t>(width);
+      machine.set(field, value);
+      return machine;
+    };
+    for (const auto& [field, id] : canonical) {
+      for (const uint64_t good :
+           {uint64_t{0}, bits(width - 2, 0), bits(63, width - 1), bits(63, 0)}) {
+        EXPECT_THAT(machine_with(field, good).failures(), IsEmpty()) << id << std::hex << good;
+      }
+      for (const uint64_t bad : {bit(width - 1), bits(63, width), bit(63), bits(62, width - 1)}) {
+        EXPECT_THAT(machine_with(field, bad).failures(), ElementsAre(id)) << std::hex << bad;
+      }
     }
   }
 }

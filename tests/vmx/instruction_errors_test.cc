@@ -226,6 +226,32 @@ TEST_F(VmxTest, InveptChecksAndInvalidations) {
   EXPECT_EQ(cpu.invalidations[0], (Invalidation{.kind = Invalidation::Kind::kAllEptps}));
 }
 
+class InvvpidOf57Bits : public VmxTest {
+ protected:
+  static Capabilities wide() {
+    Capabilities c = default_capabilities();
+    c.registers.linear_address_width = 57;
+    return c;
+  }
+  InvvpidOf57Bits() : VmxTest(wide()) {}
+};
+
+TEST_F(InvvpidOf57Bits, TakesThemInAnyPagingMode) {
+  enter_vmx_operation();
+  make_current();
+  InstructionContext c = with_memory(kPointer);
+  c.reg = kRbx;
+  cpu.cpu.gpr[kRbx] = 0;
+  cpu.poke(kPointer, uint64_t{1});
+  for (const uint64_t la57 : {uint64_t{0}, cr4::kLa57}) {
+    cpu.cpu.cr4 = (cpu.cpu.cr4 & ~cr4::kLa57) | la57;
+    cpu.poke(kPointer + 8, uint64_t{0x00ff'ffff'ffff'f000});
+    EXPECT_EQ(word(vmx.invvpid(c)), "succeed");
+    cpu.poke(kPointer + 8, uint64_t{0x0100'0000'0000'0000});
+    EXPECT_EQ(word(vmx.invvpid(c)), "fail 28");
+  }
+}
+
 TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
   enter_vmx_operation();
   make_current();
