@@ -276,5 +276,132 @@ TEST_F(ShadowFill, WhyNothingIsMapped) {
   EXPECT_EQ(fill(reading()).outcome, FillOutcome::kNoTables);
 }
 
+// --- fills of shadow page tables
+
+class ShadowPagingFill : public ShadowFill {
+ protected:
+  using Tables64 = ShadowTables<ShadowPt64Format, Pool>;
+  static constexpr std::uint64_t kNoExecute = std::uint64_t{1} << 63;
+  Tables64 shadow{pool};
+  PagingState paging;
+
+  ShadowPagingFill() {
+    paging.mode = PagingMode::k4Level;
+    paging.cr3 = 0x1000;
+    paging.wp = paging.nxe = true;
+    put(1, kGuestPage | 0x67);
+  }
+  Fill fill(Access access) {
+    return fill_shadow_paging(guest, paging, machine, shadow, LinearAddress{0x123}, access);
+  }
+  /// The entry that maps address 0, which a table of `level` holds.
+  std::uint64_t leaf(unsigned level) {
+    HostPhysicalAddress root;
+    EXPECT_TRUE(shadow.root(root));
+    std::uint64_t table = root.value;
+    for (unsigned at = 4; at != level; --at) table = memory.word(table) & 0xf'ffff'ffff'f000;
+    return memory.word(table);
+  }
+  void expect_leaf(std::uint64_t entry, unsigned level = 1) { EXPECT_EQ(leaf(level), entry); }
+};
+
+TEST_F(ShadowPagingFill, MapsWithTheRightsOfTheGuest) {
+  const Fill done = fill({Access::kRead});
+  EXPECT_EQ(done.outcome, FillOutcome::kFilled);
+  EXPECT_EQ(done.page_bits, 12);
+  EXPECT_EQ(done.counts.references, 4);
+  expect_leaf(kGuestPage | 0x67);
+  put(1, kGuestPage | 0x65);
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x65);
+  put(1, kGuestPage | 0x63);
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x63);
+  put(1, kGuestPage | 0x67 | kNoExecute);
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x67 | kNoExecute);
+  put(1, kGuestPage | 0x67);
+  machine.write = false;
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x65);
+}
+
+TEST_F(ShadowPagingFill, WritesWaitForTheDirtyFlag) {
+  put(1, kGuestPage | 7);
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x65);
+  EXPECT_EQ(fill({Access::kWrite}).outcome, FillOutcome::kFilled);
+  expect_leaf(kGuestPage | 0x67);
+}
+
+/// CR0.WP is 0: a write by the supervisor, and the user's access that follows.
+TEST_F(ShadowPagingFill, SupervisorWritesWithoutWriteProtection) {
+  paging.wp = false;
+  for (const bool smep : {false, true}) {
+    paging.smep = smep;
+    put(1, kGuestPage | 0x65);
+    EXPECT_EQ(fill({Access::kWrite}).outcome, FillOutcome::kFilled);
+    expect_leaf(kGuestPage | 0x63 | (smep ? kNoExecute : 0));
+    EXPECT_EQ(fill({Access::kRead, true}).outcome, FillOutcome::kFilled);
+    expect_leaf(kGuestPage | 0x65);
+    put(1, kGuestPage | 0x61);
+    EXPECT_EQ(fill({Access::kWrite}).outcome, FillOutcome::kFilled);
+    expect_leaf(kGuestPage | 0x63);
+  }
+}
+
+TEST_F(ShadowPagingFill, CacheControl) {
+  for (const std::uint64_t bits : {0x00U, 0x08U, 0x10U, 0x18U}) {
+    put(1, kGuestPage | 0x67 | bits);
+    machine.type = MemoryType::kWriteBack;
+    EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+    expect_leaf(kGuestPage | 0x67 | bits);
+    machine.type = MemoryType::kUncacheable;
+    EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kFilled);
+    expect_leaf(kGuestPage | 0x67 | 0x18);
+  }
+}
+
+TEST_F(ShadowPagingFill, SizesAreTheSmallerOfBoth) {
+  put(2, 0x20'0000 | 0xe7);
+  EXPECT_EQ(fill({Access::kRead}).page_bits, 12);
+  expect_leaf(0x20'0000 | 0x67);
+  machine.page_bits = 21;
+  EXPECT_EQ(fill({Access::kRead}).page_bits, 21);
+  expect_leaf(0x20'0000 | 0xe7, 2);
+  put(3, 0x4000'0000 | 0xe7);
+  machine.page_bits = 30;
+  EXPECT_EQ(fill({Access::kRead}).page_bits, 21) << "no larger page is made";
+  expect_leaf(0x4000'0000 | 0xe7, 2);
+}
+
+TEST_F(ShadowPagingFill, WhyNothingIsMapped) {
+  machine.missing = true;
+  Fill done = fill({Access::kRead});
+  EXPECT_EQ(done.outcome, FillOutcome::kNotBacked);
+  EXPECT_EQ(done.unbacked.value, kGuestPage + 0x123);
+  machine.missing = false;
+  machine.write = false;
+  EXPECT_EQ(fill({Access::kWrite}).outcome, FillOutcome::kNotBacked);
+  put(1, kGuestPage | 0x65);
+  done = fill({Access::kWrite, true});
+  EXPECT_EQ(done.outcome, FillOutcome::kPageFault);
+  EXPECT_EQ(done.error_code, 7U);
+  put(1, 0);
+  done = fill({Access::kRead});
+  EXPECT_EQ(done.outcome, FillOutcome::kPageFault);
+  EXPECT_EQ(done.error_code, 0U);
+  put(2, 0x100'0000 | 7);
+  done = fill({Access::kRead});
+  EXPECT_EQ(done.outcome, FillOutcome::kNotBacked);
+  EXPECT_EQ(done.unbacked.value, 0x100'0000U);
+  EXPECT_FALSE(shadow.has_root());
+  put(2, 4 * kPage | 7);
+  put(1, kGuestPage | 0x67);
+  machine.write = true;
+  pool.limit = 3;
+  EXPECT_EQ(fill({Access::kRead}).outcome, FillOutcome::kNoTables);
+}
+
 }  // namespace
 }  // namespace nestor::ept::testing
