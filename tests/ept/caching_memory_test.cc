@@ -96,7 +96,7 @@ Tally walk_in_worlds(PagingMode mode, bool nested) {
       using Memory = Caching<NaiveMemory>;
       Memory memory(world.memory, *cache, nested ? kCombined : kLinearTag,
                     verifies ? Memory::Tables::kIgnore : Memory::Tables::kUse);
-      SCOPED_TRACE("seed " + std::to_string(seed) + " walk " + std::to_string(i));
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << " walk " << i);
       unsigned references = 0, fewest = 0;
       bool translated = false;
       if (nested) {

@@ -211,7 +211,7 @@ TEST_F(ApicSweep, TheHighestOfTheOthersIsNext) {
   launch();
   for (unsigned low = 16; low < 250; low += 3) {
     for (unsigned high = low + 1; high < 256; high += 7) {
-      SCOPED_TRACE(std::to_string(low) + ' ' + std::to_string(high));
+      SCOPED_TRACE(::testing::Message() << low << ' ' << high);
       vmx.triple_fault_exits();
       set(Field::kGuestInterruptStatus, 0);
       page(0x80, 0);

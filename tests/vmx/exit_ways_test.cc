@@ -230,7 +230,8 @@ TEST(ExitWays, SaveRfAndPendingDebugExceptions) {
   for (const Way& way : every_way()) {
     for (const bool rf : {false, true}) {
       for (const bool mov_ss : {false, true}) {
-        SCOPED_TRACE(std::string(way.name) + (rf ? ", RF" : "") + (mov_ss ? ", MOV SS" : ""));
+        SCOPED_TRACE(::testing::Message()
+                     << way.name << (rf ? ", RF" : "") << (mov_ss ? ", MOV SS" : ""));
         Bench b;
         way.prepare(b);
         ASSERT_EQ(b.vmlaunch(), "transfer");
@@ -282,8 +283,8 @@ TEST(ExitWays, AccessesDuringDelivery) {
   for (const Way& way : accesses()) {
     for (const Delivered& delivery : deliveries) {
       for (const bool rf : {false, true}) {
-        SCOPED_TRACE(std::string(way.name) + ", vector " + std::to_string(delivery.event.vector) +
-                     (rf ? ", RF" : ""));
+        SCOPED_TRACE(::testing::Message() << way.name << ", vector " << int{delivery.event.vector}
+                                          << (rf ? ", RF" : ""));
         Bench b;
         way.prepare(b);
         ASSERT_EQ(b.vmlaunch(), "transfer");
@@ -316,7 +317,7 @@ TEST(ExitWays, AccessesDuringDelivery) {
 TEST(ExitWays, NmiUnblockingDueToIret) {
   for (const bool virtual_nmis : {false, true}) {
     for (const Way& way : every_way()) {
-      SCOPED_TRACE(std::string(way.name) + (virtual_nmis ? ", virtual NMIs" : ""));
+      SCOPED_TRACE(::testing::Message() << way.name << (virtual_nmis ? ", virtual NMIs" : ""));
       if (way.reason == ExitReason::kNmiWindow || std::string_view(way.name) == "NMI") continue;
       Bench b;
       way.prepare(b);
