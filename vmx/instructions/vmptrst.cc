@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <array>
+#include <span>
 
 #include "vmx/vmx.h"
 
@@ -10,10 +10,8 @@ Outcome Vmx::vmptrst(const InstructionContext& context) {
   if (const auto over = begin_instruction(ExitReason::kVmptrst, context, context.displacement))
     return *over;
   if (context.memory_fault) return *context.memory_fault;
-  std::array<uint8_t, 8> bytes{};
-  for (size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<uint8_t>(current_vmcs_ >> (8 * i));
-  if (const auto fault = cpu_.write_linear(*context.memory, bytes)) return *fault;
+  const std::span pointer(reinterpret_cast<const uint8_t*>(&current_vmcs_), sizeof current_vmcs_);
+  if (const auto fault = cpu_.write_linear(*context.memory, pointer)) return *fault;
   return vm_succeed();
 }
 
