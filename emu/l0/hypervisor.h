@@ -68,6 +68,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void begin_l2();
 
   using Ept02 = ept::ShadowTables<ept::ShadowEptFormat, L0Pages>;
+  uint64_t ept02_key(uint64_t eptp12);
   Ept02& ept02(uint64_t eptp12);
   bool fill_ept02();
   void fill_shadow_paging();
@@ -105,7 +106,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   Decoder decoder_;
   L0Structures structures_;
   ept::ShadowTables<ept::ShadowEptFormat, L0Pages> ept01_;
-  // EPT02 by the EP4TA, and the flag for accessed and dirty flags, of the EPT12 that it shadows.
+  // EPT02 by `ept02_key` of the EPT12 that it shadows.
   std::map<uint64_t, std::unique_ptr<Ept02>> ept02_;
   ShadowPaging spt01_, spt02_;
   std::optional<ept::EptState> two_level_ept_;  // EPT01, in the mode that needs it below EPT12

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // L0's shadow tables: filled where an access misses, emptied where L1 invalidates.
+#include <array>
 #include <stdexcept>
 
 #include "emu/l0/hypervisor.h"
@@ -18,10 +19,19 @@ constexpr size_t kMostEpt02 = 8;
 // pages of their own.
 constexpr unsigned kMostFutileReclaims = 8;
 
-// EPT02 belongs to an EP4TA of L1, with or without accessed and dirty flags.
-constexpr uint64_t ept02_key(uint64_t eptp12) { return eptp12 & (kEp4ta | kAccessedDirty); }
+// The bits of the EPTP that EPT02 belongs to, and one for mode-based execute control.
+constexpr uint64_t kModeBasedExecute = 1;
+static_assert(((kEp4ta | kAccessedDirty) & kModeBasedExecute) == 0);
+constexpr std::array<uint64_t, 4> kEpt02Kinds = {
+    0, kAccessedDirty, kModeBasedExecute, kAccessedDirty | kModeBasedExecute};
 
 }  // namespace
+
+// EPT02 belongs to an EP4TA of L1, to what its A/D bit says and to how execution is controlled.
+uint64_t Hypervisor::ept02_key(uint64_t eptp12) {
+  const bool mode_based = nested().secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
+  return (eptp12 & (kEp4ta | kAccessedDirty)) | (mode_based ? kModeBasedExecute : 0);
+}
 
 Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
   const uint64_t key = ept02_key(eptp12);
@@ -44,6 +54,9 @@ bool Hypervisor::fill_ept02() {
   access.purpose = (seen & Q::kLinearValid) == 0        ? ept::EptPurpose::kPdpteLoad
                    : (seen & Q::kLinearTranslated) != 0 ? ept::EptPurpose::kLinear
                                                         : ept::EptPurpose::kPagingEntry;
+  access.linear_user = (seen & Q::kLinearUser) != 0;
+  access.linear_writable = (seen & Q::kLinearWritable) != 0;
+  access.linear_execute_disable = (seen & Q::kLinearExecuteDisable) != 0;
   const ept::EptState ept12 = *core_.ept_state();
   Ept02& tables = ept02(ept12.eptp.value);
   ept::Fill fill;
@@ -136,8 +149,8 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
   using Kind = vmx::Invalidation::Kind;
   switch (what.kind) {
     case Kind::kGuestPhysicalEptp:
-      for (const uint64_t flags : {uint64_t{0}, kAccessedDirty}) {
-        const auto found = ept02_.find((what.eptp & kEp4ta) | flags);
+      for (const uint64_t kind : kEpt02Kinds) {
+        const auto found = ept02_.find((what.eptp & kEp4ta) | kind);
         if (found != ept02_.end()) found->second->clear();
       }
       break;

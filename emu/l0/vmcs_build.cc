@@ -74,10 +74,11 @@ vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0
       SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest |
       SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
       SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kRdrandExiting |
-      SecondaryProcBased::kRdseedExiting;
+      SecondaryProcBased::kRdseedExiting | SecondaryProcBased::kModeBasedExecuteControl;
   c.secondary &= kKept;
   if (!info_of(mode).offers_ept) {
-    without(c.secondary, SecondaryProcBased::kEnableEpt, SecondaryProcBased::kUnrestrictedGuest);
+    without(c.secondary, SecondaryProcBased::kEnableEpt, SecondaryProcBased::kUnrestrictedGuest,
+            SecondaryProcBased::kModeBasedExecuteControl);
   }
   c.tertiary = c.secondary_exit = c.vm_functions = 0;
   c.exit.offered &= VmExitControl::kHostAddressSpaceSize |
