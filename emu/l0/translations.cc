@@ -22,8 +22,8 @@ constexpr unsigned kMostFutileReclaims = 8;
 // The bits of the EPTP that EPT02 belongs to, and one for mode-based execute control.
 constexpr uint64_t kModeBasedExecute = 1;
 static_assert(((kEp4ta | kAccessedDirty) & kModeBasedExecute) == 0);
-constexpr std::array<uint64_t, 4> kEpt02Kinds = {
-    0, kAccessedDirty, kModeBasedExecute, kAccessedDirty | kModeBasedExecute};
+constexpr std::array<uint64_t, 4> kEpt02Kinds = {0, kAccessedDirty, kModeBasedExecute,
+                                                 kAccessedDirty | kModeBasedExecute};
 
 }  // namespace
 

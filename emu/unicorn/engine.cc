@@ -186,7 +186,7 @@ class UnicornEngine final : public Engine {
   std::unordered_map<uint64_t, uint64_t> window_index_;
 
   // What load() was given, and what it made of it for the engine, to tell what the guest changed.
-  uint64_t loaded_rip_ = 0;
+  uint64_t loaded_rip_ = 0, loaded_rf_ = 0, instructions_at_load_ = 0;
   std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
   std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
 };
@@ -268,10 +268,14 @@ vmx::Segment UnicornEngine::get_segment(size_t index) const {
 // The context holds what the engine saved last, so x87 and SSE state pass through untouched.
 void UnicornEngine::load(const CpuState& state) {
   loaded_rip_ = state.rip;
+  loaded_rf_ = state.rflags & vmx::rflags::kRf;
+  instructions_at_load_ = instructions_;
   loaded_segments_ = state.segment;
   std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
-  put(layout_.rflags, state.rflags | vmx::rflags::kFixed1);
+  // The engine would keep RF for a whole block, and PUSHF would push it. It serves breakpoints
+  // only, which the engine has not got.
+  put(layout_.rflags, (state.rflags & ~uint64_t{vmx::rflags::kRf}) | vmx::rflags::kFixed1);
   uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
   if (single_step_) hflags |= svm::kTrap;
   put(layout_.hflags, hflags);
@@ -305,6 +309,9 @@ void UnicornEngine::save(CpuState& state) {
   }
   state.rip = get<uint64_t>(layout_.rip);
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
+  if (state.rip == loaded_rip_ && instructions_ == instructions_at_load_) {
+    state.rflags |= loaded_rf_;
+  }
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
     const vmx::Segment now = get_segment(i);
     const vmx::Segment& before = engine_segments_[i];

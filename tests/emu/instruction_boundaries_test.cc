@@ -84,6 +84,38 @@ TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
 }
 
+// --- RFLAGS.RF
+
+// PUSHF: "the VM and RF flags are cleared" in the image.
+TEST_F(InstructionBoundaries, PushfDoesNotPushTheResumeFlag) {
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  const Code pushf_pop_rax = {0x9c, 0x58};
+  const Code vmcall = {0x0f, 0x01, 0xc1};
+  const RunResult result =
+      run_guest(pushf_pop_rax + store(kScratch) + vmcall, exit_with_memory(kScratch));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVmcall, kGuest + 2 + 7)));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+}
+
+// "Saving RIP, RSP, RFLAGS, and SSP": as it was before the VM exit.
+TEST_F(InstructionBoundaries, TheResumeFlagStaysUntilAnInstructionCompletes) {
+  enable(vmx::PinBased::kActivatePreemptionTimer);
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  const RunResult result = run_guest(kNop, exit_with_field(Field::kGuestRflags));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPreemptionTimerExpired, kGuest)));
+  EXPECT_EQ(result.code, status(0x1'0002)) << result.detail;
+}
+
+TEST_F(InstructionBoundaries, TheResumeFlagGoesWithAnInstruction) {
+  enable(vmx::PinBased::kActivatePreemptionTimer);
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  vmcs_.write(Field::kVmxPreemptionTimerValue, 10'000);
+  const RunResult result =
+      run_guest(kNop + kNop + Code{0xeb, 0xfe}, exit_with_field(Field::kGuestRflags));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPreemptionTimerExpired, kGuest + 2)));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+}
+
 TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {
   cpu_.cr0 &= ~(vmx::cr0::kPe | vmx::cr0::kPg);
   cpu_.efer = 0;

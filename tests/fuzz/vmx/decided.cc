@@ -15,8 +15,8 @@ namespace {
 using vmx::ExitReason;
 using vmx::Field;
 
-constexpr uint64_t kValid = 1ull << 31, kBlockedBySti = 1, kBlockedByMovSs = 2, kSingleStep = 1 << 14,
-                   kEnabledBreakpoint = 1 << 12, kBreakpoints = 0xf;
+constexpr uint64_t kValid = 1ull << 31, kBlockedBySti = 1, kBlockedByMovSs = 2,
+                   kSingleStep = 1 << 14, kEnabledBreakpoint = 1 << 12, kBreakpoints = 0xf;
 constexpr uint64_t kHlt = 1, kShutdown = 2;
 enum EventKind : uint64_t { kHardwareException = 3, kSoftwareInterrupt = 4, kOtherEvent = 7 };
 
@@ -132,8 +132,8 @@ bool is_unchecked(const Difference& d) {
 }
 
 bool two_checks_fail(const Difference& d) {
-  return is_information(d, kQualification) &&
-         entry_fails(d.left_exit, d, 0) && failing_checks(d).size() > 1;
+  return is_information(d, kQualification) && entry_fails(d.left_exit, d, 0) &&
+         failing_checks(d).size() > 1;
 }
 
 // --- paging
@@ -337,8 +337,7 @@ bool branch_out_of_canonical_space(const Difference& d) {
 
 // The same in the handler of #GP: RET has popped, and the frame is aligned.
 bool return_out_of_canonical_space(const Difference& d) {
-  const uint64_t offset =
-      d.situation.left[Field::kGuestRsp] - d.situation.right[Field::kGuestRsp];
+  const uint64_t offset = d.situation.left[Field::kGuestRsp] - d.situation.right[Field::kGuestRsp];
   return is_guest(d, Field::kGuestRsp) && offset == 0x10 && code_64bit(d.situation.left) &&
          d.situation.left[Field::kGuestRip] == kHandlers + 8 * vmx::kGp;
 }
@@ -412,10 +411,10 @@ constexpr DecidedKind kKinds[] = {
      Right::kNestor, false, real_mode_code_segment},
     {"bits of TR's access rights", "Saving Segment Registers and Descriptor-Table Registers",
      Right::kNestor, false, task_register_bits},
-    {"RF behind the delivery of an injected or software event",
-     "Saving RIP, RSP, RFLAGS, and SSP", Right::kNestor, false, resume_flag_of_delivery},
-    {"RF of a double or triple fault", "Instruction-Breakpoint Exception Condition",
-     Right::kNestor, false, resume_flag_of_abort},
+    {"RF behind the delivery of an injected or software event", "Saving RIP, RSP, RFLAGS, and SSP",
+     Right::kNestor, false, resume_flag_of_delivery},
+    {"RF of a double or triple fault", "Instruction-Breakpoint Exception Condition", Right::kNestor,
+     false, resume_flag_of_abort},
     {"RF that a double fault pushes", "Instruction-Breakpoint Exception Condition", Right::kNestor,
      true, resume_flag_on_the_stack},
     {"RF between two iterations", "Instruction-Breakpoint Exception Condition", Right::kBochs,
@@ -426,9 +425,8 @@ constexpr DecidedKind kKinds[] = {
     {"IA32_DEBUGCTL that VM entry does not load",
      "Loading Host Control Registers, Debug Registers, MSRs", Right::kNestor, false,
      debugctl_was_not_loaded},
-    {"guest page walk on the APIC-access page",
-     "Guest-Physical Accesses to the APIC-Access Page", Right::kNestor, false,
-     walk_on_the_apic_access_page},
+    {"guest page walk on the APIC-access page", "Guest-Physical Accesses to the APIC-Access Page",
+     Right::kNestor, false, walk_on_the_apic_access_page},
     {"operand size of SGDT, SIDT, LGDT and LIDT",
      "Information for VM Exits Due to Instruction Execution", Right::kNestor, false,
      operand_size_of_table},
@@ -452,9 +450,8 @@ constexpr DecidedKind kKinds[] = {
      is_unchecked<kTrap>},
     {"pending debug exceptions: reserved bits of the upper half",
      "Checks on Guest Non-Register State", Right::kNestor, true, is_unchecked<kPending>},
-    {"IA32_DEBUGCTL: reserved bits",
-     "Checks on Guest Control Registers, Debug Registers, and MSRs", Right::kNestor, true,
-     is_unchecked<kDebugctl>},
+    {"IA32_DEBUGCTL: reserved bits", "Checks on Guest Control Registers, Debug Registers, and MSRs",
+     Right::kNestor, true, is_unchecked<kDebugctl>},
     {"RIP beyond the linear-address width", "Checks on Guest RIP, RFLAGS, and SSP", Right::kNestor,
      true, is_unchecked<kRip>},
     {"IA32_PERF_GLOBAL_CTRL: reserved bits", "Checks on Host Control Registers, MSRs, and SSP",
@@ -502,8 +499,8 @@ constexpr DecidedKind kKinds[] = {
 }  // namespace
 
 const DecidedKind* find_decided_kind(const Difference& difference) {
-  const auto* found = std::ranges::find_if(
-      kKinds, [&](const DecidedKind& kind) { return kind.is(difference); });
+  const auto* found =
+      std::ranges::find_if(kKinds, [&](const DecidedKind& kind) { return kind.is(difference); });
   return found == std::end(kKinds) ? nullptr : found;
 }
 

@@ -93,7 +93,8 @@ class Comparer {
   bool compare(const Exit& left, const Exit& right) {
     left_ = &left;
     right_ = &right;
-    const uint64_t a = value_at(left.information, kReason), b = value_at(right.information, kReason);
+    const uint64_t a = value_at(left.information, kReason),
+                   b = value_at(right.information, kReason);
     where_ = reason_words(left);
     const std::string other = reason_words(right);
     if (where_ != other || a != b) {
@@ -120,8 +121,8 @@ class Comparer {
   // "Information About NMI Unblocking Due to IRET": bit 12, where it is defined.
   uint64_t nmi_unblocking_mask() const {
     constexpr uint64_t kUnblocking = 1 << 12;
-    const bool defined = !now_.entry.has(vmx::PinBased::kNmiExiting) ||
-                         now_.entry.has(vmx::PinBased::kVirtualNmis);
+    const bool defined =
+        !now_.entry.has(vmx::PinBased::kNmiExiting) || now_.entry.has(vmx::PinBased::kVirtualNmis);
     return defined ? ~0ull : ~kUnblocking;
   }
 
