@@ -72,6 +72,7 @@ class Bus {
   uint64_t deadline() const;
   void expire(uint64_t now);
   void add_timed(Device& device) { timed_.push_back(&device); }
+  const std::vector<Device*>& timed() const { return timed_; }
 
   // Called for each access that no device claimed.
   std::function<void(const UnclaimedAccess&)> on_unclaimed;

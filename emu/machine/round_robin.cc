@@ -2,12 +2,52 @@
 #include "emu/machine/round_robin.h"
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 namespace nestor::emu {
 namespace {
 
-// After so many expiries in a row that wake none of them, the processors wait for ever.
+// After so many expiries in a row that wake no processor, those of devices that have expired by
+// then are passed over: as long as no processor executes, they raise what they have raised before.
 constexpr uint64_t kIdleExpiries = 1'000'000;
+
+// While all processors wait: what comes next.
+class Idleness {
+ public:
+  explicit Idleness(const Bus& bus) : bus_(bus) {}
+
+  void end() {
+    expiries_ = 0;
+    expired_.clear();
+  }
+  // Device::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
+  uint64_t next(std::span<const std::unique_ptr<Cpu>> cpus) {
+    const bool passing = ++expiries_ > kIdleExpiries;
+    // Nothing but devices can expire in vain, and each does so once.
+    if (expiries_ > 2 * kIdleExpiries) return Device::kNever;
+    uint64_t due = Device::kNever;
+    for (const auto& cpu : cpus) due = std::min(due, cpu->preemption_timer_due());
+    for (const Device* device : bus_.timed()) {
+      if (!passing || !has_expired(device)) due = std::min(due, device->deadline());
+    }
+    for (const Device* device : bus_.timed()) {
+      if (device->deadline() <= due && due != Device::kNever && !has_expired(device)) {
+        expired_.push_back(device);
+      }
+    }
+    return due;
+  }
+
+ private:
+  bool has_expired(const Device* device) const {
+    return std::ranges::find(expired_, device) != expired_.end();
+  }
+
+  const Bus& bus_;
+  uint64_t expiries_ = 0;
+  std::vector<const Device*> expired_;
+};
 
 // One turn for each. false: all of them only waited.
 bool round(std::span<const std::unique_ptr<Cpu>> cpus, const Turns& turns, const Clock& clock,
@@ -25,24 +65,24 @@ bool round(std::span<const std::unique_ptr<Cpu>> cpus, const Turns& turns, const
 
 void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
                   Clock& clock, MachineEventSink* events) {
-  uint64_t idle_expiries = 0;
+  Idleness idleness(bus);
   while (!turns.end) {
     if (round(cpus, turns, clock, events)) {
-      idle_expiries = 0;
+      idleness.end();
       continue;
     }
     if (turns.end) return;
-    uint64_t due = bus.deadline();
-    for (const auto& cpu : cpus) due = std::min(due, cpu->preemption_timer_due());
-    if (due == Device::kNever || ++idle_expiries > kIdleExpiries) {
+    const uint64_t due = idleness.next(cpus);
+    if (due == Device::kNever) {
       cpus.front()->end_run(RunResult::Kind::kHaltedForever, 0);
       const char* const who = cpus.size() == 1
                                   ? "the processor waits in HLT or MWAIT, "
                                   : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
-      turns.end->detail = std::string(who) +
-                          (due == Device::kNever ? "and nothing is left that could wake "
-                                                 : "and what the timers raise does not reach ") +
-                          (cpus.size() == 1 ? "it" : "them");
+      turns.end->detail =
+          std::string(who) +
+          (bus.deadline() == Device::kNever ? "and nothing is left that could wake "
+                                            : "and what the timers raise does not reach ") +
+          (cpus.size() == 1 ? "it" : "them");
       return;
     }
     clock.advance_to(due);

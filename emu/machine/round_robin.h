@@ -16,7 +16,7 @@
 namespace nestor::emu {
 
 // Runs the processors until `turns.end`. While all of them wait, the clock goes to what is due
-// next; with nothing due, the run is over. `events` may be null.
+// next that may wake one; with nothing due, the run is over. `events` may be null.
 void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
                   Clock& clock, MachineEventSink* events);
 

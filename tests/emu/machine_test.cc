@@ -53,6 +53,21 @@ TEST_F(MachineRun, APeriodicTimerThatInterruptsNobodyDoesNotWake) {
   EXPECT_EQ(result.kind, Kind::kHaltedForever);
 }
 
+// Millions of periods of a timer that nobody hears lie before the one that wakes.
+TEST_F(MachineRun, ATimerThatInterruptsNobodyHidesNoOther) {
+  // out 21h, ffh masks the 8259; the PIT rises every other tick: out 43h, 34h; out 40h, 2; out 40h,
+  // 0
+  const Code masked_pit = {0xb0, 0xff, 0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43,
+                           0xb0, 2,    0xe6, 0x40, 0xb0, 0,    0xe6, 0x40};
+  constexpr uint32_t kLong = 0xfff00000;
+  handle(kVector, exit_with(7));
+  const RunResult result = run(masked_pit + start_timer(kLong) + kSti + kHlt + exit_with(1));
+  EXPECT_EQ(result.code, status(7)) << result.detail;
+  EXPECT_THAT(record_.interrupt_cycles, SizeIs(1));
+  EXPECT_GE(record_.interrupt_cycles.at(0), kLong);
+  EXPECT_LT(record_.interrupt_cycles.at(0), uint64_t{kLong} + 10'000);
+}
+
 TEST_F(MachineRun, ATripleFaultShutsDown) {
   cpu_.idtr = {kIdt, 0};
   const RunResult result = run(kNop + Code{0x0f, 0x0b});
