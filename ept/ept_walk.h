@@ -73,7 +73,7 @@ enum class EptOutcome : std::uint8_t {
 template <AnyAddress Output>
 struct EptWalk {
   EptOutcome outcome = EptOutcome::kUnreachable;
-  std::uint8_t page_bits = 0;  ///< log2 of the page size: 12, 21 or 30.
+  std::uint8_t page_bits = 0;  ///< log2 of the page size: 12, 21 or 30. 0: no translation.
   /// A write would not have to set the dirty flag, or flags are disabled: a cached translation may
   /// grant writes.
   bool dirty = false;

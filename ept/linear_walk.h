@@ -83,7 +83,7 @@ enum class LinearOutcome : std::uint8_t {
 template <AnyAddress Output>
 struct LinearWalk {
   LinearOutcome outcome = LinearOutcome::kUnreachable;
-  /// log2 of the page size: 12, 21, 22 or 30; 30 with paging off.
+  /// log2 of the page size: 12, 21, 22 or 30; 30 with paging off. 0: no translation.
   std::uint8_t page_bits = 0;
   /// A write would not have to set the dirty flag: a cached translation may grant writes.
   bool dirty = false;

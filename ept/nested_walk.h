@@ -124,7 +124,8 @@ enum class NestedOutcome : std::uint8_t {
 template <AnyAddress Output>
 struct NestedWalk {
   NestedOutcome outcome = NestedOutcome::kUnreachable;
-  /// log2 of the smaller of the two page sizes: what a cached translation may cover.
+  /// log2 of the smaller of the two page sizes: what a cached translation may cover. 0: there is
+  /// no translation.
   std::uint8_t page_bits = 0;
   /// A write would set no dirty flag in either dimension.
   bool dirty = false;

@@ -47,7 +47,12 @@ void compare_linear(Comparison& c, const LinearWalk<PhysicalAddress>& walk,
   c.same("error code", walk.error_code, answer.error_code);
   c.same("references", walk.counts.references, answer.guest_reads);
   c.same("updates", walk.counts.updates, updates);
-  if (!walk.translated()) return;
+  if (!walk.translated()) {
+    c.same("page size of no page", walk.page_bits, 0);
+    c.same("address of no page", walk.address.value, 0);
+    c.same("dirty flag of no page", walk.dirty, false);
+    return;
+  }
   c.same("address", walk.address.value, answer.address);
   c.same("page size", walk.page_bits, log2_of(answer.linear_page_size));
   c.same("dirty", walk.dirty, answer.linear_dirty);
@@ -70,7 +75,16 @@ void compare_nested(Comparison& c, const NestedWalk<PhysicalAddress>& walk,
   if (walk.outcome == NestedOutcome::kEptViolation) {
     c.same("convertible", walk.convertible, answer.convertible);
   }
-  if (!walk.translated()) return;
+  if (!walk.translated()) {
+    c.same("page size of no page", walk.page_bits, 0);
+    c.same("address of no page", walk.address.value, 0);
+    c.same("dirty flag of no page", walk.dirty, false);
+    c.same("EPT rights of no page", walk.ept_rights == EptRights{}, true);
+    c.same("EPT memory type of no page", walk.ept_memory_type, MemoryType::kUncacheable);
+    c.same("ignored PAT of no page", walk.ignore_pat, false);
+    c.same("sub-page of no page", walk.by_sub_page, false);
+    return;
+  }
   c.same("address", walk.address.value, answer.address);
   c.same("page size", walk.page_bits,
          std::min(log2_of(answer.linear_page_size), log2_of(answer.ept_page_size)));

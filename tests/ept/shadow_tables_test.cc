@@ -153,6 +153,13 @@ class ShadowFill : public ShadowTablesTest {
     if (done.outcome != FillOutcome::kFilled) {
       EXPECT_FALSE(done.newly_dirty);
     }
+    if (done.outcome != FillOutcome::kViolation) {
+      EXPECT_EQ(done.exit_qualification, 0U);
+    }
+    if (done.outcome != FillOutcome::kNotBacked) {
+      EXPECT_EQ(done.unbacked.value, 0U);
+    }
+    EXPECT_EQ(done.error_code, 0U);
     return done;
   }
   static EptAccess reading() {

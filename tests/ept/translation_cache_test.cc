@@ -178,6 +178,34 @@ TEST(Invalidations, DropExactlyWhatTheManualSays) {
   }
 }
 
+/// What an invalidation or a mapping does not say is 0, and an invalidation of nothing is of all.
+TEST(Invalidations, NameNothingUnlessTold) {
+  const Invalidation what;
+  EXPECT_EQ(what.kind, Kind::kAll);
+  EXPECT_EQ(what.vpid, 0);
+  EXPECT_EQ(what.pcid, 0);
+  EXPECT_EQ(what.linear, 0U);
+  EXPECT_EQ(what.eptp, 0U);
+  EXPECT_EQ(what.guest_physical, 0U);
+  EXPECT_FALSE(what.linear_translated);
+  const CachedMapping mapping;
+  EXPECT_EQ(mapping.key.tag.vpid, 0);
+  EXPECT_EQ(mapping.key.tag.pcid, 0);
+  EXPECT_EQ(mapping.key.tag.ept_root, 0U);
+  EXPECT_EQ(mapping.key.input, 0U);
+  EXPECT_FALSE(mapping.key.global);
+  EXPECT_EQ(mapping.table_rights, 0U);
+  EXPECT_EQ(mapping.output, 0U);
+  EXPECT_EQ(mapping.guest_physical, 0U);
+  EXPECT_EQ(mapping.ept_rights, EptRights{});
+  EXPECT_FALSE(mapping.dirty);
+  EXPECT_FALSE(mapping.ignore_pat);
+  EXPECT_FALSE(mapping.convertible);
+  EXPECT_FALSE(mapping.paging_write);
+  EXPECT_FALSE(mapping.paging_write_bit);
+  EXPECT_FALSE(mapping.reported);
+}
+
 // --- the cache against a list
 
 class NaiveCache {

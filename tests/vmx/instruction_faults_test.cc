@@ -175,6 +175,8 @@ TEST_F(VmxonTest, InvalidPointersAndRevisions) {
   EXPECT_EQ(vmxon(), "fail invalid") << "shadow-VMCS indicator";
   EXPECT_EQ(sink.errors.size(), 5u);
   EXPECT_EQ(sink.errors[0].error, 0u);
+  EXPECT_EQ(sink.errors[0].data, nullptr);
+  EXPECT_EQ(sink.errors[0].vmcs, 0u);
   EXPECT_EQ(sink.failures.size(), 5u);
   EXPECT_FALSE(vmx.in_vmx_operation());
 }

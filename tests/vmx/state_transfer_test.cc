@@ -13,6 +13,8 @@ namespace {
 
 using State = std::map<std::string, uint64_t>;
 
+std::string segment_name(size_t number) { return "segment " + std::to_string(number); }
+
 State flat(const CpuState& s) {
   State out = {{"rip", s.rip},
                {"rflags", s.rflags},
@@ -50,7 +52,7 @@ State flat(const CpuState& s) {
   for (size_t i = 0; i < s.pdptes.size(); ++i) out["pdpte " + std::to_string(i)] = s.pdptes[i];
   for (size_t i = 0; i < s.dr.size(); ++i) out["dr" + std::to_string(i)] = s.dr[i];
   for (size_t i = 0; i < s.segment.size(); ++i) {
-    const std::string name = "segment " + std::to_string(i);
+    const std::string name = segment_name(i);
     out[name + " selector"] = s.segment[i].selector;
     out[name + " rights"] = s.segment[i].rights.value;
     out[name + " limit"] = s.segment[i].limit;
@@ -191,6 +193,21 @@ class StateTransfer : public VmxTest {
       EXPECT_EQ(actual.at(field), value) << info_of(field).name;
   }
 };
+
+// As after a reset, as far as a state without a processor can be ("Processor State After Reset",
+// volume 3A); segments are unusable until something loads them.
+TEST_F(StateTransfer, AStateWithoutAProcessor) {
+  const CpuState s;
+  State expected = flat(s);
+  for (auto& [name, value] : expected) value = 0;
+  expected["rflags"] = 2;
+  expected["dr6"] = 0xffff0ff0;
+  expected["dr7"] = 0x400;
+  expected["pat"] = 0x0007'0406'0007'0406;
+  expected["misc_enable"] = 1;
+  for (size_t i = 0; i < s.segment.size(); ++i) expected[segment_name(i) + " rights"] = 0x10000;
+  EXPECT_EQ(flat(s), expected);
+}
 
 TEST_F(StateTransfer, VmEntryLoadsWhatTheControlsSay) {
   prepare();

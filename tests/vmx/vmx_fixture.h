@@ -44,7 +44,14 @@ class RecordingSink final : public EventSink {
     if (!(info->defines & kDefinesQualification)) {
       EXPECT_EQ(e.qualification, 0u) << info->name;
     }
-    if (e.reason & kExitReasonEntryFailure) return;
+    if (e.reason & kExitReasonEntryFailure) {
+      EXPECT_EQ(e.guest_linear | e.guest_physical | e.instruction_length |
+                    e.instruction_information | e.interruption_information |
+                    e.interruption_error_code | e.idt_vectoring_information |
+                    e.idt_vectoring_error_code,
+                0u);
+      return;
+    }
     EXPECT_EQ(e.guest_linear, vmcs[Field::kGuestLinearAddress]);
     EXPECT_EQ(e.guest_physical, vmcs[Field::kGuestPhysicalAddress]);
     EXPECT_EQ(e.instruction_length, vmcs[Field::kVmExitInstructionLength]);
