@@ -325,7 +325,7 @@ TEST_F(DeliveryTest, DebugExceptionUpdatesTheDebugRegisters) {
   deliver(vmx::exception(vmx::kDb, {}, 0x4001));
   EXPECT_EQ(cpu.dr6, 0xffff4ff1u);
   EXPECT_EQ(cpu.dr7, 0x400u);
-  EXPECT_EQ(cpu.debugctl, 2u);
+  EXPECT_EQ(cpu.debugctl, 0u);
   EXPECT_EQ(core.peek<uint32_t>(kStack0 - 0x104) & vmx::rflags::kRf, 0u);
 }
 
