@@ -179,6 +179,14 @@ bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
   return cpu_.state().blocking_by_mov_ss && !vectoring_;
 }
 
+// PAE paging under EPT ("Saving Non-Register State"). Otherwise the fields are undefined, and stay
+// as they are.
+bool Vmx::saves_pdptes() const {
+  const CpuState& s = cpu_.state();
+  return (s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae) && !s.long_mode_active() &&
+         vmcs_.has(SecondaryProcBased::kEnableEpt);
+}
+
 void Vmx::save_guest_state(const ExitInformation& exit) {
   const CpuState& s = cpu_.state();
   vmcs_.write(Field::kGuestCr0, s.cr0);
@@ -221,8 +229,7 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
     const bool expired = exit.reason == ExitReason::kPreemptionTimerExpired || end <= now;
     vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : end - now);
   }
-  const bool pae_paging = (s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae) && !s.long_mode_active();
-  if (pae_paging && vmcs_.has(SecondaryProcBased::kEnableEpt)) {
+  if (saves_pdptes()) {
     vmcs_.write(Field::kGuestPdpte0, s.pdptes[0]);
     vmcs_.write(Field::kGuestPdpte1, s.pdptes[1]);
     vmcs_.write(Field::kGuestPdpte2, s.pdptes[2]);
@@ -280,7 +287,6 @@ void Vmx::vm_exit(const ExitInformation& exit) {
 // What a VM exit leaves in the VMCS only if a control, or the paging mode, asks for it; other
 // guest-state fields that do not change are the last in the list.
 bool Vmx::exit_saves(Field guest_field) const {
-  const CpuState& s = cpu_.state();
   switch (guest_field) {
     case Field::kGuestDr7:
     case Field::kGuestIa32Debugctl:
@@ -297,8 +303,7 @@ bool Vmx::exit_saves(Field guest_field) const {
     case Field::kGuestPdpte1:
     case Field::kGuestPdpte2:
     case Field::kGuestPdpte3:
-      return (s.cr0 & cr0::kPg) && (s.cr4 & cr4::kPae) && !s.long_mode_active() &&
-             vmcs_.has(SecondaryProcBased::kEnableEpt);
+      return saves_pdptes();
     case Field::kVmcsLinkPointer:
     case Field::kGuestSmbase:
     case Field::kPmlIndex:

@@ -311,6 +311,7 @@ class Vmx {
   uint64_t saved_qualification(const ExitInformation&) const;
   void save_guest_state(const ExitInformation&);
   void update_entry_fields();
+  bool saves_pdptes() const;
   bool exit_saves(Field guest_field) const;
   void complete_exit(bool was_long_mode);
   uint64_t saved_rflags(const ExitInformation&) const;

@@ -58,6 +58,15 @@ RandomWorld::RandomWorld(std::uint64_t seed, PagingMode mode) {
   ept.eptp.value = table_page(random, false, ept_levels) | (ept_levels - 1) << 3 | 6 |
                    (random.coin() ? bit(6) : 0);
 
+  // What the pointers hold beside an address does not count in a walk; a VM entry would refuse some
+  // of it.
+  Random noise(~seed);
+  constexpr std::uint64_t kBesides = bits(63, 52) | bits(11, 8);
+  ept.sub_page_table |= noise.next() & (kBesides | bits(7, 0));
+  ept.eptp.value |= noise.next() & kBesides;
+  state.cr3 |= noise.next() &
+               (mode == PagingMode::k32Bit ? bits(63, 32) | bits(11, 0) : kBesides | bits(7, 0));
+
   for (std::uint64_t page = 0; page != 32; ++page) {
     const unsigned level = static_cast<unsigned>(page / kPagesPerLevel) % 5 + 1;
     for (unsigned index = 0; index != 512; ++index) {

@@ -360,6 +360,40 @@ TEST_F(VmExit, LinearAddressesOutside64BitModeHave32Bits) {
   }
 }
 
+TEST_F(VmExit, SavesPdptesOnlyOfPaePagingUnderEpt) {
+  constexpr Field kPdptes[] = {Field::kGuestPdpte0, Field::kGuestPdpte1, Field::kGuestPdpte2,
+                               Field::kGuestPdpte3};
+  start();
+  for (unsigned bits = 0; bits < 16; ++bits) {
+    const bool ept = bits & 1, paging = bits & 2, pae = bits & 4, long_mode = bits & 8;
+    vmx.triple_fault_exits();
+    set(Field::kGuestCr0, cr0::kPe | cr0::kEt | cr0::kNe | cr0::kPg);
+    set(Field::kGuestCr4, cr4::kPae | cr4::kVmxe);
+    set(Field::kVmEntryControls,
+        get(Field::kVmEntryControls) | mask(VmEntryControl::kIa32eModeGuest));
+    enable(SecondaryProcBased::kEnableEpt);
+    set(Field::kEptPointer, kEpt);
+    if (!ept) disable(SecondaryProcBased::kEnableEpt);
+    for (const Field field : kPdptes) set(field, 0x99001);
+    resume();
+    CpuState& s = cpu.cpu;
+    s.cr0 = cr0::kPe | cr0::kNe | (paging ? cr0::kPg : 0);
+    s.cr4 = cr4::kVmxe | (pae ? cr4::kPae : 0);
+    s.efer = long_mode ? efer::kLme | efer::kLma : 0;
+    s.pdptes = {0x10001, 0x11001, 0x12001, 0x13001};
+    vmx.triple_fault_exits();
+    const bool saved = ept && paging && pae && !long_mode;
+    for (size_t i = 0; i < 4; ++i)
+      EXPECT_EQ(get(kPdptes[i]), saved ? s.pdptes[i] : 0x99001u) << bits;
+    EXPECT_EQ(s.pdptes[3], 0x13001u);
+    set(Field::kGuestCr0, cr0::kPe | cr0::kEt | cr0::kNe | cr0::kPg);
+    set(Field::kGuestCr4, cr4::kPae | cr4::kVmxe);
+    set(Field::kVmEntryControls,
+        get(Field::kVmEntryControls) | mask(VmEntryControl::kIa32eModeGuest));
+    resume();
+  }
+}
+
 // What one guest leaves pending is not there for the next.
 TEST_F(VmExit, LeavesNothingForTheNextEntry) {
   constexpr uint64_t kVirtualApic = 0x20000;
