@@ -33,11 +33,19 @@ bool has_error_code(uint8_t vector) {
   return (kWithErrorCode >> vector & 1) != 0;
 }
 
-// Of the other instructions that the engine knows, #GP by the engine is the processor's.
-constexpr bool decides_its_protection(Operation operation) {
-  return operation == Operation::kSysexit || operation == Operation::kSysret ||
-         operation == Operation::kXsetbv || operation == Operation::kMovToDr ||
-         operation == Operation::kMovFromDr;
+// Whether the model, and not the engine, says if the instruction causes the exception.
+constexpr bool decides(Operation operation, uint8_t vector) {
+  switch (vector) {
+    case vmx::kGp:
+      return operation == Operation::kSysexit || operation == Operation::kSysret ||
+             operation == Operation::kXsetbv || operation == Operation::kMovToDr ||
+             operation == Operation::kMovFromDr;
+    case vmx::kNm:
+      return operation == Operation::kInvept || operation == Operation::kInvvpid ||
+             operation == Operation::kInvpcid;
+    default:
+      return true;
+  }
 }
 
 }  // namespace
@@ -365,15 +373,12 @@ void Cpu::handle(const Stop& stop) {
       }
       return;
     case StopKind::kIret:
-      // It takes off the blocking of NMIs, and then executes whole.
-      if (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()) vmx_.begin_iret();
-      if (ignores_vm_of_iret()) clear_vm_in_iret_image();
-      executing_whole_ = true;
+      begin_iret();
       return;
     case StopKind::kPopf:
       executing_whole_ = true;
       return;
-    case StopKind::kInsAhead:
+    case StopKind::kUnsafeAhead:
       approaching_ = true;
       return;
     case StopKind::kInstruction:
@@ -388,8 +393,9 @@ void Cpu::handle(const Stop& stop) {
   const Event event =
       vmx::exception(static_cast<vmx::Vector>(stop.vector),
                      has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
-  // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation.
-  if (stop.vector == vmx::kUd || stop.vector == vmx::kGp) {
+  // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation, and
+  // INVEPT and its like an SSE instruction.
+  if (stop.vector == vmx::kUd || stop.vector == vmx::kGp || stop.vector == vmx::kNm) {
     emulate_instruction(event);
     return;
   }
@@ -401,6 +407,13 @@ void Cpu::handle(const Stop& stop) {
     return;
   }
   deliver(event);
+}
+
+// It takes off the blocking of NMIs, and then executes whole.
+void Cpu::begin_iret() {
+  if (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()) vmx_.begin_iret();
+  if (ignores_vm_of_iret() || state_.code_64bit()) clear_vm_in_iret_image();
+  executing_whole_ = true;
 }
 
 void Cpu::handle_refused_fill(const Stop& stop) {
@@ -500,8 +513,11 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
     settle(fault ? to_outcome(*fault) : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;
   }
-  if (engine_fault && engine_fault->vector == vmx::kGp &&
-      !decides_its_protection(instruction->operation)) {
+  if (!engine_fault && instruction->operation == Operation::kIret) {
+    begin_iret();
+    return;
+  }
+  if (engine_fault && !decides(instruction->operation, engine_fault->vector)) {
     deliver(*engine_fault);
     return;
   }

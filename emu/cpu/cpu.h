@@ -154,7 +154,7 @@ class Cpu final : public Core, private EngineClient {
   void write_device(uint64_t physical, unsigned size, uint64_t value) override;
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
-  std::optional<unsigned> find_ins(uint64_t linear, unsigned size) override;
+  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override;
 
   // Everything that happens between two instructions. false: nothing can execute yet, or the run is
   // over.
@@ -192,11 +192,13 @@ class Cpu final : public Core, private EngineClient {
   // The instruction at RIP writes to the page of `linear`, and sub-page write permissions allow it:
   // a step in which the page may be written.
   // IRET enters virtual-8086 mode at CPL 0 outside IA-32e mode only; the engine does wherever the
-  // flags that it pops say so.
+  // flags that it pops say so. In 64-bit mode, where IRET is frequent and nearly always has
+  // operands of 64 bits, which the engine gets right, find_unsafe() looks for the others.
   bool ignores_vm_of_iret() const {
     return state_.protected_mode() && !state_.virtual_8086() && !state_.code_64bit() &&
            (state_.long_mode_active() || state_.cpl() != 0);
   }
+  void begin_iret();
   void clear_vm_in_iret_image();
   void restore_iret_image();
   CodeMode fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetched);
@@ -286,9 +288,9 @@ class Cpu final : public Core, private EngineClient {
   FillCache fill_cache_;
   // An MTF VM exit is due when more instructions than these were executed.
   std::optional<uint64_t> stop_after_;
-  bool stepping_ = false;         // the engine executes one instruction at a time
-  bool trap_due_ = false;         // RFLAGS.TF was 1 when the engine was started
-  bool approaching_ = false;      // step up to a page that cannot be fetched, or to INS
+  bool stepping_ = false;     // the engine executes one instruction at a time
+  bool trap_due_ = false;     // RFLAGS.TF was 1 when the engine was started
+  bool approaching_ = false;  // step up to a page that cannot be fetched, or to INS and its like
   bool executing_whole_ = false;  // IRET or POPF is next; it was intercepted before
   // The next instruction accesses the virtual-APIC page instead of the APIC-access page.
   struct ApicPageAccess {

@@ -281,7 +281,8 @@ void Cpu::clear_vm_in_iret_image() {
   constexpr unsigned kFlags = 8, kVmByte = 2;
   constexpr uint8_t kVmOfByte = vmx::rflags::kVm >> 8 * kVmByte;
   const bool big = state_.segment[vmx::kSs].rights.default_big();
-  const uint64_t offset = (state_.gpr[vmx::kRsp] + kFlags + kVmByte) & (big ? 0xffffffff : 0xffff);
+  const uint64_t mask = state_.code_64bit() ? ~0ull : big ? 0xffffffff : 0xffff;
+  const uint64_t offset = (state_.gpr[vmx::kRsp] + kFlags + kVmByte) & mask;
   const auto physical = mmu_.probe(unchecked_linear_address(state_, vmx::kSs, offset),
                                    access(ept::Access::kRead, Privilege::kCurrent), state_.rflags);
   if (!std::holds_alternative<uint64_t>(physical)) return;
@@ -361,20 +362,28 @@ unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
   return decoder_.instruction_starts(code.first(fetched), mode, starts);
 }
 
-std::optional<unsigned> Cpu::find_ins(uint64_t linear, unsigned size) {
-  constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d;
+// INS; and in 64-bit mode IRET with operands of 32 or 16 bits, unless it is under way.
+std::optional<unsigned> Cpu::find_unsafe(uint64_t linear, unsigned size) {
+  constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d, kIret = 0xcf;
   std::array<uint8_t, kPage> bytes;
   std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
   size_t fetched = 0;
   const CodeMode mode = fetch_live(linear, code, fetched);
   code = code.first(fetched);
-  const auto is_opcode = [](uint8_t byte) { return byte == kInsb || byte == kInsd; };
+  const auto is_opcode = [](uint8_t byte) {
+    return byte == kInsb || byte == kInsd || byte == kIret;
+  };
   if (std::ranges::none_of(code, is_opcode)) return std::nullopt;
   std::array<uint16_t, kPage> starts;
   const unsigned count = decoder_.instruction_starts(code, mode, starts);
   for (unsigned i = 0; i < count; ++i) {
     const auto instruction = decoder_.decode(code.subspan(starts[i]), mode);
-    if (instruction && instruction->operation == Operation::kIns) return starts[i];
+    if (!instruction) continue;
+    const bool narrow_iret = instruction->operation == Operation::kIret && mode == CodeMode::k64 &&
+                             !instruction->prefixes.rex_w;
+    if (instruction->operation == Operation::kIns || (narrow_iret && !executing_whole_)) {
+      return starts[i];
+    }
   }
   return std::nullopt;
 }

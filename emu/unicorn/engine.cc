@@ -26,12 +26,13 @@ constexpr unsigned kOldestVersion = 0x020104;
 // No block starts at a non-canonical address.
 constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
 
-// The engine adds the base of CS in every mode; in 64-bit mode it must be 0. Of other segments it
-// heeds the L bit, which means nothing there.
+// The engine adds the base of CS in every mode, and that of SS in far RET and IRET with operands of
+// 32 bits; in 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means
+// nothing there.
 vmx::Segment engine_segment(const CpuState& state, size_t index) {
   constexpr uint32_t kLong = 1 << 13;
   vmx::Segment segment = state.segment[index];
-  if (index == vmx::kCs && state.code_64bit()) segment.base = 0;
+  if ((index == vmx::kCs || index == vmx::kSs) && state.code_64bit()) segment.base = 0;
   if (index != vmx::kCs) segment.rights.value &= ~kLong;
   return segment;
 }
@@ -454,7 +455,7 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) 
   self.keep_current_block(known);
   known = Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
   // Looked at whenever it is entered.
-  if (self.client_->find_ins(block->pc, block->size)) known.linear = kNoBlock;
+  if (self.client_->find_unsafe(block->pc, block->size)) known.linear = kNoBlock;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -478,9 +479,8 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
     stop_before_block(StopKind::kDeadline);
     return;
   }
-  // The engine writes zeros to the destination of INS before anything stops it.
-  if (const auto ins = client_->find_ins(linear, size)) {
-    stop_before_block(*ins == 0 ? StopKind::kInstruction : StopKind::kInsAhead);
+  if (const auto unsafe = client_->find_unsafe(linear, size)) {
+    stop_before_block(*unsafe == 0 ? StopKind::kInstruction : StopKind::kUnsafeAhead);
     return;
   }
   Block& block = block_at(linear);

@@ -46,8 +46,10 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
-  // The offset of the first INS in the same code; std::nullopt: there is none.
-  virtual std::optional<unsigned> find_ins(uint64_t linear, unsigned size) = 0;
+  // The offset of the first instruction in the same code that the engine must not begin; it stops
+  // there. std::nullopt: there is none. The engine writes zeros to the destination of INS before
+  // anything stops it.
+  virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) = 0;
 };
 
 enum class StopKind : uint8_t {
@@ -57,7 +59,7 @@ enum class StopKind : uint8_t {
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
   kIret,         // IRET is about to execute (only when intercepted)
   kPopf,         // POPF is about to execute (only when intercepted)
-  kInsAhead,     // a block with INS follows, which must be executed one instruction at a time
+  kUnsafeAhead,  // a block follows that must be executed one instruction at a time: find_unsafe
 };
 
 struct Stop {

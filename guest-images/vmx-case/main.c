@@ -65,14 +65,16 @@ static void set_memory(uint64_t address, const char* digits) {
 }
 
 // What guests change and no VM exit restores.
-static uint64_t first_pat, first_efer;
+static uint64_t first_cr0, first_pat, first_efer;
 
 static void remember_registers(void) {
+  first_cr0 = read_cr0();
   first_pat = read_msr(kMsrPat);
   first_efer = read_msr(kMsrEfer);
 }
 
 static void restore_registers(void) {
+  if (read_cr0() != first_cr0) write_cr0(first_cr0);
   write_cr2(0);
   if (read_msr(kMsrPat) != first_pat) write_msr(kMsrPat, first_pat);
   if (read_msr(kMsrEfer) != first_efer) write_msr(kMsrEfer, first_efer);

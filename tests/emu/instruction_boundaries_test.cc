@@ -63,6 +63,20 @@ TEST_F(InstructionBoundaries, MovDrExitsBeforeItsPrivilegeIsChecked) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMovDr, kGuest)));
 }
 
+// CR0.TS is for x87, MMX and SSE instructions.
+TEST_F(InstructionBoundaries, InvvpidHeedsNoTaskSwitchedFlag) {
+  vmcs_.write(Field::kGuestCr0, vmcs_[Field::kGuestCr0] | vmx::cr0::kTs);
+  run_guest({0x66, 0x0f, 0x38, 0x81, 0x03});  // invvpid rax, [rbx]
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kInvvpid, kGuest)));
+  // paddb xmm0, xmm0; ssse3's pshufb xmm0, xmm0, which is an 0F 38 too
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kNm);
+  for (const Code& sse : {Code{0x66, 0x0f, 0xfc, 0xc0}, Code{0x66, 0x0f, 0x38, 0x00, 0xc0}}) {
+    run_guest(sse);
+    ASSERT_EQ(record_.exits.size(), 1u);
+    EXPECT_EQ(record_.exits.front().interruption_information, 0x80000307);
+  }
+}
+
 TEST_F(InstructionBoundaries, InputIntoMemoryNeedsItsPortFirst) {
   enter_user_mode();
   cpu_.gpr[vmx::kRdi] = kData;
@@ -142,17 +156,20 @@ TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
 }
 
 // IRET in IA-32e mode, and at a CPL above 0: VM in the flags that it pops does not count.
-TEST_F(InstructionBoundaries, IretOfCompatibilityModeDoesNotEnterVirtual8086Mode) {
-  const uint32_t image[] = {kCode + 0x100, kUserCode, 0x2'0042, kUserStack, kUserData};
+TEST_F(InstructionBoundaries, IretInIa32eModeDoesNotEnterVirtual8086Mode) {
   enter_user_mode();
-  cpu_.segment[vmx::kCs] = {kUserCode, vmx::AccessRights{0xc0fb}, 0xffffffff, 0};
-  cpu_.gpr[vmx::kRsp] = kData;
-  put_bytes(kData, image, sizeof image);
-  put_code(kCode + 0x100, {0x0f, 0x0b});  // in 64-bit mode
-  handle(vmx::kUd, exit_with_memory(kData + 8));
-  const RunResult result = run({0xcf});
-  EXPECT_EQ(result.code, status(0x2'0042)) << result.detail;  // the image is as it was
-  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 0x100, 0}));
+  for (const uint32_t rights : {0xc0fbu, 0xa0fbu}) {  // compatibility mode, 64-bit mode
+    const uint32_t image[] = {kCode + 0x100, kUserCode, 0x2'0042, kUserStack, kUserData};
+    cpu_.segment[vmx::kCs].rights.value = rights;
+    cpu_.gpr[vmx::kRsp] = kData;
+    put_bytes(kData, image, sizeof image);
+    put_code(kCode + 0x100, {0x0f, 0x0b});  // in 64-bit mode
+    handle(vmx::kUd, exit_with_memory(kData + 8));
+    const RunResult result = run({0x90, 0xcf});
+    EXPECT_EQ(result.code, status(0x2'0042)) << result.detail;  // the image is as it was
+    EXPECT_THAT(record_.exceptions,
+                ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 0x100, 0}));
+  }
 }
 
 }  // namespace

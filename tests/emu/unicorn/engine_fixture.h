@@ -177,7 +177,7 @@ class EngineTest : public testing::Test, protected EngineClient {
     std::array<uint16_t, kPage> starts;
     return decoder_.instruction_starts(code_at(linear, size), live_mode(), starts);
   }
-  std::optional<unsigned> find_ins(uint64_t linear, unsigned size) override {
+  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override {
     const std::vector<uint8_t> code = code_at(linear, size);
     std::array<uint16_t, kPage> starts;
     const unsigned count = decoder_.instruction_starts(code, live_mode(), starts);

@@ -237,6 +237,19 @@ TEST_F(EngineState, RealModeSegmentLoads) {
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x99u);
 }
 
+TEST_F(EngineState, TheBaseOfSsIsIgnoredIn64BitModeAndKept) {
+  vmx::CpuState state = long_mode();
+  state.segment[vmx::kSs].base = 0x1'0000;
+  const vmx::Segment before = state.segment[vmx::kSs];
+  set_ram<uint32_t>(kStack - 8, kCode + 0x10);
+  set_ram<uint32_t>(kStack - 4, 8);
+  state.gpr[vmx::kRsp] = kStack - 8;
+  set_ram<uint16_t>(kCode + 0x10, 0xa20f);  // cpuid
+  run(state, {0xcb});                       // retf
+  EXPECT_EQ(state.rip, kCode + 0x10);
+  EXPECT_EQ(state.segment[vmx::kSs], before);
+}
+
 TEST_F(EngineState, TheLBitOfTheStackSegmentMeansNothingAndIsKept) {
   vmx::CpuState state = compatibility_mode();
   state.segment[vmx::kSs].rights.value |= 1 << 13;

@@ -112,7 +112,7 @@ TEST_F(EngineTraps, InputIntoMemoryStopsBeforeItIsWritten) {
       code.insert(code.end(), ins.begin(), ins.end());
       code.push_back(0xf4);
       const uint64_t before = engine_->instructions();
-      EXPECT_EQ(run(state, code).kind, StopKind::kInsAhead);
+      EXPECT_EQ(run(state, code).kind, StopKind::kUnsafeAhead);
       EXPECT_EQ(state.rip, kCode);
       engine_->set_single_step(true);
       EXPECT_EQ(run(state).kind, StopKind::kException);

@@ -2,6 +2,7 @@
 #include "tests/fuzz/vmx/decided.h"
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <vector>
 
@@ -177,6 +178,15 @@ bool beyond_physical_width(const Difference& d) {
          is_exception(d.right_exit, vmx::kPf);
 }
 
+// What is outside memory reads as ones here, and is code that is undefined.
+bool tables_are_ones(const Difference& d) {
+  std::array<uint8_t, 4> entry{};
+  d.situation.memory.read(ept::PhysicalAddress{d.situation.left[Field::kGuestCr3] & ~0xfffull},
+                          entry);
+  return is_exception(d.left_exit, vmx::kUd) && is_exception(d.right_exit, vmx::kPf) &&
+         std::ranges::all_of(entry, [](uint8_t byte) { return byte == 0xff; });
+}
+
 bool log_is_full_for_an_accessed_flag(const Difference& d) {
   return d.item == Item::kReason && is_exit(d.left_exit, ExitReason::kPmlFull) &&
          is_ept_exit(d.right_exit) && d.situation.before[Field::kPmlIndex] > 511;
@@ -197,9 +207,12 @@ bool ept_holds_guest_tables(const Difference& d) {
 
 bool ept_was_overwritten(const Difference& d) {
   if (ept_holds_guest_tables(d)) return true;
+  // Executed, it depends on its own flags.
+  const uint64_t page = (d.situation.left[Field::kGuestRip] & ~0xfffull) | kArena;
+  if (page >= kEptPml4 && page <= kEptTable) return true;
   const auto changed = [](const Exit* exit) {
-    return exit != nullptr && std::ranges::any_of(exit->memory, [](const auto& page) {
-             return page.first >= kEptPml4 && page.first <= kEptTable;
+    return exit != nullptr && std::ranges::any_of(exit->memory, [](const auto& changed_page) {
+             return changed_page.first >= kEptPml4 && changed_page.first <= kEptTable;
            });
   };
   return changed(d.left_exit) || changed(d.right_exit);
@@ -260,8 +273,10 @@ bool breakpoints_beside_single_step(const Difference& d) {
 }
 
 bool breakpoint_without_number(const Difference& d) {
+  constexpr uint64_t kDebugEvent = 0x80000301;
   const uint64_t pending = d.situation.before[Field::kGuestPendingDebugExceptions];
-  return is_exception(d.left_exit, vmx::kDb) && !is_exception(d.right_exit, vmx::kDb) &&
+  return (is_exception(d.left_exit, vmx::kDb) || of(d.left_exit, kVectoring) == kDebugEvent) &&
+         !is_exception(d.right_exit, vmx::kDb) &&
          (pending & (kEnabledBreakpoint | kSingleStep | kBreakpoints)) == kEnabledBreakpoint;
 }
 
@@ -269,6 +284,13 @@ bool pending_in_shutdown(const Difference& d) {
   return d.situation.index == 0 && is_exception(d.right_exit, vmx::kDb) &&
          d.situation.entry[Field::kGuestActivityState] == kShutdown &&
          d.situation.entry[Field::kGuestPendingDebugExceptions] != 0;
+}
+
+bool pending_in_hlt(const Difference& d) {
+  return d.situation.index == 0 && is_exit(d.right_exit, ExitReason::kPreemptionTimerExpired) &&
+         d.situation.entry[Field::kGuestActivityState] == kHlt &&
+         (d.situation.entry[Field::kGuestPendingDebugExceptions] &
+          (kEnabledBreakpoint | kSingleStep)) != 0;
 }
 
 bool interrupt_flag_of_shutdown(const Difference& d) {
@@ -307,9 +329,9 @@ bool virtualization_exception_information(const Difference& d) {
 // --- single instructions
 
 bool real_mode_code_segment(const Difference& d) {
-  constexpr uint64_t kCode = 8;
-  return is_guest(d, Field::kGuestCsAccessRights) && only_left_has(d, kCode) &&
-         real_mode(d.situation.left);
+  constexpr uint64_t kType = 0xf, kData = 3;
+  return is_guest(d, Field::kGuestCsAccessRights) && real_mode(d.situation.left) &&
+         d.right == ((d.left & ~kType) | kData);
 }
 
 bool task_register_bits(const Difference& d) {
@@ -320,7 +342,11 @@ bool beyond_code_limit(const Difference& d) {
   constexpr uint64_t kLongest = 15;
   const vmx::Vmcs& vmcs = d.situation.right;
   const uint64_t rip = vmcs[Field::kGuestRip], limit = vmcs[Field::kGuestCsLimit];
-  return is_exception(d.right_exit, vmx::kGp) && !code_64bit(vmcs) && rip + kLongest > limit;
+  const bool fault = is_exception(d.right_exit, vmx::kGp) || is_exception(d.right_exit, vmx::kDf);
+  if (fault) return !code_64bit(vmcs) && rip + kLongest > limit;
+  // In the handler of the double fault, while the left one has gone on and written elsewhere.
+  return d.item == Item::kReason && d.situation.entry[Field::kGuestCsLimit] == 0xffff &&
+         rip == kHandlers + 4 * vmx::kDf && d.left_exit->memory != d.right_exit->memory;
 }
 
 bool sti_with_interrupts_on(const Difference& d) {
@@ -347,7 +373,7 @@ bool segment_is_not_checked(const Difference& d) {
   const bool fault = is_exception(d.right_exit, vmx::kGp) ||
                      is_exception(d.right_exit, vmx::kSs12) ||
                      is_exit(d.right_exit, ExitReason::kTripleFault);
-  if (!fault || d.item != Item::kReason || code_64bit(d.situation.before)) return false;
+  if (!fault || code_64bit(d.situation.before)) return false;
   constexpr vmx::SegmentRegister kData[] = {vmx::kEs, vmx::kSs, vmx::kDs, vmx::kFs, vmx::kGs};
   return std::ranges::any_of(kData, [&](vmx::SegmentRegister segment) {
     constexpr uint64_t kType = 0x1000e, kWritable = 2;  // with the unusable bit, without "accessed"
@@ -394,6 +420,27 @@ bool output_without_iterations(const Difference& d) {
          value_at(d.right_exit->registers, kRcx) == 0;
 }
 
+bool displacement_of_a_register(const Difference& d) {
+  constexpr uint64_t kRegister = 1 << 10;
+  return is_information(d, kQualification) && d.left == 0 &&
+         (of(d.left_exit, kInformation) & kRegister) != 0;
+}
+
+// An MTF VM exit right behind RDTSC or IN.
+bool value_of_the_machine(const Difference& d) {
+  constexpr uint32_t kRax = 0, kRdx = 2;
+  constexpr uint8_t kInByte = 0xec, kInImmediate = 0xe4;
+  const auto before = [&](uint64_t distance) {
+    uint8_t byte = 0;
+    const uint64_t rip = d.situation.left[Field::kGuestRip] - distance;
+    d.situation.memory.read(ept::PhysicalAddress{kCode + rip % kPage}, std::span(&byte, 1));
+    return byte;
+  };
+  const bool rdtsc = before(2) == 0x0f && before(1) == 0x31;
+  const bool in = (before(2) & 0xfe) == kInImmediate || (before(1) & 0xfe) == kInByte;
+  return d.item == Item::kRegister && (d.key == kRax || d.key == kRdx) && (rdtsc || in);
+}
+
 bool operand_size_of_table(const Difference& d) {
   constexpr uint64_t kOperandSize = 1 << 11;
   return is_information(d, kInformation) && is_exit(d.left_exit, ExitReason::kGdtrIdtrAccess) &&
@@ -427,6 +474,11 @@ constexpr DecidedKind kKinds[] = {
      debugctl_was_not_loaded},
     {"guest page walk on the APIC-access page", "Guest-Physical Accesses to the APIC-Access Page",
      Right::kNestor, false, walk_on_the_apic_access_page},
+    {"displacement of a register operand", "Basic VM-Exit Information", Right::kNestor, false,
+     displacement_of_a_register},
+    {"values of the time-stamp counter and of ports", "-", Right::kBoth, true,
+     value_of_the_machine},
+    {"paging structures outside memory", "-", Right::kBoth, true, tables_are_ones},
     {"operand size of SGDT, SIDT, LGDT and LIDT",
      "Information for VM Exits Due to Instruction Execution", Right::kNestor, false,
      operand_size_of_table},
@@ -473,6 +525,8 @@ constexpr DecidedKind kKinds[] = {
     {"debug exceptions pending in the shutdown state",
      "Delivery of Pending Debug Exceptions after VM Entry", Right::kNestor, true,
      pending_in_shutdown},
+    {"debug exceptions pending in the HLT state", "Activity State", Right::kNestor, true,
+     pending_in_hlt},
     {"preemption timer of 0 and blocking by STI or MOV SS", "VMX-Preemption Timer", Right::kNestor,
      true, timer_of_zero},
     {"preemption timer of 0, saved by a VM exit before", "Saving Non-Register State",
@@ -492,8 +546,8 @@ constexpr DecidedKind kKinds[] = {
     {"code beyond the limit of CS", "Limit Checking", Right::kBochs, true, beyond_code_limit},
     {"segment that does not allow an access", "Type Checking", Right::kBochs, true,
      segment_is_not_checked},
-    {"EPT that the guest has written to", "Guidelines for Use of the INVEPT Instruction",
-     Right::kBoth, true, ept_was_overwritten},
+    {"EPT that the guest has written to or executes",
+     "Guidelines for Use of the INVEPT Instruction", Right::kBoth, true, ept_was_overwritten},
 };
 
 }  // namespace
