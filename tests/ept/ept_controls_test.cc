@@ -285,6 +285,21 @@ NestedWalk<PhysicalAddress> write_at(NestedFixture& f, unsigned offset, unsigned
                      LinearAddress{NestedFixture::kLinear + offset}, access);
 }
 
+/// Bits 63:52 and 11:0 of the pointers are reserved, or say something else than an address. (Memory
+/// ends: an address with one of them would be unreachable.)
+TEST(SubPage, OnlyTheAddressOfEachPointerCounts) {
+  for (const auto mode : {PagingMode::k4Level, PagingMode::k5Level}) {
+    for (unsigned number = 0; number != 64; ++number) {
+      if (number >= 12 && number < 52) continue;
+      SubPages f(bit(0), 4, mode);
+      f.ept.sub_page_table |= bit(number);
+      f.paging.cr3 |= bit(number);
+      if (number >= 52) f.ept.eptp.value |= bit(number);
+      EXPECT_TRUE(write_at(f, 0).by_sub_page) << number;
+    }
+  }
+}
+
 TEST(SubPage, EachBitOfTheVectorPermitsItsSubPage) {
   for (unsigned ept_levels = 4; ept_levels <= 5; ++ept_levels) {
     for (unsigned permitted = 0; permitted != 32; ++permitted) {
