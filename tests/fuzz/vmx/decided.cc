@@ -231,7 +231,8 @@ bool vector_table_comes_first(const Difference& d) {
 
 bool resume_flag_of_delivery(const Difference& d) {
   const uint64_t event = of(d.left_exit, kVectoring), type = event >> 8 & 7;
-  const bool fault = type == kHardwareException && (event & 0xff) != vmx::kDb;
+  const uint64_t vector = event & 0xff;
+  const bool fault = type == kHardwareException && vector != vmx::kDb && vector != vmx::kDf;
   return is_guest(d, Field::kGuestRflags) && only_right_has(d, vmx::rflags::kRf) &&
          (event & kValid) != 0 && (injects(d) || !fault) &&
          (is_ept_exit(d.left_exit) || is_exit(d.left_exit, ExitReason::kApicAccess));
