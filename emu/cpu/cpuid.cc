@@ -137,7 +137,7 @@ constexpr auto kMegahertz = static_cast<uint32_t>(Clock::kFrequency / 1'000'000)
 
 constexpr Leaf kLeaves[] = {
     {0, 0, false, {kHighestBasic, text(kVendor, 0), text(kVendor, 8), text(kVendor, 4)}},
-    {1, 0, false, {kSignature, kLineSize / 8 << 8, 0, 0}},
+    {1, 0, false, {kProcessorSignature, kLineSize / 8 << 8, 0, 0}},
     {2, 0, false, {0xff01, 0, 0, 0}},  // the caches are in leaf 4
     {4, 0, true, cache(1, 1, 8, 64)},
     {4, 1, true, cache(2, 1, 8, 64)},

@@ -17,7 +17,7 @@ inline constexpr uint8_t kPhysicalAddressBits = 46;
 inline constexpr uint8_t kLinearAddressBits = 57;
 
 // CPUID.1:EAX: display family 6, model 5EH, stepping 3.
-inline constexpr uint32_t kSignature = 0x000506e3;
+inline constexpr uint32_t kProcessorSignature = 0x000506e3;
 
 struct CpuidRegisters {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;

@@ -15,7 +15,7 @@ CpuState state_after_init(const CpuState& before) {
   CpuState state = before;
   const CpuState reset;
   state.gpr = {};
-  state.gpr[vmx::kRdx] = kSignature;
+  state.gpr[vmx::kRdx] = kProcessorSignature;
   state.rip = 0xfff0;
   state.rflags = vmx::rflags::kFixed1;
   for (vmx::Segment& segment : state.segment) segment = {0, {kData}, 0xffff, 0};
