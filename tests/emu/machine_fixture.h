@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -134,7 +135,7 @@ class MachineTest : public testing::Test {
   }
 
   void put_bytes(uint64_t address, const void* bytes, size_t size) {
-    std::memcpy(low_.data() + address, bytes, size);
+    std::copy_n(static_cast<const uint8_t*>(bytes), size, low_.data() + address);
   }
   template <class T>
   void put(uint64_t address, T value) {
