@@ -136,13 +136,13 @@ std::vector<Way> accesses() {
       {"APIC access", kApicAccess, Rf::kOne, false, nothing,
        [](Bench& b) { b.vmx.apic_access(0x80, Vmx::ApicAccess::kRead, Bench::kLength); }},
       {"EPT violation", kEptViolation, Rf::kOne, false, nothing,
-       [](Bench& b) { b.vmx.ept_violation(0x181, 0x5000, 0x1000, Bench::kLength); }},
+       [](Bench& b) { b.vmx.ept_violation(0x181, 0x5000, 0x1000); }},
       {"EPT misconfiguration", kEptMisconfiguration, Rf::kOne, false, nothing,
-       [](Bench& b) { b.vmx.ept_misconfiguration(0x5000, Bench::kLength); }},
+       [](Bench& b) { b.vmx.ept_misconfiguration(0x5000); }},
       {"log full", kPmlFull, Rf::kOne, false, nothing,
        [](Bench& b) { b.vmx.page_modification_log_full(); }},
       {"SPP miss", kSppRelatedEvent, Rf::kOne, false, nothing,
-       [](Bench& b) { b.vmx.sub_page_event(0x800, 0x5000, 0x1000, Bench::kLength); }},
+       [](Bench& b) { b.vmx.sub_page_event(0x800, 0x5000, 0x1000); }},
   };
 }
 
