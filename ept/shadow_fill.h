@@ -79,14 +79,12 @@ requires std::same_as<typename M::Address, PhysicalAddress>
       fill.outcome = FillOutcome::kViolation;
       fill.exit_qualification = walk.exit_qualification;
       return fill;
-    case EptOutcome::kMisconfiguration:
-      fill.outcome = FillOutcome::kMisconfiguration;
-      return fill;
     case EptOutcome::kUnreachable:
       fill.outcome = FillOutcome::kNotBacked;
       fill.unbacked = walk.entry_address;
       return fill;
-    default:
+    case EptOutcome::kSubPageEvent:  // such permissions cannot be shadowed, and are not offered
+    case EptOutcome::kMisconfiguration:
       fill.outcome = FillOutcome::kMisconfiguration;
       return fill;
   }
