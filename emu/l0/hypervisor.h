@@ -76,6 +76,10 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   // After the pages for tables have run out: gives back all that what runs can be without. false:
   // the guest does not get on with what there is, and the run has ended.
   bool reclaim_tables();
+  // What `filling()` comes to, which is tried once more behind reclaim_tables(). std::nullopt: the
+  // run has ended.
+  template <class Filling>
+  std::optional<ept::Fill> fill_tables(const Filling& filling);
   void invalidate(const vmx::Invalidation& what);
   void drop_l2_translations();
 

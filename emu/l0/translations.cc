@@ -42,6 +42,17 @@ Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
   return *ept02_[key];
 }
 
+template <class Filling>
+std::optional<ept::Fill> Hypervisor::fill_tables(const Filling& filling) {
+  ept::Fill fill = filling();
+  if (fill.outcome == ept::FillOutcome::kNoTables) {
+    if (!reclaim_tables()) return std::nullopt;
+    fill = filling();
+  }
+  cpu_.charge_walk(fill.counts.references);
+  return fill;
+}
+
 // false: L1 is to have the VM exit, whose information is right now.
 bool Hypervisor::fill_ept02() {
   using Q = ept::EptQualification;
@@ -59,21 +70,17 @@ bool Hypervisor::fill_ept02() {
   access.linear_execute_disable = (seen & Q::kLinearExecuteDisable) != 0;
   const ept::EptState ept12 = *core_.ept_state();
   Ept02& tables = ept02(ept12.eptp.value);
-  ept::Fill fill;
-  for (int attempt = 0; attempt != 2; ++attempt) {
-    fill = ept::fill_shadow_ept(core_.memory(), ept12, map_, tables,
-                                ept::GuestPhysicalAddress{v[Field::kGuestPhysicalAddress]}, access);
-    if (fill.outcome != ept::FillOutcome::kNoTables) break;
-    if (!reclaim_tables()) return true;
-  }
-  cpu_.charge_walk(fill.counts.references);
-  switch (fill.outcome) {
+  const ept::GuestPhysicalAddress address{v[Field::kGuestPhysicalAddress]};
+  const auto fill = fill_tables(
+      [&] { return ept::fill_shadow_ept(core_.memory(), ept12, map_, tables, address, access); });
+  if (!fill) return true;
+  switch (fill->outcome) {
     case ept::FillOutcome::kFilled:
       ++counters_.shadow_fills;
       resume_interrupted((seen & Q::kNmiUnblocking) != 0);
       return true;
     case ept::FillOutcome::kViolation:
-      v.write(Field::kExitQualification, fill.exit_qualification | (seen & Q::kNmiUnblocking));
+      v.write(Field::kExitQualification, fill->exit_qualification | (seen & Q::kNmiUnblocking));
       return false;
     case ept::FillOutcome::kMisconfiguration:
       v.write(Field::kExitReason, static_cast<uint32_t>(ExitReason::kEptMisconfiguration));
@@ -96,14 +103,9 @@ void Hypervisor::fill_shadow_paging() {
                                              : ept::Access::kRead;
   access.user = guest().cpl() == 3;
   access.implicit_supervisor = access.user && (code & Code::kUser) == 0;
-  ept::Fill fill;
-  for (int attempt = 0; attempt != 2; ++attempt) {
-    fill = running_spt().fill(core_, map_, linear, access);
-    if (fill.outcome != ept::FillOutcome::kNoTables) break;
-    if (!reclaim_tables()) return;
-  }
-  cpu_.charge_walk(fill.counts.references);
-  switch (fill.outcome) {
+  const auto fill = fill_tables([&] { return running_spt().fill(core_, map_, linear, access); });
+  if (!fill) return;
+  switch (fill->outcome) {
     case ept::FillOutcome::kFilled:
       ++counters_.shadow_fills;
       // A right that was missing before may be cached.
@@ -111,7 +113,7 @@ void Hypervisor::fill_shadow_paging() {
       resume_interrupted((information & vmx::interruption::kNmiUnblocking) != 0);
       return;
     case ept::FillOutcome::kPageFault:
-      raise(vmx::exception(vmx::kPf, fill.error_code, linear));
+      raise(vmx::exception(vmx::kPf, fill->error_code, linear));
       return;
     default:
       throw std::logic_error("L0 could not fill shadow page tables");
