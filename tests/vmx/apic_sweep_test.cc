@@ -2,28 +2,13 @@
 //
 // APIC virtualization, every offset and every vector: "Virtualizing Memory-Mapped APIC Accesses",
 // "Virtualizing MSR-Based APIC Accesses", "Evaluation and Delivery of Virtual Interrupts".
-#include "tests/vmx/vmx_fixture.h"
+#include "tests/vmx/apic_fixture.h"
 
 namespace nestor::vmx::test {
 namespace {
 
-class ApicSweep : public VmxTest {
+class ApicSweep : public ApicVirtualization {
  protected:
-  static constexpr uint64_t kVirtualApic = 0x20000, kAccessPage = 0x21000, kDescriptor = 0x22000;
-
-  void prepare_shadow() {
-    prepare();
-    enable(PrimaryProcBased::kUseTprShadow);
-    set(Field::kVirtualApicAddress, kVirtualApic);
-  }
-  void prepare_delivery() {
-    prepare_shadow();
-    enable(PinBased::kExternalInterruptExiting);
-    enable(SecondaryProcBased::kVirtualInterruptDelivery);
-  }
-  void launch() { ASSERT_EQ(vmlaunch(), "transfer"); }
-  uint32_t page(unsigned offset) const { return cpu.peek<uint32_t>(kVirtualApic + offset); }
-  void page(unsigned offset, uint32_t value) { cpu.poke(kVirtualApic + offset, value); }
   // Bit `vector` of a register of 256 bits: 32 of them in each 16 bytes.
   bool bit(unsigned set, unsigned vector) const {
     return page(set + vector / 32 * 16) >> vector % 32 & 1;
@@ -42,7 +27,6 @@ class ApicSweep : public VmxTest {
       EXPECT_EQ(bit(set, other), other == vector) << std::hex << set << ' ' << other;
   }
   void expect_no_bit(unsigned set) { expect_only_bit(set, 256); }
-  static constexpr unsigned kIsr = 0x100, kIrr = 0x200;
 };
 
 struct Range {
