@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What comes between two instructions, or out of one, and where it goes: through the IDT, or to a VM
-// exit.
+// What comes between two instructions, or out of one, and where it goes: through the IDT, or to a
+// VM exit.
 #include <cstdio>
 #include <string>
 

@@ -16,10 +16,11 @@
 
 namespace nestor::emu::testing {
 
-inline const MemoryMap kMemory = {{0, 0xa0000}, {0x100000, 0xf00000}};  // 16 MiB with the legacy hole
+inline const MemoryMap kMemory = {{0, 0xa0000},
+                                  {0x100000, 0xf00000}};  // 16 MiB with the legacy hole
 
 inline LoadedImage load_ok(ByteVector bytes, const std::vector<Module>& modules = {},
-                    std::string_view line = "", const MemoryMap& memory = kMemory) {
+                           std::string_view line = "", const MemoryMap& memory = kMemory) {
   auto result = load_image({"image", std::move(bytes)}, modules, line, memory);
   if (auto* bad = std::get_if<LoadError>(&result)) {
     ADD_FAILURE() << bad->message;
@@ -29,7 +30,7 @@ inline LoadedImage load_ok(ByteVector bytes, const std::vector<Module>& modules 
 }
 
 inline std::string load_bad(ByteVector bytes, const std::vector<Module>& modules = {},
-                     std::string_view line = "", const MemoryMap& memory = kMemory) {
+                            std::string_view line = "", const MemoryMap& memory = kMemory) {
   auto result = load_image({"image", std::move(bytes)}, modules, line, memory);
   if (auto* bad = std::get_if<LoadError>(&result)) return bad->message;
   ADD_FAILURE() << "the image was accepted";
