@@ -224,6 +224,7 @@ class Vmx {
   // --- for root software that is part of the emulator, which executes no instructions: what
   // VMXON, VMPTRLD, VMREAD and VMWRITE, VMLAUNCH and VMRESUME do once their operands are known.
   void enter_root_operation() { in_vmx_operation_ = true; }
+  void leave_root_operation();
   // Any content of the region is accepted.
   void make_current(ept::PhysicalAddress region);
   Vmcs& edit_current_vmcs() { return vmcs_; }

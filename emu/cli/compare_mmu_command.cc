@@ -44,7 +44,8 @@ int compare_mmu_command(const CompareMmuOptions& options) {
   const auto& [image, modules] = std::get<Inputs>(inputs);
   try {
     const MachineConfig machine{.memory_bytes = options.memory_bytes,
-                                .max_instructions = options.max_instructions};
+                                .max_instructions = options.max_instructions,
+                                .processors = options.cpus};
     const auto compared = compare_mmu_modes(image, modules, options.append, machine);
     if (const auto* bad = std::get_if<HostError>(&compared))
       return complain(ExitStatus::kUnsupportedHost, bad->message);

@@ -13,6 +13,7 @@ struct CompareMmuOptions {
   std::string append;
   uint64_t memory_bytes = 0;
   uint64_t max_instructions = 0;  // in each mode; 0: no limit
+  unsigned cpus = 1;              // 1 to MachineConfig::kMaximumProcessors
   std::vector<std::string> modules;
   std::optional<std::string> json;  // a file, or "-" for the standard output instead of the table
 };

@@ -96,8 +96,8 @@ CLI::App& add_audit_command(CLI::App& app, AuditOptions& options) {
 
 // What the commands that run an image have in common. `Options` has image, append and modules.
 template <class Options>
-void add_image_options(CLI::App& command, Options& options, std::string& memory,
-                       std::string& count) {
+void add_image_options(CLI::App& command, Options& options, std::string& memory, std::string& count,
+                       std::string& cpus) {
   command.add_option("IMAGE", options.image, "The image")->type_name("")->required();
   command.add_option("--append", options.append, "Command line of the image, after its name")
       ->type_name("ARGS");
@@ -111,14 +111,19 @@ void add_image_options(CLI::App& command, Options& options, std::string& memory,
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--max-instructions", count, "Stop after so many instructions")
       ->type_name("N");
+  command
+      .add_option("--cpus", cpus,
+                  fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
+      ->type_name("N")
+      ->capture_default_str();
 }
 
 CLI::App& add_compare_mmu_command(CLI::App& app, CompareMmuOptions& options, std::string& memory,
-                                  std::string& count) {
+                                  std::string& count, std::string& cpus) {
   CLI::App& compare = *app.add_subcommand(
       "compare-mmu", "Run an image in every mode of --l0 and compare results and costs");
   compare.footer(std::string(kCompareMmuExample) + "\n" + exit_status_help());
-  add_image_options(compare, options, memory, count);
+  add_image_options(compare, options, memory, count, cpus);
   compare
       .add_option("--json", options.json,
                   "Write JSON to this file; - is the standard output, without the table")
@@ -153,12 +158,11 @@ CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
   return diff;
 }
 
-std::optional<unsigned> parse_cpus(std::string_view text) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  if (value == 0 || value > MachineConfig::kMaximumProcessors) return std::nullopt;
-  return value;
+std::string check_cpus(const std::string& text) {
+  const uint64_t processors = parse_count(text).value_or(0);
+  if (processors >= 1 && processors <= MachineConfig::kMaximumProcessors) return {};
+  return fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", text,
+                     MachineConfig::kMaximumProcessors);
 }
 
 // CLI11 puts the name of the option before the message of a validator, and its own prefixes before
@@ -218,11 +222,7 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
 
   CLI::App& run = *app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image");
   run.footer("Example:\n  " + program.run_example + "\n\n" + exit_status_help());
-  add_image_options(run, options, memory, count);
-  run.add_option("--cpus", cpus,
-                 fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
-      ->type_name("N")
-      ->capture_default_str();
+  add_image_options(run, options, memory, count, cpus);
   run.add_option("--serial", options.serial, "Where COM1 writes: stdio, none or a file")
       ->type_name("stdio|FILE|none")
       ->capture_default_str();
@@ -261,7 +261,8 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
       ->type_name("on|off")
       ->capture_default_str();
   run.add_option("--shadow-pages", options.l0.shadow_page_limit,
-                 "Pages that it may use for shadow tables; 0: as many as there are")
+                 "Pages of each processor that it may use for shadow tables; 0: as many as there "
+                 "are")
       ->type_name("N")
       ->capture_default_str();
   run.add_option("--log", options.log_level,
@@ -275,7 +276,7 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   }
   const CLI::App& diff = add_diff_command(app, diff_options);
   const CLI::App& audit = add_audit_command(app, audit_options);
-  const CLI::App& compare = add_compare_mmu_command(app, compare_options, memory, count);
+  const CLI::App& compare = add_compare_mmu_command(app, compare_options, memory, count, cpus);
 
   const auto complain = [&](std::string_view message) {
     std::string_view command = "run";
@@ -308,6 +309,8 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   if (compare.parsed()) {
     if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
     compare_options.memory_bytes = *parse_size(memory);
+    if (const std::string bad = check_cpus(cpus); !bad.empty()) return complain(bad);
+    compare_options.cpus = static_cast<unsigned>(*parse_count(cpus));
     if (compare.count("--max-instructions") != 0) {
       if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
       compare_options.max_instructions = *parse_count(count);
@@ -323,12 +326,8 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   }
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
   options.memory_bytes = *parse_size(memory);
-  const auto processors = parse_cpus(cpus);
-  if (!processors) {
-    return complain(fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", cpus,
-                                MachineConfig::kMaximumProcessors));
-  }
-  options.cpus = *processors;
+  if (const std::string bad = check_cpus(cpus); !bad.empty()) return complain(bad);
+  options.cpus = static_cast<unsigned>(*parse_count(cpus));
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
     options.max_instructions = *parse_count(count);
@@ -348,9 +347,6 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
     return complain(fmt::format("--vmcs-shadowing: '{}' is neither on nor off", vmcs_shadowing));
   }
   options.l0.vmcs_shadowing = vmcs_shadowing == "on";
-  if (info_of(*mode).has_l0 && options.cpus != 1) {
-    return complain("--l0: the hypervisor below L1 has one processor; leave --cpus out");
-  }
   for (const char* option : {"--vmcs-shadowing", "--shadow-pages"}) {
     if (run.count(option) != 0 && !info_of(*mode).has_l0)
       return complain(fmt::format("{} has no effect without --l0 MODE", option));

@@ -19,18 +19,6 @@ namespace {
 using Kind = RunResult::Kind;
 using Verdict = ModeRun::Verdict;
 
-constexpr std::array kCounters = {
-    &L0Counters::exits_from_l1,
-    &L0Counters::exits_from_l2,
-    &L0Counters::entries,
-    &L0Counters::reflected,
-    &L0Counters::vmcs_accesses,
-    &L0Counters::shadow_fills,
-    &L0Counters::shadow_tables_built,
-    &L0Counters::shadow_tables_zapped,
-    &L0Counters::walk_references,
-};
-
 // Cuts a run into its workloads.
 class WorkloadMeter final : public MachineEventSink {
  public:
@@ -60,7 +48,7 @@ class WorkloadMeter final : public MachineEventSink {
     cost.l1_exits = l1_exits_;
     cost.cpuid_exits = cpuid_exits_;
     const L0Counters counters = machine_->l0_counters();
-    for (const auto counter : kCounters) cost.l0.*counter = counters.*counter;
+    for (const auto counter : kL0Counts) cost.l0.*counter = counters.*counter;
     return cost;
   }
 
@@ -71,7 +59,7 @@ class WorkloadMeter final : public MachineEventSink {
     cost.cycles -= begin.cycles;
     cost.l1_exits -= begin.l1_exits;
     cost.cpuid_exits -= begin.cpuid_exits;
-    for (const auto counter : kCounters) cost.l0.*counter -= begin.l0.*counter;
+    for (const auto counter : kL0Counts) cost.l0.*counter -= begin.l0.*counter;
     costs_[number] += cost;
     current_.reset();
   }
@@ -138,7 +126,7 @@ WorkloadCost& WorkloadCost::operator+=(const WorkloadCost& other) {
   cycles += other.cycles;
   l1_exits += other.l1_exits;
   cpuid_exits += other.cpuid_exits;
-  for (const auto counter : kCounters) l0.*counter += other.l0.*counter;
+  l0 += other.l0;
   return *this;
 }
 

@@ -119,9 +119,10 @@ bool Cpu::take_turn(uint64_t end) {
   bool busy = false;
   // Neither the turns of others nor the time that it waited are counted.
   performance_monitor_.skip({engine_.instructions(), clock_.cycles()});
+  instructions_of_others_ += engine_.instructions() - instructions_at_turn_end_;
   while (!turns_.end) {
     waiting_ = false;
-    if (root_ != nullptr && !vmx_.in_non_root()) {
+    if (root_software_is_due()) {
       root_->run();
     } else if (is_within_instruction() || service_boundary()) {
       run_engine();
@@ -129,8 +130,9 @@ bool Cpu::take_turn(uint64_t end) {
     if (waiting_) break;
     busy = true;
     const bool over = paused_ || clock_.cycles() >= turn_end_;
-    if (over && !is_within_instruction()) break;
+    if (over && !is_within_instruction() && !root_software_is_due()) break;
   }
+  instructions_at_turn_end_ = engine_.instructions();
   count_performance(state_.cpl());
   return busy;
 }

@@ -60,14 +60,16 @@ class ChargedEvents final : public vmx::EventSink {
 };
 
 // What runs in VMX root operation where that is part of the emulator: it is called instead of
-// executing instructions there, and brings the processor back to VMX non-root operation or ends the
-// run.
+// executing instructions outside VMX non-root operation, and brings the processor there, makes it
+// wait for a start-up IPI or ends the run.
 class RootSoftware {
  public:
   virtual ~RootSoftware() = default;
   virtual void run() = 0;
   // Whether what runs in VMX non-root operation is the guest of a guest.
   virtual bool runs_l2() const = 0;
+  // Whether its guest believes to be in VMX operation.
+  virtual bool l1_in_vmx_operation() const = 0;
 };
 
 class Cpu final : public Core, private EngineClient {
@@ -97,8 +99,13 @@ class Cpu final : public Core, private EngineClient {
   // --- for root software, which hears of VMX on `listener`; both outlive the CPU
   void set_root_software(RootSoftware& root, vmx::EventSink& listener);
   bool ended() const { return turns_.end.has_value(); }
-  // Completed by all processors so far.
-  uint64_t instructions() const { return engine_.instructions(); }
+  // Ends the run after a triple fault at `rip`.
+  void shut_down(uint64_t rip);
+  // Completed by this processor so far.
+  uint64_t instructions() const { return engine_.instructions() - instructions_of_others_; }
+  // Outside VMX operation: the processor waits for a start-up IPI; for the bootstrap processor the
+  // run ends.
+  void take_init();
   void charge_l0() { clock_.charge(cost_.l0_exit_handling); }
   void charge_walk(unsigned references) { clock_.charge(references * cost_.walk_reference); }
   Mmu& mmu() { return mmu_; }
@@ -170,6 +177,14 @@ class Cpu final : public Core, private EngineClient {
   // How often other processors have executed.
   uint64_t runs_of_others() const { return turns_.runs - runs_; }
   bool bootstrap() const { return number_ == 0; }
+  bool root_software_is_due() const {
+    return root_ != nullptr && !vmx_.in_non_root() &&
+           state_.activity != vmx::ActivityState::kWaitForSipi;
+  }
+  // As the image knows it.
+  bool in_vmx_operation() const {
+    return root_ != nullptr ? root_->l1_in_vmx_operation() : vmx_.in_vmx_operation();
+  }
   // Makes the engine this processor's.
   void hold_engine(uint64_t context);
   void run_engine();
@@ -272,6 +287,8 @@ class Cpu final : public Core, private EngineClient {
   bool waiting_ = false;   // the last boundary left the processor in an inactive state
   bool paused_ = false;    // PAUSE gave the rest of the turn away
   uint64_t runs_ = 0;      // of the engine, for this processor
+  // Executed between its turns, and what the count was at the end of its last.
+  uint64_t instructions_of_others_ = 0, instructions_at_turn_end_ = 0;
   // What MONITOR watches.
   struct WatchedLine {
     uint64_t physical = 0;

@@ -164,11 +164,14 @@ void Cpu::deliver_or_exit(Event event, EventOrigin origin) {
 
 void Cpu::triple_fault() {
   if (events_ != nullptr) events_->triple_fault(state_.rip, in_l2());
-  if (vmx_.in_non_root() && vmx_.triple_fault_exits()) return;
+  if (!vmx_.in_non_root() || !vmx_.triple_fault_exits()) shut_down(state_.rip);
+}
+
+void Cpu::shut_down(uint64_t rip) {
   end_run(RunResult::Kind::kShutdown, 0);
   char where[64];
   std::snprintf(where, sizeof where, "triple fault at RIP %#llx",
-                static_cast<unsigned long long>(state_.rip));
+                static_cast<unsigned long long>(rip));
   turns_.end->detail = where;
   if (config_.processors > 1) turns_.end->detail += " of processor " + std::to_string(number_);
 }

@@ -49,7 +49,7 @@ void start_at(CpuState& state, uint8_t vector) {
 void Cpu::raise_init() {
   init_pending_ = true;
   // Outside VMX operation it undoes a start that has not begun.
-  if (!vmx_.in_vmx_operation()) start_up_.reset();
+  if (!in_vmx_operation()) start_up_.reset();
   engine_.request_stop();
 }
 
@@ -58,8 +58,20 @@ void Cpu::raise_init() {
 void Cpu::raise_start_up(uint8_t vector) {
   const bool root = vmx_.in_vmx_operation() && !vmx_.in_non_root();
   const bool waits = state_.activity == ActivityState::kWaitForSipi && !root;
-  const bool will_wait = init_pending_ && !vmx_.in_vmx_operation() && !bootstrap();
+  const bool will_wait = init_pending_ && !in_vmx_operation() && !bootstrap();
   if ((waits || will_wait) && !start_up_) start_up_ = vector;
+}
+
+void Cpu::take_init() {
+  if (bootstrap()) {
+    // It would begin with the firmware, and there is none.
+    end_run(RunResult::Kind::kReset, 0);
+    return;
+  }
+  state_ = state_after_init(state_);
+  apic_.init_reset();
+  nmi_pending_ = false;
+  flush_pending_ = true;
 }
 
 // INIT is blocked in VMX root operation, and in non-root operation while the processor waits for a
@@ -70,14 +82,8 @@ bool Cpu::take_init_or_start_up() {
     init_pending_ = false;
     if (vmx_.in_non_root()) {
       vmx_.init_exits();
-    } else if (bootstrap()) {
-      // It would begin with the firmware, and there is none.
-      end_run(RunResult::Kind::kReset, 0);
     } else {
-      state_ = state_after_init(state_);
-      apic_.init_reset();
-      nmi_pending_ = false;
-      flush_pending_ = true;
+      take_init();
     }
     return true;
   }

@@ -3,6 +3,7 @@
 // What L0 did: the numbers by which the modes are compared.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 
@@ -19,6 +20,26 @@ struct L0Counters {
   std::map<uint32_t, uint64_t> exits;  // by the whole exit-reason field
 
   uint64_t all_exits() const { return exits_from_l1 + exits_from_l2; }
+  L0Counters& operator+=(const L0Counters& other);
 };
+
+// All but `exits`.
+inline constexpr std::array kL0Counts = {
+    &L0Counters::exits_from_l1,
+    &L0Counters::exits_from_l2,
+    &L0Counters::entries,
+    &L0Counters::reflected,
+    &L0Counters::vmcs_accesses,
+    &L0Counters::shadow_fills,
+    &L0Counters::shadow_tables_built,
+    &L0Counters::shadow_tables_zapped,
+    &L0Counters::walk_references,
+};
+
+inline L0Counters& L0Counters::operator+=(const L0Counters& other) {
+  for (const auto count : kL0Counts) this->*count += other.*count;
+  for (const auto& [reason, count] : other.exits) exits[reason] += count;
+  return *this;
+}
 
 }  // namespace nestor::emu

@@ -26,10 +26,14 @@ void Hypervisor::handle_l1() {
   const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
   switch (reason) {
     case ExitReason::kTripleFault:
-      stop(RunResult::Kind::kShutdown, {});
+      cpu_.shut_down(guest().rip);
       return;
     case ExitReason::kInitSignal:
-      stop(RunResult::Kind::kReset, {});
+      if (blocks_init()) {
+        init_held_ = true;
+      } else {
+        release_processor();
+      }
       return;
     case ExitReason::kExceptionOrNmi:
       fill_shadow_paging();
@@ -222,7 +226,7 @@ void Hypervisor::raise(const Event& first) {
     const auto next = combine(*interrupted, event);
     if (std::holds_alternative<Shutdown>(next)) {
       if (level_ == 1) {
-        stop(RunResult::Kind::kShutdown, {});
+        cpu_.shut_down(guest().rip);
       } else if (nested().triple_fault_exits()) {
         after_l2_emulation();
       }

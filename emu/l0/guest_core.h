@@ -21,11 +21,15 @@ class GuestCore final : public Core {
   // What L1 or L2 asks L0 to drop, and how L0 ends a run.
   std::function<void(const vmx::Invalidation&)> on_invalidate;
   std::function<void(uint32_t)> on_vmx_abort;
+  // While a VM exit of L2 is handled: what L1 finds in its VM-exit MSR-store area is the time of
+  // the VM exit, as if the processor had stored it.
+  std::optional<uint64_t> tsc_at_exit;
 
   ept::PagingState paging_state() const;
   // L1's EPT for L2 while L2 runs on it.
   std::optional<ept::EptState> ept_state() const;
   L1Memory& memory() { return memory_; }
+  bool in_vmx_operation() const { return vmx_.in_vmx_operation(); }
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
@@ -39,7 +43,7 @@ class GuestCore final : public Core {
   std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
   vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
   vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
-  uint64_t tsc() const override { return core_.tsc(); }
+  uint64_t tsc() const override { return tsc_at_exit.value_or(core_.tsc()); }
   bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
   std::optional<Fault> reload_pdptes(uint64_t cr3) override;
   void invalidate(const vmx::Invalidation& what) override { on_invalidate(what); }

@@ -15,66 +15,31 @@ using vmx::Field;
 namespace cr0 = vmx::cr0;
 namespace cr4 = vmx::cr4;
 
-constexpr uint64_t kPage = 4096;
-// L0's own memory: low pages end below the legacy hole, and the first stays free.
-constexpr uint64_t kLowPages = 0x9f000, kHighPages = 64ull << 20;
-// Of the high pages, those for VMCSs, bitmaps and EPT01.
-constexpr uint64_t kStructurePages = 8ull << 20;
-constexpr uint32_t kEptWriteBack4Levels = 3 << 3 | 6;
 constexpr uint64_t kAccessedDirty = 1 << 6;
 
 }  // namespace
 
-Ram::Placement Hypervisor::placement() { return {MachineMap::kL1Origin, kHighPages, kLowPages}; }
-
-Hypervisor::Hypervisor(Cpu& cpu, const Ram& ram, const L0Config& config, MachineEventSink* events)
+Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEventSink* events)
     : cpu_(cpu),
-      config_(config),
+      memory_(memory),
+      config_(memory.config()),
       events_(events),
-      map_(ram),
-      pages_(cpu, ram.guest_end() + kStructurePages, ram.end()),
-      low_pages_(cpu, kPage, ram.low_end()),
-      structure_pages_(cpu, ram.guest_end(), ram.guest_end() + kStructurePages),
-      core_(cpu, map_, l0_offered_capabilities(cpu.vmx().capabilities(), config.mode),
+      map_(memory.map()),
+      pages_(memory.table_pages(cpu, number)),
+      low_pages_(memory.low_table_pages(cpu, number)),
+      core_(cpu, map_, memory.offered(),
             events != nullptr ? static_cast<vmx::EventSink&>(*events) : silence_),
-      ept01_(structure_pages_),
+      structures_(memory.take_structures()),
       spt01_(pages_, low_pages_),
       spt02_(pages_, low_pages_) {
-  if (config.shadow_page_limit != 0) pages_.limit = config.shadow_page_limit;
   core_.on_invalidate = [this](const vmx::Invalidation& what) { invalidate(what); };
   core_.on_vmx_abort = [this](uint32_t indicator) { cpu_.vmx_abort(indicator); };
+  if (config_.mode == L0Mode::kTwoLevel) {
+    two_level_ept_.emplace();
+    two_level_ept_->eptp.value = memory.eptp01();
+    two_level_ept_->maxphyaddr = kPhysicalAddressBits;
+  }
   cpu.set_root_software(*this, *this);
-}
-
-void Hypervisor::start(const vmx::CpuState& l1) {
-  guest() = l1;
-  for (uint64_t* page : {&structures_.vmcs01, &structures_.vmcs02, &structures_.shadow_vmcs,
-                         &structures_.vmread_bitmap, &structures_.vmwrite_bitmap,
-                         &structures_.msr_bitmap01, &structures_.msr_bitmap02}) {
-    *page = structure_pages_.take();
-  }
-  set_up_bitmaps();
-  uint64_t eptp01 = 0;
-  if (uses_ept()) {
-    set_up_ept01();
-    L0Pages::Address root;
-    (void)ept01_.root(root);
-    eptp01 = root.value | kEptWriteBack4Levels;
-    if (config_.mode == L0Mode::kTwoLevel) {
-      two_level_ept_.emplace();
-      two_level_ept_->eptp.value = eptp01;
-      two_level_ept_->maxphyaddr = kPhysicalAddressBits;
-    }
-  }
-  vmx::CpuState& host = cpu_.state();
-  host.cr0 = cr0::kPe | cr0::kNe | cr0::kPg | cr0::kEt;
-  host.cr4 = cr4::kPae | cr4::kVmxe;
-  host.efer = vmx::efer::kLme | vmx::efer::kLma;
-  processor().enter_root_operation();
-  processor().make_current({structures_.vmcs01});
-  build_vmcs01(vmcs(), processor().capabilities(), config_, structures_, eptp01);
-  level_ = 1;
-  put_guest();
 }
 
 void Hypervisor::vm_exit(const vmx::VmExitEvent& event) {
@@ -94,27 +59,50 @@ void Hypervisor::check_failed(const vmx::CheckFailure& failure) {
   failed_check_ = std::string(failure.id);
 }
 
-void Hypervisor::stop(RunResult::Kind kind, std::string detail) {
-  cpu_.end_run(kind, 0, std::move(detail));
+void Hypervisor::give_up(std::string why) {
+  cpu_.end_run(RunResult::Kind::kUnsupported, 0, std::move(why));
 }
 
 // --- who runs
 
+void Hypervisor::take_processor() {
+  guest() = cpu_.state();
+  vmx::CpuState& host = cpu_.state();
+  host.cr0 = cr0::kPe | cr0::kNe | cr0::kPg | cr0::kEt;
+  host.cr4 = cr4::kPae | cr4::kVmxe;
+  host.efer = vmx::efer::kLme | vmx::efer::kLma;
+  processor().enter_root_operation();
+  processor().make_current({structures_.vmcs01});
+  build_vmcs01(vmcs(), processor().capabilities(), config_, structures_, memory_.eptp01());
+  level_ = 1;
+  put_guest();
+  if (!cpu_.ended()) enter();
+}
+
+void Hypervisor::release_processor() {
+  processor().leave_root_operation();
+  cpu_.state() = guest();
+  cpu_.take_init();
+  invalidate({});
+}
+
 void Hypervisor::run() {
-  if (!started_) {
-    started_ = true;
-    enter();
+  if (!processor().in_vmx_operation()) {
+    take_processor();
     return;
   }
+  const uint64_t tsc = cpu_.tsc();
   cpu_.charge_l0();
   take_guest();
   const int before = level_;
   if (level_ == 1) {
     handle_l1();
   } else {
+    core_.tsc_at_exit = tsc;
     handle_l2();
+    core_.tsc_at_exit.reset();
   }
-  if (cpu_.ended()) return;
+  if (cpu_.ended() || !processor().in_vmx_operation()) return;
   level_ = nested().in_non_root() ? 2 : 1;
   if (level_ != before) {
     processor().make_current({level_ == 2 ? structures_.vmcs02 : structures_.vmcs01});
@@ -124,7 +112,12 @@ void Hypervisor::run() {
   }
   if (level_ == 2 && before == 1) begin_l2();
   put_guest();
-  if (!cpu_.ended()) enter();
+  if (cpu_.ended()) return;
+  enter();
+  if (init_held_ && !blocks_init()) {
+    init_held_ = false;
+    cpu_.raise_init();
+  }
 }
 
 // In the shadow modes L0 owns the control registers of paging: only what it emulates changes them.
@@ -168,9 +161,8 @@ void Hypervisor::put_guest() {
   if (!uses_ept()) {
     const bool five_levels = g.long_mode_active() && (g.cr4 & cr4::kLa57) != 0;
     if (!g.protected_mode() || five_levels) {
-      stop(RunResult::Kind::kUnsupported,
-           std::string(five_levels ? "5-level paging" : "real-address mode") +
-               " cannot run on shadow page tables: use a mode in which L0 has EPT");
+      give_up(std::string(five_levels ? "5-level paging" : "real-address mode") +
+              " cannot run on shadow page tables: use a mode in which L0 has EPT");
       return;
     }
     owned_cr0 = owned_cr4 = ~0ull;
@@ -254,9 +246,7 @@ void Hypervisor::begin_l2() {
   if (!uses_ept()) return;
   const auto eptp12 = nested().eptp();
   if (!eptp12) {
-    L0Pages::Address root;
-    (void)ept01_.root(root);
-    vmcs().write(Field::kEptPointer, root.value | kEptWriteBack4Levels);
+    vmcs().write(Field::kEptPointer, memory_.eptp01());
     return;
   }
   if (config_.mode == L0Mode::kTwoLevel) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // L0: a hypervisor in the image of KVM, built into the machine. It runs in VMX root operation of
-// the emulated processor, gives L1 a processor with VMX and a physical memory of its own, and runs
+// each emulated processor, gives L1 a processor with VMX and a physical memory of its own, and runs
 // L2 for it: VMX instructions of L1 trap to L0, VM exits of L2 go to L0 and are handled or
 // reflected.
 #pragma once
@@ -15,6 +15,7 @@
 #include "emu/decode/decoder.h"
 #include "emu/l0/counters.h"
 #include "emu/l0/guest_core.h"
+#include "emu/l0/l0_memory.h"
 #include "emu/l0/machine_map.h"
 #include "emu/l0/mode.h"
 #include "emu/l0/shadow_paging.h"
@@ -22,22 +23,20 @@
 
 namespace nestor::emu {
 
+// On one logical processor; those of a machine share an L0Memory and nothing else.
 class Hypervisor final : public RootSoftware, private vmx::EventSink {
  public:
-  // Where the machine's RAM is to be for this L0, `Ram::Placement`.
-  static Ram::Placement placement();
-
-  // All references outlive this object. `events` hears of L1's own VMX; it may be null.
-  Hypervisor(Cpu& cpu, const Ram& ram, const L0Config& config, MachineEventSink* events);
-
-  // L1 as the loader left it. The processor runs it from now on.
-  void start(const vmx::CpuState& l1);
+  // All references outlive this object. `number` counts processors from 0; `events` hears of L1's
+  // own VMX and may be null.
+  Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEventSink* events);
 
   L0Counters counters() const;
 
-  // --- RootSoftware: the processor is in VMX root operation, after a VM exit.
+  // --- RootSoftware: the processor is in VMX root operation, after a VM exit; or outside VMX
+  // operation, with L1 as the loader or a start-up IPI left it.
   void run() override;
   bool runs_l2() const override { return level_ == 2; }
+  bool l1_in_vmx_operation() const override { return core_.in_vmx_operation(); }
 
  private:
   using Vmcs = vmx::Vmcs;
@@ -46,6 +45,13 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void vm_entry(const vmx::VmEntryEvent&) override { ++counters_.entries; }
   void vm_exit(const vmx::VmExitEvent& event) override;
   void check_failed(const vmx::CheckFailure& failure) override;
+
+  // Makes L1 of what the processor would run, and the processor L0's.
+  void take_processor();
+  // INIT has made L1 wait for a start-up IPI: the processor does so itself, outside VMX operation.
+  void release_processor();
+  // L1's VMX root operation blocks INIT, which only the processor can hold back.
+  bool blocks_init() { return nested().in_vmx_operation() && !nested().in_non_root(); }
 
   // The state of who caused the VM exit, from the VMCS that ran it; and back.
   void take_guest();
@@ -88,11 +94,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void fetch_vmcs12();
   void update_link_pointer();
 
-  void set_up_ept01();
-  void set_up_bitmaps();
   void join_msr_bitmaps();
-  void set_bit(uint64_t page, uint32_t bit);
-  void stop(RunResult::Kind kind, std::string detail);
+  // The guest needs what this mode has not.
+  void give_up(std::string why);
 
   vmx::Vmx& processor() { return cpu_.vmx(); }
   vmx::Vmx& nested() { return core_.vmx(); }
@@ -101,23 +105,23 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   bool uses_ept() const { return info_of(config_.mode).l0_uses_ept; }
 
   Cpu& cpu_;
-  const L0Config config_;
+  L0Memory& memory_;
+  const L0Config& config_;
   MachineEventSink* const events_;
   vmx::EventSink silence_;
-  const MachineMap map_;
-  L0Pages pages_, low_pages_, structure_pages_;
+  const MachineMap& map_;
+  L0Pages pages_, low_pages_;
   GuestCore core_;
   Decoder decoder_;
-  L0Structures structures_;
-  ept::ShadowTables<ept::ShadowEptFormat, L0Pages> ept01_;
+  const L0Structures structures_;
   // EPT02 by `ept02_key` of the EPT12 that it shadows.
   std::map<uint64_t, std::unique_ptr<Ept02>> ept02_;
   ShadowPaging spt01_, spt02_;
   std::optional<ept::EptState> two_level_ept_;  // EPT01, in the mode that needs it below EPT12
   std::optional<uint16_t> last_vpid12_;
-  bool started_ = false;      // the first VM entry has been made
-  int level_ = 0;             // who runs, or caused the VM exit: L1 or L2
+  int level_ = 1;             // who runs, or caused the VM exit: L1 or L2
   bool entering_l2_ = false;  // L1 has just executed VMLAUNCH or VMRESUME
+  bool init_held_ = false;    // an INIT came while blocks_init()
   L0Counters counters_;
   // Times that tables were reclaimed since an instruction was last completed, and when that was.
   unsigned futile_reclaims_ = 0;

@@ -55,8 +55,9 @@ inline constexpr uint64_t kFewestShadowPages = 4;
 
 struct L0Config {
   L0Mode mode = L0Mode::kHardware;
-  bool vmcs_shadowing = true;      // L1's VMREAD and VMWRITE reach a shadow VMCS without VM exit
-  uint64_t shadow_page_limit = 0;  // pages for L0's tables beyond EPT01; 0: as many as there are
+  bool vmcs_shadowing = true;  // L1's VMREAD and VMWRITE reach a shadow VMCS without VM exit
+  // Pages that each processor has for L0's tables beyond EPT01; 0: as many as there are.
+  uint64_t shadow_page_limit = 0;
 };
 
 }  // namespace nestor::emu

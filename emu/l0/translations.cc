@@ -136,9 +136,9 @@ bool Hypervisor::reclaim_tables() {
     futile_reclaims_ = 0;
   }
   if (++futile_reclaims_ != kMostFutileReclaims) return true;
-  stop(RunResult::Kind::kUnsupported,
-       "one instruction accesses more than L0 can map with so few pages for its tables; "
-       "raise --shadow-pages");
+  give_up(
+      "one instruction accesses more than L0 can map with so few pages for its tables; "
+      "raise --shadow-pages");
   return false;
 }
 

@@ -95,7 +95,6 @@ vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0
                             cap::kAccessedDirty | cap::kAdvancedExitInformation |
                             cap::kInveptSingle | cap::kInveptAll;
   c.ept_vpid &= info_of(mode).offers_ept ? kInvvpid | kEpt : kInvvpid;
-  c.misc &= ~vmx::vmx_misc::kWaitForSipi;
   return c;
 }
 

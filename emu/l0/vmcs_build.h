@@ -22,6 +22,8 @@ struct L0Structures {
 };
 
 inline constexpr uint16_t kVpid01 = 1, kVpid02 = 2;
+// Of an EPTP: write-back, and a walk of 4 levels.
+inline constexpr uint64_t kEptWriteBack4Levels = 3 << 3 | 6;
 
 // What L0 offers L1: what its own emulation covers of what the processor offers.
 vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0Mode mode);

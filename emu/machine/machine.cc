@@ -35,8 +35,9 @@ class Pc final : public Machine {
   Pc(const MachineConfig& config, const MachineOutputs& outputs)
       : config_(config),
         outputs_(outputs),
-        ram_(config.memory_bytes,
-             info_of(config.l0.mode).has_l0 ? Hypervisor::placement() : Ram::Placement{}) {}
+        ram_(config.memory_bytes, info_of(config.l0.mode).has_l0
+                                      ? L0Memory::placement(config.processors)
+                                      : Ram::Placement{}) {}
 
   std::optional<HostError> power_up();
 
@@ -62,7 +63,6 @@ class Pc final : public Machine {
         cpu->wait_for_start_up();
       }
     }
-    if (l0_) l0_->start(cpus_.front()->state());
   }
 
   RunResult run() override {
@@ -79,8 +79,9 @@ class Pc final : public Machine {
   }
 
   L0Counters l0_counters() const override {
-    L0Counters counters = l0_ ? l0_->counters() : L0Counters{};
-    counters.walk_references = cpus_.front()->mmu().walk_references();
+    L0Counters counters;
+    for (const auto& hypervisor : l0_) counters += hypervisor->counters();
+    for (const auto& cpu : cpus_) counters.walk_references += cpu->mmu().walk_references();
     return counters;
   }
 
@@ -121,7 +122,8 @@ class Pc final : public Machine {
   std::optional<PhysicalMemory> memory_;
   Turns turns_;
   std::vector<std::unique_ptr<Cpu>> cpus_;
-  std::unique_ptr<Hypervisor> l0_;
+  std::optional<L0Memory> l0_memory_;
+  std::vector<std::unique_ptr<Hypervisor>> l0_;  // on each processor; empty without L0
 };
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {
@@ -166,9 +168,10 @@ std::optional<HostError> Pc::power_up() {
     wire(apic, cpu);
   }
   wire();
-  if (info_of(config_.l0.mode).has_l0) {
-    l0_ = std::make_unique<Hypervisor>(*cpus_.front(), ram_, config_.l0, outputs_.events);
-  }
+  if (!info_of(config_.l0.mode).has_l0) return std::nullopt;
+  l0_memory_.emplace(*cpus_.front(), ram_, config_.l0, config_.processors);
+  for (unsigned i = 0; i < config_.processors; ++i)
+    l0_.push_back(std::make_unique<Hypervisor>(*cpus_[i], i, *l0_memory_, outputs_.events));
   return std::nullopt;
 }
 

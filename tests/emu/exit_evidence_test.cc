@@ -105,7 +105,7 @@ const std::vector<Evidence>& evidence() {
          kAnyWhere}}},
       {kTripleFault, {{[](ExitEvidence& e) { e.set(Field::kGuestIdtrLimit, 0); }, {0x0f, 0x0b}}}},
       {kInitSignal, {{nullptr, ExitEvidence::self_interrupt(0x4500), kAnyWhere}}},
-      {kSipi, {}, "ActivityStates.WaitForSipiIsLeftByAStartUpIpiAlone"},
+      {kSipi, {}, "L0/ActivityStates.WaitForSipiIsLeftByAStartUpIpiAlone/hardware"},
       {kIoSmi, {}, nullptr, kNoSmm},
       {kOtherSmi, {}, nullptr, kNoSmm},
       {kInterruptWindow,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Machines with two logical processors. The second one begins in real mode; what it does there is
-// written in 16-bit code, with the page for data in DS.
+// Machines with two logical processors, alone and below an L0. The second one begins in real mode;
+// what it does there is written in 16-bit code, with the page for data in DS.
 #include <algorithm>
 
 #include "tests/emu/nested_machine_fixture.h"
@@ -19,7 +19,7 @@ constexpr uint32_t kInit = 0x4500, kNmi = 0x4400, kStartUp = 0x4600, kFixed = 0x
 const Code kNop = {0x90}, kCpuid = {0x0f, 0xa2}, kHlt = {0xf4}, kSpin = {0xf3, 0x90, 0xeb, 0xfc},
            kVmxoff = {0x0f, 0x01, 0xc4};
 
-class SeveralProcessors : public NestedMachineTest {
+class SeveralProcessors : public NestedMachineTest, public testing::WithParamInterface<L0Mode> {
  protected:
   // 30000 and 31000: where start-up IPIs send the second processor   32000 its interrupt handler
   static constexpr uint64_t kStart = 0x30000, kOther = 0x31000, kHandler = 0x32000;
@@ -27,6 +27,7 @@ class SeveralProcessors : public NestedMachineTest {
 
   SeveralProcessors() {
     config_.processors = 2;
+    config_.l0.mode = GetParam();
     set_handler(kVector, kHandler);
     set_handler(2, kHandler);
   }
@@ -81,14 +82,20 @@ class SeveralProcessors : public NestedMachineTest {
   }
 };
 
+std::string mode_name(const testing::TestParamInfo<L0Mode>& mode) {
+  std::string name(info_of(mode.param).name);
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
 // --- start
 
-TEST_F(SeveralProcessors, TheSecondOneWaitsForAStartUpIpi) {
+TEST_P(SeveralProcessors, TheSecondOneWaitsForAStartUpIpi) {
   put_code(kStart, set(0, 1));
   EXPECT_EQ(run(delay(100'000) + exit_with_memory(kData)).code, status(0));
 }
 
-TEST_F(SeveralProcessors, AStartUpIpiStartsInRealModeAtItsPage) {
+TEST_P(SeveralProcessors, AStartUpIpiStartsInRealModeAtItsPage) {
   // mov ax, cs; shl eax, 16; mov ax, sp
   const Code second =
       Code{0x8c, 0xc8, 0x66, 0xc1, 0xe0, 0x10, 0x89, 0xe0} + store_eax(4) + set(0, 1) + kHlt;
@@ -96,7 +103,7 @@ TEST_F(SeveralProcessors, AStartUpIpiStartsInRealModeAtItsPage) {
   EXPECT_EQ(result.code, status(0x3000 << 16)) << result.detail;
 }
 
-TEST_F(SeveralProcessors, ARunningProcessorDiscardsStartUpIpis) {
+TEST_P(SeveralProcessors, ARunningProcessorDiscardsStartUpIpis) {
   put_code(kOther, real(set(0, 9) + stay()));
   const Code first = start() + wait_for(0, 1) + send(kStartUp | kOther >> 12) + delay(200) +
                      wait_for(4, 1) + exit_with_memory(kData);
@@ -105,14 +112,14 @@ TEST_F(SeveralProcessors, ARunningProcessorDiscardsStartUpIpis) {
   EXPECT_EQ(run_both(first, second).code, status(1));
 }
 
-TEST_F(SeveralProcessors, OfTwoStartUpIpisTheFirstCounts) {
+TEST_P(SeveralProcessors, OfTwoStartUpIpisTheFirstCounts) {
   put_code(kOther, real(set(0, 2) + stay()));
   const Code first =
       start() + send(kStartUp | kOther >> 12) + wait_for(0, 1) + exit_with_memory(kData);
   EXPECT_EQ(run_both(first, set(0, 1) + stay()).code, status(1));
 }
 
-TEST_F(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
+TEST_P(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
   // CR4.OSFXSR: mov eax, 200h; mov cr4, eax
   const Code enable_sse = {0x66, 0xb8, 0, 2, 0, 0, 0x0f, 0x22, 0xe0};
   // mov eax, 5a5a5a5ah; movd xmm0, eax
@@ -135,7 +142,7 @@ TEST_F(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
 
 // --- interrupts between processors
 
-TEST_F(SeveralProcessors, AnIpiWakesAHaltedProcessor) {
+TEST_P(SeveralProcessors, AnIpiWakesAHaltedProcessor) {
   put_code(kHandler, set(0, 2) + Code{0xcf});
   const Code first = start() + wait_for(0, 1) + enable_apic() + delay(100'000) +
                      send(kFixed | kVector) + wait_for(4, 1) + exit_with_memory(kData);
@@ -146,7 +153,7 @@ TEST_F(SeveralProcessors, AnIpiWakesAHaltedProcessor) {
   EXPECT_EQ(record_.interrupts[0].vector, kVector);
 }
 
-TEST_F(SeveralProcessors, AnNmiWakesAHaltedProcessor) {
+TEST_P(SeveralProcessors, AnNmiWakesAHaltedProcessor) {
   put_code(kHandler, set(0, 2) + Code{0xcf});
   const Code first =
       start() + wait_for(0, 1) + send(kNmi) + wait_for(4, 1) + exit_with_memory(kData);
@@ -154,7 +161,7 @@ TEST_F(SeveralProcessors, AnNmiWakesAHaltedProcessor) {
 }
 
 // A processor that waits for a start-up IPI holds an NMI back until it is started.
-TEST_F(SeveralProcessors, WaitingForAStartUpIpiBlocksNmis) {
+TEST_P(SeveralProcessors, WaitingForAStartUpIpiBlocksNmis) {
   put_code(kHandler, real(set(4, 7) + stay()));
   const Code first = send(kNmi) + delay(50'000) + send(kStartUp | kStart >> 12) + wait_for(4, 7) +
                      exit_with_memory(kData + 4);
@@ -163,7 +170,7 @@ TEST_F(SeveralProcessors, WaitingForAStartUpIpiBlocksNmis) {
 
 // --- memory
 
-TEST_F(SeveralProcessors, LockedIncrementsAddUp) {
+TEST_P(SeveralProcessors, LockedIncrementsAddUp) {
   // mov ecx, 30000; lock inc dword [8]; dec ecx; jnz
   const Code second =
       Code{0x66, 0xb9, 0x30, 0x75, 0, 0, 0xf0, 0x66, 0xff, 0x06, 8, 0, 0x66, 0x49, 0x75, 0xf6} +
@@ -175,7 +182,7 @@ TEST_F(SeveralProcessors, LockedIncrementsAddUp) {
   EXPECT_EQ(result.code, status(60'000)) << result.detail;
 }
 
-TEST_F(SeveralProcessors, CodeThatAnotherProcessorChangesIsSeen) {
+TEST_P(SeveralProcessors, CodeThatAnotherProcessorChangesIsSeen) {
   put_code(kStart + 0x100, {0xb0, 0x01, 0xc3});  // mov al, 1; ret
   // xor eax, eax; call 100h; mov [0], eax; jmp to the call
   const Code second = Code{0x66, 0x31, 0xc0, 0xe8, 0, 0} + store_eax(0) + Code{0xeb, 0xf7};
@@ -191,7 +198,7 @@ TEST_F(SeveralProcessors, CodeThatAnotherProcessorChangesIsSeen) {
 
 // --- turns
 
-TEST_F(SeveralProcessors, TheSameRunAgainIsTheSame) {
+TEST_P(SeveralProcessors, TheSameRunAgainIsTheSame) {
   put_code(kHandler, Code{0x66, 0xff, 0x06, 8, 0} + write_msr16(0x80b, 0) + Code{0xcf});
   const Code second = enable_x2apic() + set(0, 1) + Code{0xfb, 0xf4, 0xeb, 0xfd};
   Code first = start() + wait_for(0, 1);
@@ -208,7 +215,7 @@ TEST_F(SeveralProcessors, TheSameRunAgainIsTheSame) {
   EXPECT_EQ(record.interrupt_cycles, record_.interrupt_cycles);
 }
 
-TEST_F(SeveralProcessors, TheBudgetIsForAllTogether) {
+TEST_P(SeveralProcessors, TheBudgetIsForAllTogether) {
   config_.max_instructions = 200'000;
   const RunResult result = run_both(start() + kSpin, stay());
   EXPECT_EQ(result.kind, RunResult::Kind::kBudgetSpent);
@@ -217,27 +224,27 @@ TEST_F(SeveralProcessors, TheBudgetIsForAllTogether) {
 
 // --- how a run ends
 
-TEST_F(SeveralProcessors, HaltedForEverIsSaidOfAll) {
+TEST_P(SeveralProcessors, HaltedForEverIsSaidOfAll) {
   const RunResult result = run(Code{0xfa} + kHlt);
   EXPECT_EQ(result.kind, RunResult::Kind::kHaltedForever);
   EXPECT_THAT(result.detail, HasSubstr("all processors"));
 }
 
-TEST_F(SeveralProcessors, ATripleFaultNamesItsProcessor) {
+TEST_P(SeveralProcessors, ATripleFaultNamesItsProcessor) {
   // lidt [0], which is zeros; ud2
   const RunResult result = run_both(start() + kSpin, {0x0f, 0x01, 0x1e, 0, 0, 0x0f, 0x0b});
   EXPECT_EQ(result.kind, RunResult::Kind::kShutdown);
   EXPECT_THAT(result.detail, HasSubstr("processor 1"));
 }
 
-TEST_F(SeveralProcessors, InitOfTheFirstResetsTheMachine) {
+TEST_P(SeveralProcessors, InitOfTheFirstResetsTheMachine) {
   const RunResult result = run_both(start() + kSpin, enable_x2apic() + send16(kInit) + stay());
   EXPECT_EQ(result.kind, RunResult::Kind::kReset);
 }
 
 // --- VMX
 
-TEST_F(SeveralProcessors, InitExitsFromNonRootOperation) {
+TEST_P(SeveralProcessors, InitExitsFromNonRootOperation) {
   const Code guest = start() + kSpin;
   run_guest_beside(guest, enable_x2apic() + send16(kInit) + stay(), exit_with(0));
   ASSERT_EQ(exits().size(), 1u);
@@ -245,7 +252,7 @@ TEST_F(SeveralProcessors, InitExitsFromNonRootOperation) {
   EXPECT_GE(exits()[0].second, kGuest + guest.size() - kSpin.size());
 }
 
-TEST_F(SeveralProcessors, InitIsBlockedInRootOperationUntilVmxoff) {
+TEST_P(SeveralProcessors, InitIsBlockedInRootOperationUntilVmxoff) {
   const Code handler =
       wait_for(0, 1) + delay(30'000) + Code{0xc7, 0x04, 0x25, 4, 0, 8, 0, 1, 0, 0, 0};
   const Code second = enable_x2apic() + send16(kInit) + set(0, 1) + stay();
@@ -266,7 +273,7 @@ class ActivityStates : public SeveralProcessors {
   }
 };
 
-TEST_F(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
+TEST_P(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
   enable(vmx::PinBased::kNmiExiting);
   enable(vmx::PinBased::kExternalInterruptExiting);
   handle(2, {0x48, 0xcf});  // the NMI comes after the VM exit
@@ -282,7 +289,7 @@ TEST_F(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
   EXPECT_EQ(result.code, status(0x12));
 }
 
-TEST_F(ActivityStates, ActiveAndHaltedGuestsDiscardStartUpIpis) {
+TEST_P(ActivityStates, ActiveAndHaltedGuestsDiscardStartUpIpis) {
   enable(vmx::PinBased::kNmiExiting);
   const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} +
                       send16(kStartUp | 0x12) + send16(kNmi) + stay();
@@ -297,7 +304,7 @@ TEST_F(ActivityStates, ActiveAndHaltedGuestsDiscardStartUpIpis) {
   }
 }
 
-TEST_F(ActivityStates, AnNmiLeavesShutdown) {
+TEST_P(ActivityStates, AnNmiLeavesShutdown) {
   enable(vmx::PinBased::kNmiExiting);
   const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} +
                       send16(kStartUp | 0x12) + send16(kNmi) + stay();
@@ -307,7 +314,7 @@ TEST_F(ActivityStates, AnNmiLeavesShutdown) {
                                    Pair(ExitReason::kExceptionOrNmi, testing::_)));
 }
 
-TEST_F(ActivityStates, AnNmiWakesAHaltedGuest) {
+TEST_P(ActivityStates, AnNmiWakesAHaltedGuest) {
   handle(2, exit_with(7));
   const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + send16(kNmi) + stay();
   const RunResult result = run_guest_beside(start() + kHlt, second, exit_with(1));
@@ -315,7 +322,7 @@ TEST_F(ActivityStates, AnNmiWakesAHaltedGuest) {
   EXPECT_TRUE(exits().empty());
 }
 
-TEST_F(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
+TEST_P(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
   enable(vmx::PinBased::kActivatePreemptionTimer);
   vmcs_.write(Field::kVmxPreemptionTimerValue, 100);
   vmcs_.write(Field::kGuestActivityState, static_cast<uint64_t>(vmx::ActivityState::kWaitForSipi));
@@ -334,14 +341,14 @@ Code mwait_for(uint8_t value) {
           0xc8, 0x83, 0x38, value, 0x74, 0x05, 0x0f, 0x01, 0xc9, 0xeb, 0xea};
 }
 
-TEST_F(SeveralProcessors, AStoreOfAnotherEndsMwait) {
+TEST_P(SeveralProcessors, AStoreOfAnotherEndsMwait) {
   // The second one counts down, stores and halts.
   const Code second = Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + set(0, 1) + kHlt;
   EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(5));
 }
 
 // The store that another makes once and for all must not be missed, wherever the turns end.
-TEST_F(SeveralProcessors, NoStoreIsMissed) {
+TEST_P(SeveralProcessors, NoStoreIsMissed) {
   for (uint8_t count = 0; count < 40; ++count) {
     const Code second =
         Code{0xb9, count, 0x01, 0xe2, 0xfe} + set(0, 1) + set(0, 0) + set(0, 1) + kHlt;
@@ -349,17 +356,41 @@ TEST_F(SeveralProcessors, NoStoreIsMissed) {
   }
 }
 
-TEST_F(SeveralProcessors, AnNmiFromAnotherEndsMwait) {
+TEST_P(SeveralProcessors, AnNmiFromAnotherEndsMwait) {
   handle(vmx::kNmi, exit_with(2));
   const Code second = enable_x2apic() + send16(0x400) + kHlt;
   EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(2));
 }
 
-TEST_F(SeveralProcessors, MwaitWhileAllOthersHaltIsForEver) {
+TEST_P(SeveralProcessors, MwaitWhileAllOthersHaltIsForEver) {
   const RunResult result = run_both(start() + mwait_for(1) + exit_with(5), kHlt);
   EXPECT_EQ(result.kind, RunResult::Kind::kHaltedForever);
   EXPECT_THAT(result.detail, HasSubstr("MWAIT"));
 }
+
+// --- below L0
+
+class FewShadowPages : public SeveralProcessors {};
+
+// One cannot get on for want of pages, however busy the other one is.
+TEST_P(FewShadowPages, EndARunThatOneProcessorHolds) {
+  config_.l0.shadow_page_limit = kFewestShadowPages;
+  config_.max_instructions = 1'000'000;
+  enable_ept();
+  put_code(kStart, real(stay()));
+  const Code read_apic = {0x8b, 0x43, 0x20};  // mov eax, [rbx + 20h]
+  put_guest(read_apic + kHlt, exit_with(0));
+  const RunResult result = run(start() + launch());
+  EXPECT_EQ(result.kind, RunResult::Kind::kUnsupported);
+  EXPECT_THAT(result.detail, HasSubstr("--shadow-pages"));
+}
+INSTANTIATE_TEST_SUITE_P(L0, FewShadowPages, testing::Values(L0Mode::kNestedEpt), mode_name);
+
+// Not on shadow page tables, which have no real-address mode.
+const auto kModes =
+    testing::Values(L0Mode::kHardware, L0Mode::kTwoLevel, L0Mode::kNestedEpt, L0Mode::kShadowOnEpt);
+INSTANTIATE_TEST_SUITE_P(L0, SeveralProcessors, kModes, mode_name);
+INSTANTIATE_TEST_SUITE_P(L0, ActivityStates, kModes, mode_name);
 
 }  // namespace
 }  // namespace nestor::emu

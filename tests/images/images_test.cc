@@ -183,8 +183,8 @@ TEST_P(ImagesBelowL0, PassWithTheirExpectedExits) {
 
 std::vector<Below> every_image_below() {
   std::vector<Below> all;
-  for (const char* image :
-       {"hello-vmx", "ept-violation", "real-mode-guest", "broken-vmcs", "missing-invept"})
+  for (const char* image : {"hello-vmx", "ept-violation", "real-mode-guest", "broken-vmcs",
+                            "missing-invept", "two-processors"})
     for (const char* mode : {"two-level", "nested-ept"})
       for (const char* shadowing : {"on", "off"}) all.push_back({image, mode, shadowing});
   return all;

@@ -5,10 +5,14 @@ namespace nestor::vmx {
 
 Outcome Vmx::vmxoff(const InstructionContext& context) {
   if (const auto over = begin_instruction(ExitReason::kVmxoff, context)) return *over;
+  leave_root_operation();
+  return vm_succeed();
+}
+
+void Vmx::leave_root_operation() {
   release_current_vmcs();
   vmxon_pointer_ = kNoPointer;
   in_vmx_operation_ = false;
-  return vm_succeed();
 }
 
 }  // namespace nestor::vmx

@@ -54,10 +54,12 @@ TEST(Options, ComparisonOfModes) {
   EXPECT_EQ(plain.image, "image");
   EXPECT_EQ(plain.memory_bytes, 512u << 20);
   EXPECT_EQ(plain.max_instructions, 0u);
+  EXPECT_EQ(plain.cpus, 1u);
   EXPECT_EQ(plain.json, std::nullopt);
   const CompareMmuOptions all =
       parse({"compare-mmu", "--memory", "64M", "--append", "a b", "--module", "m", "--json", "-",
-             "--max-instructions", "7", "image"});
+             "--max-instructions", "7", "--cpus", "2", "image"});
+  EXPECT_EQ(all.cpus, 2u);
   EXPECT_EQ(all.memory_bytes, 64u << 20);
   EXPECT_EQ(all.max_instructions, 7u);
   EXPECT_EQ(all.append, "a b");
@@ -67,6 +69,7 @@ TEST(Options, ComparisonOfModes) {
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--memory", "1"}).text, HasSubstr("--memory"));
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--max-instructions", "0"}).text,
               HasSubstr("--max-instructions"));
+  EXPECT_THAT(parse_print({"compare-mmu", "image", "--cpus", "0"}).text, HasSubstr("--cpus: '0'"));
 }
 
 TEST(Options, DumpsOfVmcss) {
