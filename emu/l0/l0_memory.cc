@@ -30,8 +30,7 @@ L0Memory::L0Memory(Core& core, const Ram& ram, const L0Config& config, unsigned 
       map_(ram),
       structure_pages_(core, ram.guest_end(), ram.guest_end() + kStructurePages),
       ept01_(structure_pages_) {
-  for (uint64_t* page :
-       {&shared_.vmread_bitmap, &shared_.vmwrite_bitmap, &shared_.msr_bitmap01}) {
+  for (uint64_t* page : {&shared_.vmread_bitmap, &shared_.vmwrite_bitmap, &shared_.msr_bitmap01}) {
     *page = structure_pages_.take();
   }
   set_up_bitmaps();

@@ -384,5 +384,24 @@ TEST(TranslationCache, ReplacesInTheOrderOfThePlaces) {
   }
 }
 
+// With too many tags, the mappings of one that was there go as a whole, and are nobody's.
+TEST(TranslationCache, ForgetsATagThatMakesRoom) {
+  constexpr std::uint16_t kTags = 1024;
+  const auto cache = std::make_unique<TranslationCache<4 * kTags>>();
+  CachedMapping mapping;
+  for (std::uint16_t vpid = 0; vpid <= kTags; ++vpid) {
+    mapping.key.tag.vpid = vpid;
+    for (const std::uint64_t page : {1u, 2u}) {
+      mapping.key.input = page << 12;
+      cache->insert(mapping);
+    }
+  }
+  EXPECT_EQ(cache->size(), 2u * kTags);
+  EXPECT_EQ(cache->find_translation({}, 1 << 12), nullptr);
+  EXPECT_EQ(cache->invalidate({.kind = Kind::kLinearVpid, .vpid = kTags}), 2u);
+  EXPECT_EQ(cache->invalidate({.kind = Kind::kAllVpids}), 2u * kTags - 2);
+  EXPECT_EQ(cache->size(), 0u);
+}
+
 }  // namespace
 }  // namespace nestor::ept::testing

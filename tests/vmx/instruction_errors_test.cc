@@ -289,21 +289,31 @@ TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
   done({.kind = Kind::kVpidRetainingGlobals, .vpid = 7});
 }
 
+// Each takes its control and its own bit of IA32_VMX_EPT_VPID_CAP, and nothing of the other.
 TEST_F(VmxTest, InveptAndInvvpidDoNotExistWithoutEptAndVpid) {
-  Capabilities without = capabilities;
-  without.secondary = 0;
-  Vmx other(without, cpu, sink);
-  EXPECT_EQ(word(other.invept(with_memory(kPointer))), "#6");
-  EXPECT_EQ(word(other.invvpid(with_memory(kPointer))), "#6");
-  without = capabilities;
-  without.ept_vpid = 0;
-  Vmx neither(without, cpu, sink);
-  neither.feature_control = 5;
-  cpu.poke(kPointer, kVmxonRegion);
-  cpu.poke(kVmxonRegion, without.revision_id);
-  ASSERT_TRUE(std::holds_alternative<Completed>(neither.vmxon(with_memory(kPointer))));
-  EXPECT_EQ(word(neither.invept(with_memory(kPointer))), "#6");
-  EXPECT_EQ(word(neither.invvpid(with_memory(kPointer))), "#6");
+  struct Case {
+    SecondaryProcBased control;
+    uint64_t bits;
+    bool invept, invvpid;
+  };
+  constexpr auto kNone = static_cast<SecondaryProcBased>(0);
+  for (const Case& c : {Case{kNone, 0, true, true},
+                        {SecondaryProcBased::kEnableEpt, 0, false, true},
+                        {SecondaryProcBased::kEnableVpid, 0, true, false},
+                        {kNone, ept_vpid_cap::kInvept, false, true},
+                        {kNone, ept_vpid_cap::kInvvpid, true, false}}) {
+    SCOPED_TRACE(testing::Message() << mask(c.control) << " " << c.bits);
+    Capabilities without = capabilities;
+    without.secondary &= ~mask(c.control);
+    without.ept_vpid &= ~c.bits;
+    Vmx other(without, cpu, sink);
+    other.feature_control = 5;
+    cpu.poke(kPointer, kVmxonRegion);
+    cpu.poke(kVmxonRegion, without.revision_id);
+    ASSERT_TRUE(std::holds_alternative<Completed>(other.vmxon(with_memory(kPointer))));
+    EXPECT_EQ(word(other.invept(with_memory(kPointer))) != "#6", c.invept);
+    EXPECT_EQ(word(other.invvpid(with_memory(kPointer))) != "#6", c.invvpid);
+  }
 }
 
 TEST_F(VmxTest, VmxoffWritesTheVmcsBack) {

@@ -477,6 +477,8 @@ TEST_F(Intercepts, EptpSwitching) {
   set(Field::kEptpListAddress, kEptpList);
   cpu.poke(kEptpList + 8 * 5, uint64_t{0x2001e});
   cpu.poke(kEptpList + 8 * 6, uint64_t{0x2001f});
+  cpu.poke(kEptpList + 8 * 511, uint64_t{0x2001e});
+  cpu.poke(kEptpList + 8 * 512, uint64_t{0x2001e});  // behind the list
   ASSERT_EQ(vmlaunch(), "transfer");
   cpu.invalidations.clear();
   const auto vmfunc = [&](uint64_t function, uint64_t index) {
@@ -487,6 +489,7 @@ TEST_F(Intercepts, EptpSwitching) {
   EXPECT_TRUE(std::holds_alternative<Completed>(vmfunc(0, 5)));
   EXPECT_EQ(vmx.eptp(), 0x2001eu);
   EXPECT_EQ(cpu.invalidations.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<Completed>(vmfunc(0, 511)));
   for (const auto& [function, index] : {std::pair{0, 6}, {0, 7}, {0, 512}, {1, 5}}) {
     EXPECT_TRUE(std::holds_alternative<Transferred>(vmfunc(function, index))) << index;
     expect_exit(ExitReason::kVmfunc);
