@@ -245,7 +245,8 @@ void Cpu::run_engine() {
   ++turns_.runs;
   ++runs_;
   const uint64_t context = (state_.cr3 * 0x9e3779b97f4a7c15) ^ vmx_.eptp().value_or(0) ^
-                           (vmx_.in_non_root() ? 1ull << 63 : 0);
+                           (vmx_.in_non_root() ? 1ull << 63 : 0) ^
+                           (may_switch_tasks(state_) ? 1ull << 62 : 0);
   if (context != context_ || turns_.engine_holder != this) hold_engine(context);
   if (caches_ && caches_->take_dropped()) flush_pending_ = true;
   if (flush_pending_) {
@@ -270,13 +271,14 @@ void Cpu::run_engine() {
   stop_after_ = trapping ? std::optional(engine_.instructions()) : std::nullopt;
   set_engine_deadline();
   engine_.set_single_step(stepping_);
+  engine_.allow_unsafe(executing_whole_);
   trap_due_ = (state_.rflags & vmx::rflags::kTf) != 0;
   // Both may begin alignment checking.
   const bool may_check_alignment = (state_.cr0 & vmx::cr0::kAm) != 0;
   engine_.set_intercept_popf(!executing_whole_ && may_check_alignment && state_.cpl() == 3);
   engine_.set_intercept_iret(!executing_whole_ &&
                              (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking() ||
-                              ignores_vm_of_iret() || may_check_alignment ||
+                              ignores_vm_of_iret() || returns_to_task() || may_check_alignment ||
                               performance_monitor_.tells_levels_apart()));
   const bool was_sti = state_.blocking_by_sti, was_mov_ss = state_.blocking_by_mov_ss;
   const uint64_t from = state_.rip;
@@ -359,8 +361,26 @@ void Cpu::handle(const Stop& stop) {
 // It takes off the blocking of NMIs, and then executes whole.
 void Cpu::begin_iret() {
   if (state_.blocking_by_nmi || vmx_.virtual_nmi_blocking()) vmx_.begin_iret();
+  if (may_switch_tasks(state_) && (state_.rflags & vmx::rflags::kNt) != 0) {
+    if (const auto instruction = instruction_at_rip()) transfer_far(*instruction);
+    return;
+  }
   if (ignores_vm_of_iret() || state_.code_64bit()) clear_vm_in_iret_image();
   executing_whole_ = true;
+}
+
+// To another task, or by the engine.
+void Cpu::transfer_far(const Instruction& instruction) {
+  const auto found = find_task_switch(*this, instruction);
+  if (!found) {
+    settle(to_outcome(found.fault()));
+  } else if (!*found) {
+    executing_whole_ = true;
+  } else {
+    engine_.count_emulated();
+    settle(switch_task(*this, **found));
+    state_.blocking_by_sti = state_.blocking_by_mov_ss = false;
+  }
 }
 
 void Cpu::handle_refused_fill(const Stop& stop) {
@@ -462,6 +482,11 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   }
   if (!engine_fault && instruction->operation == Operation::kIret) {
     begin_iret();
+    return;
+  }
+  if (!engine_fault && (instruction->operation == Operation::kFarCall ||
+                        instruction->operation == Operation::kFarJump)) {
+    transfer_far(*instruction);
     return;
   }
   if (engine_fault && !decides(instruction->operation, engine_fault->vector)) {

@@ -12,6 +12,7 @@
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/delivery.h"
+#include "emu/cpu/far_transfer.h"
 #include "emu/cpu/fill_cache.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msr_storage.h"
@@ -213,7 +214,14 @@ class Cpu final : public Core, private EngineClient {
     return state_.protected_mode() && !state_.virtual_8086() && !state_.code_64bit() &&
            (state_.long_mode_active() || state_.cpl() != 0);
   }
+  // IRET may return to another task. In VMX root operation the engine may do that as well, should
+  // it have set RFLAGS.NT itself since it was started.
+  bool returns_to_task() const {
+    return may_switch_tasks(state_) &&
+           (vmx_.in_non_root() || (state_.rflags & vmx::rflags::kNt) != 0);
+  }
   void begin_iret();
+  void transfer_far(const Instruction& instruction);
   void clear_vm_in_iret_image();
   void restore_iret_image();
   CodeMode fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetched);

@@ -364,14 +364,17 @@ unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
 
 // INS; and in 64-bit mode IRET with operands of 32 or 16 bits, unless it is under way.
 std::optional<unsigned> Cpu::find_unsafe(uint64_t linear, unsigned size) {
-  constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d, kIret = 0xcf;
+  constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d, kIret = 0xcf, kFarCall = 0x9a, kFarJump = 0xea,
+                    kGroup5 = 0xff;
+  const bool far_transfers = may_switch_tasks(state_);
   std::array<uint8_t, kPage> bytes;
   std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
   size_t fetched = 0;
   const CodeMode mode = fetch_live(linear, code, fetched);
   code = code.first(fetched);
-  const auto is_opcode = [](uint8_t byte) {
-    return byte == kInsb || byte == kInsd || byte == kIret;
+  const auto is_opcode = [&](uint8_t byte) {
+    return byte == kInsb || byte == kInsd || byte == kIret ||
+           (far_transfers && (byte == kFarCall || byte == kFarJump || byte == kGroup5));
   };
   if (std::ranges::none_of(code, is_opcode)) return std::nullopt;
   std::array<uint16_t, kPage> starts;
@@ -379,11 +382,11 @@ std::optional<unsigned> Cpu::find_unsafe(uint64_t linear, unsigned size) {
   for (unsigned i = 0; i < count; ++i) {
     const auto instruction = decoder_.decode(code.subspan(starts[i]), mode);
     if (!instruction) continue;
-    const bool narrow_iret = instruction->operation == Operation::kIret && mode == CodeMode::k64 &&
-                             !instruction->prefixes.rex_w;
-    if (instruction->operation == Operation::kIns || (narrow_iret && !executing_whole_)) {
-      return starts[i];
-    }
+    const Operation operation = instruction->operation;
+    const bool narrow_iret =
+        operation == Operation::kIret && mode == CodeMode::k64 && !instruction->prefixes.rex_w;
+    const bool far = operation == Operation::kFarCall || operation == Operation::kFarJump;
+    if (operation == Operation::kIns || narrow_iret || (far && far_transfers)) return starts[i];
   }
   return std::nullopt;
 }

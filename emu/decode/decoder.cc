@@ -266,10 +266,19 @@ constexpr bool rejects_prefixes(Operation operation) {
   }
 }
 
+// FF /3 and FF /5, which Capstone does not always tell from the near ones.
+Operation indirect_transfer(const cs_x86& x86) {
+  constexpr uint8_t kGroup5 = 0xff;
+  if (x86.opcode[0] != kGroup5) return Operation::kOther;
+  const unsigned reg = x86.modrm >> 3 & 7;
+  return reg == 3 ? Operation::kFarCall : reg == 5 ? Operation::kFarJump : Operation::kOther;
+}
+
 Operation operation_of(const cs_insn& insn) {
   if (insn.id >= X86_INS_ENDING) return Operation::kOther;
-  if (insn.id != X86_INS_MOV) return kOperationById[insn.id];
   const cs_x86& x86 = insn.detail->x86;
+  if (insn.id == X86_INS_CALL || insn.id == X86_INS_JMP) return indirect_transfer(x86);
+  if (insn.id != X86_INS_MOV) return kOperationById[insn.id];
   if (x86.op_count != 2) return Operation::kOther;
   const auto kind = [&](int i) {
     const cs_x86_op& operand = x86.operands[i];

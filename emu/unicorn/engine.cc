@@ -75,6 +75,7 @@ class UnicornEngine final : public Engine {
   }
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   void set_single_step(bool on) override { single_step_ = on; }
+  void allow_unsafe(bool on) override { unsafe_allowed_ = on; }
   void set_intercept_iret(bool on) override { intercept_iret_ = on; }
   void set_intercept_popf(bool on) override { intercept_popf_ = on; }
   uint16_t live_cs() const override {
@@ -174,8 +175,8 @@ class UnicornEngine final : public Engine {
   uint64_t block_context_ = 0;
   uint64_t instructions_ = 0;
   uint64_t deadline_ = ~0ull, effective_deadline_ = ~0ull;
-  bool stop_requested_ = false, single_step_ = false, intercept_iret_ = false,
-       intercept_popf_ = false;
+  bool stop_requested_ = false, single_step_ = false, unsafe_allowed_ = false,
+       intercept_iret_ = false, intercept_popf_ = false;
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
@@ -479,11 +480,13 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
     stop_before_block(StopKind::kDeadline);
     return;
   }
-  if (const auto unsafe = client_->find_unsafe(linear, size)) {
+  const auto unsafe = client_->find_unsafe(linear, size);
+  if (unsafe && !unsafe_allowed_) {
     stop_before_block(*unsafe == 0 ? StopKind::kInstruction : StopKind::kUnsafeAhead);
     return;
   }
-  Block& block = block_at(linear);
+  // A block that is not safe stays unknown, to be looked at whenever it is entered.
+  Block& block = unsafe ? kept_block_ : block_at(linear);
   if (block.linear != linear || block.size != size || block.context != block_context_) {
     block = Block{linear, block_context_, size, client_->count_instructions(linear, size), 0, 0};
   }

@@ -46,9 +46,9 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
-  // The offset of the first instruction in the same code that the engine must not begin; it stops
-  // there. std::nullopt: there is none. The engine writes zeros to the destination of INS before
-  // anything stops it.
+  // The offset of the first instruction in the same code that the engine must not begin unless
+  // Engine::allow_unsafe says so; it stops there. std::nullopt: there is none. The engine writes
+  // zeros to the destination of INS before anything stops it.
   virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) = 0;
 };
 
@@ -128,6 +128,8 @@ class Engine {
   virtual void code_written(uint64_t physical, std::span<const uint8_t> data) = 0;
   // Runs one instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
   virtual void set_single_step(bool on) = 0;
+  // Whether it executes what EngineClient::find_unsafe tells of.
+  virtual void allow_unsafe(bool on) = 0;
   // Stops before IRET with StopKind::kIret.
   virtual void set_intercept_iret(bool on) = 0;
   // Stops before POPF with StopKind::kPopf.

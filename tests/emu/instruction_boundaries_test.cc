@@ -172,5 +172,21 @@ TEST_F(InstructionBoundaries, IretInIa32eModeDoesNotEnterVirtual8086Mode) {
   }
 }
 
+// However often the same one was executed.
+TEST_F(InstructionBoundaries, NoIretIn64BitModeEntersVirtual8086Mode) {
+  enter_user_mode();
+  constexpr uint32_t kAgain = kCode + 0x100, kEnd = kCode + 0x110;
+  const uint32_t images[] = {kAgain, kUserCode, 0x42,     kData + 20, kUserData,
+                             kAgain, kUserCode, 0x42,     kData + 40, kUserData,
+                             kEnd,   kUserCode, 0x2'0042, kUserStack, kUserData};
+  cpu_.gpr[vmx::kRsp] = kData;
+  put_bytes(kData, images, sizeof images);
+  put_code(kAgain, {0xe9, 0xfb, 0xfe, 0xff, 0xff});  // jmp kCode
+  put_code(kEnd, {0x0f, 0x0b});
+  handle(vmx::kUd, exit_with(1));
+  EXPECT_EQ(run({0xcf}).code, status(1));
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kEnd, 0}));
+}
+
 }  // namespace
 }  // namespace nestor::emu
