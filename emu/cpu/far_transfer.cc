@@ -15,8 +15,7 @@ Result<uint16_t> read_selector(Core& core, const Instruction& instruction) {
   const MemoryOperand* pointer = instruction.memory();
   if (pointer == nullptr) return static_cast<uint16_t>(instruction.operand[0].immediate);
   const unsigned offset_size = instruction.operand_size;
-  const auto linear =
-      linear_address(core.state(), *pointer, offset_size + 2, SegmentAccess::kRead);
+  const auto linear = linear_address(core.state(), *pointer, offset_size + 2, SegmentAccess::kRead);
   if (const auto* fault = std::get_if<vmx::Event>(&linear)) return *fault;
   return read_value<uint16_t>(core, std::get<uint64_t>(linear) + offset_size, Privilege::kCurrent);
 }

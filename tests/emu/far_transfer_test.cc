@@ -28,8 +28,8 @@ class FarTransfer : public NestedMachineTest {
 
   FarTransfer() {
     const auto descriptor = [](uint64_t base, uint64_t limit, uint64_t type, uint64_t flags) {
-      return (limit & 0xffff) | (base & 0xffffff) << 16 | type << 40 |
-             (limit >> 16 & 0xf) << 48 | flags << 52 | (base >> 24 & 0xff) << 56;
+      return (limit & 0xffff) | (base & 0xffffff) << 16 | type << 40 | (limit >> 16 & 0xf) << 48 |
+             flags << 52 | (base >> 24 & 0xff) << 56;
     };
     const auto task_gate = [](uint64_t selector, uint64_t type) {
       return selector << 16 | type << 40;
@@ -107,7 +107,7 @@ TEST_P(TaskSwitches, ACallNestsAndIretReturns) {
   // inc dword [23008h]; iretd; jmp back: where the second call goes on
   put_code(kSecondCode, Code{0xff, 0x05, 0x08, 0x30, 0x02, 0x00} + kIretd + Code{0xeb, 0xf7});
   // pushfd; pop eax; and eax, 4000h; add eax, [23008h]; out
-  const Code flags_and_count = {0x9c, 0x58, 0x25, 0,    0x40, 0,    0,    0x03,
+  const Code flags_and_count = {0x9c, 0x58, 0x25, 0,    0x40, 0,    0,   0x03,
                                 0x05, 0x08, 0x30, 0x02, 0x00, 0xe7, 0xf4};
   const RunResult result =
       run(call(kSecondTask) + through_memory(3, kTaskGateSelector) + flags_and_count);
@@ -149,10 +149,10 @@ TEST_P(TaskSwitches, ChecksOfGatesAndSegmentsComeFirst) {
     uint32_t error;
   };
   const Case cases[] = {
-      {jump(kFirstTask), vmx::kGp, kFirstTask},                 // busy
+      {jump(kFirstTask), vmx::kGp, kFirstTask},  // busy
       {call(kAbsentGate), vmx::kNp, kAbsentGate},
-      {jump(0x40), vmx::kGp, 0x40},                             // beyond the GDT
-      {call(kSecondTask | 3), vmx::kGp, kSecondTask},           // RPL above DPL
+      {jump(0x40), vmx::kGp, 0x40},                    // beyond the GDT
+      {call(kSecondTask | 3), vmx::kGp, kSecondTask},  // RPL above DPL
       {call(kTaskGateSelector | 3), vmx::kGp, kTaskGateSelector},
       {jump(0), vmx::kGp, 0},
   };
@@ -172,8 +172,8 @@ class TaskSwitchExits : public FarTransfer {
     enable_ept();
     enable(vmx::SecondaryProcBased::kUnrestrictedGuest);
     const auto set = [&](Field field, uint64_t value) { vmcs_.write(field, value); };
-    set(Field::kVmEntryControls, vmcs_[Field::kVmEntryControls] &
-                                     ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
+    set(Field::kVmEntryControls,
+        vmcs_[Field::kVmEntryControls] & ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
     set(Field::kGuestCr0, guest.cr0);
     set(Field::kGuestCr3, 0);
     set(Field::kGuestCr4, vmx::cr4::kVmxe);

@@ -6,8 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "ept/caching_memory.h"
 #include "ept/walk.h"
 #include "tests/ept/table_builder.h"
 
@@ -244,6 +246,28 @@ TEST(GuestPagingVerification, EveryGuestEntryMustLieInAPageOfPagingWrites) {
           EXPECT_TRUE(result.translated());
         }
       }
+    }
+  }
+}
+
+/// The second walk finds in the cache where the guest's tables are.
+TEST(GuestPagingVerification, CachedTranslationsOfTablesCountAsWalkedOnes) {
+  for (unsigned missing = 0; missing <= 4; ++missing) {  // 0: none is missing
+    NestedFixture f;
+    f.ept.guest_paging_verification = f.ept.paging_write_control = true;
+    for (unsigned level = 1; level <= 4; ++level) {
+      if (level != missing) change(f, f.guest_tables_ept[level][1], 0, kPagingWrite);
+    }
+    change(f, f.final_ept[1], 0, kVerify);
+    using Cache = TranslationCache<64>;
+    using Memory = CachingMemory<decltype(f.tables.memory), Cache>;
+    const auto cache = std::make_unique<Cache>();
+    for (const bool again : {false, true}) {
+      Memory memory(f.tables.memory, *cache, {.kind = MappingKind::kCombined, .ept_root = 0x5000},
+                    Memory::Tables::kIgnore);
+      const auto result = walk_nested(memory, f.paging, f.ept, kLinear, {Access::kRead});
+      EXPECT_EQ(result.translated(), missing == 0) << missing;
+      EXPECT_EQ(memory.used(), again);
     }
   }
 }

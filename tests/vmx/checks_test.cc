@@ -332,6 +332,23 @@ TEST(EntryChecks, InjectionWithErrorCodesForAnyVector) {
     }
 }
 
+TEST(EntryChecks, TheErrorCodeCountsOnlyWhereOneIsDelivered) {
+  constexpr uint32_t kDelivers = 0x800;
+  for (const uint32_t information : {0x300u | vmx::kUd, kDelivers | 0x300u | vmx::kGp, 0x202u}) {
+    Machine machine;
+    machine.inject(information);
+    machine.set(Field::kVmEntryExceptionErrorCode, 0x10000);
+    if ((information & kDelivers) != 0) {
+      EXPECT_THAT(machine.failures(), ElementsAre("injection-error-code-value"));
+    } else {
+      EXPECT_THAT(machine.failures(), IsEmpty());
+    }
+    // Without the valid bit nothing of it counts.
+    machine.set(Field::kVmEntryInterruptionInformation, information);
+    EXPECT_THAT(machine.failures(), IsEmpty());
+  }
+}
+
 TEST(EntryChecks, NoErrorCodeInRealMode) {
   Machine machine;
   machine.make_unrestricted();

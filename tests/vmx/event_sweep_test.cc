@@ -112,6 +112,9 @@ TEST_F(EventSweep, TheOrderAtAnInstructionBoundary) {
 
 TEST_F(EventSweep, InitAndSipiByActivity) {
   start();
+  leave();
+  enable(PrimaryProcBased::kInterruptWindowExiting);
+  resume();
   for (const auto activity : {ActivityState::kActive, ActivityState::kHlt, ActivityState::kShutdown,
                               ActivityState::kWaitForSipi}) {
     const bool waits = activity == ActivityState::kWaitForSipi;

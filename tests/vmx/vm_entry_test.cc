@@ -397,6 +397,8 @@ INSTANTIATE_TEST_SUITE_P(
                       PendingDebugCase{"NotEnabled", 0x0003, 0, 0, 0, 0},
                       PendingDebugCase{"MovSs", 0x1001, 2, 0, 0, 0x1001},
                       PendingDebugCase{"Shutdown", 0x1001, 0, 2, 0, 0},
+                      PendingDebugCase{"WaitForSipi", 0x1001, 0, 3, 0, 0},
+                      PendingDebugCase{"Hlt", 0x1001, 0, 1, 0, 0x1001},
                       PendingDebugCase{"InjectedException", 0x1001, 0, 0, 0x80000306, 0},
                       PendingDebugCase{"InjectedInterrupt", 0x1001, 0, 0, 0x80000030, 0},
                       PendingDebugCase{"SoftwareException", 0x1001, 0, 0, 0x80000603, 0},

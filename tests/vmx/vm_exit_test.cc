@@ -314,6 +314,10 @@ TEST_F(VmExit, EptViolationsDropTheMappingsOfTheirAddresses) {
   resume();
   vmx.ept_violation(0x81, 0x6000, 0x1000);
   EXPECT_FALSE(cpu.invalidations.back().linear_translated) << "a page walk";
+
+  resume();
+  vmx.ept_violation(1, 0x6000, std::nullopt);
+  EXPECT_EQ(cpu.invalidations.back().linear, 0u) << "PDPTEs: no linear address";
 }
 
 // "Bits 63:32 are cleared if the logical processor was not in 64-bit mode", and no others.
