@@ -205,8 +205,6 @@ class Cpu final : public Core, private EngineClient {
   // What an access that EPT refused comes to: an event to deliver (#VE), or the VM exit that has
   // happened.
   std::optional<vmx::Event> ept_exit(const EptExit& exit);
-  // The instruction at RIP writes to the page of `linear`, and sub-page write permissions allow it:
-  // a step in which the page may be written.
   // IRET enters virtual-8086 mode at CPL 0 outside IA-32e mode only; the engine does wherever the
   // flags that it pops say so. In 64-bit mode, where IRET is frequent and nearly always has
   // operands of 64 bits, which the engine gets right, find_unsafe() looks for the others.
@@ -225,6 +223,8 @@ class Cpu final : public Core, private EngineClient {
   void clear_vm_in_iret_image();
   void restore_iret_image();
   CodeMode fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetched);
+  // The instruction at RIP writes to the page of `linear`, and sub-page write permissions allow it:
+  // a step in which the page may be written.
   void write_sub_page(uint64_t linear, const Translation& translation);
   bool writes_sub_page() const { return sub_page_writes_[0].has_value(); }
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
