@@ -327,6 +327,8 @@ void UnicornEngine::save(CpuState& state) {
     // Real-address mode loads a selector and a base only.
     if (same_rights) state.segment[i].rights = loaded_segments_[i].rights;
   }
+  // Code that runs over the end of 4 GBytes goes on counting.
+  if (!state.code_64bit()) state.rip &= 0xffffffff;
   state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
   const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;
   const bool kept = inhibited && state.rip == loaded_rip_;

@@ -172,6 +172,17 @@ TEST_F(InstructionBoundaries, IretInIa32eModeDoesNotEnterVirtual8086Mode) {
   }
 }
 
+// EIP has 32 bits, also behind code that runs over its end.
+TEST_F(InstructionBoundaries, EipWrapsAround) {
+  cpu_.cr0 = vmx::cr0::kPe | vmx::cr0::kEt | vmx::cr0::kNe;
+  cpu_.cr4 = cpu_.efer = 0;
+  cpu_.segment[vmx::kCs] = {kCode64, vmx::AccessRights{0xc09b}, 0xffffffff, kCode + 8};
+  cpu_.rip = 0xfffffff8;  // at kCode
+  run(nops(10) + Code{0x0f, 0x0b});
+  ASSERT_FALSE(record_.exceptions.empty());
+  EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kUd, std::nullopt, 2, 0}));
+}
+
 // However often the same one was executed.
 TEST_F(InstructionBoundaries, NoIretIn64BitModeEntersVirtual8086Mode) {
   enter_user_mode();
