@@ -177,13 +177,7 @@ class TaskSwitchExits : public FarTransfer {
     set(Field::kGuestCr0, guest.cr0);
     set(Field::kGuestCr3, 0);
     set(Field::kGuestCr4, vmx::cr4::kVmxe);
-    for (uint8_t i = 0; i < vmx::kSegmentCount; ++i) {
-      const vmx::Segment& segment = guest.segment[i];
-      set(vmx::guest_selector(i), segment.selector);
-      set(vmx::guest_limit(i), segment.limit);
-      set(vmx::guest_base(i), segment.base);
-      set(vmx::guest_access_rights(i), segment.rights.value);
-    }
+    set_guest_segments(guest);
     set(Field::kGuestGdtrBase, guest.gdtr.base);
     set(Field::kGuestGdtrLimit, guest.gdtr.limit);
   }

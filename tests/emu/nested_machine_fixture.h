@@ -54,13 +54,7 @@ class NestedMachineTest : public MachineTest {
     set(Field::kGuestCr3, kPml4);
     set(Field::kGuestCr4, cpu_.cr4 | vmx::cr4::kVmxe);
     set(Field::kGuestDr7, 0x400);
-    for (uint8_t i = 0; i < vmx::kSegmentCount; ++i) {
-      const vmx::Segment& segment = cpu_.segment[i];
-      set(vmx::guest_selector(i), segment.selector);
-      set(vmx::guest_limit(i), segment.limit);
-      set(vmx::guest_base(i), segment.base);
-      set(vmx::guest_access_rights(i), segment.rights.value);
-    }
+    set_guest_segments(cpu_);
     set(Field::kGuestGdtrBase, kGdt);
     set(Field::kGuestGdtrLimit, cpu_.gdtr.limit);
     set(Field::kGuestIdtrBase, kIdt);
@@ -80,6 +74,16 @@ class NestedMachineTest : public MachineTest {
     put<uint64_t>(kEpt, (kEpt + 0x1000) | kEptAll | kEptUserExecute);
     put<uint64_t>(kEpt + 0x2000, kEptPageTable | kEptAll | kEptUserExecute);
     for (uint64_t i = 0; i < 512; ++i) map_guest(i << 12, (i << 12) | kEptAll | kEptUserExecute);
+  }
+
+  void set_guest_segments(const vmx::CpuState& guest) {
+    for (uint8_t i = 0; i < vmx::kSegmentCount; ++i) {
+      const vmx::Segment& segment = guest.segment[i];
+      vmcs_.write(vmx::guest_selector(i), segment.selector);
+      vmcs_.write(vmx::guest_limit(i), segment.limit);
+      vmcs_.write(vmx::guest_base(i), segment.base);
+      vmcs_.write(vmx::guest_access_rights(i), segment.rights.value);
+    }
   }
 
   void enable(vmx::PinBased control) { add(vmx::Field::kPinBasedControls, mask(control)); }
