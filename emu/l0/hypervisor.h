@@ -50,7 +50,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void take_processor();
   // INIT has made L1 wait for a start-up IPI: the processor does so itself, outside VMX operation.
   void release_processor();
-  // L1's VMX root operation blocks INIT, which only the processor can hold back.
+  // L1 is in VMX root operation: L0 holds an INIT back until L1 leaves it.
   bool blocks_init() { return nested().in_vmx_operation() && !nested().in_non_root(); }
 
   // The state of who caused the VM exit, from the VMCS that ran it; and back.
