@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <string>
 
-#include "emu/audit/audit.h"
-#include "emu/audit/vmcs_document.h"
 #include "emu/cli/complain.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/loaders/read_file.h"
+#include "emu/observe/audit/audit.h"
+#include "emu/observe/audit/vmcs_document.h"
 
 namespace nestor::emu {
 namespace {

@@ -6,9 +6,9 @@
 
 #include "emu/cli/complain.h"
 #include "emu/cli/inputs.h"
-#include "emu/compare/mmu_modes.h"
-#include "emu/machine/ram.h"
-#include "emu/trace/output_file.h"
+#include "emu/memory/ram.h"
+#include "emu/observe/compare/mmu_modes.h"
+#include "emu/observe/trace/output_file.h"
 
 namespace nestor::emu {
 namespace {

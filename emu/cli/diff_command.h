@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "emu/trace/difference.h"
+#include "emu/observe/trace/difference.h"
 
 namespace nestor::emu {
 

@@ -16,7 +16,7 @@
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
 #include "emu/cli/run_command.h"
-#include "emu/unicorn/engine.h"
+#include "emu/engine/engine.h"
 
 namespace nestor::emu {
 namespace {

@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "emu/machine/machine.h"
-#include "emu/machine/ram.h"
+#include "emu/memory/ram.h"
 
 namespace nestor::emu {
 namespace {

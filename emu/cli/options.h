@@ -11,13 +11,13 @@
 #include <variant>
 #include <vector>
 
-#include "emu/audit/vmcs_dump.h"
 #include "emu/cli/audit_command.h"
 #include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/l0/mode.h"
-#include "emu/trace/trace.h"
+#include "emu/observe/audit/vmcs_dump.h"
+#include "emu/observe/trace/trace.h"
 
 namespace CLI {
 class App;

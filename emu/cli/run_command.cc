@@ -20,10 +20,10 @@
 #include "emu/cli/progress.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/machine/machine.h"
-#include "emu/machine/ram.h"
-#include "emu/trace/l0_report.h"
-#include "emu/trace/output_file.h"
-#include "emu/trace/statistics.h"
+#include "emu/memory/ram.h"
+#include "emu/observe/compare/l0_report.h"
+#include "emu/observe/trace/output_file.h"
+#include "emu/observe/trace/statistics.h"
 
 namespace nestor::emu {
 namespace {

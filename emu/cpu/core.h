@@ -9,7 +9,7 @@
 
 #include "emu/cpu/memory_fault.h"
 #include "emu/devices/bus.h"
-#include "emu/timing/clock.h"
+#include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 #include "vmx/processor.h"
 #include "vmx/vmx.h"

@@ -7,10 +7,10 @@
 #include <string_view>
 
 #include "emu/cpu/core.h"
-#include "emu/cpu/extended_state.h"
 #include "emu/cpu/performance_monitor.h"
-#include "emu/devices/local_apic.h"
-#include "emu/timing/clock.h"
+#include "emu/devices/apic/local_apic.h"
+#include "emu/engine/extended_state.h"
+#include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {

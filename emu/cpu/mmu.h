@@ -8,10 +8,10 @@
 #include <variant>
 
 #include "emu/cpu/memory_fault.h"
-#include "emu/cpu/physical_memory.h"
 #include "emu/cpu/translation_caches.h"
-#include "emu/timing/clock.h"
-#include "emu/trace/events.h"
+#include "emu/events/events.h"
+#include "emu/memory/physical_memory.h"
+#include "emu/time/clock.h"
 #include "ept/walk.h"
 #include "vmx/vmx.h"
 

@@ -7,7 +7,7 @@
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
-#include "emu/devices/local_apic.h"
+#include "emu/devices/apic/local_apic.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {

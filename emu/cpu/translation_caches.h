@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "emu/trace/events.h"
+#include "emu/events/events.h"
 #include "ept/caching_memory.h"
 #include "ept/translation_cache.h"
 #include "ept/walk.h"

@@ -3,8 +3,8 @@
 // Where the interrupt lines of a PC lead: each goes to the 8259A and to the I/O APIC at once.
 #pragma once
 
-#include "emu/devices/io_apic.h"
-#include "emu/devices/pic.h"
+#include "emu/devices/apic/io_apic.h"
+#include "emu/devices/legacy/pic.h"
 
 namespace nestor::emu {
 

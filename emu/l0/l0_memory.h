@@ -10,7 +10,7 @@
 #include "emu/l0/machine_map.h"
 #include "emu/l0/mode.h"
 #include "emu/l0/vmcs_build.h"
-#include "emu/machine/ram.h"
+#include "emu/memory/ram.h"
 #include "ept/shadow_fill.h"
 #include "vmx/capabilities.h"
 

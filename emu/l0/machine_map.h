@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "emu/cpu/core.h"
-#include "emu/machine/ram.h"
+#include "emu/memory/ram.h"
 #include "ept/address.h"
 #include "ept/memory.h"
 #include "ept/shadow_fill.h"

@@ -10,11 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "emu/engine/engine.h"
+#include "emu/events/events.h"
 #include "emu/l0/counters.h"
 #include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
-#include "emu/trace/events.h"
-#include "emu/unicorn/engine.h"
 
 namespace nestor::emu {
 

@@ -10,8 +10,8 @@
 #include "emu/cpu/cpu.h"
 #include "emu/cpu/turns.h"
 #include "emu/devices/bus.h"
-#include "emu/timing/clock.h"
-#include "emu/trace/events.h"
+#include "emu/events/events.h"
+#include "emu/time/clock.h"
 
 namespace nestor::emu {
 

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "emu/audit/audit.h"
-#include "emu/audit/vmcs_dump.h"
 #include "emu/cpu/cpuid.h"
 #include "emu/machine/machine.h"
+#include "emu/observe/audit/audit.h"
+#include "emu/observe/audit/vmcs_dump.h"
 #include "vmx/exit_reasons.h"
 
 namespace nestor::tests {

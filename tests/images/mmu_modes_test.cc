@@ -2,7 +2,7 @@
 //
 // guest-images/mmu-modes in every way of virtualizing memory: the same results, and the prices that
 // each way is known for.
-#include "emu/compare/mmu_modes.h"
+#include "emu/observe/compare/mmu_modes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

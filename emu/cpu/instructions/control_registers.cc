@@ -4,7 +4,7 @@
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
-#include "emu/devices/local_apic.h"
+#include "emu/devices/apic/local_apic.h"
 
 namespace nestor::emu::instructions {
 namespace {

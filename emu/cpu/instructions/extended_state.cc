@@ -2,7 +2,7 @@
 //
 // XSAVE and its relatives, XGETBV, XSETBV: "Managing State Using the XSAVE Feature Set". The engine
 // would execute some of them, but not stop at XSETBV, so CR4.OSXSAVE is 0 for it and all come here.
-#include "emu/cpu/extended_state.h"
+#include "emu/engine/extended_state.h"
 
 #include <algorithm>
 #include <cstring>

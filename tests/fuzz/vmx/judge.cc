@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <optional>
 
-#include "emu/timing/clock.h"
+#include "emu/time/clock.h"
 #include "tests/fuzz/vmx/generator.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"

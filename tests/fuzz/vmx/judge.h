@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "emu/trace/events.h"
+#include "emu/events/events.h"
 #include "tests/fuzz/vmx/case.h"
 
 namespace nestor::fuzz {

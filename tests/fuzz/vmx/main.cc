@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "emu/cpu/cpuid.h"
-#include "emu/trace/output_file.h"
-#include "emu/trace/trace.h"
+#include "emu/observe/trace/output_file.h"
+#include "emu/observe/trace/trace.h"
 #include "tests/fuzz/vmx/compare.h"
 #include "tests/fuzz/vmx/generator.h"
 #include "tests/fuzz/vmx/outputs.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "emu/events/events.h"
 #include "emu/loaders/image.h"
-#include "emu/trace/events.h"
 #include "tests/fuzz/vmx/case.h"
 
 namespace nestor::fuzz {

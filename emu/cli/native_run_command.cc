@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/native_run_command.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "emu/cli/complain.h"
+#include "emu/cli/options.h"
+#include "emu/cli/run_command.h"
+#include "emu/native/native_machine.h"
+#include "emu/native/vmx_support.h"
+
+namespace nestor::emu::kvm {
+namespace {
+
+constexpr unsigned kMostSeconds = 1'000'000;
+
+}  // namespace
+
+int run_natively(const std::vector<std::string>& arguments) {
+  complain_as("nestor-kvm");
+  NativeOptions native;
+  bool no_vmx = false;
+  Program program;
+  program.name = "nestor-kvm";
+  program.run_example = "nestor-kvm run hypervisor.elf --trace native.txt";
+  program.missing = {
+      {"--cpus", "the machine has one processor"},
+      {"--max-instructions", "KVM does not count instructions; use --max-seconds"},
+      {"--random-seed", "the random numbers are the host processor's"},
+      {"--l0", "the hypervisor below L1 is KVM"},
+      {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
+      {"--shadow-pages", "the hypervisor below L1 is KVM"},
+      {"--tlb", "the TLBs are the host processor's"},
+  };
+  program.add_run_options = [&](CLI::App& run) {
+    run.add_option("--device", native.device, "KVM's device")
+        ->type_name("FILE")
+        ->capture_default_str();
+    run.add_flag("--no-vmx", no_vmx, "Run the image on a host that offers no VMX, too");
+    run.add_option("--max-seconds", native.max_seconds, "Stop after so many seconds")
+        ->type_name("N")
+        ->check(CLI::Range(1U, kMostSeconds));
+  };
+  const auto parsed = parse_command_line(arguments, "nestor-kvm", program);
+  if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
+    std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
+    const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
+    return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
+  }
+  const RunOptions& options = std::get<RunOptions>(parsed);
+  native.needs_vmx = !no_vmx;
+  spdlog::set_default_logger(spdlog::stderr_logger_st("nestor-kvm"));
+  spdlog::set_pattern("%n: %l: %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  // A reader that goes away is a write error like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run_command(
+        options,
+        [&](const MachineConfig& config,
+            const MachineOutputs& outputs) -> std::variant<std::unique_ptr<Machine>, HostError> {
+          return create_native_machine(native, config, outputs);
+        });
+  } catch (const NoVmx& error) {
+    return complain(ExitStatus::kNoVmx, error.what());
+  } catch (const Unavailable& error) {
+    return complain(ExitStatus::kNoKvm, error.what());
+  } catch (const Failure& error) {
+    return complain(ExitStatus::kKvmFailed, error.what());
+  }
+}
+
+}  // namespace nestor::emu::kvm

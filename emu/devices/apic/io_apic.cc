@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/apic/io_apic.h"
+
+namespace nestor::emu {
+namespace {
+
+enum Offset : uint64_t { kSelect = 0x00, kWindow = 0x10, kEoi = 0x40 };
+enum Index : uint32_t { kId = 0, kVersion = 1, kArbitration = 2, kEntries = 0x10 };
+
+// Version 20H has the EOI register.
+constexpr uint32_t kVersionValue = 0x20 | (IoApic::kPins - 1) << 16;
+
+// Redirection entry.
+constexpr uint64_t kLogical = 1u << 11, kRemoteIrr = 1u << 14, kLevel = 1u << 15,
+                   kMasked = 1u << 16;
+constexpr uint64_t kDeliveryStatus = 1u << 12;
+constexpr uint64_t kReadOnly = kDeliveryStatus | kRemoteIrr;
+constexpr uint64_t kValid = 0xff0000000001ffff;
+
+}  // namespace
+
+IoApic::IoApic(std::function<void(const Ipi&)> send) : send_(std::move(send)) {
+  entries_.fill(kMasked);
+}
+
+uint64_t IoApic::read_memory(uint64_t offset, unsigned /*size*/) {
+  if (offset == kSelect) return select_;
+  return offset == kWindow ? read_indirect() : 0;
+}
+
+void IoApic::write_memory(uint64_t offset, unsigned /*size*/, uint64_t value) {
+  if (offset == kSelect) {
+    select_ = value & 0xff;
+  } else if (offset == kWindow) {
+    write_indirect(static_cast<uint32_t>(value));
+  } else if (offset == kEoi) {
+    end_of_interrupt(static_cast<uint8_t>(value));
+  }
+}
+
+uint32_t IoApic::read_indirect() const {
+  if (select_ == kId || select_ == kArbitration) return id_;
+  if (select_ == kVersion) return kVersionValue;
+  const uint32_t pin = (select_ - kEntries) / 2;
+  if (select_ < kEntries || pin >= kPins) return 0;
+  return static_cast<uint32_t>(entries_[pin] >> (select_ & 1 ? 32 : 0));
+}
+
+void IoApic::write_indirect(uint32_t value) {
+  if (select_ == kId) id_ = value & 0x0f000000;
+  const uint32_t pin = (select_ - kEntries) / 2;
+  if (select_ < kEntries || pin >= kPins) return;
+  uint64_t& entry = entries_[pin];
+  const uint64_t whole =
+      select_ & 1 ? (entry & 0xffffffff) | uint64_t{value} << 32 : (entry & ~0xffffffffull) | value;
+  entry = (whole & kValid & ~kReadOnly) | (entry & kReadOnly);
+  // An edge-triggered entry has no remote IRR; system software clears a stuck one by switching
+  // modes.
+  if (!(entry & kLevel)) entry &= ~kRemoteIrr;
+  service_level(pin);
+}
+
+void IoApic::set_pin(unsigned pin, bool level) {
+  if (pin >= kPins) return;
+  const bool rises = level && !lines_[pin];
+  lines_[pin] = level;
+  if (entries_[pin] & kLevel) {
+    service_level(pin);
+  } else if (rises && !(entries_[pin] & kMasked)) {
+    send(pin);  // an edge at a masked input is lost
+  }
+}
+
+void IoApic::service_level(unsigned pin) {
+  uint64_t& entry = entries_[pin];
+  if (!(entry & kLevel) || (entry & (kMasked | kRemoteIrr)) || !lines_[pin]) return;
+  const DeliveryMode mode = DeliveryMode(entry >> 8 & 7);
+  // Only interrupts that end with an EOI have a remote IRR.
+  if (mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority) entry |= kRemoteIrr;
+  send(pin);
+}
+
+void IoApic::send(unsigned pin) {
+  const uint64_t entry = entries_[pin];
+  Ipi message;
+  message.mode = DeliveryMode(entry >> 8 & 7);
+  message.vector = static_cast<uint8_t>(entry);
+  message.logical = entry & kLogical;
+  message.level = entry & kLevel;
+  message.destination = static_cast<uint32_t>(entry >> 56);
+  if (send_) send_(message);
+}
+
+void IoApic::end_of_interrupt(uint8_t vector) {
+  for (unsigned pin = 0; pin < kPins; ++pin) {
+    uint64_t& entry = entries_[pin];
+    if (!(entry & kRemoteIrr) || static_cast<uint8_t>(entry) != vector) continue;
+    entry &= ~kRemoteIrr;
+    service_level(pin);
+  }
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The I/O APIC: 24 inputs, each with a redirection entry.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "emu/devices/apic/local_apic.h"
+#include "emu/devices/bus.h"
+
+namespace nestor::emu {
+
+class IoApic : public Device {
+ public:
+  static constexpr uint64_t kBase = 0xfec00000;
+  static constexpr uint64_t kMemorySize = 0x1000;
+  static constexpr unsigned kPins = 24;
+
+  // `send` carries a message to the local APICs.
+  explicit IoApic(std::function<void(const Ipi&)> send);
+
+  std::string_view name() const override { return "I/O APIC"; }
+  [[nodiscard]] bool attach(Bus& bus) override {
+    return bus.claim_memory(kBase, kMemorySize, *this);
+  }
+  uint64_t read_memory(uint64_t offset, unsigned size) override;
+  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
+
+  // `pin` is 0..23; others are ignored.
+  void set_pin(unsigned pin, bool level);
+  // A local APIC broadcast the EOI of a level-triggered interrupt.
+  void end_of_interrupt(uint8_t vector);
+
+ private:
+  uint32_t read_indirect() const;
+  void write_indirect(uint32_t value);
+  void service_level(unsigned pin);
+  void send(unsigned pin);
+
+  std::function<void(const Ipi&)> send_;
+  std::array<uint64_t, kPins> entries_{};
+  std::array<bool, kPins> lines_{};
+  uint32_t select_ = 0, id_ = 0;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/emulator/fw_cfg.h"
+
+#include <string_view>
+
+namespace nestor::emu {
+namespace {
+
+std::vector<uint8_t> little_endian(uint64_t value, unsigned size) {
+  std::vector<uint8_t> bytes(size);
+  for (unsigned i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(value >> (8 * i));
+  return bytes;
+}
+
+std::vector<uint8_t> text(std::string_view value) { return {value.begin(), value.end()}; }
+
+// The device's features: bit 0, the selector and data ports.
+constexpr uint32_t kTraditionalInterface = 1;
+
+}  // namespace
+
+FwCfg::FwCfg(uint64_t ram_size, uint16_t processors) {
+  items_[kSignature] = text("QEMU");
+  items_[kId] = little_endian(kTraditionalInterface, 4);
+  items_[kRamSize] = little_endian(ram_size, 8);
+  items_[kProcessorCount] = little_endian(processors, 2);
+  items_[kMaximumProcessorCount] = little_endian(processors, 2);
+  items_[kFileDirectory] = little_endian(0, 4);  // a count of files
+}
+
+uint32_t FwCfg::read_port(uint16_t port, unsigned /*size*/) {
+  // The selector is write-only. Beyond an item's end, and without an item, the stream is zeros.
+  if (port != kDataPort) return 0xffff;
+  return selected_ && position_ < selected_->size() ? (*selected_)[position_++] : 0;
+}
+
+void FwCfg::write_port(uint16_t port, unsigned size, uint32_t value) {
+  // Items cannot be written through the data port.
+  if (port != kSelectorPort || size != 2) return;
+  const auto item = items_.find(static_cast<uint16_t>(value));
+  selected_ = item == items_.end() ? nullptr : &item->second;
+  position_ = 0;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/legacy/keyboard_controller.h"
+
+namespace nestor::emu {
+namespace {
+
+// Status register: output buffer full, self-test passed, last write was a command, keyboard not
+// locked.
+constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10;
+// Output port.
+constexpr uint8_t kNotReset = 0x01;
+// Port 0x92.
+constexpr uint8_t kFastReset = 0x01, kA20 = 0x02;
+
+enum Command : uint8_t {
+  kReadCommandByte = 0x20,
+  kWriteCommandByte = 0x60,
+  kDisableAux = 0xa7,
+  kEnableAux = 0xa8,
+  kTestAux = 0xa9,
+  kSelfTest = 0xaa,
+  kTestKeyboard = 0xab,
+  kDisableKeyboard = 0xad,
+  kEnableKeyboard = 0xae,
+  kReadOutputPort = 0xd0,
+  kWriteOutputPort = 0xd1,
+  kWriteAux = 0xd4,
+  kPulseOutput = 0xf0,  // to 0xff: the low 4 bits that are 0 pulse
+};
+
+}  // namespace
+
+bool KeyboardController::attach(Bus& bus) {
+  return bus.claim_ports(kDataPort, 1, *this) && bus.claim_ports(kCommandPort, 1, *this) &&
+         bus.claim_ports(kSystemPort, 1, *this);
+}
+
+uint32_t KeyboardController::read_port(uint16_t port, unsigned /*size*/) {
+  if (port == kSystemPort) return kA20;
+  if (port == kCommandPort) {
+    return static_cast<uint32_t>(kSystemFlag | kUnlocked | (output_.empty() ? 0 : kOutputFull) |
+                                 (last_was_command_ ? kCommandLast : 0));
+  }
+  if (output_.empty()) return 0;
+  const uint8_t byte = output_.front();
+  output_.pop_front();
+  return byte;
+}
+
+void KeyboardController::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
+  const auto byte = static_cast<uint8_t>(value);
+  if (port == kSystemPort) {
+    if (byte & kFastReset) reset();
+    return;
+  }
+  last_was_command_ = port == kCommandPort;
+  if (last_was_command_) {
+    command(byte);
+  } else {
+    parameter(byte);
+  }
+}
+
+void KeyboardController::command(uint8_t value) {
+  awaited_ = 0;
+  if (value >= kPulseOutput) {
+    if (!(value & kNotReset)) reset();
+    return;
+  }
+  switch (value) {
+    case kReadCommandByte:
+      output_.push_back(command_byte_);
+      break;
+    case kSelfTest:
+      output_.push_back(0x55);
+      break;
+    case kTestKeyboard:
+    case kTestAux:
+      output_.push_back(0x00);
+      break;
+    case kReadOutputPort:
+      output_.push_back(output_port_);
+      break;
+    case kDisableKeyboard:
+      command_byte_ |= 0x10;
+      break;
+    case kEnableKeyboard:
+      command_byte_ &= 0xef;
+      break;
+    case kDisableAux:
+      command_byte_ |= 0x20;
+      break;
+    case kEnableAux:
+      command_byte_ &= 0xdf;
+      break;
+    case kWriteCommandByte:
+    case kWriteOutputPort:
+    case kWriteAux:
+      awaited_ = value;
+      break;
+    default:
+      break;
+  }
+}
+
+void KeyboardController::parameter(uint8_t value) {
+  const uint8_t command = awaited_;
+  awaited_ = 0;
+  if (command == kWriteCommandByte) {
+    command_byte_ = value;
+  } else if (command == kWriteOutputPort) {
+    output_port_ = value;
+    if (!(value & kNotReset)) reset();
+  }
+  // Other bytes are for a keyboard or mouse that is not there: no answer comes.
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The real-time clock and its CMOS memory. Its time starts at a fixed moment and runs with the
+// virtual clock.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "emu/devices/bus.h"
+#include "emu/time/clock.h"
+
+namespace nestor::emu {
+
+class Rtc : public Device {
+ public:
+  static constexpr uint16_t kFirstPort = 0x70;
+  // Seconds from 1970 to 1 January 2000, 00:00:00: the time at reset.
+  static constexpr int64_t kResetTime = 946'684'800;
+
+  // `memory_size` in bytes fills the CMOS bytes by which firmware tells the size of RAM.
+  Rtc(const Clock& clock, uint64_t memory_size);
+
+  std::string_view name() const override { return "real-time clock"; }
+  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kFirstPort, 2, *this); }
+  unsigned widest_port_access() const override { return 1; }
+  uint32_t read_port(uint16_t port, unsigned size) override;
+  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+
+ private:
+  uint8_t read_time(uint8_t index) const;
+  uint8_t encode(unsigned value) const;
+
+  const Clock& clock_;
+  std::array<uint8_t, 128> memory_{};
+  uint8_t index_ = 0;
+};
+
+}  // namespace nestor::emu

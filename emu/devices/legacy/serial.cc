@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/legacy/serial.h"
+
+#include <utility>
+
+namespace nestor::emu {
+namespace {
+
+// Registers by port offset.
+enum Offset : uint16_t {
+  kData,
+  kInterruptEnable,
+  kIdentification,
+  kLineControl,
+  kModemControl,
+  kLineStatus,
+  kModemStatus,
+  kScratch
+};
+
+constexpr uint8_t kDlab = 0x80;  // line control
+// Interrupt enable.
+constexpr uint8_t kEnableReceived = 1, kEnableTransmitter = 2, kEnableLine = 4, kEnableModem = 8;
+// Interrupt identification.
+constexpr uint8_t kCauseModem = 0, kCauseNone = 1, kCauseTransmitter = 2, kCauseReceived = 4,
+                  kCauseLine = 6;
+// Line status.
+constexpr uint8_t kDataReady = 0x01, kOverrun = 0x02, kTransmitterEmpty = 0x60;
+// Modem status: the lines of a terminal that is always there.
+constexpr uint8_t kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
+
+}  // namespace
+
+Serial::Serial(Sink sink, InterruptLine interrupt)
+    : sink_(std::move(sink)), interrupt_(std::move(interrupt)) {}
+
+bool Serial::attach(Bus& bus) { return bus.claim_ports(kFirstPort, kPortCount, *this); }
+
+uint32_t Serial::read_port(uint16_t port, unsigned /*size*/) {
+  const bool divisor = line_control_ & kDlab;
+  switch (port - kFirstPort) {
+    case kData:
+      return divisor ? divisor_ & 0xff : read_receiver();
+    case kInterruptEnable:
+      return divisor ? divisor_ >> 8 : interrupt_enable_;
+    case kIdentification:
+      return read_identification();
+    case kLineControl:
+      return line_control_;
+    case kModemControl:
+      return modem_control_;
+    case kLineStatus:
+      return read_line_status();
+    case kModemStatus:
+      return read_modem_status();
+    default:
+      return scratch_;
+  }
+}
+
+void Serial::write_port(uint16_t port, unsigned /*size*/, uint32_t wide) {
+  const auto value = static_cast<uint8_t>(wide);
+  const bool divisor = line_control_ & kDlab;
+  switch (port - kFirstPort) {
+    case kData:
+      if (divisor) {
+        divisor_ = static_cast<uint16_t>((divisor_ & 0xff00) | value);
+      } else {
+        transmit(value);
+      }
+      break;
+    case kInterruptEnable:
+      if (divisor) {
+        divisor_ = static_cast<uint16_t>((divisor_ & 0xff) | value << 8);
+        break;
+      }
+      // Enabling the transmitter interrupt while the transmitter is empty raises it.
+      if (value & ~interrupt_enable_ & kEnableTransmitter) transmitter_empty_ = true;
+      interrupt_enable_ = value & 0x0f;
+      break;
+    case kIdentification:
+      write_fifo_control(value);
+      break;
+    case kLineControl:
+      line_control_ = value;
+      break;
+    case kModemControl:
+      write_modem_control(value);
+      break;
+    case kScratch:
+      scratch_ = value;
+      break;
+    default:
+      break;  // status registers are read-only
+  }
+  update_interrupt();
+}
+
+void Serial::receive(uint8_t byte) {
+  if (received_.size() < receiver_depth()) {
+    received_.push_back(byte);
+  } else {
+    overrun_ = true;
+  }
+  update_interrupt();
+}
+
+uint8_t Serial::read_receiver() {
+  uint8_t byte = 0;
+  if (!received_.empty()) {
+    byte = received_.front();
+    received_.pop_front();
+  }
+  update_interrupt();
+  return byte;
+}
+
+uint8_t Serial::read_identification() {
+  const uint8_t cause = interrupt_cause();
+  // Reading the cause acknowledges the transmitter's interrupt.
+  if (cause == kCauseTransmitter) transmitter_empty_ = false;
+  update_interrupt();
+  return static_cast<uint8_t>(cause | (fifo_enabled_ ? 0xc0 : 0));
+}
+
+uint8_t Serial::read_line_status() {
+  const auto status = static_cast<uint8_t>(
+      kTransmitterEmpty | (received_.empty() ? 0 : kDataReady) | (overrun_ ? kOverrun : 0));
+  overrun_ = false;
+  update_interrupt();
+  return status;
+}
+
+uint8_t Serial::modem_lines() const {
+  if (!loopback()) return kCts | kDsr | kDcd;
+  // In loopback the outputs DTR, RTS, OUT1 and OUT2 arrive at DSR, CTS, RI and DCD.
+  const uint8_t outputs = modem_control_;
+  return static_cast<uint8_t>((outputs & 1 ? kDsr : 0) | (outputs & 2 ? kCts : 0) |
+                              (outputs & 4 ? kRi : 0) | (outputs & 8 ? kDcd : 0));
+}
+
+uint8_t Serial::read_modem_status() {
+  const auto status = static_cast<uint8_t>(modem_lines() | modem_delta_);
+  modem_delta_ = 0;
+  update_interrupt();
+  return status;
+}
+
+void Serial::transmit(uint8_t byte) {
+  if (loopback()) {
+    receive(byte);
+  } else if (sink_) {
+    sink_(byte);
+  }
+  transmitter_empty_ = true;
+}
+
+void Serial::write_fifo_control(uint8_t value) {
+  const bool enable = value & 1;
+  if (enable != fifo_enabled_ || (value & 2)) received_.clear();
+  fifo_enabled_ = enable;
+}
+
+void Serial::write_modem_control(uint8_t value) {
+  const uint8_t before = modem_lines();
+  modem_control_ = value & 0x1f;
+  const uint8_t now = modem_lines();
+  const uint8_t changed = before ^ now;
+  // The ring indicator reports its falling edge only.
+  modem_delta_ |=
+      static_cast<uint8_t>((changed & (kCts | kDsr | kDcd)) >> 4 | (before & ~now & kRi) >> 4);
+}
+
+uint8_t Serial::interrupt_cause() const {
+  if ((interrupt_enable_ & kEnableLine) && overrun_) return kCauseLine;
+  if ((interrupt_enable_ & kEnableReceived) && !received_.empty()) return kCauseReceived;
+  if ((interrupt_enable_ & kEnableTransmitter) && transmitter_empty_) return kCauseTransmitter;
+  if ((interrupt_enable_ & kEnableModem) && modem_delta_) return kCauseModem;
+  return kCauseNone;
+}
+
+void Serial::update_interrupt() {
+  // OUT2 gates the interrupt line of a PC's serial port.
+  const bool level = interrupt_cause() != kCauseNone && (modem_control_ & 8) && !loopback();
+  if (level == line_) return;
+  line_ = level;
+  if (interrupt_) interrupt_(level);
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the engine's TLB was told since it was last emptied. The engine forgets entries when its TLB
+// is full, and how large that is depends on the host's clock; a page that was granted once is
+// granted again as it was, at no cost in virtual time and with no second walk, so that the guest
+// cannot see when the engine forgets.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "emu/engine/engine.h"
+
+namespace nestor::emu {
+
+class FillCache {
+ public:
+  // All that decides a grant while translations are cached.
+  static constexpr uint64_t key(uint64_t linear, FillAccess access, bool user, bool ac) {
+    return (linear >> 12) << 5 | static_cast<uint64_t>(access) << 3 | (user ? 4u : 0u) |
+           (ac ? 2u : 0u) | 1u;
+  }
+
+  // nullptr: not granted yet.
+  const TlbGrant* find(uint64_t key) const {
+    for (size_t i = first(key);; i = (i + 1) & (entries_.size() - 1)) {
+      const Entry& entry = entries_[i];
+      if (entry.epoch != epoch_) return nullptr;
+      if (entry.key == key) return &entry.grant;
+    }
+  }
+  // `key` is not in it yet.
+  void insert(uint64_t key, const TlbGrant& grant) {
+    if (2 * (count_ + 1) > entries_.size()) grow();
+    place({key, epoch_, grant});
+    ++count_;
+  }
+  void clear() {
+    ++epoch_;
+    count_ = 0;
+  }
+
+ private:
+  struct Entry {
+    uint64_t key = 0, epoch = 0;
+    TlbGrant grant;
+  };
+
+  size_t first(uint64_t key) const {
+    return static_cast<size_t>((key * 0x9e3779b97f4a7c15) >> 32) & (entries_.size() - 1);
+  }
+  void place(const Entry& entry) {
+    size_t i = first(entry.key);
+    while (entries_[i].epoch == epoch_) i = (i + 1) & (entries_.size() - 1);
+    entries_[i] = entry;
+  }
+  void grow() {
+    const std::vector<Entry> before = std::move(entries_);
+    entries_ = std::vector<Entry>(2 * before.size());
+    for (const Entry& entry : before)
+      if (entry.epoch == epoch_) place(entry);
+  }
+
+  std::vector<Entry> entries_ = std::vector<Entry>(256);  // a power of two
+  uint64_t epoch_ = 1;
+  size_t count_ = 0;
+};
+
+}  // namespace nestor::emu

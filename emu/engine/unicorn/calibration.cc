@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/engine/unicorn/calibration.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "emu/engine/unicorn/guest_mode.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using vmx::AccessRights;
+using vmx::CpuState;
+using vmx::Segment;
+
+constexpr uint64_t kHostSaveMsr = 0xc0010117, kEferMsr = 0xc0000080, kKernelGsBaseMsr = 0xc0000102;
+// How far into the engine object the fault address is looked for.
+constexpr size_t kEngineObject = 4096;
+
+// The private page that the experiments' code runs from; identity mapped.
+constexpr uint64_t kCode = svm::kScratch + 0xc000;
+
+constexpr AccessRights kCode64{0xa09b}, kCode32{0xc09b}, kCode16{0x9b}, kData32{0xc093},
+    kData16{0x93}, kUserCode64{0xa0fb}, kUserData{0xc0f3}, kRealMode{0x93};
+
+Segment flat(uint16_t selector, AccessRights rights) { return {selector, rights, 0xffffffff, 0}; }
+
+CpuState state_of(Segment cs, Segment data, uint64_t cr0, uint64_t efer) {
+  CpuState state;
+  for (auto which : {vmx::kEs, vmx::kSs, vmx::kDs}) state.segment[which] = data;
+  state.segment[vmx::kCs] = cs;
+  state.cr0 = cr0;
+  state.cr4 = vmx::cr4::kOsfxsr;
+  state.efer = efer;
+  return state;
+}
+
+CpuState long_mode() {
+  return state_of(flat(8, kCode64), flat(0x10, kData32), 0x33, vmx::efer::kLme | vmx::efer::kLma);
+}
+
+class Experiment {
+ public:
+  Experiment(uc_engine* uc, uint8_t* scratch) : uc_(uc), scratch_(scratch) {}
+  std::variant<Calibrated, std::string> run();
+
+ private:
+  static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type, uc_tlb_entry* entry, void* user) {
+    auto& self = *static_cast<Experiment*>(user);
+    if (linear == svm::kStubLinear) {
+      entry->paddr = svm::kStub;
+    } else if (linear == self.code_linear_) {
+      entry->paddr = kCode;
+    } else {
+      self.refused_ = true;
+      return false;
+    }
+    entry->perms = UC_PROT_ALL;
+    return true;
+  }
+  static void on_interrupt(uc_engine* uc, uint32_t number, void* user) {
+    static_cast<Experiment*>(user)->trap_ = number;
+    uc_emu_stop(uc);
+  }
+  static uint32_t on_in(uc_engine* uc, uint32_t, int, void*) {
+    uc_x86_msr msr{kHostSaveMsr, svm::kHostSave};
+    uc_reg_write(uc, UC_X86_REG_MSR, &msr);
+    return 0;  // reached only if the write does not unwind; then the trap number is wrong
+  }
+
+  bool open();
+  void enter(const CpuState& state, std::initializer_list<uint8_t> code, uint64_t code_linear);
+  void save() { uc_context_save(uc_, context_); }
+  void write_msr(uint32_t index, uint64_t value) {
+    uc_x86_msr msr{index, value};
+    uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
+  }
+  template <class T>
+  T at(size_t offset) const {
+    T value{};
+    if (offset + sizeof value <= layout_.size) {
+      std::memcpy(&value, reinterpret_cast<const uint8_t*>(context_) + offset, sizeof value);
+    }
+    return value;
+  }
+  // The only offset, of natural alignment, at which `value` stands from `from` on.
+  template <class T>
+  std::optional<size_t> find(T value, size_t from = 0) const {
+    std::optional<size_t> found;
+    for (size_t i = from; i + sizeof value <= layout_.size; i += sizeof value) {
+      if (at<T>(i) != value) continue;
+      if (found) return std::nullopt;
+      found = i;
+    }
+    return found;
+  }
+  std::optional<std::string> find_registers();
+  std::optional<std::string> find_hidden_state();
+  std::optional<std::string> find_error_code();
+  std::optional<std::string> find_fault_address();
+  std::optional<std::string> prove_hidden_flags();
+  std::optional<std::string> prove_abandoning();
+  uint64_t engine_word(size_t offset) const {
+    uint64_t value;
+    std::memcpy(&value, reinterpret_cast<const uint8_t*>(uc_) + offset, sizeof value);
+    return value;
+  }
+
+  uc_engine* uc_;
+  uint8_t* scratch_;
+  uc_context *context_ = nullptr, *outside_ = nullptr;  // outside_: before guest mode was entered
+  Layout layout_;
+  uint32_t hidden_rest_ = 0;
+  uint64_t code_linear_ = 0;
+  uint32_t trap_ = 0;
+  bool refused_ = false;
+};
+
+bool Experiment::open() {
+  // This CPU model has SVM, and lacks RDRAND and others, which then reach us as #UD.
+  uc_ctl_set_cpu_model(uc_, UC_CPU_X86_OPTERON_G5);
+  uc_ctl_tlb_mode(uc_, UC_TLB_VIRTUAL);
+  // An empty set of end addresses: after a run, a single one would be looked up in the TLB.
+  uc_ctl_exits_enable(uc_);
+  std::memset(scratch_, 0, svm::kScratchSize);
+  const auto page = [this](uint64_t physical) { return scratch_ + (physical - svm::kScratch); };
+  std::memcpy(page(svm::kStub), "\x0f\x01\xd8", 3);  // VMRUN
+  std::memset(page(svm::kOpenBus), 0xff, 0x1000);
+  std::memset(page(svm::kMsrBitmap), 0xff, 0x4000);
+  std::memset(page(svm::kIoBitmap), 0xff, 0x4000);
+  if (uc_mem_map_ptr(uc_, svm::kScratch, svm::kScratchSize, UC_PROT_ALL, scratch_) != UC_ERR_OK) {
+    return false;
+  }
+  uc_x86_msr efer{kEferMsr, 0};
+  uc_reg_read(uc_, UC_X86_REG_MSR, &efer);
+  write_msr(kEferMsr, efer.value | svm::kEferSvme);
+  write_msr(kHostSaveMsr, svm::kHostSave);
+  return uc_context_alloc(uc_, &context_) == UC_ERR_OK &&
+         uc_context_alloc(uc_, &outside_) == UC_ERR_OK;
+}
+
+// Enters guest mode with `state` and runs `code` at RIP 0x40 of `code_linear`'s page until it
+// traps.
+void Experiment::enter(const CpuState& state, std::initializer_list<uint8_t> code,
+                       uint64_t code_linear) {
+  uint8_t* where = scratch_ + (kCode - svm::kScratch) + (code_linear & 0xfff);
+  for (uint8_t byte : code) *where++ = byte;
+  uc_ctl_flush_tb(uc_);
+  uc_ctl_flush_tlb(uc_);
+  uc_context_restore(uc_, outside_);
+  svm::write_vmcb(scratch_ + (svm::kVmcb - svm::kScratch), state);
+  code_linear_ = code_linear & ~0xfffull;
+  trap_ = 0;
+  refused_ = false;
+  uint64_t rax = svm::kVmcb;
+  uc_reg_write(uc_, UC_X86_REG_RAX, &rax);
+  uc_emu_start(uc_, svm::kStubLinear, 0, 0, 0);
+  save();
+}
+
+std::optional<std::string> Experiment::find_registers() {
+  constexpr uint64_t kMagic = 0x1122'3344'5500'0000;
+  constexpr uint64_t kFlags = 0x240ed5;  // all status flags, DF, IF, ID, AC
+  const int names[] = {UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX,
+                       UC_X86_REG_RSP, UC_X86_REG_RBP, UC_X86_REG_RSI, UC_X86_REG_RDI,
+                       UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11,
+                       UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15};
+  for (size_t i = 0; i < 16; ++i) {
+    uint64_t value = kMagic + i;
+    uc_reg_write(uc_, names[i], &value);
+  }
+  uint64_t rip = kMagic + 16, flags = kFlags;
+  uc_reg_write(uc_, UC_X86_REG_RIP, &rip);
+  uc_reg_write(uc_, UC_X86_REG_EFLAGS, &flags);
+  save();
+  const auto first = find<uint64_t>(kMagic);
+  if (!first) return "the general registers";
+  for (size_t i = 1; i <= 16; ++i) {
+    if (at<uint64_t>(*first + 8 * i) != kMagic + i) return "the order of the general registers";
+  }
+  layout_.gpr = *first;
+  layout_.rip = *first + 8 * 16;
+  layout_.rflags = layout_.rip + 8;
+  // RFLAGS, three condition-code operands, their operation, the direction, and then the hidden
+  // flags.
+  layout_.hflags = layout_.rflags + 8 * 4 + 2 * 4;
+  layout_.segments = layout_.hflags + 8;
+  if (at<uint64_t>(layout_.rflags) != (flags | 2)) return "RFLAGS";
+  flags = 2;
+  uc_reg_write(uc_, UC_X86_REG_EFLAGS, &flags);
+  return std::nullopt;
+}
+
+std::optional<std::string> Experiment::find_hidden_state() {
+  constexpr uint64_t kKernelGs = 0x7766'5544'3322;
+  write_msr(kKernelGsBaseMsr, kKernelGs);
+  uc_context_save(uc_, outside_);
+  CpuState state = long_mode();
+  state.efer |= vmx::efer::kNxe;
+  state.segment[vmx::kDs] = {0x1238, kData32, 0x33333333, 0x2222'0000};
+  state.gdtr = {0x4444'0000, 0x4321};
+  state.idtr = {0x5555'0000, 0x8765};
+  state.rip = kCode + 0x40;
+  enter(state, {0xf4}, kCode + 0x40);
+  if (trap_ != 0x178) return "the interception of HLT";
+  const auto segment = [this](size_t index) {
+    return layout_.segments + index * Layout::kSegmentSize;
+  };
+  const auto word_is = [this](size_t offset, uint64_t value) {
+    return at<uint64_t>(offset) == value;
+  };
+  if (at<uint32_t>(segment(vmx::kDs)) != 0x1238 ||
+      !word_is(segment(vmx::kDs) + Layout::kBaseAt, 0x2222'0000) ||
+      at<uint32_t>(segment(vmx::kDs) + Layout::kLimitAt) != 0x33333333 ||
+      at<uint32_t>(segment(vmx::kDs) + Layout::kFlagsAt) != svm::descriptor_flags(kData32) ||
+      at<uint32_t>(segment(vmx::kCs)) != 8) {
+    return "the hidden parts of segment registers";
+  }
+  if (!word_is(segment(8) + Layout::kBaseAt, state.gdtr.base) ||
+      at<uint32_t>(segment(8) + Layout::kLimitAt) != state.gdtr.limit ||
+      !word_is(segment(9) + Layout::kBaseAt, state.idtr.base) ||
+      at<uint32_t>(segment(9) + Layout::kLimitAt) != state.idtr.limit) {
+    return "GDTR and IDTR";
+  }
+  layout_.cr = segment(10);
+  if (!word_is(layout_.cr, svm::engine_cr0(state)) ||
+      !word_is(layout_.cr + 8 * 4, svm::engine_cr4(state))) {
+    return "the control registers";
+  }
+  const auto efer = find<uint64_t>(svm::engine_efer(state), layout_.cr);
+  const auto kernel_gs = find<uint64_t>(kKernelGs);
+  const auto intercepts = find<uint64_t>(svm::kIntercepts, layout_.cr);
+  if (!efer) return "IA32_EFER";
+  if (!kernel_gs) return "IA32_KERNEL_GS_BASE";
+  if (!intercepts) return "the intercepts";
+  layout_.efer = *efer;
+  layout_.kernel_gs_base = *kernel_gs;
+  layout_.intercepts = *intercepts;
+  return std::nullopt;
+}
+
+std::optional<std::string> Experiment::find_error_code() {
+  CpuState state = long_mode();
+  state.rip = kCode + 0x40;
+  state.gdtr = {kCode, 0x17};
+  enter(state, {0x66, 0xb8, 0x38, 0x12, 0x8e, 0xd8}, kCode + 0x40);  // mov ds, 0x1238
+  const auto first = trap_ == 0x14d ? find<uint32_t>(0x1238, layout_.cr) : std::nullopt;
+  if (!first) return "the error code of an exception";
+  layout_.error_code = *first;
+  return std::nullopt;
+}
+
+std::optional<std::string> Experiment::find_fault_address() {
+  std::vector<size_t> candidates;
+  for (uint64_t address : {0x0123'4567'89abull, 0x0765'4321'0fedull}) {
+    CpuState state = long_mode();
+    state.rip = kCode + 0x40;
+    // mov rcx, address; mov al, [rcx]
+    std::initializer_list<uint8_t> code = {0x48, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0, 0x8a, 0x01};
+    uint8_t bytes[12];
+    std::copy(code.begin(), code.end(), bytes);
+    std::memcpy(bytes + 2, &address, 8);
+    enter(state,
+          {bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7], bytes[8],
+           bytes[9], bytes[10], bytes[11]},
+          kCode + 0x40);
+    if (!refused_ || at<uint64_t>(layout_.rip) != kCode + 0x4a) {
+      return "a restartable state after a refused translation";
+    }
+    std::vector<size_t> hits;
+    for (size_t i = 0; i < kEngineObject; i += 8) {
+      if (engine_word(i) == address) hits.push_back(i);
+    }
+    if (candidates.empty()) {
+      candidates = hits;
+    } else {
+      std::erase_if(candidates, [&hits](size_t c) {
+        return std::find(hits.begin(), hits.end(), c) == hits.end();
+      });
+    }
+  }
+  if (candidates.size() != 1) return "the address of a refused translation";
+  layout_.fault_address = candidates.front();
+  return std::nullopt;
+}
+
+// svm::hidden_flags must say what VMRUN makes of each mode.
+std::optional<std::string> Experiment::prove_hidden_flags() {
+  const uint64_t lma = vmx::efer::kLme | vmx::efer::kLma;
+  CpuState based = state_of(flat(8, kCode32), flat(0x10, kData32), 0x33, 0);
+  based.segment[vmx::kDs].base = 0x1000;
+  CpuState real = state_of({0x100, kRealMode, 0xffff, 0x1000}, {0, kRealMode, 0xffff, 0}, 0x30, 0);
+  CpuState fpu = long_mode();
+  fpu.cr0 |= vmx::cr0::kTs | vmx::cr0::kEm | vmx::cr0::kMp;
+  fpu.cr4 = 0;
+  struct Mode {
+    const char* name;
+    CpuState state;
+  };
+  const Mode modes[] = {
+      {"64-bit mode", long_mode()},
+      {"64-bit user mode", state_of(flat(0x23, kUserCode64), flat(0x1b, kUserData), 0x33, lma)},
+      {"compatibility mode", state_of(flat(8, kCode32), flat(0x10, kData32), 0x33, lma)},
+      {"32-bit protected mode", state_of(flat(8, kCode32), flat(0x10, kData32), 0x33, 0)},
+      {"32-bit protected mode with a segment base", based},
+      {"16-bit protected mode", state_of(flat(8, kCode16), flat(0x10, kData16), 0x33, 0)},
+      {"real mode", real},
+      {"64-bit mode without FPU and SSE", fpu},
+  };
+  bool first = true;
+  for (const Mode& mode : modes) {
+    CpuState state = mode.state;
+    state.rip = 0x40;
+    enter(state, {0x0f, 0xa2}, state.segment[vmx::kCs].base + 0x40);  // CPUID
+    if (trap_ != 0x172) return std::string("the interception of CPUID in ") + mode.name;
+    const uint32_t rest = at<uint32_t>(layout_.hflags) ^ svm::hidden_flags(state);
+    if (first) hidden_rest_ = rest;
+    if (rest != hidden_rest_ || (rest & svm::hidden_flags(state)) != 0) {
+      return std::string("the hidden flags of ") + mode.name;
+    }
+    first = false;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> Experiment::prove_abandoning() {
+  CpuState state = long_mode();
+  state.rip = kCode + 0x40;
+  enter(state, {0x90, 0xe4, 0x80, 0xf4}, kCode + 0x40);  // nop; in al, 0x80; hlt
+  if (trap_ != 0x17c || at<uint64_t>(layout_.rip) != kCode + 0x41) {
+    return "how to stop before an I/O instruction";
+  }
+  return std::nullopt;
+}
+
+std::variant<Calibrated, std::string> Experiment::run() {
+  if (!open()) return "the private pages";
+  layout_.size = uc_context_size(uc_);
+  uc_hook hooks[3];
+  if (uc_hook_add(uc_, &hooks[0], UC_HOOK_TLB_FILL, reinterpret_cast<void*>(on_fill), this, 1, 0) ||
+      uc_hook_add(uc_, &hooks[1], UC_HOOK_INTR, reinterpret_cast<void*>(on_interrupt), this, 1,
+                  0) ||
+      uc_hook_add(uc_, &hooks[2], UC_HOOK_INSN, reinterpret_cast<void*>(on_in), this, 1, 0,
+                  UC_X86_INS_IN)) {
+    return "a hook";
+  }
+  std::optional<std::string> missing = find_registers();
+  if (!missing) missing = find_hidden_state();
+  if (!missing) missing = find_error_code();
+  if (!missing) missing = find_fault_address();
+  if (!missing) missing = prove_abandoning();
+  if (!missing) missing = prove_hidden_flags();
+  uc_context_free(outside_);
+  if (missing) {
+    uc_context_free(context_);
+    return *missing;
+  }
+  for (uc_hook hook : hooks) uc_hook_del(uc_, hook);
+  return Calibrated{layout_, context_, hidden_rest_};
+}
+
+}  // namespace
+
+std::variant<Calibrated, std::string> calibrate(uc_engine* uc, uint8_t* scratch) {
+  return Experiment(uc, scratch).run();
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <unicorn/unicorn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+
+#include "emu/engine/engine.h"
+#include "emu/engine/unicorn/calibration.h"
+#include "emu/engine/unicorn/guest_mode.h"
+#include "emu/engine/unicorn/layout.h"
+
+namespace nestor::emu {
+
+namespace {
+
+using vmx::CpuState;
+
+constexpr unsigned kOldestVersion = 0x020104;
+// No block starts at a non-canonical address.
+constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
+
+// The engine adds the base of CS in every mode, and that of SS in far RET and IRET with operands of
+// 32 bits; in 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means
+// nothing there.
+vmx::Segment engine_segment(const CpuState& state, size_t index) {
+  constexpr uint32_t kLong = 1 << 13;
+  vmx::Segment segment = state.segment[index];
+  if ((index == vmx::kCs || index == vmx::kSs) && state.code_64bit()) segment.base = 0;
+  if (index != vmx::kCs) segment.rights.value &= ~kLong;
+  return segment;
+}
+
+class UnicornEngine final : public Engine {
+ public:
+  UnicornEngine(Clock& clock, const CostModel& cost) : clock_(clock), cost_(cost) {}
+  ~UnicornEngine() override {
+    for (uc_context* context : contexts_) uc_context_free(context);
+    if (uc_ != nullptr) uc_close(uc_);
+    std::free(scratch_);
+  }
+  UnicornEngine(const UnicornEngine&) = delete;
+  UnicornEngine& operator=(const UnicornEngine&) = delete;
+
+  std::optional<HostError> open(const std::vector<RamRange>& ram, unsigned processors);
+
+  void set_client(EngineClient& client) override { client_ = &client; }
+  void select_processor(unsigned number) override { context_ = contexts_[number]; }
+  void load(const CpuState& state) override;
+  void save(CpuState& state) override;
+  void read_extended(ExtendedState& state) const override;
+  void write_extended(const ExtendedState& state) override;
+  void peek(CpuState& state) override;
+  Stop run() override;
+  void set_deadline(uint64_t cycles) override { deadline_ = cycles; }
+  void request_stop() override {
+    stop_requested_ = true;
+    effective_deadline_ = 0;
+  }
+  const uint64_t& instructions() const override { return instructions_; }
+  void count_emulated() override {
+    ++instructions_;
+    clock_.charge(cost_.instruction);
+  }
+  void set_context(uint64_t context) override { block_context_ = context; }
+  void flush_tlb() override {
+    uc_ctl_flush_tlb(uc_);
+    forget_window();
+  }
+  void code_written(uint64_t physical, std::span<const uint8_t> data) override;
+  void set_single_step(bool on) override { single_step_ = on; }
+  void allow_unsafe(bool on) override { unsafe_allowed_ = on; }
+  void set_intercept_iret(bool on) override { intercept_iret_ = on; }
+  void set_intercept_popf(bool on) override { intercept_popf_ = on; }
+  uint16_t live_cs() const override {
+    uint16_t cs = 0;
+    uc_reg_read(uc_, UC_X86_REG_CS, &cs);
+    return cs;
+  }
+  uint64_t live_rflags() const override {
+    uint64_t flags = 0;
+    uc_reg_read(uc_, UC_X86_REG_EFLAGS, &flags);
+    return flags;
+  }
+
+ private:
+  // A block that was executed: how many instructions it holds, in the address space it was seen in.
+  struct Block {
+    uint64_t linear = kNoBlock, context = 0;
+    uint32_t size = 0, instructions = 0;
+    // How many instructions stand before an offset; the last answer.
+    uint32_t offset = 0, before = 0;
+  };
+  static constexpr size_t kBlocks = 1u << 14;
+  Block& block_at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
+
+  static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
+  static void on_interrupt(uc_engine*, uint32_t number, void*);
+  static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
+  static void on_translated(uc_engine*, uc_tb* block, uc_tb*, void*);
+  static uint32_t on_in(uc_engine*, uint32_t, int, void*);
+  static void on_out(uc_engine*, uint32_t, int, uint32_t, void*);
+  static void on_syscall(uc_engine*, void*);
+  static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
+  static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
+
+  // Whether a block begins inside the current one and ends with it.
+  bool begins_again(uint64_t linear, uint32_t size) const {
+    return in_block_ && linear - current_block_->linear < current_block_->size &&
+           linear + size - current_block_->linear < current_block_->size;
+  }
+  void charge(Block& block) {
+    current_block_ = &block;
+    in_block_ = true;
+    instructions_ += block.instructions;
+    clock_.charge(block.instructions * cost_.instruction);
+  }
+  void enter_unusual_block(uint64_t linear, uint32_t size);
+  void stop_before_block(StopKind kind) {
+    in_block_ = false;
+    stopped_ = true;
+    stop_.kind = kind;
+    uc_emu_stop(uc_);
+  }
+  // `block` is about to describe other code.
+  void keep_current_block(const Block& block) {
+    if (&block != current_block_) return;
+    kept_block_ = block;
+    current_block_ = &kept_block_;
+  }
+  [[noreturn]] void abandon_instruction();
+  // Takes back what was charged for the instructions of the current block from RIP on.
+  void refund_from(uint64_t linear);
+  uint64_t window_page(uint64_t physical);
+  void forget_window() {
+    if (window_.empty()) return;
+    window_.clear();
+    window_index_.clear();
+  }
+
+  template <class T>
+  T get(size_t at) const {
+    T value;
+    std::memcpy(&value, context_bytes() + at, sizeof value);
+    return value;
+  }
+  template <class T>
+  void put(size_t at, T value) {
+    std::memcpy(context_bytes() + at, &value, sizeof value);
+  }
+  uint8_t* context_bytes() const { return reinterpret_cast<uint8_t*>(context_); }
+  void put_segment(size_t index, const vmx::Segment& segment);
+  vmx::Segment get_segment(size_t index) const;
+
+  Clock& clock_;
+  const CostModel& cost_;
+  EngineClient* client_ = nullptr;
+  uc_engine* uc_ = nullptr;
+  std::vector<uc_context*> contexts_;  // of each processor
+  uc_context* context_ = nullptr;      // of the selected one
+  uint8_t* scratch_ = nullptr;
+  Layout layout_;
+  uint32_t guest_hflags_rest_ = 0;  // hidden flags that no state of ours decides
+
+  std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
+  Block* current_block_ = nullptr;
+  Block kept_block_;
+  bool in_block_ = false;  // current_block_ was charged and is not known to be complete
+  uint64_t block_context_ = 0;
+  uint64_t instructions_ = 0;
+  uint64_t deadline_ = ~0ull, effective_deadline_ = ~0ull;
+  bool stop_requested_ = false, single_step_ = false, unsafe_allowed_ = false,
+       intercept_iret_ = false, intercept_popf_ = false;
+
+  Stop stop_;
+  bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
+  bool dropping_code_ = false;                     // code_written() is under way
+  std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
+  FillAccess refused_access_ = FillAccess::kRead;
+
+  std::vector<uint64_t> window_;  // guest-physical page behind each page of the window
+  std::unordered_map<uint64_t, uint64_t> window_index_;
+
+  // What load() was given, and what it made of it for the engine, to tell what the guest changed.
+  uint64_t loaded_rip_ = 0, loaded_rf_ = 0, instructions_at_load_ = 0;
+  std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
+  std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
+};
+
+std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
+                                             unsigned processors) {
+  const unsigned version = uc_version(nullptr, nullptr) >> 8;
+  if (version < kOldestVersion) {
+    return HostError{"Unicorn " + engine_version() +
+                     " is too old: 2.1.4 or newer is needed; run scripts/setup"};
+  }
+  if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
+    return HostError{"Unicorn " + engine_version() + " was built without x86-64 support"};
+  }
+  scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
+  if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
+  std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);
+  if (auto* error = std::get_if<std::string>(&calibrated)) {
+    return HostError{"the internals of Unicorn " + engine_version() +
+                     " differ from what this adapter can calibrate: " + *error};
+  }
+  auto& found = std::get<Calibrated>(calibrated);
+  layout_ = found.layout;
+  context_ = found.context;
+  contexts_ = {context_};
+  while (contexts_.size() < processors) {
+    uc_context* context = nullptr;
+    if (uc_context_alloc(uc_, &context) != UC_ERR_OK) return HostError{"out of memory"};
+    contexts_.push_back(context);
+    uc_context_save(uc_, context);
+  }
+  for (unsigned i = processors; i-- > 0;) {
+    select_processor(i);
+    write_extended(ExtendedState{});  // the engine begins with MXCSR = 0
+  }
+  guest_hflags_rest_ = found.hidden_flags_rest;
+
+  for (const RamRange& range : ram) {
+    if (uc_err error = uc_mem_map_ptr(uc_, range.first, range.size, UC_PROT_ALL, range.host)) {
+      return HostError{"Unicorn cannot map guest memory: " + std::string(uc_strerror(error))};
+    }
+  }
+  if (uc_mmio_map(uc_, svm::kWindow, uint64_t{svm::kWindowPages} << 12, on_read, this, on_write,
+                  this) != UC_ERR_OK) {
+    return HostError{"Unicorn cannot map the device window"};
+  }
+  const auto hook = [this](int type, auto function, int instruction = 0) {
+    uc_hook handle;
+    return uc_hook_add(uc_, &handle, type, reinterpret_cast<void*>(function), this, 1, 0,
+                       instruction) == UC_ERR_OK;
+  };
+  if (!hook(UC_HOOK_TLB_FILL, on_fill) || !hook(UC_HOOK_INTR, on_interrupt) ||
+      !hook(UC_HOOK_BLOCK, on_block) || !hook(UC_HOOK_EDGE_GENERATED, on_translated) ||
+      !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) || !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
+      !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSCALL) ||
+      !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
+    return HostError{"Unicorn refuses a hook"};
+  }
+  uc_ctl_flush_tlb(uc_);
+  uc_ctl_flush_tb(uc_);
+  return std::nullopt;
+}
+
+void UnicornEngine::put_segment(size_t index, const vmx::Segment& segment) {
+  const size_t at = layout_.segments + index * Layout::kSegmentSize;
+  put<uint32_t>(at, segment.selector);
+  put<uint64_t>(at + Layout::kBaseAt, segment.base);
+  put<uint32_t>(at + Layout::kLimitAt, segment.limit);
+  put<uint32_t>(at + Layout::kFlagsAt, svm::descriptor_flags(segment.rights));
+}
+
+vmx::Segment UnicornEngine::get_segment(size_t index) const {
+  const size_t at = layout_.segments + index * Layout::kSegmentSize;
+  return {static_cast<uint16_t>(get<uint32_t>(at)),
+          svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
+          get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
+}
+
+// The context holds what the engine saved last, so x87 and SSE state pass through untouched.
+void UnicornEngine::load(const CpuState& state) {
+  loaded_rip_ = state.rip;
+  loaded_rf_ = state.rflags & vmx::rflags::kRf;
+  instructions_at_load_ = instructions_;
+  loaded_segments_ = state.segment;
+  std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
+  put(layout_.rip, state.rip);
+  // The engine would keep RF for a whole block, and PUSHF would push it. It serves breakpoints
+  // only, which the engine has not got.
+  put(layout_.rflags, (state.rflags & ~uint64_t{vmx::rflags::kRf}) | vmx::rflags::kFixed1);
+  uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
+  if (single_step_) hflags |= svm::kTrap;
+  put(layout_.hflags, hflags);
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
+    engine_segments_[i] = engine_segment(state, i);
+    put_segment(i, engine_segments_[i]);
+  }
+  const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
+    const size_t at = layout_.segments + index * Layout::kSegmentSize;
+    put<uint64_t>(at + Layout::kBaseAt, table.base);
+    put<uint32_t>(at + Layout::kLimitAt, table.limit);
+  };
+  put_table(vmx::kSegmentCount, state.gdtr);
+  put_table(vmx::kSegmentCount + 1, state.idtr);
+  put(layout_.cr, svm::engine_cr0(state));
+  put(layout_.cr + 8 * 4, svm::engine_cr4(state));
+  put(layout_.efer, svm::engine_efer(state));
+  put(layout_.kernel_gs_base, state.kernel_gs_base);
+  put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
+                              (intercept_iret_ ? svm::intercept(svm::kExitIret) : 0) |
+                              (intercept_popf_ ? svm::intercept(svm::kExitPopf) : 0));
+  uc_context_restore(uc_, context_);
+}
+
+void UnicornEngine::save(CpuState& state) {
+  std::memcpy(state.gpr.data(), context_bytes() + layout_.gpr, sizeof state.gpr);
+  if (abandoned_) {
+    state.gpr[vmx::kRax] = abandoned_registers_[0];
+    state.gpr[vmx::kRcx] = abandoned_registers_[1];
+    state.gpr[vmx::kRdx] = abandoned_registers_[2];
+  }
+  state.rip = get<uint64_t>(layout_.rip);
+  state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
+  if (state.rip == loaded_rip_ && instructions_ == instructions_at_load_) {
+    state.rflags |= loaded_rf_;
+  }
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
+    const vmx::Segment now = get_segment(i);
+    const vmx::Segment& before = engine_segments_[i];
+    // A segment that the guest did not load keeps what the engine cannot express.
+    const bool same_rights =
+        svm::descriptor_flags(before.rights) ==
+        get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
+    const bool same = now.selector == before.selector && now.base == before.base &&
+                      now.limit == before.limit && same_rights;
+    state.segment[i] = same ? loaded_segments_[i] : now;
+    // Real-address mode loads a selector and a base only.
+    if (same_rights) state.segment[i].rights = loaded_segments_[i].rights;
+  }
+  // Code that runs over the end of 4 GBytes goes on counting.
+  if (!state.code_64bit()) state.rip &= 0xffffffff;
+  state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
+  const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;
+  const bool kept = inhibited && state.rip == loaded_rip_;
+  if (!kept) {
+    state.blocking_by_mov_ss = false;
+    state.blocking_by_sti = inhibited;
+  }
+}
+
+// Of what the tag word says, only "empty" (3) has a meaning for the engine.
+void UnicornEngine::read_extended(ExtendedState& state) const {
+  const auto read = [this](int name, void* value) { uc_context_reg_read(context_, name, value); };
+  uint16_t tags = 0;
+  read(UC_X86_REG_FPCW, &state.fcw);
+  read(UC_X86_REG_FPSW, &state.fsw);
+  read(UC_X86_REG_FPTAG, &tags);
+  state.ftw = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if ((tags >> (2 * i) & 3) != 3) state.ftw |= static_cast<uint8_t>(1u << i);
+  read(UC_X86_REG_FOP, &state.fop);
+  read(UC_X86_REG_FIP, &state.fip);
+  read(UC_X86_REG_FCS, &state.fcs);
+  read(UC_X86_REG_FDP, &state.fdp);
+  read(UC_X86_REG_FDS, &state.fds);
+  for (int i = 0; i < 8; ++i) read(UC_X86_REG_ST0 + i, state.st[i].data());
+  read(UC_X86_REG_MXCSR, &state.mxcsr);
+  for (int i = 0; i < 16; ++i) read(UC_X86_REG_XMM0 + i, state.xmm[i].data());
+}
+
+// FSW first: its TOP says which registers ST0 to ST7 are.
+void UnicornEngine::write_extended(const ExtendedState& state) {
+  const auto write = [this](int name, const void* value) {
+    uc_context_reg_write(context_, name, value);
+  };
+  write(UC_X86_REG_FPSW, &state.fsw);
+  write(UC_X86_REG_FPCW, &state.fcw);
+  uint16_t tags = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if (!(state.ftw >> i & 1)) tags |= static_cast<uint16_t>(3u << (2 * i));
+  write(UC_X86_REG_FPTAG, &tags);
+  write(UC_X86_REG_FOP, &state.fop);
+  write(UC_X86_REG_FIP, &state.fip);
+  write(UC_X86_REG_FCS, &state.fcs);
+  write(UC_X86_REG_FDP, &state.fdp);
+  write(UC_X86_REG_FDS, &state.fds);
+  for (int i = 0; i < 8; ++i) write(UC_X86_REG_ST0 + i, state.st[i].data());
+  write(UC_X86_REG_MXCSR, &state.mxcsr);
+  for (int i = 0; i < 16; ++i) write(UC_X86_REG_XMM0 + i, state.xmm[i].data());
+}
+
+// x87 and SSE state in the context is then that of a moment before the engine stops, and saved
+// again when it does.
+void UnicornEngine::peek(CpuState& state) {
+  uc_context_save(uc_, context_);
+  state.rip = get<uint64_t>(layout_.rip);
+  state.segment[vmx::kCs] = get_segment(vmx::kCs);
+  state.segment[vmx::kSs] = get_segment(vmx::kSs);
+  state.rflags = live_rflags() | vmx::rflags::kFixed1;
+}
+
+void UnicornEngine::abandon_instruction() {
+  uc_reg_read(uc_, UC_X86_REG_RAX, &abandoned_registers_[0]);
+  uc_reg_read(uc_, UC_X86_REG_RCX, &abandoned_registers_[1]);
+  uc_reg_read(uc_, UC_X86_REG_RDX, &abandoned_registers_[2]);
+  abandoned_ = true;
+  // Writing an intercepted MSR raises the intercept here and now, unwinding past the hook.
+  uc_x86_msr msr{0xc0010117, svm::kHostSave};
+  uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
+  std::abort();  // calibration has proved that the line above does not return
+}
+
+uint32_t UnicornEngine::on_in(uc_engine*, uint32_t, int, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+void UnicornEngine::on_out(uc_engine*, uint32_t, int, uint32_t, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+void UnicornEngine::on_syscall(uc_engine*, void* self) {
+  static_cast<UnicornEngine*>(self)->abandon_instruction();
+}
+
+bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry,
+                            void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  const FillAccess access = type == UC_MEM_FETCH   ? FillAccess::kFetch
+                            : type == UC_MEM_WRITE ? FillAccess::kWrite
+                                                   : FillAccess::kRead;
+  if (self.dropping_code_) {
+    entry->paddr = linear - svm::kPhysicalLinear;
+    entry->perms = UC_PROT_EXEC;
+    return true;
+  }
+  TlbGrant grant;
+  if (!self.client_->fill(linear, access, grant)) {
+    self.fill_refused_ = true;
+    self.refused_access_ = access;
+    return false;
+  }
+  entry->paddr = grant.physical;
+  if (grant.device) {
+    entry->paddr = grant.execute ? svm::kOpenBus : self.window_page(grant.physical);
+  }
+  entry->perms =
+      static_cast<uc_prot>((grant.read ? UC_PROT_READ : 0) | (grant.write ? UC_PROT_WRITE : 0) |
+                           (grant.execute ? UC_PROT_EXEC : 0));
+  return true;
+}
+
+void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  const uint32_t code = number - 0x100;
+  self.stopped_ = true;
+  if (code >= svm::kExitException && code < svm::kExitException + 32) {
+    self.stop_.kind = StopKind::kException;
+    self.stop_.vector = static_cast<uint8_t>(code - svm::kExitException);
+  } else {
+    self.stop_.kind = code == svm::kExitIret   ? StopKind::kIret
+                      : code == svm::kExitPopf ? StopKind::kPopf
+                                               : StopKind::kInstruction;
+  }
+  uc_emu_stop(uc);
+}
+
+void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  Block& known = self.block_at(block->pc);
+  self.keep_current_block(known);
+  known = Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
+  // Looked at whenever it is entered.
+  if (self.client_->find_unsafe(block->pc, block->size)) known.linear = kNoBlock;
+}
+
+// The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
+void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  Block& block = self.block_at(linear);
+  const bool known =
+      block.linear == linear && block.size == size && block.context == self.block_context_;
+  if (!known || self.clock_.cycles() >= self.effective_deadline_ || self.begins_again(linear, size))
+      [[unlikely]] {
+    self.enter_unusual_block(linear, size);
+    return;
+  }
+  self.charge(block);
+}
+
+[[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
+  // A store into its own block is begun again in a block that ends with it.
+  if (begins_again(linear, size)) refund_from(linear);
+  if (clock_.cycles() >= effective_deadline_ && (stop_requested_ || client_->deadline_passed())) {
+    stop_before_block(StopKind::kDeadline);
+    return;
+  }
+  const auto unsafe = client_->find_unsafe(linear, size);
+  if (unsafe && !unsafe_allowed_) {
+    stop_before_block(*unsafe == 0 ? StopKind::kInstruction : StopKind::kUnsafeAhead);
+    return;
+  }
+  // A block that is not safe stays unknown, to be looked at whenever it is entered.
+  Block& block = unsafe ? kept_block_ : block_at(linear);
+  if (block.linear != linear || block.size != size || block.context != block_context_) {
+    block = Block{linear, block_context_, size, client_->count_instructions(linear, size), 0, 0};
+  }
+  charge(block);
+}
+
+uint64_t UnicornEngine::on_read(uc_engine*, uint64_t offset, unsigned size, void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  return self.client_->read_device(self.window_[offset >> 12] | (offset & 0xfff), size);
+}
+
+void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value,
+                             void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  self.client_->write_device(self.window_[offset >> 12] | (offset & 0xfff), size, value);
+}
+
+// Translated code survives uc_mem_write, and is dropped by linear address only: through linear
+// addresses that no guest can use, and that show physical memory.
+void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
+  if (data.empty()) return;
+  uc_mem_write(uc_, physical, data.data(), data.size());
+  dropping_code_ = true;
+  const uint64_t linear = svm::kPhysicalLinear + physical;
+  uc_ctl_remove_cache(uc_, linear, linear + data.size());
+  dropping_code_ = false;
+}
+
+void UnicornEngine::refund_from(uint64_t linear) {
+  if (!in_block_) return;
+  Block& block = *current_block_;
+  const uint64_t offset = linear - block.linear;
+  if (offset >= block.size) return;  // the block is complete
+  if (offset != block.offset) {
+    block.before =
+        offset == 0 ? 0 : client_->count_instructions(block.linear, static_cast<unsigned>(offset));
+    block.offset = static_cast<uint32_t>(offset);
+  } else if (offset == 0) {
+    block.before = 0;
+  }
+  // A page walk may have changed code that is a paging-structure entry as well.
+  const uint64_t undone = block.instructions - std::min(block.before, block.instructions);
+  instructions_ -= undone;
+  clock_.refund(undone * cost_.instruction);
+}
+
+Stop UnicornEngine::run() {
+  stop_ = Stop{};
+  stopped_ = abandoned_ = fill_refused_ = in_block_ = stop_requested_ = false;
+  effective_deadline_ = deadline_;
+  const uc_err error = uc_emu_start(uc_, get<uint64_t>(layout_.rip), 0, 0, 0);
+  if (!stopped_ && fill_refused_) {
+    stop_.kind = StopKind::kRefusedFill;
+    stop_.access = refused_access_;
+    std::memcpy(&stop_.linear, reinterpret_cast<const uint8_t*>(uc_) + layout_.fault_address,
+                sizeof stop_.linear);
+  } else if (!stopped_) {
+    throw std::logic_error("the engine stopped for no known reason: " +
+                           std::string(uc_strerror(error)));
+  }
+  uc_context_save(uc_, context_);
+  if (stop_.kind == StopKind::kException) stop_.error_code = get<uint32_t>(layout_.error_code);
+  // A fetch that was refused happens between blocks.
+  const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
+  if (in_block_ && !between) {
+    // Blocks are known by linear address, RIP is relative to CS.
+    refund_from(get<uint64_t>(layout_.rip) + get_segment(vmx::kCs).base);
+  }
+  return stop_;
+}
+
+// Where the device page at `physical` appears in the window.
+uint64_t UnicornEngine::window_page(uint64_t physical) {
+  const auto [place, added] = window_index_.try_emplace(physical, window_.size());
+  if (added) {
+    if (window_.size() == svm::kWindowPages) {
+      forget_window();
+      uc_ctl_flush_tlb(uc_);
+      return window_page(physical);
+    }
+    window_.push_back(physical);
+  }
+  return svm::kWindow + (place->second << 12);
+}
+
+}  // namespace
+
+std::string engine_version() {
+  const unsigned packed = uc_version(nullptr, nullptr);
+  return std::to_string(packed >> 24) + "." + std::to_string((packed >> 16) & 255) + "." +
+         std::to_string((packed >> 8) & 255);
+}
+
+std::variant<std::unique_ptr<Engine>, HostError> Engine::create(const std::vector<RamRange>& ram,
+                                                                Clock& clock, const CostModel& cost,
+                                                                unsigned processors) {
+  auto engine = std::make_unique<UnicornEngine>(clock, cost);
+  if (auto error = engine->open(ram, processors)) return *error;
+  return engine;
+}
+
+}  // namespace nestor::emu

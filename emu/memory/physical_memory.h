@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// RAM as the processor itself accesses it, beside the engine: page walks, VMCS regions, operands of
+// emulated instructions. Keeps the engine's translated code true.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "emu/engine/engine.h"
+#include "emu/memory/ram.h"
+#include "ept/address.h"
+#include "ept/memory.h"
+
+namespace nestor::emu {
+
+class PhysicalMemory {
+ public:
+  using Address = ept::PhysicalAddress;
+
+  PhysicalMemory(Ram& ram, Engine& engine)
+      : ram_(ram), engine_(engine), fetched_(ram.page_numbers()), written_(ram.page_numbers()) {}
+
+  bool is_ram(uint64_t physical) const { return ram_.host(physical, 1) != nullptr; }
+  // Code of this page may have been translated. true: that is new, and the engine's TLB may let the
+  // guest write to it.
+  bool mark_fetched(uint64_t physical) {
+    const auto page = ram_.page_number(ram_.host(physical, 1));
+    const bool is_new = !fetched_[page];
+    fetched_[page] = true;
+    return is_new && written_[page];
+  }
+  // The engine's TLB may let the guest write to this page. true: code of it may have been
+  // translated.
+  bool mark_written(uint64_t physical) {
+    const auto page = ram_.page_number(ram_.host(physical, 1));
+    written_[page] = true;
+    return fetched_[page];
+  }
+  // Drops what was translated of this page.
+  void drop_code(uint64_t physical) {
+    constexpr uint64_t kPage = 4096;
+    const uint8_t* host = ram_.host(physical, kPage);
+    const std::vector<uint8_t> same(host, host + kPage);
+    engine_.code_written(physical, same);
+    fetched_[ram_.page_number(host)] = false;
+  }
+
+  // false: not wholly RAM.
+  bool read(uint64_t physical, std::span<uint8_t> out) const { return ram_.read(physical, out); }
+  bool write(uint64_t physical, std::span<const uint8_t> data) {
+    uint8_t* host = ram_.host(physical, data.size());
+    if (host == nullptr) return false;
+    if (fetched(host) || fetched(host + data.size() - 1)) {
+      engine_.code_written(physical, data);
+    } else {
+      std::memcpy(host, data.data(), data.size());
+    }
+    return true;
+  }
+
+  // ept::EntryMemory. Outside RAM entries read as ones, and flags set in them are dropped.
+  bool read32(Address address, uint32_t& out) const { return read_entry(address, out); }
+  bool read64(Address address, uint64_t& out) const { return read_entry(address, out); }
+  ept::Exchange compare_exchange(Address address, uint32_t, uint32_t desired) {
+    return exchange(address, desired);
+  }
+  ept::Exchange compare_exchange(Address address, uint64_t, uint64_t desired) {
+    return exchange(address, desired);
+  }
+
+ private:
+  bool fetched(const uint8_t* host) const { return fetched_[ram_.page_number(host)]; }
+  template <class Entry>
+  bool read_entry(Address address, Entry& out) const {
+    const uint8_t* host = ram_.host(address.value, sizeof out);
+    if (host != nullptr) {
+      std::memcpy(&out, host, sizeof out);
+    } else {
+      out = static_cast<Entry>(~Entry{0});
+    }
+    return true;
+  }
+  // Nothing else runs meanwhile, so the entry still is what was read.
+  template <class Entry>
+  ept::Exchange exchange(Address address, Entry desired) {
+    uint8_t bytes[sizeof desired];
+    std::memcpy(bytes, &desired, sizeof desired);
+    write(address.value, bytes);
+    return ept::Exchange::kDone;
+  }
+
+  Ram& ram_;
+  Engine& engine_;
+  std::vector<bool> fetched_, written_;  // by Ram::page_number
+};
+
+static_assert(ept::EntryMemory<PhysicalMemory>);
+
+}  // namespace nestor::emu

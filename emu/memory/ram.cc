@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/memory/ram.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+namespace nestor::emu {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+std::string mebibytes(uint64_t size) {
+  if (size % (1 << 20) != 0) return std::to_string(size) + " bytes";
+  return std::to_string(size >> 20) + " MiB";
+}
+
+}  // namespace
+
+Ram::Ram(uint64_t size, const Placement& placement)
+    : size_(size), origin_(placement.origin), low_(placement.low) {
+  if (size < kMinimumSize || size > kMaximumSize || size % kPage != 0) {
+    throw RamError("cannot build a machine with " + mebibytes(size) +
+                   " of memory: choose a multiple of 4 KiB from " + mebibytes(kMinimumSize) +
+                   " to " + mebibytes(kMaximumSize));
+  }
+  const uint64_t low = std::min(size, kDeviceHole), high = size - low;
+  guest_span_ = high ? kDeviceHoleEnd + high : low;
+  span_ = guest_span_ + placement.extra;
+  void* mapping =
+      mmap(nullptr, span_ + low_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const auto fail = [&] {
+    const int error = errno;
+    if (mapping != MAP_FAILED) munmap(mapping, span_ + low_);
+    throw RamError("the host cannot map " + mebibytes(size) + " of guest memory (" +
+                   std::strerror(error) +
+                   "): choose less memory, or allow more address space (ulimit -v, "
+                   "vm.overcommit_memory)");
+  };
+  if (mapping == MAP_FAILED) fail();
+  base_ = static_cast<uint8_t*>(mapping);
+  const auto add_at = [&](uint64_t physical, uint64_t first, uint64_t end) {
+    if (end <= first) return;
+    // The holes stay inaccessible, so that a stray host access cannot go unnoticed.
+    if (mprotect(base_ + first, end - first, PROT_READ | PROT_WRITE) != 0) fail();
+    ranges_.push_back({physical, end - first, base_ + first});
+  };
+  const auto add = [&](uint64_t first, uint64_t end) { add_at(origin_ + first, first, end); };
+  add(0, kLegacyHole);
+  add(kLegacyHoleEnd, low);
+  add(kDeviceHoleEnd, kDeviceHoleEnd + high);
+  add(guest_span_, span_);
+  add_at(0, span_, span_ + low_);
+}
+
+Ram::~Ram() { munmap(base_, span_ + low_); }
+
+std::vector<MemoryMapEntry> Ram::memory_map() const {
+  std::vector<MemoryMapEntry> map;
+  for (const RamRange& range : ranges_) {
+    if (!is_guest_ram(range.first)) continue;
+    map.push_back({range.first - origin_, range.size, MemoryMapEntry::kRam});
+    if (range.first == origin_) {
+      map.push_back({kLegacyHole, kLegacyHoleEnd - kLegacyHole, MemoryMapEntry::kReserved});
+    }
+  }
+  return map;
+}
+
+bool Ram::read(uint64_t physical, std::span<uint8_t> out) const {
+  const uint8_t* from = host(physical, out.size());
+  if (!from) return false;
+  if (!out.empty()) std::memcpy(out.data(), from, out.size());
+  return true;
+}
+
+bool Ram::write(uint64_t physical, std::span<const uint8_t> data) {
+  uint8_t* to = host(physical, data.size());
+  if (!to) return false;
+  if (!data.empty()) std::memcpy(to, data.data(), data.size());
+  return true;
+}
+
+}  // namespace nestor::emu

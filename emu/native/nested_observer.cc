@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/native/nested_observer.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "vmx/exit_reasons.h"
+
+namespace nestor::emu::kvm {
+namespace {
+
+using vmx::Field;
+
+/// The instructions that report how they ended in CF and ZF ("Conventions" of the VMX instruction
+/// reference).
+struct VmxInstruction {
+  Operation operation;
+  std::string_view name;
+};
+constexpr std::array kInstructions{
+    VmxInstruction{Operation::kVmcall, "VMCALL"},
+    VmxInstruction{Operation::kVmclear, "VMCLEAR"},
+    VmxInstruction{Operation::kVmlaunch, "VMLAUNCH"},
+    VmxInstruction{Operation::kVmptrld, "VMPTRLD"},
+    VmxInstruction{Operation::kVmptrst, "VMPTRST"},
+    VmxInstruction{Operation::kVmread, "VMREAD"},
+    VmxInstruction{Operation::kVmresume, "VMRESUME"},
+    VmxInstruction{Operation::kVmwrite, "VMWRITE"},
+    VmxInstruction{Operation::kVmxoff, "VMXOFF"},
+    VmxInstruction{Operation::kVmxon, "VMXON"},
+    VmxInstruction{Operation::kInvept, "INVEPT"},
+    VmxInstruction{Operation::kInvvpid, "INVVPID"},
+};
+
+}  // namespace
+
+NestedObserver::Plan NestedObserver::before(const Place& place,
+                                            std::span<const std::uint8_t> code) {
+  if (in_guest_) {
+    // An instruction of L2 may have the same linear address. It is stepped over, as a breakpoint
+    // stops before it.
+    if (place.rip == host_rip_) return {true, std::nullopt};
+    return {false, host_rip_};
+  }
+  // An interrupted KVM_RUN may leave an instruction unexecuted; it is looked at again.
+  pending_.reset();
+  const auto instruction = decoder_.decode(code, place.mode);
+  if (!instruction) return {true, std::nullopt};
+  const auto found =
+      std::ranges::find(kInstructions, instruction->operation, &VmxInstruction::operation);
+  if (found == kInstructions.end()) return {true, std::nullopt};
+  const bool launch = instruction->operation == Operation::kVmlaunch;
+  const bool enters = launch || instruction->operation == Operation::kVmresume;
+  pending_ = Pending{found->name, place.rip, instruction->length, enters, launch};
+  if (!enters) return {true, std::nullopt};
+  pending_->state = read_state_();
+  if (!pending_->state.vmcs) return {true, std::nullopt};
+  host_rip_ = pending_->state.vmcs->read(Field::kHostRip);
+  return {true, host_rip_};
+}
+
+void NestedObserver::after(const Place& place) {
+  if (in_guest_) {
+    const NestedState state = read_state_();
+    if (!state.guest_mode) report_exit(place, state);
+    return;
+  }
+  if (!pending_) return;
+  const bool failed = (place.rflags & (vmx::rflags::kCf | vmx::rflags::kZf)) != 0;
+  const bool passed = place.rip == pending_->rip + pending_->length;
+  if (passed && failed) {
+    // What has been set by an earlier instruction cannot be seen here: a VMX instruction that
+    // succeeds clears both flags, and one that faults does not pass.
+    vmx::VmInstructionErrorEvent event{.instruction = pending_->name};
+    const NestedState state = read_state_();
+    const bool valid = (place.rflags & vmx::rflags::kZf) != 0 && state.vmcs;
+    if (valid) {
+      event.error = static_cast<std::uint32_t>(state.vmcs->read(Field::kVmInstructionError));
+    }
+    if (state.vmcs) {
+      event.data = &*state.vmcs;
+      event.vmcs = state.vmcs_address;
+    }
+    sink_.vm_instruction_error(event);
+  } else if (pending_->enters && pending_->state.vmcs && place.rip != pending_->rip) {
+    const NestedState state = read_state_();
+    if (state.guest_mode) {
+      report_entry();
+      in_guest_ = true;
+    } else if (place.rip == host_rip_ && state.vmcs) {
+      // Both, while nobody looked; a failed VM entry is reported by its VM exit alone.
+      if ((state.vmcs->read(Field::kExitReason) & vmx::kExitReasonEntryFailure) == 0) {
+        report_entry();
+      }
+      report_exit(place, state);
+    }
+  }
+  pending_.reset();
+}
+
+void NestedObserver::report_entry() {
+  const vmx::Vmcs& vmcs = *pending_->state.vmcs;
+  vmx::VmEntryEvent event;
+  event.launch = pending_->launch;
+  event.vmcs = pending_->state.vmcs_address;
+  event.guest_rip = vmcs[Field::kGuestRip];
+  event.guest_cr3 = vmcs[Field::kGuestCr3];
+  if (vmcs.has(vmx::SecondaryProcBased::kEnableEpt)) event.eptp = vmcs[Field::kEptPointer];
+  if (vmcs.has(vmx::SecondaryProcBased::kEnableVpid)) {
+    event.vpid = static_cast<std::uint16_t>(vmcs[Field::kVirtualProcessorIdentifier]);
+  }
+  event.interruption_information =
+      static_cast<std::uint32_t>(vmcs[Field::kVmEntryInterruptionInformation]);
+  sink_.vm_entry(event);
+}
+
+void NestedObserver::report_exit(const Place& place, const NestedState& state) {
+  in_guest_ = false;
+  if (!state.vmcs) {
+    missed_ = true;
+    return;
+  }
+  missed_ = missed_ || place.rip != host_rip_;
+  const vmx::Vmcs& vmcs = *state.vmcs;
+  const auto field32 = [&](Field field) { return static_cast<std::uint32_t>(vmcs[field]); };
+  vmx::VmExitEvent event;
+  event.vmcs = state.vmcs_address;
+  event.data = &vmcs;
+  event.reason = field32(Field::kExitReason);
+  event.qualification = vmcs[Field::kExitQualification];
+  event.guest_rip = vmcs[Field::kGuestRip];
+  if ((event.reason & vmx::kExitReasonEntryFailure) == 0) {
+    event.guest_linear = vmcs[Field::kGuestLinearAddress];
+    event.guest_physical = vmcs[Field::kGuestPhysicalAddress];
+    event.instruction_length = field32(Field::kVmExitInstructionLength);
+    event.instruction_information = field32(Field::kVmExitInstructionInformation);
+    event.interruption_information = field32(Field::kVmExitInterruptionInformation);
+    event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
+    event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
+    event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
+  }
+  sink_.vm_exit(event);
+}
+
+}  // namespace nestor::emu::kvm

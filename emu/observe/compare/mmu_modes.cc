@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/observe/compare/mmu_modes.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "emu/events/events.h"
+#include "guest-images/abi/machine_ports.h"
+#include "vmx/exit_reasons.h"
+
+namespace nestor::emu {
+namespace {
+
+using Kind = RunResult::Kind;
+using Verdict = ModeRun::Verdict;
+
+// Cuts a run into its workloads.
+class WorkloadMeter final : public MachineEventSink {
+ public:
+  void watch(const Machine& machine) { machine_ = &machine; }
+
+  void attach(const Clock& clock, const uint64_t& /*instructions*/) override { clock_ = &clock; }
+  void vm_exit(const vmx::VmExitEvent&) override { ++l1_exits_; }
+  void l0_exit(const vmx::VmExitEvent& event, int from) override {
+    if (from == 2 && vmx::basic_reason(event.reason) == vmx::ExitReason::kCpuid) ++cpuid_exits_;
+  }
+  void workload(uint8_t number) override {
+    end();
+    if (number != NESTOR_WORKLOAD_END) current_.emplace(number, reading());
+  }
+
+  // At the end of the run.
+  std::map<uint8_t, WorkloadCost> take() {
+    end();
+    costs_[kWholeRun] = reading();
+    return std::move(costs_);
+  }
+
+ private:
+  WorkloadCost reading() const {
+    WorkloadCost cost;
+    cost.cycles = clock_->cycles();
+    cost.l1_exits = l1_exits_;
+    cost.cpuid_exits = cpuid_exits_;
+    const L0Counters counters = machine_->l0_counters();
+    for (const auto counter : kL0Counts) cost.l0.*counter = counters.*counter;
+    return cost;
+  }
+
+  void end() {
+    if (!current_) return;
+    const auto& [number, begin] = *current_;
+    WorkloadCost cost = reading();
+    cost.cycles -= begin.cycles;
+    cost.l1_exits -= begin.l1_exits;
+    cost.cpuid_exits -= begin.cpuid_exits;
+    for (const auto counter : kL0Counts) cost.l0.*counter -= begin.l0.*counter;
+    costs_[number] += cost;
+    current_.reset();
+  }
+
+  const Machine* machine_ = nullptr;
+  const Clock* clock_ = nullptr;
+  uint64_t l1_exits_ = 0, cpuid_exits_ = 0;
+  std::optional<std::pair<uint8_t, WorkloadCost>> current_;
+  std::map<uint8_t, WorkloadCost> costs_;
+};
+
+std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
+                                                     const std::vector<Module>& modules,
+                                                     const std::string& append,
+                                                     const MachineConfig& config) {
+  ModeRun run;
+  run.l0 = config.l0;
+  WorkloadMeter meter;
+  MachineOutputs outputs;
+  outputs.serial = [&run](uint8_t byte) { run.serial += static_cast<char>(byte); };
+  outputs.console = outputs.serial;
+  outputs.events = &meter;
+  auto created = Machine::create(config, outputs);
+  if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
+  Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
+  meter.watch(machine);
+  auto loaded = load_image(image, modules, append, machine.memory_map());
+  if (auto* bad = std::get_if<LoadError>(&loaded)) return std::move(*bad);
+  machine.load(std::get<LoadedImage>(loaded));
+  run.result = machine.run();
+  run.costs = meter.take();
+  return run;
+}
+
+std::string_view last_line(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  const size_t before = text.rfind('\n');
+  return before == text.npos ? text : text.substr(before + 1);
+}
+
+// Why the image cannot run in this mode; std::nullopt: it can.
+std::optional<std::string> obstacle(const ModeRun& run) {
+  if (run.result.kind == Kind::kUnsupported) return run.result.detail;
+  if (run.result.kind != Kind::kDebugExit ||
+      run.result.code != NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_MACHINE_LACKS_FEATURE)) {
+    return std::nullopt;
+  }
+  const std::string said = fmt::format("the image says: {}", last_line(run.serial));
+  return info_of(run.l0.mode).offers_ept ? said : "needs EPT; " + said;
+}
+
+std::string difference(const ModeRun& reference, const ModeRun& run) {
+  if (run.result.kind != reference.result.kind || run.result.code != reference.result.code) {
+    return "the run ends in another way";
+  }
+  const auto [first, second] = std::ranges::mismatch(reference.serial, run.serial);
+  const auto lines = std::count(reference.serial.begin(), first, '\n') + 1;
+  return fmt::format("another serial output from line {} on", lines);
+}
+
+}  // namespace
+
+WorkloadCost& WorkloadCost::operator+=(const WorkloadCost& other) {
+  cycles += other.cycles;
+  l1_exits += other.l1_exits;
+  cpuid_exits += other.cpuid_exits;
+  l0 += other.l0;
+  return *this;
+}
+
+bool MmuComparison::same() const {
+  return std::ranges::none_of(runs,
+                              [](const ModeRun& run) { return run.verdict == Verdict::kDiffers; });
+}
+
+void judge(std::vector<ModeRun>& runs) {
+  const ModeRun* reference = nullptr;
+  for (ModeRun& run : runs) {
+    if (auto reason = obstacle(run)) {
+      run.verdict = Verdict::kCannotRun;
+      run.reason = std::move(*reason);
+    } else if (run.result.kind == Kind::kBudgetSpent) {
+      run.verdict = Verdict::kDiffers;
+      run.reason = "the instruction budget was spent before the end";
+    } else if (reference == nullptr) {
+      run.verdict = Verdict::kSame;
+      reference = &run;
+    } else if (run.result.kind == reference->result.kind &&
+               run.result.code == reference->result.code && run.serial == reference->serial) {
+      run.verdict = Verdict::kSame;
+    } else {
+      run.verdict = Verdict::kDiffers;
+      run.reason = difference(*reference, run);
+    }
+  }
+}
+
+std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
+    const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
+    const MachineConfig& machine) {
+  MmuComparison comparison{.image = image.name, .runs = {}};
+  for (const bool vmcs_shadowing : {true, false}) {
+    for (const L0ModeInfo& info : kL0Modes) {
+      if (!vmcs_shadowing && !info.has_l0) continue;
+      MachineConfig config = machine;
+      config.l0 = {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing};
+      auto run = run_mode(image, modules, append, config);
+      if (auto* bad = std::get_if<HostError>(&run)) return std::move(*bad);
+      if (auto* bad = std::get_if<LoadError>(&run)) return std::move(*bad);
+      comparison.runs.push_back(std::get<ModeRun>(std::move(run)));
+    }
+    const bool counts_exits = std::ranges::any_of(comparison.runs, [](const ModeRun& run) {
+      return run.costs.contains(NESTOR_WORKLOAD_CPUID_EXITS);
+    });
+    if (!counts_exits) break;
+  }
+  judge(comparison.runs);
+  return comparison;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/observe/trace/difference.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <iterator>
+#include <utility>
+
+namespace nestor::emu {
+namespace {
+
+// The value without the bits that do not count; as it is when it is no hexadecimal number.
+std::string masked(const std::string& value, uint64_t compared) {
+  uint64_t number = 0;
+  if (!value.starts_with("0x")) return value;
+  const auto [end, error] =
+      std::from_chars(value.data() + 2, value.data() + value.size(), number, 16);
+  if (error != std::errc{} || end != value.data() + value.size()) return value;
+  return fmt::format("{:#x}", number & compared);
+}
+
+class Comparer {
+ public:
+  explicit Comparer(const DiffRules& rules) : rules_(rules) {
+    for (const std::string& kind : rules.only) seen_.emplace_back(kind, false);
+  }
+
+  bool next(TraceReader& reader, TraceEvent& event) {
+    while (reader.next(event)) {
+      if (seen_.empty()) return true;
+      const auto found = std::ranges::find(seen_, event.kind, &std::pair<std::string, bool>::first);
+      if (found == seen_.end()) continue;
+      found->second = true;
+      return true;
+    }
+    return false;
+  }
+
+  std::vector<FieldDifference> compare(const TraceEvent& left, const TraceEvent& right) const {
+    if (left.kind != right.kind) return {{"event", left.kind, right.kind}};
+    std::vector<FieldDifference> result;
+    for (size_t i = 0; i < left.fields.size(); ++i) {
+      const auto& [key, value] = left.fields[i];
+      const std::string* const other = find(right, key, i);
+      if (other && (*other == value || same(left.kind, key, value, *other))) continue;
+      if (!other && compared_bits(left.kind, key) == 0) continue;
+      result.push_back({key, value, other ? std::optional(*other) : std::nullopt});
+    }
+    for (size_t i = 0; i < right.fields.size(); ++i) {
+      const auto& [key, value] = right.fields[i];
+      if (find(left, key, i) || compared_bits(right.kind, key) == 0) continue;
+      result.push_back({key, std::nullopt, value});
+    }
+    return result;
+  }
+
+  std::vector<std::string> never_seen() const {
+    std::vector<std::string> result;
+    for (const auto& [kind, seen] : seen_) {
+      if (!seen) result.push_back(kind);
+    }
+    return result;
+  }
+
+ private:
+  static const std::string* find(const TraceEvent& event, const std::string& key, size_t guess) {
+    if (guess < event.fields.size() && event.fields[guess].key == key) {
+      return &event.fields[guess].value;
+    }
+    const auto found = std::ranges::find(event.fields, key, &TraceField::key);
+    return found == event.fields.end() ? nullptr : &found->value;
+  }
+
+  uint64_t compared_bits(const std::string& kind, const std::string& key) const {
+    for (const std::string& ignored : rules_.ignore) {
+      if (ignored == key || ignored == dotted(kind, key)) return 0;
+    }
+    for (const IgnoredField& ignored : kIgnoredFields) {
+      if (ignored.field == key && (ignored.event.empty() || ignored.event == kind)) {
+        return ignored.compared;
+      }
+    }
+    return ~uint64_t{0};
+  }
+
+  bool same(const std::string& kind, const std::string& key, const std::string& left,
+            const std::string& right) const {
+    const uint64_t compared = compared_bits(kind, key);
+    return compared == 0 || masked(left, compared) == masked(right, compared);
+  }
+
+  const DiffRules& rules_;
+  std::vector<std::pair<std::string, bool>> seen_;  // the kinds that count, and whether they came
+};
+
+void append(std::string& out, std::string_view mark, const TraceEvent& event) {
+  out += fmt::format("  {:<5} event {}, line {}: {}\n", mark, event.number, event.line,
+                     std::string_view(event.text).substr(event.text.find_first_not_of(' ')));
+}
+
+std::string where(const std::optional<TraceEvent>& event) {
+  if (!event) return "no more events";
+  return fmt::format("event {}, line {}, cycle {}", event->number, event->line, event->cycle);
+}
+
+}  // namespace
+
+DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules& rules) {
+  DiffResult result;
+  Comparer comparer(rules);
+  std::deque<TraceEvent> before;
+  TraceEvent one, other;
+  for (;; ++result.compared) {
+    const bool has_left = comparer.next(left, one), has_right = comparer.next(right, other);
+    if (left.error() || right.error()) {
+      result.error = left.error() ? left.error() : right.error();
+      return result;
+    }
+    if (!has_left && !has_right) break;
+    std::vector<FieldDifference> fields;
+    if (has_left && has_right) {
+      fields = comparer.compare(one, other);
+      if (fields.empty()) {
+        before.push_back(std::exchange(one, {}));
+        if (before.size() > rules.context) {
+          one = std::move(before.front());  // for its memory
+          before.pop_front();
+        }
+        continue;
+      }
+    }
+    TraceDifference& difference = result.difference.emplace();
+    difference.fields = std::move(fields);
+    difference.before = {std::make_move_iterator(before.begin()),
+                         std::make_move_iterator(before.end())};
+    if (has_left) difference.left = one;
+    if (has_right) difference.right = other;
+    // A file that is damaged behind the difference does not hide it.
+    for (unsigned i = 0; i < rules.context && comparer.next(left, one); ++i) {
+      difference.after_left.push_back(one);
+    }
+    for (unsigned i = 0; i < rules.context && comparer.next(right, other); ++i) {
+      difference.after_right.push_back(other);
+    }
+    return result;
+  }
+  result.never_seen = comparer.never_seen();
+  return result;
+}
+
+std::string to_string(const TraceDifference& difference, const std::string& left_path,
+                      const std::string& right_path) {
+  std::string out = fmt::format("the traces differ\n  A: {}: {}\n  B: {}: {}\n", left_path,
+                                where(difference.left), right_path, where(difference.right));
+  for (const FieldDifference& field : difference.fields) {
+    out += fmt::format("  {}: A {}, B {}\n", field.field, field.left.value_or("(absent)"),
+                       field.right.value_or("(absent)"));
+  }
+  if (!difference.before.empty()) out += "the same before it:\n";
+  for (const TraceEvent& event : difference.before) append(out, "A, B", event);
+  out += "then:\n";
+  if (difference.left) append(out, "A", *difference.left);
+  for (const TraceEvent& event : difference.after_left) append(out, "A", event);
+  if (difference.right) append(out, "B", *difference.right);
+  for (const TraceEvent& event : difference.after_right) append(out, "B", event);
+  return out;
+}
+
+std::string list_ignored_fields() {
+  std::string out;
+  for (const IgnoredField& ignored : kIgnoredFields) {
+    const auto event = ignored.event.empty() ? "every event" : ignored.event;
+    const std::string bits =
+        ignored.compared == 0 ? "all" : fmt::format("all but {:#x}", ignored.compared);
+    out += fmt::format("{:<12} {:<9} {:<13} {}\n", event, ignored.field, bits, ignored.why);
+  }
+  return out;
+}
+
+}  // namespace nestor::emu

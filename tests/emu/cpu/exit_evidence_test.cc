@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// One row for each basic exit reason that the SDM defines ("VMX Basic Exit Reasons"): how a guest
+// causes it here, which other test causes it, or why this processor never reports it.
+#include <algorithm>
+
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::ExitReason;
+using vmx::Field;
+using vmx::PinBased;
+using vmx::PrimaryProcBased;
+using vmx::SecondaryProcBased;
+
+class ExitEvidence : public NestedMachineTest {
+ public:
+  void TestBody() override {}
+
+  using NestedMachineTest::enable;
+  using NestedMachineTest::enable_ept;
+  using NestedMachineTest::kData;
+  using NestedMachineTest::kEptAccessedDirty;
+  using NestedMachineTest::kScratch;
+  using NestedMachineTest::map_guest;
+  using NestedMachineTest::vmcs_;
+  static constexpr uint64_t kGuestRip = kGuest;
+
+  void set(Field field, uint64_t value) { vmcs_.write(field, value); }
+  void apic_page() {
+    enable(PrimaryProcBased::kUseTprShadow);
+    enable(SecondaryProcBased::kVirtualizeApicAccesses);
+    set(Field::kVirtualApicAddress, kScratch);
+    set(Field::kApicAccessAddress, kScratch + kPage);
+  }
+  void put_vtpr(uint8_t value) { put<uint32_t>(kScratch + 0x80, value); }
+  static Code self_interrupt(uint32_t command) {
+    return enable_apic() + apic_write(0x310, 0) + apic_write(0x300, command) + block_end();
+  }
+  std::optional<vmx::VmExitEvent> first_exit(const Code& guest) {
+    run_guest(guest);
+    if (record_.exits.empty()) return std::nullopt;
+    return record_.exits.front();
+  }
+};
+
+constexpr uint32_t kAnyWhere = ~0u;
+
+// A guest that causes the exit.
+struct Scene {
+  void (*prepare)(ExitEvidence&) = nullptr;
+  Code code;
+  uint32_t at = 0;  // of the instruction, in the code; kAnyWhere: not looked at
+  uint32_t length = 0;
+  uint64_t qualification = 0;
+  uint32_t information = 0;
+  uint32_t interruption = 0;
+};
+
+struct Evidence {
+  ExitReason reason;
+  std::vector<Scene> scenes;
+  const char* other = nullptr;   // another test that causes it, Suite.Test
+  const char* absent = nullptr;  // why it never happens
+};
+
+constexpr const char* kNoSmm = "there is no system-management mode";
+constexpr const char* kNotOffered = "the instruction or control is not offered";
+
+constexpr uint32_t in_edi = 7;
+// Instruction information of [rdi + displacement], of the second operand in a register, and of
+// [rdi] with a register beside it.
+constexpr uint32_t kMemoryRdi = 2u << 7 | 3u << 15 | 1u << 22 | in_edi << 23;
+
+template <auto kControl>
+void with(ExitEvidence& e) {
+  e.enable(kControl);
+}
+void with_ept(ExitEvidence& e) { e.enable_ept(); }
+
+const std::vector<Evidence>& evidence() {
+  using enum ExitReason;
+  static const std::vector<Evidence> kRows = {
+      {kExceptionOrNmi,
+       {{[](ExitEvidence& e) { e.set(Field::kExceptionBitmap, 1u << vmx::kUd); },
+         {0x90, 0x0f, 0x0b},
+         1,
+         0,
+         0,
+         0,
+         0x80000306},
+        {[](ExitEvidence& e) { e.set(Field::kExceptionBitmap, 1u << vmx::kBp); },
+         {0x90, 0xcc},
+         1,
+         1,
+         0,
+         0,
+         0x80000603},
+        {with<PinBased::kNmiExiting>, ExitEvidence::self_interrupt(0x4400), kAnyWhere, 0, 0, 0,
+         0x80000202}}},
+      {kExternalInterrupt,
+       {{with<PinBased::kExternalInterruptExiting>, ExitEvidence::self_interrupt(0x4041),
+         kAnyWhere}}},
+      {kTripleFault, {{[](ExitEvidence& e) { e.set(Field::kGuestIdtrLimit, 0); }, {0x0f, 0x0b}}}},
+      {kInitSignal, {{nullptr, ExitEvidence::self_interrupt(0x4500), kAnyWhere}}},
+      {kSipi, {}, "L0/ActivityStates.WaitForSipiIsLeftByAStartUpIpiAlone/hardware"},
+      {kIoSmi, {}, nullptr, kNoSmm},
+      {kOtherSmi, {}, nullptr, kNoSmm},
+      {kInterruptWindow,
+       {{[](ExitEvidence& e) { e.enable(PrimaryProcBased::kInterruptWindowExiting); },
+         {0x90, 0xfb, 0x90, 0x90},
+         3}}},  // nop; sti; nop
+      {kNmiWindow,
+       {{[](ExitEvidence& e) {
+           e.enable(PinBased::kNmiExiting);
+           e.enable(PinBased::kVirtualNmis);
+           e.enable(PrimaryProcBased::kNmiWindowExiting);
+         },
+         {0x90}}}},
+      {kTaskSwitch, {}, "VmxInstructionTest.TaskSwitchExits"},
+      {kCpuid, {{nullptr, {0x0f, 0xa2}, 0, 2}}},
+      {kGetsec, {}, nullptr, kNotOffered},
+      {kHlt, {{with<PrimaryProcBased::kHltExiting>, {0xf4}, 0, 1}}},
+      {kInvd, {{nullptr, {0x0f, 0x08}, 0, 2}}},
+      // mov edi, 12345678h; invlpg [rdi + 10h]
+      {kInvlpg,
+       {{with<PrimaryProcBased::kInvlpgExiting>,
+         {0xbf, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x01, 0x7f, 0x10},
+         5,
+         4,
+         0x12345688}}},
+      {kRdpmc, {{with<PrimaryProcBased::kRdpmcExiting>, {0x0f, 0x33}, 0, 2}}},
+      {kRdtsc, {{with<PrimaryProcBased::kRdtscExiting>, {0x0f, 0x31}, 0, 2}}},
+      {kRsm, {}, nullptr, kNoSmm},
+      {kVmcall, {{nullptr, {0x0f, 0x01, 0xc1}, 0, 3}}},
+      {kVmclear, {{nullptr, {0x66, 0x0f, 0xc7, 0x77, 0x08}, 0, 5, 8, kMemoryRdi}}},
+      {kVmlaunch, {{nullptr, {0x0f, 0x01, 0xc2}, 0, 3}}},
+      {kVmptrld, {{nullptr, {0x0f, 0xc7, 0x77, 0xf8}, 0, 4, ~7ull, kMemoryRdi}}},
+      {kVmptrst, {{nullptr, {0x0f, 0xc7, 0x3f}, 0, 3, 0, kMemoryRdi}}},
+      // vmread rcx, rax; vmread [rdi], rax
+      {kVmread,
+       {{nullptr, {0x0f, 0x78, 0xc1}, 0, 3, 0, 1u << 3 | 1u << 10},
+        {nullptr, {0x0f, 0x78, 0x07}, 0, 3, 0, kMemoryRdi}}},
+      {kVmresume, {{nullptr, {0x0f, 0x01, 0xc3}, 0, 3}}},
+      // vmwrite rax, rcx; vmwrite rdx, [rdi + 8]
+      {kVmwrite,
+       {{nullptr, {0x0f, 0x79, 0xc1}, 0, 3, 0, 1u << 3 | 1u << 10},
+        {nullptr, {0x0f, 0x79, 0x57, 0x08}, 0, 4, 8, kMemoryRdi | 2u << 28}}},
+      {kVmxoff, {{nullptr, {0x0f, 0x01, 0xc4}, 0, 3}}},
+      {kVmxon, {{nullptr, {0xf3, 0x0f, 0xc7, 0x37}, 0, 4, 0, kMemoryRdi}}},
+      // mov rbx, cr3; mov cr8, rdx; clts; lmsw cx
+      {kControlRegisterAccess,
+       {{with<PrimaryProcBased::kCr3StoreExiting>, {0x0f, 0x20, 0xdb}, 0, 3, 0x313},
+        {with<PrimaryProcBased::kCr8LoadExiting>, {0x44, 0x0f, 0x22, 0xc2}, 0, 4, 0x208},
+        {[](ExitEvidence& e) {
+           e.set(Field::kCr0GuestHostMask, 8);
+           e.set(Field::kCr0ReadShadow, 8);
+         },
+         {0x0f, 0x06},
+         0,
+         2,
+         0x20},
+        {[](ExitEvidence& e) { e.set(Field::kCr0GuestHostMask, 8); },
+         {0xb9, 9, 0, 0, 0, 0x0f, 0x01, 0xf1},
+         5,
+         3,
+         0x90030}}},
+      {kMovDr, {{with<PrimaryProcBased::kMovDrExiting>, {0x0f, 0x21, 0xf9}, 0, 3, 0x117}}},
+      // in al, 70h; out dx, eax
+      {kIoInstruction,
+       {{with<PrimaryProcBased::kUnconditionalIoExiting>, {0xe4, 0x70}, 0, 2, 0x700048},
+        {with<PrimaryProcBased::kUnconditionalIoExiting>,
+         {0xba, 0x34, 0x12, 0, 0, 0xef},
+         5,
+         1,
+         0x12340003}}},
+      {kRdmsr, {{nullptr, {0x0f, 0x32}, 0, 2}}},
+      {kWrmsr, {{nullptr, {0x0f, 0x30}, 0, 2}}},
+      {kEntryFailureGuestState,
+       {{[](ExitEvidence& e) { e.set(Field::kVmcsLinkPointer, 1); }, {}, kAnyWhere, 0, 4}}},
+      {kEntryFailureMsrLoading,
+       {{[](ExitEvidence& e) {
+           e.set(Field::kVmEntryMsrLoadCount, 1);
+           e.set(Field::kVmEntryMsrLoadAddress, ExitEvidence::kScratch);
+         },
+         {},
+         kAnyWhere,
+         0,
+         1}}},
+      {kMwait, {{with<PrimaryProcBased::kMwaitExiting>, {0x0f, 0x01, 0xc9}, 0, 3}}},
+      {kMonitorTrapFlag, {{with<PrimaryProcBased::kMonitorTrapFlag>, {0x90, 0x90}, 1}}},
+      {kMonitor, {{with<PrimaryProcBased::kMonitorExiting>, {0x0f, 0x01, 0xc8}, 0, 3}}},
+      {kPause, {{with<PrimaryProcBased::kPauseExiting>, {0xf3, 0x90}, 0, 2}}},
+      {kEntryFailureMachineCheck, {}, nullptr, "there are no machine checks"},
+      // xor eax, eax; mov cr8, rax: the exit comes behind it
+      {kTprBelowThreshold,
+       {{[](ExitEvidence& e) {
+           e.apic_page();
+           e.set(Field::kTprThreshold, 5);
+           e.put_vtpr(0x50);
+         },
+         {0x31, 0xc0, 0x44, 0x0f, 0x22, 0xc0},
+         6}}},
+      // mov [21080h], eax would be virtual; mov [21030h] is not
+      {kApicAccess,
+       {{[](ExitEvidence& e) { e.apic_page(); },
+         {0x89, 0x04, 0x25, 0x30, 0x10, 2, 0},
+         0,
+         7,
+         0x1030}}},
+      {kVirtualizedEoi, {}, "ApicPage.AVirtualInterruptIsDeliveredAndEnded"},
+      {kGdtrIdtrAccess,
+       {{with<SecondaryProcBased::kDescriptorTableExiting>,
+         {0x0f, 0x01, 0x47, 0x10},
+         0,
+         4,
+         0x10,
+         kMemoryRdi},
+        {with<SecondaryProcBased::kDescriptorTableExiting>,
+         {0x0f, 0x01, 0x1f},
+         0,
+         3,
+         0,
+         kMemoryRdi | 3u << 28}}},
+      // lldt cx; str [rdi]
+      {kLdtrTrAccess,
+       {{with<SecondaryProcBased::kDescriptorTableExiting>,
+         {0x0f, 0x00, 0xd1},
+         0,
+         3,
+         0,
+         1u << 3 | 1u << 10 | 2u << 28},
+        {with<SecondaryProcBased::kDescriptorTableExiting>,
+         {0x0f, 0x00, 0x0f},
+         0,
+         3,
+         0,
+         kMemoryRdi | 1u << 28}}},
+      // mov [kData], eax
+      {kEptViolation,
+       {{[](ExitEvidence& e) {
+           e.enable_ept();
+           e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 5);
+         },
+         {0x89, 0x04, 0x25, 0, 0, 8, 0},
+         0,
+         0,
+         0x7aa}}},
+      {kEptMisconfiguration,
+       {{[](ExitEvidence& e) {
+           e.enable_ept();
+           e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 2);
+         },
+         {0x89, 0x04, 0x25, 0, 0, 8, 0}}}},
+      // invept rdx, [rdi]
+      {kInvept, {{with_ept, {0x66, 0x0f, 0x38, 0x80, 0x17}, 0, 5, 0, kMemoryRdi | 2u << 28}}},
+      {kRdtscp,
+       {{[](ExitEvidence& e) {
+           e.enable(SecondaryProcBased::kEnableRdtscp);
+           e.enable(PrimaryProcBased::kRdtscExiting);
+         },
+         {0x0f, 0x01, 0xf9},
+         0,
+         3}}},
+      {kPreemptionTimerExpired, {{with<PinBased::kActivatePreemptionTimer>, {0x90}}}},
+      {kInvvpid, {{nullptr, {0x66, 0x0f, 0x38, 0x81, 0x17}, 0, 5, 0, kMemoryRdi | 2u << 28}}},
+      // WBINVD, WBNOINVD
+      {kWbinvd,
+       {{with<SecondaryProcBased::kWbinvdExiting>, {0x0f, 0x09}, 0, 2, 0},
+        {with<SecondaryProcBased::kWbinvdExiting>, {0xf3, 0x0f, 0x09}, 0, 3, 1}}},
+      {kXsetbv,
+       {{[](ExitEvidence& e) {
+           e.set(Field::kGuestCr4, e.vmcs_[Field::kGuestCr4] | vmx::cr4::kOsxsave);
+         },
+         {0x0f, 0x01, 0xd1},
+         0,
+         3}}},
+      // mov [21280h], eax
+      {kApicWrite,
+       {{[](ExitEvidence& e) {
+           e.apic_page();
+           e.enable(SecondaryProcBased::kApicRegisterVirtualization);
+         },
+         {0x89, 0x04, 0x25, 0x80, 0x12, 2, 0},
+         7,
+         0,
+         0x280}}},
+      // rdrand ebx
+      {kRdrand,
+       {{with<SecondaryProcBased::kRdrandExiting>,
+         {0x0f, 0xc7, 0xf3},
+         0,
+         3,
+         0,
+         3u << 3 | 1u << 11}}},
+      {kInvpcid,
+       {{[](ExitEvidence& e) {
+           e.enable(SecondaryProcBased::kEnableInvpcid);
+           e.enable(PrimaryProcBased::kInvlpgExiting);
+         },
+         {0x66, 0x0f, 0x38, 0x82, 0x57, 0x10},
+         0,
+         6,
+         0x10,
+         kMemoryRdi | 2u << 28}}},
+      // mov eax, 1; vmfunc: the list of EPTPs is function 0
+      {kVmfunc,
+       {{[](ExitEvidence& e) {
+           e.enable_ept();
+           e.enable(SecondaryProcBased::kEnableVmFunctions);
+         },
+         {0xb8, 1, 0, 0, 0, 0x0f, 0x01, 0xd4},
+         5,
+         3}}},
+      {kEncls, {}, nullptr, kNotOffered},
+      // rdseed r9
+      {kRdseed,
+       {{with<SecondaryProcBased::kRdseedExiting>,
+         {0x49, 0x0f, 0xc7, 0xf9},
+         0,
+         4,
+         0,
+         9u << 3 | 2u << 11}}},
+      {kPmlFull, {}, "Pml.AFullLogExitsBeforeTheFlagIsSet"},
+      {kXsaves, {}, "Both/XssExit.FollowsTheBitmap/0"},
+      {kXrstors, {}, "Both/XssExit.FollowsTheBitmap/1"},
+      {kPconfig, {}, nullptr, kNotOffered},
+      {kSppRelatedEvent, {}, "SubPageWrites.MissesAndMisconfigurationsExit"},
+      {kUmwait, {}, nullptr, kNotOffered},
+      {kTpause, {}, nullptr, kNotOffered},
+      {kLoadiwkey, {}, nullptr, kNotOffered},
+      {kEnclv, {}, nullptr, kNotOffered},
+      {kEnqcmdPasidTranslationFailure, {}, nullptr, kNotOffered},
+      {kEnqcmdsPasidTranslationFailure, {}, nullptr, kNotOffered},
+      {kBusLock, {}, nullptr, kNotOffered},
+      {kInstructionTimeout, {}, nullptr, kNotOffered},
+      {kSeamcall, {}, nullptr, kNotOffered},
+      {kTdcall, {}, nullptr, kNotOffered},
+  };
+  return kRows;
+}
+
+bool test_exists(std::string_view name) {
+  const auto& all = *testing::UnitTest::GetInstance();
+  for (int i = 0; i < all.total_test_suite_count(); ++i) {
+    const testing::TestSuite& suite = *all.GetTestSuite(i);
+    for (int j = 0; j < suite.total_test_count(); ++j)
+      if (std::string(suite.name()) + "." + suite.GetTestInfo(j)->name() == name) return true;
+  }
+  return false;
+}
+
+TEST(ExitReasonEvidence, EveryReasonHasOneRowAndOneKindOfEvidence) {
+  ASSERT_EQ(evidence().size(), vmx::exit_reasons().size());
+  for (const vmx::ExitReasonInfo& info : vmx::exit_reasons()) {
+    const auto row = std::ranges::find(evidence(), info.reason, &Evidence::reason);
+    ASSERT_NE(row, evidence().end()) << info.name;
+    EXPECT_EQ(!row->scenes.empty() + (row->other != nullptr) + (row->absent != nullptr), 1)
+        << info.name;
+    if (row->other != nullptr) {
+      EXPECT_TRUE(test_exists(row->other)) << row->other;
+    }
+  }
+}
+
+TEST(ExitReasonEvidence, GuestsCauseTheirExits) {
+  for (const Evidence& row : evidence()) {
+    const vmx::ExitReasonInfo& info = *vmx::find_exit_reason(static_cast<uint16_t>(row.reason));
+    for (size_t i = 0; i < row.scenes.size(); ++i) {
+      SCOPED_TRACE(std::string(info.name) + ", scene " + std::to_string(i));
+      const Scene& scene = row.scenes[i];
+      ExitEvidence machine;
+      if (scene.prepare != nullptr) scene.prepare(machine);
+      const auto exit = machine.first_exit(scene.code + Code{0xf4});
+      ASSERT_TRUE(exit);
+      EXPECT_EQ(vmx::basic_reason(exit->reason), row.reason)
+          << vmx::exit_reason_name(exit->reason) << " " << std::hex << exit->guest_rip;
+      if (scene.at != kAnyWhere) {
+        EXPECT_EQ(exit->guest_rip, ExitEvidence::kGuestRip + scene.at);
+      }
+      EXPECT_EQ(exit->qualification, scene.qualification) << std::hex << exit->qualification;
+      EXPECT_EQ(exit->instruction_length, scene.length);
+      EXPECT_EQ(exit->instruction_information, scene.information)
+          << std::hex << exit->instruction_information;
+      EXPECT_EQ(exit->interruption_information, scene.interruption);
+      EXPECT_EQ(exit->idt_vectoring_information, 0u);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Where an instruction ends and what comes first in it, for instructions that the engine does not
+// stop at, or stops at too late.
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using testing::ElementsAre;
+using testing::Pair;
+using vmx::ExitReason;
+using vmx::Field;
+using vmx::PrimaryProcBased;
+
+constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
+const Code kNop = {0x90};
+
+class InstructionBoundaries : public NestedMachineTest {
+ protected:
+  // mov ss, [kScratch]
+  const Code kMovSs = {0x8e, 0x14, 0x25, 0x00, 0x00, 0x02, 0x00};
+
+  InstructionBoundaries() { put<uint16_t>(kScratch, kData64); }
+};
+
+// --- "Monitor Trap Flag"
+
+TEST_F(InstructionBoundaries, TheMonitorTrapFlagStopsBehindMovSs) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  const RunResult result =
+      run_guest(kMovSs + kNop, exit_with_field(Field::kGuestInterruptibilityState));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size())));
+  run_guest(kMovSs + kNop, resume_until(2));
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size()),
+                                   Pair(kMtf, kGuest + kMovSs.size() + 1)));
+}
+
+// Without the flag in the field the VM entry that follows would fail ("Checks on Guest Non-Register
+// State").
+TEST_F(InstructionBoundaries, TheMonitorTrapFlagBehindMovSsLeavesTheTrapPending) {
+  enable(PrimaryProcBased::kMonitorTrapFlag);
+  vmcs_.write(Field::kGuestRflags, 0x102);
+  const RunResult result =
+      run_guest(kMovSs + kNop, exit_with_field(Field::kGuestPendingDebugExceptions));
+  EXPECT_EQ(result.code, status(0x4000)) << result.detail;
+  run_guest(kMovSs + kNop, resume_until(2));
+  EXPECT_THAT(exits(), ElementsAre(Pair(kMtf, kGuest + kMovSs.size()),
+                                   Pair(kMtf, kGuest + kMovSs.size() + 1)));
+}
+
+// --- what comes first
+
+// "Instructions That Cause VM Exits Conditionally": MOV DR.
+TEST_F(InstructionBoundaries, MovDrExitsBeforeItsPrivilegeIsChecked) {
+  enable(PrimaryProcBased::kMovDrExiting);
+  vmcs_.write(Field::kGuestCsSelector, kUserCode);
+  vmcs_.write(Field::kGuestCsAccessRights, 0xa0fb);
+  vmcs_.write(Field::kGuestSsSelector, kUserData);
+  vmcs_.write(Field::kGuestSsAccessRights, 0xc0f3);
+  run_guest({0x0f, 0x21, 0xc0});  // mov rax, dr0
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMovDr, kGuest)));
+}
+
+// CR0.TS is for x87, MMX and SSE instructions.
+TEST_F(InstructionBoundaries, InvvpidHeedsNoTaskSwitchedFlag) {
+  vmcs_.write(Field::kGuestCr0, vmcs_[Field::kGuestCr0] | vmx::cr0::kTs);
+  run_guest({0x66, 0x0f, 0x38, 0x81, 0x03});  // invvpid rax, [rbx]
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kInvvpid, kGuest)));
+  // paddb xmm0, xmm0; ssse3's pshufb xmm0, xmm0, which is an 0F 38 too
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kNm);
+  for (const Code& sse : {Code{0x66, 0x0f, 0xfc, 0xc0}, Code{0x66, 0x0f, 0x38, 0x00, 0xc0}}) {
+    run_guest(sse);
+    ASSERT_EQ(record_.exits.size(), 1u);
+    EXPECT_EQ(record_.exits.front().interruption_information, 0x80000307);
+  }
+}
+
+TEST_F(InstructionBoundaries, InputIntoMemoryNeedsItsPortFirst) {
+  enter_user_mode();
+  cpu_.gpr[vmx::kRdi] = kData;
+  map(kData, 0);
+  handle(vmx::kGp, exit_with(0));
+  run({0x6c});  // insb
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kGp, 0, kCode, 0}));
+}
+
+TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
+  enable(PrimaryProcBased::kUnconditionalIoExiting);
+  put<uint32_t>(kScratch, 0x12345678);
+  const Code guest = {0x90, 0xbf, 0, 0, 2, 0, 0x6c};  // nop; mov edi, kScratch; insb
+  const RunResult result = run_guest(guest, exit_with_memory(kScratch));
+  EXPECT_EQ(result.code, status(0x12345678)) << result.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
+  map(kScratch, 0);
+  run_guest(guest);
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
+}
+
+// --- RFLAGS.RF
+
+// PUSHF: "the VM and RF flags are cleared" in the image.
+TEST_F(InstructionBoundaries, PushfDoesNotPushTheResumeFlag) {
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  const Code pushf_pop_rax = {0x9c, 0x58};
+  const Code vmcall = {0x0f, 0x01, 0xc1};
+  const RunResult result =
+      run_guest(pushf_pop_rax + store(kScratch) + vmcall, exit_with_memory(kScratch));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVmcall, kGuest + 2 + 7)));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+}
+
+// "Saving RIP, RSP, RFLAGS, and SSP": as it was before the VM exit.
+TEST_F(InstructionBoundaries, TheResumeFlagStaysUntilAnInstructionCompletes) {
+  enable(vmx::PinBased::kActivatePreemptionTimer);
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  const RunResult result = run_guest(kNop, exit_with_field(Field::kGuestRflags));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPreemptionTimerExpired, kGuest)));
+  EXPECT_EQ(result.code, status(0x1'0002)) << result.detail;
+}
+
+TEST_F(InstructionBoundaries, TheResumeFlagGoesWithAnInstruction) {
+  enable(vmx::PinBased::kActivatePreemptionTimer);
+  vmcs_.write(Field::kGuestRflags, 0x1'0002);
+  vmcs_.write(Field::kVmxPreemptionTimerValue, 10'000);
+  const RunResult result =
+      run_guest(kNop + kNop + Code{0xeb, 0xfe}, exit_with_field(Field::kGuestRflags));
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPreemptionTimerExpired, kGuest + 2)));
+  EXPECT_EQ(result.code, status(2)) << result.detail;
+}
+
+TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {
+  cpu_.cr0 &= ~(vmx::cr0::kPe | vmx::cr0::kPg);
+  cpu_.efer = 0;
+  for (vmx::Segment& segment : cpu_.segment) segment = {0, vmx::AccessRights{0x93}, 0xffff, 0};
+  cpu_.segment[vmx::kCs] = {0, vmx::AccessRights{0x9b}, 0xffff, kCode};
+  cpu_.rip = 0;
+  put<uint32_t>(kIdt + 4 * vmx::kUd, kData << 12);
+  put_code(kData, {0x66, 0xe7, 0xf4});  // out 0xf4, eax
+  run({0x0f, 0x07});
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, 0, 0}));
+}
+
+// "64-Bit Mode Stack Frame": the stack of the handler is that of 64-bit mode, whatever the code
+// was.
+TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
+  enter_user_mode();
+  cpu_.segment[vmx::kCs] = {kUserCode, vmx::AccessRights{0xc0fb}, 0xffffffff, 0};
+  constexpr uint64_t kAbove = 1ull << 32;
+  put(kTss + 4, kAbove + kKernelStack);
+  handle(vmx::kUd, {});
+  run({0x0f, 0x0b});
+  ASSERT_GE(record_.exceptions.size(), 2u);
+  EXPECT_EQ(record_.exceptions[1], (Exception{vmx::kPf, 2, kCode, kAbove + kKernelStack - 8}));
+}
+
+// IRET in IA-32e mode, and at a CPL above 0: VM in the flags that it pops does not count.
+TEST_F(InstructionBoundaries, IretInIa32eModeDoesNotEnterVirtual8086Mode) {
+  enter_user_mode();
+  for (const uint32_t rights : {0xc0fbu, 0xa0fbu}) {  // compatibility mode, 64-bit mode
+    const uint32_t image[] = {kCode + 0x100, kUserCode, 0x2'0042, kUserStack, kUserData};
+    cpu_.segment[vmx::kCs].rights.value = rights;
+    cpu_.gpr[vmx::kRsp] = kData;
+    put_bytes(kData, image, sizeof image);
+    put_code(kCode + 0x100, {0x0f, 0x0b});  // in 64-bit mode
+    handle(vmx::kUd, exit_with_memory(kData + 8));
+    const RunResult result = run({0x90, 0xcf});
+    EXPECT_EQ(result.code, status(0x2'0042)) << result.detail;  // the image is as it was
+    EXPECT_THAT(record_.exceptions,
+                ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 0x100, 0}));
+  }
+}
+
+// EIP has 32 bits, also behind code that runs over its end.
+TEST_F(InstructionBoundaries, EipWrapsAround) {
+  cpu_.cr0 = vmx::cr0::kPe | vmx::cr0::kEt | vmx::cr0::kNe;
+  cpu_.cr4 = cpu_.efer = 0;
+  cpu_.segment[vmx::kCs] = {kCode64, vmx::AccessRights{0xc09b}, 0xffffffff, kCode + 8};
+  cpu_.rip = 0xfffffff8;  // at kCode
+  run(nops(10) + Code{0x0f, 0x0b});
+  ASSERT_FALSE(record_.exceptions.empty());
+  EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kUd, std::nullopt, 2, 0}));
+}
+
+// However often the same one was executed.
+TEST_F(InstructionBoundaries, NoIretIn64BitModeEntersVirtual8086Mode) {
+  enter_user_mode();
+  constexpr uint32_t kAgain = kCode + 0x100, kEnd = kCode + 0x110;
+  const uint32_t images[] = {kAgain, kUserCode, 0x42,     kData + 20, kUserData,
+                             kAgain, kUserCode, 0x42,     kData + 40, kUserData,
+                             kEnd,   kUserCode, 0x2'0042, kUserStack, kUserData};
+  cpu_.gpr[vmx::kRsp] = kData;
+  put_bytes(kData, images, sizeof images);
+  put_code(kAgain, {0xe9, 0xfb, 0xfe, 0xff, 0xff});  // jmp kCode
+  put_code(kEnd, {0x0f, 0x0b});
+  handle(vmx::kUd, exit_with(1));
+  EXPECT_EQ(run({0xcf}).code, status(1));
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kEnd, 0}));
+}
+
+}  // namespace
+}  // namespace nestor::emu

@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// XSAVE and its relatives, XGETBV and XSETBV; RDRAND, RDSEED and RDPID.
+#include <gmock/gmock.h>
+
+#include "tests/emu/cpu/instruction_fixture.h"
+#include "tests/emu/machine/machine_fixture.h"
+
+namespace nestor::emu::test {
+namespace {
+
+using vmx::kRax;
+using vmx::kRcx;
+using vmx::kRdi;
+using vmx::kRdx;
+
+// With the area at [RDI]; with REX.W the pointers have 64 bits.
+const Bytes kXsave = {0x0f, 0xae, 0x27}, kXsave64 = {0x48, 0x0f, 0xae, 0x27},
+            kXrstor = {0x0f, 0xae, 0x2f}, kXrstor64 = {0x48, 0x0f, 0xae, 0x2f},
+            kXsaveopt = {0x0f, 0xae, 0x37}, kXsavec = {0x0f, 0xc7, 0x27},
+            kXsaves = {0x0f, 0xc7, 0x2f}, kXrstors = {0x0f, 0xc7, 0x1f},
+            kXgetbv = {0x0f, 0x01, 0xd0}, kXsetbv = {0x0f, 0x01, 0xd1};
+const std::vector<Bytes> kAll = {kXsave,  kXrstor,  kXsaveopt, kXsavec,
+                                 kXsaves, kXrstors, kXgetbv,   kXsetbv};
+
+class XsaveTest : public InstructionTest {
+ protected:
+  static constexpr uint64_t kArea = 0x9000, kCompacted = 1ull << 63;
+
+  void start(unsigned cpl = 0) {
+    enter_64bit_mode(core, cpl);
+    cpu.cr4 |= vmx::cr4::kOsxsave;
+    core.msr_storage().xcr0 = 3;
+    cpu.gpr[kRdi] = kArea;
+    cpu.gpr[kRax] = 3;
+    cpu.gpr[kRdx] = 0;
+    cpu.gpr[kRcx] = 0;
+    for (uint64_t at = kArea; at < kArea + 0x400; at += 8) core.poke<uint64_t>(at, kOld);
+    for (uint64_t at = kArea + 512; at < kArea + 576; at += 8) core.poke<uint64_t>(at, 0);
+    core.extended = used_state();
+  }
+  static ExtendedState used_state() {
+    ExtendedState s;
+    s.fcw = 0x27f;
+    s.fsw = 0x3800;
+    s.ftw = 0x80;
+    s.fop = 0x123;
+    s.fip = 0x11112222'33334444;
+    s.fdp = 0x55556666'77778888;
+    s.fcs = 0x99;
+    s.fds = 0xaa;
+    for (uint8_t i = 0; i < 8; ++i) s.st[i].fill(static_cast<uint8_t>(0x10 + i));
+    s.mxcsr = 0x1fa0;
+    for (uint64_t i = 0; i < 16; ++i) s.xmm[i] = {0x100 + i, 0x200 + i};
+    return s;
+  }
+  uint64_t xstate_bv() { return core.peek<uint64_t>(kArea + 512); }
+  uint64_t xcomp_bv() { return core.peek<uint64_t>(kArea + 520); }
+  static constexpr uint64_t kOld = 0xeeee'eeee'eeee'eeee;
+};
+
+TEST_F(XsaveTest, LegacyRegion) {
+  start();
+  expect_completed(kXsave);
+  EXPECT_EQ(core.peek<uint16_t>(kArea), 0x27f);
+  EXPECT_EQ(core.peek<uint16_t>(kArea + 2), 0x3800);
+  EXPECT_EQ(core.peek<uint16_t>(kArea + 4), 0x80) << "the byte behind the tags is 0";
+  EXPECT_EQ(core.peek<uint16_t>(kArea + 6), 0x123);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 8), 0x99'33334444u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 16), 0xaa'77778888u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 24), 0xffff'00001fa0u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 32 + 7 * 16), 0x1717171717171717u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 32 + 7 * 16 + 8), 0x1717u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160 + 15 * 16), 0x10fu);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160 + 15 * 16 + 8), 0x20fu);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 416), kOld) << "available to software";
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 576), kOld);
+  EXPECT_EQ(xstate_bv(), 3u);
+  EXPECT_EQ(xcomp_bv(), 0u);
+  expect_completed(kXsave64);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 8), 0x11112222'33334444u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 16), 0x55556666'77778888u);
+}
+
+TEST_F(XsaveTest, OnlyWhatIsRequestedAndEnabled) {
+  start();
+  core.poke<uint64_t>(kArea + 512, 2);
+  cpu.gpr[kRax] = 1;
+  expect_completed(kXsave);
+  EXPECT_EQ(xstate_bv(), 3u) << "what is not requested stays";
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 24), kOld);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160), kOld);
+  start();
+  core.msr_storage().xcr0 = 1;
+  expect_completed(kXsave);
+  EXPECT_EQ(xstate_bv(), 1u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160), kOld);
+  start();
+  cpu.gpr[kRax] = 2;
+  expect_completed(kXsave);
+  EXPECT_EQ(core.peek<uint64_t>(kArea), kOld);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160), 0x100u);
+}
+
+TEST_F(XsaveTest, InitialStateIsMarked) {
+  start();
+  core.extended = ExtendedState{};
+  core.extended.mxcsr = 0x1fa0;
+  expect_completed(kXsave);
+  EXPECT_EQ(xstate_bv(), 0u) << "MXCSR does not count";
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160), 0u) << "but XSAVE writes what it is asked for";
+  start();
+  core.extended = ExtendedState{};
+  expect_completed(kXsaveopt);
+  EXPECT_EQ(core.peek<uint64_t>(kArea), kOld) << "XSAVEOPT does not";
+  EXPECT_EQ(core.peek<uint32_t>(kArea + 24), 0x1f80u) << "but for MXCSR";
+  start();
+  core.extended = ExtendedState{};
+  expect_completed(kXsavec);
+  EXPECT_EQ(xstate_bv(), 0u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 24), kOld);
+  core.extended.mxcsr = 0x1fa0;
+  expect_completed(kXsavec);
+  EXPECT_EQ(xstate_bv(), 2u) << "in the compacted format MXCSR belongs to SSE";
+  EXPECT_EQ(core.peek<uint32_t>(kArea + 24), 0x1fa0u);
+}
+
+TEST_F(XsaveTest, CompactedFormat) {
+  for (const Bytes& bytes : {kXsavec, kXsaves}) {
+    start();
+    core.poke<uint64_t>(kArea + 512, ~0ull);
+    cpu.gpr[kRax] = 2;
+    expect_completed(bytes);
+    EXPECT_EQ(xstate_bv(), 2u) << "the old value does not matter";
+    EXPECT_EQ(xcomp_bv(), 2 | kCompacted);
+    EXPECT_EQ(core.peek<uint64_t>(kArea + 160), 0x100u);
+    EXPECT_EQ(core.peek<uint64_t>(kArea), kOld);
+  }
+}
+
+TEST_F(XsaveTest, WhatIsSavedIsRestored) {
+  struct Pair {
+    Bytes save, restore;
+  };
+  for (const Pair& pair : {Pair{kXsave64, kXrstor64}, Pair{kXsaveopt, kXrstor},
+                           Pair{kXsavec, kXrstor}, Pair{kXsaves, kXrstors}}) {
+    start();
+    expect_completed(pair.save);
+    core.extended = ExtendedState{};
+    expect_completed(pair.restore);
+    ExtendedState expected = used_state();
+    if (pair.save != kXsave64) {
+      expected.fip &= 0xffffffff;
+      expected.fdp &= 0xffffffff;
+    } else {
+      expected.fcs = expected.fds = 0;
+    }
+    EXPECT_EQ(core.extended, expected);
+  }
+}
+
+TEST_F(XsaveTest, AbsentComponentsAreInitialized) {
+  start();
+  core.poke<uint32_t>(kArea + 24, 0x1fbf);
+  expect_completed(kXrstor);
+  ExtendedState expected;
+  expected.mxcsr = 0x1fbf;
+  EXPECT_EQ(core.extended, expected) << "MXCSR is loaded all the same";
+  start();
+  core.poke<uint64_t>(kArea + 520, kCompacted | 3);
+  expect_completed(kXrstor);
+  EXPECT_EQ(core.extended, ExtendedState{}) << "but not in the compacted format";
+  start();
+  cpu.gpr[kRax] = 1;
+  core.poke<uint32_t>(kArea + 24, ~0u);
+  expect_completed(kXrstor);
+  EXPECT_EQ(core.extended.xmm, used_state().xmm);
+  EXPECT_EQ(core.extended.mxcsr, used_state().mxcsr);
+  EXPECT_EQ(core.extended.fcw, 0x37f);
+}
+
+TEST_F(XsaveTest, EightRegistersOutside64BitMode) {
+  start();
+  cpu.segment[vmx::kCs].rights.value = 0xc09b;
+  expect_completed(kXsave);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160 + 7 * 16), 0x107u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 160 + 8 * 16), kOld);
+  core.poke<uint64_t>(kArea + 512, 0);
+  core.poke<uint32_t>(kArea + 24, 0x1f80);
+  expect_completed(kXrstor);
+  EXPECT_EQ(core.extended.xmm[7], (std::array<uint64_t, 2>{0, 0}));
+  EXPECT_EQ(core.extended.xmm[8], (std::array<uint64_t, 2>{0x108, 0x208}));
+}
+
+TEST_F(XsaveTest, HeadersThatFault) {
+  struct Case {
+    uint64_t xstate_bv, xcomp_bv, third;
+    bool standard, compacted;  // XRSTOR, XRSTORS
+  };
+  const Case kCases[] = {
+      {3, 0, 0, true, false},
+      {4, 0, 0, false, false},
+      {0, 1, 0, false, false},
+      {0, 0, 1, false, false},
+      {3, kCompacted | 3, 0, true, true},
+      {1, kCompacted | 1, 0, true, true},
+      {2, kCompacted | 1, 0, false, false},
+      {0, kCompacted | 4, 0, false, false},
+      {0, kCompacted | 3, 1, false, false},
+      {1ull << 63, kCompacted | 3, 0, false, false},
+  };
+  for (const Case& c : kCases) {
+    for (const bool supervisor : {false, true}) {
+      start();
+      core.poke<uint32_t>(kArea + 24, 0x1f80);
+      core.poke<uint64_t>(kArea + 512, c.xstate_bv);
+      core.poke<uint64_t>(kArea + 520, c.xcomp_bv);
+      core.poke<uint64_t>(kArea + 528, c.third);
+      const Bytes& bytes = supervisor ? kXrstors : kXrstor;
+      SCOPED_TRACE(testing::PrintToString(std::vector<uint64_t>{c.xstate_bv, c.xcomp_bv, c.third}));
+      if (supervisor ? c.compacted : c.standard) {
+        expect_completed(bytes);
+      } else {
+        expect_gp(bytes);
+        EXPECT_EQ(core.extended, used_state());
+      }
+    }
+  }
+  // The last bytes of the header are looked at in the compacted format only.
+  start();
+  core.poke<uint32_t>(kArea + 24, 0x1f80);
+  core.poke<uint64_t>(kArea + 568, 1);
+  expect_completed(kXrstor);
+  core.poke<uint64_t>(kArea + 520, kCompacted);
+  expect_gp(kXrstor);
+}
+
+TEST_F(XsaveTest, ReservedBitsOfMxcsrFault) {
+  start();
+  core.poke<uint32_t>(kArea + 24, 0x10000);
+  expect_gp(kXrstor);
+  core.poke<uint64_t>(kArea + 520, kCompacted | 3);
+  expect_completed(kXrstor);
+  core.poke<uint64_t>(kArea + 512, 2);
+  expect_gp(kXrstor);
+}
+
+TEST_F(XsaveTest, TheOperatingSystemMustWantIt) {
+  start();
+  cpu.cr4 &= ~vmx::cr4::kOsxsave;
+  cpu.cr0 |= vmx::cr0::kTs;
+  for (const Bytes& bytes : kAll) expect_ud(bytes);
+  cpu.cr4 |= vmx::cr4::kOsxsave;
+  for (const Bytes& bytes : {kXsave, kXrstor, kXsaveopt, kXsavec, kXsaves, kXrstors})
+    expect_fault(bytes, vmx::kNm);
+  expect_completed(kXgetbv);
+  expect_completed(kXsetbv);
+}
+
+TEST_F(XsaveTest, AlignmentPrivilegeAndPageFaults) {
+  start(3);
+  for (const Bytes& bytes : {kXsaves, kXrstors, kXsetbv}) expect_gp(bytes);
+  expect_completed(kXsave);
+  cpu.gpr[kRdi] = kArea + 16;
+  expect_gp(kXsave);
+  expect_gp(kXrstor);
+  // The header lies on a page that cannot be written: nothing is.
+  start();
+  cpu.gpr[kRdi] = 0xae00;
+  core.poke<uint64_t>(0xae00, kOld);
+  core.unwritable.insert(0xb);
+  expect_fault(kXsave, vmx::kPf, 2);
+  EXPECT_EQ(core.peek<uint64_t>(0xae00), kOld);
+  core.unreadable.insert(0xb);
+  expect_fault(kXrstor, vmx::kPf, 0);
+  EXPECT_EQ(core.extended, used_state());
+}
+
+TEST_F(XsaveTest, Xcr0) {
+  start();
+  const auto set = [&](uint64_t value, uint64_t index = 0) {
+    cpu.gpr[kRax] = value & 0xffffffff;
+    cpu.gpr[kRdx] = value >> 32;
+    cpu.gpr[kRcx] = index;
+  };
+  set(1);
+  expect_completed(kXsetbv);
+  expect_completed(kXgetbv);
+  EXPECT_EQ(cpu.gpr[kRax], 1u);
+  EXPECT_EQ(cpu.gpr[kRdx], 0u);
+  for (const uint64_t bad : {0ull, 2ull, 7ull, 0x201ull, 1ull << 63}) {
+    set(bad);
+    expect_gp(kXsetbv);
+  }
+  set(3, 1);
+  expect_gp(kXsetbv);
+  set(3);
+  expect_completed(kXsetbv);
+  cpu.gpr[kRcx] = 1;
+  core.extended = ExtendedState{};
+  core.extended.xmm[3][1] = 1;
+  expect_completed(kXgetbv);
+  EXPECT_EQ(cpu.gpr[kRax], 2u) << "what is in use";
+  cpu.gpr[kRcx] = 2;
+  expect_gp(kXgetbv);
+}
+
+TEST_F(XsaveTest, XsetbvExitsAlwaysAndBeforeItsOperands) {
+  NestedGuest guest(core);
+  guest.enter();
+  start();
+  cpu.gpr[kRcx] = 5;
+  expect_transferred(kXsetbv);
+  guest.expect_exit(vmx::ExitReason::kXsetbv);
+  EXPECT_EQ(guest[vmx::Field::kVmExitInstructionLength], 3u);
+  EXPECT_EQ(guest[vmx::Field::kExitQualification], 0u);
+}
+
+TEST_F(XsaveTest, XsetbvFaultsBeforeItExits) {
+  NestedGuest guest(core);
+  guest.enter();
+  start(3);
+  expect_gp(kXsetbv);
+  start();
+  cpu.cr4 &= ~vmx::cr4::kOsxsave;
+  expect_ud(kXsetbv);
+  EXPECT_TRUE(core.vmx().in_non_root());
+}
+
+TEST_F(XsaveTest, XsavesAndXrstorsNeedTheirControl) {
+  NestedGuest guest(core);
+  guest.enter();
+  start();
+  core.poke<uint64_t>(kArea + 520, kCompacted | 3);
+  expect_ud(kXsaves);
+  expect_ud(kXrstors);
+  expect_completed(kXsavec);
+}
+
+class XssExit : public XsaveTest, public testing::WithParamInterface<bool> {};
+
+// IA32_XSS of this processor is always 0; on one that has state for it, the bitmap decides.
+TEST_P(XssExit, FollowsTheBitmap) {
+  NestedGuest guest(core);
+  guest.enable(vmx::SecondaryProcBased::kEnableXsavesXrstors);
+  guest.set(vmx::Field::kXssExitingBitmap, 0x100);
+  guest.enter();
+  start();
+  cpu.gpr[kRax] = 0x103;
+  core.poke<uint64_t>(kArea + 520, kCompacted | 3);
+  core.msrs[0xda0] = 0;
+  // xsaves or xrstors [rdi + 0x40]
+  const Bytes bytes = {0x0f, 0xc7, static_cast<uint8_t>(GetParam() ? 0x5f : 0x6f), 0x40};
+  core.poke<uint64_t>(kArea + 0x40 + 520, kCompacted | 3);
+  core.poke<uint64_t>(kArea + 0x40 + 512, 0);
+  for (unsigned at = 528; at < 576; at += 8) core.poke<uint64_t>(kArea + 0x40 + at, 0);
+  expect_completed(bytes);
+  core.msrs[0xda0] = 0x100;
+  cpu.gpr[kRdi] = 0x8000'0000'0000;
+  expect_transferred(bytes);
+  guest.expect_exit(GetParam() ? vmx::ExitReason::kXrstors : vmx::ExitReason::kXsaves);
+  EXPECT_EQ(guest[vmx::Field::kExitQualification], 0x40u) << "the displacement";
+  EXPECT_EQ(guest[vmx::Field::kVmExitInstructionLength], 4u);
+  EXPECT_EQ(guest[vmx::Field::kVmExitInstructionInformation],
+            2u << 7 | 3u << 15 | 1u << 22 | 7u << 23);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, XssExit, testing::Bool());
+
+// --- random numbers
+
+class RandomNumberTest : public InstructionTest {
+ protected:
+  // With EAX; the last byte of the opcode tells the register.
+  const Bytes kRdrand = {0x0f, 0xc7, 0xf0}, kRdseed = {0x0f, 0xc7, 0xf8};
+};
+
+TEST_F(RandomNumberTest, WidthsAndFlags) {
+  enter_64bit_mode(core, 3);
+  for (const Bytes& bytes : {kRdrand, kRdseed}) {
+    cpu.gpr[kRax] = ~0ull;
+    cpu.rflags = 0x8d6;  // OF, SF, ZF, AF, PF
+    expect_completed(bytes);
+    EXPECT_EQ(cpu.gpr[kRax], 0x55667788u);
+    EXPECT_EQ(cpu.rflags, 3u);
+    Bytes wide = bytes, narrow = bytes;
+    wide.insert(wide.begin(), 0x48);
+    narrow.insert(narrow.begin(), 0x66);
+    expect_completed(wide);
+    EXPECT_EQ(cpu.gpr[kRax], 0x1122334455667788u);
+    cpu.gpr[kRax] = ~0ull;
+    expect_completed(narrow);
+    EXPECT_EQ(cpu.gpr[kRax], 0xffffffffffff7788u);
+  }
+}
+
+TEST_F(RandomNumberTest, ExitsNameTheRegisterAndItsSize) {
+  struct Case {
+    Bytes bytes;
+    vmx::SecondaryProcBased control;
+    vmx::ExitReason reason;
+    uint64_t information;
+  };
+  const Case kCases[] = {
+      {{0x0f, 0xc7, 0xf3},
+       vmx::SecondaryProcBased::kRdrandExiting,
+       vmx::ExitReason::kRdrand,
+       3u << 3 | 1u << 11},  // ebx
+      {{0x66, 0x0f, 0xc7, 0xf7},
+       vmx::SecondaryProcBased::kRdrandExiting,
+       vmx::ExitReason::kRdrand,
+       7u << 3},  // di
+      {{0x49, 0x0f, 0xc7, 0xfd},
+       vmx::SecondaryProcBased::kRdseedExiting,
+       vmx::ExitReason::kRdseed,
+       13u << 3 | 2u << 11},  // r13
+  };
+  for (const Case& c : kCases) {
+    FakeCore fresh;
+    NestedGuest guest(fresh);
+    guest.enable(c.control);
+    guest.enter();
+    enter_64bit_mode(fresh, 3);
+    const auto instruction = decoder.decode(c.bytes, code_mode(fresh.cpu));
+    ASSERT_TRUE(instruction);
+    EXPECT_TRUE(std::holds_alternative<vmx::Transferred>(emulate(fresh, *instruction)));
+    guest.expect_exit(c.reason);
+    EXPECT_EQ(guest[vmx::Field::kVmExitInstructionInformation], c.information);
+    EXPECT_EQ(guest[vmx::Field::kVmExitInstructionLength], c.bytes.size());
+    EXPECT_EQ(guest[vmx::Field::kExitQualification], 0u);
+  }
+}
+
+TEST_F(RandomNumberTest, RdpidReadsTscAux) {
+  const Bytes kRdpid = {0xf3, 0x0f, 0xc7, 0xf8};
+  enter_64bit_mode(core, 3);
+  cpu.tsc_aux = 0x1234;
+  expect_completed(kRdpid);
+  EXPECT_EQ(cpu.gpr[kRax], 0x1234u);
+  NestedGuest guest(core);
+  guest.enter();
+  expect_ud(kRdpid);
+}
+
+TEST_F(RandomNumberTest, RdpidIsEnabledLikeRdtscpAndNeverExits) {
+  NestedGuest guest(core);
+  guest.enable(vmx::SecondaryProcBased::kEnableRdtscp);
+  guest.enable(vmx::PrimaryProcBased::kRdtscExiting);
+  guest.enter();
+  expect_completed({0xf3, 0x0f, 0xc7, 0xf8});
+}
+
+// --- on a machine
+
+class ExtendedMachine : public MachineTest {
+ protected:
+  // mov rax, cr4; or eax, OSXSAVE | OSFXSR; mov cr4, rax; xor ecx, ecx; xor edx, edx; mov eax, 3;
+  // xsetbv
+  static Code enable() {
+    return {0x0f, 0x20, 0xe0, 0x0d, 0, 0x02, 4, 0, 0x0f, 0x22, 0xe0, 0x31,
+            0xc9, 0x31, 0xd2, 0xb8, 3, 0,    0, 0, 0x0f, 0x01, 0xd1};
+  }
+};
+
+TEST_F(ExtendedMachine, RegistersOfTheEngineAreSavedAndRestored) {
+  cpu_.gpr[vmx::kRsi] = kData;
+  cpu_.gpr[vmx::kRdi] = kData + 0x400;
+  // fninit; fld1; fldpi; movd xmm9, esi; xsave [rsi]; fninit; pxor xmm9, xmm9; ldmxcsr [rdi];
+  // xrstor [rsi]; xsave [rdi]
+  put<uint32_t>(kData + 0x400, 0x1f00);
+  const Code code = enable() + Code{0xdb, 0xe3, 0xd9, 0xe8, 0xd9, 0xeb, 0x66, 0x44, 0x0f, 0x6e,
+                                    0xce, 0x0f, 0xae, 0x26, 0xdb, 0xe3, 0x66, 0x45, 0x0f, 0xef,
+                                    0xc9, 0x0f, 0xae, 0x17, 0x0f, 0xae, 0x2e, 0x0f, 0xae, 0x27};
+  // mov eax, [rdi + at]; out 0xf4, eax
+  const auto word = [&](uint32_t at) {
+    Code read = {0x8b, 0x87, 0, 0, 0, 0, 0xe7, 0xf4};
+    std::memcpy(read.data() + 2, &at, sizeof at);
+    return run(code + read).code;
+  };
+  EXPECT_EQ(word(0), status(0x3000'037f)) << "FCW and FSW: two pushes";
+  EXPECT_EQ(word(4) & 0x1ff, status(0xc0) & 0x1ff) << "tags";
+  EXPECT_EQ(word(24), status(0x1f80)) << "MXCSR";
+  EXPECT_EQ(word(36), status(0xc90fdaa2)) << "ST0: pi";
+  EXPECT_EQ(word(52), status(0x80000000)) << "ST1: 1";
+  EXPECT_EQ(word(160 + 9 * 16), status(kData)) << "XMM9";
+  EXPECT_EQ(word(512), status(3)) << "XSTATE_BV";
+}
+
+TEST_F(ExtendedMachine, StartsInTheInitialConfiguration) {
+  cpu_.gpr[vmx::kRdi] = kData;
+  // stmxcsr [rdi]; mov eax, [rdi]; out 0xf4, eax
+  const Code code = enable() + Code{0x0f, 0xae, 0x1f, 0x8b, 0x07, 0xe7, 0xf4};
+  EXPECT_EQ(run(code).code, status(0x1f80));
+  // mov ecx, 1; xgetbv; out 0xf4, eax
+  EXPECT_EQ(run(enable() + Code{0xb9, 1, 0, 0, 0, 0x0f, 0x01, 0xd0, 0xe7, 0xf4}).code, status(0));
+}
+
+TEST_F(ExtendedMachine, UserCodeFindsXsetbvPrivilegedAndWithoutOsxsaveUndefined) {
+  handle(vmx::kUd, exit_with(6));
+  handle(vmx::kGp, exit_with(13));
+  enter_user_mode();
+  EXPECT_EQ(run({0x0f, 0x01, 0xd1}).code, status(6));
+  cpu_.cr4 |= vmx::cr4::kOsxsave;
+  EXPECT_EQ(run({0x0f, 0x01, 0xd1}).code, status(13));
+}
+
+TEST_F(ExtendedMachine, RandomNumbersFollowTheSeed) {
+  // rdrand eax; rdseed ebx; out 0xf4, eax
+  const Code code = {0x0f, 0xc7, 0xf0, 0x0f, 0xc7, 0xfb, 0xe7, 0xf4};
+  const uint32_t first = run(code).code;
+  EXPECT_EQ(run(code).code, first);
+  config_.random_seed = 2;
+  EXPECT_NE(run(code).code, first);
+}
+
+}  // namespace
+}  // namespace nestor::emu::test

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The performance counters: alone, as MSRs, and on a machine that runs.
+#include "emu/cpu/performance_monitor.h"
+
+#include "emu/cpu/cpuid.h"
+#include "tests/emu/cpu/instruction_fixture.h"
+#include "tests/emu/machine/machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using enum vmx::MsrStatus;
+using testing::ElementsAre;
+
+constexpr uint64_t kInUser = 1u << 16, kInSystem = 1u << 17, kEdge = 1u << 18,
+                   kInterrupt = 1u << 20, kEnable = 1u << 22, kInvert = 1u << 23;
+constexpr uint64_t kInstructions = 0xc0, kCycles = 0x3c, kReferenceCycles = 0x13c;
+constexpr uint64_t kAnyLevel = kInUser | kInSystem | kEnable;
+constexpr uint64_t kFull = (1ull << 48) - 1;
+
+class PerformanceMonitorTest : public testing::Test {
+ protected:
+  PerformanceMonitorTest() { monitor.reset(); }
+  void pass(uint64_t instructions, uint64_t cycles, uint8_t cpl = 0) {
+    now.instructions += instructions;
+    now.cycles += cycles;
+    monitor.advance(now, cpl, global_ctrl);
+  }
+  void select(unsigned i, uint64_t value) { EXPECT_EQ(monitor.write_event_select(i, value), kOk); }
+
+  PerformanceMonitor monitor;
+  PerformanceMonitor::Progress now;
+  uint64_t global_ctrl = PerformanceMonitor::kEnables;
+};
+
+TEST_F(PerformanceMonitorTest, CountsTheEventsThatItHas) {
+  pass(1, 1);  // from now on the fixed counters are enabled
+  select(0, kInstructions | kAnyLevel);
+  select(1, kCycles | kAnyLevel);
+  select(2, kReferenceCycles | kAnyLevel);
+  select(3, 0xc4 | kAnyLevel);  // branches: not available
+  ASSERT_EQ(monitor.write_fixed_control(0x333), kOk);
+  pass(10, 25);
+  EXPECT_EQ(monitor.general_counter(0), 10u);
+  EXPECT_EQ(monitor.general_counter(1), 25u);
+  EXPECT_EQ(monitor.general_counter(2), 25u);
+  EXPECT_EQ(monitor.general_counter(3), 0u);
+  EXPECT_EQ(monitor.fixed_counter(0), 10u);
+  EXPECT_EQ(monitor.fixed_counter(1), 25u);
+  EXPECT_EQ(monitor.fixed_counter(2), 25u);
+  now.cycles += 1000;
+  monitor.skip(now);
+  pass(1, 1);
+  EXPECT_EQ(monitor.general_counter(1), 26u) << "a halted processor counts no cycles";
+}
+
+TEST_F(PerformanceMonitorTest, EveryEnableIsNeeded) {
+  pass(0, 0);
+  select(0, kInstructions | kInUser | kInSystem);
+  select(1, kInstructions | kEnable);
+  EXPECT_FALSE(monitor.counting());
+  select(1, kInstructions | kAnyLevel);
+  EXPECT_TRUE(monitor.counting());
+  global_ctrl = 1;
+  pass(5, 5);  // still under the old value
+  EXPECT_FALSE(monitor.counting());
+  pass(7, 7);
+  EXPECT_EQ(monitor.general_counter(0), 0u);
+  EXPECT_EQ(monitor.general_counter(1), 5u);
+}
+
+TEST_F(PerformanceMonitorTest, TellsPrivilegeLevelsApart) {
+  pass(0, 0);
+  select(0, kInstructions | kEnable | kInUser);
+  select(1, kInstructions | kEnable | kInSystem);
+  EXPECT_EQ(monitor.write_fixed_control(0x021), kOk);
+  EXPECT_TRUE(monitor.tells_levels_apart());
+  pass(3, 30, 0);
+  pass(5, 50, 3);
+  EXPECT_EQ(monitor.general_counter(0), 5u);
+  EXPECT_EQ(monitor.general_counter(1), 3u);
+  EXPECT_EQ(monitor.fixed_counter(0), 3u);
+  EXPECT_EQ(monitor.fixed_counter(1), 50u);
+  select(0, kInstructions | kAnyLevel);
+  select(1, 0);
+  EXPECT_EQ(monitor.write_fixed_control(0x333), kOk);
+  EXPECT_FALSE(monitor.tells_levels_apart());
+}
+
+TEST_F(PerformanceMonitorTest, CounterMask) {
+  struct Case {
+    uint64_t select, expected;  // of 10 instructions in 25 cycles
+  };
+  constexpr Case kCases[] = {
+      {kInstructions | 1u << 24, 10}, {kInstructions | 1u << 24 | kInvert, 15},
+      {kInstructions | 2u << 24, 0},  {kInstructions | 2u << 24 | kInvert, 25},
+      {kCycles | 1u << 24, 25},       {kCycles | 1u << 24 | kInvert, 0},
+      {kCycles | 0xffu << 24, 0},     {kCycles | 2u << 24 | kInvert, 25},
+      {kInstructions | kInvert, 10},  {kCycles | kEdge | 1u << 24, 0},
+  };
+  pass(0, 0);
+  for (const Case& c : kCases) {
+    select(0, c.select | kAnyLevel);
+    monitor.write_general_counter(0, 0);
+    pass(10, 25);
+    EXPECT_EQ(monitor.general_counter(0), c.expected) << std::hex << c.select;
+  }
+}
+
+TEST_F(PerformanceMonitorTest, OverflowsSetTheirBitAndAskForAnInterrupt) {
+  pass(0, 0);
+  select(0, kInstructions | kAnyLevel);
+  select(1, kInstructions | kAnyLevel | kInterrupt);
+  EXPECT_EQ(monitor.write_fixed_control(0xb00), kOk);
+  monitor.write_general_counter(0, 0xffffffff);  // bits 31:0, sign-extended
+  EXPECT_EQ(monitor.general_counter(0), kFull);
+  pass(1, 1);
+  EXPECT_EQ(monitor.general_counter(0), 0u);
+  EXPECT_EQ(monitor.global_status(), 1u);
+  EXPECT_FALSE(monitor.take_interrupt());
+
+  monitor.write_general_counter(1, 0xfffffff0);
+  monitor.write_fixed_counter(2, kFull - 0x1f);
+  EXPECT_EQ(monitor.cycles_to_interrupt(0), 0x10u);
+  pass(0x0f, 0x0f);
+  EXPECT_EQ(monitor.cycles_to_interrupt(3), 1u);
+  pass(1, 1);
+  EXPECT_EQ(monitor.global_status(), 3u);
+  EXPECT_TRUE(monitor.take_interrupt());
+  EXPECT_FALSE(monitor.take_interrupt());
+  EXPECT_EQ(monitor.cycles_to_interrupt(0), 0x10u);
+  pass(0, 0x10);
+  EXPECT_EQ(monitor.global_status(), 3u | 1ull << 34);
+  EXPECT_TRUE(monitor.take_interrupt());
+
+  EXPECT_EQ(monitor.write_overflow_control(2), kOk);
+  EXPECT_EQ(monitor.global_status(), 1u | 1ull << 34);
+  EXPECT_EQ(monitor.write_overflow_control(1ull << 34 | 1ull << 62 | 1ull << 63 | 1), kOk);
+  EXPECT_EQ(monitor.global_status(), 0u);
+}
+
+TEST_F(PerformanceMonitorTest, ReservedBits) {
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    const uint64_t value = 1ull << bit;
+    EXPECT_EQ(monitor.write_event_select(0, value) == kOk, bit < 32 && bit != 21) << bit;
+    EXPECT_EQ(monitor.write_fixed_control(value) == kOk, bit < 12 && bit % 4 != 2) << bit;
+    EXPECT_EQ(monitor.write_overflow_control(value) == kOk,
+              bit < 4 || (bit >= 32 && bit < 35) || bit >= 62)
+        << bit;
+  }
+}
+
+TEST_F(PerformanceMonitorTest, CountersByTheirIndex) {
+  monitor.write_general_counter(3, 33);
+  monitor.write_fixed_counter(2, 22);
+  EXPECT_EQ(monitor.counter(3), 33u);
+  EXPECT_EQ(monitor.counter(4), std::nullopt);
+  EXPECT_EQ(monitor.counter(0x40000002), 22u);
+  EXPECT_EQ(monitor.counter(0x40000003), std::nullopt);
+  EXPECT_EQ(monitor.counter(0x80000000), std::nullopt);
+}
+
+// CPUID.0AH says what there is.
+TEST(PerformanceMonitorCpuid, AgreesWithTheCounters) {
+  const CpuidRegisters leaf = cpuid(CpuidState{}, 0xa, 0);
+  EXPECT_EQ(leaf.eax & 0xff, 2u);
+  EXPECT_EQ(leaf.eax >> 8 & 0xff, PerformanceMonitor::kGeneralCounters);
+  EXPECT_EQ(leaf.eax >> 16 & 0xff, 48u);
+  EXPECT_EQ(leaf.eax >> 24, 7u);
+  EXPECT_EQ(leaf.ebx, 0x78u) << "cycles, instructions and reference cycles";
+  EXPECT_EQ(leaf.edx, 3u | 48u << 5);
+  EXPECT_EQ(cpuid(CpuidState{}, 1, 0).ecx >> 15 & 1, 0u) << "no IA32_PERF_CAPABILITIES";
+}
+
+// --- RDPMC
+
+class Rdpmc : public test::InstructionTest {
+ protected:
+  const test::Bytes kRdpmc = {0x0f, 0x33};
+};
+
+TEST_F(Rdpmc, ReadsCountersAndNothingElse) {
+  test::enter_64bit_mode(core);
+  core.performance_monitor().write_fixed_counter(1, 0x1234'5678'9abc);
+  cpu.gpr[vmx::kRcx] = 0x40000001;
+  cpu.gpr[vmx::kRax] = cpu.gpr[vmx::kRdx] = ~0ull;
+  expect_completed(kRdpmc);
+  EXPECT_EQ(cpu.gpr[vmx::kRax], 0x5678'9abcu);
+  EXPECT_EQ(cpu.gpr[vmx::kRdx], 0x1234u);
+  cpu.gpr[vmx::kRcx] = 4;
+  expect_gp(kRdpmc);
+}
+
+TEST_F(Rdpmc, UserModeNeedsPce) {
+  test::enter_64bit_mode(core, 3);
+  cpu.gpr[vmx::kRcx] = 0;
+  expect_gp(kRdpmc);
+  cpu.cr4 |= vmx::cr4::kPce;
+  expect_completed(kRdpmc);
+}
+
+TEST_F(Rdpmc, ExitsBeforeItLooksAtTheIndex) {
+  test::NestedGuest guest(core);
+  guest.enable(vmx::PrimaryProcBased::kRdpmcExiting);
+  guest.enter();
+  test::enter_64bit_mode(core);
+  cpu.gpr[vmx::kRcx] = 4;
+  expect_transferred(kRdpmc);
+  guest.expect_exit(vmx::ExitReason::kRdpmc);
+  EXPECT_EQ(guest[vmx::Field::kVmExitInstructionLength], 2u);
+}
+
+// --- on the machine
+
+class CountingMachine : public MachineTest {
+ protected:
+  // mov ecx, index; mov eax, low; mov edx, high; wrmsr
+  static Code write_msr(uint32_t index, uint64_t value) {
+    Code code = {0xb9, 0, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0xba, 0, 0, 0, 0, 0x0f, 0x30};
+    std::memcpy(code.data() + 1, &index, 4);
+    std::memcpy(code.data() + 6, &value, 4);
+    const auto high = static_cast<uint32_t>(value >> 32);
+    std::memcpy(code.data() + 11, &high, 4);
+    return code;
+  }
+  // mov ecx, index; rdpmc
+  static Code read_counter(uint32_t index) {
+    Code code = {0xb9, 0, 0, 0, 0, 0x0f, 0x33};
+    std::memcpy(code.data() + 1, &index, 4);
+    return code;
+  }
+  static Code exit_with_eax() { return {0xe7, 0xf4}; }
+};
+
+TEST_F(CountingMachine, InstructionsAreCountedExactly) {
+  const Code enable = write_msr(0x186, kInstructions | kAnyLevel);
+  // 100 NOPs, MOV and RDPMC itself; a loop of 2 instructions, 50 times, behind it.
+  const Code straight = enable + nops(100) + read_counter(0);
+  EXPECT_EQ(run(straight + exit_with_eax()).code, status(102));
+  // mov ebp, 50; dec ebp; jne
+  const Code loop = enable + Code{0xbd, 50, 0, 0, 0, 0xff, 0xcd, 0x75, 0xfc} + read_counter(0);
+  EXPECT_EQ(run(loop + exit_with_eax()).code, status(1 + 100 + 2));
+}
+
+TEST_F(CountingMachine, CyclesAreThoseOfTheTimeStampCounter) {
+  // RDTSC, then RDPMC; both again, 1000 cycles or more later; the differences differ by nothing.
+  const Code sample = Code{0x0f, 0x31, 0x89, 0xc6} + read_counter(1);  // mov esi, eax
+  const Code code = write_msr(0x187, kCycles | kAnyLevel) + sample +
+                    Code{0x29, 0xc6, 0x89, 0xf7} +  // sub esi, eax; mov edi, esi
+                    nops(1000) + sample +
+                    Code{0x29, 0xc6, 0x29, 0xfe, 0x89, 0xf0};  // sub esi, edi; mov eax, esi
+  EXPECT_EQ(run(code + exit_with_eax()).code, status(0));
+}
+
+TEST_F(CountingMachine, UserAndSystemModeAreToldApart) {
+  handle(0x40, read_counter(0) + Code{0x89, 0xc6} + read_counter(1) +
+                   // shl eax, 16; or eax, esi
+                   Code{0xc1, 0xe0, 16, 0x09, 0xf0} + exit_with_eax());
+  put<uint8_t>(kIdt + 16 * 0x40 + 5, 0xee);  // DPL 3
+  constexpr uint64_t kUserCodeAt = 0x110000;
+  put_code(kUserCodeAt, nops(200) + Code{0xcd, 0x40});
+  // push SS, RSP, RFLAGS, CS, RIP; iretq
+  const Code to_user = {0x6a, 0x23, 0x68, 0, 0xf0, 0x08, 0, 0x6a, 0x02,
+                        0x6a, 0x2b, 0x68, 0, 0,    0x11, 0, 0x48, 0xcf};
+  const RunResult result = run(write_msr(0x186, kInstructions | kEnable | kInUser) +
+                               write_msr(0x187, kInstructions | kEnable | kInSystem) + to_user);
+  // 200 NOPs. The system's: IRET and 5 pushes; behind INT n, which counts as the system's too, MOV,
+  // RDPMC, MOV, MOV and RDPMC.
+  EXPECT_EQ(result.code, status(200 | (6 + 6) << 16)) << std::hex << (result.code >> 1);
+}
+
+TEST_F(CountingMachine, AnOverflowInterruptsAndMasksItsEntry) {
+  handle(0x50, Code{0x8b, 0x83, 0x40, 3, 0, 0} + exit_with_eax());  // mov eax, [rbx + 0x340]
+  const Code code = enable_apic() + apic_write(0x340, 0x50) + write_msr(0xc1, 0xffffff00) +
+                    write_msr(0x186, kInstructions | kAnyLevel | kInterrupt) +
+                    Code{0xfb, 0xeb, 0xfe};  // sti; jmp $
+  const RunResult result = run(code);
+  EXPECT_EQ(result.code, status(0x10050));
+  ASSERT_EQ(record_.interrupts.size(), 1u);
+  EXPECT_EQ(record_.interrupts[0].vector, 0x50u);
+}
+
+TEST_F(CountingMachine, AHaltedProcessorCountsNoCycles) {
+  // The APIC timer wakes it after a million cycles.
+  handle(0x51, read_counter(0) + exit_with_eax());
+  const Code code = enable_apic() + apic_write(0x3e0, 0xb) + apic_write(0x320, 0x51) +
+                    apic_write(0x380, 1'000'000) + write_msr(0x186, kCycles | kAnyLevel) +
+                    Code{0xfb, 0xf4};
+  const RunResult result = run(code);
+  ASSERT_EQ(result.kind, RunResult::Kind::kDebugExit) << result.detail;
+  EXPECT_GT(result.cycles, 1'000'000u);
+  EXPECT_LT(result.code >> 1, 1000u);
+}
+
+}  // namespace
+}  // namespace nestor::emu

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What L1 sees of its guest below an L0.
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Field;
+
+class BelowL0 : public NestedMachineTest {};
+
+// L0's own time lies between the VM exit and L1, and is in no VM-exit information.
+TEST_F(BelowL0, TheMsrStoreAreaHasTheTimeOfTheVmExit) {
+  constexpr uint32_t kTimeStampCounter = 0x10;
+  put<uint32_t>(kScratch, kTimeStampCounter);
+  vmcs_.write(Field::kVmExitMsrStoreAddress, kScratch);
+  vmcs_.write(Field::kVmExitMsrStoreCount, 1);
+  // rdtsc; store; cpuid. The first store pays for the page walk.
+  const Code guest = store(kData) + Code{0x0f, 0x31} + store(kData) + Code{0x0f, 0xa2};
+  // mov eax, [20008h]; sub eax, [80000h]; out 0xf4, eax
+  const Code handler = {0x8b, 0x04, 0x25, 0x08, 0, 2, 0, 0x2b, 0x04, 0x25, 0, 0, 8, 0, 0xe7, 0xf4};
+  const RunResult alone = run_guest(guest, handler);
+  ASSERT_EQ(alone.kind, RunResult::Kind::kDebugExit);
+  EXPECT_GT(alone.code, status(0));
+  for (const L0Mode mode : {L0Mode::kTwoLevel, L0Mode::kNestedEpt, L0Mode::kShadowOnEpt}) {
+    config_.l0.mode = mode;
+    EXPECT_EQ(run_guest(guest, handler).code, alone.code) << info_of(mode).name;
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Programs on a whole machine: interrupts, time, devices and how a run ends.
+#include "tests/emu/machine/machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+using Kind = RunResult::Kind;
+
+constexpr uint8_t kVector = 0x40;
+const Code kCli = {0xfa}, kSti = {0xfb}, kHlt = {0xf4}, kIretq = {0x48, 0xcf},
+           kForever = {0xeb, 0xfe}, kNop = {0x90};
+
+class MachineRun : public MachineTest {
+ protected:
+  // Where `code` ends when it is put first.
+  static uint64_t after(const Code& code) { return kCode + code.size(); }
+  // A one-shot timer of `count` ticks without division, which raises kVector.
+  static Code start_timer(uint32_t count, uint32_t lvt = kVector) {
+    return enable_apic() + apic_write(0x3e0, 0xb) + apic_write(0x320, lvt) +
+           apic_write(0x380, count);
+  }
+};
+
+// --- how a run ends
+
+TEST_F(MachineRun, TheDebugExitPortEndsItWithItsStatus) {
+  const RunResult result = run(exit_with(21) + kForever);
+  EXPECT_EQ(result.kind, Kind::kDebugExit);
+  EXPECT_EQ(result.code, status(21));
+  EXPECT_EQ(result.instructions, 2u);
+}
+
+TEST_F(MachineRun, HltWithNothingToComeHaltsForever) {
+  const RunResult result = run(kCli + kHlt);
+  EXPECT_EQ(result.kind, Kind::kHaltedForever);
+  EXPECT_NE(result.detail, "");
+  EXPECT_EQ(result.instructions, 2u);
+}
+
+TEST_F(MachineRun, ATimerThatInterruptsNobodyDoesNotWake) {
+  const RunResult result = run(kCli + start_timer(1000) + kHlt + exit_with(1));
+  EXPECT_EQ(result.kind, Kind::kHaltedForever);
+  EXPECT_THAT(record_.interrupts, IsEmpty());
+}
+
+TEST_F(MachineRun, APeriodicTimerThatInterruptsNobodyDoesNotWake) {
+  const RunResult result = run(kCli + start_timer(1000, 0x20000 | kVector) + kHlt + exit_with(1));
+  EXPECT_EQ(result.kind, Kind::kHaltedForever);
+}
+
+// Millions of periods of a timer that nobody hears lie before the one that wakes.
+TEST_F(MachineRun, ATimerThatInterruptsNobodyHidesNoOther) {
+  // out 21h, ffh masks the 8259; the PIT rises every other tick: out 43h, 34h; out 40h, 2; out 40h,
+  // 0
+  const Code masked_pit = {0xb0, 0xff, 0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43,
+                           0xb0, 2,    0xe6, 0x40, 0xb0, 0,    0xe6, 0x40};
+  constexpr uint32_t kLong = 0xfff00000;
+  handle(kVector, exit_with(7));
+  const RunResult result = run(masked_pit + start_timer(kLong) + kSti + kHlt + exit_with(1));
+  EXPECT_EQ(result.code, status(7)) << result.detail;
+  EXPECT_THAT(record_.interrupt_cycles, SizeIs(1));
+  EXPECT_GE(record_.interrupt_cycles.at(0), kLong);
+  EXPECT_LT(record_.interrupt_cycles.at(0), uint64_t{kLong} + 10'000);
+}
+
+TEST_F(MachineRun, ATripleFaultShutsDown) {
+  cpu_.idtr = {kIdt, 0};
+  const RunResult result = run(kNop + Code{0x0f, 0x0b});
+  EXPECT_EQ(result.kind, Kind::kShutdown);
+  EXPECT_THAT(record_.triple_faults, ElementsAre(kCode + 1));
+  EXPECT_NE(result.detail.find("0x100001"), std::string::npos) << result.detail;
+}
+
+TEST_F(MachineRun, TheBudgetEndsIt) {
+  config_.max_instructions = 1000;
+  const RunResult result = run(Code{0x90, 0x90, 0xeb, 0xfc});  // blocks of three
+  EXPECT_EQ(result.kind, Kind::kBudgetSpent);
+  EXPECT_GE(result.instructions, 1000u);
+  EXPECT_LT(result.instructions, 1003u);
+}
+
+TEST_F(MachineRun, TheKeyboardControllerResets) {
+  const RunResult result = run(Code{0xb0, 0xfe, 0xe6, 0x64} + kForever);
+  EXPECT_EQ(result.kind, Kind::kReset);
+}
+
+// --- interrupts
+
+TEST_F(MachineRun, StiHoldsAPendingInterruptBackForOneInstruction) {
+  handle(kVector, exit_with(5));
+  const Code before = enable_apic() + self_ipi(kVector) + nops(3) + kSti + kNop;
+  const RunResult result = run(before + nops(20) + exit_with(1));
+  EXPECT_EQ(result.code, status(5));
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
+}
+
+TEST_F(MachineRun, TheShadowOfStiHoldsBeforeAnEmulatedInstructionToo) {
+  handle(kVector, exit_with(5));
+  const Code before = enable_apic() + self_ipi(kVector) + kSti + Code{0x0f, 0xa2};  // cpuid
+  run(before + nops(20) + exit_with(1));
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
+}
+
+TEST_F(MachineRun, MovSsHoldsAPendingInterruptBackForOneInstruction) {
+  handle(kVector, exit_with(5));
+  // mov ecx, ss; sti; mov ss, ecx; nop: the second shadow follows the first at once.
+  const Code before =
+      enable_apic() + self_ipi(kVector) + Code{0x8c, 0xd1} + kSti + Code{0x8e, 0xd1} + kNop;
+  run(before + nops(20) + exit_with(1));
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
+}
+
+TEST_F(MachineRun, StiThenCliLetsNothingThrough) {
+  handle(kVector, exit_with(5));
+  const RunResult result =
+      run(enable_apic() + self_ipi(kVector) + kSti + kCli + nops(20) + exit_with(1));
+  EXPECT_EQ(result.code, status(1));
+  EXPECT_THAT(record_.interrupts, IsEmpty());
+}
+
+TEST_F(MachineRun, PopfEnablesInterruptsWithoutAShadow) {
+  handle(kVector, exit_with(5));
+  // push 0x202; popfq
+  const Code before = enable_apic() + self_ipi(kVector) + Code{0x68, 0x02, 0x02, 0, 0, 0x9d};
+  run(before + nops(20) + exit_with(1));
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
+}
+
+TEST_F(MachineRun, AnInterruptHandlerReturnsToWhereItInterrupted) {
+  // inc r15d; EOI; iretq
+  handle(kVector, Code{0x41, 0xff, 0xc7} + end_of_interrupt() + kIretq);
+  // mov eax, r15d; out 0xf4, eax
+  const RunResult result =
+      run(enable_apic() + kSti + self_ipi(kVector) + block_end() + self_ipi(kVector) + block_end() +
+          Code{0x44, 0x89, 0xf8, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(2));
+  EXPECT_THAT(record_.interrupts, SizeIs(2));
+}
+
+TEST_F(MachineRun, TheTaskPriorityHoldsInterruptsBack) {
+  handle(kVector, exit_with(5));
+  const RunResult result = run(enable_apic() + apic_write(0x80, 0x40) + kSti + self_ipi(kVector) +
+                               nops(20) + exit_with(1));
+  EXPECT_EQ(result.code, status(1));
+}
+
+// The second NMI waits for the IRET of the first.
+TEST_F(MachineRun, NmisAreBlockedUntilIret) {
+  constexpr uint32_t kNmiMode = 4 << 8;
+  // inc r15d; cmp r15d, 1; jnz done; (another NMI); done: iretq
+  handle(vmx::kNmi, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x01, 0x75, 0x0d} +
+                        self_ipi(kNmiMode) + block_end() + kNop + kIretq);
+  const Code before = enable_apic() + self_ipi(kNmiMode) + block_end();
+  const RunResult result = run(before + nops(8) + Code{0x44, 0x89, 0xf8, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(2));
+  ASSERT_THAT(record_.interrupts, SizeIs(2));
+  EXPECT_EQ(record_.interrupts[0].vector, vmx::kNmi);
+  // Not in the handler: at the very place to which the first returned.
+  EXPECT_EQ(record_.interrupts[1], record_.interrupts[0]);
+}
+
+// --- time
+
+TEST_F(MachineRun, ATimerInterruptsAtItsTime) {
+  handle(kVector, exit_with(7));
+  const RunResult result = run(kSti + start_timer(10'000) + kForever);
+  EXPECT_EQ(result.code, status(7));
+  ASSERT_THAT(record_.interrupt_cycles, SizeIs(1));
+  // Five instructions before it starts, page walks, and a block until it is noticed.
+  EXPECT_GE(record_.interrupt_cycles[0], 10'000u);
+  EXPECT_LT(record_.interrupt_cycles[0], 10'300u);
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(kSti + start_timer(1))}));
+}
+
+TEST_F(MachineRun, HltWaitsForTheTimerInVirtualTime) {
+  handle(kVector, exit_with(7));
+  const Code before = kSti + start_timer(1'000'000'000) + kHlt;
+  const RunResult result = run(before + exit_with(1));
+  EXPECT_EQ(result.code, status(7));
+  EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
+  EXPECT_GE(result.cycles, 1'000'000'000u);
+  EXPECT_LT(result.cycles, 1'000'001'000u);
+  EXPECT_LT(result.instructions, 20u);
+}
+
+TEST_F(MachineRun, APeriodicTimerKeepsItsPeriod) {
+  // inc r15d; cmp r15d, 5; jz out; EOI; iretq; out: exit
+  handle(kVector, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x05, 0x74, 0x0c} + end_of_interrupt() +
+                      kIretq + exit_with(9));
+  const RunResult result = run(kSti + start_timer(20'000, 0x20000 | kVector) + kForever);
+  EXPECT_EQ(result.code, status(9));
+  ASSERT_THAT(record_.interrupt_cycles, SizeIs(5));
+  for (size_t i = 1; i < 5; ++i) {
+    const uint64_t period = record_.interrupt_cycles[i] - record_.interrupt_cycles[i - 1];
+    EXPECT_NEAR(static_cast<double>(period), 20'000, 50);
+  }
+}
+
+TEST_F(MachineRun, TheTscCountsCycles) {
+  // rdtsc; mov ecx, eax; 8 nops; rdtsc; sub eax, ecx; out 0xf4, eax
+  const RunResult result =
+      run(Code{0x0f, 0x31, 0x89, 0xc1} + nops(8) + Code{0x0f, 0x31, 0x29, 0xc8, 0xe7, 0xf4});
+  // RDTSC itself, MOV, the NOPs; the walk of the page is behind.
+  EXPECT_EQ(result.code, status(10));
+}
+
+TEST_F(MachineRun, TheSameProgramTakesTheSameTime) {
+  handle(kVector, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x05, 0x74, 0x0c} + end_of_interrupt() +
+                      kIretq + exit_with(9));
+  const Code code = kSti + start_timer(777, 0x20000 | kVector) +
+                    Code{0x48, 0x89, 0x04, 0x25, 0, 0, 8, 0, 0xeb, 0xf6};  // mov [kData], rax; jmp
+  const RunResult first = run(code);
+  const auto cycles = record_.interrupt_cycles;
+  const auto interrupts = record_.interrupts;
+  const RunResult second = run(code);
+  EXPECT_EQ(first.code, status(9));
+  EXPECT_EQ(first.cycles, second.cycles);
+  EXPECT_EQ(first.instructions, second.instructions);
+  EXPECT_EQ(cycles, record_.interrupt_cycles);
+  EXPECT_EQ(interrupts, record_.interrupts);
+}
+
+// --- devices
+
+TEST_F(MachineRun, PortOutputReachesItsDevice) {
+  // mov al, 'A'; mov dx, 3f8; out dx, al; mov al, 'b'; out e9, al; (outsb of "C" from kData)
+  put<uint8_t>(kData, 'C');
+  run(Code{0xb0, 'A', 0x66, 0xba, 0xf8, 0x03, 0xee, 0xb0, 'b', 0xe6, 0xe9, 0xbe, 0, 0, 8, 0, 0x6e} +
+      exit_with(0));
+  EXPECT_EQ(serial_, "AC");
+  EXPECT_EQ(console_, "b");
+}
+
+TEST_F(MachineRun, RepeatedStringOutputWritesEachByte) {
+  put_code(kData, {'n', 'e', 's', 't'});
+  // mov esi, kData; mov ecx, 4; mov dx, 3f8; rep outsb
+  run(Code{0xbe, 0, 0, 8, 0, 0xb9, 4, 0, 0, 0, 0x66, 0xba, 0xf8, 0x03, 0xf3, 0x6e} + exit_with(0));
+  EXPECT_EQ(serial_, "nest");
+}
+
+TEST_F(MachineRun, UnknownPortsReadAsOnesAndAreReported) {
+  // xor eax, eax; mov dx, 1234; in ax, dx; out f4, eax
+  const RunResult result = run(Code{0x31, 0xc0, 0x66, 0xba, 0x34, 0x12, 0x66, 0xed, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(0xffff));
+  ASSERT_THAT(record_.unclaimed, SizeIs(1));
+  EXPECT_FALSE(record_.unclaimed[0].memory);
+  EXPECT_FALSE(record_.unclaimed[0].write);
+  EXPECT_EQ(record_.unclaimed[0].address, 0x1234u);
+  EXPECT_EQ(record_.unclaimed[0].size, 2u);
+}
+
+TEST_F(MachineRun, UnknownMemoryReadsAsOnes) {
+  // mov eax, [rbx - 0x1000000]; shr eax, 1; out f4, eax
+  const RunResult result = run(Code{0x8b, 0x83, 0, 0, 0, 0xff, 0xd1, 0xe8, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(0x7fffffff));
+  ASSERT_THAT(record_.unclaimed, SizeIs(1));
+  EXPECT_TRUE(record_.unclaimed[0].memory);
+  EXPECT_EQ(record_.unclaimed[0].address, 0xfde00000u);
+  EXPECT_EQ(record_.unclaimed[0].size, 4u);
+}
+
+TEST_F(MachineRun, TheLocalApicIsInMemory) {
+  // TPR = 0x30; mov eax, [TPR]; out f4, eax
+  RunResult result = run(apic_write(0x80, 0x30) + Code{0x8b, 0x83, 0x80, 0, 0, 0, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(0x30));
+  // mov rax, cr8 sees the same.
+  result = run(apic_write(0x80, 0x30) + Code{0x44, 0x0f, 0x20, 0xc0, 0xe7, 0xf4});
+  EXPECT_EQ(result.code, status(3));
+}
+
+}  // namespace
+}  // namespace nestor::emu

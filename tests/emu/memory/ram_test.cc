@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/memory/ram.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace nestor::emu {
+namespace {
+
+constexpr uint64_t kMiB = 1ull << 20, kGiB = 1ull << 30;
+
+// Bytes of this process that the host really holds.
+uint64_t resident() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0, pages = 0;
+  statm >> total >> pages;
+  return pages * 4096;
+}
+
+TEST(RamTest, LeavesTheLegacyHoleOut) {
+  Ram ram(16 * kMiB);
+  ASSERT_EQ(ram.ranges().size(), 2u);
+  EXPECT_EQ(ram.ranges()[0].first, 0u);
+  EXPECT_EQ(ram.ranges()[0].size, 0xa0000u);
+  EXPECT_EQ(ram.ranges()[1].first, 0x100000u);
+  EXPECT_EQ(ram.ranges()[1].size, 15 * kMiB);
+  EXPECT_EQ(ram.end(), 16 * kMiB);
+  EXPECT_NE(ram.host(0x9ffff, 1), nullptr);
+  EXPECT_EQ(ram.host(0x9ffff, 2), nullptr);
+  EXPECT_EQ(ram.host(0xa0000, 1), nullptr);
+  EXPECT_EQ(ram.host(0xfffff, 1), nullptr);
+  EXPECT_NE(ram.host(0x100000, 15 * kMiB), nullptr);
+  EXPECT_EQ(ram.host(0x100000, 15 * kMiB + 1), nullptr);
+  EXPECT_EQ(ram.host(16 * kMiB, 1), nullptr);
+  EXPECT_EQ(ram.host(~0ull, 1), nullptr);
+}
+
+TEST(RamTest, PutsTheRestAboveFourGibibytes) {
+  Ram ram(4 * kGiB);
+  ASSERT_EQ(ram.ranges().size(), 3u);
+  EXPECT_EQ(ram.ranges()[1].first + ram.ranges()[1].size, 0xc0000000u);
+  EXPECT_EQ(ram.ranges()[2].first, 4 * kGiB);
+  EXPECT_EQ(ram.ranges()[2].size, kGiB);
+  EXPECT_EQ(ram.host(0xc0000000, 1), nullptr);
+  EXPECT_EQ(ram.host(0xffffffff, 1), nullptr);
+  EXPECT_EQ(ram.host(0xbfffffff, 2), nullptr);
+}
+
+TEST(RamTest, ThreeGibibytesEndBelowTheDevices) {
+  Ram ram(3 * kGiB);
+  EXPECT_EQ(ram.ranges().size(), 2u);
+  EXPECT_EQ(ram.end(), 3 * kGiB);
+}
+
+TEST(RamTest, IsOneContiguousMapping) {
+  Ram ram(5 * kGiB);
+  for (const RamRange& range : ram.ranges()) {
+    EXPECT_EQ(range.host - range.first, ram.ranges()[0].host);
+    EXPECT_EQ(ram.host(range.first, range.size), range.host);
+  }
+}
+
+TEST(RamTest, LargestSizeCostsNothingUntilTouched) {
+  const uint64_t before = resident();
+  Ram ram(Ram::kMaximumSize);
+  std::array<uint8_t, 4> word{1, 2, 3, 4};
+  const uint64_t last = ram.end() - 4;
+  EXPECT_GT(last, 64 * kGiB);
+  EXPECT_TRUE(ram.write(last, word));
+  std::array<uint8_t, 4> back{};
+  EXPECT_TRUE(ram.read(last, back));
+  EXPECT_EQ(back, word);
+  EXPECT_TRUE(ram.read(32 * kGiB, back));
+  EXPECT_EQ(back, (std::array<uint8_t, 4>{}));
+  EXPECT_LT(resident(), before + 64 * kMiB);
+}
+
+TEST(RamTest, RefusesAccessesThatLeaveARange) {
+  Ram ram(2 * kMiB);
+  std::array<uint8_t, 8> data{};
+  EXPECT_FALSE(ram.write(2 * kMiB - 4, data));
+  EXPECT_FALSE(ram.read(0x9fffc, data));
+  EXPECT_TRUE(ram.write(2 * kMiB - 8, data));
+}
+
+TEST(RamTest, RefusesImpossibleSizesInOneLine) {
+  for (uint64_t size :
+       std::initializer_list<uint64_t>{0, 4096, kMiB + 1, Ram::kMaximumSize + 4096, ~0ull}) {
+    try {
+      Ram ram(size);
+      ADD_FAILURE() << size << " was accepted";
+    } catch (const RamError& error) {
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+      EXPECT_NE(std::string(error.what()).find("65536 MiB"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_NO_THROW(Ram(Ram::kMinimumSize));
+}
+
+// Exits with 0 when RAM beyond the address-space limit is refused with a line that names its size.
+[[noreturn]] void ask_for_too_much() {
+  const rlimit limit{kGiB, kGiB};
+  if (setrlimit(RLIMIT_AS, &limit) != 0) std::exit(2);
+  try {
+    Ram ram(8 * kGiB);
+    std::exit(1);
+  } catch (const RamError& error) {
+    std::exit(std::string_view(error.what()).find("8192 MiB") == std::string_view::npos);
+  }
+}
+
+TEST(RamDeathTest, SaysSoWhenTheHostCannotMapIt) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer needs the address space itself";
+#endif
+  EXPECT_EXIT(ask_for_too_much(), testing::ExitedWithCode(0), "");
+}
+
+TEST(RamTest, MemoryMapCoversRamAndReservesTheLegacyHole) {
+  Ram ram(4 * kGiB);
+  const auto map = ram.memory_map();
+  ASSERT_EQ(map.size(), 4u);
+  EXPECT_EQ(map[1].first, 0xa0000u);
+  EXPECT_EQ(map[1].type, MemoryMapEntry::kReserved);
+  for (size_t i = 1; i < map.size(); ++i)
+    EXPECT_GE(map[i].first, map[i - 1].first + map[i - 1].size);
+  EXPECT_EQ(map[3].first, 4 * kGiB);
+  EXPECT_EQ(map[3].type, MemoryMapEntry::kRam);
+}
+
+}  // namespace
+}  // namespace nestor::emu

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+// How VM entries and VM exits are found by stepping, with a processor that the test plays.
+
+#include "emu/native/nested_observer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "vmx/exit_reasons.h"
+
+namespace nestor::emu::kvm {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using vmx::Field;
+using Plan = NestedObserver::Plan;
+using Code = std::vector<std::uint8_t>;
+
+const Code kNop{0x90}, kVmlaunch{0x0f, 0x01, 0xc2}, kVmresume{0x0f, 0x01, 0xc3};
+const Code kVmclear{0x66, 0x0f, 0xc7, 0x30}, kVmptrld{0x0f, 0xc7, 0x30};
+constexpr std::uint64_t kCf = 1, kZf = 0x40;
+constexpr std::uint64_t kL1 = 0x1000, kHost = 0x2000, kL2 = 0x7000;
+
+class Events final : public MachineEventSink {
+ public:
+  std::vector<std::string> list;
+  vmx::VmEntryEvent entry;
+  vmx::VmExitEvent exit;
+  vmx::VmInstructionErrorEvent error;
+
+  void vm_entry(const vmx::VmEntryEvent& event) override {
+    list.emplace_back(event.launch ? "launch" : "resume");
+    entry = event;
+  }
+  void vm_exit(const vmx::VmExitEvent& event) override {
+    list.push_back("exit " + std::to_string(event.reason & vmx::kExitReasonBasicMask));
+    exit = event;
+  }
+  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
+    list.push_back(std::string(event.instruction) + " error " + std::to_string(event.error));
+    error = event;
+  }
+};
+
+class Observer : public testing::Test {
+ protected:
+  Observer() {
+    state.vmcs.emplace();
+    state.vmcs_address = 0x5000;
+    state.vmcs->write(Field::kHostRip, kHost);
+    state.vmcs->write(Field::kGuestRip, kL2);
+  }
+  Plan before(std::uint64_t rip, const Code& code) { return observer.before({rip, 2}, code); }
+  void after(std::uint64_t rip, std::uint64_t rflags = 2) { observer.after({rip, rflags}); }
+  void exit_to_l1(vmx::ExitReason reason, std::uint64_t l2_rip) {
+    state.guest_mode = false;
+    state.vmcs->write(Field::kExitReason, static_cast<std::uint32_t>(reason));
+    state.vmcs->write(Field::kGuestRip, l2_rip);
+  }
+
+  Events events;
+  NestedState state;
+  unsigned asked = 0;
+  NestedObserver observer{events, [this] {
+                            ++asked;
+                            return state;
+                          }};
+};
+
+TEST_F(Observer, StepsL1WithoutAskingForTheState) {
+  EXPECT_EQ(before(kL1, kNop), (Plan{true, std::nullopt}));
+  after(kL1 + 1);
+  EXPECT_EQ(before(kL1 + 1, {}), (Plan{true, std::nullopt})) << "code that cannot be read";
+  after(kL1 + 2, 2 | kCf);
+  EXPECT_EQ(asked, 0U);
+  EXPECT_THAT(events.list, IsEmpty());
+}
+
+TEST_F(Observer, FindsAVmEntryAndItsVmExitAtOneStop) {
+  state.vmcs->write(Field::kGuestCr3, 0x9000);
+  state.vmcs->write(Field::kEptPointer, 0xa01e);
+  state.vmcs->write(Field::kVirtualProcessorIdentifier, 3);
+  state.vmcs->write(Field::kPrimaryProcBasedControls, 1U << 31);
+  state.vmcs->write(Field::kSecondaryProcBasedControls, 1U << 1 | 1U << 5);
+  EXPECT_EQ(before(kL1, kVmlaunch), (Plan{true, kHost}));
+  exit_to_l1(vmx::ExitReason::kCpuid, kL2 + 4);
+  state.vmcs->write(Field::kExitQualification, 0x11);
+  state.vmcs->write(Field::kVmExitInstructionLength, 2);
+  after(kHost);
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 10"));
+  EXPECT_EQ(events.entry.vmcs, 0x5000U);
+  EXPECT_EQ(events.entry.guest_rip, kL2);
+  EXPECT_EQ(events.entry.guest_cr3, 0x9000U);
+  EXPECT_EQ(events.entry.eptp, 0xa01eU);
+  EXPECT_EQ(events.entry.vpid, 3U);
+  EXPECT_EQ(events.exit.guest_rip, kL2 + 4);
+  EXPECT_EQ(events.exit.qualification, 0x11U);
+  EXPECT_EQ(events.exit.instruction_length, 2U);
+  EXPECT_EQ(before(kHost, kNop), (Plan{true, std::nullopt}));
+  EXPECT_FALSE(observer.missed());
+}
+
+TEST_F(Observer, ControlsThatAreOffReportNoEptpAndNoVpid) {
+  state.vmcs->write(Field::kEptPointer, 0xa01e);
+  state.vmcs->write(Field::kVirtualProcessorIdentifier, 3);
+  state.vmcs->write(Field::kSecondaryProcBasedControls, 1U << 1 | 1U << 5);
+  (void)before(kL1, kVmresume);
+  exit_to_l1(vmx::ExitReason::kHlt, kL2);
+  after(kHost);
+  EXPECT_THAT(events.list, ElementsAre("resume", "exit 12"));
+  EXPECT_EQ(events.entry.eptp, 0U);
+  EXPECT_EQ(events.entry.vpid, 0U);
+}
+
+TEST_F(Observer, FollowsL2WhenItStopsForAnotherReason) {
+  (void)before(kL1, kVmlaunch);
+  state.guest_mode = true;
+  after(kL2 + 1);  // an access to a device
+  EXPECT_THAT(events.list, ElementsAre("launch"));
+  EXPECT_TRUE(observer.in_guest());
+  EXPECT_EQ(before(kL2 + 1, {}), (Plan{false, kHost}));
+  after(kL2 + 2);
+  EXPECT_THAT(events.list, ElementsAre("launch"));
+  exit_to_l1(vmx::ExitReason::kVmcall, kL2 + 2);
+  after(kHost);
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 18"));
+  EXPECT_FALSE(observer.in_guest());
+}
+
+TEST_F(Observer, StepsOverABreakpointThatL2Meets) {
+  (void)before(kL1, kVmlaunch);
+  state.guest_mode = true;
+  after(kHost);  // of L2: the same linear address
+  EXPECT_THAT(events.list, ElementsAre("launch"));
+  EXPECT_EQ(before(kHost, {}), (Plan{true, std::nullopt}));
+  after(kHost + 1);
+  EXPECT_EQ(before(kHost + 1, {}), (Plan{false, kHost}));
+}
+
+TEST_F(Observer, AHostRipBehindTheInstructionIsNoFailure) {
+  state.vmcs->write(Field::kHostRip, kL1 + 3);
+  (void)before(kL1, kVmlaunch);
+  exit_to_l1(vmx::ExitReason::kHlt, kL2);
+  after(kL1 + 3);
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 12"));
+  (void)before(kL1, kVmlaunch);
+  state.vmcs->write(Field::kVmInstructionError, 4);
+  after(kL1 + 3, 2 | kZf);
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 12", "VMLAUNCH error 4"));
+}
+
+TEST_F(Observer, AFailedVmEntryIsAVmExitAlone) {
+  (void)before(kL1, kVmlaunch);
+  exit_to_l1(vmx::ExitReason::kEntryFailureGuestState, kL2);
+  state.vmcs->write(Field::kExitReason, 0x8000'0021);
+  state.vmcs->write(Field::kVmExitInstructionLength, 9);  // of an earlier VM exit
+  after(kHost);
+  EXPECT_THAT(events.list, ElementsAre("exit 33"));
+  EXPECT_EQ(events.exit.reason, 0x8000'0021U);
+  EXPECT_EQ(events.exit.instruction_length, 0U);
+}
+
+TEST_F(Observer, ReportsInstructionsThatFail) {
+  (void)before(kL1, kVmclear);
+  state.vmcs->write(Field::kVmInstructionError, 2);
+  after(kL1 + 4, 2 | kZf);
+  state.vmcs.reset();
+  (void)before(kL1, kVmlaunch);
+  after(kL1 + 3, 2 | kCf);
+  EXPECT_THAT(events.list, ElementsAre("VMCLEAR error 2", "VMLAUNCH error 0"));
+}
+
+TEST_F(Observer, ReportsNothingOfInstructionsThatSucceedOrFault) {
+  (void)before(kL1, kVmptrld);
+  after(kL1 + 3);
+  (void)before(kL1, kVmptrld);
+  after(0x8000, 2 | kZf);  // the handler of #UD
+  (void)before(kL1, kVmlaunch);
+  after(0x8000, 2 | kZf);
+  EXPECT_THAT(events.list, IsEmpty());
+  EXPECT_FALSE(observer.in_guest());
+}
+
+TEST_F(Observer, AnInterruptedStepIsDoneAgain) {
+  (void)before(kL1, kVmlaunch);
+  after(kL1);
+  EXPECT_THAT(events.list, IsEmpty());
+  EXPECT_EQ(before(kL1, kVmlaunch), (Plan{true, kHost}));
+  exit_to_l1(vmx::ExitReason::kHlt, kL2);
+  after(kHost);
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 12"));
+}
+
+TEST_F(Observer, SaysWhenItCameLate) {
+  (void)before(kL1, kVmlaunch);
+  state.guest_mode = true;
+  after(kL2);
+  exit_to_l1(vmx::ExitReason::kHlt, kL2);
+  after(kHost + 0x40);
+  EXPECT_TRUE(observer.missed());
+  EXPECT_THAT(events.list, ElementsAre("launch", "exit 12"));
+}
+
+}  // namespace
+}  // namespace nestor::emu::kvm

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/observe/audit/vmcs_names.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Field;
+
+TEST(VmcsNames, TakesAnySpellingOfCaseSpacesDashesAndUnderscores) {
+  for (const char* name : {"Guest CR0", "guest cr0", "GUEST_CR0", "guest-cr0", "GuestCr0", "0x6800",
+                           "0X6800", "26624"}) {
+    const auto access = find_vmcs_field(name);
+    ASSERT_TRUE(access) << name;
+    EXPECT_EQ(access->field, Field::kGuestCr0) << name;
+    EXPECT_FALSE(access->high) << name;
+  }
+}
+
+TEST(VmcsNames, KnowsAbbreviationsInParentheses) {
+  for (const char* name : {"EPT pointer (EPTP)", "EPT_POINTER", "eptp"})
+    EXPECT_EQ(find_vmcs_field(name)->field, Field::kEptPointer) << name;
+}
+
+TEST(VmcsNames, FindsHighHalvesOf64BitFieldsOnly) {
+  for (const char* name : {"VMCS_LINK_POINTER_HIGH", "VMCS link pointer (high)", "0x2801"}) {
+    const auto access = find_vmcs_field(name);
+    ASSERT_TRUE(access) << name;
+    EXPECT_EQ(access->field, Field::kVmcsLinkPointer) << name;
+    EXPECT_TRUE(access->high) << name;
+  }
+  EXPECT_FALSE(find_vmcs_field("VMCS link pointer (full)")->high);
+  EXPECT_FALSE(find_vmcs_field("GUEST_CR0_HIGH"));
+  EXPECT_FALSE(find_vmcs_field("0x6801"));
+}
+
+TEST(VmcsNames, RefusesWhatIsNoField) {
+  for (const char* name : {"", "high", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
+    EXPECT_FALSE(find_vmcs_field(name)) << name;
+}
+
+TEST(VmcsNames, EveryFieldHasNamesOfItsOwn) {
+  std::map<std::string, Field> seen;
+  for (const vmx::FieldInfo& info : vmx::kFields) {
+    EXPECT_EQ(find_vmcs_field(info.name)->field, info.field) << info.name;
+    EXPECT_EQ(find_vmcs_field(info.identifier)->field, info.field) << info.identifier;
+    for (const auto& name : {normalized_name(info.name), normalized_name(info.identifier)}) {
+      const auto [entry, is_new] = seen.emplace(name, info.field);
+      EXPECT_TRUE(is_new || entry->second == info.field) << name;
+    }
+  }
+}
+
+TEST(VmcsNames, FindsEveryCapabilityMsrByNameAndIndex) {
+  for (uint32_t index = 0x480; index <= 0x493; ++index) {
+    const std::string_view name = capability_msr_name(index);
+    ASSERT_FALSE(name.empty()) << index;
+    EXPECT_EQ(find_capability_msr(name), index) << name;
+    EXPECT_EQ(find_capability_msr(std::to_string(index)), index);
+  }
+  EXPECT_TRUE(capability_msr_name(0x494).empty());
+  EXPECT_EQ(find_capability_msr("IA32_EFER"), std::nullopt);
+}
+
+TEST(VmcsNames, ParsesNumbersOfUpTo64Bits) {
+  EXPECT_EQ(parse_number("0xffffffffffffffff"), ~0ull);
+  EXPECT_EQ(parse_number("18446744073709551615"), ~0ull);
+  for (const char* text : {"", "0x", "-1", "+1", "1.0", "0x10000000000000000", "12h", " 1"})
+    EXPECT_EQ(parse_number(text), std::nullopt) << text;
+}
+
+}  // namespace
+}  // namespace nestor::emu

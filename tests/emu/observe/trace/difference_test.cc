@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/observe/trace/difference.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <ostream>
+#include <sstream>
+
+namespace nestor::emu {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// Writes what a test gives into files that vanish with it.
+class Traces : public ::testing::Test {
+ protected:
+  Traces() {
+    std::string name = testing::TempDir() + "nestor-traces-XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+  }
+  ~Traces() override {
+    for (const std::string& path : paths_) ::unlink(path.c_str());
+    ::rmdir(folder_.c_str());
+  }
+
+  std::string file(const std::string& text) {
+    paths_.push_back(folder_ + "/" + std::to_string(paths_.size()));
+    std::ofstream(paths_.back(), std::ios::binary) << text;
+    return paths_.back();
+  }
+  std::unique_ptr<TraceReader> reader(const std::string& text) {
+    auto opened = TraceReader::open(file(text));
+    if (auto* bad = std::get_if<std::string>(&opened)) throw std::runtime_error(*bad);
+    return std::get<std::unique_ptr<TraceReader>>(std::move(opened));
+  }
+  DiffResult compare(const std::string& left, const std::string& right,
+                     const DiffRules& rules = {}) {
+    return compare_traces(*reader(left), *reader(right), rules);
+  }
+
+ private:
+  std::string folder_;
+  std::vector<std::string> paths_;
+};
+
+std::vector<std::string> names(const DiffResult& result) {
+  std::vector<std::string> fields;
+  if (!result.difference) return fields;
+  for (const FieldDifference& field : result.difference->fields) fields.push_back(field.field);
+  return fields;
+}
+
+constexpr const char* kText =
+    "          10 vm-entry instruction=VMLAUNCH vmcs=0x1000 rip=0x2000 cr3=0x0 eptp=0x501e vpid=1 "
+    "injected=(vector=14 type=\"hardware exception\" error-code)\n"
+    "          20 walk outcome=\"EPT violation\" eptp=0x501e linear=0x7000 steps=2\n"
+    "              EPT   level 4 entry at 0x5000: 0x6007\n"
+    "              guest level 3 entry at 0x6008 (machine 0x16008): 0x3, written back 0x23\n"
+    "          30 vm-exit reason=\"I/O instruction\" reason_field=0x1e vmcs=0x1000 rip=0x2004 "
+    "qualification=0x3f80009 decoded=(size=2 direction=in port=0x3f8) instruction_length=1\n"
+    "          40 interrupt vector=32 nmi=no level=L1 rip=0x9\n";
+
+constexpr const char* kJson =
+    R"({"cycle":10,"sequence":0,"event":"vm-entry","instruction":"VMLAUNCH","vmcs":"0x1000","rip":"0x2000","cr3":"0x0","eptp":"0x501e","vpid":1,"injected":{"vector":14,"type":"hardware exception","error-code":true}}
+{"cycle":20,"sequence":1,"event":"walk","outcome":"EPT violation","eptp":"0x501e","linear":"0x7000","steps":[{"dimension":"EPT","level":4,"address":"0x5000","machine_address":"0x5000","entry":"0x6007","written_back":"0x6007"},{"dimension":"guest","level":3,"address":"0x6008","machine_address":"0x16008","entry":"0x3","written_back":"0x23"}]}
+{"cycle":30,"sequence":2,"event":"vm-exit","reason":"I/O instruction","reason_field":"0x1e","vmcs":"0x1000","rip":"0x2004","qualification":"0x3f80009","decoded":{"size":2,"direction":"in","port":"0x3f8"},"instruction_length":1}
+{"cycle":40,"sequence":3,"event":"interrupt","vector":32,"nmi":false,"level":"L1","rip":"0x9"}
+)";
+
+std::string changed(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, text.npos) << from;
+  return at == text.npos ? text : text.replace(at, from.size(), to);
+}
+
+using TraceReaderTest = Traces;
+
+TEST_F(TraceReaderTest, BothFormatsGiveTheSameEvents) {
+  const auto text = reader(kText), json = reader(kJson);
+  TraceEvent one, other;
+  for (uint64_t number = 0; number < 4; ++number) {
+    ASSERT_TRUE(text->next(one) && json->next(other));
+    EXPECT_EQ(one.number, number);
+    EXPECT_EQ(one.kind, other.kind);
+    EXPECT_EQ(one.cycle, (number + 1) * 10);
+    EXPECT_EQ(other.line, number + 1);
+    // JSON has the sequence as a field of its own.
+    std::erase_if(other.fields, [](const TraceField& field) { return field.key == "sequence"; });
+    ASSERT_EQ(one.fields.size(), other.fields.size());
+    for (size_t i = 0; i < one.fields.size(); ++i) {
+      EXPECT_EQ(one.fields[i].key, other.fields[i].key);
+      EXPECT_EQ(one.fields[i].value, other.fields[i].value) << one.fields[i].key;
+    }
+  }
+  EXPECT_FALSE(text->next(one) || json->next(other));
+  EXPECT_FALSE(text->error() || json->error());
+}
+
+TEST_F(TraceReaderTest, DecodedFieldsAndStepsAreFieldsOfTheirOwn) {
+  const auto text = reader(kText);
+  TraceEvent event;
+  ASSERT_TRUE(text->next(event));
+  EXPECT_EQ(event.fields.back().key, "injected.error-code");
+  EXPECT_EQ(event.fields.back().value, "yes");
+  ASSERT_TRUE(text->next(event));
+  EXPECT_EQ(event.fields.back().key, "steps[1].written_back");
+  EXPECT_EQ(event.fields.back().value, "0x23");
+  EXPECT_EQ(event.line, 2u);
+  ASSERT_TRUE(text->next(event));
+  EXPECT_EQ(event.line, 5u);
+}
+
+struct Malformed {
+  const char* text;
+  const char* complaint;
+};
+void PrintTo(const Malformed& malformed, std::ostream* out) { *out << malformed.text; }
+
+class TraceReaderRefuses : public Traces, public ::testing::WithParamInterface<Malformed> {};
+
+TEST_P(TraceReaderRefuses, WithOneSentence) {
+  const auto bad = reader(GetParam().text);
+  TraceEvent event;
+  EXPECT_FALSE(bad->next(event));
+  ASSERT_TRUE(bad->error());
+  EXPECT_THAT(*bad->error(), HasSubstr(":1: "));
+  EXPECT_THAT(*bad->error(), HasSubstr(GetParam().complaint));
+  EXPECT_THAT(*bad->error(), testing::Not(HasSubstr("\n")));
+  EXPECT_FALSE(bad->next(event)) << "after an error";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Text, TraceReaderRefuses,
+    testing::Values(Malformed{"\n", "not an event"}, Malformed{"hello: PASS\n", "not an event"},
+                    Malformed{"12\n", "not an event"}, Malformed{"12 \n", "not an event"},
+                    Malformed{"99999999999999999999 walk\n", "not an event"},
+                    Malformed{"12 walk  linear=0x1\n", "a malformed field"},
+                    Malformed{"12 walk linear\n", "a malformed field"},
+                    Malformed{"12 walk =1\n", "a malformed field"},
+                    Malformed{"12 walk linear=\n", "malformed field 'linear'"},
+                    Malformed{"12 walk linear=\"EPT\n", "malformed field 'linear'"},
+                    Malformed{"12 walk decoded=(read\n", "malformed field 'decoded'"},
+                    Malformed{"12 walk decoded=(size=)\n", "malformed field 'decoded'"},
+                    Malformed{"12 walk decoded=(=1)\n", "malformed field 'decoded'"},
+                    Malformed{"12 walk steps=many\n", "number of steps"},
+                    Malformed{"12 walk steps=100000\n", "number of steps"},
+                    Malformed{"12 walk steps=1\n", "within the steps"},
+                    Malformed{"12 walk", "truncated"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Json, TraceReaderRefuses,
+    testing::Values(Malformed{"{\n", "not a JSON object"},
+                    Malformed{"{\"cycle\":1} x\n", "not a JSON object"},
+                    Malformed{"{}\n", "no 'cycle'"},
+                    Malformed{R"({"cycle":-1,"event":"walk"})"
+                              "\n",
+                              "'cycle'"},
+                    Malformed{"{\"cycle\":1}\n", "no 'event'"},
+                    Malformed{R"({"cycle":1,"event":2})"
+                              "\n",
+                              "no 'event'"},
+                    Malformed{R"({"cycle":1,"event":"walk","rip":null})"
+                              "\n",
+                              "malformed field 'rip'"},
+                    Malformed{R"({"cycle":1,"event":"walk","rip":[1]})"
+                              "\n",
+                              "malformed field 'rip'"},
+                    Malformed{R"({"cycle":1,"event":"walk","rip":{"a":{"b":1}}})"
+                              "\n",
+                              "field 'rip'"},
+                    Malformed{R"({"cycle":1,"event":"walk","steps":[1]})"
+                              "\n",
+                              "malformed field 'steps'"},
+                    Malformed{"{\"cycle\":1,\"event\":\"\xff\"}\n", "not a JSON object"},
+                    Malformed{R"({"cycle":1,"event":"walk"})", "truncated"}));
+
+TEST_F(TraceReaderTest, AMalformedStepNamesItsLine) {
+  const auto bad = reader("1 walk steps=2\n  EPT   level 4 entry at 0x5000: 0x6007\nnonsense\n");
+  TraceEvent event;
+  EXPECT_FALSE(bad->next(event));
+  EXPECT_THAT(*bad->error(), HasSubstr(":3: not a step of a walk"));
+}
+
+TEST_F(TraceReaderTest, AnEndlessLineIsRefused) {
+  const auto bad = reader(std::string(LineReader::kLongestLine + 1, '1'));
+  TraceEvent event;
+  EXPECT_FALSE(bad->next(event));
+  EXPECT_THAT(*bad->error(), HasSubstr("a line of more than"));
+}
+
+TEST_F(TraceReaderTest, AMissingFileIsNamed) {
+  const auto opened = TraceReader::open("/nonexistent/trace");
+  ASSERT_TRUE(std::holds_alternative<std::string>(opened));
+  EXPECT_EQ(std::get<std::string>(opened),
+            "cannot read /nonexistent/trace: No such file or directory");
+}
+
+using TraceDiff = Traces;
+
+TEST_F(TraceDiff, TheSameEventsAreTheSameInEitherFormat) {
+  for (const char* left : {kText, kJson}) {
+    for (const char* right : {kText, kJson}) {
+      const DiffResult result = compare(left, right);
+      EXPECT_FALSE(result.difference || result.error);
+      EXPECT_EQ(result.compared, 4u);
+    }
+  }
+}
+
+TEST_F(TraceDiff, EachFieldCounts) {
+  const struct {
+    const char *from, *to, *field;
+  } kChanges[] = {
+      {"VMLAUNCH", "VMRESUME", "instruction"},
+      {"rip=0x2000", "rip=0x2001", "rip"},
+      {"vpid=1", "vpid=2", "vpid"},
+      {"type=\"hardware exception\"", "type=NMI", "injected.type"},
+      {" error-code)", ")", "injected.error-code"},
+      {"interrupt vector", "exception vector", "event"},
+      {"outcome=\"EPT violation\"", "outcome=translated", "outcome"},
+      {"level 4", "level 5", "steps[0].level"},
+      {"guest level 3", "EPT   level 3", "steps[1].dimension"},
+      {"machine 0x16008", "machine 0x26008", "steps[1].machine_address"},
+      {", written back 0x23", "", "steps[1].written_back"},
+      {"port=0x3f8", "port=0x3f9", "decoded.port"},
+      {" instruction_length=1", "", "instruction_length"},
+      {" instruction_length=1", " instruction_length=1 error_code=0x0", "error_code"},
+      {"eptp=0x501e", "eptp=0x505e", "eptp"},
+  };
+  for (const auto& [from, to, field] : kChanges) {
+    EXPECT_THAT(names(compare(kText, changed(kText, from, to))), ElementsAre(field));
+    EXPECT_THAT(names(compare(changed(kText, from, to), kJson)), ElementsAre(field));
+  }
+}
+
+TEST_F(TraceDiff, WhatMayDifferIsIgnored) {
+  for (const auto& [from, to] : std::vector<std::pair<const char*, const char*>>{
+           {"  10 vm-entry", "  99 vm-entry"},
+           {"vmcs=0x1000 rip=0x2000", "vmcs=0x3000 rip=0x2000"},
+           {"vmcs=0x1000 rip=0x2004", "vmcs=0x3000 rip=0x2004"},
+           {" vmcs=0x1000", ""},
+           {"eptp=0x501e vpid", "eptp=0x701e vpid"},
+           {"eptp=0x501e linear", "eptp=0x701e linear"}}) {
+    EXPECT_THAT(names(compare(kText, changed(kText, from, to))), IsEmpty()) << from;
+  }
+  EXPECT_FALSE(compare(kJson, changed(kJson, "\"sequence\":2", "\"sequence\":7")).difference);
+}
+
+TEST_F(TraceDiff, MoreCanBeIgnored) {
+  const std::string other = changed(kText, "rip=0x2004", "rip=0x2005");
+  EXPECT_THAT(names(compare(kText, other)), ElementsAre("rip"));
+  EXPECT_FALSE(compare(kText, other, {.ignore = {"rip"}}).difference);
+  EXPECT_FALSE(compare(kText, other, {.ignore = {"vm-exit.rip"}}).difference);
+  EXPECT_TRUE(compare(kText, other, {.ignore = {"vm-entry.rip"}}).difference);
+}
+
+TEST_F(TraceDiff, OnlySomeKindsCanBeCompared) {
+  const std::string other = changed(kText, "linear=0x7000", "linear=0x8000");
+  EXPECT_TRUE(compare(kText, other).difference);
+  const DiffResult result = compare(kText, other, {.only = {"vm-entry", "vm-exit"}});
+  EXPECT_FALSE(result.difference);
+  EXPECT_EQ(result.compared, 2u);
+  EXPECT_THAT(result.never_seen, IsEmpty());
+  EXPECT_THAT(compare(kText, other, {.only = {"vm-exit", "vm-abort"}}).never_seen,
+              ElementsAre("vm-abort"));
+}
+
+TEST_F(TraceDiff, TheMessageHasBothEventsAndTheirSurroundings) {
+  const std::string right = "5 debug-exit value=0x0\n" + changed(kText, "0x2004", "0x2005");
+  const DiffResult result =
+      compare(kText, right, {.only = {"walk", "vm-exit", "interrupt"}, .context = 1});
+  ASSERT_TRUE(result.difference);
+  EXPECT_EQ(result.compared, 1u);
+  EXPECT_EQ(to_string(*result.difference, "a", "b"),
+            "the traces differ\n"
+            "  A: a: event 2, line 5, cycle 30\n"
+            "  B: b: event 3, line 6, cycle 30\n"
+            "  rip: A 0x2004, B 0x2005\n"
+            "the same before it:\n"
+            "  A, B  event 1, line 2: 20 walk outcome=\"EPT violation\" eptp=0x501e linear=0x7000 "
+            "steps=2\n"
+            "then:\n"
+            "  A     event 2, line 5: 30 vm-exit reason=\"I/O instruction\" reason_field=0x1e "
+            "vmcs=0x1000 rip=0x2004 qualification=0x3f80009 decoded=(size=2 direction=in "
+            "port=0x3f8) instruction_length=1\n"
+            "  A     event 3, line 6: 40 interrupt vector=32 nmi=no level=L1 rip=0x9\n"
+            "  B     event 3, line 6: 30 vm-exit reason=\"I/O instruction\" reason_field=0x1e "
+            "vmcs=0x1000 rip=0x2005 qualification=0x3f80009 decoded=(size=2 direction=in "
+            "port=0x3f8) instruction_length=1\n"
+            "  B     event 4, line 7: 40 interrupt vector=32 nmi=no level=L1 rip=0x9\n");
+}
+
+TEST_F(TraceDiff, AShorterTraceDiffers) {
+  const std::string longer = std::string(kText) + "50 debug-exit value=0x0\n";
+  for (const bool left : {true, false}) {
+    const DiffResult result = left ? compare(longer, kText) : compare(kText, longer);
+    ASSERT_TRUE(result.difference);
+    EXPECT_EQ(result.difference->left.has_value(), left);
+    EXPECT_EQ(result.difference->right.has_value(), !left);
+    EXPECT_THAT(to_string(*result.difference, "a", "b"),
+                HasSubstr(left ? "B: b: no more events" : "A: a: no more events"));
+    EXPECT_THAT(to_string(*result.difference, "a", "b"),
+                EndsWith("event 4, line 7: 50 debug-exit value=0x0\n"));
+  }
+}
+
+TEST_F(TraceDiff, ADamagedTraceIsAnErrorUnlessADifferenceComesFirst) {
+  const DiffResult damaged = compare(kText, std::string(kText) + "oops\n");
+  EXPECT_TRUE(damaged.error);
+  EXPECT_FALSE(damaged.difference);
+  const DiffResult different =
+      compare(kText, changed(kText, "VMLAUNCH", "VMRESUME") + "oops\n", {.context = 10});
+  EXPECT_FALSE(different.error);
+  EXPECT_TRUE(different.difference);
+}
+
+TEST_F(TraceDiff, EmptyTracesAreTheSame) {
+  const DiffResult result = compare("", "");
+  EXPECT_FALSE(result.difference || result.error);
+  EXPECT_EQ(result.compared, 0u);
+}
+
+TEST(IgnoredFields, AreDocumented) {
+  std::ifstream file(NESTOR_SOURCE_DIR "/docs/trace.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string docs = text.str();
+  for (const IgnoredField& ignored : kIgnoredFields) {
+    const std::string event =
+        ignored.event.empty() ? "every event" : "`" + std::string(ignored.event) + "`";
+    const std::string row = "| " + event + " | `" + std::string(ignored.field) + "` | " +
+                            std::string(ignored.why) + " |";
+    EXPECT_THAT(docs, HasSubstr(row));
+    EXPECT_THAT(list_ignored_fields(), HasSubstr(std::string(ignored.why) + "\n"));
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu
