@@ -7,6 +7,9 @@
 
 namespace nestor::ept {
 
+/// The size of the smallest page, in bytes; every table fills one.
+inline constexpr std::uint64_t kPageSize = 4096;
+
 /// An address in one address space. `Tag` names the space, so that an address of one space cannot
 /// be passed where another is meant. `value` is in bytes, any 64-bit value.
 template <class Tag>

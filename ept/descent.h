@@ -18,7 +18,7 @@ struct RadixTables {
   using Entry = EntryType;
   static constexpr unsigned kIndexBits = Bits;
 
-  static_assert((sizeof(Entry) << Bits) == 4096, "a table fills a page of 4 KBytes");
+  static_assert((sizeof(Entry) << Bits) == kPageSize, "a table fills a page of 4 KBytes");
 
   static constexpr unsigned page_bits(unsigned level) { return 12 + kIndexBits * (level - 1); }
   static constexpr std::uint64_t entry_offset(std::uint64_t input, unsigned level) {

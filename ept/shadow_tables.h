@@ -161,7 +161,7 @@ class ShadowTables {
     --tables_;
   }
   constexpr void clear_table(Address table, unsigned level) {
-    for (std::uint64_t offset = 0; offset != 4096; offset += sizeof(std::uint64_t)) {
+    for (std::uint64_t offset = 0; offset != kPageSize; offset += sizeof(std::uint64_t)) {
       const Address at{table.value + offset};
       std::uint64_t entry = 0;
       (void)pool_.read64(at, entry);

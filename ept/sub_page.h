@@ -32,12 +32,14 @@ struct SubPageTables : RadixTables<std::uint64_t, 9> {
     const std::uint64_t offset = address & low_bits(12);
     const std::uint64_t end = offset + size - 1;
     const auto first = static_cast<unsigned>(offset >> kSubPageBits);
-    const auto last = static_cast<unsigned>((end < 4096 ? end : 4095) >> kSubPageBits);
+    const auto last =
+        static_cast<unsigned>((end < kPageSize ? end : kPageSize - 1) >> kSubPageBits);
     return bits(2 * last, 2 * first) & kPermissions;
   }
 };
 
-static_assert(4096 >> SubPageTables::kSubPageBits == 32, "two bits of the vector for a sub-page");
+static_assert(kPageSize >> SubPageTables::kSubPageBits == 32,
+              "two bits of the vector for a sub-page");
 static_assert(SubPageTables::needed(0, 1) == 1 && SubPageTables::needed(127, 2) == 5 &&
               SubPageTables::needed(4095, 8) == bit(62));
 

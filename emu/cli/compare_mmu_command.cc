@@ -37,16 +37,14 @@ int report(const MmuComparison& comparison, const CompareMmuOptions& options) {
 
 }  // namespace
 
-int compare_mmu_command(const CompareMmuOptions& options) {
-  const auto inputs = read_inputs(options.image, options.modules, options.memory_bytes);
+int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& create) {
+  const auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
   try {
-    const MachineConfig machine{.memory_bytes = options.memory_bytes,
-                                .max_instructions = options.max_instructions,
-                                .processors = options.cpus};
-    const auto compared = compare_mmu_modes(image, modules, options.append, machine);
+    const auto compared =
+        compare_mmu_modes(image, modules, options.append, options.machine, create);
     if (const auto* bad = std::get_if<HostError>(&compared))
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     if (const auto* bad = std::get_if<LoadError>(&compared))

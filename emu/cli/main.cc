@@ -16,7 +16,7 @@
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
 #include "emu/cli/run_command.h"
-#include "emu/engine/engine.h"
+#include "emu/engine/unicorn/unicorn_engine.h"
 
 namespace nestor::emu {
 namespace {
@@ -24,8 +24,13 @@ namespace {
 std::string versions() {
   int major = 0, minor = 0;
   cs_version(&major, &minor);
-  return fmt::format("nestor {}\nUnicorn {}\nCapstone {}.{}", NESTOR_VERSION, engine_version(),
+  return fmt::format("nestor {}\nUnicorn {}\nCapstone {}.{}", NESTOR_VERSION, unicorn_version(),
                      major, minor);
+}
+
+std::variant<std::unique_ptr<Machine>, HostError> create_machine(const MachineConfig& config,
+                                                                 const MachineOutputs& outputs) {
+  return Machine::create(config, outputs, create_unicorn_engine);
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -38,13 +43,13 @@ int run(const std::vector<std::string>& arguments) {
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
   if (const auto* compare = std::get_if<CompareMmuOptions>(&parsed)) {
-    return compare_mmu_command(*compare);
+    return compare_mmu_command(*compare, create_machine);
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
   spdlog::set_pattern("%n: %l: %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
-  return run_command(options);
+  return run_command(options, create_machine);
 }
 
 }  // namespace

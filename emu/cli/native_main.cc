@@ -14,7 +14,7 @@
 #include "emu/native/campaign.h"
 #include "emu/native/recorder.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 /// Exit statuses; docs/native.md lists them.
@@ -182,10 +182,10 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native
 
 int main(int argc, char** argv) {
-  using namespace nestor::emu::kvm;
+  using namespace nestor::emu::native;
   try {
     return run(argc, argv);
   } catch (const Unavailable& error) {

@@ -14,7 +14,7 @@
 #include "emu/native/native_machine.h"
 #include "emu/native/vmx_support.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 constexpr unsigned kMostSeconds = 1'000'000;
@@ -75,4 +75,4 @@ int run_natively(const std::vector<std::string>& arguments) {
   }
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

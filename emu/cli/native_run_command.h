@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// `nestor-kvm run`, with its arguments from "run" on. Returns the exit status of the process,
 /// which docs/exit-status.md lists.
 [[nodiscard]] int run_natively(const std::vector<std::string>& arguments);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

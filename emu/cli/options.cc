@@ -10,12 +10,11 @@
 #include <limits>
 
 #include "emu/machine/machine.h"
+#include "emu/memory/address_width.h"
 #include "emu/memory/ram.h"
 
 namespace nestor::emu {
 namespace {
-
-constexpr uint64_t kPageSize = 4096;
 
 // What CLI11 prints between the options and the end of the help text.
 std::string exit_status_help() {
@@ -113,7 +112,7 @@ void add_image_options(CLI::App& command, Options& options, std::string& memory,
       ->type_name("N");
   command
       .add_option("--cpus", cpus,
-                  fmt::format("Logical processors, 1 to {}", MachineConfig::kMaximumProcessors))
+                  fmt::format("Logical processors, 1 to {}", ProcessorConfig::kMaxCount))
       ->type_name("N")
       ->capture_default_str();
 }
@@ -160,9 +159,9 @@ CLI::App& add_diff_command(CLI::App& app, DiffOptions& options) {
 
 std::string check_cpus(const std::string& text) {
   const uint64_t processors = parse_count(text).value_or(0);
-  if (processors >= 1 && processors <= MachineConfig::kMaximumProcessors) return {};
+  if (processors >= 1 && processors <= ProcessorConfig::kMaxCount) return {};
   return fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", text,
-                     MachineConfig::kMaximumProcessors);
+                     ProcessorConfig::kMaxCount);
 }
 
 // CLI11 puts the name of the option before the message of a validator, and its own prefixes before
@@ -260,7 +259,7 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
                  "Whether that hypervisor lets L1 read and write its VMCS without VM exits")
       ->type_name("on|off")
       ->capture_default_str();
-  run.add_option("--shadow-pages", options.l0.shadow_page_limit,
+  run.add_option("--shadow-pages", options.machine.l0.shadow_page_limit,
                  "Pages of each processor that it may use for shadow tables; 0: as many as there "
                  "are")
       ->type_name("N")
@@ -308,12 +307,12 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   if (audit.parsed()) return audit_options;
   if (compare.parsed()) {
     if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
-    compare_options.memory_bytes = *parse_size(memory);
+    compare_options.machine.memory_bytes = *parse_size(memory);
     if (const std::string bad = check_cpus(cpus); !bad.empty()) return complain(bad);
-    compare_options.cpus = static_cast<unsigned>(*parse_count(cpus));
+    compare_options.machine.processor.count = static_cast<unsigned>(*parse_count(cpus));
     if (compare.count("--max-instructions") != 0) {
       if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
-      compare_options.max_instructions = *parse_count(count);
+      compare_options.machine.max_instructions = *parse_count(count);
     }
     if (compare_options.json == "") return complain("--json: the name of the file is empty");
     return compare_options;
@@ -325,16 +324,16 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
     }
   }
   if (const std::string bad = check_memory(memory); !bad.empty()) return complain(bad);
-  options.memory_bytes = *parse_size(memory);
+  options.machine.memory_bytes = *parse_size(memory);
   if (const std::string bad = check_cpus(cpus); !bad.empty()) return complain(bad);
-  options.cpus = static_cast<unsigned>(*parse_count(cpus));
+  options.machine.processor.count = static_cast<unsigned>(*parse_count(cpus));
   if (run.count("--max-instructions") != 0) {
     if (const std::string bad = check_count(count); !bad.empty()) return complain(bad);
-    options.max_instructions = *parse_count(count);
+    options.machine.max_instructions = *parse_count(count);
   }
   if (run.count("--random-seed") != 0) {
     if (const std::string bad = check_seed(seed); !bad.empty()) return complain(bad);
-    options.random_seed = *parse_count(seed);
+    options.machine.processor.random_seed = *parse_count(seed);
   }
   const auto mode = find_l0_mode(l0_mode);
   if (!mode) {
@@ -342,11 +341,11 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
     for (const L0ModeInfo& info : kL0Modes) names += fmt::format(" {}", info.name);
     return complain(fmt::format("--l0: '{}' is no mode; choose one of{}", l0_mode, names));
   }
-  options.l0.mode = *mode;
+  options.machine.l0.mode = *mode;
   if (vmcs_shadowing != "on" && vmcs_shadowing != "off") {
     return complain(fmt::format("--vmcs-shadowing: '{}' is neither on nor off", vmcs_shadowing));
   }
-  options.l0.vmcs_shadowing = vmcs_shadowing == "on";
+  options.machine.l0.vmcs_shadowing = vmcs_shadowing == "on";
   for (const char* option : {"--vmcs-shadowing", "--shadow-pages"}) {
     if (run.count(option) != 0 && !info_of(*mode).has_l0)
       return complain(fmt::format("{} has no effect without --l0 MODE", option));
@@ -354,15 +353,16 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   if (run.count("--shadow-pages") != 0 && !info_of(*mode).fills_tables) {
     return complain(fmt::format("--shadow-pages has no effect in the mode {}", l0_mode));
   }
-  if (options.l0.shadow_page_limit != 0 && options.l0.shadow_page_limit < kFewestShadowPages) {
+  if (options.machine.l0.shadow_page_limit != 0 &&
+      options.machine.l0.shadow_page_limit < kFewestShadowPages) {
     return complain(fmt::format("--shadow-pages: {} are too few; one path of tables takes {}",
-                                options.l0.shadow_page_limit, kFewestShadowPages));
+                                options.machine.l0.shadow_page_limit, kFewestShadowPages));
   }
   if (tlb != "flush" && tlb != "keep") {
     return complain(fmt::format("--tlb: '{}' is neither flush nor keep", tlb));
   }
-  options.keep_translations = tlb == "keep";
-  if (options.keep_translations && info_of(*mode).has_l0) {
+  options.machine.processor.keep_translations = tlb == "keep";
+  if (options.machine.processor.keep_translations && info_of(*mode).has_l0) {
     return complain("--tlb keep: the hypervisor below L1 has no model of it; leave --l0 out");
   }
   if (run.count("--trace") != 0) {

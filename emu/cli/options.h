@@ -15,7 +15,7 @@
 #include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
-#include "emu/l0/mode.h"
+#include "emu/machine/machine.h"
 #include "emu/observe/audit/vmcs_dump.h"
 #include "emu/observe/trace/trace.h"
 
@@ -27,8 +27,8 @@ namespace nestor::emu {
 
 struct RunOptions {
   std::string image;
-  std::string append;                 // arguments of the image, without its name
-  uint64_t memory_bytes = 512 << 20;  // a multiple of 4 KiB
+  std::string append;  // arguments of the image, without its name
+  MachineConfig machine{};
   std::vector<std::string> modules;
   std::string serial = "stdio";  // or "none", or a file
   std::optional<std::string> trace;
@@ -37,11 +37,6 @@ struct RunOptions {
   VmcsDump::When dump_when = VmcsDump::When::kFailure;
   VmcsDump::Format dump_format = VmcsDump::Format::kText;
   bool stats = false;
-  uint64_t max_instructions = 0;  // 0: no limit
-  bool keep_translations = false;
-  unsigned cpus = 1;         // 1 to MachineConfig::kMaximumProcessors
-  uint64_t random_seed = 1;  // of RDRAND and RDSEED
-  L0Config l0{};
   std::string log_level = "warning";
 };
 

@@ -131,7 +131,7 @@ int report(const RunResult& result) {
 }  // namespace
 
 int run_command(const RunOptions& options, const MachineFactory& create) {
-  const auto inputs = read_inputs(options.image, options.modules, options.memory_bytes);
+  const auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
@@ -147,7 +147,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   if (const auto* bad = std::get_if<std::string>(&dump_file))
     return complain(ExitStatus::kOutputError, *bad);
 
-  Progress progress(options.max_instructions);
+  Progress progress(options.machine.max_instructions);
   const bool immediate = options.serial == "stdio" && ::isatty(STDOUT_FILENO) != 0;
   SerialOutput serial(std::get<std::unique_ptr<OutputFile>>(std::move(serial_file)), immediate,
                       progress);
@@ -178,13 +178,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   RunResult result;
   std::string l0_report;
   try {
-    auto created = create({.memory_bytes = options.memory_bytes,
-                           .max_instructions = options.max_instructions,
-                           .processors = options.cpus,
-                           .random_seed = options.random_seed,
-                           .l0 = options.l0,
-                           .keep_translations = options.keep_translations},
-                          outputs);
+    auto created = create(options.machine, outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }
@@ -197,8 +191,8 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
                  ready.cpu.rip);
     machine.load(ready);
     result = machine.run();
-    if (options.stats && info_of(options.l0.mode).has_l0) {
-      l0_report = report_l0(options.l0, machine.l0_counters());
+    if (options.stats && info_of(options.machine.l0.mode).has_l0) {
+      l0_report = report_l0(options.machine.l0, machine.l0_counters());
     }
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());

@@ -10,12 +10,8 @@
 
 namespace nestor::emu {
 
-using MachineFactory = std::function<std::variant<std::unique_ptr<Machine>, HostError>(
-    const MachineConfig&, const MachineOutputs&)>;
-
 // `nestor run`: reads the files, runs the machine, writes all outputs. Returns the exit status of
 // the process. Complaints go to the standard error, one line each.
-[[nodiscard]] int run_command(const RunOptions& options,
-                              const MachineFactory& create = Machine::create);
+[[nodiscard]] int run_command(const RunOptions& options, const MachineFactory& create);
 
 }  // namespace nestor::emu

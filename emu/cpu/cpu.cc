@@ -11,6 +11,7 @@
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/start_up.h"
+#include "emu/memory/address_width.h"
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
@@ -19,7 +20,6 @@ namespace {
 
 using vmx::Event;
 
-constexpr uint64_t kPage = 4096;
 // How often outputs are asked whether they still work, in cycles and in stops of the engine.
 constexpr uint64_t kReportInterval = 50'000'000, kReportStops = 1 << 18;
 
@@ -48,8 +48,8 @@ constexpr bool decides(Operation operation, uint8_t vector) {
 }  // namespace
 
 Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, Bus& bus,
-         LocalApic& apic, Clock& clock, const CostModel& cost, const MachineConfig& config,
-         const MachineOutputs& outputs)
+         LocalApic& apic, Clock& clock, const CostModel& cost, const ProcessorConfig& config,
+         MachineEventSink* events)
     : number_(number),
       turns_(turns),
       engine_(engine),
@@ -58,8 +58,7 @@ Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, 
       clock_(clock),
       cost_(cost),
       config_(config),
-      outputs_(outputs),
-      events_(outputs.events),
+      events_(events),
       memory_(memory),
       vmx_events_(clock, cost, events_),
       vmx_(offered_capabilities(), *this, vmx_events_),
@@ -91,9 +90,9 @@ void Cpu::set_root_software(RootSoftware& root, vmx::EventSink& listener) {
   vmx_events_.set_listener(listener);
 }
 
-void Cpu::end_run(RunResult::Kind kind, uint32_t code, std::string detail) {
+void Cpu::end_run(RunEnd::Kind kind, uint32_t code, std::string detail) {
   if (turns_.end) return;
-  turns_.end = RunResult{kind, code, std::move(detail), 0, 0};
+  turns_.end = RunEnd{kind, code, std::move(detail)};
   engine_.request_stop();
 }
 
@@ -104,8 +103,8 @@ void Cpu::raise_nmi() {
 
 void Cpu::vmx_abort(uint32_t indicator) {
   if (events_ != nullptr) events_->vmx_abort(indicator);
-  end_run(RunResult::Kind::kVmxAbort, indicator);
-  if (config_.processors > 1) turns_.end->detail = "processor " + std::to_string(number_);
+  end_run(RunEnd::Kind::kVmxAbort, indicator);
+  if (config_.count > 1) turns_.end->detail = "processor " + std::to_string(number_);
 }
 
 void Cpu::set_tsc(uint64_t value) {
@@ -183,13 +182,13 @@ bool Cpu::service_boundary() {
   // Counted in stops as well, should the guest make no progress.
   if (now >= turns_.next_report || ++turns_.stops % kReportStops == 0) {
     turns_.next_report = now + kReportInterval;
-    if (outputs_.progress) outputs_.progress(engine_.instructions());
-    if (outputs_.output_failed && outputs_.output_failed()) {
-      end_run(RunResult::Kind::kOutputError, 0);
+    if (turns_.progress) turns_.progress(engine_.instructions());
+    if (turns_.output_failed && turns_.output_failed()) {
+      end_run(RunEnd::Kind::kOutputError, 0);
     }
   }
-  if (config_.max_instructions != 0 && engine_.instructions() >= config_.max_instructions) {
-    end_run(RunResult::Kind::kBudgetSpent, 0);
+  if (turns_.max_instructions != 0 && engine_.instructions() >= turns_.max_instructions) {
+    end_run(RunEnd::Kind::kBudgetSpent, 0);
   }
   if (bus_.deadline() <= now) bus_.expire(now);
   if (turns_.end) return false;
@@ -204,8 +203,8 @@ bool Cpu::service_boundary() {
 
 void Cpu::set_engine_deadline() {
   deadline_ = std::min({next_deadline(), turns_.next_report, turn_end_});
-  if (config_.max_instructions != 0) {
-    const uint64_t left = config_.max_instructions - engine_.instructions();
+  if (turns_.max_instructions != 0) {
+    const uint64_t left = turns_.max_instructions - engine_.instructions();
     deadline_ = std::min(deadline_, clock_.cycles() + left * cost_.instruction);
   }
   if (const auto left = performance_monitor_.cycles_to_interrupt(state_.cpl())) {
@@ -392,7 +391,7 @@ void Cpu::handle_refused_fill(const Stop& stop) {
   if (stop.access == FillAccess::kFetch) {
     kind = ept::Access::kFetch;
     // The engine translates ahead of RIP. Go there one instruction at a time.
-    if (!stepping_ && stop.linear / kPage != linear_rip() / kPage) {
+    if (!stepping_ && stop.linear / kPageSize != linear_rip() / kPageSize) {
       approaching_ = true;
       return;
     }
@@ -420,9 +419,9 @@ void Cpu::handle_refused_fill(const Stop& stop) {
     if (const auto operand = operand_at(linear)) {
       const uint64_t first = unchecked_linear_address(state_, operand->memory.segment,
                                                       effective_address(state_, operand->memory));
-      const uint64_t page = linear & ~(kPage - 1), end = first + operand->size;
+      const uint64_t page = linear & ~(kPageSize - 1), end = first + operand->size;
       linear = std::max(first, page);
-      attempt.size = static_cast<uint16_t>(std::min(end, page + kPage) - linear);
+      attempt.size = static_cast<uint16_t>(std::min(end, page + kPageSize) - linear);
     }
   }
   const auto result = mmu_.translate(linear, attempt, state_.rflags);
@@ -441,15 +440,15 @@ void Cpu::access_apic_page(uint64_t linear, ept::Access::Kind kind) {
   if (const auto operand = operand_at(linear); operand && kind != ept::Access::kFetch) {
     const uint64_t first = unchecked_linear_address(state_, operand->memory.segment,
                                                     effective_address(state_, operand->memory));
-    const auto offset = static_cast<uint16_t>(first % kPage);
-    if (first / kPage == linear / kPage &&
+    const auto offset = static_cast<uint16_t>(first % kPageSize);
+    if (first / kPageSize == linear / kPageSize &&
         vmx_.virtualizes_apic_access(offset, operand->size, write)) {
       apic_page_access_ = {write, offset};
       return;
     }
   }
   using vmx::Vmx;
-  vmx_.apic_access(static_cast<uint16_t>(linear % kPage),
+  vmx_.apic_access(static_cast<uint16_t>(linear % kPageSize),
                    kind == ept::Access::kFetch ? Vmx::ApicAccess::kFetch
                    : write                     ? Vmx::ApicAccess::kWrite
                                                : Vmx::ApicAccess::kRead,
@@ -458,10 +457,10 @@ void Cpu::access_apic_page(uint64_t linear, ept::Access::Kind kind) {
 
 void Cpu::write_sub_page(uint64_t linear, const Translation& translation) {
   // A page may be asked for anew: then it is the other one that waits.
-  if (writes_sub_page() && sub_page_writes_[0]->number != linear / kPage) {
+  if (writes_sub_page() && sub_page_writes_[0]->number != linear / kPageSize) {
     sub_page_writes_[1] = sub_page_writes_[0];
   }
-  sub_page_writes_[0] = {linear / kPage, translation};
+  sub_page_writes_[0] = {linear / kPageSize, translation};
 }
 
 void Cpu::end_apic_page_access(bool executed) {
@@ -497,7 +496,7 @@ void Cpu::emulate_instruction(const std::optional<Event>& engine_fault) {
   const bool trapping = vmx_.in_non_root() && vmx_.monitor_trap_flag();
   engine_.count_emulated();
   const Outcome outcome = emulate(*this, *instruction);
-  if (instruction->operation == Operation::kPause && config_.processors > 1) {
+  if (instruction->operation == Operation::kPause && config_.count > 1) {
     paused_ = true;
     clock_.charge(cost_.pause_among_several);
   }

@@ -16,6 +16,7 @@
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
+#include "emu/cpu/processor_config.h"
 #include "emu/cpu/random_numbers.h"
 #include "emu/cpu/translation_caches.h"
 #include "emu/cpu/turns.h"
@@ -24,7 +25,6 @@
 #include "emu/engine/engine.h"
 #include "emu/engine/fill_cache.h"
 #include "emu/events/events.h"
-#include "emu/machine/machine.h"
 #include "emu/memory/physical_memory.h"
 #include "emu/time/clock.h"
 #include "vmx/vmx.h"
@@ -75,11 +75,11 @@ class RootSoftware {
 
 class Cpu final : public Core, private EngineClient {
  public:
-  // All references outlive the CPU; `outputs.events` may be null. `number` counts from 0, the
+  // All references outlive the CPU; `events` may be null. `number` counts from 0, the
   // bootstrap processor.
   Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, Bus& bus,
-      LocalApic& apic, Clock& clock, const CostModel& cost, const MachineConfig& config,
-      const MachineOutputs& outputs);
+      LocalApic& apic, Clock& clock, const CostModel& cost, const ProcessorConfig& config,
+      MachineEventSink* events);
 
   // The state that the loader prepared; everything else is as after power-up.
   void start(const vmx::CpuState& state);
@@ -92,7 +92,7 @@ class Cpu final : public Core, private EngineClient {
   uint64_t preemption_timer_due() const;
 
   // From devices: ends the run before the next instruction.
-  void end_run(RunResult::Kind kind, uint32_t code, std::string detail = {});
+  void end_run(RunEnd::Kind kind, uint32_t code, std::string detail = {});
   void raise_nmi();
   void raise_init();
   void raise_start_up(uint8_t vector);
@@ -146,7 +146,7 @@ class Cpu final : public Core, private EngineClient {
   const Clock& clock() const override { return clock_; }
   MsrStorage& msr_storage() override { return msr_storage_; }
   PerformanceMonitor& performance_monitor() override;
-  unsigned processors() const override { return config_.processors; }
+  unsigned processors() const override { return config_.count; }
   void read_extended_state(ExtendedState& state) override { engine_.read_extended(state); }
   void write_extended_state(const ExtendedState& state) override { engine_.write_extended(state); }
   void watch_line(uint64_t linear) override;
@@ -271,8 +271,7 @@ class Cpu final : public Core, private EngineClient {
   LocalApic& apic_;
   Clock& clock_;
   const CostModel& cost_;
-  const MachineConfig& config_;
-  const MachineOutputs& outputs_;
+  const ProcessorConfig& config_;
   MachineEventSink* const events_;
   vmx::CpuState state_;
   PhysicalMemory& memory_;

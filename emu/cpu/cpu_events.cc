@@ -168,12 +168,12 @@ void Cpu::triple_fault() {
 }
 
 void Cpu::shut_down(uint64_t rip) {
-  end_run(RunResult::Kind::kShutdown, 0);
+  end_run(RunEnd::Kind::kShutdown, 0);
   char where[64];
   std::snprintf(where, sizeof where, "triple fault at RIP %#llx",
                 static_cast<unsigned long long>(rip));
   turns_.end->detail = where;
-  if (config_.processors > 1) turns_.end->detail += " of processor " + std::to_string(number_);
+  if (config_.count > 1) turns_.end->detail += " of processor " + std::to_string(number_);
 }
 
 }  // namespace nestor::emu

@@ -11,6 +11,7 @@
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/segments.h"
+#include "emu/memory/address_width.h"
 #include "ept/pae.h"
 
 namespace nestor::emu {
@@ -18,8 +19,6 @@ namespace nestor::emu {
 namespace {
 
 using vmx::Event;
-
-constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
@@ -70,7 +69,7 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
     if (wraps) address &= 0xffffffff;
     // The processor's own accesses; an instruction's operand has been checked with its segment.
     if (!is_canonical(address, state_)) return vmx::exception(vmx::kGp, 0);
-    const size_t part = std::min<size_t>(size - done, kPage - address % kPage);
+    const size_t part = std::min<size_t>(size - done, kPageSize - address % kPageSize);
     access.size = static_cast<uint16_t>(part);
     const auto result = mmu_.translate(address, access, state_.rflags);
     if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
@@ -79,7 +78,7 @@ std::optional<Fault> Cpu::for_each_page(uint64_t linear, size_t size, ept::Acces
       EptExit exit;
       exit.apic_access =
           access.kind == ept::Access::kWrite ? ApicAccess::kWrite : ApicAccess::kRead;
-      exit.apic_offset = static_cast<uint16_t>(address % kPage);
+      exit.apic_offset = static_cast<uint16_t>(address % kPageSize);
       return Fault{exit};
     }
     if (count == parts.size()) break;
@@ -147,15 +146,15 @@ std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t&
   while (fetched < out.size()) {
     uint64_t address = linear + fetched;
     if (!state_.code_64bit()) address &= 0xffffffff;
-    uint64_t physical = fetched_page_.physical | address % kPage;
-    if (flush_pending_ || address / kPage != fetched_page_.number) {
+    uint64_t physical = fetched_page_.physical | address % kPageSize;
+    if (flush_pending_ || address / kPageSize != fetched_page_.number) {
       const auto result =
           mmu_.probe(address, access(ept::Access::kFetch, Privilege::kCurrent), state_.rflags);
       if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
       physical = std::get<uint64_t>(result);
     }
-    const std::span<uint8_t> part =
-        out.subspan(fetched, std::min<size_t>(out.size() - fetched, kPage - address % kPage));
+    const std::span<uint8_t> part = out.subspan(
+        fetched, std::min<size_t>(out.size() - fetched, kPageSize - address % kPageSize));
     // Code outside RAM reads as ones, as it does for the engine.
     if (!memory_.read(physical, part)) {
       std::fill(part.begin(), part.end(), uint8_t{0xff});
@@ -200,7 +199,7 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const uint64_t key = FillCache::key(linear, kind, access.user, (rflags & vmx::rflags::kAc) != 0);
   if (const TlbGrant* known = fill_cache_.find(key)) {
     grant = *known;
-    if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+    if (grant.execute) fetched_page_ = {linear / kPageSize, grant.physical};
     keep_code_true(linear, access, rflags, grant);
     return true;
   }
@@ -214,7 +213,7 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     if (std::holds_alternative<Fault>(result)) return false;
   }
   const auto& translation = std::get<Translation>(result);
-  grant.physical = translation.physical & ~(kPage - 1);
+  grant.physical = translation.physical & ~(kPageSize - 1);
   if (vmx_.is_apic_access_page(grant.physical)) {
     if (!apic_page_access_ || kind == FillAccess::kFetch) return false;
     grant.physical = vmx_.virtual_apic_page();
@@ -223,7 +222,7 @@ bool Cpu::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.read = translation.read;
   grant.write = translation.write && kind != FillAccess::kFetch;
   grant.execute = translation.execute;
-  if (grant.execute) fetched_page_ = {linear / kPage, grant.physical};
+  if (grant.execute) fetched_page_ = {linear / kPageSize, grant.physical};
   // An implicit access is one instruction's alone.
   if (!access.implicit_supervisor) {
     fill_cache_.insert(key, grant);
@@ -266,8 +265,8 @@ void Cpu::keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, T
 
 bool Cpu::fill_sub_page(uint64_t linear, TlbGrant& grant) {
   for (const auto& write : sub_page_writes_) {
-    if (!write || write->number != linear / kPage) continue;
-    grant.physical = write->translation.physical & ~(kPage - 1);
+    if (!write || write->number != linear / kPageSize) continue;
+    grant.physical = write->translation.physical & ~(kPageSize - 1);
     grant.device = !memory_.is_ram(grant.physical);
     grant.read = write->translation.read;
     grant.write = true;
@@ -305,7 +304,7 @@ void Cpu::restore_iret_image() {
 
 bool Cpu::reads_descriptor(uint64_t linear) {
   const auto overlaps = [linear](uint64_t base, uint64_t limit) {
-    return base < linear + kPage && linear <= base + limit;
+    return base < linear + kPageSize && linear <= base + limit;
   };
   const vmx::Segment& ldtr = state_.segment[vmx::kLdtr];
   const vmx::Segment& tr = state_.segment[vmx::kTr];
@@ -354,11 +353,11 @@ CodeMode Cpu::fetch_live(uint64_t linear, std::span<uint8_t> code, size_t& fetch
 }
 
 unsigned Cpu::count_instructions(uint64_t linear, unsigned size) {
-  std::array<uint8_t, kPage> bytes;
+  std::array<uint8_t, kPageSize> bytes;
   const std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
   size_t fetched = 0;
   const CodeMode mode = fetch_live(linear, code, fetched);
-  std::array<uint16_t, kPage> starts;
+  std::array<uint16_t, kPageSize> starts;
   return decoder_.instruction_starts(code.first(fetched), mode, starts);
 }
 
@@ -367,7 +366,7 @@ std::optional<unsigned> Cpu::find_unsafe(uint64_t linear, unsigned size) {
   constexpr uint8_t kInsb = 0x6c, kInsd = 0x6d, kIret = 0xcf, kFarCall = 0x9a, kFarJump = 0xea,
                     kGroup5 = 0xff;
   const bool far_transfers = may_switch_tasks(state_);
-  std::array<uint8_t, kPage> bytes;
+  std::array<uint8_t, kPageSize> bytes;
   std::span<uint8_t> code(bytes.data(), std::min<size_t>(size, bytes.size()));
   size_t fetched = 0;
   const CodeMode mode = fetch_live(linear, code, fetched);
@@ -377,7 +376,7 @@ std::optional<unsigned> Cpu::find_unsafe(uint64_t linear, unsigned size) {
            (far_transfers && (byte == kFarCall || byte == kFarJump || byte == kGroup5));
   };
   if (std::ranges::none_of(code, is_opcode)) return std::nullopt;
-  std::array<uint16_t, kPage> starts;
+  std::array<uint16_t, kPageSize> starts;
   const unsigned count = decoder_.instruction_starts(code, mode, starts);
   for (unsigned i = 0; i < count; ++i) {
     const auto instruction = decoder_.decode(code.subspan(starts[i]), mode);

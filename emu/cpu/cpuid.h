@@ -6,15 +6,12 @@
 
 #include <cstdint>
 
+#include "emu/memory/address_width.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::emu {
 
 class Core;
-
-// CPUID.80000008H:EAX: MAXPHYADDR and the width of linear addresses.
-inline constexpr uint8_t kPhysicalAddressBits = 46;
-inline constexpr uint8_t kLinearAddressBits = 57;
 
 // CPUID.1:EAX: display family 6, model 5EH, stepping 3.
 inline constexpr uint32_t kProcessorSignature = 0x000506e3;

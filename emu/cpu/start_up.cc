@@ -65,7 +65,7 @@ void Cpu::raise_start_up(uint8_t vector) {
 void Cpu::take_init() {
   if (bootstrap()) {
     // It would begin with the firmware, and there is none.
-    end_run(RunResult::Kind::kReset, 0);
+    end_run(RunEnd::Kind::kReset, 0);
     return;
   }
   state_ = state_after_init(state_);

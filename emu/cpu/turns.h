@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
-#include "emu/machine/machine.h"
+#include "emu/cpu/run_end.h"
 
 namespace nestor::emu {
 
@@ -18,7 +19,12 @@ struct Turns {
   // against the time that software waits for another processor.
   static constexpr uint64_t kQuantum = 20'000;
 
-  std::optional<RunResult> end;        // the run is over
+  // What limits a run and who watches it; see MachineConfig and MachineOutputs.
+  uint64_t max_instructions = 0;
+  std::function<bool()> output_failed{};
+  std::function<void(uint64_t)> progress{};
+
+  std::optional<RunEnd> end;           // the run is over
   const Cpu* engine_holder = nullptr;  // whose translations and state the engine holds
   uint64_t next_report = 0;            // cycles at which the outputs are asked again
   uint64_t stops = 0;                  // boundaries served

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "emu/events/unclaimed_access.h"
+
 namespace nestor::emu {
 
 class Bus;
@@ -40,15 +42,6 @@ class Device {
   // The virtual time (Clock::cycles) at which the device must be called, kNever when idle.
   virtual uint64_t deadline() const { return kNever; }
   virtual void expire(uint64_t /*now*/) {}
-};
-
-// Which accesses no device claimed; they read as ones, writes are dropped.
-struct UnclaimedAccess {
-  bool memory = false;  // else I/O port
-  bool write = false;
-  uint64_t address = 0;
-  unsigned size = 0;
-  uint64_t value = 0;
 };
 
 class Bus {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The adapter to Unicorn: executes guest code and stops precisely wherever the processor model must
-// look. Nothing outside this folder names Unicorn, SVM or a VMCB.
+// The engine executes guest code, and stops precisely wherever the processor model must look.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "emu/engine/extended_state.h"
+#include "emu/memory/code_cache.h"
 #include "emu/memory/ram.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
@@ -75,16 +76,8 @@ struct HostError {
   std::string message;
 };
 
-class Engine {
+class Engine : public CodeCache {
  public:
-  // `ram` must stay mapped as long as the engine lives; the ranges must not overlap. `processors`:
-  // at least 1.
-  static std::variant<std::unique_ptr<Engine>, HostError> create(const std::vector<RamRange>& ram,
-                                                                 Clock& clock,
-                                                                 const CostModel& cost,
-                                                                 unsigned processors = 1);
-  virtual ~Engine() = default;
-
   virtual void set_client(EngineClient& client) = 0;
 
   // One engine executes for all processors of a machine by turns: the code it has translated is
@@ -124,8 +117,6 @@ class Engine {
 
   // Drops all cached translations.
   virtual void flush_tlb() = 0;
-  // Must be told of every write into RAM that the engine did not make itself, if code may be there.
-  virtual void code_written(uint64_t physical, std::span<const uint8_t> data) = 0;
   // Runs one instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
   virtual void set_single_step(bool on) = 0;
   // Whether it executes what EngineClient::find_unsafe tells of.
@@ -140,7 +131,9 @@ class Engine {
   virtual uint64_t live_rflags() const = 0;
 };
 
-// The version of the library in use, "major.minor.patch".
-std::string engine_version();
+// Makes an engine. `ram` must stay mapped as long as it lives; the ranges must not overlap.
+// `processors`: at least 1.
+using EngineFactory = std::function<std::variant<std::unique_ptr<Engine>, HostError>(
+    const std::vector<RamRange>& ram, Clock& clock, const CostModel& cost, unsigned processors)>;
 
 }  // namespace nestor::emu

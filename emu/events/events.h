@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "emu/devices/bus.h"
+#include "emu/events/unclaimed_access.h"
 #include "emu/time/clock.h"
 #include "ept/access.h"
 #include "ept/recorder.h"

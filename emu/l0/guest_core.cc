@@ -7,6 +7,7 @@
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
+#include "emu/memory/address_width.h"
 #include "ept/nested_walk.h"
 #include "ept/pae.h"
 
@@ -14,8 +15,6 @@ namespace nestor::emu {
 namespace {
 
 using vmx::Event;
-
-constexpr uint64_t kPage = 4096;
 
 }  // namespace
 
@@ -64,7 +63,7 @@ std::optional<Fault> GuestCore::for_each_page(uint64_t linear, size_t size, ept:
   std::array<uint64_t, 3> physical{};
   size_t count = 0;
   const auto part_at = [&](size_t done) {
-    return std::min<size_t>(size - done, kPage - (linear + done) % kPage);
+    return std::min<size_t>(size - done, kPageSize - (linear + done) % kPageSize);
   };
   for (size_t done = 0; done < size && count < physical.size(); done += part_at(done)) {
     uint64_t address = linear + done;
@@ -109,7 +108,7 @@ std::optional<Fault> GuestCore::fetch(uint64_t linear, std::span<uint8_t> out, s
     if (!state_.code_64bit()) address &= 0xffffffff;
     const auto result = translate(address, access(ept::Access::kFetch, Privilege::kCurrent));
     if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
-    const size_t part = std::min<size_t>(out.size() - fetched, kPage - address % kPage);
+    const size_t part = std::min<size_t>(out.size() - fetched, kPageSize - address % kPageSize);
     memory_.read({std::get<uint64_t>(result)}, out.subspan(fetched, part));
     fetched += part;
   }

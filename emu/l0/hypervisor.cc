@@ -60,7 +60,7 @@ void Hypervisor::check_failed(const vmx::CheckFailure& failure) {
 }
 
 void Hypervisor::give_up(std::string why) {
-  cpu_.end_run(RunResult::Kind::kUnsupported, 0, std::move(why));
+  cpu_.end_run(RunEnd::Kind::kUnsupported, 0, std::move(why));
 }
 
 // --- who runs

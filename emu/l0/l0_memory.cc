@@ -4,12 +4,12 @@
 #include <span>
 #include <stdexcept>
 
+#include "emu/memory/address_width.h"
 #include "vmx/msr_bitmap.h"
 
 namespace nestor::emu {
 namespace {
 
-constexpr uint64_t kPage = 4096;
 // L0's own memory: low pages end below the legacy hole, and the first stays free.
 constexpr uint64_t kLowPages = 0x9f000;
 // High pages: those for VMCSs, bitmaps and EPT01, and those of each processor for its tables.
@@ -45,8 +45,8 @@ L0Pages L0Memory::table_pages(Core& core, unsigned processor) const {
 }
 
 L0Pages L0Memory::low_table_pages(Core& core, unsigned processor) const {
-  const uint64_t share = (ram_.low_end() / kPage - 1) / processors_ * kPage;
-  const uint64_t first = kPage + processor * share;
+  const uint64_t share = (ram_.low_end() / kPageSize - 1) / processors_ * kPageSize;
+  const uint64_t first = kPageSize + processor * share;
   return {core, first, first + share};
 }
 
@@ -85,7 +85,7 @@ void L0Memory::set_up_ept01() {
     if (page.page_bits == 21 || l1 >= map_.ram_end()) {
       map_page(l1, 21);
     } else {
-      for (uint64_t small = l1; small < l1 + kLarge; small += kPage) map_page(small, 12);
+      for (uint64_t small = l1; small < l1 + kLarge; small += kPageSize) map_page(small, 12);
     }
   }
   L0Pages::Address root;

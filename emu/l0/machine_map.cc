@@ -5,15 +5,11 @@
 #include <array>
 #include <stdexcept>
 
+#include "emu/memory/address_width.h"
+
 namespace nestor::emu {
-namespace {
-
-constexpr uint64_t kPage = 4096;
-
-}  // namespace
-
 L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end) : core_(core) {
-  for (uint64_t page = end; page != first; page -= kPage) free_.push_back(page - kPage);
+  for (uint64_t page = end; page != first; page -= kPageSize) free_.push_back(page - kPageSize);
 }
 
 bool L0Pages::allocate(Address& page) {
@@ -22,7 +18,7 @@ bool L0Pages::allocate(Address& page) {
   free_.pop_back();
   ++used_;
   ++built;
-  static constexpr std::array<uint8_t, kPage> kZeros{};
+  static constexpr std::array<uint8_t, kPageSize> kZeros{};
   core_.write_physical({page.value}, kZeros);
   return true;
 }
@@ -54,7 +50,7 @@ uint64_t L0Pages::take() {
 bool L1Memory::read(Address address, std::span<uint8_t> out) {
   for (size_t done = 0; done < out.size();) {
     const Address at{address.value + done};
-    const size_t part = std::min<size_t>(out.size() - done, kPage - at.page_offset());
+    const size_t part = std::min<size_t>(out.size() - done, kPageSize - at.page_offset());
     if (!core_.read_physical({map_.machine(at).value}, out.subspan(done, part))) {
       std::fill(out.begin() + static_cast<std::ptrdiff_t>(done), out.end(), uint8_t{0xff});
       return false;
@@ -69,7 +65,7 @@ bool L1Memory::write(Address address, std::span<const uint8_t> data) {
   if (!map_.is_ram(address) || !map_.is_ram(last)) return false;
   for (size_t done = 0; done < data.size();) {
     const Address at{address.value + done};
-    const size_t part = std::min<size_t>(data.size() - done, kPage - at.page_offset());
+    const size_t part = std::min<size_t>(data.size() - done, kPageSize - at.page_offset());
     core_.write_physical({map_.machine(at).value}, data.subspan(done, part));
     done += part;
   }

@@ -4,23 +4,22 @@
 #include <array>
 
 #include "emu/l0/hypervisor.h"
+#include "emu/memory/address_width.h"
 
 namespace nestor::emu {
 namespace {
 
 using vmx::Field;
 
-constexpr uint64_t kPage = 4096;
-
 }  // namespace
 
 void Hypervisor::join_msr_bitmaps() {
   const Vmcs& vmcs12 = nested().current_vmcs();
   if (!vmcs12.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return;
-  std::array<uint8_t, kPage> mine{}, theirs{};
+  std::array<uint8_t, kPageSize> mine{}, theirs{};
   cpu_.read_physical({structures_.msr_bitmap01}, mine);
   core_.read_physical({vmcs12[Field::kMsrBitmaps]}, theirs);
-  for (size_t i = 0; i < kPage; ++i) mine[i] = static_cast<uint8_t>(mine[i] | theirs[i]);
+  for (size_t i = 0; i < kPageSize; ++i) mine[i] = static_cast<uint8_t>(mine[i] | theirs[i]);
   cpu_.write_physical({structures_.msr_bitmap02}, mine);
 }
 

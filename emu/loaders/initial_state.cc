@@ -4,6 +4,7 @@
 #include <array>
 
 #include "emu/loaders/byte_view.h"
+#include "ept/address.h"
 
 namespace nestor::emu {
 namespace {
@@ -17,7 +18,7 @@ constexpr uint32_t kCode32Rights = 0xc09b, kDataRights = 0xc093, kCode64Rights =
 // What a reset leaves: a busy TSS and an LDT at 0 with a limit of 64 KiB.
 constexpr uint32_t kTssRights = 0x8b, kLdtRights = 0x82;
 
-constexpr uint64_t kPageSize = 0x1000;
+using ept::kPageSize;
 constexpr uint64_t kPresentWritable = 0x3, kLargePage = 0x80;
 
 struct FlatSegment {

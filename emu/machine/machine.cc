@@ -28,7 +28,7 @@ namespace nestor::emu {
 
 namespace {
 
-using Kind = RunResult::Kind;
+using Kind = RunEnd::Kind;
 
 class Pc final : public Machine {
  public:
@@ -36,10 +36,14 @@ class Pc final : public Machine {
       : config_(config),
         outputs_(outputs),
         ram_(config.memory_bytes, info_of(config.l0.mode).has_l0
-                                      ? L0Memory::placement(config.processors)
-                                      : Ram::Placement{}) {}
+                                      ? L0Memory::placement(config.processor.count)
+                                      : Ram::Placement{}) {
+    turns_.max_instructions = config.max_instructions;
+    turns_.output_failed = outputs.output_failed;
+    turns_.progress = outputs.progress;
+  }
 
-  std::optional<HostError> power_up();
+  std::optional<HostError> power_up(const EngineFactory& create_engine);
 
   MemoryMap memory_map() const override {
     MemoryMap map;
@@ -67,15 +71,14 @@ class Pc final : public Machine {
 
   RunResult run() override {
     run_by_turns(cpus_, turns_, bus_, clock_, outputs_.events);
-    turns_.end->instructions = engine_->instructions();
-    turns_.end->cycles = clock_.cycles();
+    RunResult result{*turns_.end, engine_->instructions(), clock_.cycles()};
     for (const auto& cpu : cpus_) {
       const auto counts = cpu->translation_counts();
       if (!counts) continue;
-      turns_.end->stale_translations += counts->stale;
+      result.stale_translations += counts->stale;
       if (outputs_.events != nullptr) outputs_.events->translations(*counts);
     }
-    return *turns_.end;
+    return result;
   }
 
   L0Counters l0_counters() const override {
@@ -115,7 +118,7 @@ class Pc final : public Machine {
   Pit pit_{clock_, [this](bool level) { lines_.set(Pit::kIrq, level); }};
   Rtc rtc_{clock_, config_.memory_bytes};
   KeyboardController keyboard_{[this] { end_run(Kind::kReset, 0); }};
-  FwCfg fw_cfg_{config_.memory_bytes, static_cast<uint16_t>(config_.processors)};
+  FwCfg fw_cfg_{config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)};
   PcTestdev testdev_{[this](unsigned line, bool level) { lines_.set(line, level); }};
 
   std::unique_ptr<Engine> engine_;
@@ -154,33 +157,35 @@ void Pc::wire() {
   bootstrap_apic().enter_virtual_wire_mode();
 }
 
-std::optional<HostError> Pc::power_up() {
-  auto engine = Engine::create(ram_.ranges(), clock_, cost_, config_.processors);
+std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
+  auto engine = create_engine(ram_.ranges(), clock_, cost_, config_.processor.count);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
   if (outputs_.events != nullptr) outputs_.events->attach(clock_, engine_->instructions());
   memory_.emplace(ram_, *engine_);
-  for (unsigned i = 0; i < config_.processors; ++i) {
+  for (unsigned i = 0; i < config_.processor.count; ++i) {
     LocalApic& apic = *apics_.emplace_back(std::make_unique<LocalApic>(clock_, i, i == 0));
-    Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>(i, turns_, *engine_, *memory_, bus_, apic,
-                                                         clock_, cost_, config_, outputs_));
+    Cpu& cpu =
+        *cpus_.emplace_back(std::make_unique<Cpu>(i, turns_, *engine_, *memory_, bus_, apic, clock_,
+                                                  cost_, config_.processor, outputs_.events));
     network_.add(apic);
     wire(apic, cpu);
   }
   wire();
   if (!info_of(config_.l0.mode).has_l0) return std::nullopt;
-  l0_memory_.emplace(*cpus_.front(), ram_, config_.l0, config_.processors);
-  for (unsigned i = 0; i < config_.processors; ++i)
+  l0_memory_.emplace(*cpus_.front(), ram_, config_.l0, config_.processor.count);
+  for (unsigned i = 0; i < config_.processor.count; ++i)
     l0_.push_back(std::make_unique<Hypervisor>(*cpus_[i], i, *l0_memory_, outputs_.events));
   return std::nullopt;
 }
 
 }  // namespace
 
-std::variant<std::unique_ptr<Machine>, HostError> Machine::create(const MachineConfig& config,
-                                                                  const MachineOutputs& outputs) {
+std::variant<std::unique_ptr<Machine>, HostError> Machine::create(
+    const MachineConfig& config, const MachineOutputs& outputs,
+    const EngineFactory& create_engine) {
   auto pc = std::make_unique<Pc>(config, outputs);
-  if (auto error = pc->power_up()) return std::move(*error);
+  if (auto error = pc->power_up(create_engine)) return std::move(*error);
   return pc;
 }
 

@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "emu/cpu/processor_config.h"
+#include "emu/cpu/run_end.h"
 #include "emu/engine/engine.h"
 #include "emu/events/events.h"
 #include "emu/l0/counters.h"
@@ -19,15 +21,10 @@
 namespace nestor::emu {
 
 struct MachineConfig {
-  uint64_t memory_bytes = 256ull << 20;  // see Ram for the limits
+  uint64_t memory_bytes = 512ull << 20;  // see Ram for the limits
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
-  static constexpr unsigned kMaximumProcessors = 8;
-  unsigned processors = 1;   // logical processors, 1 to kMaximumProcessors
-  uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
+  ProcessorConfig processor{};
   L0Config l0{};
-  // Cached translations stay until an operation must invalidate them, and the use of one that the
-  // tables no longer hold is reported.
-  bool keep_translations = false;
 };
 
 struct MachineOutputs {
@@ -40,28 +37,22 @@ struct MachineOutputs {
   std::function<void(uint64_t)> progress;
 };
 
-struct RunResult {
-  enum class Kind {
-    kDebugExit,      // code: the exit status, (value << 1) | 1
-    kShutdown,       // triple fault
-    kVmxAbort,       // code: the VMX-abort indicator
-    kBudgetSpent,    // max_instructions were executed
-    kHaltedForever,  // HLT or MWAIT, and nothing is left that could wake a processor
-    kReset,          // the guest pulsed the reset line
-    kOutputError,    // MachineOutputs::output_failed
-    kUnsupported,    // the guest needs what the chosen way of running it has not
-  } kind = Kind::kDebugExit;
-  uint32_t code = 0;
-  std::string detail;  // one line for the user; may be empty
+struct RunResult : RunEnd {
   uint64_t instructions = 0, cycles = 0;
   uint64_t stale_translations = 0;  // uses of them, with keep_translations
 };
+
+class Machine;
+
+using MachineFactory = std::function<std::variant<std::unique_ptr<Machine>, HostError>(
+    const MachineConfig&, const MachineOutputs&)>;
 
 class Machine {
  public:
   // Throws RamError when the memory cannot be had.
   static std::variant<std::unique_ptr<Machine>, HostError> create(const MachineConfig&,
-                                                                  const MachineOutputs&);
+                                                                  const MachineOutputs&,
+                                                                  const EngineFactory&);
   virtual ~Machine() = default;
 
   // What a loader may use.

@@ -74,7 +74,7 @@ void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, cons
     if (turns.end) return;
     const uint64_t due = idleness.next(cpus);
     if (due == Device::kNever) {
-      cpus.front()->end_run(RunResult::Kind::kHaltedForever, 0);
+      cpus.front()->end_run(RunEnd::Kind::kHaltedForever, 0);
       const char* const who = cpus.size() == 1
                                   ? "the processor waits in HLT or MWAIT, "
                                   : "all processors wait in HLT, MWAIT or for a start-up IPI, ";

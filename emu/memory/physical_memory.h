@@ -9,7 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "emu/engine/engine.h"
+#include "emu/memory/address_width.h"
+#include "emu/memory/code_cache.h"
 #include "emu/memory/ram.h"
 #include "ept/address.h"
 #include "ept/memory.h"
@@ -20,8 +21,8 @@ class PhysicalMemory {
  public:
   using Address = ept::PhysicalAddress;
 
-  PhysicalMemory(Ram& ram, Engine& engine)
-      : ram_(ram), engine_(engine), fetched_(ram.page_numbers()), written_(ram.page_numbers()) {}
+  PhysicalMemory(Ram& ram, CodeCache& code)
+      : ram_(ram), code_(code), fetched_(ram.page_numbers()), written_(ram.page_numbers()) {}
 
   bool is_ram(uint64_t physical) const { return ram_.host(physical, 1) != nullptr; }
   // Code of this page may have been translated. true: that is new, and the engine's TLB may let the
@@ -41,10 +42,9 @@ class PhysicalMemory {
   }
   // Drops what was translated of this page.
   void drop_code(uint64_t physical) {
-    constexpr uint64_t kPage = 4096;
-    const uint8_t* host = ram_.host(physical, kPage);
-    const std::vector<uint8_t> same(host, host + kPage);
-    engine_.code_written(physical, same);
+    const uint8_t* host = ram_.host(physical, kPageSize);
+    const std::vector<uint8_t> same(host, host + kPageSize);
+    code_.code_written(physical, same);
     fetched_[ram_.page_number(host)] = false;
   }
 
@@ -54,7 +54,7 @@ class PhysicalMemory {
     uint8_t* host = ram_.host(physical, data.size());
     if (host == nullptr) return false;
     if (fetched(host) || fetched(host + data.size() - 1)) {
-      engine_.code_written(physical, data);
+      code_.code_written(physical, data);
     } else {
       std::memcpy(host, data.data(), data.size());
     }
@@ -93,7 +93,7 @@ class PhysicalMemory {
   }
 
   Ram& ram_;
-  Engine& engine_;
+  CodeCache& code_;
   std::vector<bool> fetched_, written_;  // by Ram::page_number
 };
 

@@ -8,10 +8,10 @@
 #include <cstring>
 #include <string>
 
+#include "emu/memory/address_width.h"
+
 namespace nestor::emu {
 namespace {
-
-constexpr uint64_t kPage = 4096;
 
 std::string mebibytes(uint64_t size) {
   if (size % (1 << 20) != 0) return std::to_string(size) + " bytes";
@@ -22,7 +22,7 @@ std::string mebibytes(uint64_t size) {
 
 Ram::Ram(uint64_t size, const Placement& placement)
     : size_(size), origin_(placement.origin), low_(placement.low) {
-  if (size < kMinimumSize || size > kMaximumSize || size % kPage != 0) {
+  if (size < kMinimumSize || size > kMaximumSize || size % kPageSize != 0) {
     throw RamError("cannot build a machine with " + mebibytes(size) +
                    " of memory: choose a multiple of 4 KiB from " + mebibytes(kMinimumSize) +
                    " to " + mebibytes(kMaximumSize));

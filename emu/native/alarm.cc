@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 timeval to_timeval(std::chrono::microseconds time) {
@@ -34,4 +34,4 @@ void Alarm::set(Duration until) {
   setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <csignal>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// While it lives, a signal interrupts KVM_RUN when the time set is over, and then again and again:
 /// one that comes just before KVM_RUN is not lost for long. There is one at a time.
@@ -29,4 +29,4 @@ class Alarm {
   itimerval old_timer_{};
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -12,7 +12,7 @@
 #include "emu/native/shrink.h"
 #include "emu/native/table_generator.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::Access;
@@ -133,7 +133,7 @@ class Campaign {
     std::string text = fmt::format("mismatch: seed {}, tables {}: ", options_.seed, index);
     const Case found = case_of(question, answer, comparison_->memory());
     const Case least = shrink(*comparison_, found);
-    const Answer again = kvm::ask(*comparison_, least);
+    const Answer again = native::ask(*comparison_, least);
     if (again.verdict == Verdict::kDiffer) {
       text += print(least, again);
     } else {
@@ -178,4 +178,4 @@ CampaignResult run_campaign(const CampaignOptions& options, PagingMode mode) {
   return Campaign(options, mode).run();
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -11,7 +11,7 @@
 #include "emu/native/random.h"
 #include "ept/paging_mode.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 struct CampaignOptions {
   std::string device = "/dev/kvm";
@@ -65,4 +65,4 @@ struct CampaignResult {
 /// where KVM is not usable or lacks the mode.
 [[nodiscard]] CampaignResult run_campaign(const CampaignOptions& options, ept::PagingMode mode);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

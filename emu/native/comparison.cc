@@ -10,7 +10,7 @@
 #include "ept/bits.h"
 #include "ept/pt32.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::Access;
@@ -356,4 +356,4 @@ void Comparison::judge_flags(Answer& answer) {
   answer.kvms = first;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -18,7 +18,7 @@
 #include "ept/paging_mode.h"
 #include "ept/recorder.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// What is asked of both sides: how `linear` translates, or what comes of an access to it.
 struct Question {
@@ -97,4 +97,4 @@ class Comparison {
   std::vector<std::byte> expected_;
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 constexpr unsigned long kGetSupportedCpuid =
@@ -107,4 +107,4 @@ Mapping::Mapping(int descriptor, std::size_t size) : data_(nullptr), size_(size)
 }
 Mapping::~Mapping() { munmap(data_, size_); }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

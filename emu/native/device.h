@@ -15,7 +15,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// The host has no KVM that can be used; `what()` is one line that says why and what helps.
 class Unavailable : public std::runtime_error {
@@ -99,4 +99,4 @@ static_assert(offsetof(Cpuid, entries) == Cpuid::kHeader);
 /// Why KVM_RUN returned, for exits that a machine does not expect.
 [[nodiscard]] std::string describe_exit(const kvm_run& run);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -10,7 +10,7 @@
 #include "ept/address.h"
 #include "ept/memory.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// The memory of a virtual machine, or a copy of its start, as the walker wants it.
 class GuestMemory {
@@ -60,4 +60,4 @@ class GuestMemory {
 
 static_assert(ept::EntryMemory<GuestMemory>);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -8,7 +8,7 @@
 #include "ept/ordinary_entry.h"
 #include "ept/pae.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::bit;
@@ -316,4 +316,4 @@ Observation observe(VirtualMachine& machine, const PagingState& state) {
   return seen;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -9,7 +9,7 @@
 #include "ept/access.h"
 #include "ept/paging_mode.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// Where things lie in the virtual machine's physical memory:
 ///
@@ -89,4 +89,4 @@ inline constexpr std::uint8_t kHalt = 0xf4;
 /// Where the code that makes the access lies.
 [[nodiscard]] std::uint64_t access_code(const ept::PagingState& state, ept::Access access);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -22,12 +22,13 @@
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/memory/address_width.h"
 #include "emu/memory/ram.h"
 #include "emu/native/alarm.h"
 #include "emu/native/native_processor.h"
 #include "emu/native/nested_observer.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using Kind = RunResult::Kind;
@@ -183,12 +184,11 @@ NestedObserver::Place NativePc::place() {
 
 // The bytes at the place, up to the longest instruction, as far as they are in memory.
 std::span<const std::uint8_t> NativePc::code(const NestedObserver::Place& place) {
-  constexpr std::uint64_t kPage = 4096;
   std::size_t size = 0;
   while (size != code_.size()) {
     const std::uint64_t linear = place.rip + size;
     const std::uint64_t chunk =
-        std::min<std::uint64_t>(code_.size() - size, kPage - linear % kPage);
+        std::min<std::uint64_t>(code_.size() - size, kPageSize - linear % kPageSize);
     const auto physical = processor_.translate(linear);
     if (!physical || !ram_.read(*physical, std::span(code_).subspan(size, chunk))) break;
     size += chunk;
@@ -275,4 +275,4 @@ std::unique_ptr<Machine> create_native_machine(const NativeOptions& options,
   return std::make_unique<NativePc>(options, config, outputs);
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -8,7 +8,7 @@
 
 #include "emu/machine/machine.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 struct NativeOptions {
   std::string device = "/dev/kvm";
@@ -24,4 +24,4 @@ struct NativeOptions {
                                                              const MachineConfig& config,
                                                              const MachineOutputs& outputs);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -11,7 +11,7 @@
 #include "emu/devices/apic/io_apic.h"
 #include "emu/native/vmx_support.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 /// Where KVM keeps three pages and one of its own on processors that cannot run real mode natively:
@@ -305,4 +305,4 @@ std::optional<std::uint64_t> NativeProcessor::translate(std::uint64_t linear) {
   return translation.physical_address;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -11,7 +11,7 @@
 #include "emu/native/nested_observer.h"
 #include "vmx/cpu_state.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// A virtual machine of KVM with one processor, and with KVM's own local APIC, I/O APIC and 8259s,
 /// wired as those of emu/machine/.
@@ -57,4 +57,4 @@ class NativeProcessor {
   Mapping run_;
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -7,7 +7,7 @@
 
 #include "vmx/exit_reasons.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using vmx::Field;
@@ -143,4 +143,4 @@ void NestedObserver::report_exit(const Place& place, const NestedState& state) {
   sink_.vm_exit(event);
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

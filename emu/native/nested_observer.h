@@ -11,7 +11,7 @@
 #include "emu/events/events.h"
 #include "emu/native/nested_state.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// Finds the VM entries and VM exits of a virtual machine that KVM runs with VMX.
 ///
@@ -71,4 +71,4 @@ class NestedObserver {
   bool missed_ = false;
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

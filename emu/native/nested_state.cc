@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using vmx::Field;
@@ -260,4 +260,4 @@ std::optional<std::size_t> offset_in_kvms_vmcs(Field field) {
   return std::nullopt;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -12,7 +12,7 @@
 
 #include "vmx/vmcs.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 struct NestedState {
   bool guest_mode = false;  ///< The processor is in VMX non-root operation.
@@ -34,4 +34,4 @@ inline constexpr std::size_t kNestedStateSize = 128 + 2 * 4096;
 [[nodiscard]] std::optional<std::size_t> offset_in_kvms_vmcs(vmx::Field field);
 inline constexpr std::uint32_t kKvmsVmcsRevision = 0x11e5'7ed0;
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// The SplitMix64 generator: the same numbers for the same seed everywhere.
 class Random {
@@ -34,4 +34,4 @@ class Random {
   std::uint64_t state_;
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -16,7 +16,7 @@
 #include "emu/native/recording.h"
 #include "emu/native/table_generator.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 constexpr unsigned kQuestionsPerTables = 64;
@@ -158,4 +158,4 @@ std::string record_walks(const RecorderOptions& options) {
   return text;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

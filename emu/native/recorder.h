@@ -6,7 +6,7 @@
 
 #include "ept/paging_mode.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 struct RecorderOptions {
   std::string device = "/dev/kvm";
@@ -20,4 +20,4 @@ struct RecorderOptions {
 /// walker and KVM differ, or that a known divergence explains, are left out. Throws `Unavailable`.
 [[nodiscard]] std::string record_walks(const RecorderOptions& options);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -11,7 +11,7 @@
 #include "emu/native/layout.h"
 #include "emu/native/table_generator.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::Access;
@@ -323,4 +323,4 @@ std::optional<std::string> replay(const RecordedWalk& walk) {
   return std::nullopt;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -13,7 +13,7 @@
 
 #include "emu/native/shrink.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// What KVM answered.
 struct RecordedResult {
@@ -50,4 +50,4 @@ struct RecordedWalk {
 /// flags may differ: "Accessed and Dirty Flags" leaves open when they are set.
 [[nodiscard]] std::optional<std::string> replay(const RecordedWalk& walk);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -15,7 +15,7 @@
 #include "ept/ordinary_entry.h"
 #include "ept/pae.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::PagingMode;
@@ -170,4 +170,4 @@ std::string print(const Case& which, const Answer& answer) {
   return text;
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -7,7 +7,7 @@
 
 #include "emu/native/comparison.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// A question together with all that the tables hold besides zeroes.
 struct Case {
@@ -33,4 +33,4 @@ struct Case {
 /// The case and its answer on a few lines.
 [[nodiscard]] std::string print(const Case& which, const Answer& answer);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -9,7 +9,7 @@
 #include "ept/pt32.h"
 #include "ept/pt64.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::bits;
@@ -179,4 +179,4 @@ std::uint64_t random_linear(Random& random, const PagingState& state) {
   return low | (sign ^ ept::bit(width + static_cast<unsigned>(random.below(64 - width))));
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -8,7 +8,7 @@
 #include "emu/native/virtual_machine.h"
 #include "ept/paging_mode.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// A paging state of the mode with control bits that the features allow, for tables at
 /// `Layout::kTables`. `load_pdptes` completes it once the tables are written.
@@ -28,4 +28,4 @@ void load_pdptes(ept::PagingState& state, GuestMemory& memory);
 /// An address anywhere; some of them are not canonical.
 [[nodiscard]] std::uint64_t random_linear(Random& random, const ept::PagingState& state);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

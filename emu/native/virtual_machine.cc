@@ -11,7 +11,7 @@
 #include <cstring>
 #include <memory>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 /// Counts seconds, and interrupts KVM_RUN while it does: a guest that never halts is stopped.
@@ -72,7 +72,7 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
       leaf.eax = (leaf.eax & ~0xffU) | features.maxphyaddr;
     }
   }
-  if (!kvm::set_cpuid(processor_, *cpuid)) {
+  if (!native::set_cpuid(processor_, *cpuid)) {
     throw Failure(
         fmt::format("KVM refuses a processor of {} physical-address bits", features.maxphyaddr));
   }
@@ -164,4 +164,4 @@ void VirtualMachine::forget_translations() {
   set_memory_slot(memory_.size());
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -9,7 +9,7 @@
 
 #include "emu/native/device.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// What the virtual processor has of what decides a page walk, from KVM_GET_SUPPORTED_CPUID.
 struct Features {
@@ -77,4 +77,4 @@ class VirtualMachine {
   Features features_;
 };
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

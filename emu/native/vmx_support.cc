@@ -11,7 +11,7 @@
 #include <optional>
 #include <string_view>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 const kvm_cpuid_entry2* find_leaf(const Cpuid& cpuid, std::uint32_t function) {
@@ -79,4 +79,4 @@ std::string explain_missing_vmx(const Cpuid& cpuid, const std::string& modules) 
       vendor(cpuid), loaded, advice);
 }
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -5,7 +5,7 @@
 
 #include "emu/native/device.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 
 /// KVM works, but offers no VMX to its virtual machines; `what()` is one line that says why and
 /// what helps.
@@ -21,4 +21,4 @@ class NoVmx : public Unavailable {
 /// modules as `modules` ("/sys/module") shows them.
 [[nodiscard]] std::string explain_missing_vmx(const Cpuid& cpuid, const std::string& modules);
 
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

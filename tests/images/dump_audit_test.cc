@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emu/cpu/cpuid.h"
+#include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_dump.h"
@@ -71,7 +72,7 @@ void run(const std::string& name, Auditor& auditor) {
   outputs.serial = [](uint8_t) {};
   outputs.console = outputs.serial;
   outputs.events = &auditor;
-  auto created = Machine::create({64 << 20, 100'000'000}, outputs);
+  auto created = Machine::create({64 << 20, 100'000'000}, outputs, emu::create_unicorn_engine);
   ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Machine>>(created));
   Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
   const auto loaded = load_image(image, {}, "", machine.memory_map());

@@ -11,11 +11,16 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/loaders/read_file.h"
 #include "guest-images/abi/machine_ports.h"
 
 namespace nestor::emu {
 namespace {
+
+auto create_machine(const MachineConfig& config, const MachineOutputs& outputs) {
+  return Machine::create(config, outputs, create_unicorn_engine);
+}
 
 using ::testing::HasSubstr;
 using Verdict = ModeRun::Verdict;
@@ -30,7 +35,8 @@ ImageFile read_image(const std::string& name) {
 }
 
 MmuComparison compare(const std::string& name) {
-  auto compared = compare_mmu_modes(read_image(name), {}, "", {.memory_bytes = kMemory});
+  auto compared =
+      compare_mmu_modes(read_image(name), {}, "", {.memory_bytes = kMemory}, create_machine);
   EXPECT_TRUE(std::holds_alternative<MmuComparison>(compared));
   return std::get<MmuComparison>(std::move(compared));
 }
@@ -155,8 +161,9 @@ ModeRun ended(L0Mode mode, uint32_t value, const std::string& serial) {
 }
 
 TEST(MmuModes, EndsWithoutAVerdictWhenTheBudgetIsSpent) {
-  const auto compared = compare_mmu_modes(read_image("mmu-modes"), {}, "",
-                                          {.memory_bytes = kMemory, .max_instructions = 1000});
+  const auto compared =
+      compare_mmu_modes(read_image("mmu-modes"), {}, "",
+                        {.memory_bytes = kMemory, .max_instructions = 1000}, create_machine);
   const auto& comparison = std::get<MmuComparison>(compared);
   EXPECT_FALSE(comparison.same());
   for (const ModeRun& run : comparison.runs) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/apic/local_apic.h"
 
-#include "emu/cpu/cpuid.h"
+#include "emu/memory/address_width.h"
 
 namespace nestor::emu {
 namespace {

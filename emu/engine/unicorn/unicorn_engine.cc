@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/engine/unicorn/unicorn_engine.h"
+
 #include <unicorn/unicorn.h>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 #include <string>
 #include <unordered_map>
 
-#include "emu/engine/engine.h"
 #include "emu/engine/unicorn/calibration.h"
 #include "emu/engine/unicorn/guest_mode.h"
 #include "emu/engine/unicorn/layout.h"
@@ -196,17 +197,17 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
                                              unsigned processors) {
   const unsigned version = uc_version(nullptr, nullptr) >> 8;
   if (version < kOldestVersion) {
-    return HostError{"Unicorn " + engine_version() +
+    return HostError{"Unicorn " + unicorn_version() +
                      " is too old: 2.1.4 or newer is needed; run scripts/setup"};
   }
   if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
-    return HostError{"Unicorn " + engine_version() + " was built without x86-64 support"};
+    return HostError{"Unicorn " + unicorn_version() + " was built without x86-64 support"};
   }
   scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
   if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
   std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);
   if (auto* error = std::get_if<std::string>(&calibrated)) {
-    return HostError{"the internals of Unicorn " + engine_version() +
+    return HostError{"the internals of Unicorn " + unicorn_version() +
                      " differ from what this adapter can calibrate: " + *error};
   }
   auto& found = std::get<Calibrated>(calibrated);
@@ -575,15 +576,14 @@ uint64_t UnicornEngine::window_page(uint64_t physical) {
 
 }  // namespace
 
-std::string engine_version() {
+std::string unicorn_version() {
   const unsigned packed = uc_version(nullptr, nullptr);
   return std::to_string(packed >> 24) + "." + std::to_string((packed >> 16) & 255) + "." +
          std::to_string((packed >> 8) & 255);
 }
 
-std::variant<std::unique_ptr<Engine>, HostError> Engine::create(const std::vector<RamRange>& ram,
-                                                                Clock& clock, const CostModel& cost,
-                                                                unsigned processors) {
+std::variant<std::unique_ptr<Engine>, HostError> create_unicorn_engine(
+    const std::vector<RamRange>& ram, Clock& clock, const CostModel& cost, unsigned processors) {
   auto engine = std::make_unique<UnicornEngine>(clock, cost);
   if (auto error = engine->open(ram, processors)) return *error;
   return engine;

@@ -74,7 +74,8 @@ class WorkloadMeter final : public MachineEventSink {
 std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
                                                      const std::vector<Module>& modules,
                                                      const std::string& append,
-                                                     const MachineConfig& config) {
+                                                     const MachineConfig& config,
+                                                     const MachineFactory& create) {
   ModeRun run;
   run.l0 = config.l0;
   WorkloadMeter meter;
@@ -82,7 +83,7 @@ std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
   outputs.serial = [&run](uint8_t byte) { run.serial += static_cast<char>(byte); };
   outputs.console = outputs.serial;
   outputs.events = &meter;
-  auto created = Machine::create(config, outputs);
+  auto created = create(config, outputs);
   if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
   Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
   meter.watch(machine);
@@ -159,14 +160,14 @@ void judge(std::vector<ModeRun>& runs) {
 
 std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
-    const MachineConfig& machine) {
+    const MachineConfig& machine, const MachineFactory& create) {
   MmuComparison comparison{.image = image.name, .runs = {}};
   for (const bool vmcs_shadowing : {true, false}) {
     for (const L0ModeInfo& info : kL0Modes) {
       if (!vmcs_shadowing && !info.has_l0) continue;
       MachineConfig config = machine;
       config.l0 = {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing};
-      auto run = run_mode(image, modules, append, config);
+      auto run = run_mode(image, modules, append, config, create);
       if (auto* bad = std::get_if<HostError>(&run)) return std::move(*bad);
       if (auto* bad = std::get_if<LoadError>(&run)) return std::move(*bad);
       comparison.runs.push_back(std::get<ModeRun>(std::move(run)));

@@ -57,7 +57,7 @@ struct MmuComparison {
 // memory cannot be had.
 std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
-    const MachineConfig& machine);
+    const MachineConfig& machine, const MachineFactory& create);
 
 // Sets verdict and reason of every run.
 void judge(std::vector<ModeRun>& runs);

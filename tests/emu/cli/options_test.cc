@@ -35,14 +35,14 @@ TEST(Options, Defaults) {
   const RunOptions options = parse_ok({"run", "image"});
   EXPECT_EQ(options.image, "image");
   EXPECT_EQ(options.append, "");
-  EXPECT_EQ(options.memory_bytes, 512u << 20);
+  EXPECT_EQ(options.machine.memory_bytes, 512u << 20);
   EXPECT_TRUE(options.modules.empty());
   EXPECT_EQ(options.serial, "stdio");
   EXPECT_EQ(options.trace, std::nullopt);
   EXPECT_FALSE(options.stats);
-  EXPECT_EQ(options.max_instructions, 0u);
-  EXPECT_EQ(options.random_seed, 1u);
-  EXPECT_FALSE(options.keep_translations);
+  EXPECT_EQ(options.machine.max_instructions, 0u);
+  EXPECT_EQ(options.machine.processor.random_seed, 1u);
+  EXPECT_FALSE(options.machine.processor.keep_translations);
   EXPECT_EQ(options.log_level, "warning");
 }
 
@@ -52,16 +52,16 @@ TEST(Options, ComparisonOfModes) {
   };
   const CompareMmuOptions plain = parse({"compare-mmu", "image"});
   EXPECT_EQ(plain.image, "image");
-  EXPECT_EQ(plain.memory_bytes, 512u << 20);
-  EXPECT_EQ(plain.max_instructions, 0u);
-  EXPECT_EQ(plain.cpus, 1u);
+  EXPECT_EQ(plain.machine.memory_bytes, 512u << 20);
+  EXPECT_EQ(plain.machine.max_instructions, 0u);
+  EXPECT_EQ(plain.machine.processor.count, 1u);
   EXPECT_EQ(plain.json, std::nullopt);
   const CompareMmuOptions all =
       parse({"compare-mmu", "--memory", "64M", "--append", "a b", "--module", "m", "--json", "-",
              "--max-instructions", "7", "--cpus", "2", "image"});
-  EXPECT_EQ(all.cpus, 2u);
-  EXPECT_EQ(all.memory_bytes, 64u << 20);
-  EXPECT_EQ(all.max_instructions, 7u);
+  EXPECT_EQ(all.machine.processor.count, 2u);
+  EXPECT_EQ(all.machine.memory_bytes, 64u << 20);
+  EXPECT_EQ(all.machine.max_instructions, 7u);
   EXPECT_EQ(all.append, "a b");
   EXPECT_THAT(all.modules, ElementsAre("m"));
   EXPECT_EQ(all.json, "-");
@@ -87,8 +87,8 @@ TEST(Options, DumpsOfVmcss) {
 }
 
 TEST(Options, CachedTranslations) {
-  EXPECT_TRUE(parse_ok({"run", "--tlb", "keep", "image"}).keep_translations);
-  EXPECT_FALSE(parse_ok({"run", "--tlb", "flush", "image"}).keep_translations);
+  EXPECT_TRUE(parse_ok({"run", "--tlb", "keep", "image"}).machine.processor.keep_translations);
+  EXPECT_FALSE(parse_ok({"run", "--tlb", "flush", "image"}).machine.processor.keep_translations);
 }
 
 TEST(Options, Audits) {
@@ -127,15 +127,15 @@ TEST(Options, All) {
                                        "image"});
   EXPECT_EQ(options.image, "image");
   EXPECT_EQ(options.append, "a b=c -x");
-  EXPECT_EQ(options.memory_bytes, 2ull << 30);
+  EXPECT_EQ(options.machine.memory_bytes, 2ull << 30);
   EXPECT_THAT(options.modules, ElementsAre("m1", "m2"));
   EXPECT_EQ(options.serial, "none");
   EXPECT_EQ(options.trace, "-");
   EXPECT_EQ(options.trace_format, TraceFormat::kJsonLines);
   EXPECT_TRUE(options.stats);
-  EXPECT_EQ(options.max_instructions, 1000u);
-  EXPECT_EQ(options.cpus, 8u);
-  EXPECT_EQ(options.random_seed, 0u);
+  EXPECT_EQ(options.machine.max_instructions, 1000u);
+  EXPECT_EQ(options.machine.processor.count, 8u);
+  EXPECT_EQ(options.machine.processor.random_seed, 0u);
   EXPECT_EQ(options.log_level, "debug");
 }
 

@@ -509,7 +509,7 @@ TEST_F(ExtendedMachine, RandomNumbersFollowTheSeed) {
   const Code code = {0x0f, 0xc7, 0xf0, 0x0f, 0xc7, 0xfb, 0xe7, 0xf4};
   const uint32_t first = run(code).code;
   EXPECT_EQ(run(code).code, first);
-  config_.random_seed = 2;
+  config_.processor.random_seed = 2;
   EXPECT_NE(run(code).code, first);
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/events/events.h"
 #include "emu/loaders/image.h"
 #include "emu/machine/machine.h"
@@ -188,7 +189,7 @@ class MachineTest : public testing::Test {
     outputs.serial = [this](uint8_t byte) { serial_ += static_cast<char>(byte); };
     outputs.console = [this](uint8_t byte) { console_ += static_cast<char>(byte); };
     outputs.events = &record_;
-    auto created = Machine::create(config_, outputs);
+    auto created = Machine::create(config_, outputs, create_unicorn_engine);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
     Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
     LoadedImage image;

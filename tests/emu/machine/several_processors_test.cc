@@ -26,7 +26,7 @@ class SeveralProcessors : public NestedMachineTest, public testing::WithParamInt
   static constexpr uint8_t kVector = 0x40;
 
   SeveralProcessors() {
-    config_.processors = 2;
+    config_.processor.count = 2;
     config_.l0.mode = GetParam();
     set_handler(kVector, kHandler);
     set_handler(2, kHandler);

@@ -13,7 +13,7 @@
 #include "emu/native/table_generator.h"
 #include "ept/walk.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::PagingMode;
@@ -116,4 +116,4 @@ TEST(Canonical, IsJudgedByTheModesWidth) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

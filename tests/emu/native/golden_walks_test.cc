@@ -15,7 +15,7 @@
 
 #include "emu/native/recording.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using Kind = RecordedResult::Kind;
@@ -163,4 +163,4 @@ TEST(GoldenWalks, AMalformedFileIsRefused) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

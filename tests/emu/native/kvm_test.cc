@@ -16,7 +16,7 @@
 #include "emu/native/shrink.h"
 #include "ept/bits.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using ept::bit;
@@ -152,4 +152,4 @@ TEST(VirtualMachine, RefusesAnotherDevice) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

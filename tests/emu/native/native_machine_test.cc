@@ -14,7 +14,7 @@
 #include "emu/loaders/initial_state.h"
 #include "emu/native/device.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 constexpr std::uint64_t kCode = 0x10'0000, kGdt = 0x1000, kTables = 0x2000, kStack = 0x9000;
@@ -109,4 +109,4 @@ TEST(NativeMachine, AccessesOfEverySizeReachTheBus) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -12,7 +12,7 @@
 
 #include "vmx/exit_reasons.h"
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using testing::ElementsAre;
@@ -207,4 +207,4 @@ TEST_F(Observer, SaysWhenItCameLate) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <vector>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using testing::HasSubstr;
@@ -120,4 +120,4 @@ TEST(NestedState, WhatIsUnknownIsRefused) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

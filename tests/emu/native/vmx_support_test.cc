@@ -13,7 +13,7 @@
 #include <memory>
 #include <string>
 
-namespace nestor::emu::kvm {
+namespace nestor::emu::native {
 namespace {
 
 using testing::HasSubstr;
@@ -85,4 +85,4 @@ TEST_F(VmxSupport, AnUnknownModuleIsSaidToBeUnknown) {
 }
 
 }  // namespace
-}  // namespace nestor::emu::kvm
+}  // namespace nestor::emu::native

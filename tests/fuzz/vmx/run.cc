@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "emu/cpu/cpuid.h"
+#include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "tests/fuzz/vmx/judge.h"
 
@@ -39,8 +40,8 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
   outputs.console = [](uint8_t) {};
   outputs.events = &sinks;
   try {
-    auto created =
-        emu::Machine::create({kMemory, kBudgetOfStart + cases.size() * kBudgetPerCase}, outputs);
+    auto created = emu::Machine::create({kMemory, kBudgetOfStart + cases.size() * kBudgetPerCase},
+                                        outputs, emu::create_unicorn_engine);
     if (auto* error = std::get_if<emu::HostError>(&created)) {
       lost(error->message);
       return outcome;

@@ -16,6 +16,7 @@
 
 #include "emu/decode/decoder.h"
 #include "emu/engine/engine.h"
+#include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 
@@ -57,7 +58,7 @@ class EngineTest : public testing::Test, protected EngineClient {
 
   EngineTest() : memory_(static_cast<uint8_t*>(std::aligned_alloc(kPage, kRamSize)), std::free) {
     std::memset(memory_.get(), 0, kRamSize);
-    auto created = Engine::create({{0, kRamSize, memory_.get()}}, clock_, cost_);
+    auto created = create_unicorn_engine({{0, kRamSize, memory_.get()}}, clock_, cost_, 1);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
     engine_ = std::move(std::get<std::unique_ptr<Engine>>(created));
     engine_->set_client(*this);

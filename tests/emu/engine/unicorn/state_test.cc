@@ -309,7 +309,7 @@ TEST_F(EngineState, LiveRegistersAreThoseOfTheMoment) {
 }
 
 TEST(EngineVersion, IsThatOfTheLibrary) {
-  EXPECT_THAT(engine_version(), testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
+  EXPECT_THAT(unicorn_version(), testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
 }
 
 }  // namespace

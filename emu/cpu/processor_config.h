@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a user can choose of the processors of a machine.
+#pragma once
+
+#include <cstdint>
+
+namespace nestor::emu {
+
+struct ProcessorConfig {
+  static constexpr unsigned kMaxCount = 8;
+  unsigned count = 1;        // logical processors, 1 to kMaxCount
+  uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
+  // Cached translations stay until an operation must invalidate them, and the use of one that the
+  // tables no longer hold is reported.
+  bool keep_translations = false;
+};
+
+}  // namespace nestor::emu

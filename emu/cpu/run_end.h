@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Why a run ended.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nestor::emu {
+
+struct RunEnd {
+  enum class Kind {
+    kDebugExit,      // code: the exit status, (value << 1) | 1
+    kShutdown,       // triple fault
+    kVmxAbort,       // code: the VMX-abort indicator
+    kBudgetSpent,    // max_instructions were executed
+    kHaltedForever,  // HLT or MWAIT, and nothing is left that could wake a processor
+    kReset,          // the guest pulsed the reset line
+    kOutputError,    // MachineOutputs::output_failed
+    kUnsupported,    // the guest needs what the chosen way of running it has not
+  } kind = Kind::kDebugExit;
+  uint32_t code = 0;
+  std::string detail{};  // one line for the user; may be empty
+};
+
+}  // namespace nestor::emu
