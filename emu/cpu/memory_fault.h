@@ -12,22 +12,34 @@
 
 namespace nestor::emu {
 
-// An access of L2 that EPT refused, or that the page-modification log has no room for; it becomes a
-// VM exit.
-struct EptExit {
-  bool misconfiguration = false;
-  bool sub_page_event = false;  // SPP-related event
-  bool convertible = false;     // EPT violation that EPT allows to become #VE
-  uint64_t qualification = 0;   // EPT violation or SPP-related event
+// --- why an access of L2 becomes a VM exit
+
+struct EptViolation {
+  uint64_t qualification = 0;
   uint64_t guest_physical = 0;
-  std::optional<uint64_t> guest_linear;
-  bool log_full = false;  // nothing else counts then
-  // An access to the APIC-access page, at this offset; nothing else counts then.
-  std::optional<vmx::Vmx::ApicAccess> apic_access;
-  uint16_t apic_offset = 0;
+  std::optional<uint64_t> guest_linear{};
+  bool convertible = false;  // EPT allows it to become #VE
+};
+struct EptMisconfiguration {
+  uint64_t guest_physical = 0;
+};
+// SPP miss or misconfiguration.
+struct SubPageEvent {
+  uint64_t qualification = 0;
+  uint64_t guest_physical = 0, guest_linear = 0;
+};
+// There is no room left in the page-modification log.
+struct LogFull {};
+// An access to the APIC-access page, at this offset.
+struct ApicPageAccess {
+  vmx::Vmx::ApicAccess access{};
+  uint16_t offset = 0;
 };
 
-// A page fault to deliver, or an EPT violation or misconfiguration.
+using EptExit =
+    std::variant<EptViolation, EptMisconfiguration, SubPageEvent, LogFull, ApicPageAccess>;
+
+// A page fault to deliver, or why there is a VM exit.
 using Fault = std::variant<vmx::Event, EptExit>;
 
 // An instruction that goes on elsewhere is over, or one iteration of a repeated one: the state, RIP

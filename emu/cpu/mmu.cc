@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/mmu.h"
 
+#include <type_traits>
+#include <utility>
+
 #include "emu/cpu/cpuid.h"
+#include "emu/memory/address_width.h"
 #include "ept/explain.h"
 
 namespace nestor::emu {
@@ -65,10 +69,9 @@ class GuardedMemory {
   }
   // What kept the walk from its end, if anything did.
   std::optional<EptExit> exit() const {
-    EptExit exit;
-    exit.log_full = full_;
-    if (apic_access_) exit.apic_access = vmx::Vmx::ApicAccess::kGuestPhysical;
-    return full_ || apic_access_ ? std::optional(exit) : std::nullopt;
+    if (full_) return LogFull{};
+    if (apic_access_) return ApicPageAccess{vmx::Vmx::ApicAccess::kGuestPhysical, 0};
+    return std::nullopt;
   }
 
  private:
@@ -146,14 +149,16 @@ Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t l
   if (walk.outcome == ept::NestedOutcome::kPageFault) {
     return vmx::exception(vmx::kPf, walk.error_code, linear);
   }
-  EptExit exit;
-  exit.sub_page_event = walk.outcome == ept::NestedOutcome::kSubPageEvent;
-  exit.misconfiguration = !exit.sub_page_event && walk.outcome != ept::NestedOutcome::kEptViolation;
-  exit.convertible = walk.convertible;
-  exit.qualification = walk.exit_qualification;
-  exit.guest_physical = walk.guest_physical.value;
-  exit.guest_linear = linear;
-  return exit;
+  const uint64_t guest_physical = walk.guest_physical.value;
+  switch (walk.outcome) {
+    case ept::NestedOutcome::kSubPageEvent:
+      return EptExit{SubPageEvent{walk.exit_qualification, guest_physical, linear}};
+    case ept::NestedOutcome::kEptViolation:
+      return EptExit{
+          EptViolation{walk.exit_qualification, guest_physical, linear, walk.convertible}};
+    default:
+      return EptExit{EptMisconfiguration{guest_physical}};
+  }
 }
 
 constexpr ept::EptRights kEveryEptRight{true, true, true, true};
@@ -269,7 +274,28 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
                             !state.guest_paging_verification, plain);
     }
   }();
-  if (!walk.translated() && account == Account::kUnlessFault) return nested_fault(walk, linear);
+  if (!walk.translated() && account == Account::kUnlessFault) {
+    const Fault fault = nested_fault(walk, linear);
+    // Elsewhere a second walk has effects of its own, or other rules.
+    if (std::is_same_v<Memory, PhysicalMemory> && caches_ == nullptr && !state.sub_page_write) {
+      RefusedWalk refused{.references = walk.references(),
+                          .fault = fault,
+                          .offset_is_physical = walk.linear_translated};
+      if constexpr (Recorder::kRecords) {
+        if (walk.outcome != ept::NestedOutcome::kUnreachable)
+          refused.event = WalkEvent{linear,
+                                    walk.guest_physical.value,
+                                    0,
+                                    eptp,
+                                    walk_outcome(walk.outcome),
+                                    {},
+                                    broken_rule(walk, paging, state, recorder.steps())};
+        refused.steps.assign(recorder.steps().begin(), recorder.steps().end());
+      }
+      keep_refused(linear, access, rflags, std::move(refused));
+    }
+    return fault;
+  }
   uint64_t physical = walk.address.value;
   unsigned references = walk.references();
   if constexpr (requires { memory.machine_address_of(walk.address); }) {
@@ -291,8 +317,47 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   return translation;
 }
 
+void Mmu::keep_refused(uint64_t linear, Access access, uint64_t rflags, RefusedWalk walk) {
+  walk.page = linear / kPageSize;
+  walk.access = access;
+  walk.ac = (rflags & vmx::rflags::kAc) != 0;
+  refused_ = std::move(walk);
+}
+
+std::variant<Translation, Fault> Mmu::translate_refused(uint64_t linear, Access access,
+                                                        uint64_t rflags) {
+  const bool ac = (rflags & vmx::rflags::kAc) != 0;
+  if (!refused_ || refused_->page != linear / kPageSize || refused_->access.kind != access.kind ||
+      refused_->access.user != access.user ||
+      refused_->access.implicit_supervisor != access.implicit_supervisor || refused_->ac != ac) {
+    return translate(linear, access, rflags);
+  }
+  RefusedWalk walk = std::move(*refused_);
+  refused_.reset();
+  charge(walk.references);
+  const uint64_t physical_offset = walk.offset_is_physical ? linear % kPageSize : 0;
+  if (walk.event) {
+    walk.event->linear = linear;
+    walk.event->guest_physical += physical_offset;
+    // As the entries are now: the walk has set their accessed flags.
+    for (ept::Step& step : walk.steps) step.entry = step.written_back;
+    walk.event->steps = walk.steps;
+    events_->walk(*walk.event);
+  }
+  if (auto* event = std::get_if<vmx::Event>(&walk.fault)) {
+    event->payload = linear;
+  } else if (auto* violation = std::get_if<EptViolation>(&std::get<EptExit>(walk.fault))) {
+    violation->guest_physical += physical_offset;
+    violation->guest_linear = linear;
+  } else {
+    std::get<EptMisconfiguration>(std::get<EptExit>(walk.fault)).guest_physical += physical_offset;
+  }
+  return walk.fault;
+}
+
 std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags,
                                                 Account account) {
+  refused_.reset();
   if (caches_ != nullptr) {
     if (!state_.long_mode_active()) linear &= 0xffffffff;
     if (const auto found = find_cached(linear, access, rflags)) return *found;
@@ -320,7 +385,13 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   if (walk.translated() || account == Account::kAlways) {
     charge(walk.counts.references);
   }
-  if (!walk.translated()) return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
+  if (!walk.translated()) {
+    const Fault fault = vmx::exception(vmx::kPf, walk.error_code, linear);
+    if (account == Account::kUnlessFault && caches_ == nullptr) {
+      keep_refused(linear, access, rflags, {.references = walk.counts.references, .fault = fault});
+    }
+    return fault;
+  }
   keep(linear, access, paging, nullptr, walk);
   return granted(walk.address.value, paging, access, walk.rights, kEveryEptRight, walk.dirty);
 }
@@ -450,12 +521,12 @@ std::optional<Fault> Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdp
     const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
     charge(tables.counts().references);
     if (loaded) return std::nullopt;
-    EptExit exit;
-    exit.misconfiguration = tables.last().outcome != ept::EptOutcome::kViolation;
-    exit.convertible = tables.last().convertible;
-    exit.qualification = tables.last().exit_qualification;
-    exit.guest_physical = tables.last_input().value;
-    return exit;
+    const uint64_t guest_physical = tables.last_input().value;
+    if (tables.last().outcome != ept::EptOutcome::kViolation) {
+      return EptMisconfiguration{guest_physical};
+    }
+    return EptViolation{tables.last().exit_qualification, guest_physical, std::nullopt,
+                        tables.last().convertible};
   };
   std::optional<EptExit> refused;
   if (machine_ept_) {

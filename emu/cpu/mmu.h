@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <optional>
 #include <variant>
+#include <vector>
 
 #include "emu/cpu/memory_fault.h"
 #include "emu/cpu/translation_caches.h"
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
-#include "emu/time/clock.h"
+#include "emu/time/prices.h"
 #include "ept/walk.h"
 #include "vmx/vmx.h"
 
@@ -32,9 +33,9 @@ ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp);
 class Mmu {
  public:
   // `events` may be null.
-  Mmu(PhysicalMemory& memory, const vmx::CpuState& state, vmx::Vmx& vmx, Clock& clock,
-      const CostModel& cost, MachineEventSink* events)
-      : memory_(memory), state_(state), vmx_(vmx), clock_(clock), cost_(cost), events_(events) {}
+  Mmu(PhysicalMemory& memory, const vmx::CpuState& state, vmx::Vmx& vmx, Prices& prices,
+      MachineEventSink* events)
+      : memory_(memory), state_(state), vmx_(vmx), prices_(prices), events_(events) {}
 
   // From now on translations come from `caches` where they are cached. To be called before the
   // first translation, with caches that outlive this object.
@@ -46,6 +47,12 @@ class Mmu {
   // `rflags`: the live ones, for AC. Sets accessed and dirty flags, charges and reports the walk.
   std::variant<Translation, Fault> translate(uint64_t linear, ept::Access access, uint64_t rflags,
                                              Account account = Account::kAlways);
+
+  // The same as translate(), of an access that translate() has refused with kUnlessFault for the
+  // page of `linear`: where nothing has changed since, that walk is accounted for and not made
+  // again.
+  std::variant<Translation, Fault> translate_refused(uint64_t linear, ept::Access access,
+                                                     uint64_t rflags);
 
   // The physical address alone, without any effect.
   std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
@@ -63,7 +70,7 @@ class Mmu {
  private:
   void charge(unsigned references) {
     walk_references_ += references;
-    clock_.charge(references * cost_.walk_reference);
+    prices_.charge_walk(references);
   }
   template <class Recorder>
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
@@ -85,15 +92,28 @@ class Mmu {
                                                uint64_t rflags, uint64_t eptp, Account account,
                                                Recorder& recorder);
 
+  // The last walk that was refused and not accounted for.
+  struct RefusedWalk {
+    uint64_t page = 0;  // its number
+    ept::Access access{};
+    bool ac = false;
+    unsigned references = 0;
+    Fault fault{};
+    bool offset_is_physical = false;   // what EPT refused is the page itself, not a table
+    std::optional<WalkEvent> event{};  // if somebody wants it; its steps are `steps`
+    std::vector<ept::Step> steps{};
+  };
+  void keep_refused(uint64_t linear, ept::Access access, uint64_t rflags, RefusedWalk walk);
+
   PhysicalMemory& memory_;
   const vmx::CpuState& state_;
   vmx::Vmx& vmx_;
-  Clock& clock_;
-  const CostModel& cost_;
+  Prices& prices_;
   MachineEventSink* events_;
   std::optional<ept::EptState> machine_ept_;
   uint64_t walk_references_ = 0;
   TranslationCaches* caches_ = nullptr;
+  std::optional<RefusedWalk> refused_;
 };
 
 }  // namespace nestor::emu

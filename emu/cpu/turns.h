@@ -1,34 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What the logical processors of a machine share while they take turns at its one engine.
+// What the logical processors of a machine share while they take turns.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "emu/cpu/run_end.h"
 
 namespace nestor::emu {
 
-class Cpu;
-
-struct Turns {
+class Turns {
+ public:
   // A turn ends after so many cycles: before the next block of code, and never within an
   // instruction. Long enough that refilling the TLB at its start is a small part of it, short
   // against the time that software waits for another processor.
   static constexpr uint64_t kQuantum = 20'000;
 
-  // What limits a run and who watches it; see MachineConfig and MachineOutputs.
+  // What limits the run and who watches it; see MachineConfig and MachineOutputs.
   uint64_t max_instructions = 0;
   std::function<bool()> output_failed{};
   std::function<void(uint64_t)> progress{};
 
-  std::optional<RunEnd> end;           // the run is over
-  const Cpu* engine_holder = nullptr;  // whose translations and state the engine holds
-  uint64_t next_report = 0;            // cycles at which the outputs are asked again
-  uint64_t stops = 0;                  // boundaries served
-  uint64_t runs = 0;                   // of the engine
+  // Why the run is over, once it is. The first reason counts.
+  const std::optional<RunEnd>& end() const { return end_; }
+  void finish(RunEnd end) {
+    if (!end_) end_ = std::move(end);
+  }
+
+  // At an instruction boundary, with the clock and the instructions completed: reports progress and
+  // ends the run at its limits.
+  void poll(uint64_t cycles, uint64_t instructions);
+  // In cycles: poll() reports next at this time.
+  uint64_t next_report() const { return next_report_; }
+
+  // How often the engine has run, for any processor.
+  uint64_t engine_runs = 0;
+
+ private:
+  std::optional<RunEnd> end_;
+  uint64_t next_report_ = 0;
+  uint64_t polls_ = 0;
 };
 
 }  // namespace nestor::emu

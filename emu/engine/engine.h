@@ -12,22 +12,15 @@
 #include <variant>
 #include <vector>
 
+#include "emu/engine/execution_context.h"
 #include "emu/engine/extended_state.h"
+#include "emu/engine/tlb_grant.h"
 #include "emu/memory/code_cache.h"
 #include "emu/memory/ram.h"
-#include "emu/time/clock.h"
+#include "emu/time/prices.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {
-
-enum class FillAccess : uint8_t { kRead, kWrite, kFetch };
-
-// What a page-miss handler grants: one 4-KByte page.
-struct TlbGrant {
-  uint64_t physical = 0;  // page aligned
-  bool device = false;    // not RAM: accesses reach EngineClient::read_device, fetches read ones
-  bool read = false, write = false, execute = false;
-};
 
 // Who runs the engine. Called while guest code runs; only what is said below may be called back.
 class EngineClient {
@@ -42,13 +35,13 @@ class EngineClient {
   virtual uint64_t read_device(uint64_t physical, unsigned size) = 0;
   virtual void write_device(uint64_t physical, unsigned size, uint64_t value) = 0;
 
-  // The deadline set by Engine::set_deadline has passed. true: stop before the next block.
+  // RunMode::deadline has passed. true: stop before the next block.
   virtual bool deadline_passed() = 0;
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
   // The offset of the first instruction in the same code that the engine must not begin unless
-  // Engine::allow_unsafe says so; it stops there. std::nullopt: there is none. The engine writes
+  // RunMode::unsafe_allowed says so; it stops there. std::nullopt: there is none. The engine writes
   // zeros to the destination of INS before anything stops it.
   virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) = 0;
 };
@@ -58,8 +51,8 @@ enum class StopKind : uint8_t {
   kInstruction,  // an instruction that the model emulates; state is that before it
   kException,    // an exception was recognised; state is that before its delivery
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
-  kIret,         // IRET is about to execute (only when intercepted)
-  kPopf,         // POPF is about to execute (only when intercepted)
+  kIret,         // IRET is about to execute, and is intercepted
+  kPopf,         // POPF is about to execute, and is intercepted
   kUnsafeAhead,  // a block follows that must be executed one instruction at a time: find_unsafe
 };
 
@@ -76,64 +69,55 @@ struct HostError {
   std::string message;
 };
 
+// How the engine runs until it stops.
+struct RunMode {
+  // In cycles. Before the first block that starts at or after this time,
+  // EngineClient::deadline_passed is called.
+  uint64_t deadline = ~0ull;
+  // One instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
+  bool single_step = false;
+  bool unsafe_allowed = false;  // what EngineClient::find_unsafe tells of is executed
+  bool intercept_iret = false, intercept_popf = false;  // stop before it: kIret, kPopf
+};
+
+// Registers as they are while a client call is under way.
+struct LiveRegisters {
+  uint16_t cs = 0;
+  uint64_t rflags = 0;
+};
+
+// One engine executes for all processors of a machine by turns: the code it has translated is known
+// by physical address, so a store by one of them is seen by all.
 class Engine : public CodeCache {
  public:
   virtual void set_client(EngineClient& client) = 0;
 
-  // One engine executes for all processors of a machine by turns: the code it has translated is
-  // known by physical address, so a store by one of them is seen by all. load() to save() are about
-  // the selected processor, number 0 at first. Cached translations stay: flush_tlb() must follow.
-  virtual void select_processor(unsigned number) = 0;
-
-  // Exchanges the architectural state with the engine: general and segment registers, RIP, RFLAGS,
-  // CR0, CR4, EFER, GDTR, IDTR, IA32_KERNEL_GS_BASE and blocking by STI or MOV SS. x87 and SSE
-  // state stays inside.
-  virtual void load(const vmx::CpuState& state) = 0;
-  virtual void save(vmx::CpuState& state) = 0;
-  // x87 and SSE state, while no guest code runs.
-  virtual void read_extended(ExtendedState& state) const = 0;
-  virtual void write_extended(const ExtendedState& state) = 0;
-  // From a client call: RIP, CS, SS and RFLAGS as they are now.
-  virtual void peek(vmx::CpuState& state) = 0;
-
-  // Runs from the loaded state until something stops it. Cycles and instructions are charged block
-  // by block, and exactly: on return both count what was completed.
-  virtual Stop run() = 0;
-
-  // Before the first block that starts at or after this time, EngineClient::deadline_passed is
-  // called.
-  virtual void set_deadline(uint64_t cycles) = 0;
+  // What follows happens in `context`, which outlives it. Drops cached translations if the context
+  // asks for that, or was not the last one.
+  virtual void enter(ExecutionContext& context) = 0;
+  // Runs from `state` until something stops it; `state` is then the state at that place. What runs
+  // has the general and segment registers, RIP, RFLAGS, CR0, CR4, EFER, GDTR, IDTR,
+  // IA32_KERNEL_GS_BASE and blocking by STI or MOV SS from there; x87 and SSE state stays inside.
+  // Instructions are charged block by block, and exactly: on return what was completed counts.
+  virtual Stop run(vmx::CpuState& state, const RunMode& mode) = 0;
   // From a client call: stop before the next block.
   virtual void request_stop() = 0;
 
-  // Completed instructions so far; the reference stays valid.
-  virtual const uint64_t& instructions() const = 0;
-  // One instruction emulated by the model.
-  virtual void count_emulated() = 0;
+  // x87 and SSE state of the processor with this number, while no guest code runs.
+  virtual void read_extended(unsigned processor, ExtendedState& state) const = 0;
+  virtual void write_extended(unsigned processor, const ExtendedState& state) = 0;
 
-  // The code at a linear address means something else in another context (address space); the value
-  // only tells them apart.
-  virtual void set_context(uint64_t context) = 0;
+  // From a client call: RIP, CS, SS and RFLAGS as they are now.
+  virtual void peek(vmx::CpuState& state) = 0;
+  virtual LiveRegisters live() const = 0;
 
-  // Drops all cached translations.
+  // Drops all cached translations now.
   virtual void flush_tlb() = 0;
-  // Runs one instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
-  virtual void set_single_step(bool on) = 0;
-  // Whether it executes what EngineClient::find_unsafe tells of.
-  virtual void allow_unsafe(bool on) = 0;
-  // Stops before IRET with StopKind::kIret.
-  virtual void set_intercept_iret(bool on) = 0;
-  // Stops before POPF with StopKind::kPopf.
-  virtual void set_intercept_popf(bool on) = 0;
-
-  // Live registers while a client call is under way.
-  virtual uint16_t live_cs() const = 0;
-  virtual uint64_t live_rflags() const = 0;
 };
 
 // Makes an engine. `ram` must stay mapped as long as it lives; the ranges must not overlap.
 // `processors`: at least 1.
 using EngineFactory = std::function<std::variant<std::unique_ptr<Engine>, HostError>(
-    const std::vector<RamRange>& ram, Clock& clock, const CostModel& cost, unsigned processors)>;
+    const std::vector<RamRange>& ram, Prices& prices, unsigned processors)>;
 
 }  // namespace nestor::emu

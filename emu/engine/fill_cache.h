@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "emu/engine/engine.h"
+#include "emu/engine/tlb_grant.h"
 
 namespace nestor::emu {
 

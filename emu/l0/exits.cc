@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // VM exits to L0: what it does itself, and what it hands to L1.
-#include <array>
 #include <utility>
 
 #include "emu/cpu/delivery.h"
-#include "emu/cpu/instructions/emulate.h"
+#include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/task_switch.h"
 #include "emu/l0/hypervisor.h"
@@ -26,7 +25,7 @@ void Hypervisor::handle_l1() {
   const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
   switch (reason) {
     case ExitReason::kTripleFault:
-      cpu_.shut_down(guest().rip);
+      hardware().shut_down(guest().rip);
       return;
     case ExitReason::kInitSignal:
       if (blocks_init()) {
@@ -54,29 +53,19 @@ void Hypervisor::handle_l1() {
 }
 
 void Hypervisor::emulate_instruction() {
-  std::array<uint8_t, Instruction::kMaxLength> bytes{};
-  size_t fetched = 0;
-  vmx::CpuState& g = guest();
-  const uint64_t linear = g.code_64bit() ? g.rip : (g.segment[vmx::kCs].base + g.rip) & 0xffffffff;
-  const auto fault = core_.fetch(linear, bytes, fetched);
-  const auto instruction = decoder_.decode(std::span(bytes.data(), fetched), code_mode(g));
+  const auto [instruction, fault] = fetch_instruction(core_, decoder_);
   if (!instruction) {
     settle(fault ? to_outcome(*fault) : Outcome(vmx::exception(vmx::kUd)));
     return;
   }
-  const bool trap_flag = (g.rflags & vmx::rflags::kTf) != 0;
-  const Outcome outcome = emulate(core_, *instruction);
-  const bool completed = std::holds_alternative<vmx::Completed>(outcome);
-  if (!completed && !std::holds_alternative<Jumped>(outcome)) {
-    settle(outcome);
+  const Executed executed = execute(core_, *instruction);
+  if (!executed.at_boundary) {
+    settle(executed.outcome);
     return;
   }
-  if (completed) {
-    advance_rip(g, instruction->length);
-    g.rflags &= ~uint64_t{vmx::rflags::kRf};
-    g.blocking_by_sti = g.blocking_by_mov_ss = false;
+  if (executed.single_step) {
+    guest().pending_debug_exceptions |= vmx::pending_debug::kSingleStep;
   }
-  if (trap_flag) g.pending_debug_exceptions |= vmx::pending_debug::kSingleStep;
   if (nested().monitor_trap_flag()) {
     nested().set_monitor_trap_flag_pending();
     (void)nested().monitor_trap_flag_exits();
@@ -86,11 +75,7 @@ void Hypervisor::emulate_instruction() {
 void Hypervisor::settle(const Outcome& outcome) {
   if (const auto* event = std::get_if<Event>(&outcome)) raise(*event);
   if (const auto* exit = std::get_if<EptExit>(&outcome)) {
-    if (exit->misconfiguration) {
-      nested().ept_misconfiguration(exit->guest_physical);
-    } else {
-      nested().ept_violation(exit->qualification, exit->guest_physical, exit->guest_linear);
-    }
+    if (const auto event = take_ept_exit(core_, decoder_, *exit)) raise(*event);
   }
 }
 
@@ -226,7 +211,7 @@ void Hypervisor::raise(const Event& first) {
     const auto next = combine(*interrupted, event);
     if (std::holds_alternative<Shutdown>(next)) {
       if (level_ == 1) {
-        cpu_.shut_down(guest().rip);
+        hardware().shut_down(guest().rip);
       } else if (nested().triple_fault_exits()) {
         after_l2_emulation();
       }

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/memory_port.h"
 #include "emu/l0/machine_map.h"
 #include "ept/paging_mode.h"
 
@@ -52,10 +53,19 @@ class GuestCore final : public Core {
   uint8_t acknowledge_interrupt() override { return core_.acknowledge_interrupt(); }
   void end_of_interrupt() override { core_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override { on_vmx_abort(indicator); }
-  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) override;
-  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data, Privilege) override;
-  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege) override;
-  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override;
+  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege rights) override {
+    return port_.read(linear, out, rights);
+  }
+  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data,
+                             Privilege rights) override {
+    return port_.write(linear, data, rights);
+  }
+  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege rights) override {
+    return port_.probe_write(linear, size, rights);
+  }
+  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override {
+    return port_.fetch(linear, out, fetched);
+  }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return core_.bus(); }
   LocalApic& apic() override { return core_.apic(); }
@@ -75,17 +85,32 @@ class GuestCore final : public Core {
   unsigned processors() const override { return core_.processors(); }
 
  private:
-  // L1's physical address of a linear address of whoever runs.
-  std::variant<uint64_t, Fault> translate(uint64_t linear, ept::Access access);
-  template <class Use>
-  std::optional<Fault> for_each_page(uint64_t linear, size_t size, ept::Access access,
-                                     const Use& use);
-  ept::Access access(ept::Access::Kind kind, Privilege privilege) const;
+  // L1's physical memory, through the paging of whoever runs.
+  class Port final : public MemoryPort {
+   public:
+    explicit Port(GuestCore& core) : MemoryPort(core.state_), core_(core) {}
+
+   private:
+    std::variant<uint64_t, Fault> translate(uint64_t linear, ept::Access access) override;
+    std::variant<uint64_t, Fault> translate_code(uint64_t linear) override;
+    void read_data(uint64_t physical, std::span<uint8_t> out) override {
+      core_.memory_.read({physical}, out);
+    }
+    void write_data(uint64_t physical, std::span<const uint8_t> data) override {
+      core_.memory_.write({physical}, data);
+    }
+    void read_code(uint64_t physical, std::span<uint8_t> out) override {
+      core_.memory_.read({physical}, out);
+    }
+
+    GuestCore& core_;
+  };
 
   Core& core_;
   vmx::CpuState state_;
   L1Memory memory_;
   vmx::Vmx vmx_;
+  Port port_;
 };
 
 }  // namespace nestor::emu

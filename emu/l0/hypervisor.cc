@@ -25,21 +25,21 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
       config_(memory.config()),
       events_(events),
       map_(memory.map()),
-      pages_(memory.table_pages(cpu, number)),
-      low_pages_(memory.low_table_pages(cpu, number)),
-      core_(cpu, map_, memory.offered(),
+      pages_(memory.table_pages(cpu.core(), number)),
+      low_pages_(memory.low_table_pages(cpu.core(), number)),
+      core_(cpu.core(), map_, memory.offered(),
             events != nullptr ? static_cast<vmx::EventSink&>(*events) : silence_),
       structures_(memory.take_structures()),
       spt01_(pages_, low_pages_),
       spt02_(pages_, low_pages_) {
   core_.on_invalidate = [this](const vmx::Invalidation& what) { invalidate(what); };
-  core_.on_vmx_abort = [this](uint32_t indicator) { cpu_.vmx_abort(indicator); };
+  core_.on_vmx_abort = [this](uint32_t indicator) { hardware().vmx_abort(indicator); };
   if (config_.mode == L0Mode::kTwoLevel) {
     two_level_ept_.emplace();
     two_level_ept_->eptp.value = memory.eptp01();
     two_level_ept_->maxphyaddr = kPhysicalAddressBits;
   }
-  cpu.set_root_software(*this, *this);
+  hardware().set_root_software(*this, *this);
 }
 
 void Hypervisor::vm_exit(const vmx::VmExitEvent& event) {
@@ -60,14 +60,14 @@ void Hypervisor::check_failed(const vmx::CheckFailure& failure) {
 }
 
 void Hypervisor::give_up(std::string why) {
-  cpu_.end_run(RunEnd::Kind::kUnsupported, 0, std::move(why));
+  hardware().around().turns.finish({RunEnd::Kind::kUnsupported, 0, std::move(why)});
 }
 
 // --- who runs
 
 void Hypervisor::take_processor() {
-  guest() = cpu_.state();
-  vmx::CpuState& host = cpu_.state();
+  guest() = hardware().state();
+  vmx::CpuState& host = hardware().state();
   host.cr0 = cr0::kPe | cr0::kNe | cr0::kPg | cr0::kEt;
   host.cr4 = cr4::kPae | cr4::kVmxe;
   host.efer = vmx::efer::kLme | vmx::efer::kLma;
@@ -76,13 +76,13 @@ void Hypervisor::take_processor() {
   build_vmcs01(vmcs(), processor().capabilities(), config_, structures_, memory_.eptp01());
   level_ = 1;
   put_guest();
-  if (!cpu_.ended()) enter();
+  if (!ended()) enter();
 }
 
 void Hypervisor::release_processor() {
   processor().leave_root_operation();
-  cpu_.state() = guest();
-  cpu_.take_init();
+  hardware().state() = guest();
+  cpu_.signals().take_init();
   invalidate({});
 }
 
@@ -91,8 +91,8 @@ void Hypervisor::run() {
     take_processor();
     return;
   }
-  const uint64_t tsc = cpu_.tsc();
-  cpu_.charge_l0();
+  const uint64_t tsc = hardware().tsc();
+  hardware().around().prices.charge(&PriceList::l0_exit_handling);
   take_guest();
   const int before = level_;
   if (level_ == 1) {
@@ -102,21 +102,21 @@ void Hypervisor::run() {
     handle_l2();
     core_.tsc_at_exit.reset();
   }
-  if (cpu_.ended() || !processor().in_vmx_operation()) return;
+  if (ended() || !processor().in_vmx_operation()) return;
   level_ = nested().in_non_root() ? 2 : 1;
   if (level_ != before) {
     processor().make_current({level_ == 2 ? structures_.vmcs02 : structures_.vmcs01});
     // Without an EPT12 EPT01 alone stands between L2 and the machine.
     const bool two_levels = level_ == 2 && nested().eptp();
-    cpu_.mmu().set_machine_ept(two_levels ? two_level_ept_ : std::nullopt);
+    hardware().mmu().set_machine_ept(two_levels ? two_level_ept_ : std::nullopt);
   }
   if (level_ == 2 && before == 1) begin_l2();
   put_guest();
-  if (cpu_.ended()) return;
+  if (ended()) return;
   enter();
   if (init_held_ && !blocks_init()) {
     init_held_ = false;
-    cpu_.raise_init();
+    cpu_.signals().raise_init();
   }
 }
 
@@ -124,7 +124,7 @@ void Hypervisor::run() {
 void Hypervisor::take_guest() {
   const vmx::CpuState before = guest();
   vmx::CpuState& g = guest();
-  g = cpu_.state();
+  g = hardware().state();
   vmx::load_guest_area(vmcs(), g);
   const bool software_nmi_blocking = level_ == 2 && nested().pin(vmx::PinBased::kVirtualNmis);
   if (software_nmi_blocking) {
@@ -194,7 +194,8 @@ void Hypervisor::put_guest() {
   v.write(Field::kVmEntryControls, g.long_mode_active() ? entry | long_mode : entry);
   if (level_ == 2) {
     if (const auto deadline = nested().preemption_deadline()) {
-      const uint64_t now = cpu_.tsc(), shift = processor().capabilities().preemption_timer_shift;
+      const uint64_t now = hardware().tsc(),
+                     shift = processor().capabilities().preemption_timer_shift;
       v.write(Field::kVmxPreemptionTimerValue, *deadline > now ? (*deadline - now) >> shift : 0);
     }
     if (entering_l2_) {
@@ -215,8 +216,8 @@ void Hypervisor::put_guest() {
 
 // Registers that no VMCS holds go straight into the processor, around its own root state.
 void Hypervisor::enter() {
-  const vmx::CpuState host = cpu_.state();
-  vmx::CpuState& s = cpu_.state();
+  const vmx::CpuState host = hardware().state();
+  vmx::CpuState& s = hardware().state();
   s = guest();
   s.cr0 = (host.cr0 & ~vmx::kCr0NotModified) | (s.cr0 & vmx::kCr0NotModified);
   s.cr3 = host.cr3;

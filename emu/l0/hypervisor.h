@@ -98,9 +98,11 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   // The guest needs what this mode has not.
   void give_up(std::string why);
 
-  vmx::Vmx& processor() { return cpu_.vmx(); }
+  HardwareCore& hardware() { return cpu_.core(); }
+  bool ended() { return hardware().around().turns.end().has_value(); }
+  vmx::Vmx& processor() { return hardware().vmx(); }
   vmx::Vmx& nested() { return core_.vmx(); }
-  Vmcs& vmcs() { return cpu_.vmx().edit_current_vmcs(); }
+  Vmcs& vmcs() { return processor().edit_current_vmcs(); }
   vmx::CpuState& guest() { return core_.state(); }
   bool uses_ept() const { return info_of(config_.mode).l0_uses_ept; }
 

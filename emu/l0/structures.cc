@@ -17,10 +17,10 @@ void Hypervisor::join_msr_bitmaps() {
   const Vmcs& vmcs12 = nested().current_vmcs();
   if (!vmcs12.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return;
   std::array<uint8_t, kPageSize> mine{}, theirs{};
-  cpu_.read_physical({structures_.msr_bitmap01}, mine);
+  hardware().read_physical({structures_.msr_bitmap01}, mine);
   core_.read_physical({vmcs12[Field::kMsrBitmaps]}, theirs);
   for (size_t i = 0; i < kPageSize; ++i) mine[i] = static_cast<uint8_t>(mine[i] | theirs[i]);
-  cpu_.write_physical({structures_.msr_bitmap02}, mine);
+  hardware().write_physical({structures_.msr_bitmap02}, mine);
 }
 
 void Hypervisor::publish_vmcs12() {
@@ -30,13 +30,13 @@ void Hypervisor::publish_vmcs12() {
   copy.shadow = true;
   std::array<uint8_t, vmx::kVmcsRegionSize> region{};
   copy.store(region);
-  cpu_.write_physical({structures_.shadow_vmcs}, region);
+  hardware().write_physical({structures_.shadow_vmcs}, region);
 }
 
 void Hypervisor::fetch_vmcs12() {
   if (!nested().current_vmcs_pointer()) return;
   std::array<uint8_t, vmx::kVmcsRegionSize> region{};
-  cpu_.read_physical({structures_.shadow_vmcs}, region);
+  hardware().read_physical({structures_.shadow_vmcs}, region);
   Vmcs copy;
   copy.load(region);
   Vmcs& vmcs12 = nested().edit_current_vmcs();

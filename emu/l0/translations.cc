@@ -49,7 +49,7 @@ std::optional<ept::Fill> Hypervisor::fill_tables(const Filling& filling) {
     if (!reclaim_tables()) return std::nullopt;
     fill = filling();
   }
-  cpu_.charge_walk(fill.counts.references);
+  hardware().around().prices.charge_walk(fill.counts.references);
   return fill;
 }
 
@@ -109,7 +109,7 @@ void Hypervisor::fill_shadow_paging() {
     case ept::FillOutcome::kFilled:
       ++counters_.shadow_fills;
       // A right that was missing before may be cached.
-      cpu_.invalidate({});
+      hardware().invalidate({});
       resume_interrupted((information & vmx::interruption::kNmiUnblocking) != 0);
       return;
     case ept::FillOutcome::kPageFault:
@@ -130,9 +130,9 @@ bool Hypervisor::reclaim_tables() {
   for (ShadowPaging* tables : {&spt01_, &spt02_}) {
     tables == &running_spt() ? tables->clear() : tables->destroy();
   }
-  cpu_.invalidate({});
-  if (cpu_.instructions() != instructions_at_reclaim_) {
-    instructions_at_reclaim_ = cpu_.instructions();
+  hardware().invalidate({});
+  if (hardware().context().instructions != instructions_at_reclaim_) {
+    instructions_at_reclaim_ = hardware().context().instructions;
     futile_reclaims_ = 0;
   }
   if (++futile_reclaims_ != kMostFutileReclaims) return true;
@@ -144,7 +144,7 @@ bool Hypervisor::reclaim_tables() {
 
 void Hypervisor::drop_l2_translations() {
   spt02_.clear();
-  cpu_.invalidate({});
+  hardware().invalidate({});
 }
 
 void Hypervisor::invalidate(const vmx::Invalidation& what) {
@@ -178,7 +178,7 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
       (nested().in_non_root() ? spt02_ : spt01_).clear();
       break;
   }
-  cpu_.invalidate({});
+  hardware().invalidate({});
 }
 
 }  // namespace nestor::emu

@@ -71,9 +71,9 @@ class Pc final : public Machine {
 
   RunResult run() override {
     run_by_turns(cpus_, turns_, bus_, clock_, outputs_.events);
-    RunResult result{*turns_.end, engine_->instructions(), clock_.cycles()};
+    RunResult result{*turns_.end(), prices_.instructions(), clock_.cycles()};
     for (const auto& cpu : cpus_) {
-      const auto counts = cpu->translation_counts();
+      const auto counts = cpu->core().translation_counts();
       if (!counts) continue;
       result.stale_translations += counts->stale;
       if (outputs_.events != nullptr) outputs_.events->translations(*counts);
@@ -84,7 +84,7 @@ class Pc final : public Machine {
   L0Counters l0_counters() const override {
     L0Counters counters;
     for (const auto& hypervisor : l0_) counters += hypervisor->counters();
-    for (const auto& cpu : cpus_) counters.walk_references += cpu->mmu().walk_references();
+    for (const auto& cpu : cpus_) counters.walk_references += cpu->core().mmu().walk_references();
     return counters;
   }
 
@@ -92,12 +92,12 @@ class Pc final : public Machine {
   void wire();
   void wire(LocalApic& apic, Cpu& cpu);
   LocalApic& bootstrap_apic() { return *apics_.front(); }
-  void end_run(Kind kind, uint32_t code) { cpus_.front()->end_run(kind, code); }
+  void end_run(Kind kind, uint32_t code) { turns_.finish({kind, code}); }
 
   const MachineConfig config_;
   const MachineOutputs outputs_;
-  const CostModel cost_;
   Clock clock_;
+  Prices prices_{clock_};
   Ram ram_;
   Bus bus_;
 
@@ -130,9 +130,9 @@ class Pc final : public Machine {
 };
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {
-  apic.outputs.nmi = [&cpu] { cpu.raise_nmi(); };
-  apic.outputs.init = [&cpu] { cpu.raise_init(); };
-  apic.outputs.start_up = [&cpu](uint8_t vector) { cpu.raise_start_up(vector); };
+  apic.outputs.nmi = [&cpu] { cpu.signals().raise_nmi(); };
+  apic.outputs.init = [&cpu] { cpu.signals().raise_init(); };
+  apic.outputs.start_up = [&cpu](uint8_t vector) { cpu.signals().raise_start_up(vector); };
   apic.outputs.send_ipi = [this, &apic](const Ipi& message) { network_.send(message, &apic); };
   apic.outputs.eoi = [this](uint8_t vector) { io_apic_.end_of_interrupt(vector); };
 }
@@ -158,22 +158,22 @@ void Pc::wire() {
 }
 
 std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
-  auto engine = create_engine(ram_.ranges(), clock_, cost_, config_.processor.count);
+  auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
-  if (outputs_.events != nullptr) outputs_.events->attach(clock_, engine_->instructions());
+  if (outputs_.events != nullptr) outputs_.events->attach(clock_, prices_.instructions());
   memory_.emplace(ram_, *engine_);
+  const Surroundings around{turns_,  *engine_,          *memory_,       bus_,
+                            prices_, config_.processor, outputs_.events};
   for (unsigned i = 0; i < config_.processor.count; ++i) {
     LocalApic& apic = *apics_.emplace_back(std::make_unique<LocalApic>(clock_, i, i == 0));
-    Cpu& cpu =
-        *cpus_.emplace_back(std::make_unique<Cpu>(i, turns_, *engine_, *memory_, bus_, apic, clock_,
-                                                  cost_, config_.processor, outputs_.events));
+    Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>(i, around, apic));
     network_.add(apic);
     wire(apic, cpu);
   }
   wire();
   if (!info_of(config_.l0.mode).has_l0) return std::nullopt;
-  l0_memory_.emplace(*cpus_.front(), ram_, config_.l0, config_.processor.count);
+  l0_memory_.emplace(cpus_.front()->core(), ram_, config_.l0, config_.processor.count);
   for (unsigned i = 0; i < config_.processor.count; ++i)
     l0_.push_back(std::make_unique<Hypervisor>(*cpus_[i], i, *l0_memory_, outputs_.events));
   return std::nullopt;

@@ -27,7 +27,7 @@ class Idleness {
     // Nothing but devices can expire in vain, and each does so once.
     if (expiries_ > 2 * kIdleExpiries) return Device::kNever;
     uint64_t due = Device::kNever;
-    for (const auto& cpu : cpus) due = std::min(due, cpu->preemption_timer_due());
+    for (const auto& cpu : cpus) due = std::min(due, cpu->core().preemption_timer_due());
     for (const Device* device : bus_.timed()) {
       if (!passing || !has_expired(device)) due = std::min(due, device->deadline());
     }
@@ -54,7 +54,7 @@ bool round(std::span<const std::unique_ptr<Cpu>> cpus, const Turns& turns, const
            MachineEventSink* events) {
   const bool several = cpus.size() > 1;
   bool busy = false;
-  for (size_t i = 0; i < cpus.size() && !turns.end; ++i) {
+  for (size_t i = 0; i < cpus.size() && !turns.end(); ++i) {
     if (several && events != nullptr) events->processor(static_cast<unsigned>(i));
     busy |= cpus[i]->take_turn(several ? clock.cycles() + Turns::kQuantum : Device::kNever);
   }
@@ -66,23 +66,23 @@ bool round(std::span<const std::unique_ptr<Cpu>> cpus, const Turns& turns, const
 void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
                   Clock& clock, MachineEventSink* events) {
   Idleness idleness(bus);
-  while (!turns.end) {
+  while (!turns.end()) {
     if (round(cpus, turns, clock, events)) {
       idleness.end();
       continue;
     }
-    if (turns.end) return;
+    if (turns.end()) return;
     const uint64_t due = idleness.next(cpus);
     if (due == Device::kNever) {
-      cpus.front()->end_run(RunEnd::Kind::kHaltedForever, 0);
       const char* const who = cpus.size() == 1
                                   ? "the processor waits in HLT or MWAIT, "
                                   : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
-      turns.end->detail =
-          std::string(who) +
-          (bus.deadline() == Device::kNever ? "and nothing is left that could wake "
-                                            : "and what the timers raise does not reach ") +
-          (cpus.size() == 1 ? "it" : "them");
+      turns.finish(
+          {RunEnd::Kind::kHaltedForever, 0,
+           std::string(who) +
+               (bus.deadline() == Device::kNever ? "and nothing is left that could wake "
+                                                 : "and what the timers raise does not reach ") +
+               (cpus.size() == 1 ? "it" : "them")});
       return;
     }
     clock.advance_to(due);

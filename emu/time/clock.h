@@ -8,21 +8,6 @@
 
 namespace nestor::emu {
 
-// Prices in cycles. One replaceable table; the virtual clock is the sum of what was charged.
-struct CostModel {
-  uint64_t instruction = 1;
-  uint64_t walk_reference = 1;  // one memory reference of a page walk
-  uint64_t vm_entry = 500;
-  uint64_t vm_exit = 500;
-  // What L0 does for one VM exit beside the VM exit and the VM entry themselves.
-  uint64_t l0_exit_handling = 500;
-  uint64_t exception = 100;
-  uint64_t interrupt = 100;
-  // PAUSE where there are several processors, beside its price as an instruction: who spins lets
-  // time pass, as on processors of this signature, instead of making the host spin too.
-  uint64_t pause_among_several = 139;
-};
-
 class Clock {
  public:
   // Cycles per virtual second; also the TSC frequency that CPUID and IA32_TSC agree on.

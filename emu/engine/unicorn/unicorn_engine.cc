@@ -23,8 +23,6 @@ namespace {
 using vmx::CpuState;
 
 constexpr unsigned kOldestVersion = 0x020104;
-// No block starts at a non-canonical address.
-constexpr uint64_t kNoBlock = 0x8000'0000'0000'0001;
 
 // The engine adds the base of CS in every mode, and that of SS in far RET and IRET with operands of
 // 32 bits; in 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means
@@ -39,7 +37,7 @@ vmx::Segment engine_segment(const CpuState& state, size_t index) {
 
 class UnicornEngine final : public Engine {
  public:
-  UnicornEngine(Clock& clock, const CostModel& cost) : clock_(clock), cost_(cost) {}
+  explicit UnicornEngine(Prices& prices) : prices_(prices) {}
   ~UnicornEngine() override {
     for (uc_context* context : contexts_) uc_context_free(context);
     if (uc_ != nullptr) uc_close(uc_);
@@ -51,55 +49,28 @@ class UnicornEngine final : public Engine {
   std::optional<HostError> open(const std::vector<RamRange>& ram, unsigned processors);
 
   void set_client(EngineClient& client) override { client_ = &client; }
-  void select_processor(unsigned number) override { context_ = contexts_[number]; }
-  void load(const CpuState& state) override;
-  void save(CpuState& state) override;
-  void read_extended(ExtendedState& state) const override;
-  void write_extended(const ExtendedState& state) override;
+  void enter(ExecutionContext& context) override;
+  Stop run(CpuState& state, const RunMode& mode) override;
+  void read_extended(unsigned processor, ExtendedState& state) const override;
+  void write_extended(unsigned processor, const ExtendedState& state) override;
   void peek(CpuState& state) override;
-  Stop run() override;
-  void set_deadline(uint64_t cycles) override { deadline_ = cycles; }
   void request_stop() override {
     stop_requested_ = true;
     effective_deadline_ = 0;
   }
-  const uint64_t& instructions() const override { return instructions_; }
-  void count_emulated() override {
-    ++instructions_;
-    clock_.charge(cost_.instruction);
-  }
-  void set_context(uint64_t context) override { block_context_ = context; }
   void flush_tlb() override {
     uc_ctl_flush_tlb(uc_);
     forget_window();
   }
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
-  void set_single_step(bool on) override { single_step_ = on; }
-  void allow_unsafe(bool on) override { unsafe_allowed_ = on; }
-  void set_intercept_iret(bool on) override { intercept_iret_ = on; }
-  void set_intercept_popf(bool on) override { intercept_popf_ = on; }
-  uint16_t live_cs() const override {
-    uint16_t cs = 0;
-    uc_reg_read(uc_, UC_X86_REG_CS, &cs);
-    return cs;
-  }
-  uint64_t live_rflags() const override {
-    uint64_t flags = 0;
-    uc_reg_read(uc_, UC_X86_REG_EFLAGS, &flags);
-    return flags;
+  LiveRegisters live() const override {
+    LiveRegisters registers;
+    uc_reg_read(uc_, UC_X86_REG_CS, &registers.cs);
+    uc_reg_read(uc_, UC_X86_REG_EFLAGS, &registers.rflags);
+    return registers;
   }
 
  private:
-  // A block that was executed: how many instructions it holds, in the address space it was seen in.
-  struct Block {
-    uint64_t linear = kNoBlock, context = 0;
-    uint32_t size = 0, instructions = 0;
-    // How many instructions stand before an offset; the last answer.
-    uint32_t offset = 0, before = 0;
-  };
-  static constexpr size_t kBlocks = 1u << 14;
-  Block& block_at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
-
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
   static void on_interrupt(uc_engine*, uint32_t number, void*);
   static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
@@ -118,8 +89,8 @@ class UnicornEngine final : public Engine {
   void charge(Block& block) {
     current_block_ = &block;
     in_block_ = true;
-    instructions_ += block.instructions;
-    clock_.charge(block.instructions * cost_.instruction);
+    current_->instructions += block.instructions;
+    prices_.charge_instructions(block.instructions);
   }
   void enter_unusual_block(uint64_t linear, uint32_t size);
   void stop_before_block(StopKind kind) {
@@ -158,25 +129,26 @@ class UnicornEngine final : public Engine {
   void put_segment(size_t index, const vmx::Segment& segment);
   vmx::Segment get_segment(size_t index) const;
 
-  Clock& clock_;
-  const CostModel& cost_;
+  void load(const CpuState& state);
+  Stop execute();
+  void save(CpuState& state);
+
+  Prices& prices_;
   EngineClient* client_ = nullptr;
   uc_engine* uc_ = nullptr;
   std::vector<uc_context*> contexts_;  // of each processor
-  uc_context* context_ = nullptr;      // of the selected one
+  uc_context* context_ = nullptr;      // of the one that executes
   uint8_t* scratch_ = nullptr;
   Layout layout_;
   uint32_t guest_hflags_rest_ = 0;  // hidden flags that no state of ours decides
 
-  std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
   Block* current_block_ = nullptr;
   Block kept_block_;
   bool in_block_ = false;  // current_block_ was charged and is not known to be complete
-  uint64_t block_context_ = 0;
-  uint64_t instructions_ = 0;
-  uint64_t deadline_ = ~0ull, effective_deadline_ = ~0ull;
-  bool stop_requested_ = false, single_step_ = false, unsafe_allowed_ = false,
-       intercept_iret_ = false, intercept_popf_ = false;
+  ExecutionContext* current_ = nullptr;
+  RunMode mode_;
+  uint64_t effective_deadline_ = ~0ull;
+  bool stop_requested_ = false;
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
@@ -220,9 +192,8 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
     contexts_.push_back(context);
     uc_context_save(uc_, context);
   }
-  for (unsigned i = processors; i-- > 0;) {
-    select_processor(i);
-    write_extended(ExtendedState{});  // the engine begins with MXCSR = 0
+  for (unsigned i = 0; i != processors; ++i) {
+    write_extended(i, ExtendedState{});  // the engine begins with MXCSR = 0
   }
   guest_hflags_rest_ = found.hidden_flags_rest;
 
@@ -271,7 +242,7 @@ vmx::Segment UnicornEngine::get_segment(size_t index) const {
 void UnicornEngine::load(const CpuState& state) {
   loaded_rip_ = state.rip;
   loaded_rf_ = state.rflags & vmx::rflags::kRf;
-  instructions_at_load_ = instructions_;
+  instructions_at_load_ = current_->instructions;
   loaded_segments_ = state.segment;
   std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
@@ -279,7 +250,7 @@ void UnicornEngine::load(const CpuState& state) {
   // only, which the engine has not got.
   put(layout_.rflags, (state.rflags & ~uint64_t{vmx::rflags::kRf}) | vmx::rflags::kFixed1);
   uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
-  if (single_step_) hflags |= svm::kTrap;
+  if (mode_.single_step) hflags |= svm::kTrap;
   put(layout_.hflags, hflags);
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
     engine_segments_[i] = engine_segment(state, i);
@@ -297,8 +268,8 @@ void UnicornEngine::load(const CpuState& state) {
   put(layout_.efer, svm::engine_efer(state));
   put(layout_.kernel_gs_base, state.kernel_gs_base);
   put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
-                              (intercept_iret_ ? svm::intercept(svm::kExitIret) : 0) |
-                              (intercept_popf_ ? svm::intercept(svm::kExitPopf) : 0));
+                              (mode_.intercept_iret ? svm::intercept(svm::kExitIret) : 0) |
+                              (mode_.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
   uc_context_restore(uc_, context_);
 }
 
@@ -311,7 +282,7 @@ void UnicornEngine::save(CpuState& state) {
   }
   state.rip = get<uint64_t>(layout_.rip);
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
-  if (state.rip == loaded_rip_ && instructions_ == instructions_at_load_) {
+  if (state.rip == loaded_rip_ && current_->instructions == instructions_at_load_) {
     state.rflags |= loaded_rf_;
   }
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
@@ -339,8 +310,10 @@ void UnicornEngine::save(CpuState& state) {
 }
 
 // Of what the tag word says, only "empty" (3) has a meaning for the engine.
-void UnicornEngine::read_extended(ExtendedState& state) const {
-  const auto read = [this](int name, void* value) { uc_context_reg_read(context_, name, value); };
+void UnicornEngine::read_extended(unsigned processor, ExtendedState& state) const {
+  const auto read = [&](int name, void* value) {
+    uc_context_reg_read(contexts_[processor], name, value);
+  };
   uint16_t tags = 0;
   read(UC_X86_REG_FPCW, &state.fcw);
   read(UC_X86_REG_FPSW, &state.fsw);
@@ -359,9 +332,9 @@ void UnicornEngine::read_extended(ExtendedState& state) const {
 }
 
 // FSW first: its TOP says which registers ST0 to ST7 are.
-void UnicornEngine::write_extended(const ExtendedState& state) {
-  const auto write = [this](int name, const void* value) {
-    uc_context_reg_write(context_, name, value);
+void UnicornEngine::write_extended(unsigned processor, const ExtendedState& state) {
+  const auto write = [&](int name, const void* value) {
+    uc_context_reg_write(contexts_[processor], name, value);
   };
   write(UC_X86_REG_FPSW, &state.fsw);
   write(UC_X86_REG_FPCW, &state.fcw);
@@ -386,7 +359,7 @@ void UnicornEngine::peek(CpuState& state) {
   state.rip = get<uint64_t>(layout_.rip);
   state.segment[vmx::kCs] = get_segment(vmx::kCs);
   state.segment[vmx::kSs] = get_segment(vmx::kSs);
-  state.rflags = live_rflags() | vmx::rflags::kFixed1;
+  state.rflags = live().rflags | vmx::rflags::kFixed1;
 }
 
 void UnicornEngine::abandon_instruction() {
@@ -454,21 +427,21 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
 
 void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  Block& known = self.block_at(block->pc);
+  Block& known = self.current_->blocks.at(block->pc);
   self.keep_current_block(known);
-  known = Block{block->pc, self.block_context_, block->size, block->icount, 0, 0};
+  known = Block{block->pc, self.current_->tag(), block->size, block->icount, 0, 0};
   // Looked at whenever it is entered.
-  if (self.client_->find_unsafe(block->pc, block->size)) known.linear = kNoBlock;
+  if (self.client_->find_unsafe(block->pc, block->size)) known.linear = Block::kNone;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
 void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  Block& block = self.block_at(linear);
+  Block& block = self.current_->blocks.at(linear);
   const bool known =
-      block.linear == linear && block.size == size && block.context == self.block_context_;
-  if (!known || self.clock_.cycles() >= self.effective_deadline_ || self.begins_again(linear, size))
-      [[unlikely]] {
+      block.linear == linear && block.size == size && block.tag == self.current_->tag();
+  if (!known || self.prices_.clock().cycles() >= self.effective_deadline_ ||
+      self.begins_again(linear, size)) [[unlikely]] {
     self.enter_unusual_block(linear, size);
     return;
   }
@@ -478,19 +451,20 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
   // A store into its own block is begun again in a block that ends with it.
   if (begins_again(linear, size)) refund_from(linear);
-  if (clock_.cycles() >= effective_deadline_ && (stop_requested_ || client_->deadline_passed())) {
+  if (prices_.clock().cycles() >= effective_deadline_ &&
+      (stop_requested_ || client_->deadline_passed())) {
     stop_before_block(StopKind::kDeadline);
     return;
   }
   const auto unsafe = client_->find_unsafe(linear, size);
-  if (unsafe && !unsafe_allowed_) {
+  if (unsafe && !mode_.unsafe_allowed) {
     stop_before_block(*unsafe == 0 ? StopKind::kInstruction : StopKind::kUnsafeAhead);
     return;
   }
   // A block that is not safe stays unknown, to be looked at whenever it is entered.
-  Block& block = unsafe ? kept_block_ : block_at(linear);
-  if (block.linear != linear || block.size != size || block.context != block_context_) {
-    block = Block{linear, block_context_, size, client_->count_instructions(linear, size), 0, 0};
+  Block& block = unsafe ? kept_block_ : current_->blocks.at(linear);
+  if (block.linear != linear || block.size != size || block.tag != current_->tag()) {
+    block = Block{linear, current_->tag(), size, client_->count_instructions(linear, size), 0, 0};
   }
   charge(block);
 }
@@ -531,14 +505,33 @@ void UnicornEngine::refund_from(uint64_t linear) {
   }
   // A page walk may have changed code that is a paging-structure entry as well.
   const uint64_t undone = block.instructions - std::min(block.before, block.instructions);
-  instructions_ -= undone;
-  clock_.refund(undone * cost_.instruction);
+  current_->instructions -= undone;
+  prices_.refund_instructions(undone);
 }
 
-Stop UnicornEngine::run() {
+void UnicornEngine::enter(ExecutionContext& context) {
+  if (&context != current_) {
+    current_ = &context;
+    context_ = contexts_[context.processor()];
+    context.request_flush();
+  }
+  if (!context.flush_pending()) return;
+  flush_tlb();
+  context.flushed();
+}
+
+Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
+  mode_ = mode;
+  load(state);
+  const Stop stop = execute();
+  save(state);
+  return stop;
+}
+
+Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = in_block_ = stop_requested_ = false;
-  effective_deadline_ = deadline_;
+  effective_deadline_ = mode_.deadline;
   const uc_err error = uc_emu_start(uc_, get<uint64_t>(layout_.rip), 0, 0, 0);
   if (!stopped_ && fill_refused_) {
     stop_.kind = StopKind::kRefusedFill;
@@ -583,8 +576,8 @@ std::string unicorn_version() {
 }
 
 std::variant<std::unique_ptr<Engine>, HostError> create_unicorn_engine(
-    const std::vector<RamRange>& ram, Clock& clock, const CostModel& cost, unsigned processors) {
-  auto engine = std::make_unique<UnicornEngine>(clock, cost);
+    const std::vector<RamRange>& ram, Prices& prices, unsigned processors) {
+  auto engine = std::make_unique<UnicornEngine>(prices);
   if (auto error = engine->open(ram, processors)) return *error;
   return engine;
 }

@@ -14,7 +14,7 @@ namespace nestor::emu {
 
 // An EngineFactory.
 std::variant<std::unique_ptr<Engine>, HostError> create_unicorn_engine(
-    const std::vector<RamRange>& ram, Clock& clock, const CostModel& cost, unsigned processors);
+    const std::vector<RamRange>& ram, Prices& prices, unsigned processors);
 
 // The version of the library in use, "major.minor.patch".
 std::string unicorn_version();

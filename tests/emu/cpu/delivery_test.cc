@@ -312,7 +312,7 @@ TEST_F(DeliveryTest, PageFaultsAndEptViolationsOnTheWay) {
   core.ept_violations.insert(kIdt / FakeCore::kPage);
   const Delivery delivery = deliver_once(core, external(0x30));
   ASSERT_TRUE(std::holds_alternative<EptExit>(delivery));
-  EXPECT_EQ(std::get<EptExit>(delivery).guest_linear, kIdt + 0x30 * 8);
+  EXPECT_EQ(std::get<EptViolation>(std::get<EptExit>(delivery)).guest_linear, kIdt + 0x30 * 8);
   EXPECT_EQ(cpu.rip, 0x401000u);
 }
 

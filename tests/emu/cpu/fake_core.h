@@ -183,11 +183,7 @@ class FakeCore final : public Core {
     for (uint64_t page = linear / kPage; page <= (linear + size - 1) / kPage; ++page) {
       const uint64_t address = std::max(linear, page * kPage);
       if (ept_violations.contains(page)) {
-        EptExit exit;
-        exit.qualification = write ? 2u : 1u;
-        exit.guest_physical = address;
-        exit.guest_linear = address;
-        return exit;
+        return EptExit{EptViolation{write ? 2u : 1u, address, address}};
       }
       const bool refused = write ? unwritable.contains(page) : unreadable.contains(page);
       if (refused) return vmx::exception(vmx::kPf, write ? 2 : 0, address);

@@ -17,7 +17,7 @@
 #include "emu/decode/decoder.h"
 #include "emu/engine/engine.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
-#include "emu/time/clock.h"
+#include "emu/time/prices.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {
@@ -58,7 +58,7 @@ class EngineTest : public testing::Test, protected EngineClient {
 
   EngineTest() : memory_(static_cast<uint8_t*>(std::aligned_alloc(kPage, kRamSize)), std::free) {
     std::memset(memory_.get(), 0, kRamSize);
-    auto created = create_unicorn_engine({{0, kRamSize, memory_.get()}}, clock_, cost_, 1);
+    auto created = create_unicorn_engine({{0, kRamSize, memory_.get()}}, prices_, 1);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
     engine_ = std::move(std::get<std::unique_ptr<Engine>>(created));
     engine_->set_client(*this);
@@ -87,10 +87,8 @@ class EngineTest : public testing::Test, protected EngineClient {
   }
 
   Stop run(vmx::CpuState& state) {
-    engine_->load(state);
-    const Stop stop = engine_->run();
-    engine_->save(state);
-    return stop;
+    engine_->enter(context_);
+    return engine_->run(state, mode_);
   }
   Stop run(vmx::CpuState& state, const Code& code) {
     put_code(code);
@@ -145,7 +143,7 @@ class EngineTest : public testing::Test, protected EngineClient {
   // --- EngineClient
   bool fill(uint64_t linear, FillAccess access, TlbGrant& grant) override {
     fills_.push_back({linear, access});
-    cs_in_fill_ = engine_->live_cs();
+    cs_in_fill_ = engine_->live().cs;
     if (during_fill) during_fill();
     Page page{linear};
     if (const auto found = pages_.find(linear); found != pages_.end()) {
@@ -209,7 +207,9 @@ class EngineTest : public testing::Test, protected EngineClient {
   }
 
   Clock clock_;
-  CostModel cost_;
+  Prices prices_{clock_};
+  ExecutionContext context_{0};
+  RunMode mode_;
   std::unique_ptr<uint8_t, void (*)(void*)> memory_;
   std::unique_ptr<Engine> engine_;
   Decoder decoder_;

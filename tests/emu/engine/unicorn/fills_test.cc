@@ -29,7 +29,7 @@ TEST_F(EngineFills, ARefusedReadStopsAtItsInstruction) {
   expect_refusal(stop, kAbsent + 0x123, FillAccess::kRead);
   EXPECT_EQ(state.rip, kCode + 3);
   EXPECT_EQ(state.gpr[vmx::kRbx], 1u);
-  EXPECT_EQ(engine_->instructions(), 1u);
+  EXPECT_EQ(context_.instructions, 1u);
   EXPECT_EQ(clock_.cycles(), 1u);
 
   pages_[kAbsent] = {kData};
@@ -38,7 +38,7 @@ TEST_F(EngineFills, ARefusedReadStopsAtItsInstruction) {
   EXPECT_EQ(state.rip, kCode + 9);
   EXPECT_EQ(state.gpr[vmx::kRax], 0xfeedu);
   EXPECT_EQ(state.gpr[vmx::kRbx], 2u);
-  EXPECT_EQ(engine_->instructions(), 3u);
+  EXPECT_EQ(context_.instructions, 3u);
   EXPECT_EQ(clock_.cycles(), 3u);
 }
 
@@ -48,7 +48,7 @@ TEST_F(EngineFills, ARefusedWriteStopsAtItsInstruction) {
   const Stop stop = run(state, {0x90, 0x48, 0x89, 0x01, 0xf4});  // nop; mov [rcx], rax; hlt
   expect_refusal(stop, kAbsent + 0xff8, FillAccess::kWrite);
   EXPECT_EQ(state.rip, kCode + 1);
-  EXPECT_EQ(engine_->instructions(), 1u);
+  EXPECT_EQ(context_.instructions, 1u);
 }
 
 TEST_F(EngineFills, AReadOnlyPageRefusesOnlyWrites) {
@@ -109,7 +109,7 @@ TEST_F(EngineFills, ARefusedFetchOfAJumpTargetStopsAtTheTarget) {
   const Stop stop = run(state, {0x90, 0xff, 0xe1});  // nop; jmp rcx
   expect_refusal(stop, kAbsent + 0x40, FillAccess::kFetch);
   EXPECT_EQ(state.rip, kAbsent + 0x40);
-  EXPECT_EQ(engine_->instructions(), 2u);
+  EXPECT_EQ(context_.instructions, 2u);
 }
 
 TEST_F(EngineFills, ARefusedFetchOfTheFirstInstructionChargesNothing) {
@@ -117,7 +117,7 @@ TEST_F(EngineFills, ARefusedFetchOfTheFirstInstructionChargesNothing) {
   state.rip = kAbsent;
   expect_refusal(run(state), kAbsent, FillAccess::kFetch);
   EXPECT_EQ(state.rip, kAbsent);
-  EXPECT_EQ(engine_->instructions(), 0u);
+  EXPECT_EQ(context_.instructions, 0u);
   EXPECT_EQ(clock_.cycles(), 0u);
 }
 
@@ -131,14 +131,14 @@ TEST_F(EngineFills, ARefusedFetchInTheNextPageIsRestartable) {
   Stop stop = run(state);
   expect_refusal(stop, kCode + kPage, FillAccess::kFetch);
   EXPECT_EQ(state.rip, kCode + kPage - 3 + 2 * state.gpr[vmx::kRbx]);
-  EXPECT_EQ(engine_->instructions(), state.gpr[vmx::kRbx]);
+  EXPECT_EQ(context_.instructions, state.gpr[vmx::kRbx]);
 
   pages_.clear();
   put_code({0xf4}, kCode + kPage + 2);
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
   EXPECT_EQ(state.rip, kCode + kPage + 2);
   EXPECT_EQ(state.gpr[vmx::kRbx], 2u);
-  EXPECT_EQ(engine_->instructions(), 2u);
+  EXPECT_EQ(context_.instructions, 2u);
 }
 
 // Each iteration counts as an instruction, and so does the test of RCX that ends them.
@@ -153,12 +153,12 @@ TEST_F(EngineFills, StringInstructionsRestartWhereTheyStopped) {
   EXPECT_EQ(state.gpr[vmx::kRdi], kRamSize);
   EXPECT_EQ(state.gpr[vmx::kRcx], 4u);
   EXPECT_EQ(ram<uint8_t>(kRamSize - 1), 0xab);
-  EXPECT_EQ(engine_->instructions(), 5u);
+  EXPECT_EQ(context_.instructions, 5u);
   pages_[kRamSize] = {kData};
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
   EXPECT_EQ(state.gpr[vmx::kRcx], 0u);
   EXPECT_EQ(ram<uint32_t>(kData), 0xababababu);
-  EXPECT_EQ(engine_->instructions(), 10u);
+  EXPECT_EQ(context_.instructions, 10u);
 }
 
 TEST_F(EngineFills, UserModeIsVisibleInTheFill) {
@@ -264,7 +264,7 @@ TEST_F(EngineDevices, AStopRequestedInAnAccessTakesEffectAtTheNextBlock) {
   const Stop stop = run(state, {0x89, 0x01, 0x90, 0xeb, 0x00, 0x90, 0xf4});
   EXPECT_EQ(stop.kind, StopKind::kDeadline);
   EXPECT_EQ(state.rip, kCode + 5);
-  EXPECT_EQ(engine_->instructions(), 3u);
+  EXPECT_EQ(context_.instructions, 3u);
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
   EXPECT_EQ(state.rip, kCode + 6);
 }
@@ -300,7 +300,7 @@ TEST_F(EngineFills, AStoreIntoTheNextInstructionIsSeen) {
   // mov byte [kCode + 9], 0x44; mov al, 0x11; hlt
   run(state, {0xc6, 0x04, 0x25, 0x09, 0x80, 0, 0, 0x44, 0xb0, 0x11, 0xf4});
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x44u);
-  EXPECT_EQ(engine_->instructions(), 2u);
+  EXPECT_EQ(context_.instructions, 2u);
   EXPECT_EQ(clock_.cycles(), 2u);
 }
 
@@ -313,7 +313,7 @@ TEST_F(EngineFills, AStoreIntoItsOwnBlockIsCountedOnceWhereverItStands) {
               0x75, 0xef, 0xf4});
   EXPECT_EQ(state.gpr[vmx::kRbx], 3u);
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x44u);
-  EXPECT_EQ(engine_->instructions(), 3 * 6u);
+  EXPECT_EQ(context_.instructions, 3 * 6u);
 }
 
 TEST_F(EngineFills, WritesOfOthersAreSeenWhenTheyAreTold) {
@@ -334,26 +334,51 @@ TEST_F(EngineFills, WritesOfOthersAreSeenWhenTheyAreTold) {
 TEST_F(EngineFills, ChangedCodeIsCountedAnew) {
   vmx::CpuState state = long_mode();
   run(state, {0x90, 0x90, 0x90, 0xf4});
-  EXPECT_EQ(engine_->instructions(), 3u);
+  EXPECT_EQ(context_.instructions, 3u);
   state = long_mode();
   run(state, {0x66, 0x66, 0x90, 0xf4});  // one instruction of three bytes
-  EXPECT_EQ(engine_->instructions(), 4u);
+  EXPECT_EQ(context_.instructions, 4u);
 }
 
-TEST_F(EngineFills, ContextsTellAddressSpacesApart) {
+TEST_F(EngineFills, ATagThatChangesAndAContextThatComesBackDropTranslations) {
+  const uint64_t linear = 0x7000'0000;
+  put_code({0x90, 0xf4});
+  ExecutionContext other(0);
+  const auto data_fills = [&](ExecutionContext& context) {
+    fills_.clear();
+    vmx::CpuState state = long_mode();
+    put_code({0x8a, 0x04, 0x25, 0x00, 0x00, 0x00, 0x70, 0xf4});  // mov al, [70000000h]; hlt
+    engine_->enter(context);
+    (void)engine_->run(state, mode_);
+    return std::ranges::count(fills_, Fill{linear, FillAccess::kRead});
+  };
+  pages_[linear] = {kData};
+  EXPECT_EQ(data_fills(context_), 1);
+  EXPECT_EQ(data_fills(context_), 0);
+  context_.set_tag(0);  // as before
+  EXPECT_EQ(data_fills(context_), 0);
+  context_.set_tag(1);
+  EXPECT_EQ(data_fills(context_), 1);
+  EXPECT_EQ(data_fills(other), 1);
+  EXPECT_EQ(data_fills(context_), 1);
+  context_.request_flush();
+  EXPECT_EQ(data_fills(context_), 1);
+}
+
+TEST_F(EngineFills, TagsTellAddressSpacesApart) {
   const uint64_t linear = 0x7000'0000;
   put_code({0x90, 0x90, 0x90, 0xf4}, kData);
   put_code({0x66, 0x66, 0x90, 0xf4}, kData + kPage);
   for (int round = 0; round < 3; ++round) {
     for (uint64_t context : {0, 1}) {
       pages_[linear] = {kData + context * kPage};
-      engine_->set_context(context);
+      context_.set_tag(context);
       engine_->flush_tlb();
-      const uint64_t before = engine_->instructions();
+      const uint64_t before = context_.instructions;
       vmx::CpuState state = long_mode();
       state.rip = linear;
       run(state);
-      EXPECT_EQ(engine_->instructions() - before, context == 0 ? 3u : 1u);
+      EXPECT_EQ(context_.instructions - before, context == 0 ? 3u : 1u);
     }
   }
 }

@@ -229,7 +229,7 @@ TEST_F(EngineState, RealModeSegmentLoads) {
   EXPECT_EQ(state.rip, 5u);
   EXPECT_EQ(state.segment[vmx::kDs].selector, 0x1234);
   EXPECT_EQ(state.segment[vmx::kDs].base, 0x12340u);
-  EXPECT_EQ(engine_->instructions(), 2u);
+  EXPECT_EQ(context_.instructions, 2u);
   // The segment is in effect: [DS:5] is at 12345H.
   set_ram<uint8_t>(0x12345, 0x99);
   state.rip = 0;
@@ -297,8 +297,8 @@ TEST_F(EngineState, LiveRegistersAreThoseOfTheMoment) {
   uint16_t cs = 0;
   uint64_t flags = 0;
   during_device_access = [&] {
-    cs = engine_->live_cs();
-    flags = engine_->live_rflags();
+    cs = engine_->live().cs;
+    flags = engine_->live().rflags;
   };
   pages_[0x9000'0000] = {.physical = kDevice, .device = true};
   vmx::CpuState state = user_mode();

@@ -21,49 +21,58 @@ TEST_F(EngineTiming, ALoopCountsEachInstruction) {
   vmx::CpuState state = long_mode();
   run(state, kLoop);
   EXPECT_EQ(state.gpr[vmx::kRbx], 100u);
-  EXPECT_EQ(engine_->instructions(), kLoopInstructions);
-  EXPECT_EQ(clock_.cycles(), kLoopInstructions * cost_.instruction);
+  EXPECT_EQ(context_.instructions, kLoopInstructions);
+  EXPECT_EQ(clock_.cycles(), kLoopInstructions * prices_.list.instruction);
 }
 
-TEST_F(EngineTiming, EmulatedInstructionsCountOne) {
-  engine_->count_emulated();
-  EXPECT_EQ(engine_->instructions(), 1u);
-  EXPECT_EQ(clock_.cycles(), cost_.instruction);
+TEST_F(EngineTiming, EachContextCountsItsOwnInstructionsAndPricesCountAll) {
+  ExecutionContext other(0);
+  put_code(kLoop);
+  vmx::CpuState state = long_mode();
+  engine_->enter(other);
+  (void)engine_->run(state, mode_);
+  EXPECT_EQ(other.instructions, kLoopInstructions);
+  EXPECT_EQ(context_.instructions, 0u);
+  state = long_mode();
+  run(state);
+  EXPECT_EQ(other.instructions, kLoopInstructions);
+  EXPECT_EQ(context_.instructions, kLoopInstructions);
+  EXPECT_EQ(prices_.instructions(), 2 * kLoopInstructions);
 }
 
 TEST_F(EngineTiming, TheDeadlineStopsBeforeTheFirstBlockAfterIt) {
   put_code(kLoop);
   vmx::CpuState state = long_mode();
-  engine_->set_deadline(50);
+  mode_.deadline = 50;
   Stop stop = run(state);
   EXPECT_EQ(stop.kind, StopKind::kDeadline);
   // 4 + 3 * 16 = 52 is the first sum from 50 on.
   EXPECT_THAT(deadlines_, ElementsAre(52));
   EXPECT_EQ(clock_.cycles(), 52u);
-  EXPECT_EQ(engine_->instructions(), 52u);
+  EXPECT_EQ(context_.instructions, 52u);
   EXPECT_EQ(state.rip, kCode + 2);
   EXPECT_EQ(state.gpr[vmx::kRbx], 17u);
 
-  engine_->set_deadline(~0ull);
+  mode_.deadline = ~0ull;
   stop = run(state);
   EXPECT_EQ(stop.kind, StopKind::kInstruction);
   EXPECT_EQ(state.gpr[vmx::kRbx], 100u);
-  EXPECT_EQ(engine_->instructions(), kLoopInstructions);
+  EXPECT_EQ(context_.instructions, kLoopInstructions);
   EXPECT_EQ(deadlines_.size(), 1u);
 }
 
 TEST_F(EngineTiming, ADeadlineThatIsPastStopsAtOnce) {
   put_code(kLoop);
   vmx::CpuState state = long_mode();
-  engine_->set_deadline(0);
+  mode_.deadline = 0;
   EXPECT_EQ(run(state).kind, StopKind::kDeadline);
   EXPECT_EQ(state.rip, kCode);
-  EXPECT_EQ(engine_->instructions(), 0u);
+  EXPECT_EQ(context_.instructions, 0u);
 }
 
 TEST_F(EngineTiming, AClientThatGoesOnIsAskedBeforeEveryBlock) {
   stop_at_deadline_ = false;
-  engine_->set_deadline(298);
+  mode_.deadline = 298;
   vmx::CpuState state = long_mode();
   EXPECT_EQ(run(state, kLoop).kind, StopKind::kInstruction);
   EXPECT_EQ(state.gpr[vmx::kRbx], 100u);
@@ -96,7 +105,7 @@ TEST_F(EngineTiming, StopsInTheMiddleOfABlockCountWhatCompleted) {
       run(state, code);
       EXPECT_EQ(state.rip, kCode + 8);
       expected += 5;
-      EXPECT_EQ(engine_->instructions(), expected);
+      EXPECT_EQ(context_.instructions, expected);
       EXPECT_EQ(clock_.cycles(), expected);
     }
   }
@@ -109,13 +118,13 @@ TEST_F(EngineTiming, AResumedBlockCountsItsRestOnce) {
   state.gpr[vmx::kRcx] = 0x500'0000;
   state.gpr[vmx::kRdx] = 0x600'0000;
   EXPECT_EQ(run(state, code).kind, StopKind::kRefusedFill);
-  EXPECT_EQ(engine_->instructions(), 1u);
+  EXPECT_EQ(context_.instructions, 1u);
   pages_[0x500'0000] = {kData};
   EXPECT_EQ(run(state).kind, StopKind::kRefusedFill);
-  EXPECT_EQ(engine_->instructions(), 3u);
+  EXPECT_EQ(context_.instructions, 3u);
   pages_[0x600'0000] = {kData};
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
-  EXPECT_EQ(engine_->instructions(), 5u);
+  EXPECT_EQ(context_.instructions, 5u);
   EXPECT_EQ(clock_.cycles(), 5u);
 }
 
@@ -130,7 +139,7 @@ TEST_F(EngineTiming, CodeThatAWalkChangesIsNeverCountedBelowNothing) {
   };
   const Code code = {0x0f, 0x1f, 0x80, 0, 0, 0, 0, 0x8b, 0x01, 0x8b, 0x12, 0xf4};
   EXPECT_EQ(run(state, code).kind, StopKind::kRefusedFill);
-  EXPECT_LE(engine_->instructions(), 4u);
+  EXPECT_LE(context_.instructions, 4u);
   EXPECT_LE(clock_.cycles(), 4u);
 }
 
@@ -138,11 +147,11 @@ TEST_F(EngineTiming, CountsHoldInRealModeWhereCodeHasABase) {
   vmx::CpuState state = real_mode();
   run(state, {0x90, 0x40, 0x90, 0x0f, 0xa2});
   EXPECT_EQ(state.rip, 3u);
-  EXPECT_EQ(engine_->instructions(), 3u);
+  EXPECT_EQ(context_.instructions, 3u);
   state = real_mode();
   state.segment[vmx::kDs].limit = 0xffff;
   run(state, {0x90, 0x40, 0xe4, 0x80});
-  EXPECT_EQ(engine_->instructions(), 5u);
+  EXPECT_EQ(context_.instructions, 5u);
 }
 
 // The same bytes are other instructions in another mode.
@@ -151,11 +160,11 @@ TEST_F(EngineTiming, CountsDependOnTheMode) {
   vmx::CpuState state = long_mode();
   run(state, code);
   EXPECT_EQ(state.rip, kCode + 4);
-  EXPECT_EQ(engine_->instructions(), 1u);
+  EXPECT_EQ(context_.instructions, 1u);
   state = protected_mode();
   run(state, code);
   EXPECT_EQ(state.rip, kCode + 4);
-  EXPECT_EQ(engine_->instructions(), 5u);
+  EXPECT_EQ(context_.instructions, 5u);
 }
 
 TEST_F(EngineTiming, ABlockAcrossTwoPagesCountsEachInstructionOnce) {
@@ -164,7 +173,7 @@ TEST_F(EngineTiming, ABlockAcrossTwoPagesCountsEachInstructionOnce) {
   state.rip = kCode + kPage - 3;
   run(state);
   EXPECT_EQ(state.rip, kCode + kPage + 3);
-  EXPECT_EQ(engine_->instructions(), 4u);
+  EXPECT_EQ(context_.instructions, 4u);
 }
 
 TEST_F(EngineTiming, ALongStraightRunCountsEachInstruction) {
@@ -174,14 +183,14 @@ TEST_F(EngineTiming, ALongStraightRunCountsEachInstruction) {
   vmx::CpuState state = long_mode();
   run(state);
   EXPECT_EQ(state.rip, kCode + 3000);
-  EXPECT_EQ(engine_->instructions(), 3000u);
+  EXPECT_EQ(context_.instructions, 3000u);
 }
 
 TEST_F(EngineTiming, AnotherPriceChangesCyclesButNotCounts) {
-  cost_.instruction = 7;
+  prices_.list.instruction = 7;
   vmx::CpuState state = long_mode();
   run(state, kLoop);
-  EXPECT_EQ(engine_->instructions(), kLoopInstructions);
+  EXPECT_EQ(context_.instructions, kLoopInstructions);
   EXPECT_EQ(clock_.cycles(), 7 * kLoopInstructions);
 }
 

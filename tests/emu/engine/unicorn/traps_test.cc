@@ -24,7 +24,7 @@ class EngineTraps : public EngineTest {
     Code code = {0x90, 0x90};
     code.insert(code.end(), trapping.code.begin(), trapping.code.end());
     code.push_back(0xf4);
-    const uint64_t instructions = engine_->instructions(), cycles = clock_.cycles();
+    const uint64_t instructions = context_.instructions, cycles = clock_.cycles();
     vmx::CpuState after = before;
     const Stop stop = run(after, code);
     if (trapping.exception == kNoException) {
@@ -36,8 +36,8 @@ class EngineTraps : public EngineTest {
     EXPECT_EQ(after.rip, before.rip + 2);
     EXPECT_EQ(after.gpr, before.gpr);
     EXPECT_EQ(after.rflags, before.rflags);
-    EXPECT_EQ(engine_->instructions() - instructions, 2u);
-    EXPECT_EQ(clock_.cycles() - cycles, 2 * cost_.instruction);
+    EXPECT_EQ(context_.instructions - instructions, 2u);
+    EXPECT_EQ(clock_.cycles() - cycles, 2 * prices_.list.instruction);
   }
 };
 
@@ -111,17 +111,17 @@ TEST_F(EngineTraps, InputIntoMemoryStopsBeforeItIsWritten) {
       Code code = {0x90};
       code.insert(code.end(), ins.begin(), ins.end());
       code.push_back(0xf4);
-      const uint64_t before = engine_->instructions();
+      const uint64_t before = context_.instructions;
       EXPECT_EQ(run(state, code).kind, StopKind::kUnsafeAhead);
       EXPECT_EQ(state.rip, kCode);
-      engine_->set_single_step(true);
+      mode_.single_step = true;
       EXPECT_EQ(run(state).kind, StopKind::kException);
       EXPECT_EQ(state.rip, kCode + 1);
-      engine_->set_single_step(false);
+      mode_.single_step = false;
       EXPECT_EQ(run(state).kind, StopKind::kInstruction);
       EXPECT_EQ(state.rip, kCode + 1);
       EXPECT_EQ(ram<uint32_t>(kData), 0x55555555u);
-      EXPECT_EQ(engine_->instructions(), before + 1);
+      EXPECT_EQ(context_.instructions, before + 1);
     }
   }
 }
@@ -211,7 +211,7 @@ TEST_F(EngineTraps, TheSameFaultStopsAgainAndAgain) {
     ASSERT_EQ(stop.vector, vmx::kDe);
     ASSERT_EQ(state.rip, kCode);
   }
-  EXPECT_EQ(engine_->instructions(), 0u);
+  EXPECT_EQ(context_.instructions, 0u);
 }
 
 TEST_F(EngineTraps, TheFpuIsAbsentWhenCr0SaysSo) {
@@ -253,18 +253,18 @@ TEST_F(EngineIret, ReturnsByItself) {
   EXPECT_EQ(state.segment[vmx::kCs].selector, 0x23);
   EXPECT_EQ(state.segment[vmx::kSs].selector, 0x1b);
   EXPECT_EQ(state.rflags, 0x202u);
-  EXPECT_EQ(engine_->instructions(), 2u);
+  EXPECT_EQ(context_.instructions, 2u);
 }
 
 TEST_F(EngineIret, StopsBeforeItWhenAsked) {
   vmx::CpuState state = prepare();
-  engine_->set_intercept_iret(true);
+  mode_.intercept_iret = true;
   const Stop stop = run(state);
   EXPECT_EQ(stop.kind, StopKind::kIret);
   EXPECT_EQ(state.rip, kCode + 1);
   EXPECT_EQ(state.cpl(), 0);
-  EXPECT_EQ(engine_->instructions(), 1u);
-  engine_->set_intercept_iret(false);
+  EXPECT_EQ(context_.instructions, 1u);
+  mode_.intercept_iret = false;
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
   EXPECT_EQ(state.rip, kTarget);
 }
@@ -275,14 +275,14 @@ TEST_F(EngineTraps, SingleStepRunsOneInstructionAtATime) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRbx] = 0;
   put_code({0xff, 0xc3, 0x48, 0x83, 0xc3, 0x10, 0xeb, 0x00, 0x90});  // inc; add; jmp +0; nop
-  engine_->set_single_step(true);
+  mode_.single_step = true;
   const uint64_t expected_rip[] = {2, 6, 8, 9};
   for (unsigned i = 0; i < 4; ++i) {
     const Stop stop = run(state);
     ASSERT_EQ(stop.kind, StopKind::kException);
     EXPECT_EQ(stop.vector, vmx::kDb);
     EXPECT_EQ(state.rip, kCode + expected_rip[i]);
-    EXPECT_EQ(engine_->instructions(), i + 1u);
+    EXPECT_EQ(context_.instructions, i + 1u);
     EXPECT_EQ(clock_.cycles(), i + 1u);
     EXPECT_EQ(state.rflags & vmx::rflags::kTf, 0u);
   }
@@ -307,7 +307,7 @@ TEST_F(EngineTraps, SingleStepTurnsOnAndOffInKnownCode) {
   put_code({0x90, 0x90, 0x90, 0xf4});
   for (const bool stepping : {false, true, false}) {
     vmx::CpuState state = long_mode();
-    engine_->set_single_step(stepping);
+    mode_.single_step = stepping;
     EXPECT_EQ(run(state).kind, stepping ? StopKind::kException : StopKind::kInstruction);
     EXPECT_EQ(state.rip, kCode + (stepping ? 1 : 3));
   }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs the engine for a processor, from one instruction boundary to another, and does itself what
+// the engine stops for.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "emu/cpu/event_delivery.h"
+#include "emu/cpu/hardware_core.h"
+#include "emu/cpu/iret_image.h"
+#include "emu/cpu/signals.h"
+#include "emu/cpu/tlb_filler.h"
+#include "emu/engine/engine.h"
+
+namespace nestor::emu {
+
+class EngineDriver final : private EngineClient {
+ public:
+  // All references outlive this object.
+  EngineDriver(HardwareCore& core, EventDelivery& delivery, const Signals& signals);
+
+  // Until `turn_end`, in cycles, or until something comes up.
+  void run(uint64_t turn_end);
+  // The engine has begun an instruction that it must not leave unfinished: run() must follow.
+  bool is_within_instruction() const { return executing_whole_ || filler_.grants_instruction(); }
+  // A PAUSE gave the rest of the turn away since the last call.
+  bool take_pause();
+
+ private:
+  // --- EngineClient
+  bool fill(uint64_t linear, FillAccess access, TlbGrant& grant) override {
+    return filler_.fill(linear, access, grant);
+  }
+  uint64_t read_device(uint64_t physical, unsigned size) override;
+  void write_device(uint64_t physical, unsigned size, uint64_t value) override;
+  bool deadline_passed() override;
+  unsigned count_instructions(uint64_t linear, unsigned size) override;
+  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override;
+  // From a client call. Returns the bytes of code that could be read, into `buffer`.
+  std::span<uint8_t> fetch_live(uint64_t linear, std::span<uint8_t> buffer, CodeMode& mode);
+
+  // --- before a run
+  bool must_intercept_iret() const;
+  uint64_t deadline(uint64_t turn_end);
+  // An operand of the instruction at RIP is misaligned, and no page fault comes before.
+  bool misaligned();
+
+  // --- after a run
+  // The engine knows one shadow only; the instruction before tells whether it is that of STI.
+  void find_blocking();
+  void handle(const Stop& stop);
+  void handle_exception(const Stop& stop);
+  void handle_refused_fill(const Stop& stop);
+  // `operand`: the explicit operand that `linear` is part of, if there is one.
+  void access_apic_page(uint64_t linear, ept::Access::Kind kind, const Operand* operand);
+  // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
+  void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
+  void begin_iret();
+  void transfer_far(const Instruction& instruction);
+  void count_emulated();
+  // A monitor-trap-flag VM exit is due at the end of each instruction.
+  bool traps_each_instruction() const;
+
+  HardwareCore& core_;
+  Engine& engine_;
+  EventDelivery& delivery_;
+  const Signals& signals_;
+  TlbFiller filler_;
+  IretImage iret_image_;
+  RunMode mode_;
+  uint64_t deadline_ = 0;          // in cycles; before it nothing is due
+  bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
+  // An MTF VM exit is due when more instructions than these were executed.
+  std::optional<uint64_t> stop_after_;
+  bool trap_due_ = false;     // RFLAGS.TF was 1 when the engine was started
+  bool approaching_ = false;  // step up to a page that cannot be fetched, or to INS and its like
+  bool executing_whole_ = false;  // IRET or POPF is next; it was intercepted before
+  bool paused_ = false;
+};
+
+}  // namespace nestor::emu

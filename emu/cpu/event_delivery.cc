@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/event_delivery.h"
+
+#include "emu/cpu/instruction_step.h"
+#include "vmx/guest_state_formats.h"
+
+namespace nestor::emu {
+
+using vmx::Event;
+using vmx::EventType;
+
+namespace {
+
+bool is_interrupt(const Event& event) {
+  return event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
+}
+
+}  // namespace
+
+void EventDelivery::deliver(const Event& event, EventOrigin origin) {
+  vmx::Vmx& vmx = core_.vmx();
+  const bool trapping = vmx.in_non_root() && vmx.monitor_trap_flag();
+  core_.waiting().end();
+  deliver_or_exit(event, origin);
+  vmx.set_vectoring(std::nullopt);
+  if (trapping && vmx.in_non_root()) vmx.set_monitor_trap_flag_pending();
+}
+
+// Through the IDT, with what goes wrong on the way; or to a VM exit.
+void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
+  vmx::Vmx& vmx = core_.vmx();
+  for (;;) {
+    if (vmx.in_non_root()) {
+      if (origin == EventOrigin::kProcessor && !is_interrupt(event) && vmx.exception_exits(event)) {
+        return;
+      }
+      vmx.set_vectoring(event, origin == EventOrigin::kVmEntry);
+    }
+    report(event);
+    const Delivery delivery = deliver_once(core_, event, origin);
+    if (std::holds_alternative<Delivered>(delivery)) return;
+    if (const auto* exit = std::get_if<EptExit>(&delivery)) {
+      // No #VE occurs during the delivery of an event.
+      (void)take_ept_exit(core_, core_.decoder(), *exit);
+      return;
+    }
+    // A fault that causes a VM exit does so before it could become a double fault.
+    const Event& fault = std::get<Event>(delivery);
+    if (vmx.in_non_root() && vmx.exception_exits(fault)) return;
+    const auto next = combine(event, fault);
+    if (std::holds_alternative<Shutdown>(next)) {
+      triple_fault();
+      return;
+    }
+    event = std::get<Event>(next);
+    origin = EventOrigin::kProcessor;
+  }
+}
+
+void EventDelivery::settle(const Outcome& outcome) {
+  if (const auto* event = std::get_if<Event>(&outcome)) deliver(*event);
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) {
+    if (const auto event = take_ept_exit(core_, core_.decoder(), *exit)) deliver(*event);
+  }
+}
+
+// Merges with what the shadow of MOV SS held back. An MTF VM exit, or one of APIC virtualization,
+// comes first and leaves it pending.
+void EventDelivery::single_step_trap() {
+  using namespace vmx::pending_debug;
+  const vmx::Vmx& vmx = core_.vmx();
+  uint64_t& pending = core_.state().pending_debug_exceptions;
+  if (vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending())) {
+    pending |= kSingleStep;
+    return;
+  }
+  const uint64_t held_back = pending & ~kEnabledBreakpoint;
+  pending = 0;
+  deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep | held_back));
+}
+
+void EventDelivery::triple_fault() {
+  const uint64_t rip = core_.state().rip;
+  if (auto* events = core_.around().events) events->triple_fault(rip, core_.in_l2());
+  if (!core_.vmx().in_non_root() || !core_.vmx().triple_fault_exits()) core_.shut_down(rip);
+}
+
+void EventDelivery::report(const Event& event) {
+  const bool interrupt = is_interrupt(event);
+  core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
+  MachineEventSink* const events = core_.around().events;
+  if (events == nullptr) return;
+  const uint64_t rip = core_.state().rip;
+  if (interrupt) {
+    events->interrupt({event.vector, event.type == EventType::kNmi, rip, core_.in_l2()});
+    return;
+  }
+  ExceptionEvent exception;
+  exception.vector = event.vector;
+  exception.software = event.type != EventType::kHardwareException;
+  exception.error_code = event.error_code;
+  exception.rip = rip;
+  exception.cr2 = event.vector == vmx::kPf ? event.payload : 0;
+  exception.non_root = core_.in_l2();
+  events->exception(exception);
+}
+
+}  // namespace nestor::emu

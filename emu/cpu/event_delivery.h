@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Where what comes out of an instruction, or between two, goes: through the IDT, or to a VM exit.
+#pragma once
+
+#include "emu/cpu/delivery.h"
+#include "emu/cpu/hardware_core.h"
+
+namespace nestor::emu {
+
+class EventDelivery {
+ public:
+  // `core` outlives this object.
+  explicit EventDelivery(HardwareCore& core) : core_(core) {}
+
+  void deliver(const vmx::Event& event, EventOrigin origin = EventOrigin::kProcessor);
+  // What an instruction that was not completed came to.
+  void settle(const Outcome& outcome);
+  // After an instruction that RFLAGS.TF was set for.
+  void single_step_trap();
+
+ private:
+  void deliver_or_exit(vmx::Event event, EventOrigin origin);
+  void triple_fault();
+  void report(const vmx::Event& event);
+
+  HardwareCore& core_;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/hardware_port.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "emu/memory/address_width.h"
+
+namespace nestor::emu {
+
+std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Access access) {
+  const auto result = mmu_.translate(linear, access, state().rflags);
+  if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+  const uint64_t physical = std::get<Translation>(result).physical;
+  if (!vmx_.is_apic_access_page(physical)) return physical;
+  using Kind = vmx::Vmx::ApicAccess;
+  return Fault{ApicPageAccess{access.kind == ept::Access::kWrite ? Kind::kWrite : Kind::kRead,
+                              static_cast<uint16_t>(linear % kPageSize)}};
+}
+
+std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
+  const auto& known = context_.fetched_page;
+  if (!context_.flush_pending() && linear / kPageSize == known.number) {
+    return known.physical | linear % kPageSize;
+  }
+  return mmu_.probe(linear, access(ept::Access::kFetch, Privilege::kCurrent), state().rflags);
+}
+
+void HardwarePort::read_data(uint64_t physical, std::span<uint8_t> out) {
+  if (is_device_access(physical, out.size())) {
+    const uint64_t value = read_device(physical, static_cast<unsigned>(out.size()));
+    std::memcpy(out.data(), &value, out.size());
+  } else if (!memory_.read(physical, out)) {
+    for (uint8_t& byte : out) byte = static_cast<uint8_t>(read_device(physical++, 1));
+  }
+}
+
+void HardwarePort::write_data(uint64_t physical, std::span<const uint8_t> data) {
+  if (is_device_access(physical, data.size())) {
+    uint64_t value = 0;
+    std::memcpy(&value, data.data(), data.size());
+    write_device(physical, static_cast<unsigned>(data.size()), value);
+  } else if (!memory_.write(physical, data)) {
+    for (const uint8_t byte : data) write_device(physical++, 1, byte);
+  }
+}
+
+void HardwarePort::read_code(uint64_t physical, std::span<uint8_t> out) {
+  if (!memory_.read(physical, out)) std::ranges::fill(out, uint8_t{0xff});
+}
+
+uint64_t HardwarePort::read_device(uint64_t physical, unsigned size) {
+  if (!apic_.holds(physical, size)) return bus_.read_memory(physical, size);
+  const uint64_t value = apic_.read_memory(physical - apic_.base(), size);
+  return size == 8 ? value : value & ((1ull << (8 * size)) - 1);
+}
+
+void HardwarePort::write_device(uint64_t physical, unsigned size, uint64_t value) {
+  if (!apic_.holds(physical, size)) return bus_.write_memory(physical, size, value);
+  apic_.write_memory(physical - apic_.base(), size, value);
+}
+
+// Outside RAM, and of a size that a device takes at once.
+bool HardwarePort::is_device_access(uint64_t physical, size_t size) const {
+  return !memory_.is_ram(physical) && (size == 1 || size == 2 || size == 4 || size == 8);
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/instruction_step.h"
+
+#include <array>
+#include <span>
+
+#include "emu/cpu/instructions/emulate.h"
+#include "emu/cpu/segments.h"
+
+namespace nestor::emu {
+
+uint64_t linear_rip(const vmx::CpuState& state) {
+  if (state.code_64bit()) return state.rip;
+  return (state.segment[vmx::kCs].base + state.rip) & 0xffffffff;
+}
+
+FetchedInstruction fetch_instruction(Core& core, Decoder& decoder) {
+  std::array<uint8_t, Instruction::kMaxLength> bytes{};
+  size_t fetched = 0;
+  const auto fault = core.fetch(linear_rip(core.state()), bytes, fetched);
+  return {decoder.decode(std::span(bytes.data(), fetched), code_mode(core.state())), fault};
+}
+
+uint64_t operand_address(const vmx::CpuState& state, const Operand& operand) {
+  return unchecked_linear_address(state, operand.memory.segment,
+                                  effective_address(state, operand.memory));
+}
+
+const Operand* operand_at(const vmx::CpuState& state, const Instruction& instruction,
+                          uint64_t linear) {
+  for (unsigned i = 0; i < instruction.operand_count; ++i) {
+    const Operand& operand = instruction.operand[i];
+    if (operand.kind != Operand::Kind::kMemory) continue;
+    if (linear - operand_address(state, operand) < operand.size) return &operand;
+  }
+  return nullptr;
+}
+
+Executed execute(Core& core, const Instruction& instruction) {
+  vmx::CpuState& state = core.state();
+  const bool trap_flag = (state.rflags & vmx::rflags::kTf) != 0;
+  Executed executed{.outcome = emulate(core, instruction)};
+  if (std::holds_alternative<vmx::Completed>(executed.outcome)) {
+    advance_rip(state, instruction.length);
+    state.rflags &= ~uint64_t{vmx::rflags::kRf};
+    state.blocking_by_sti = state.blocking_by_mov_ss = false;
+    executed.at_boundary = true;
+    executed.single_step = trap_flag;
+  } else if (std::holds_alternative<Jumped>(executed.outcome)) {
+    executed.at_boundary = true;
+    // SYSCALL and SYSRET trap as they leave TF.
+    executed.single_step = (state.rflags & vmx::rflags::kTf) != 0;
+  }
+  return executed;
+}
+
+namespace {
+
+struct TakeExit {
+  Core& core;
+  Decoder& decoder;
+  vmx::Vmx& vmx = core.vmx();
+
+  std::optional<vmx::Event> operator()(const EptViolation& violation) const {
+    const auto& [qualification, guest_physical, guest_linear, convertible] = violation;
+    if (convertible) {
+      if (const auto event =
+              vmx.virtualization_exception(qualification, guest_physical, guest_linear)) {
+        return event;
+      }
+    }
+    vmx.ept_violation(qualification, guest_physical, guest_linear);
+    return std::nullopt;
+  }
+  std::optional<vmx::Event> operator()(const EptMisconfiguration& misconfiguration) const {
+    vmx.ept_misconfiguration(misconfiguration.guest_physical);
+    return std::nullopt;
+  }
+  std::optional<vmx::Event> operator()(const SubPageEvent& event) const {
+    vmx.sub_page_event(event.qualification, event.guest_physical, event.guest_linear);
+    return std::nullopt;
+  }
+  std::optional<vmx::Event> operator()(LogFull) const {
+    vmx.page_modification_log_full();
+    return std::nullopt;
+  }
+  std::optional<vmx::Event> operator()(const ApicPageAccess& access) const {
+    const auto instruction = fetch_instruction(core, decoder).instruction;
+    vmx.apic_access(access.offset, access.access, instruction ? instruction->length : uint8_t{0});
+    return std::nullopt;
+  }
+};
+
+}  // namespace
+
+std::optional<vmx::Event> take_ept_exit(Core& core, Decoder& decoder, const EptExit& exit) {
+  return std::visit(TakeExit{core, decoder}, exit);
+}
+
+}  // namespace nestor::emu

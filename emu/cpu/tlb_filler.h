@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The page-miss handler: what the engine's TLB is granted, and what a single instruction is granted
+// beyond that.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "emu/cpu/hardware_core.h"
+#include "emu/engine/engine.h"
+
+namespace nestor::emu {
+
+class TlbFiller {
+ public:
+  // `core` outlives this object.
+  explicit TlbFiller(HardwareCore& core) : core_(core) {}
+
+  // EngineClient::fill.
+  bool fill(uint64_t linear, FillAccess access, TlbGrant& grant);
+  // Whether the instruction that the engine executes, or that is at RIP, loads a segment, and so
+  // reads the page of `linear` with supervisor rights.
+  bool reads_descriptor(uint64_t linear);
+
+  // --- grants to the next instruction alone
+
+  // It accesses the virtual-APIC page in the place of the APIC-access page.
+  void grant_virtual_apic(bool write, uint16_t offset) { apic_ = {write, offset}; }
+  // It writes to the page of `linear`, and sub-page write permissions allow it. An operand may
+  // cross from one such page to another.
+  void grant_sub_page_write(uint64_t linear, const Translation& translation);
+  bool grants_instruction() const { return apic_ || sub_pages_[0]; }
+  // The engine has stopped. `executed`: it has completed the instruction; `refused_again`: it asks
+  // for the second page of an operand.
+  void end_grants(bool executed, bool refused_again);
+
+ private:
+  std::optional<Translation> translate(uint64_t linear, ept::Access& access, uint64_t rflags);
+  bool fill_sub_page(uint64_t linear, TlbGrant& grant);
+  void remember(uint64_t linear, FillAccess kind, const ept::Access& access, bool ac,
+                const TlbGrant& grant);
+  void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
+  struct VirtualApicAccess {
+    bool write = false;
+    uint16_t offset = 0;
+  };
+  struct SubPageWrite {
+    uint64_t page = 0;  // its number
+    Translation translation;
+  };
+
+  HardwareCore& core_;
+  std::optional<VirtualApicAccess> apic_;
+  std::array<std::optional<SubPageWrite>, 2> sub_pages_;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What things cost. Everything that takes virtual time is charged here, and nowhere else.
+#pragma once
+
+#include <cstdint>
+
+#include "emu/time/clock.h"
+
+namespace nestor::emu {
+
+// In cycles.
+struct PriceList {
+  uint64_t instruction = 1;
+  uint64_t walk_reference = 1;  // one memory reference of a page walk
+  uint64_t vm_entry = 500;
+  uint64_t vm_exit = 500;
+  // What L0 does for one VM exit beside the VM exit and the VM entry themselves.
+  uint64_t l0_exit_handling = 500;
+  uint64_t exception = 100;
+  uint64_t interrupt = 100;
+  // PAUSE where there are several processors, beside its price as an instruction: who spins lets
+  // time pass, as on processors of this signature, instead of making the host spin too.
+  uint64_t pause_among_several = 139;
+};
+
+class Prices {
+ public:
+  explicit Prices(Clock& clock) : clock_(clock) {}
+
+  PriceList list{};
+
+  const Clock& clock() const { return clock_; }
+  // Completed by all processors; the reference stays valid.
+  const uint64_t& instructions() const { return instructions_; }
+
+  // `count` instructions of a block that is about to be executed, and those of them that were not
+  // reached after all.
+  void charge_instructions(uint64_t count) {
+    instructions_ += count;
+    clock_.charge(count * list.instruction);
+  }
+  void refund_instructions(uint64_t count) {
+    instructions_ -= count;
+    clock_.refund(count * list.instruction);
+  }
+  void charge_walk(uint64_t references) { clock_.charge(references * list.walk_reference); }
+  void charge(uint64_t PriceList::*price) { clock_.charge(list.*price); }
+
+ private:
+  Clock& clock_;
+  uint64_t instructions_ = 0;
+};
+
+}  // namespace nestor::emu
