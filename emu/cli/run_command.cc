@@ -22,6 +22,7 @@
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/compare/l0_report.h"
+#include "emu/observe/stopped/places.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
 
@@ -176,7 +177,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
 
   RunResult result;
-  std::string l0_report;
+  std::string l0_report, places;
   try {
     auto created = create(options.machine, outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
@@ -191,6 +192,11 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
                  ready.cpu.rip);
     machine.load(ready);
     result = machine.run();
+    // The guest's own exits need no explanation.
+    if (result.kind != RunResult::Kind::kDebugExit && result.kind != RunResult::Kind::kReset &&
+        machine.inspection() != nullptr) {
+      places = describe_places(*machine.inspection());
+    }
     if (options.stats && info_of(options.machine.l0.mode).has_l0) {
       l0_report = report_l0(options.machine.l0, machine.l0_counters());
     }
@@ -215,6 +221,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   } else if (result.kind != RunResult::Kind::kOutputError) {
     status = report(result);
   }
+  fmt::print(stderr, "{}", places);
   for (const auto& error : {serial.error(), trace_output ? trace_output->error() : std::nullopt,
                             dump_output ? dump_output->error() : std::nullopt}) {
     if (error)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/boundary.h"
+
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {

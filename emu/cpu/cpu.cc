@@ -19,34 +19,39 @@ bool Cpu::root_software_is_due() const {
          core_.state().activity != vmx::ActivityState::kWaitForSipi;
 }
 
-bool Cpu::take_turn(uint64_t end) {
-  const Turns& turns = core_.around().turns;
+void Cpu::begin_turn() {
   (void)driver_.take_pause();
-  bool busy = false;
   // Neither the turns of others nor the time that it waited are counted.
   core_.skip_performance();
-  while (!turns.end()) {
+}
+
+void Cpu::end_turn() { core_.count_performance(core_.state().cpl()); }
+
+bool Cpu::run(uint64_t end) {
+  const Turns& turns = core_.around().turns;
+  bool busy = false;
+  while (!turns.over()) {
     waiting_ = false;
     if (root_software_is_due()) {
       core_.root_software()->run();
-    } else if (driver_.is_within_instruction() || service_boundary()) {
+    } else if (driver_.is_in_the_middle() || service_boundary()) {
       driver_.run(end);
     }
     if (waiting_) break;
     busy = true;
-    if (driver_.is_within_instruction() || root_software_is_due()) continue;
+    if (driver_.is_in_the_middle() || root_software_is_due()) continue;
     if (driver_.take_pause() || core_.clock().cycles() >= end) break;
   }
-  core_.count_performance(core_.state().cpl());
   return busy;
 }
 
 bool Cpu::service_boundary() {
   const Surroundings& around = core_.around();
   const uint64_t now = core_.clock().cycles();
-  around.turns.poll(now, around.prices.instructions());
+  around.turns.poll(core_.number(), now, around.prices.instructions());
+  if (around.turns.over()) return false;
   if (around.bus.deadline() <= now) around.bus.expire(now);
-  if (around.turns.end()) return false;
+  if (around.turns.over()) return false;
   if (boundary_.take_event()) {
     core_.waiting().end();
     return false;

@@ -24,9 +24,12 @@ class Cpu {
   void start(const vmx::CpuState& state) { core_.reset(state); }
   // As after power-up, waiting for a start-up IPI.
   void wait_for_start_up();
-  // Executes until the clock shows `end`, or the processor executes PAUSE or has to wait, or the
-  // run is over. false: nothing was done, as it waits.
-  bool take_turn(uint64_t end);
+  // A turn of the processor, which ends when the clock shows `end`, or the processor executes PAUSE
+  // or has to wait. run() goes on with it until then, or until the run is over or stops; false:
+  // nothing was done, as the processor waits.
+  void begin_turn();
+  bool run(uint64_t end);
+  void end_turn();
 
   HardwareCore& core() { return core_; }
   const HardwareCore& core() const { return core_; }

@@ -36,9 +36,8 @@ bool EngineDriver::traps_each_instruction() const {
 // always has operands of 64 bits, which the engine gets right, find_unsafe() looks for the others.
 bool EngineDriver::must_intercept_iret() const {
   const vmx::CpuState& state = core_.state();
-  const bool returns_to_task =
-      may_switch_tasks(state) &&
-      (core_.vmx().in_non_root() || (state.rflags & vmx::rflags::kNt) != 0);
+  const bool returns_to_task = may_switch_tasks(state) && (core_.vmx().in_non_root() ||
+                                                           (state.rflags & vmx::rflags::kNt) != 0);
   return state.blocking_by_nmi || core_.vmx().virtual_nmi_blocking() ||
          IretImage::ignores_vm(state) || returns_to_task ||
          (state.cr0 & vmx::cr0::kAm) != 0 ||  // it may begin alignment checking
@@ -53,10 +52,10 @@ uint64_t EngineDriver::deadline(uint64_t turn_end) {
   const Prices& prices = core_.around().prices;
   const Turns& turns = core_.around().turns;
   const uint64_t now = prices.clock().cycles();
-  deadline_ = std::min({core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(),
-                        turn_end});
-  if (turns.max_instructions != 0) {
-    const uint64_t left = turns.max_instructions - prices.instructions();
+  deadline_ = std::min(
+      {core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(), turn_end});
+  if (const uint64_t limit = turns.instruction_limit(); limit != ~0ull) {
+    const uint64_t left = limit - prices.instructions();
     deadline_ = std::min(deadline_, now + left * prices.list.instruction);
   }
   if (const auto left = core_.counters().cycles_to_interrupt(state.cpl())) {
@@ -69,13 +68,12 @@ uint64_t EngineDriver::deadline(uint64_t turn_end) {
     // What the shadow holds back is due after one instruction.
     const bool nmi_window =
         vmx.in_non_root() && vmx.primary(vmx::PrimaryProcBased::kNmiWindowExiting);
-    if (watch_interrupts_ || signals_.nmi() || nmi_window ||
-        state.pending_debug_exceptions != 0) {
+    if (watch_interrupts_ || signals_.nmi() || nmi_window || state.pending_debug_exceptions != 0) {
       mode_.single_step = true;
     }
     watch_interrupts_ = false;
   }
-  if (is_within_instruction()) {
+  if (is_in_the_middle()) {
     watch_interrupts_ = false;
     deadline_ = ~0ull;
   }
@@ -87,14 +85,66 @@ bool EngineDriver::misaligned() {
   if (!instruction) return false;
   const vmx::CpuState& state = core_.state();
   const auto linear = misaligned_operand(state, *instruction);
-  return linear && std::holds_alternative<uint64_t>(core_.mmu().probe(
-                       *linear, core_.port().access(ept::Access::kRead, Privilege::kCurrent),
-                       state.rflags));
+  return linear &&
+         std::holds_alternative<uint64_t>(core_.mmu().probe(
+             *linear, core_.port().access(ept::Access::kRead, Privilege::kCurrent), state.rflags));
+}
+
+bool EngineDriver::is_in_the_middle() const {
+  return is_within_instruction() ||
+         (stepping_through_ && stepping_through_->holds(linear_rip(core_.state())));
+}
+
+bool EngineDriver::stops_here() {
+  const Turns& turns = core_.around().turns;
+  if (watch_generation_ != turns.watch_generation()) {
+    watch_generation_ = turns.watch_generation();
+    core_.context().blocks.clear();
+  }
+  if (turns.until().breakpoints.empty() || is_within_instruction()) return false;
+  const Place here{linear_rip(core_.state()), core_.context().instructions};
+  if (here == stopped_at_ || !std::ranges::binary_search(turns.until().breakpoints, here.linear)) {
+    return false;
+  }
+  stopped_at_ = here;
+  return true;
+}
+
+bool EngineDriver::is_watched(const WatchedBlock& block) const {
+  const Until& until = core_.around().turns.until();
+  if (until.step) return true;
+  const auto next = std::ranges::lower_bound(until.breakpoints, block.linear);
+  return next != until.breakpoints.end() && block.holds(*next);
+}
+
+// The engine has stopped before a block because it is watched.
+bool EngineDriver::enter_watched_block() {
+  if (!watched_ahead_ || watched_ahead_->linear != linear_rip(core_.state())) return false;
+  stepping_through_ = std::exchange(watched_ahead_, std::nullopt);
+  return true;
 }
 
 void EngineDriver::run(uint64_t turn_end) {
+  Turns& turns = core_.around().turns;
+  if (stops_here()) {
+    turns.stop({Pause::Reason::kBreakpoint, core_.number()});
+    return;
+  }
+  const uint64_t completed = core_.context().instructions;
+  if (stepping_through_ && !stepping_through_->holds(linear_rip(core_.state()))) {
+    stepping_through_.reset();
+  }
+  run_engine(turn_end);
+  if (turns.until().step && core_.context().instructions != completed) {
+    stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
+    turns.stop({Pause::Reason::kStep, core_.number()});
+  }
+}
+
+void EngineDriver::run_engine(uint64_t turn_end) {
   vmx::CpuState& state = core_.state();
   vmx::Vmx& vmx = core_.vmx();
+  watched_ahead_.reset();
   ++core_.around().turns.engine_runs;
   core_.waiting().engine_runs();
   ExecutionContext& context = core_.context();
@@ -114,14 +164,13 @@ void EngineDriver::run(uint64_t turn_end) {
     return;
   }
   const bool trapping = traps_each_instruction();
-  mode_.single_step = approaching_ || trapping || is_within_instruction() || aligned;
+  mode_.single_step = approaching_ || trapping || is_in_the_middle() || aligned;
   // The engine does not step behind MOV to SS and POP SS; there its second block is one too many.
   stop_after_ = trapping ? std::optional(context.instructions) : std::nullopt;
   mode_.deadline = deadline(turn_end);
   mode_.unsafe_allowed = executing_whole_;
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
-  mode_.intercept_popf =
-      !executing_whole_ && (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
+  mode_.intercept_popf = !executing_whole_ && (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
   mode_.intercept_iret = !executing_whole_ && must_intercept_iret();
   const bool was_blocked = state.blocking_by_sti || state.blocking_by_mov_ss;
   const uint64_t from = state.rip;
@@ -202,7 +251,13 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   CodeMode mode{};
   const auto code =
       fetch_live(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())), mode);
-  return emu::find_unsafe(core_.decoder(), code, mode, may_switch_tasks(core_.state()));
+  const auto unsafe =
+      emu::find_unsafe(core_.decoder(), code, mode, may_switch_tasks(core_.state()));
+  if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
+  const WatchedBlock block{linear, size};
+  if (!is_watched(block)) return std::nullopt;
+  watched_ahead_ = block;
+  return 0;
 }
 
 }  // namespace nestor::emu

@@ -23,8 +23,9 @@ class EngineDriver final : private EngineClient {
 
   // Until `turn_end`, in cycles, or until something comes up.
   void run(uint64_t turn_end);
-  // The engine has begun an instruction that it must not leave unfinished: run() must follow.
-  bool is_within_instruction() const { return executing_whole_ || filler_.grants_instruction(); }
+  // The engine has begun an instruction, or a block of them, that it must not leave unfinished:
+  // run() must follow, and nothing is taken before.
+  bool is_in_the_middle() const;
   // A PAUSE gave the rest of the turn away since the last call.
   bool take_pause();
 
@@ -42,8 +43,21 @@ class EngineDriver final : private EngineClient {
   std::span<uint8_t> fetch_live(uint64_t linear, std::span<uint8_t> buffer, CodeMode& mode);
 
   // --- before a run
+  bool is_within_instruction() const { return executing_whole_ || filler_.grants_instruction(); }
+  // The run is to stop before the instruction at RIP, where it did not stop last.
+  bool stops_here();
+  // A block in which the run may have to stop is executed one instruction at a time, and nothing
+  // else may come of that: no event is taken where none would be taken otherwise.
+  struct WatchedBlock {
+    uint64_t linear = 0;
+    uint32_t size = 0;
+    bool holds(uint64_t address) const { return address - linear < size; }
+  };
+  bool is_watched(const WatchedBlock& block) const;
+  bool enter_watched_block();
   bool must_intercept_iret() const;
   uint64_t deadline(uint64_t turn_end);
+  void run_engine(uint64_t turn_end);
   // An operand of the instruction at RIP is misaligned, and no page fault comes before.
   bool misaligned();
 
@@ -78,6 +92,16 @@ class EngineDriver final : private EngineClient {
   bool approaching_ = false;  // step up to a page that cannot be fetched, or to INS and its like
   bool executing_whole_ = false;  // IRET or POPF is next; it was intercepted before
   bool paused_ = false;
+
+  std::optional<WatchedBlock> watched_ahead_;  // the engine was not allowed to begin it
+  std::optional<WatchedBlock> stepping_through_;
+  uint64_t watch_generation_ = 0;
+  // Where the run stopped last: RIP, as a linear address, and the instructions completed then.
+  struct Place {
+    uint64_t linear = ~0ull, instructions = ~0ull;
+    bool operator==(const Place&) const = default;
+  };
+  Place stopped_at_;
 };
 
 }  // namespace nestor::emu

@@ -73,7 +73,8 @@ void EngineDriver::handle(const Stop& stop) {
       approaching_ = true;
       return;
     case StopKind::kInstruction:
-      return emulate_instruction(std::nullopt);
+      if (!enter_watched_block()) emulate_instruction(std::nullopt);
+      return;
     case StopKind::kRefusedFill:
       return handle_refused_fill(stop);
     case StopKind::kException:

@@ -19,7 +19,8 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
     : number_(number),
       around_(around),
       apic_(apic),
-      vmx_events_(around.prices, around.events),
+      exit_log_(number, around.turns, around.events),
+      vmx_events_(around.prices, &exit_log_),
       vmx_(offered_capabilities(), *this, vmx_events_),
       mmu_(around.memory, state_, vmx_, around.prices, around.events),
       context_(number),
@@ -161,11 +162,11 @@ void HardwareCore::write_extended_state(const ExtendedState& state) {
 }
 
 void HardwareCore::watch_line(uint64_t linear) {
-  const auto physical = mmu_.probe(
-      linear, port_.access(ept::Access::kRead, Privilege::kCurrent), state_.rflags);
+  const auto physical =
+      mmu_.probe(linear, port_.access(ept::Access::kRead, Privilege::kCurrent), state_.rflags);
   // Device memory is not watched.
-  state_.monitor_armed = std::holds_alternative<uint64_t>(physical) &&
-                         waiting_.watch(std::get<uint64_t>(physical));
+  state_.monitor_armed =
+      std::holds_alternative<uint64_t>(physical) && waiting_.watch(std::get<uint64_t>(physical));
 }
 
 void HardwareCore::set_tsc(uint64_t value) {

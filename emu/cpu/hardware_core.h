@@ -10,6 +10,7 @@
 
 #include "emu/cpu/charged_events.h"
 #include "emu/cpu/core.h"
+#include "emu/cpu/exit_log.h"
 #include "emu/cpu/hardware_port.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msr_storage.h"
@@ -67,6 +68,10 @@ class HardwareCore final : public Core {
   std::optional<TranslationCounts> translation_counts() const;
   // Mappings were dropped since the last call, which the engine may still hold.
   bool take_dropped_translations() { return caches_ && caches_->take_dropped(); }
+
+  // L1's VMX: what L1 is told of goes here.
+  ExitLog& exit_log() { return exit_log_; }
+  const ExitLog& exit_log() const { return exit_log_; }
 
   // Root software, which hears of VMX on `listener`; both outlive the processor.
   void set_root_software(RootSoftware& root, vmx::EventSink& listener);
@@ -155,6 +160,7 @@ class HardwareCore final : public Core {
   const Surroundings around_;
   LocalApic& apic_;
   vmx::CpuState state_;
+  ExitLog exit_log_;
   ChargedEvents vmx_events_;
   vmx::Vmx vmx_;
   Mmu mmu_;

@@ -30,8 +30,7 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   }
   const bool ac = (rflags & vmx::rflags::kAc) != 0;
   auto& context = core_.context();
-  if (const TlbGrant* known =
-          context.fills.find(FillCache::key(linear, kind, access.user, ac))) {
+  if (const TlbGrant* known = context.fills.find(FillCache::key(linear, kind, access.user, ac))) {
     grant = *known;
     if (grant.execute) context.fetched_page = {linear / kPageSize, grant.physical};
     keep_code_true(linear, access, rflags, grant);
@@ -77,8 +76,8 @@ void TlbFiller::remember(uint64_t linear, FillAccess kind, const ept::Access& ac
   // The engine asks once for reads and writes, and apart when it has forgotten.
   const bool reads = kind == FillAccess::kRead, writes = kind == FillAccess::kWrite;
   if ((reads && grant.write) || (writes && grant.read)) {
-    const uint64_t other = FillCache::key(linear, reads ? FillAccess::kWrite : FillAccess::kRead,
-                                          access.user, ac);
+    const uint64_t other =
+        FillCache::key(linear, reads ? FillAccess::kWrite : FillAccess::kRead, access.user, ac);
     if (fills.find(other) == nullptr) fills.insert(other, grant);
   }
 }

@@ -1,9 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/turns.h"
 
+#include <algorithm>
+
 namespace nestor::emu {
 
-void Turns::poll(uint64_t cycles, uint64_t instructions) {
+void Turns::go_on(Until until) {
+  const bool watched = watches_instructions();
+  pause_.reset();
+  until_ = std::move(until);
+  std::ranges::sort(until_.breakpoints);
+  if (watched || watches_instructions()) ++watch_generation_;
+}
+
+uint64_t Turns::instruction_limit() const {
+  const uint64_t budget = max_instructions != 0 ? max_instructions : ~0ull;
+  return std::min(budget, until_.instructions.value_or(~0ull));
+}
+
+void Turns::poll(unsigned processor, uint64_t cycles, uint64_t instructions) {
   // Counted in calls as well, should the guest make no progress.
   constexpr uint64_t kReportCycles = 50'000'000, kReportPolls = 1 << 18;
   if (cycles >= next_report_ || ++polls_ % kReportPolls == 0) {
@@ -13,6 +28,9 @@ void Turns::poll(uint64_t cycles, uint64_t instructions) {
   }
   if (max_instructions != 0 && instructions >= max_instructions) {
     finish({RunEnd::Kind::kBudgetSpent});
+  }
+  if (until_.instructions && instructions >= *until_.instructions) {
+    stop({Pause::Reason::kInstructions, processor});
   }
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "emu/cpu/pause.h"
 #include "emu/cpu/run_end.h"
 
 namespace nestor::emu {
@@ -30,17 +31,38 @@ class Turns {
     if (!end_) end_ = std::move(end);
   }
 
-  // At an instruction boundary, with the clock and the instructions completed: reports progress and
-  // ends the run at its limits.
-  void poll(uint64_t cycles, uint64_t instructions);
+  // The run goes on until one of these.
+  void go_on(Until until);
+  const Until& until() const { return until_; }
+  // Whether some instructions have to be looked at one by one.
+  bool watches_instructions() const { return until_.step || !until_.breakpoints.empty(); }
+  // Changes whenever blocks that were safe to execute as a whole may no longer be.
+  uint64_t watch_generation() const { return watch_generation_; }
+  // The first reason counts.
+  void stop(const Pause& pause) {
+    if (!pause_) pause_ = pause;
+  }
+  const std::optional<Pause>& pause() const { return pause_; }
+
+  // Nothing is to be executed now.
+  bool over() const { return end_.has_value() || pause_.has_value(); }
+
+  // At an instruction boundary of `processor`, with the clock and the instructions completed by all
+  // of them: reports progress, and ends or stops the run at its limits.
+  void poll(unsigned processor, uint64_t cycles, uint64_t instructions);
   // In cycles: poll() reports next at this time.
   uint64_t next_report() const { return next_report_; }
+  // Instructions after which poll() has something to do; ~0: none.
+  uint64_t instruction_limit() const;
 
   // How often the engine has run, for any processor.
   uint64_t engine_runs = 0;
 
  private:
   std::optional<RunEnd> end_;
+  Until until_;
+  std::optional<Pause> pause_;
+  uint64_t watch_generation_ = 0;
   uint64_t next_report_ = 0;
   uint64_t polls_ = 0;
 };

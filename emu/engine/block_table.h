@@ -27,6 +27,8 @@ class BlockTable {
  public:
   Block& at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
 
+  void clear() { blocks_.assign(kBlocks, Block{}); }
+
  private:
   static constexpr size_t kBlocks = 1u << 14;
   std::vector<Block> blocks_ = std::vector<Block>(kBlocks);

@@ -27,8 +27,7 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
       map_(memory.map()),
       pages_(memory.table_pages(cpu.core(), number)),
       low_pages_(memory.low_table_pages(cpu.core(), number)),
-      core_(cpu.core(), map_, memory.offered(),
-            events != nullptr ? static_cast<vmx::EventSink&>(*events) : silence_),
+      core_(cpu.core(), map_, memory.offered(), cpu.core().exit_log()),
       structures_(memory.take_structures()),
       spt01_(pages_, low_pages_),
       spt02_(pages_, low_pages_) {

@@ -31,6 +31,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEventSink* events);
 
   L0Counters counters() const;
+  // The processor that L1 has, and where its memory is.
+  GuestCore& l1_processor() { return core_; }
+  const MachineMap& map() const { return map_; }
 
   // --- RootSoftware: the processor is in VMX root operation, after a VM exit; or outside VMX
   // operation, with L1 as the loader or a start-up IPI left it.
@@ -110,7 +113,6 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   L0Memory& memory_;
   const L0Config& config_;
   MachineEventSink* const events_;
-  vmx::EventSink silence_;
   const MachineMap& map_;
   L0Pages pages_, low_pages_;
   GuestCore core_;

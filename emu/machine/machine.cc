@@ -21,6 +21,7 @@
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/l0/hypervisor.h"
+#include "emu/machine/inspection.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
 
@@ -69,17 +70,31 @@ class Pc final : public Machine {
     }
   }
 
-  RunResult run() override {
-    run_by_turns(cpus_, turns_, bus_, clock_, outputs_.events);
+  std::optional<Pause> run_until(const Until& until) override {
+    turns_.go_on(until);
+    round_robin_->run();
+    if (!turns_.end()) return turns_.pause();
+    if (outputs_.events != nullptr) {
+      for (const auto& cpu : cpus_) {
+        if (const auto counts = cpu->core().translation_counts()) {
+          outputs_.events->translations(*counts);
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  RunResult result() const override {
     RunResult result{*turns_.end(), prices_.instructions(), clock_.cycles()};
     for (const auto& cpu : cpus_) {
-      const auto counts = cpu->core().translation_counts();
-      if (!counts) continue;
-      result.stale_translations += counts->stale;
-      if (outputs_.events != nullptr) outputs_.events->translations(*counts);
+      if (const auto counts = cpu->core().translation_counts()) {
+        result.stale_translations += counts->stale;
+      }
     }
     return result;
   }
+
+  Inspection* inspection() override { return &*inspection_; }
 
   L0Counters l0_counters() const override {
     L0Counters counters;
@@ -127,6 +142,8 @@ class Pc final : public Machine {
   std::vector<std::unique_ptr<Cpu>> cpus_;
   std::optional<L0Memory> l0_memory_;
   std::vector<std::unique_ptr<Hypervisor>> l0_;  // on each processor; empty without L0
+  std::optional<RoundRobin> round_robin_;
+  std::optional<Inspection> inspection_;
 };
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {
@@ -172,10 +189,13 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
     wire(apic, cpu);
   }
   wire();
-  if (!info_of(config_.l0.mode).has_l0) return std::nullopt;
-  l0_memory_.emplace(cpus_.front()->core(), ram_, config_.l0, config_.processor.count);
-  for (unsigned i = 0; i < config_.processor.count; ++i)
-    l0_.push_back(std::make_unique<Hypervisor>(*cpus_[i], i, *l0_memory_, outputs_.events));
+  round_robin_.emplace(cpus_, turns_, bus_, clock_, outputs_.events);
+  if (info_of(config_.l0.mode).has_l0) {
+    l0_memory_.emplace(cpus_.front()->core(), ram_, config_.l0, config_.processor.count);
+    for (unsigned i = 0; i < config_.processor.count; ++i)
+      l0_.push_back(std::make_unique<Hypervisor>(*cpus_[i], i, *l0_memory_, outputs_.events));
+  }
+  inspection_.emplace(cpus_, l0_);
   return std::nullopt;
 }
 

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "emu/cpu/pause.h"
 #include "emu/cpu/processor_config.h"
 #include "emu/cpu/run_end.h"
 #include "emu/engine/engine.h"
@@ -42,6 +44,7 @@ struct RunResult : RunEnd {
   uint64_t stale_translations = 0;  // uses of them, with keep_translations
 };
 
+class Inspection;
 class Machine;
 
 using MachineFactory = std::function<std::variant<std::unique_ptr<Machine>, HostError>(
@@ -59,8 +62,17 @@ class Machine {
   virtual MemoryMap memory_map() const = 0;
   // Copies the pieces of an image to memory and sets the processor to its initial state.
   virtual void load(const LoadedImage& image) = 0;
-  // Runs until something ends the run. To be called once.
-  virtual RunResult run() = 0;
+  // Runs until something ends the run (std::nullopt: result() says what), or stops where `until`
+  // says; then it can be called again. A machine without inspection() does not stop.
+  virtual std::optional<Pause> run_until(const Until& until) = 0;
+  // Once the run has ended.
+  virtual RunResult result() const = 0;
+  RunResult run() {
+    while (run_until({})) continue;
+    return result();
+  }
+  // What can be seen and changed of it while it stands still; null: its processors are the host's.
+  virtual Inspection* inspection() { return nullptr; }
   // What L0 did so far; all zeros where there is none.
   virtual L0Counters l0_counters() const { return {}; }
 };

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace nestor::emu {
 namespace {
@@ -12,81 +12,81 @@ namespace {
 // then are passed over: as long as no processor executes, they raise what they have raised before.
 constexpr uint64_t kIdleExpiries = 1'000'000;
 
-// While all processors wait: what comes next.
-class Idleness {
- public:
-  explicit Idleness(const Bus& bus) : bus_(bus) {}
-
-  void end() {
-    expiries_ = 0;
-    expired_.clear();
-  }
-  // Device::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
-  uint64_t next(std::span<const std::unique_ptr<Cpu>> cpus) {
-    const bool passing = ++expiries_ > kIdleExpiries;
-    // Nothing but devices can expire in vain, and each does so once.
-    if (expiries_ > 2 * kIdleExpiries) return Device::kNever;
-    uint64_t due = Device::kNever;
-    for (const auto& cpu : cpus) due = std::min(due, cpu->core().preemption_timer_due());
-    for (const Device* device : bus_.timed()) {
-      if (!passing || !has_expired(device)) due = std::min(due, device->deadline());
-    }
-    for (const Device* device : bus_.timed()) {
-      if (device->deadline() <= due && due != Device::kNever && !has_expired(device)) {
-        expired_.push_back(device);
-      }
-    }
-    return due;
-  }
-
- private:
-  bool has_expired(const Device* device) const {
-    return std::ranges::find(expired_, device) != expired_.end();
-  }
-
-  const Bus& bus_;
-  uint64_t expiries_ = 0;
-  std::vector<const Device*> expired_;
-};
-
-// One turn for each. false: all of them only waited.
-bool round(std::span<const std::unique_ptr<Cpu>> cpus, const Turns& turns, const Clock& clock,
-           MachineEventSink* events) {
-  const bool several = cpus.size() > 1;
-  bool busy = false;
-  for (size_t i = 0; i < cpus.size() && !turns.end(); ++i) {
-    if (several && events != nullptr) events->processor(static_cast<unsigned>(i));
-    busy |= cpus[i]->take_turn(several ? clock.cycles() + Turns::kQuantum : Device::kNever);
-  }
-  return busy;
-}
-
 }  // namespace
 
-void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
-                  Clock& clock, MachineEventSink* events) {
-  Idleness idleness(bus);
-  while (!turns.end()) {
-    if (round(cpus, turns, clock, events)) {
-      idleness.end();
+void Idleness::end() {
+  expiries_ = 0;
+  expired_.clear();
+}
+
+bool Idleness::has_expired(const Device* device) const {
+  return std::ranges::find(expired_, device) != expired_.end();
+}
+
+uint64_t Idleness::next(std::span<const std::unique_ptr<Cpu>> cpus) {
+  const bool passing = ++expiries_ > kIdleExpiries;
+  // Nothing but devices can expire in vain, and each does so once.
+  if (expiries_ > 2 * kIdleExpiries) return Device::kNever;
+  uint64_t due = Device::kNever;
+  for (const auto& cpu : cpus) due = std::min(due, cpu->core().preemption_timer_due());
+  for (const Device* device : bus_.timed()) {
+    if (!passing || !has_expired(device)) due = std::min(due, device->deadline());
+  }
+  for (const Device* device : bus_.timed()) {
+    if (device->deadline() <= due && due != Device::kNever && !has_expired(device)) {
+      expired_.push_back(device);
+    }
+  }
+  return due;
+}
+
+RoundRobin::RoundRobin(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
+                       Clock& clock, MachineEventSink* events)
+    : cpus_(cpus), turns_(turns), bus_(bus), clock_(clock), events_(events), idleness_(bus) {}
+
+void RoundRobin::run() {
+  while (!turns_.over()) {
+    if (next_ == cpus_.size()) {
+      end_round();
       continue;
     }
-    if (turns.end()) return;
-    const uint64_t due = idleness.next(cpus);
-    if (due == Device::kNever) {
-      const char* const who = cpus.size() == 1
-                                  ? "the processor waits in HLT or MWAIT, "
-                                  : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
-      turns.finish(
-          {RunEnd::Kind::kHaltedForever, 0,
-           std::string(who) +
-               (bus.deadline() == Device::kNever ? "and nothing is left that could wake "
-                                                 : "and what the timers raise does not reach ") +
-               (cpus.size() == 1 ? "it" : "them")});
-      return;
-    }
-    clock.advance_to(due);
+    if (!in_turn_) begin_turn();
+    busy_ |= cpus_[next_]->run(turn_end_);
+    if (turns_.pause()) return;  // in the middle of the turn
+    cpus_[next_++]->end_turn();
+    in_turn_ = false;
   }
+}
+
+void RoundRobin::begin_turn() {
+  const bool several = cpus_.size() > 1;
+  if (several && events_ != nullptr) events_->processor(static_cast<unsigned>(next_));
+  turn_end_ = several ? clock_.cycles() + Turns::kQuantum : Device::kNever;
+  cpus_[next_]->begin_turn();
+  in_turn_ = true;
+}
+
+void RoundRobin::end_round() {
+  next_ = 0;
+  if (std::exchange(busy_, false)) {
+    idleness_.end();
+    return;
+  }
+  const uint64_t due = idleness_.next(cpus_);
+  if (due == Device::kNever) {
+    halt_for_ever();
+  } else {
+    clock_.advance_to(due);
+  }
+}
+
+void RoundRobin::halt_for_ever() {
+  const bool alone = cpus_.size() == 1;
+  std::string why = alone ? "the processor waits in HLT or MWAIT, "
+                          : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
+  why += bus_.deadline() == Device::kNever ? "and nothing is left that could wake "
+                                           : "and what the timers raise does not reach ";
+  turns_.finish({RunEnd::Kind::kHaltedForever, 0, why + (alone ? "it" : "them")});
 }
 
 }  // namespace nestor::emu

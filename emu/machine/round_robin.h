@@ -4,8 +4,10 @@
 // all of them meanwhile. A machine with one processor runs that one without interruption.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "emu/cpu/cpu.h"
 #include "emu/cpu/turns.h"
@@ -15,9 +17,50 @@
 
 namespace nestor::emu {
 
-// Runs the processors until `turns.end`. While all of them wait, the clock goes to what is due
-// next that may wake one; with nothing due, the run is over. `events` may be null.
-void run_by_turns(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
-                  Clock& clock, MachineEventSink* events);
+// While all processors wait: what comes next.
+class Idleness {
+ public:
+  explicit Idleness(const Bus& bus) : bus_(bus) {}
+
+  void end();
+  // Device::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
+  uint64_t next(std::span<const std::unique_ptr<Cpu>> cpus);
+
+ private:
+  bool has_expired(const Device* device) const;
+
+  const Bus& bus_;
+  uint64_t expiries_ = 0;
+  std::vector<const Device*> expired_;
+};
+
+class RoundRobin {
+ public:
+  // All references outlive this object; `events` may be null.
+  RoundRobin(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus, Clock& clock,
+             MachineEventSink* events);
+
+  // Runs the processors until `turns.over()`, and goes on where the run has stopped. While all of
+  // them wait, the clock goes to what is due next that may wake one; with nothing due, the run is
+  // over.
+  void run();
+
+ private:
+  void begin_turn();
+  // All processors have had their turns.
+  void end_round();
+  void halt_for_ever();
+
+  const std::span<const std::unique_ptr<Cpu>> cpus_;
+  Turns& turns_;
+  const Bus& bus_;
+  Clock& clock_;
+  MachineEventSink* const events_;
+  Idleness idleness_;
+  size_t next_ = 0;        // whose turn it is
+  bool in_turn_ = false;   // and whether it has begun,
+  uint64_t turn_end_ = 0;  // to end at this time, in cycles
+  bool busy_ = false;      // a processor of this round did not only wait
+};
 
 }  // namespace nestor::emu

@@ -60,12 +60,13 @@ class NativePc final : public Machine {
     processor_.start(image.cpu);
   }
 
-  RunResult run() override;
+  std::optional<Pause> run_until(const Until& until) override;
+  RunResult result() const override;
 
  private:
   void wire();
   void end(Kind kind, std::uint32_t code = 0) {
-    if (!result_) result_ = RunResult{kind, code, {}, 0, 0};
+    if (!result_) result_ = RunResult{{kind, code}};
   }
   void follow_host_time();
   void interrupted();
@@ -134,7 +135,7 @@ void NativePc::follow_host_time() {
   if (bus_.deadline() <= clock_.cycles()) bus_.expire(clock_.cycles());
 }
 
-RunResult NativePc::run() {
+std::optional<Pause> NativePc::run_until(const Until& /*until*/) {
   start_ = HostTime::now();
   Alarm alarm;
   std::uint64_t deadline = Device::kNever;
@@ -156,12 +157,17 @@ RunResult NativePc::run() {
     // A guest that talks to devices all the time is seldom interrupted in KVM_RUN.
     if (HostTime::now() >= next_check_) check_limits();
   }
-  result_->cycles = clock_.cycles();
-  result_->instructions = instructions_;
   if (observer_ && observer_->missed()) {
     spdlog::warn("the trace may lack VM entries and VM exits: a VM exit was noticed late");
   }
-  return *result_;
+  return std::nullopt;
+}
+
+RunResult NativePc::result() const {
+  RunResult result = *result_;
+  result.cycles = clock_.cycles();
+  result.instructions = instructions_;
+  return result;
 }
 
 bool NativePc::run_on() {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// VMX as L1 sees it on one processor: remembers the last VM exit, and stops the run where that is
+// asked for.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "emu/cpu/turns.h"
+#include "vmx/events.h"
+
+namespace nestor::emu {
+
+struct LastExit {
+  uint32_t reason = 0;  // the whole exit-reason field
+  uint64_t qualification = 0, guest_rip = 0, guest_physical = 0;
+  // How often in a row, with the same reason, RIP and guest-physical address.
+  uint64_t times = 0;
+};
+
+class ExitLog final : public vmx::EventSink {
+ public:
+  // Hands all events on to `listener`, which may be null. `turns` outlives this object.
+  ExitLog(unsigned processor, Turns& turns, vmx::EventSink* listener)
+      : processor_(processor), turns_(turns), listener_(listener) {}
+
+  // std::nullopt: there was none yet.
+  const std::optional<LastExit>& last() const { return last_; }
+
+  void vm_entry(const vmx::VmEntryEvent& event) override;
+  void vm_exit(const vmx::VmExitEvent& event) override;
+  void check_failed(const vmx::CheckFailure& failure) override {
+    if (listener_ != nullptr) listener_->check_failed(failure);
+  }
+  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
+    if (listener_ != nullptr) listener_->vm_instruction_error(event);
+  }
+
+ private:
+  const unsigned processor_;
+  Turns& turns_;
+  vmx::EventSink* const listener_;
+  std::optional<LastExit> last_;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/machine/inspection.h"
+
+#include <algorithm>
+
+#include "emu/memory/address_width.h"
+#include "ept/walk.h"
+#include "vmx/guest_area.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Field;
+
+// Any page may be looked at: as the supervisor does, SMAP aside.
+constexpr ept::Access kLook{ept::Access::kRead, false, false};
+
+// The paging of the host-state or the guest-state area.
+ept::PagingState paging_of(const vmx::Vmcs& vmcs, Space space) {
+  vmx::CpuState state;
+  if (space == Space::kL2Linear) {
+    vmx::load_guest_area(vmcs, state);
+  } else {
+    state.cr0 = vmcs[Field::kHostCr0];
+    state.cr3 = vmcs[Field::kHostCr3];
+    state.cr4 = vmcs[Field::kHostCr4];
+    state.efer = vmcs.has(vmx::VmExitControl::kHostAddressSpaceSize)
+                     ? vmx::efer::kLme | vmx::efer::kLma | vmx::efer::kNxe
+                     : 0;
+  }
+  return paging_state(state, vmx::rflags::kAc);
+}
+
+}  // namespace
+
+uint64_t Inspection::instructions(unsigned processor) const {
+  return core(processor).context().instructions;
+}
+
+const std::optional<LastExit>& Inspection::last_exit(unsigned processor) const {
+  return core(processor).exit_log().last();
+}
+
+vmx::CpuState& Inspection::edit_state(unsigned processor) {
+  core(processor).context().request_flush();
+  return core(processor).state();
+}
+
+vmx::Vmx& Inspection::l1_vmx(unsigned processor) const {
+  return l0_.empty() ? core(processor).vmx() : l0_[processor]->l1_processor().vmx();
+}
+
+const vmx::Vmcs* Inspection::vmcs(unsigned processor) const {
+  const vmx::Vmx& vmx = l1_vmx(processor);
+  return vmx.current_vmcs_pointer() ? &vmx.current_vmcs() : nullptr;
+}
+
+vmx::Vmcs* Inspection::edit_vmcs(unsigned processor) {
+  vmx::Vmx& vmx = l1_vmx(processor);
+  if (!vmx.current_vmcs_pointer()) return nullptr;
+  core(processor).context().request_flush();
+  return &vmx.edit_current_vmcs();
+}
+
+// Of a level that does not run: L1's physical address.
+template <class Memory>
+std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned processor,
+                                                        Space space, uint64_t address) const {
+  const vmx::Vmcs* const current = vmcs(processor);
+  if (current == nullptr) return std::nullopt;
+  const vmx::Vmx& vmx = l1_vmx(processor);
+  if (space == Space::kL1Linear) {
+    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging_of(*current, space),
+                                                       ept::LinearAddress{address}, kLook);
+    return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
+  }
+  const auto eptp = vmx.eptp();
+  if (space == Space::kL2Physical) {
+    if (!eptp) return address;
+    ept::EptAccess access;
+    access.read = true;
+    const auto walk = ept::walk_ept<ept::ProbeOnly>(memory, ept_state(vmx, *eptp),
+                                                    ept::GuestPhysicalAddress{address}, access);
+    return walk.outcome == ept::EptOutcome::kTranslated ? std::optional(walk.address.value)
+                                                        : std::nullopt;
+  }
+  const ept::PagingState paging = paging_of(*current, space);
+  if (!eptp) {
+    const auto walk =
+        ept::walk_linear<ept::ProbeOnly>(memory, paging, ept::LinearAddress{address}, kLook);
+    return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
+  }
+  const auto walk = ept::walk_nested<ept::ProbeOnly>(memory, paging, ept_state(vmx, *eptp),
+                                                     ept::LinearAddress{address}, kLook);
+  return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
+}
+
+std::optional<uint64_t> Inspection::translate(unsigned processor, Space space,
+                                              uint64_t address) const {
+  HardwareCore& hardware = core(processor);
+  const int running = level(processor);
+  if ((space == Space::kL1Linear && running == 1) || (space == Space::kL2Linear && running == 2)) {
+    const auto found =
+        hardware.mmu().probe(address, kLook, hardware.state().rflags | vmx::rflags::kAc);
+    const auto* physical = std::get_if<uint64_t>(&found);
+    return physical != nullptr ? std::optional(*physical) : std::nullopt;
+  }
+  std::optional<uint64_t> l1 = address;
+  if (space != Space::kL1Physical) {
+    l1 = l0_.empty() ? translate_from_vmcs(hardware.memory(), processor, space, address)
+                     : translate_from_vmcs(l0_[processor]->l1_processor().memory(), processor,
+                                           space, address);
+  }
+  if (!l1 || l0_.empty()) return l1;
+  return l0_[processor]->map().machine({*l1}).value;
+}
+
+size_t Inspection::read(unsigned processor, Space space, uint64_t address,
+                        std::span<uint8_t> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const auto physical = translate(processor, space, address + done);
+    const size_t part =
+        std::min<size_t>(out.size() - done, kPageSize - (address + done) % kPageSize);
+    if (!physical || !core(processor).memory().read(*physical, out.subspan(done, part))) break;
+    done += part;
+  }
+  return done;
+}
+
+size_t Inspection::write(unsigned processor, Space space, uint64_t address,
+                         std::span<const uint8_t> data) {
+  size_t done = 0;
+  while (done < data.size()) {
+    const auto physical = translate(processor, space, address + done);
+    const size_t part =
+        std::min<size_t>(data.size() - done, kPageSize - (address + done) % kPageSize);
+    if (!physical || !core(processor).memory().write(*physical, data.subspan(done, part))) break;
+    done += part;
+  }
+  // It may have been a paging structure.
+  if (done != 0) core(processor).context().request_flush();
+  return done;
+}
+
+}  // namespace nestor::emu
