@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "vmx/cpu_state.h"
-
 namespace nestor::vmx {
 namespace {
 
@@ -180,14 +178,7 @@ Capabilities nestor_capabilities() {
                ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
   c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi |
            vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
-  c.preemption_timer_shift = 5;
-
-  c.registers.cr4_writable = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae |
-                             cr4::kMce | cr4::kPge | cr4::kPce | cr4::kOsfxsr | cr4::kOsxmmexcpt |
-                             cr4::kVmxe;
-  c.registers.efer_writable = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
-  c.registers.debugctl_writable = 0x3;  // LBR and BTF
-  c.registers.perf_global_ctrl_writable = 0x7'0000'000f;
+  c.preemption_timer_shift = 0;  // it counts as fast as the TSC
   return c;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "vmx/controls.h"
+#include "vmx/features.h"
 #include "vmx/fields.h"
 
 namespace nestor::vmx {
@@ -69,15 +70,15 @@ struct ControlRange {
   constexpr uint64_t true_msr() const { return uint64_t{may_be_one()} << 32 | must_be_one(); }
 };
 
-// Bits that a register can hold, and features that VM-entry checks ask for. The emulator sets these
-// to what its CPUID, MOV CR and WRMSR accept.
+// Bits that a register can hold, and features that VM-entry checks ask for; unless set otherwise,
+// those of the processor that Nestor is.
 struct RegisterRules {
-  uint8_t physical_address_width = 40;  // CPUID 80000008H EAX[7:0]; 36 to 52
-  uint8_t linear_address_width = 48;    // CPUID 80000008H EAX[15:8]; 48 or 57
-  uint64_t cr4_writable = 0;            // the bits of CR4 that may be 1
-  uint64_t efer_writable = 0;           // the bits of IA32_EFER that may be 1, LMA included
-  uint64_t debugctl_writable = 0;
-  uint64_t perf_global_ctrl_writable = 0;
+  uint8_t physical_address_width = kPhysicalAddressBits;  // 36 to 52
+  uint8_t linear_address_width = kLinearAddressBits;      // 48 or 57
+  uint64_t cr4_writable = kSupportedCr4;                  // the bits of CR4 that may be 1
+  uint64_t efer_writable = kSupportedEfer;  // the bits of IA32_EFER that may be 1, LMA included
+  uint64_t debugctl_writable = kSupportedDebugctl;
+  uint64_t perf_global_ctrl_writable = kCounterEnables;
   uint64_t rtit_ctl_writable = 0;
   uint64_t lbr_ctl_writable = 0;
   uint64_t s_cet_writable = 0;
@@ -160,7 +161,7 @@ inline constexpr uint32_t kPrimaryDefault1 = 0x0401e172;
 inline constexpr uint32_t kExitDefault1 = 0x00036dff;
 inline constexpr uint32_t kEntryDefault1 = 0x000011ff;
 
-// The processor that Nestor is: what is implemented, and no more.
+// The VMX of the processor that Nestor is: what is implemented, and no more.
 Capabilities nestor_capabilities();
 
 }  // namespace nestor::vmx

@@ -160,8 +160,8 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   const auto dump_output = std::get<std::unique_ptr<OutputFile>>(std::move(dump_file));
   std::optional<VmcsDump> dump;
   if (dump_output) {
-    sinks.add(
-        dump.emplace(*dump_output, options.dump_when, options.dump_format, offered_capabilities()));
+    sinks.add(dump.emplace(*dump_output, options.dump_when, options.dump_format,
+                           vmx::nestor_capabilities()));
   }
 
   const OrderlyStop stop;

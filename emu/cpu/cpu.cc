@@ -11,7 +11,7 @@
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/start_up.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
@@ -61,7 +61,7 @@ Cpu::Cpu(unsigned number, Turns& turns, Engine& engine, PhysicalMemory& memory, 
       events_(events),
       memory_(memory),
       vmx_events_(clock, cost, events_),
-      vmx_(offered_capabilities(), *this, vmx_events_),
+      vmx_(vmx::nestor_capabilities(), *this, vmx_events_),
       mmu_(memory_, state_, vmx_, clock, cost, events_),
       random_numbers_(config.random_seed + number) {
   if (!config.keep_translations) return;

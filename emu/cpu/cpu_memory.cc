@@ -11,7 +11,7 @@
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/segments.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "ept/pae.h"
 
 namespace nestor::emu {
@@ -167,7 +167,7 @@ std::optional<Fault> Cpu::fetch(uint64_t linear, std::span<uint8_t> out, size_t&
 std::optional<Fault> Cpu::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
   if (auto fault = mmu_.read_pdptes(cr3, pdptes)) return fault;
-  if (!ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
+  if (!ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
   state_.pdptes = pdptes;
   return std::nullopt;
 }

@@ -96,13 +96,13 @@ Delivery to_delivery(const Fault& fault) {
 // CR2 and the debug registers, as the event leaves them.
 void update_fault_registers(CpuState& state, const Event& event) {
   constexpr uint64_t kBreakpoints = 0xf, kReported = 0xe00f;  // B3 to B0; and BD, BS, BT
-  constexpr uint64_t kGeneralDetect = 1 << 13, kLbr = 1, kBtf = 2;
+  constexpr uint64_t kGeneralDetect = 1 << 13;
   if (event.type != EventType::kHardwareException) return;
   if (event.vector == vmx::kPf) state.cr2 = event.payload;
   if (event.vector == vmx::kDb) {
     state.dr6 = (state.dr6 & ~kBreakpoints) | (event.payload & kReported);
     state.dr7 &= ~kGeneralDetect;
-    state.debugctl &= ~(kLbr | kBtf);
+    state.debugctl &= ~(vmx::debugctl::kLbr | vmx::debugctl::kBtf);
   }
 }
 

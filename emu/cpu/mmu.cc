@@ -204,7 +204,7 @@ ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   paging.smap = state.cr4 & cr4::kSmap;
   paging.ac = rflags & vmx::rflags::kAc;
   paging.nxe = state.efer & vmx::efer::kNxe;
-  paging.maxphyaddr = kPhysicalAddressBits;
+  paging.maxphyaddr = vmx::kPhysicalAddressBits;
   return paging;
 }
 
@@ -226,7 +226,7 @@ ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
   const vmx::Vmcs& vmcs = vmx.current_vmcs();
   state.paging_write_control = vmcs.has(vmx::TertiaryProcBased::kEptPagingWriteControl);
   state.guest_paging_verification = vmcs.has(vmx::TertiaryProcBased::kGuestPagingVerification);
-  state.maxphyaddr = kPhysicalAddressBits;
+  state.maxphyaddr = vmx::kPhysicalAddressBits;
   return state;
 }
 

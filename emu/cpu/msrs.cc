@@ -17,13 +17,13 @@ using vmx::CpuState;
 using vmx::MsrStatus;
 using enum vmx::MsrStatus;
 
-constexpr uint64_t kPhysicalMask = (1ull << kPhysicalAddressBits) - 1;
+constexpr uint64_t kPhysicalMask = (1ull << vmx::kPhysicalAddressBits) - 1;
 constexpr uint64_t kLow32 = 0xffffffff;
 
 MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
 
 bool canonical(uint64_t address) {
-  constexpr unsigned kUnused = 64 - kLinearAddressBits;
+  constexpr unsigned kUnused = 64 - vmx::kLinearAddressBits;
   return static_cast<uint64_t>(static_cast<int64_t>(address << kUnused) >> kUnused) == address;
 }
 
@@ -133,17 +133,20 @@ MsrStatus write_sysenter_cs(Core& core, uint32_t, uint64_t value) {
 }
 
 MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
-  if (value & ~supported_debugctl()) return kGeneralProtection;
+  if (value & ~vmx::kSupportedDebugctl) return kGeneralProtection;
   core.state().debugctl = value;
   return kOk;
 }
 
 // IA32_MISC_ENABLE. There are performance counters, and neither branch trace storage nor precise
 // event-based sampling.
-constexpr uint64_t kMiscReadOnly = 1u << 7 | 1u << 11 | 1u << 12;
-constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscReadOnly;  // fast strings, MONITOR
-constexpr uint64_t kMiscWritable =
-    1u << 0 | 1u << 3 | 1u << 16 | 1u << 18 | 1u << 22 | 1u << 23 | 1ull << 34;
+namespace misc = vmx::misc_enable;
+constexpr uint64_t kMiscReadOnly =
+    misc::kPerformanceMonitoring | misc::kBranchTraceUnavailable | misc::kPebsUnavailable;
+constexpr uint64_t kMiscReset = misc::kFastStrings | misc::kMonitor | kMiscReadOnly;
+constexpr uint64_t kMiscWritable = misc::kFastStrings | misc::kThermalControl | misc::kSpeedStep |
+                                   misc::kMonitor | misc::kLimitCpuid | misc::kXtprDisable |
+                                   misc::kExecuteDisableDisable;
 
 MsrStatus read_misc_enable(Core& core, uint32_t, uint64_t& value) {
   value = core.state().misc_enable | kMiscReadOnly;
@@ -158,7 +161,7 @@ MsrStatus write_misc_enable(Core& core, uint32_t, uint64_t value) {
 
 MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
   CpuState& state = core.state();
-  if (value & ~supported_efer()) return kGeneralProtection;
+  if (value & ~vmx::kSupportedEfer) return kGeneralProtection;
   if (((value ^ state.efer) & vmx::efer::kLme) && (state.cr0 & vmx::cr0::kPg)) {
     return kGeneralProtection;
   }
@@ -236,7 +239,7 @@ MsrStatus read_global_status(Core& core, uint32_t, uint64_t& value) {
 }
 
 MsrStatus write_global_ctrl(Core& core, uint32_t, uint64_t value) {
-  if (value & ~PerformanceMonitor::kEnables) return kGeneralProtection;
+  if (value & ~vmx::kCounterEnables) return kGeneralProtection;
   (void)core.performance_monitor();  // what was counted until now was so under the old value
   core.state().perf_global_ctrl = value;
   return kOk;
@@ -322,7 +325,7 @@ constexpr Msr kMsrs[] = {
     {0x3b, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
     // Software writes 0 before it asks for the revision; no update can be loaded.
     {0x8b, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
-    {kGeneralCounter, PerformanceMonitor::kGeneralCounters, "IA32_PMC", read_general_counter,
+    {kGeneralCounter, vmx::kGeneralCounters, "IA32_PMC", read_general_counter,
      write_general_counter},
     {0xfe, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
     {0x10a, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>, nullptr},
@@ -333,8 +336,7 @@ constexpr Msr kMsrs[] = {
      write_canonical<&S::sysenter_eip>},
     {0x179, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
     {0x17a, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>, write_storage<&M::mcg_status, 7>},
-    {kEventSelect, PerformanceMonitor::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select,
-     write_event_select},
+    {kEventSelect, vmx::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select, write_event_select},
     {0x1a0, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
     {0x1d9, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
     {kFirstVariable, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable, write_mtrr_variable},
@@ -343,8 +345,7 @@ constexpr Msr kMsrs[] = {
     {0x268, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
     {0x277, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
     {0x2ff, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>, write_mtrr_def_type},
-    {kFixedCounter, PerformanceMonitor::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
-     write_fixed_counter},
+    {kFixedCounter, vmx::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter, write_fixed_counter},
     {0x38d, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
     {0x38e, 1, "IA32_PERF_GLOBAL_STATUS", read_global_status, nullptr},
     {0x38f, 1, "IA32_PERF_GLOBAL_CTRL", read_state<&S::perf_global_ctrl>, write_global_ctrl},

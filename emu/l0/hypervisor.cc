@@ -37,7 +37,7 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
   if (config_.mode == L0Mode::kTwoLevel) {
     two_level_ept_.emplace();
     two_level_ept_->eptp.value = memory.eptp01();
-    two_level_ept_->maxphyaddr = kPhysicalAddressBits;
+    two_level_ept_->maxphyaddr = vmx::kPhysicalAddressBits;
   }
   cpu.set_root_software(*this, *this);
 }

@@ -4,7 +4,7 @@
 #include <span>
 #include <stdexcept>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "vmx/msr_bitmap.h"
 
 namespace nestor::emu {

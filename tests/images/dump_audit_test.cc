@@ -59,7 +59,7 @@ class Auditor final : public MachineEventSink {
     failed_.clear();
   }
 
-  const vmx::Capabilities capabilities_ = offered_capabilities();
+  const vmx::Capabilities capabilities_ = vmx::nestor_capabilities();
   std::vector<std::string> failed_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/apic/local_apic.h"
 
-#include "emu/memory/address_width.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 namespace {
@@ -189,7 +189,7 @@ vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
 
 // "x2APIC State Transitions".
 bool LocalApic::write_base(uint64_t value) {
-  constexpr uint64_t kAddress = ((1ull << kPhysicalAddressBits) - 1) & ~0xfffull;
+  constexpr uint64_t kAddress = ((1ull << vmx::kPhysicalAddressBits) - 1) & ~0xfffull;
   if (value & ~(kAddress | kBsp | kEn | kExtd)) return false;
   const bool enable = value & kEn, extended = value & kExtd;
   if (extended && (!enable || !globally_enabled())) return false;

@@ -83,7 +83,7 @@ vmx::Capabilities capabilities_of_output(std::string_view output, std::string& e
     error = "the line says nothing of capabilities";
     return {};
   }
-  return emu::capabilities_from(*documents.front().capabilities, emu::offered_capabilities())
+  return emu::capabilities_from(*documents.front().capabilities, vmx::nestor_capabilities())
       .capabilities;
 }
 

@@ -11,7 +11,7 @@ namespace nestor::emu {
 
 inline vmx::Vmcs valid_vmcs() {
   using vmx::Field;
-  const vmx::Capabilities offered = offered_capabilities();
+  const vmx::Capabilities offered = vmx::nestor_capabilities();
   vmx::Vmcs vmcs;
   vmcs.revision_id = offered.revision_id;
   vmcs.write(Field::kPinBasedControls, offered.pin.must_be_one());
