@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"

@@ -3,7 +3,7 @@
 // INVLPG, INVPCID, WBINVD, WBNOINVD, INVD. Caches of memory are not modelled.
 #include <array>
 
-#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
@@ -44,7 +44,7 @@ Outcome invlpg(Core& core, const Instruction& instruction) {
 Outcome invpcid(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   const bool enabled = !core.vmx().in_non_root() || core.vmx().invpcid_enabled();
-  if (!enabled || !offers(core, kFeatureInvpcid)) return undefined_opcode();
+  if (!enabled || !offers(core, vmx::Feature::kInvpcid)) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
   if (exits(core, instruction, ExitReason::kInvpcid)) return vmx::Transferred{};
   InvpcidDescriptor descriptor;

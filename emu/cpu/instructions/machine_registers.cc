@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Registers that are neither control nor general: MSRs, counters, segment bases.
-#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/performance_monitor.h"
@@ -81,7 +81,7 @@ Outcome rdtsc(Core& core, const Instruction& instruction) {
 
 Outcome rdtscp(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled || !offers(core, kFeatureRdtscp)) return undefined_opcode();
+  if (!enabled || !offers(core, vmx::Feature::kRdtscp)) return undefined_opcode();
   if (tsc_forbidden(core.state())) return general_protection();
   if (exits(core, instruction, ExitReason::kRdtscp)) return vmx::Transferred{};
   CpuState& state = core.state();
@@ -93,7 +93,7 @@ Outcome rdtscp(Core& core, const Instruction& instruction) {
 // With "enable RDTSCP" 0 it does not exist either; it never causes a VM exit.
 Outcome rdpid(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled || !offers(core, kFeatureRdpid)) return undefined_opcode();
+  if (!enabled || !offers(core, vmx::Feature::kRdpid)) return undefined_opcode();
   CpuState& state = core.state();
   write_register(state, instruction.operand[0], state.tsc_aux & 0xffffffff);
   return vmx::Completed{};

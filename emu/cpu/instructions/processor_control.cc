@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // CPUID, HLT, PAUSE, MONITOR, MWAIT, CLAC, STAC.
-#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
@@ -46,7 +46,7 @@ Outcome pause(Core& core, const Instruction& instruction) {
 
 Outcome monitor(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
-  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
+  if (!offers(core, vmx::Feature::kMonitor) || state.cpl() != 0) return undefined_opcode();
   if (exits(core, instruction, ExitReason::kMonitor)) return vmx::Transferred{};
   if (state.gpr[vmx::kRcx] & 0xffffffff) return general_protection();
   MemoryOperand address;
@@ -63,7 +63,7 @@ Outcome monitor(Core& core, const Instruction& instruction) {
 Outcome mwait(Core& core, const Instruction& instruction) {
   constexpr uint64_t kInterruptsAsBreakEvents = 1;
   CpuState& state = core.state();
-  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
+  if (!offers(core, vmx::Feature::kMonitor) || state.cpl() != 0) return undefined_opcode();
   if (state.monitor_armed && core.watched_line_written()) state.monitor_armed = false;
   const bool armed = state.monitor_armed;
   if (exits(core, instruction, ExitReason::kMwait, armed)) return vmx::Transferred{};
@@ -80,7 +80,7 @@ Outcome mwait(Core& core, const Instruction& instruction) {
 
 Outcome set_access_check(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
-  if (!offers(core, kFeatureSmap) || state.cpl() != 0) return undefined_opcode();
+  if (!offers(core, vmx::Feature::kSmap) || state.cpl() != 0) return undefined_opcode();
   if (instruction.operation == Operation::kStac) {
     state.rflags |= vmx::rflags::kAc;
   } else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // RDRAND and RDSEED. A number is always at hand.
-#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
@@ -11,7 +11,7 @@ namespace {
 using vmx::ExitReason;
 
 Outcome deliver_number(Core& core, const Instruction& instruction, ExitReason reason,
-                       const Feature& feature) {
+                       vmx::Feature feature) {
   // F2 and F3 in front of these opcodes make other instructions, or none.
   if (!offers(core, feature) || instruction.prefixes.rep || instruction.prefixes.repne) {
     return undefined_opcode();
@@ -27,11 +27,11 @@ Outcome deliver_number(Core& core, const Instruction& instruction, ExitReason re
 }  // namespace
 
 Outcome rdrand(Core& core, const Instruction& instruction) {
-  return deliver_number(core, instruction, ExitReason::kRdrand, kFeatureRdrand);
+  return deliver_number(core, instruction, ExitReason::kRdrand, vmx::Feature::kRdrand);
 }
 
 Outcome rdseed(Core& core, const Instruction& instruction) {
-  return deliver_number(core, instruction, ExitReason::kRdseed, kFeatureRdseed);
+  return deliver_number(core, instruction, ExitReason::kRdseed, vmx::Feature::kRdseed);
 }
 
 }  // namespace nestor::emu::instructions
