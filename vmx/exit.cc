@@ -17,44 +17,6 @@ enum AbortIndicator : uint32_t {
   kAbortHostNotIa32e = 6,
 };
 
-// Caused by an event that would otherwise be delivered through the IDT.
-bool is_event_exit(ExitReason reason) {
-  return reason == ExitReason::kExceptionOrNmi || reason == ExitReason::kExternalInterrupt;
-}
-
-// Exits of accesses to memory, which may happen in the middle of an instruction or of a delivery.
-bool is_access_exit(ExitReason reason) {
-  switch (reason) {
-    case ExitReason::kApicAccess:
-    case ExitReason::kEptViolation:
-    case ExitReason::kEptMisconfiguration:
-    case ExitReason::kPmlFull:
-    case ExitReason::kSppRelatedEvent:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// Exits that happen between two instructions.
-bool is_boundary_exit(ExitReason reason) {
-  switch (reason) {
-    case ExitReason::kTripleFault:
-    case ExitReason::kInitSignal:
-    case ExitReason::kSipi:
-    case ExitReason::kInterruptWindow:
-    case ExitReason::kNmiWindow:
-    case ExitReason::kMonitorTrapFlag:
-    case ExitReason::kTprBelowThreshold:
-    case ExitReason::kVirtualizedEoi:
-    case ExitReason::kApicWrite:
-    case ExitReason::kPreemptionTimerExpired:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool is_double_fault(const std::optional<Event>& event) {
   return event && event->type == EventType::kHardwareException && event->vector == kDf;
 }
@@ -87,9 +49,7 @@ bool Vmx::unblocks_nmis(const ExitInformation& exit) const {
 }
 
 uint64_t Vmx::saved_qualification(const ExitInformation& exit) const {
-  const bool reports_unblocking = is_access_exit(exit.reason) &&
-                                  exit.reason != ExitReason::kApicAccess &&
-                                  exit.reason != ExitReason::kEptMisconfiguration;
+  const bool reports_unblocking = has_trait(exit.reason, kExitReportsNmiUnblocking);
   return exit.qualification |
          (reports_unblocking && unblocks_nmis(exit) ? interruption::kNmiUnblocking : 0);
 }
@@ -149,28 +109,19 @@ void Vmx::update_entry_fields() {
 // "Saving RIP, RSP, RFLAGS, and SSP".
 uint64_t Vmx::saved_rflags(const ExitInformation& exit) const {
   const uint64_t flags = cpu_.state().rflags;
-  if (is_event_exit(exit.reason))
+  if (has_trait(exit.reason, kExitOfEvent))
     return exit.interruption ? pushed_rflags(flags, *exit.interruption) : flags;
   // Injection pushes RF as it is.
   if (occurs_during_delivery(exit))
     return vectoring_injected_ ? flags : pushed_rflags(flags, *vectoring_);
-  if (is_access_exit(exit.reason)) return flags | rflags::kRf;
-  if (is_boundary_exit(exit.reason)) return flags;
+  if (has_trait(exit.reason, kExitOfAccess)) return flags | rflags::kRf;
+  if (has_trait(exit.reason, kExitAtBoundary)) return flags;
   return flags & ~rflags::kRf;
 }
 
 // "Saving Non-Register State", "Pending debug exceptions".
 bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
-  switch (exit.reason) {
-    case ExitReason::kInitSignal:
-    case ExitReason::kTprBelowThreshold:
-    case ExitReason::kVirtualizedEoi:
-    case ExitReason::kApicWrite:
-    case ExitReason::kMonitorTrapFlag:
-      return true;
-    default:
-      break;
-  }
+  if (has_trait(exit.reason, kExitKeepsPendingDebugExceptions)) return true;
   if (exit.reason == ExitReason::kExceptionOrNmi && exit.interruption) {
     const Event& event = *exit.interruption;
     if (event.vector == kMc) return true;

@@ -27,8 +27,8 @@ enum class FeatureShows : uint8_t {
   kMonitorEnabled,         // IA32_MISC_ENABLE[18]
   kExecuteDisableAllowed,  // IA32_MISC_ENABLE[34] is 0
   kOsxsaveSet,             // CR4.OSXSAVE
-  k64BitMode,              // Intel processors have SYSCALL in 64-bit mode only, and say so there only
-  kSeveralProcessors,      // in the package
+  k64BitMode,          // Intel processors have SYSCALL in 64-bit mode only, and say so there only
+  kSeveralProcessors,  // in the package
 };
 
 struct FeatureInfo {

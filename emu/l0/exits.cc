@@ -23,7 +23,7 @@ using vmx::Field;
 // --- VM exits of L1
 
 void Hypervisor::handle_l1() {
-  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  const auto reason = vmx::basic_reason(static_cast<uint32_t>(vmcs()[Field::kExitReason]));
   switch (reason) {
     case ExitReason::kTripleFault:
       cpu_.shut_down(guest().rip);
@@ -115,7 +115,7 @@ void Hypervisor::emulate_task_switch() {
 // --- VM exits of L2
 
 void Hypervisor::handle_l2() {
-  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  const auto reason = vmx::basic_reason(static_cast<uint32_t>(vmcs()[Field::kExitReason]));
   switch (reason) {
     case ExitReason::kEptViolation:
       if (config_.mode == L0Mode::kNestedEpt && fill_ept02()) return;

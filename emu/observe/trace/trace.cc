@@ -16,9 +16,6 @@ using Fields = std::vector<std::pair<std::string_view, Value>>;
 
 constexpr uint32_t kValid = 1u << 31;  // interruption-information fields
 constexpr uint32_t kErrorCodeValid = 1u << 11;
-constexpr uint64_t kEptLinearValid = 1u << 7;  // exit qualifications
-constexpr uint64_t kIoString = 1u << 4;
-constexpr uint64_t kCrAccessMask = 7u << 4, kLmswMemory = 7u << 4;  // access type 3, memory operand
 
 // SDM, "Protected-Mode Exceptions and Interrupts"; empty where no mnemonic is defined.
 constexpr std::array<std::string_view, 32> kExceptionNames = {
@@ -80,20 +77,6 @@ void add_event(Fields& fields, std::string_view key, uint32_t information) {
   fields.emplace_back(key, to_parts(vmx::decode_interruption_information(information)));
 }
 
-bool has_guest_linear(vmx::ExitReason reason, uint64_t qualification) {
-  switch (reason) {
-    case vmx::ExitReason::kEptViolation:
-      return qualification & kEptLinearValid;
-    case vmx::ExitReason::kIoInstruction:
-    case vmx::ExitReason::kIoSmi:
-      return qualification & kIoString;
-    case vmx::ExitReason::kControlRegisterAccess:
-      return (qualification & kCrAccessMask) == kLmswMemory;
-    default:
-      return true;
-  }
-}
-
 std::string_view dimension_name(ept::Dimension dimension) {
   constexpr std::array<std::string_view, 3> kNames = {"guest", "EPT", "SPP"};
   return kNames[static_cast<size_t>(dimension)];
@@ -134,7 +117,6 @@ void Trace::vm_entry(const vmx::VmEntryEvent& event) {
 }
 
 void Trace::vm_exit(const vmx::VmExitEvent& event) {
-  const vmx::ExitReason reason = vmx::basic_reason(event.reason);
   const vmx::ExitReasonInfo* info =
       vmx::find_exit_reason(static_cast<uint16_t>(event.reason & vmx::kExitReasonBasicMask));
   const unsigned defines = info ? info->defines : 0;
@@ -150,7 +132,7 @@ void Trace::vm_exit(const vmx::VmExitEvent& event) {
                                        event.reason, event.qualification,
                                        static_cast<uint8_t>(event.interruption_information))));
   }
-  if ((defines & vmx::kDefinesGuestLinear) && has_guest_linear(reason, event.qualification)) {
+  if (info != nullptr && info->defines_guest_linear(event.qualification)) {
     fields.emplace_back("guest_linear", Hex{event.guest_linear});
   }
   if (defines & vmx::kDefinesGuestPhysical) {
