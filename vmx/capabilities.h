@@ -14,30 +14,6 @@
 
 namespace nestor::vmx {
 
-// The VMX capability MSRs by index.
-enum class CapabilityMsr : uint32_t {
-  kBasic = 0x480,
-  kPinBasedCtls = 0x481,
-  kProcBasedCtls = 0x482,
-  kExitCtls = 0x483,
-  kEntryCtls = 0x484,
-  kMisc = 0x485,
-  kCr0Fixed0 = 0x486,
-  kCr0Fixed1 = 0x487,
-  kCr4Fixed0 = 0x488,
-  kCr4Fixed1 = 0x489,
-  kVmcsEnum = 0x48a,
-  kProcBasedCtls2 = 0x48b,
-  kEptVpidCap = 0x48c,
-  kTruePinBasedCtls = 0x48d,
-  kTrueProcBasedCtls = 0x48e,
-  kTrueExitCtls = 0x48f,
-  kTrueEntryCtls = 0x490,
-  kVmFunc = 0x491,
-  kProcBasedCtls3 = 0x492,
-  kExitCtls2 = 0x493,
-};
-
 // IA32_VMX_EPT_VPID_CAP.
 namespace ept_vpid_cap {
 inline constexpr uint64_t kExecuteOnly = 1ull << 0, kWalkLength4 = 1ull << 6,

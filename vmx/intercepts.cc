@@ -6,6 +6,7 @@
 
 #include "vmx/io_bitmap.h"
 #include "vmx/msr_bitmap.h"
+#include "vmx/msr_index.h"
 #include "vmx/vmx.h"
 
 namespace nestor::vmx {
@@ -35,7 +36,6 @@ bool Vmx::pause_exits() {
 
 // What an instruction asks for beside its controls.
 bool Vmx::operands_exit(ExitReason reason) {
-  constexpr uint32_t kIa32Xss = 0xda0;
   const CpuState& s = cpu_.state();
   switch (reason) {
     case ExitReason::kPause:

@@ -5,14 +5,13 @@
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/performance_monitor.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
 using vmx::ExitReason;
-
-constexpr uint32_t kTimeStampCounterMsr = 0x10;
 
 // What the current mode sees of the counter.
 uint64_t visible_tsc(Core& core) {
@@ -50,7 +49,7 @@ Outcome rdmsr(Core& core, const Instruction& instruction) {
   }
   uint64_t value = 0;
   if (core.read_msr(index, value) != vmx::MsrStatus::kOk) return general_protection();
-  if (index == kTimeStampCounterMsr && core.vmx().in_non_root()) {
+  if (index == vmx::kIa32TimeStampCounter && core.vmx().in_non_root()) {
     value = core.vmx().guest_tsc(value);
   }
   write_edx_eax(state, value);
