@@ -297,7 +297,7 @@ void Vmx::complete_exit(bool was_long_mode) {
     return abort(kAbortHostNotIa32e);
 
   const auto interruption = static_cast<uint32_t>(field(Field::kVmExitInterruptionInformation));
-  const bool nmi = (interruption & interruption::kValid) != 0 &&
+  const bool nmi = interruption::is_valid(interruption) &&
                    interruption::type_of(interruption) == EventType::kNmi &&
                    field(Field::kExitReason) == static_cast<uint64_t>(ExitReason::kExceptionOrNmi);
   load_host();

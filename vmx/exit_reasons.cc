@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "vmx/injection.h"
+
 namespace nestor::vmx {
 namespace {
 
@@ -241,7 +243,6 @@ constexpr Part kDebugParts[] = {
     flag(0, "B0"),   flag(1, "B1"),  flag(2, "B2"),  flag(3, "B3"),
     flag(11, "BLD"), flag(13, "BD"), flag(14, "BS"), flag(16, "RTM"),
 };
-constexpr uint8_t kDebugVector = 1, kPageFaultVector = 14;
 
 // Control-register accesses: which parts mean something depends on the access type.
 constexpr Part kMovCrParts[] = {{8, 4, "register", kGprs}};
@@ -285,8 +286,8 @@ QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualifica
   const ExitReasonInfo* info = find_exit_reason(exit_reason & kExitReasonBasicMask);
   if (info == nullptr || info->qualification == F::kNone) return items;
   if (info->qualification == F::kDebugOrPageFault) {
-    if (vector == kPageFaultVector) items.add("linear", qualification);
-    if (vector == kDebugVector)
+    if (vector == kPf) items.add("linear", qualification);
+    if (vector == kDb)
       for (const Part& part : kDebugParts) add_part(items, part, qualification);
     return items;
   }
@@ -304,12 +305,12 @@ QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualifica
 
 QualificationItems decode_interruption_information(uint32_t information) {
   QualificationItems items;
-  if ((information & 1u << 31) == 0) return items;
-  items.add("vector", information & 0xff);
-  const uint32_t type = information >> 8 & 7;
+  if (!interruption::is_valid(information)) return items;
+  items.add("vector", interruption::vector_of(information));
+  const auto type = static_cast<uint8_t>(interruption::type_of(information));
   items.add("type", type, kEventTypes[type]);
-  if (information & 1u << 11) items.add("error-code", 1);
-  if (information & 1u << 12) items.add("nmi-unblocking", 1);
+  if (interruption::has_error_code(information)) items.add("error-code", 1);
+  if (information & interruption::kNmiUnblocking) items.add("nmi-unblocking", 1);
   return items;
 }
 

@@ -7,15 +7,13 @@
 #include <utility>
 
 #include "vmx/exit_reasons.h"
+#include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
 
 namespace nestor::emu {
 namespace {
 
 using Fields = std::vector<std::pair<std::string_view, Value>>;
-
-constexpr uint32_t kValid = 1u << 31;  // interruption-information fields
-constexpr uint32_t kErrorCodeValid = 1u << 11;
 
 // SDM, "Protected-Mode Exceptions and Interrupts"; empty where no mnemonic is defined.
 constexpr std::array<std::string_view, 32> kExceptionNames = {
@@ -110,7 +108,7 @@ void Trace::vm_entry(const vmx::VmEntryEvent& event) {
       {"eptp", Hex{event.eptp}},
       {"vpid", uint64_t{event.vpid}},
   };
-  if (event.interruption_information & kValid) {
+  if (vmx::interruption::is_valid(event.interruption_information)) {
     add_event(fields, "injected", event.interruption_information);
   }
   write({.kind = "vm-entry", .fields = std::move(fields)});
@@ -128,9 +126,10 @@ void Trace::vm_exit(const vmx::VmExitEvent& event) {
   };
   if (defines & vmx::kDefinesQualification) {
     fields.emplace_back("qualification", Hex{event.qualification});
-    fields.emplace_back("decoded", to_parts(vmx::decode_qualification(
-                                       event.reason, event.qualification,
-                                       static_cast<uint8_t>(event.interruption_information))));
+    fields.emplace_back("decoded",
+                        to_parts(vmx::decode_qualification(
+                            event.reason, event.qualification,
+                            vmx::interruption::vector_of(event.interruption_information))));
   }
   if (info != nullptr && info->defines_guest_linear(event.qualification)) {
     fields.emplace_back("guest_linear", Hex{event.guest_linear});
@@ -138,15 +137,15 @@ void Trace::vm_exit(const vmx::VmExitEvent& event) {
   if (defines & vmx::kDefinesGuestPhysical) {
     fields.emplace_back("guest_physical", Hex{event.guest_physical});
   }
-  if (event.interruption_information & kValid) {
+  if (vmx::interruption::is_valid(event.interruption_information)) {
     add_event(fields, "interruption", event.interruption_information);
-    if (event.interruption_information & kErrorCodeValid) {
+    if (vmx::interruption::has_error_code(event.interruption_information)) {
       fields.emplace_back("error_code", Hex{event.interruption_error_code});
     }
   }
-  if (event.idt_vectoring_information & kValid) {
+  if (vmx::interruption::is_valid(event.idt_vectoring_information)) {
     add_event(fields, "idt_vectoring", event.idt_vectoring_information);
-    if (event.idt_vectoring_information & kErrorCodeValid) {
+    if (vmx::interruption::has_error_code(event.idt_vectoring_information)) {
       fields.emplace_back("idt_vectoring_error_code", Hex{event.idt_vectoring_error_code});
     }
   }
