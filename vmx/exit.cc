@@ -9,14 +9,6 @@
 namespace nestor::vmx {
 namespace {
 
-// "VMX Aborts".
-enum AbortIndicator : uint32_t {
-  kAbortSavingGuestMsrs = 1,
-  kAbortHostPdptes = 2,
-  kAbortLoadingHostMsrs = 4,
-  kAbortHostNotIa32e = 6,
-};
-
 bool is_double_fault(const std::optional<Event>& event) {
   return event && event->type == EventType::kHardwareException && event->vector == kDf;
 }
@@ -188,7 +180,8 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
   }
 }
 
-void Vmx::abort(uint32_t indicator) {
+void Vmx::abort(VmxAbort reason) {
+  const auto indicator = static_cast<uint32_t>(reason);
   std::array<uint8_t, 4> bytes{static_cast<uint8_t>(indicator), 0, 0, 0};
   cpu_.write_physical({current_vmcs_ + kVmxAbortIndicatorOffset}, bytes);
   cpu_.vmx_abort(indicator);
@@ -291,10 +284,10 @@ void Vmx::complete_exit(bool was_long_mode) {
   if (const auto failure = store_msrs(cpu_, store)) {
     sink_.check_failed({"vm-exit-msr-store", "VM-exit MSR-store area", failure->header,
                         failure->requirement, "Saving MSRs"});
-    return abort(kAbortSavingGuestMsrs);
+    return abort(VmxAbort::kSavingGuestMsrs);
   }
   if (was_long_mode && !vmcs_.has(VmExitControl::kHostAddressSpaceSize))
-    return abort(kAbortHostNotIa32e);
+    return abort(VmxAbort::kHostNotIa32e);
 
   const auto interruption = static_cast<uint32_t>(field(Field::kVmExitInterruptionInformation));
   const bool nmi = interruption::is_valid(interruption) &&
@@ -305,14 +298,14 @@ void Vmx::complete_exit(bool was_long_mode) {
 }
 
 void Vmx::load_host() {
-  if (!load_host_state()) return abort(kAbortHostPdptes);
+  if (!load_host_state()) return abort(VmxAbort::kHostPdptes);
   const MsrList load{{field(Field::kVmExitMsrLoadAddress)},
                      static_cast<uint32_t>(field(Field::kVmExitMsrLoadCount)),
                      capabilities_.msr_list_size};
   if (const auto failure = load_msrs(cpu_, load)) {
     sink_.check_failed({"vm-exit-msr-load", "VM-exit MSR-load area", failure->header,
                         failure->requirement, "Loading MSRs"});
-    return abort(kAbortLoadingHostMsrs);
+    return abort(VmxAbort::kLoadingHostMsrs);
   }
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
     cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});

@@ -14,8 +14,8 @@ inline constexpr uint64_t kBlockingBySti = 1u << 0, kBlockingByMovSs = 1u << 1,
                           kEnclaveInterruption = 1u << 4;
 }
 
-// "Guest Non-Register State", field "Pending debug exceptions": without one of the first two none is
-// valid.
+// "Guest Non-Register State", field "Pending debug exceptions": without one of the first two none
+// is valid.
 namespace pending_debug {
 inline constexpr uint64_t kEnabledBreakpoint = 1u << 12, kSingleStep = 1u << 14, kRtm = 1u << 16;
 }

@@ -9,6 +9,7 @@
 #include "vmx/exit_reasons.h"
 #include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
+#include "vmx/vmx_aborts.h"
 
 namespace nestor::emu {
 namespace {
@@ -20,26 +21,6 @@ constexpr std::array<std::string_view, 32> kExceptionNames = {
     "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "",    "#TS",
     "#NP", "#SS", "#GP", "#PF", "",    "#MF", "#AC", "#MC", "#XM", "#VE", "#CP"};
 constexpr uint8_t kPageFault = 14;
-
-struct AbortName {
-  uint32_t indicator;
-  std::string_view meaning;
-};
-
-// SDM, "VMX Aborts".
-constexpr std::array kAbortNames = {
-    AbortName{1, "failure in saving guest MSRs"},
-    AbortName{2, "failure in host checking of the page-directory-pointer-table entries"},
-    AbortName{3, "current VMCS corrupted"},
-    AbortName{4, "failure in loading host MSRs"},
-    AbortName{5, "machine-check event during VM exit"},
-    AbortName{6, "VM exit from 64-bit mode to a host that is not"},
-};
-
-std::string_view abort_meaning(uint32_t indicator) {
-  const auto* found = std::ranges::find(kAbortNames, indicator, &AbortName::indicator);
-  return found == kAbortNames.end() ? "unknown" : found->meaning;
-}
 
 std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 
@@ -269,7 +250,8 @@ void Trace::triple_fault(uint64_t rip, bool non_root) {
 
 void Trace::vmx_abort(uint32_t indicator) {
   write({.kind = "vmx-abort",
-         .fields = {{"indicator", uint64_t{indicator}}, {"meaning", abort_meaning(indicator)}}});
+         .fields = {{"indicator", uint64_t{indicator}},
+                    {"meaning", vmx::vmx_abort_text(indicator)}}});
 }
 
 void Trace::debug_exit(uint32_t value) {
