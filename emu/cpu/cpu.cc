@@ -12,6 +12,7 @@
 #include "emu/cpu/segments.h"
 #include "emu/cpu/start_up.h"
 #include "emu/memory/page_size.h"
+#include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
@@ -22,13 +23,6 @@ using vmx::Event;
 
 // How often outputs are asked whether they still work, in cycles and in stops of the engine.
 constexpr uint64_t kReportInterval = 50'000'000, kReportStops = 1 << 18;
-
-bool has_error_code(uint8_t vector) {
-  constexpr uint32_t kWithErrorCode = 1u << vmx::kDf | 1u << vmx::kTs | 1u << vmx::kNp |
-                                      1u << vmx::kSs12 | 1u << vmx::kGp | 1u << vmx::kPf |
-                                      1u << vmx::kAc;
-  return (kWithErrorCode >> vector & 1) != 0;
-}
 
 // Whether the model, and not the engine, says if the instruction causes the exception.
 constexpr bool decides(Operation operation, uint8_t vector) {
@@ -338,9 +332,9 @@ void Cpu::handle(const Stop& stop) {
     case StopKind::kException:
       break;
   }
-  const Event event =
-      vmx::exception(static_cast<vmx::Vector>(stop.vector),
-                     has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
+  const Event event = vmx::exception(
+      static_cast<vmx::Vector>(stop.vector),
+      vmx::exception_info(stop.vector).error_code ? std::optional(stop.error_code) : std::nullopt);
   // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation, and
   // INVEPT and its like an SSE instruction.
   if (stop.vector == vmx::kUd || stop.vector == vmx::kGp || stop.vector == vmx::kNm) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "vmx/exceptions.h"
 #include "vmx/exit_reasons.h"
 #include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
@@ -15,12 +16,6 @@ namespace nestor::emu {
 namespace {
 
 using Fields = std::vector<std::pair<std::string_view, Value>>;
-
-// SDM, "Protected-Mode Exceptions and Interrupts"; empty where no mnemonic is defined.
-constexpr std::array<std::string_view, 32> kExceptionNames = {
-    "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "",    "#TS",
-    "#NP", "#SS", "#GP", "#PF", "",    "#MF", "#AC", "#MC", "#XM", "#VE", "#CP"};
-constexpr uint8_t kPageFault = 14;
 
 std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 
@@ -172,13 +167,13 @@ void Trace::exception(const ExceptionEvent& event) {
   Fields fields = {{"vector", uint64_t{event.vector}}};
   if (event.software) {
     fields.emplace_back("software", true);
-  } else if (event.vector < kExceptionNames.size() && !kExceptionNames[event.vector].empty()) {
-    fields.emplace_back("name", kExceptionNames[event.vector]);
+  } else if (const auto name = vmx::exception_info(event.vector).mnemonic; !name.empty()) {
+    fields.emplace_back("name", name);
   }
   fields.emplace_back("level", level(event.non_root));
   fields.emplace_back("rip", Hex{event.rip});
   if (event.error_code) fields.emplace_back("error_code", Hex{*event.error_code});
-  if (event.vector == kPageFault && !event.software) fields.emplace_back("cr2", Hex{event.cr2});
+  if (event.vector == vmx::kPf && !event.software) fields.emplace_back("cr2", Hex{event.cr2});
   write({.kind = "exception", .fields = std::move(fields)});
 }
 
