@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // MOV to and from control registers, CLTS, LMSW, SMSW.
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/devices/apic/local_apic.h"
+#include "vmx/features.h"
 
 namespace nestor::emu::instructions {
 namespace {
