@@ -4,15 +4,15 @@
 #include <algorithm>
 
 #include "vmx/msr_index.h"
+#include "vmx/vmcs.h"
 
 namespace nestor::vmx {
 namespace {
 
-constexpr uint64_t kRegionSize = 4096;
 constexpr uint64_t kMemoryTypeWriteBack = 6;
 
 uint64_t basic_msr(const Capabilities& c) {
-  return c.revision_id | kRegionSize << 32 | uint64_t{c.addresses_32bit} << 48 |
+  return c.revision_id | uint64_t{kVmcsRegionSize} << 32 | uint64_t{c.addresses_32bit} << 48 |
          kMemoryTypeWriteBack << 50 | uint64_t{c.ins_outs_information} << 54 |
          uint64_t{1} << 55 |  // the MSRs of the TRUE controls exist
          uint64_t{c.error_code_for_any_vector} << 56;

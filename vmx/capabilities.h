@@ -62,10 +62,8 @@ struct RegisterRules {
   bool sgx = false, rtm = false;
 
   constexpr bool physical(uint64_t address) const { return address >> physical_address_width == 0; }
-  // Bits 63:N-1 are identical, where N is the linear-address width.
   constexpr bool canonical(uint64_t address) const {
-    const unsigned shift = 64 - linear_address_width;
-    return static_cast<uint64_t>(static_cast<int64_t>(address << shift) >> shift) == address;
+    return is_canonical(address, linear_address_width);
   }
   // Bits 63:N are identical; bit N-1 is free.
   constexpr bool nearly_canonical(uint64_t address) const {

@@ -60,6 +60,12 @@ constexpr const FeatureInfo& info_of(Feature feature) {
 inline constexpr uint8_t kPhysicalAddressBits = 46;
 inline constexpr uint8_t kLinearAddressBits = 57;
 
+// Bits 63:`width`-1 of the linear address are identical. `width`: 1 to 64.
+constexpr bool is_canonical(uint64_t linear, unsigned width) {
+  const unsigned unused = 64 - width;
+  return static_cast<uint64_t>(static_cast<int64_t>(linear << unused) >> unused) == linear;
+}
+
 // The performance counters (CPUID.0AH), and the bits of IA32_PERF_GLOBAL_CTRL that enable one.
 inline constexpr unsigned kGeneralCounters = 4, kFixedCounters = 3;
 inline constexpr uint64_t kCounterEnables =

@@ -7,6 +7,7 @@
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
+#include "emu/cpu/segments.h"
 #include "emu/devices/apic/local_apic.h"
 #include "vmx/cpu_state.h"
 #include "vmx/msr_index.h"
@@ -22,11 +23,6 @@ constexpr uint64_t kPhysicalMask = (1ull << vmx::kPhysicalAddressBits) - 1;
 constexpr uint64_t kLow32 = 0xffffffff;
 
 MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
-
-bool canonical(uint64_t address) {
-  constexpr unsigned kUnused = 64 - vmx::kLinearAddressBits;
-  return static_cast<uint64_t>(static_cast<int64_t>(address << kUnused) >> kUnused) == address;
-}
 
 // Whether each byte of `value` is a member of `types`, one bit a memory type.
 bool memory_types(uint64_t value, uint32_t types) {
@@ -102,7 +98,7 @@ MsrStatus read_state(Core& core, uint32_t, uint64_t& value) {
 
 template <uint64_t CpuState::*kMember>
 MsrStatus write_canonical(Core& core, uint32_t, uint64_t value) {
-  if (!canonical(value)) return kGeneralProtection;
+  if (!is_canonical(value)) return kGeneralProtection;
   core.state().*kMember = value;
   return kOk;
 }
@@ -122,7 +118,7 @@ MsrStatus read_segment_base(Core& core, uint32_t, uint64_t& value) {
 
 template <vmx::SegmentRegister kSegment>
 MsrStatus write_segment_base(Core& core, uint32_t, uint64_t value) {
-  if (!canonical(value)) return kGeneralProtection;
+  if (!is_canonical(value)) return kGeneralProtection;
   core.state().segment[kSegment].base = value;
   return kOk;
 }
