@@ -7,10 +7,10 @@
 #include <string>
 
 #include "emu/cli/complain.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/loaders/read_file.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_document.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::emu {
 namespace {

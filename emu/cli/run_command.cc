@@ -18,12 +18,12 @@
 #include "emu/cli/complain.h"
 #include "emu/cli/inputs.h"
 #include "emu/cli/progress.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/compare/l0_report.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::emu {
 namespace {

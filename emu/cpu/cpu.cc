@@ -6,12 +6,12 @@
 #include <string>
 
 #include "emu/cpu/alignment.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/start_up.h"
 #include "emu/memory/page_size.h"
+#include "vmx/capabilities.h"
 #include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
 

@@ -7,12 +7,12 @@
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/cpu.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
 #include "ept/pae.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 

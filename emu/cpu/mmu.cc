@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/mmu.h"
 
-#include "emu/cpu/cpuid.h"
 #include "ept/explain.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 

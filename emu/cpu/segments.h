@@ -10,7 +10,6 @@
 #include <variant>
 
 #include "emu/cpu/core.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/result.h"
 #include "emu/decode/instruction.h"
 #include "vmx/features.h"

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
 #include "ept/nested_walk.h"
 #include "ept/pae.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 namespace {

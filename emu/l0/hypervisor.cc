@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/features.h"
 #include "vmx/guest_area.h"
 #include "vmx/guest_state_formats.h"
 

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_dump.h"
+#include "vmx/capabilities.h"
 #include "vmx/exit_reasons.h"
 
 namespace nestor::tests {

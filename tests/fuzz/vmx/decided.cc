@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
 

@@ -18,13 +18,13 @@
 #include <string_view>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/trace.h"
 #include "tests/fuzz/vmx/compare.h"
 #include "tests/fuzz/vmx/generator.h"
 #include "tests/fuzz/vmx/outputs.h"
 #include "tests/fuzz/vmx/run.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <variant>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/observe/audit/vmcs_document.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {

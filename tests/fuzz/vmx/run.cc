@@ -5,10 +5,10 @@
 #include <memory>
 #include <variant>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "tests/fuzz/vmx/judge.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {

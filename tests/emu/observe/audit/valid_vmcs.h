@@ -3,7 +3,7 @@
 // A VMCS that passes every check: a 64-bit guest and host on Nestor's own processor.
 #pragma once
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/vmcs.h"
 
