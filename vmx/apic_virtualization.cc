@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "vmx/msr_index.h"
 #include "vmx/vmx.h"
 
 namespace nestor::vmx {
@@ -13,10 +14,9 @@ namespace {
 // Offsets on the virtual-APIC page.
 constexpr uint16_t kVtpr = 0x80, kVppr = 0xa0, kVeoi = 0xb0, kVisr = 0x100, kVirr = 0x200,
                    kVicrLow = 0x300, kVicrHigh = 0x310, kSelfIpi = 0x3f0;
-constexpr uint32_t kFirstApicMsr = 0x800, kLastApicMsr = 0x8ff;
 constexpr unsigned kWords = 8;  // of 32 vectors in VISR and VIRR
 
-constexpr uint32_t msr_of(uint16_t offset) { return kFirstApicMsr + offset / 16u; }
+constexpr uint32_t msr_of(uint16_t offset) { return kFirstX2apicMsr + offset / 16u; }
 constexpr uint16_t offset_of(uint32_t msr) { return static_cast<uint16_t>((msr & 0xff) << 4); }
 constexpr uint16_t word_of(uint16_t set, uint8_t vector) {
   return static_cast<uint16_t>(set | (vector & 0xe0) >> 1);
@@ -200,8 +200,8 @@ bool Vmx::write_virtual_cr8(uint64_t value) {
 // --- "Virtualizing MSR-Based APIC Accesses"
 
 std::optional<uint64_t> Vmx::read_virtual_apic_msr(uint32_t index) const {
-  if (!secondary(SecondaryProcBased::kVirtualizeX2apicMode) || index < kFirstApicMsr ||
-      index > kLastApicMsr)
+  if (!secondary(SecondaryProcBased::kVirtualizeX2apicMode) || index < kFirstX2apicMsr ||
+      index > kLastX2apicMsr)
     return std::nullopt;
   if (index != msr_of(kVtpr) && !secondary(SecondaryProcBased::kApicRegisterVirtualization))
     return std::nullopt;

@@ -3,16 +3,16 @@
 
 #include <algorithm>
 
-#include "vmx/cpu_state.h"
+#include "vmx/msr_index.h"
+#include "vmx/vmcs.h"
 
 namespace nestor::vmx {
 namespace {
 
-constexpr uint64_t kRegionSize = 4096;
 constexpr uint64_t kMemoryTypeWriteBack = 6;
 
 uint64_t basic_msr(const Capabilities& c) {
-  return c.revision_id | kRegionSize << 32 | uint64_t{c.addresses_32bit} << 48 |
+  return c.revision_id | uint64_t{kVmcsRegionSize} << 32 | uint64_t{c.addresses_32bit} << 48 |
          kMemoryTypeWriteBack << 50 | uint64_t{c.ins_outs_information} << 54 |
          uint64_t{1} << 55 |  // the MSRs of the TRUE controls exist
          uint64_t{c.error_code_for_any_vector} << 56;
@@ -37,52 +37,53 @@ std::optional<uint64_t> if_any(uint64_t condition, uint64_t value) {
 }  // namespace
 
 std::optional<uint64_t> Capabilities::msr(uint32_t index) const {
-  switch (static_cast<CapabilityMsr>(index)) {
-    case CapabilityMsr::kBasic:
+  switch (index) {
+    case kIa32VmxBasic:
       return basic_msr(*this);
-    case CapabilityMsr::kPinBasedCtls:
+    case kIa32VmxPinbasedCtls:
       return pin.msr();
-    case CapabilityMsr::kProcBasedCtls:
+    case kIa32VmxProcbasedCtls:
       return primary.msr();
-    case CapabilityMsr::kExitCtls:
+    case kIa32VmxExitCtls:
       return exit.msr();
-    case CapabilityMsr::kEntryCtls:
+    case kIa32VmxEntryCtls:
       return entry.msr();
-    case CapabilityMsr::kMisc:
+    case kIa32VmxMisc:
       return misc_msr(*this);
-    case CapabilityMsr::kCr0Fixed0:
+    case kIa32VmxCr0Fixed0:
       return cr0_fixed0;
-    case CapabilityMsr::kCr0Fixed1:
+    case kIa32VmxCr0Fixed1:
       return cr0_fixed1;
-    case CapabilityMsr::kCr4Fixed0:
+    case kIa32VmxCr4Fixed0:
       return cr4_fixed0;
-    case CapabilityMsr::kCr4Fixed1:
+    case kIa32VmxCr4Fixed1:
       return cr4_fixed1();
-    case CapabilityMsr::kVmcsEnum:
+    case kIa32VmxVmcsEnum:
       return vmcs_enum_msr(*this);
-    case CapabilityMsr::kProcBasedCtls2:
+    case kIa32VmxProcbasedCtls2:
       return if_any(offers(PrimaryProcBased::kActivateSecondaryControls),
                     uint64_t{secondary} << 32);
-    case CapabilityMsr::kEptVpidCap:
+    case kIa32VmxEptVpidCap:
       return if_any(
           offers(SecondaryProcBased::kEnableEpt) | offers(SecondaryProcBased::kEnableVpid),
           ept_vpid);
-    case CapabilityMsr::kTruePinBasedCtls:
+    case kIa32VmxTruePinbasedCtls:
       return pin.true_msr();
-    case CapabilityMsr::kTrueProcBasedCtls:
+    case kIa32VmxTrueProcbasedCtls:
       return primary.true_msr();
-    case CapabilityMsr::kTrueExitCtls:
+    case kIa32VmxTrueExitCtls:
       return exit.true_msr();
-    case CapabilityMsr::kTrueEntryCtls:
+    case kIa32VmxTrueEntryCtls:
       return entry.true_msr();
-    case CapabilityMsr::kVmFunc:
+    case kIa32VmxVmfunc:
       return if_any(offers(SecondaryProcBased::kEnableVmFunctions), vm_functions);
-    case CapabilityMsr::kProcBasedCtls3:
+    case kIa32VmxProcbasedCtls3:
       return if_any(offers(PrimaryProcBased::kActivateTertiaryControls), tertiary);
-    case CapabilityMsr::kExitCtls2:
+    case kIa32VmxExitCtls2:
       return if_any(offers(VmExitControl::kActivateSecondaryControls), secondary_exit);
+    default:
+      return std::nullopt;
   }
-  return std::nullopt;
 }
 
 uint64_t Capabilities::allowed1(ControlGroup group) const {
@@ -180,14 +181,7 @@ Capabilities nestor_capabilities() {
                ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
   c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi |
            vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
-  c.preemption_timer_shift = 5;
-
-  c.registers.cr4_writable = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kPae |
-                             cr4::kMce | cr4::kPge | cr4::kPce | cr4::kOsfxsr | cr4::kOsxmmexcpt |
-                             cr4::kVmxe;
-  c.registers.efer_writable = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
-  c.registers.debugctl_writable = 0x3;  // LBR and BTF
-  c.registers.perf_global_ctrl_writable = 0x7'0000'000f;
+  c.preemption_timer_shift = 0;  // it counts as fast as the TSC
   return c;
 }
 

@@ -9,33 +9,10 @@
 #include <optional>
 
 #include "vmx/controls.h"
+#include "vmx/features.h"
 #include "vmx/fields.h"
 
 namespace nestor::vmx {
-
-// The VMX capability MSRs by index.
-enum class CapabilityMsr : uint32_t {
-  kBasic = 0x480,
-  kPinBasedCtls = 0x481,
-  kProcBasedCtls = 0x482,
-  kExitCtls = 0x483,
-  kEntryCtls = 0x484,
-  kMisc = 0x485,
-  kCr0Fixed0 = 0x486,
-  kCr0Fixed1 = 0x487,
-  kCr4Fixed0 = 0x488,
-  kCr4Fixed1 = 0x489,
-  kVmcsEnum = 0x48a,
-  kProcBasedCtls2 = 0x48b,
-  kEptVpidCap = 0x48c,
-  kTruePinBasedCtls = 0x48d,
-  kTrueProcBasedCtls = 0x48e,
-  kTrueExitCtls = 0x48f,
-  kTrueEntryCtls = 0x490,
-  kVmFunc = 0x491,
-  kProcBasedCtls3 = 0x492,
-  kExitCtls2 = 0x493,
-};
 
 // IA32_VMX_EPT_VPID_CAP.
 namespace ept_vpid_cap {
@@ -69,15 +46,15 @@ struct ControlRange {
   constexpr uint64_t true_msr() const { return uint64_t{may_be_one()} << 32 | must_be_one(); }
 };
 
-// Bits that a register can hold, and features that VM-entry checks ask for. The emulator sets these
-// to what its CPUID, MOV CR and WRMSR accept.
+// Bits that a register can hold, and features that VM-entry checks ask for; unless set otherwise,
+// those of the processor that Nestor is.
 struct RegisterRules {
-  uint8_t physical_address_width = 40;  // CPUID 80000008H EAX[7:0]; 36 to 52
-  uint8_t linear_address_width = 48;    // CPUID 80000008H EAX[15:8]; 48 or 57
-  uint64_t cr4_writable = 0;            // the bits of CR4 that may be 1
-  uint64_t efer_writable = 0;           // the bits of IA32_EFER that may be 1, LMA included
-  uint64_t debugctl_writable = 0;
-  uint64_t perf_global_ctrl_writable = 0;
+  uint8_t physical_address_width = kPhysicalAddressBits;  // 36 to 52
+  uint8_t linear_address_width = kLinearAddressBits;      // 48 or 57
+  uint64_t cr4_writable = kSupportedCr4;                  // the bits of CR4 that may be 1
+  uint64_t efer_writable = kSupportedEfer;  // the bits of IA32_EFER that may be 1, LMA included
+  uint64_t debugctl_writable = kSupportedDebugctl;
+  uint64_t perf_global_ctrl_writable = kCounterEnables;
   uint64_t rtit_ctl_writable = 0;
   uint64_t lbr_ctl_writable = 0;
   uint64_t s_cet_writable = 0;
@@ -85,10 +62,8 @@ struct RegisterRules {
   bool sgx = false, rtm = false;
 
   constexpr bool physical(uint64_t address) const { return address >> physical_address_width == 0; }
-  // Bits 63:N-1 are identical, where N is the linear-address width.
   constexpr bool canonical(uint64_t address) const {
-    const unsigned shift = 64 - linear_address_width;
-    return static_cast<uint64_t>(static_cast<int64_t>(address << shift) >> shift) == address;
+    return is_canonical(address, linear_address_width);
   }
   // Bits 63:N are identical; bit N-1 is free.
   constexpr bool nearly_canonical(uint64_t address) const {
@@ -160,7 +135,7 @@ inline constexpr uint32_t kPrimaryDefault1 = 0x0401e172;
 inline constexpr uint32_t kExitDefault1 = 0x00036dff;
 inline constexpr uint32_t kEntryDefault1 = 0x000011ff;
 
-// The processor that Nestor is: what is implemented, and no more.
+// The VMX of the processor that Nestor is: what is implemented, and no more.
 Capabilities nestor_capabilities();
 
 }  // namespace nestor::vmx

@@ -73,6 +73,16 @@ inline constexpr uint64_t kVme = 1u << 0, kPvi = 1u << 1, kTsd = 1u << 2, kDe = 
 namespace efer {
 inline constexpr uint64_t kSce = 1u << 0, kLme = 1u << 8, kLma = 1u << 10, kNxe = 1u << 11;
 }
+namespace debugctl {
+inline constexpr uint64_t kLbr = 1u << 0, kBtf = 1u << 1;
+}
+namespace misc_enable {
+inline constexpr uint64_t kFastStrings = 1u << 0, kThermalControl = 1u << 3,
+                          kPerformanceMonitoring = 1u << 7, kBranchTraceUnavailable = 1u << 11,
+                          kPebsUnavailable = 1u << 12, kSpeedStep = 1u << 16, kMonitor = 1u << 18,
+                          kLimitCpuid = 1u << 22, kXtprDisable = 1u << 23,
+                          kExecuteDisableDisable = 1ull << 34;
+}
 namespace rflags {
 inline constexpr uint64_t kCf = 1u << 0, kFixed1 = 1u << 1, kPf = 1u << 2, kAf = 1u << 4,
                           kZf = 1u << 6, kSf = 1u << 7, kTf = 1u << 8, kIf = 1u << 9,

@@ -9,52 +9,6 @@
 namespace nestor::vmx {
 namespace {
 
-// "VMX Aborts".
-enum AbortIndicator : uint32_t {
-  kAbortSavingGuestMsrs = 1,
-  kAbortHostPdptes = 2,
-  kAbortLoadingHostMsrs = 4,
-  kAbortHostNotIa32e = 6,
-};
-
-// Caused by an event that would otherwise be delivered through the IDT.
-bool is_event_exit(ExitReason reason) {
-  return reason == ExitReason::kExceptionOrNmi || reason == ExitReason::kExternalInterrupt;
-}
-
-// Exits of accesses to memory, which may happen in the middle of an instruction or of a delivery.
-bool is_access_exit(ExitReason reason) {
-  switch (reason) {
-    case ExitReason::kApicAccess:
-    case ExitReason::kEptViolation:
-    case ExitReason::kEptMisconfiguration:
-    case ExitReason::kPmlFull:
-    case ExitReason::kSppRelatedEvent:
-      return true;
-    default:
-      return false;
-  }
-}
-
-// Exits that happen between two instructions.
-bool is_boundary_exit(ExitReason reason) {
-  switch (reason) {
-    case ExitReason::kTripleFault:
-    case ExitReason::kInitSignal:
-    case ExitReason::kSipi:
-    case ExitReason::kInterruptWindow:
-    case ExitReason::kNmiWindow:
-    case ExitReason::kMonitorTrapFlag:
-    case ExitReason::kTprBelowThreshold:
-    case ExitReason::kVirtualizedEoi:
-    case ExitReason::kApicWrite:
-    case ExitReason::kPreemptionTimerExpired:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool is_double_fault(const std::optional<Event>& event) {
   return event && event->type == EventType::kHardwareException && event->vector == kDf;
 }
@@ -87,9 +41,7 @@ bool Vmx::unblocks_nmis(const ExitInformation& exit) const {
 }
 
 uint64_t Vmx::saved_qualification(const ExitInformation& exit) const {
-  const bool reports_unblocking = is_access_exit(exit.reason) &&
-                                  exit.reason != ExitReason::kApicAccess &&
-                                  exit.reason != ExitReason::kEptMisconfiguration;
+  const bool reports_unblocking = has_trait(exit.reason, kExitReportsNmiUnblocking);
   return exit.qualification |
          (reports_unblocking && unblocks_nmis(exit) ? interruption::kNmiUnblocking : 0);
 }
@@ -149,28 +101,19 @@ void Vmx::update_entry_fields() {
 // "Saving RIP, RSP, RFLAGS, and SSP".
 uint64_t Vmx::saved_rflags(const ExitInformation& exit) const {
   const uint64_t flags = cpu_.state().rflags;
-  if (is_event_exit(exit.reason))
+  if (has_trait(exit.reason, kExitOfEvent))
     return exit.interruption ? pushed_rflags(flags, *exit.interruption) : flags;
   // Injection pushes RF as it is.
   if (occurs_during_delivery(exit))
     return vectoring_injected_ ? flags : pushed_rflags(flags, *vectoring_);
-  if (is_access_exit(exit.reason)) return flags | rflags::kRf;
-  if (is_boundary_exit(exit.reason)) return flags;
+  if (has_trait(exit.reason, kExitOfAccess)) return flags | rflags::kRf;
+  if (has_trait(exit.reason, kExitAtBoundary)) return flags;
   return flags & ~rflags::kRf;
 }
 
 // "Saving Non-Register State", "Pending debug exceptions".
 bool Vmx::keeps_pending_debug_exceptions(const ExitInformation& exit) const {
-  switch (exit.reason) {
-    case ExitReason::kInitSignal:
-    case ExitReason::kTprBelowThreshold:
-    case ExitReason::kVirtualizedEoi:
-    case ExitReason::kApicWrite:
-    case ExitReason::kMonitorTrapFlag:
-      return true;
-    default:
-      break;
-  }
+  if (has_trait(exit.reason, kExitKeepsPendingDebugExceptions)) return true;
   if (exit.reason == ExitReason::kExceptionOrNmi && exit.interruption) {
     const Event& event = *exit.interruption;
     if (event.vector == kMc) return true;
@@ -237,7 +180,8 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
   }
 }
 
-void Vmx::abort(uint32_t indicator) {
+void Vmx::abort(VmxAbort reason) {
+  const auto indicator = static_cast<uint32_t>(reason);
   std::array<uint8_t, 4> bytes{static_cast<uint8_t>(indicator), 0, 0, 0};
   cpu_.write_physical({current_vmcs_ + kVmxAbortIndicatorOffset}, bytes);
   cpu_.vmx_abort(indicator);
@@ -340,13 +284,13 @@ void Vmx::complete_exit(bool was_long_mode) {
   if (const auto failure = store_msrs(cpu_, store)) {
     sink_.check_failed({"vm-exit-msr-store", "VM-exit MSR-store area", failure->header,
                         failure->requirement, "Saving MSRs"});
-    return abort(kAbortSavingGuestMsrs);
+    return abort(VmxAbort::kSavingGuestMsrs);
   }
   if (was_long_mode && !vmcs_.has(VmExitControl::kHostAddressSpaceSize))
-    return abort(kAbortHostNotIa32e);
+    return abort(VmxAbort::kHostNotIa32e);
 
   const auto interruption = static_cast<uint32_t>(field(Field::kVmExitInterruptionInformation));
-  const bool nmi = (interruption & interruption::kValid) != 0 &&
+  const bool nmi = interruption::is_valid(interruption) &&
                    interruption::type_of(interruption) == EventType::kNmi &&
                    field(Field::kExitReason) == static_cast<uint64_t>(ExitReason::kExceptionOrNmi);
   load_host();
@@ -354,14 +298,14 @@ void Vmx::complete_exit(bool was_long_mode) {
 }
 
 void Vmx::load_host() {
-  if (!load_host_state()) return abort(kAbortHostPdptes);
+  if (!load_host_state()) return abort(VmxAbort::kHostPdptes);
   const MsrList load{{field(Field::kVmExitMsrLoadAddress)},
                      static_cast<uint32_t>(field(Field::kVmExitMsrLoadCount)),
                      capabilities_.msr_list_size};
   if (const auto failure = load_msrs(cpu_, load)) {
     sink_.check_failed({"vm-exit-msr-load", "VM-exit MSR-load area", failure->header,
                         failure->requirement, "Loading MSRs"});
-    return abort(kAbortLoadingHostMsrs);
+    return abort(VmxAbort::kLoadingHostMsrs);
   }
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))
     cpu_.invalidate({.kind = Invalidation::Kind::kLinearVpid});

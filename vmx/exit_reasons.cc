@@ -3,33 +3,55 @@
 
 #include <array>
 
+#include "vmx/injection.h"
+
 namespace nestor::vmx {
 namespace {
 
 constexpr uint8_t kQ = kDefinesQualification, kLin = kDefinesGuestLinear,
                   kPhys = kDefinesGuestPhysical, kLen = kDefinesLength, kInfo = kDefinesInformation,
                   kInt = kDefinesInterruption;
+constexpr uint8_t kEvent = kExitOfEvent, kAccess = kExitOfAccess, kBoundary = kExitAtBoundary,
+                  kPending = kExitKeepsPendingDebugExceptions,
+                  kUnblocking = kExitReportsNmiUnblocking;
 using F = QualificationFormat;
+using P = PrimaryProcBased;
+using S = SecondaryProcBased;
 using enum ExitReason;
 
+constexpr InstructionIntercept kUnconditional{true, {}, {}};
+constexpr InstructionIntercept by(std::optional<P> primary, std::optional<S> secondary = {}) {
+  return {true, primary, secondary};
+}
+constexpr InstructionIntercept by(S secondary) { return {true, {}, secondary}; }
+
+constexpr InstructionIntercept kNoIntercept;
+constexpr QualificationPattern kLinearValid{1u << 7, 1u << 7};  // EPT violations
+constexpr QualificationPattern kString{1u << 4, 1u << 4};       // I/O instructions
+// LMSW, which is access type 3, with a memory operand.
+constexpr QualificationPattern kLmswMemory{7u << 4, 7u << 4};
+
+// PAUSE, ENCLS, XSAVES and XRSTORS have conditions of their own beside the control.
 constexpr auto kReasons = std::to_array<ExitReasonInfo>({
-    {kExceptionOrNmi, "Exception or NMI", "ExceptionOrNmi", kQ | kLen | kInt, F::kDebugOrPageFault},
-    {kExternalInterrupt, "External interrupt", "ExternalInterrupt", kInt},
-    {kTripleFault, "Triple fault", "TripleFault"},
-    {kInitSignal, "INIT signal", "InitSignal"},
-    {kSipi, "Start-up IPI (SIPI)", "Sipi", kQ, F::kSipiVector},
-    {kIoSmi, "I/O system-management interrupt (SMI)", "IoSmi", kQ | kLin, F::kIo},
+    {kExceptionOrNmi, "Exception or NMI", "ExceptionOrNmi", kQ | kLen | kInt, F::kDebugOrPageFault,
+     kEvent},
+    {kExternalInterrupt, "External interrupt", "ExternalInterrupt", kInt, F::kNone, kEvent},
+    {kTripleFault, "Triple fault", "TripleFault", 0, F::kNone, kBoundary},
+    {kInitSignal, "INIT signal", "InitSignal", 0, F::kNone, kBoundary | kPending},
+    {kSipi, "Start-up IPI (SIPI)", "Sipi", kQ, F::kSipiVector, kBoundary},
+    {kIoSmi, "I/O system-management interrupt (SMI)", "IoSmi", kQ | kLin, F::kIo, 0, kNoIntercept,
+     kString},
     {kOtherSmi, "Other SMI", "OtherSmi"},
-    {kInterruptWindow, "Interrupt window", "InterruptWindow"},
-    {kNmiWindow, "NMI window", "NmiWindow"},
+    {kInterruptWindow, "Interrupt window", "InterruptWindow", 0, F::kNone, kBoundary},
+    {kNmiWindow, "NMI window", "NmiWindow", 0, F::kNone, kBoundary},
     {kTaskSwitch, "Task switch", "TaskSwitch", kQ | kLen, F::kTaskSwitch},
-    {kCpuid, "CPUID", "Cpuid", kLen},
-    {kGetsec, "GETSEC", "Getsec", kLen},
-    {kHlt, "HLT", "Hlt", kLen},
-    {kInvd, "INVD", "Invd", kLen},
-    {kInvlpg, "INVLPG", "Invlpg", kQ | kLen, F::kLinearAddress},
-    {kRdpmc, "RDPMC", "Rdpmc", kLen},
-    {kRdtsc, "RDTSC", "Rdtsc", kLen},
+    {kCpuid, "CPUID", "Cpuid", kLen, F::kNone, 0, kUnconditional},
+    {kGetsec, "GETSEC", "Getsec", kLen, F::kNone, 0, kUnconditional},
+    {kHlt, "HLT", "Hlt", kLen, F::kNone, 0, by(P::kHltExiting)},
+    {kInvd, "INVD", "Invd", kLen, F::kNone, 0, kUnconditional},
+    {kInvlpg, "INVLPG", "Invlpg", kQ | kLen, F::kLinearAddress, 0, by(P::kInvlpgExiting)},
+    {kRdpmc, "RDPMC", "Rdpmc", kLen, F::kNone, 0, by(P::kRdpmcExiting)},
+    {kRdtsc, "RDTSC", "Rdtsc", kLen, F::kNone, 0, by(P::kRdtscExiting)},
     {kRsm, "RSM", "Rsm", kLen},
     {kVmcall, "VMCALL", "Vmcall", kLen},
     {kVmclear, "VMCLEAR", "Vmclear", kQ | kLen | kInfo, F::kDisplacement},
@@ -42,49 +64,61 @@ constexpr auto kReasons = std::to_array<ExitReasonInfo>({
     {kVmxoff, "VMXOFF", "Vmxoff", kLen},
     {kVmxon, "VMXON", "Vmxon", kQ | kLen | kInfo, F::kDisplacement},
     {kControlRegisterAccess, "Control-register accesses", "ControlRegisterAccess", kQ | kLin | kLen,
-     F::kControlRegister},
+     F::kControlRegister, 0, kNoIntercept, kLmswMemory},
     {kMovDr, "MOV DR", "MovDr", kQ | kLen, F::kMovDr},
-    {kIoInstruction, "I/O instruction", "IoInstruction", kQ | kLin | kLen | kInfo, F::kIo},
+    {kIoInstruction, "I/O instruction", "IoInstruction", kQ | kLin | kLen | kInfo, F::kIo, 0,
+     kNoIntercept, kString},
     {kRdmsr, "RDMSR", "Rdmsr", kLen},
     {kWrmsr, "WRMSR", "Wrmsr", kLen},
     {kEntryFailureGuestState, "VM-entry failure due to invalid guest state",
      "EntryFailureGuestState", kQ, F::kEntryFailure},
     {kEntryFailureMsrLoading, "VM-entry failure due to MSR loading", "EntryFailureMsrLoading", kQ,
      F::kMsrEntry},
-    {kMwait, "MWAIT", "Mwait", kQ | kLen, F::kMwait},
-    {kMonitorTrapFlag, "Monitor trap flag", "MonitorTrapFlag"},
-    {kMonitor, "MONITOR", "Monitor", kLen},
-    {kPause, "PAUSE", "Pause", kLen},
+    {kMwait, "MWAIT", "Mwait", kQ | kLen, F::kMwait, 0, by(P::kMwaitExiting)},
+    {kMonitorTrapFlag, "Monitor trap flag", "MonitorTrapFlag", 0, F::kNone, kBoundary | kPending},
+    {kMonitor, "MONITOR", "Monitor", kLen, F::kNone, 0, by(P::kMonitorExiting)},
+    {kPause, "PAUSE", "Pause", kLen, F::kNone, 0, kUnconditional},
     {kEntryFailureMachineCheck, "VM-entry failure due to machine-check event",
      "EntryFailureMachineCheck"},
-    {kTprBelowThreshold, "TPR below threshold", "TprBelowThreshold"},
-    {kApicAccess, "APIC access", "ApicAccess", kQ | kLen, F::kApicAccess},
-    {kVirtualizedEoi, "Virtualized EOI", "VirtualizedEoi", kQ, F::kApicOffset},
+    {kTprBelowThreshold, "TPR below threshold", "TprBelowThreshold", 0, F::kNone,
+     kBoundary | kPending},
+    {kApicAccess, "APIC access", "ApicAccess", kQ | kLen, F::kApicAccess, kAccess},
+    {kVirtualizedEoi, "Virtualized EOI", "VirtualizedEoi", kQ, F::kApicOffset,
+     kBoundary | kPending},
     {kGdtrIdtrAccess, "Access to GDTR or IDTR", "GdtrIdtrAccess", kQ | kLen | kInfo,
-     F::kDisplacement},
-    {kLdtrTrAccess, "Access to LDTR or TR", "LdtrTrAccess", kQ | kLen | kInfo, F::kDisplacement},
-    {kEptViolation, "EPT violation", "EptViolation", kQ | kLin | kPhys | kLen, F::kEptViolation},
-    {kEptMisconfiguration, "EPT misconfiguration", "EptMisconfiguration", kPhys},
+     F::kDisplacement, 0, by(S::kDescriptorTableExiting)},
+    {kLdtrTrAccess, "Access to LDTR or TR", "LdtrTrAccess", kQ | kLen | kInfo, F::kDisplacement, 0,
+     by(S::kDescriptorTableExiting)},
+    {kEptViolation, "EPT violation", "EptViolation", kQ | kLin | kPhys | kLen, F::kEptViolation,
+     kAccess | kUnblocking, kNoIntercept, kLinearValid},
+    {kEptMisconfiguration, "EPT misconfiguration", "EptMisconfiguration", kPhys, F::kNone, kAccess},
     {kInvept, "INVEPT", "Invept", kQ | kLen | kInfo, F::kDisplacement},
-    {kRdtscp, "RDTSCP", "Rdtscp", kLen},
-    {kPreemptionTimerExpired, "VMX-preemption timer expired", "PreemptionTimerExpired"},
+    {kRdtscp, "RDTSCP", "Rdtscp", kLen, F::kNone, 0, by(P::kRdtscExiting, S::kEnableRdtscp)},
+    {kPreemptionTimerExpired, "VMX-preemption timer expired", "PreemptionTimerExpired", 0, F::kNone,
+     kBoundary},
     {kInvvpid, "INVVPID", "Invvpid", kQ | kLen | kInfo, F::kDisplacement},
-    {kWbinvd, "WBINVD or WBNOINVD", "Wbinvd", kQ | kLen},
-    {kXsetbv, "XSETBV", "Xsetbv", kLen},
-    {kApicWrite, "APIC write", "ApicWrite", kQ, F::kApicOffset},
-    {kRdrand, "RDRAND", "Rdrand", kLen | kInfo},
-    {kInvpcid, "INVPCID", "Invpcid", kQ | kLen | kInfo, F::kDisplacement},
+    {kWbinvd, "WBINVD or WBNOINVD", "Wbinvd", kQ | kLen, F::kNone, 0, by(S::kWbinvdExiting)},
+    {kXsetbv, "XSETBV", "Xsetbv", kLen, F::kNone, 0, kUnconditional},
+    {kApicWrite, "APIC write", "ApicWrite", kQ, F::kApicOffset, kBoundary | kPending},
+    {kRdrand, "RDRAND", "Rdrand", kLen | kInfo, F::kNone, 0, by(S::kRdrandExiting)},
+    {kInvpcid, "INVPCID", "Invpcid", kQ | kLen | kInfo, F::kDisplacement, 0,
+     by(P::kInvlpgExiting, S::kEnableInvpcid)},
     {kVmfunc, "VMFUNC", "Vmfunc", kLen},
-    {kEncls, "ENCLS", "Encls", kLen},
-    {kRdseed, "RDSEED", "Rdseed", kLen | kInfo},
-    {kPmlFull, "Page-modification log full", "PmlFull", kQ | kLen, F::kEventDelivery},
-    {kXsaves, "XSAVES", "Xsaves", kQ | kLen | kInfo, F::kDisplacement},
-    {kXrstors, "XRSTORS", "Xrstors", kQ | kLen | kInfo, F::kDisplacement},
+    {kEncls, "ENCLS", "Encls", kLen, F::kNone, 0, by(S::kEnableEnclsExiting)},
+    {kRdseed, "RDSEED", "Rdseed", kLen | kInfo, F::kNone, 0, by(S::kRdseedExiting)},
+    {kPmlFull, "Page-modification log full", "PmlFull", kQ | kLen, F::kEventDelivery,
+     kAccess | kUnblocking},
+    {kXsaves, "XSAVES", "Xsaves", kQ | kLen | kInfo, F::kDisplacement, 0,
+     by(S::kEnableXsavesXrstors)},
+    {kXrstors, "XRSTORS", "Xrstors", kQ | kLen | kInfo, F::kDisplacement, 0,
+     by(S::kEnableXsavesXrstors)},
     {kPconfig, "PCONFIG", "Pconfig", kLen},
     {kSppRelatedEvent, "SPP-related event", "SppRelatedEvent", kQ | kLin | kPhys | kLen,
-     F::kSubPageEvent},
-    {kUmwait, "UMWAIT", "Umwait", kLen | kInfo},
-    {kTpause, "TPAUSE", "Tpause", kLen | kInfo},
+     F::kSubPageEvent, kAccess | kUnblocking},
+    {kUmwait, "UMWAIT", "Umwait", kLen | kInfo, F::kNone, 0,
+     by(P::kRdtscExiting, S::kEnableUserWaitAndPause)},
+    {kTpause, "TPAUSE", "Tpause", kLen | kInfo, F::kNone, 0,
+     by(P::kRdtscExiting, S::kEnableUserWaitAndPause)},
     {kLoadiwkey, "LOADIWKEY", "Loadiwkey", kLen | kInfo},
     {kEnclv, "ENCLV", "Enclv", kLen},
     {kEnqcmdPasidTranslationFailure, "ENQCMD PASID translation failure",
@@ -209,7 +243,6 @@ constexpr Part kDebugParts[] = {
     flag(0, "B0"),   flag(1, "B1"),  flag(2, "B2"),  flag(3, "B3"),
     flag(11, "BLD"), flag(13, "BD"), flag(14, "BS"), flag(16, "RTM"),
 };
-constexpr uint8_t kDebugVector = 1, kPageFaultVector = 14;
 
 // Control-register accesses: which parts mean something depends on the access type.
 constexpr Part kMovCrParts[] = {{8, 4, "register", kGprs}};
@@ -237,6 +270,11 @@ const ExitReasonInfo* find_exit_reason(uint16_t basic_reason) {
   return row == kNoRow ? nullptr : &kReasons[row];
 }
 
+bool has_trait(ExitReason reason, ExitTraits trait) {
+  const ExitReasonInfo* info = find_exit_reason(static_cast<uint16_t>(reason));
+  return info != nullptr && (info->traits & trait) != 0;
+}
+
 std::string_view exit_reason_name(uint32_t exit_reason) {
   const ExitReasonInfo* info = find_exit_reason(exit_reason & kExitReasonBasicMask);
   return info != nullptr ? info->name : "unknown";
@@ -248,8 +286,8 @@ QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualifica
   const ExitReasonInfo* info = find_exit_reason(exit_reason & kExitReasonBasicMask);
   if (info == nullptr || info->qualification == F::kNone) return items;
   if (info->qualification == F::kDebugOrPageFault) {
-    if (vector == kPageFaultVector) items.add("linear", qualification);
-    if (vector == kDebugVector)
+    if (vector == kPf) items.add("linear", qualification);
+    if (vector == kDb)
       for (const Part& part : kDebugParts) add_part(items, part, qualification);
     return items;
   }
@@ -267,12 +305,12 @@ QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualifica
 
 QualificationItems decode_interruption_information(uint32_t information) {
   QualificationItems items;
-  if ((information & 1u << 31) == 0) return items;
-  items.add("vector", information & 0xff);
-  const uint32_t type = information >> 8 & 7;
+  if (!interruption::is_valid(information)) return items;
+  items.add("vector", interruption::vector_of(information));
+  const auto type = static_cast<uint8_t>(interruption::type_of(information));
   items.add("type", type, kEventTypes[type]);
-  if (information & 1u << 11) items.add("error-code", 1);
-  if (information & 1u << 12) items.add("nmi-unblocking", 1);
+  if (interruption::has_error_code(information)) items.add("error-code", 1);
+  if (information & interruption::kNmiUnblocking) items.add("nmi-unblocking", 1);
   return items;
 }
 

@@ -6,8 +6,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
+
+#include "vmx/controls.h"
 
 namespace nestor::vmx {
 
@@ -130,18 +133,52 @@ enum class QualificationFormat : uint8_t {
   kSubPageEvent,  // SPP-related events: miss or misconfiguration
 };
 
+// What else differs by the reason, as bits.
+enum ExitTraits : uint8_t {
+  // When the exit happens: because of an event that would otherwise be delivered through the IDT;
+  // because of an access to memory, maybe in the middle of an instruction or of a delivery; between
+  // two instructions. None of these: because of an instruction.
+  kExitOfEvent = 1 << 0,
+  kExitOfAccess = 1 << 1,
+  kExitAtBoundary = 1 << 2,
+  kExitKeepsPendingDebugExceptions = 1 << 3,  // "Saving Non-Register State"
+  kExitReportsNmiUnblocking = 1 << 4,         // bit 12 of the exit qualification
+};
+
+// Which controls make an instruction exit: all that are named here are 1. None: unconditionally.
+struct InstructionIntercept {
+  bool exists = false;  // the reason is that of an instruction that Vmx::instruction_exits judges
+  std::optional<PrimaryProcBased> primary{};
+  std::optional<SecondaryProcBased> secondary{};
+};
+
+// Bits of an exit qualification that must have a value.
+struct QualificationPattern {
+  uint64_t mask = 0, value = 0;
+  constexpr bool matches(uint64_t qualification) const { return (qualification & mask) == value; }
+};
+
 struct ExitReasonInfo {
   ExitReason reason{};
   std::string_view name;        // as the SDM prints it, shortened: "EPT violation"
   std::string_view identifier;  // the enumerator without its k
   uint8_t defines = 0;          // ExitDefines
   QualificationFormat qualification = QualificationFormat::kNone;
+  uint8_t traits = 0;  // ExitTraits
+  InstructionIntercept intercept{};
+  QualificationPattern guest_linear_if{};  // with kDefinesGuestLinear: which exits define it
+
+  constexpr bool defines_guest_linear(uint64_t exit_qualification) const {
+    return (defines & kDefinesGuestLinear) != 0 && guest_linear_if.matches(exit_qualification);
+  }
 };
 
 // In the order of the numbers.
 std::span<const ExitReasonInfo> exit_reasons();
 // nullptr: the SDM defines no such basic exit reason.
 const ExitReasonInfo* find_exit_reason(uint16_t basic_reason);
+// Does a defined reason have the trait?
+bool has_trait(ExitReason reason, ExitTraits trait);
 // "unknown" when undefined.
 std::string_view exit_reason_name(uint32_t exit_reason);
 

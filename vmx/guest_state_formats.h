@@ -10,12 +10,14 @@ namespace nestor::vmx {
 // "Guest Non-Register State", field "Interruptibility state".
 namespace interruptibility {
 inline constexpr uint64_t kBlockingBySti = 1u << 0, kBlockingByMovSs = 1u << 1,
-                          kBlockingByNmi = 1u << 3;
+                          kBlockingBySmi = 1u << 2, kBlockingByNmi = 1u << 3,
+                          kEnclaveInterruption = 1u << 4;
 }
 
-// "Guest Non-Register State", field "Pending debug exceptions": without one of these none is valid.
+// "Guest Non-Register State", field "Pending debug exceptions": without one of the first two none
+// is valid.
 namespace pending_debug {
-inline constexpr uint64_t kEnabledBreakpoint = 1u << 12, kSingleStep = 1u << 14;
+inline constexpr uint64_t kEnabledBreakpoint = 1u << 12, kSingleStep = 1u << 14, kRtm = 1u << 16;
 }
 
 // CR0 bits that neither VM entry nor VM exit modifies: ET, NW, CD and the reserved bits.

@@ -13,6 +13,9 @@ namespace nestor::vmx {
 
 namespace interruption {
 inline constexpr uint32_t kErrorCode = 1u << 11, kNmiUnblocking = 1u << 12, kValid = 1u << 31;
+constexpr bool is_valid(uint32_t information) { return (information & kValid) != 0; }
+constexpr bool has_error_code(uint32_t information) { return (information & kErrorCode) != 0; }
+constexpr uint8_t vector_of(uint32_t information) { return static_cast<uint8_t>(information); }
 constexpr EventType type_of(uint32_t information) {
   return static_cast<EventType>((information >> 8) & 7);
 }

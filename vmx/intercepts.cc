@@ -6,48 +6,11 @@
 
 #include "vmx/io_bitmap.h"
 #include "vmx/msr_bitmap.h"
+#include "vmx/msr_index.h"
 #include "vmx/vmx.h"
 
 namespace nestor::vmx {
 namespace {
-
-// An instruction exits when all controls named here are 1; those with none exit unconditionally.
-struct InstructionIntercept {
-  ExitReason reason{};
-  std::optional<PrimaryProcBased> primary;
-  std::optional<SecondaryProcBased> secondary;
-  bool displacement = false;  // the exit qualification is the displacement of the memory operand
-};
-
-constexpr auto kIntercepts = std::to_array<InstructionIntercept>({
-    {ExitReason::kCpuid, {}, {}},
-    {ExitReason::kGetsec, {}, {}},
-    {ExitReason::kInvd, {}, {}},
-    {ExitReason::kXsetbv, {}, {}},
-    {ExitReason::kHlt, PrimaryProcBased::kHltExiting, {}},
-    {ExitReason::kInvlpg, PrimaryProcBased::kInvlpgExiting, {}},
-    {ExitReason::kMwait, PrimaryProcBased::kMwaitExiting, {}},
-    {ExitReason::kMonitor, PrimaryProcBased::kMonitorExiting, {}},
-    {ExitReason::kRdpmc, PrimaryProcBased::kRdpmcExiting, {}},
-    {ExitReason::kRdtsc, PrimaryProcBased::kRdtscExiting, {}},
-    {ExitReason::kRdtscp, PrimaryProcBased::kRdtscExiting, SecondaryProcBased::kEnableRdtscp},
-    {ExitReason::kInvpcid, PrimaryProcBased::kInvlpgExiting, SecondaryProcBased::kEnableInvpcid,
-     true},
-    {ExitReason::kUmwait, PrimaryProcBased::kRdtscExiting,
-     SecondaryProcBased::kEnableUserWaitAndPause},
-    {ExitReason::kTpause, PrimaryProcBased::kRdtscExiting,
-     SecondaryProcBased::kEnableUserWaitAndPause},
-    {ExitReason::kGdtrIdtrAccess, {}, SecondaryProcBased::kDescriptorTableExiting, true},
-    {ExitReason::kLdtrTrAccess, {}, SecondaryProcBased::kDescriptorTableExiting, true},
-    {ExitReason::kWbinvd, {}, SecondaryProcBased::kWbinvdExiting},
-    {ExitReason::kRdrand, {}, SecondaryProcBased::kRdrandExiting},
-    {ExitReason::kRdseed, {}, SecondaryProcBased::kRdseedExiting},
-    // What follows has a condition of its own beside the control.
-    {ExitReason::kPause, {}, {}},
-    {ExitReason::kEncls, {}, SecondaryProcBased::kEnableEnclsExiting},
-    {ExitReason::kXsaves, {}, SecondaryProcBased::kEnableXsavesXrstors, true},
-    {ExitReason::kXrstors, {}, SecondaryProcBased::kEnableXsavesXrstors, true},
-});
 
 // "Exit Qualification for Control-Register Accesses".
 enum class CrAccess : uint64_t { kMovTo = 0, kMovFrom = 1, kClts = 2, kLmsw = 3 };
@@ -73,7 +36,6 @@ bool Vmx::pause_exits() {
 
 // What an instruction asks for beside its controls.
 bool Vmx::operands_exit(ExitReason reason) {
-  constexpr uint32_t kIa32Xss = 0xda0;
   const CpuState& s = cpu_.state();
   switch (reason) {
     case ExitReason::kPause:
@@ -97,12 +59,14 @@ bool Vmx::operands_exit(ExitReason reason) {
 bool Vmx::instruction_exits(ExitReason reason, const InstructionContext& context,
                             uint64_t qualification) {
   if (!in_non_root_) return false;
-  const auto intercept = std::ranges::find(kIntercepts, reason, &InstructionIntercept::reason);
-  if (intercept == kIntercepts.end()) return false;
-  if (intercept->primary && !primary(*intercept->primary)) return false;
-  if (intercept->secondary && !secondary(*intercept->secondary)) return false;
+  const ExitReasonInfo* info = find_exit_reason(static_cast<uint16_t>(reason));
+  if (info == nullptr || !info->intercept.exists) return false;
+  const InstructionIntercept& intercept = info->intercept;
+  if (intercept.primary && !primary(*intercept.primary)) return false;
+  if (intercept.secondary && !secondary(*intercept.secondary)) return false;
   if (!operands_exit(reason)) return false;
-  if (intercept->displacement) qualification = context.displacement;
+  if (info->qualification == QualificationFormat::kDisplacement)
+    qualification = context.displacement;
   if (reason == ExitReason::kInvlpg && !cpu_.state().code_64bit()) qualification &= 0xffffffff;
   instruction_exit(reason, context, qualification);
   return true;

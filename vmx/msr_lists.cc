@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include "vmx/msr_index.h"
+
 namespace nestor::vmx {
 namespace {
 
@@ -27,12 +29,12 @@ constexpr std::string_view kNotX2apic = "must not be an MSR of the local APIC in
 constexpr std::string_view kNotSmm = "must not be an MSR that is accessible in SMM only";
 constexpr std::string_view kNotMicrocode = "must not be an MSR of the microcode update facility";
 constexpr auto kRestrictions = std::to_array<Restriction>({
-    {0xc0000100, 0xc0000101, true, false, "must not be IA32_FS_BASE or IA32_GS_BASE"},
-    {0x800, 0x8ff, true, true, kNotX2apic},
-    {0x9b, 0x9b, true, false, kNotSmm},        // IA32_SMM_MONITOR_CTL
-    {0x9e, 0x9e, false, true, kNotSmm},        // IA32_SMBASE
-    {0x79, 0x79, true, false, kNotMicrocode},  // IA32_BIOS_UPDT_TRIG
-    {0x8b, 0x8b, true, false, kNotMicrocode},  // IA32_BIOS_SIGN_ID
+    {kIa32FsBase, kIa32GsBase, true, false, "must not be IA32_FS_BASE or IA32_GS_BASE"},
+    {kFirstX2apicMsr, kLastX2apicMsr, true, true, kNotX2apic},
+    {kIa32SmmMonitorCtl, kIa32SmmMonitorCtl, true, false, kNotSmm},
+    {kIa32Smbase, kIa32Smbase, false, true, kNotSmm},
+    {kIa32BiosUpdtTrig, kIa32BiosUpdtTrig, true, false, kNotMicrocode},
+    {kIa32BiosSignId, kIa32BiosSignId, true, false, kNotMicrocode},
 });
 
 enum class Direction { kLoad, kStore };

@@ -18,6 +18,7 @@
 #include "vmx/instruction_errors.h"
 #include "vmx/processor.h"
 #include "vmx/vmcs.h"
+#include "vmx/vmx_aborts.h"
 
 namespace nestor::vmx {
 
@@ -321,7 +322,7 @@ class Vmx {
   bool load_host_state();
   void load_host_segments();
   void report_exit(uint32_t reason, uint64_t qualification);
-  void abort(uint32_t indicator);
+  void abort(VmxAbort reason);
   void leave_non_root();
 
   uint64_t field(Field f) const { return vmcs_[f]; }

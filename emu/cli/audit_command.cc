@@ -7,10 +7,10 @@
 #include <string>
 
 #include "emu/cli/complain.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/loaders/read_file.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_document.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::emu {
 namespace {
@@ -31,7 +31,7 @@ int audit_command(const AuditOptions& options) {
     return complain(ExitStatus::kBadImage, fmt::format("{}: {}", file_name(options.file), *bad));
   const auto& documents = std::get<std::vector<VmcsDocument>>(read);
 
-  const vmx::Capabilities own = offered_capabilities();
+  const vmx::Capabilities own = vmx::nestor_capabilities();
   bool violated = false, written = true;
   size_t number = 0;
   for (const VmcsDocument& document : documents) {

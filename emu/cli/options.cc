@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "emu/machine/machine.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 
 namespace nestor::emu {

@@ -18,13 +18,13 @@
 #include "emu/cli/complain.h"
 #include "emu/cli/inputs.h"
 #include "emu/cli/progress.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/compare/l0_report.h"
 #include "emu/observe/stopped/places.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::emu {
 namespace {
@@ -161,8 +161,8 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   const auto dump_output = std::get<std::unique_ptr<OutputFile>>(std::move(dump_file));
   std::optional<VmcsDump> dump;
   if (dump_output) {
-    sinks.add(
-        dump.emplace(*dump_output, options.dump_when, options.dump_format, offered_capabilities()));
+    sinks.add(dump.emplace(*dump_output, options.dump_when, options.dump_format,
+                           vmx::nestor_capabilities()));
   }
 
   const OrderlyStop stop;

@@ -12,96 +12,12 @@
 #include "emu/engine/extended_state.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 namespace {
 
-enum class Register : uint8_t { kEax, kEbx, kEcx, kEdx };
-using enum Register;
-
-// When a feature flag shows. All but kAlways are dynamic.
-enum class When : uint8_t {
-  kAlways,
-  kApicEnabled,     // IA32_APIC_BASE[11]
-  kMonitorEnabled,  // IA32_MISC_ENABLE[18]
-  kExecuteDisable,  // IA32_MISC_ENABLE[34] is 0
-  kOsxsave,         // CR4.OSXSAVE
-  k64BitMode,       // Intel processors have SYSCALL in 64-bit mode only, and say so there only
-};
-
-// A feature flag, and the bits of CR4 and IA32_EFER that exist because of it.
-struct Feature {
-  uint32_t leaf;
-  Register reg;
-  uint8_t bit;
-  When when = When::kAlways;
-  uint64_t cr4 = 0, efer = 0;
-};
-
 constexpr uint32_t kExtended = 0x80000000;
-
-constexpr Feature kFeatures[] = {
-    {1, kEcx, 0},                                      // SSE3
-    {1, kEcx, 1},                                      // PCLMULQDQ
-    {1, kEcx, 3, When::kMonitorEnabled},               // MONITOR
-    {1, kEcx, 5, When::kAlways, vmx::cr4::kVmxe},      // VMX
-    {1, kEcx, 9},                                      // SSSE3
-    {1, kEcx, 13},                                     // CMPXCHG16B
-    {1, kEcx, 17, When::kAlways, vmx::cr4::kPcide},    // PCID
-    {1, kEcx, 19},                                     // SSE4.1
-    {1, kEcx, 20},                                     // SSE4.2
-    {1, kEcx, 21},                                     // x2APIC
-    {1, kEcx, 23},                                     // POPCNT
-    {1, kEcx, 24},                                     // TSC-deadline
-    {1, kEcx, 25},                                     // AESNI
-    {1, kEcx, 26, When::kAlways, vmx::cr4::kOsxsave},  // XSAVE
-    {1, kEcx, 27, When::kOsxsave},                     // OSXSAVE
-    {1, kEcx, 30},                                     // RDRAND
-    {1, kEdx, 0},                                      // FPU
-    {1, kEdx, 2, When::kAlways, vmx::cr4::kDe},        // DE
-    {1, kEdx, 3, When::kAlways, vmx::cr4::kPse},       // PSE
-    {1, kEdx, 4, When::kAlways, vmx::cr4::kTsd},       // TSC
-    {1, kEdx, 5, When::kAlways, vmx::cr4::kPce},       // MSR; no flag of its own tells of CR4.PCE
-    {1, kEdx, 6, When::kAlways, vmx::cr4::kPae},       // PAE
-    {1, kEdx, 7, When::kAlways, vmx::cr4::kMce},       // MCE
-    {1, kEdx, 8},                                      // CMPXCHG8B
-    {1, kEdx, 9, When::kApicEnabled},                  // APIC
-    {1, kEdx, 11},                                     // SEP
-    {1, kEdx, 12},                                     // MTRR
-    {1, kEdx, 13, When::kAlways, vmx::cr4::kPge},      // PGE
-    {1, kEdx, 14},                                     // MCA
-    {1, kEdx, 15},                                     // CMOV
-    {1, kEdx, 16},                                     // PAT
-    {1, kEdx, 17},                                     // PSE-36
-    {1, kEdx, 19},                                     // CLFSH
-    {1, kEdx, 23},                                     // MMX
-    {1, kEdx, 24, When::kAlways, vmx::cr4::kOsfxsr},   // FXSR
-    {1, kEdx, 25, When::kAlways, vmx::cr4::kOsxmmexcpt},  // SSE
-    {1, kEdx, 26},                                        // SSE2
-    {6, kEax, 2},                                         // ARAT: the APIC timer always runs
-    {7, kEbx, 0, When::kAlways, vmx::cr4::kFsgsbase},     // FSGSBASE
-    {7, kEbx, 1},                                         // IA32_TSC_ADJUST
-    {7, kEbx, 7, When::kAlways, vmx::cr4::kSmep},         // SMEP
-    {7, kEbx, 10},                                        // INVPCID
-    {7, kEbx, 18},                                        // RDSEED
-    {7, kEbx, 20, When::kAlways, vmx::cr4::kSmap},        // SMAP
-    {7, kEcx, 16, When::kAlways, vmx::cr4::kLa57},        // 5-level paging
-    {7, kEcx, 22},                                        // RDPID
-    {7, kEdx, 29},                                        // IA32_ARCH_CAPABILITIES
-    {kExtended + 1, kEcx, 0},                             // LAHF and SAHF in 64-bit mode
-    {kExtended + 1, kEcx, 5},                             // LZCNT
-    {kExtended + 1, kEcx, 8},                             // PREFETCHW
-    {kExtended + 1, kEdx, 11, When::k64BitMode, 0, vmx::efer::kSce},       // SYSCALL
-    {kExtended + 1, kEdx, 20, When::kExecuteDisable, 0, vmx::efer::kNxe},  // Execute Disable
-    {kExtended + 1, kEdx, 26},                                             // 1-GByte pages
-    {kExtended + 1, kEdx, 27},                                             // RDTSCP, IA32_TSC_AUX
-    {kExtended + 1, kEdx, 29, When::kAlways, 0, vmx::efer::kLme | vmx::efer::kLma},  // Intel 64
-    {kExtended + 7, kEdx, 8},  // invariant TSC
-    {kExtended + 8, kEbx, 9},  // WBNOINVD
-};
-
-// Absent, as neither the engine executes them nor anything emulates them: AVX, virtual-8086 mode
-// extensions, MOVBE, BMI, UMIP, protection keys.
 
 constexpr std::string_view kVendor = "GenuineIntel";
 constexpr std::string_view kBrand = "Nestor virtual CPU";
@@ -149,9 +65,9 @@ constexpr Leaf kLeaves[] = {
     {0xa,
      0,
      false,
-     {PerformanceMonitor::kVersion | PerformanceMonitor::kGeneralCounters << 8 |
+     {PerformanceMonitor::kVersion | vmx::kGeneralCounters << 8 |
           PerformanceMonitor::kCounterWidth << 16 | 7 << 24,
-      0x78, 0, PerformanceMonitor::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
+      0x78, 0, vmx::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
     // One thread a core: EBX processors at the level, ECX[15:8] the level's type. How many cores
     // there are, topology() says.
     {0xb, 0, true, {0, 1, 0x100, 0}},
@@ -171,43 +87,34 @@ constexpr Leaf kLeaves[] = {
     {kExtended + 4, 0, false, brand(32)},
     // The second-level cache: its size in KiB, 16 ways.
     {kExtended + 6, 0, false, {0, 0, 1024 << 16 | 8 << 12 | kLineSize, 0}},
-    {kExtended + 8, 0, false, {kPhysicalAddressBits | kLinearAddressBits << 8, 0, 0, 0}},
+    {kExtended + 8, 0, false, {vmx::kPhysicalAddressBits | vmx::kLinearAddressBits << 8, 0, 0, 0}},
 };
 static_assert(LocalApic::kTimerFrequency == Clock::kFrequency);
 static_assert(Clock::kFrequency <= 0xffffffff);
 
-constexpr uint64_t kMonitorEnable = 1ull << 18, kLimitCpuid = 1ull << 22,
-                   kDisableExecuteDisable = 1ull << 34;
+// By vmx::CpuidRegister.
+constexpr uint32_t CpuidRegisters::*kRegisters[] = {&CpuidRegisters::eax, &CpuidRegisters::ebx,
+                                                    &CpuidRegisters::ecx, &CpuidRegisters::edx};
 
-bool shows(const CpuidState& state, When when) {
+bool shows(const CpuidState& state, vmx::FeatureShows when) {
+  using enum vmx::FeatureShows;
   switch (when) {
-    case When::kAlways:
+    case kAlways:
       return true;
-    case When::kApicEnabled:
+    case kApicEnabled:
       return state.apic_base >> 11 & 1;
-    case When::kMonitorEnabled:
-      return state.misc_enable & kMonitorEnable;
-    case When::kExecuteDisable:
-      return !(state.misc_enable & kDisableExecuteDisable);
-    case When::kOsxsave:
+    case kMonitorEnabled:
+      return state.misc_enable & vmx::misc_enable::kMonitor;
+    case kExecuteDisableAllowed:
+      return !(state.misc_enable & vmx::misc_enable::kExecuteDisableDisable);
+    case kOsxsaveSet:
       return state.osxsave;
-    case When::k64BitMode:
+    case k64BitMode:
       return state.code_64bit;
+    case kSeveralProcessors:
+      return state.processors > 1;
   }
   return false;
-}
-
-uint32_t& select(CpuidRegisters& registers, Register reg) {
-  switch (reg) {
-    case kEax:
-      return registers.eax;
-    case kEbx:
-      return registers.ebx;
-    case kEcx:
-      return registers.ecx;
-    default:
-      return registers.edx;
-  }
 }
 
 // What tells of a package with several cores; nothing changes for one.
@@ -215,9 +122,7 @@ void add_topology(CpuidRegisters& out, unsigned processors, uint32_t leaf, uint3
   if (processors == 1) return;
   const auto id_bits = static_cast<uint32_t>(std::bit_width(processors - 1));
   if (leaf == 1) {
-    constexpr uint32_t kHtt = 1u << 28;
     out.ebx |= processors << 16;
-    out.edx |= kHtt;
   } else if (leaf == 4 && out.eax != 0) {
     out.eax |= ((1u << id_bits) - 1) << 26;
   } else if (leaf == 0xb && subleaf == 1) {
@@ -237,15 +142,15 @@ CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
     if (row.leaf == leaf && (!row.subleaf_matters || row.subleaf == subleaf)) out = row.value;
   }
   if (leaf != 7 || subleaf == 0) {
-    for (const Feature& feature : kFeatures) {
-      if (feature.leaf == leaf && shows(state, feature.when)) {
-        select(out, feature.reg) |= 1u << feature.bit;
+    for (const vmx::FeatureInfo& feature : vmx::kFeatures) {
+      if (feature.leaf == leaf && shows(state, feature.shows)) {
+        out.*kRegisters[static_cast<size_t>(feature.reg)] |= 1u << feature.bit;
       }
     }
   }
   switch (leaf) {
     case 0:
-      if (state.misc_enable & kLimitCpuid) out.eax = 2;
+      if (state.misc_enable & vmx::misc_enable::kLimitCpuid) out.eax = 2;
       break;
     case 1:
       out.ebx |= (state.apic_id & 0xff) << 24;
@@ -269,39 +174,10 @@ CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
       leaf, subleaf);
 }
 
-uint64_t supported_cr4() {
-  uint64_t bits = 0;
-  for (const Feature& feature : kFeatures) bits |= feature.cr4;
-  return bits;
-}
-
-uint64_t supported_efer() {
-  uint64_t bits = 0;
-  for (const Feature& feature : kFeatures) bits |= feature.efer;
-  return bits;
-}
-
-uint64_t supported_debugctl() {
-  constexpr uint64_t kLbr = 1u << 0, kBtf = 1u << 1;
-  return kLbr | kBtf;
-}
-
-vmx::RegisterRules register_rules() {
-  vmx::RegisterRules rules;
-  rules.physical_address_width = kPhysicalAddressBits;
-  rules.linear_address_width = kLinearAddressBits;
-  rules.cr4_writable = supported_cr4();
-  rules.efer_writable = supported_efer();
-  rules.debugctl_writable = supported_debugctl();
-  rules.perf_global_ctrl_writable = PerformanceMonitor::kEnables;
-  return rules;
-}
-
-vmx::Capabilities offered_capabilities() {
-  vmx::Capabilities capabilities = vmx::nestor_capabilities();
-  capabilities.registers = register_rules();
-  capabilities.preemption_timer_shift = 0;  // it counts as fast as the TSC
-  return capabilities;
+bool offers(Core& core, vmx::Feature feature) {
+  const vmx::FeatureInfo& info = vmx::info_of(feature);
+  const CpuidRegisters registers = cpuid(core, info.leaf, 0);
+  return registers.*kRegisters[static_cast<size_t>(info.reg)] >> info.bit & 1;
 }
 
 }  // namespace nestor::emu

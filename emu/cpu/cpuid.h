@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What CPUID says of the processor, and which control bits follow from it. One table; what is not
-// implemented is not in it.
+// What CPUID says of the processor. Its feature flags are those of vmx/features.inc.
 #pragma once
 
 #include <cstdint>
 
-#include "emu/memory/address_width.h"
-#include "vmx/capabilities.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 
@@ -34,18 +32,9 @@ struct CpuidState {
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.
 CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf);
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf);
+// Does CPUID report it now?
+bool offers(Core& core, vmx::Feature feature);
 
 inline constexpr uint32_t kLineSize = 64;  // bytes: CLFLUSH, caches and the MONITOR range
-
-// The bits of CR4, IA32_EFER and IA32_DEBUGCTL that software may set; all others are reserved.
-uint64_t supported_cr4();
-uint64_t supported_efer();
-uint64_t supported_debugctl();
-
-// The same for VM-entry checks and the VMX capability MSRs.
-vmx::RegisterRules register_rules();
-
-// The VMX of this processor.
-vmx::Capabilities offered_capabilities();
 
 }  // namespace nestor::emu

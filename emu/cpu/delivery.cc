@@ -7,6 +7,7 @@
 
 #include "emu/cpu/segments.h"
 #include "emu/cpu/task_switch.h"
+#include "vmx/exceptions.h"
 #include "vmx/injection.h"
 
 namespace nestor::emu {
@@ -96,13 +97,13 @@ Delivery to_delivery(const Fault& fault) {
 // CR2 and the debug registers, as the event leaves them.
 void update_fault_registers(CpuState& state, const Event& event) {
   constexpr uint64_t kBreakpoints = 0xf, kReported = 0xe00f;  // B3 to B0; and BD, BS, BT
-  constexpr uint64_t kGeneralDetect = 1 << 13, kLbr = 1, kBtf = 2;
+  constexpr uint64_t kGeneralDetect = 1 << 13;
   if (event.type != EventType::kHardwareException) return;
   if (event.vector == vmx::kPf) state.cr2 = event.payload;
   if (event.vector == vmx::kDb) {
     state.dr6 = (state.dr6 & ~kBreakpoints) | (event.payload & kReported);
     state.dr7 &= ~kGeneralDetect;
-    state.debugctl &= ~(kLbr | kBtf);
+    state.debugctl &= ~(vmx::debugctl::kLbr | vmx::debugctl::kBtf);
   }
 }
 
@@ -346,27 +347,9 @@ Delivery deliver_protected(Attempt& attempt) {
   return commit(attempt);
 }
 
-// "Interrupt and Exception Classes".
-enum class Severity : uint8_t { kBenign, kContributory, kPageFault, kDoubleFault };
-
-Severity severity(const Event& event) {
-  if (event.type != EventType::kHardwareException) return Severity::kBenign;
-  switch (event.vector) {
-    case vmx::kDe:
-    case vmx::kTs:
-    case vmx::kNp:
-    case vmx::kSs12:
-    case vmx::kGp:
-    case vmx::kCp:
-      return Severity::kContributory;
-    case vmx::kPf:
-    case vmx::kVe:
-      return Severity::kPageFault;
-    case vmx::kDf:
-      return Severity::kDoubleFault;
-    default:
-      return Severity::kBenign;
-  }
+vmx::ExceptionClass exception_class(const Event& event) {
+  if (event.type != EventType::kHardwareException) return vmx::ExceptionClass::kBenign;
+  return vmx::exception_info(event.vector).exception_class;
 }
 
 enum class Combination : uint8_t { kSecond, kDoubleFault, kShutdown };
@@ -392,8 +375,8 @@ Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
 }
 
 std::variant<Event, Shutdown> combine(const Event& first, const Event& second) {
-  const auto row = static_cast<unsigned>(severity(first));
-  const auto column = static_cast<unsigned>(severity(second));
+  const auto row = static_cast<unsigned>(exception_class(first));
+  const auto column = static_cast<unsigned>(exception_class(second));
   switch (kCombinations[row][column]) {
     case Combination::kSecond:
       return second;

@@ -11,7 +11,7 @@
 #include "emu/cpu/far_transfer.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/unsafe_code.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 

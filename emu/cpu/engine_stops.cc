@@ -7,7 +7,8 @@
 #include "emu/cpu/far_transfer.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
+#include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
@@ -15,13 +16,6 @@ namespace nestor::emu {
 using vmx::Event;
 
 namespace {
-
-bool has_error_code(uint8_t vector) {
-  constexpr uint32_t kWithErrorCode = 1u << vmx::kDf | 1u << vmx::kTs | 1u << vmx::kNp |
-                                      1u << vmx::kSs12 | 1u << vmx::kGp | 1u << vmx::kPf |
-                                      1u << vmx::kAc;
-  return (kWithErrorCode >> vector & 1) != 0;
-}
 
 // Whether the model, and not the engine, says if the instruction causes the exception.
 constexpr bool decides(Operation operation, uint8_t vector) {
@@ -83,9 +77,9 @@ void EngineDriver::handle(const Stop& stop) {
 }
 
 void EngineDriver::handle_exception(const Stop& stop) {
-  const Event event =
-      vmx::exception(static_cast<vmx::Vector>(stop.vector),
-                     has_error_code(stop.vector) ? std::optional(stop.error_code) : std::nullopt);
+  const Event event = vmx::exception(
+      static_cast<vmx::Vector>(stop.vector),
+      vmx::exception_info(stop.vector).error_code ? std::optional(stop.error_code) : std::nullopt);
   // What the engine does not know, it calls undefined; SYSEXIT it calls a protection violation, and
   // INVEPT and its like an SSE instruction.
   if (stop.vector == vmx::kUd || stop.vector == vmx::kGp || stop.vector == vmx::kNm) {

@@ -7,11 +7,12 @@
 #include <string>
 #include <utility>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/msrs.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "ept/pae.h"
+#include "vmx/capabilities.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 
@@ -21,7 +22,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
       apic_(apic),
       exit_log_(number, around.turns, around.events),
       vmx_events_(around.prices, &exit_log_),
-      vmx_(offered_capabilities(), *this, vmx_events_),
+      vmx_(vmx::nestor_capabilities(), *this, vmx_events_),
       mmu_(around.memory, state_, vmx_, around.prices, around.events),
       context_(number),
       port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_),
@@ -148,7 +149,7 @@ void HardwareCore::invalidate(const vmx::Invalidation& what) {
 std::optional<Fault> HardwareCore::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
   if (auto fault = mmu_.read_pdptes(cr3, pdptes)) return fault;
-  if (!ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
+  if (!ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
   state_.pdptes = pdptes;
   return std::nullopt;
 }

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 

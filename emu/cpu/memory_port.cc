@@ -5,7 +5,7 @@
 #include <array>
 
 #include "emu/cpu/segments.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 

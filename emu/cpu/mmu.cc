@@ -4,9 +4,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "emu/cpu/cpuid.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "ept/explain.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 
@@ -209,7 +209,7 @@ ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   paging.smap = state.cr4 & cr4::kSmap;
   paging.ac = rflags & vmx::rflags::kAc;
   paging.nxe = state.efer & vmx::efer::kNxe;
-  paging.maxphyaddr = kPhysicalAddressBits;
+  paging.maxphyaddr = vmx::kPhysicalAddressBits;
   return paging;
 }
 
@@ -231,7 +231,7 @@ ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
   const vmx::Vmcs& vmcs = vmx.current_vmcs();
   state.paging_write_control = vmcs.has(vmx::TertiaryProcBased::kEptPagingWriteControl);
   state.guest_paging_verification = vmcs.has(vmx::TertiaryProcBased::kGuestPagingVerification);
-  state.maxphyaddr = kPhysicalAddressBits;
+  state.maxphyaddr = vmx::kPhysicalAddressBits;
   return state;
 }
 

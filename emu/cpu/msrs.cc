@@ -7,8 +7,10 @@
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
+#include "emu/cpu/segments.h"
 #include "emu/devices/apic/local_apic.h"
 #include "vmx/cpu_state.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -17,15 +19,10 @@ using vmx::CpuState;
 using vmx::MsrStatus;
 using enum vmx::MsrStatus;
 
-constexpr uint64_t kPhysicalMask = (1ull << kPhysicalAddressBits) - 1;
+constexpr uint64_t kPhysicalMask = (1ull << vmx::kPhysicalAddressBits) - 1;
 constexpr uint64_t kLow32 = 0xffffffff;
 
 MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
-
-bool canonical(uint64_t address) {
-  constexpr unsigned kUnused = 64 - kLinearAddressBits;
-  return static_cast<uint64_t>(static_cast<int64_t>(address << kUnused) >> kUnused) == address;
-}
 
 // Whether each byte of `value` is a member of `types`, one bit a memory type.
 bool memory_types(uint64_t value, uint32_t types) {
@@ -101,7 +98,7 @@ MsrStatus read_state(Core& core, uint32_t, uint64_t& value) {
 
 template <uint64_t CpuState::*kMember>
 MsrStatus write_canonical(Core& core, uint32_t, uint64_t value) {
-  if (!canonical(value)) return kGeneralProtection;
+  if (!is_canonical(value)) return kGeneralProtection;
   core.state().*kMember = value;
   return kOk;
 }
@@ -121,7 +118,7 @@ MsrStatus read_segment_base(Core& core, uint32_t, uint64_t& value) {
 
 template <vmx::SegmentRegister kSegment>
 MsrStatus write_segment_base(Core& core, uint32_t, uint64_t value) {
-  if (!canonical(value)) return kGeneralProtection;
+  if (!is_canonical(value)) return kGeneralProtection;
   core.state().segment[kSegment].base = value;
   return kOk;
 }
@@ -133,17 +130,20 @@ MsrStatus write_sysenter_cs(Core& core, uint32_t, uint64_t value) {
 }
 
 MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
-  if (value & ~supported_debugctl()) return kGeneralProtection;
+  if (value & ~vmx::kSupportedDebugctl) return kGeneralProtection;
   core.state().debugctl = value;
   return kOk;
 }
 
 // IA32_MISC_ENABLE. There are performance counters, and neither branch trace storage nor precise
 // event-based sampling.
-constexpr uint64_t kMiscReadOnly = 1u << 7 | 1u << 11 | 1u << 12;
-constexpr uint64_t kMiscReset = 1u << 0 | 1u << 18 | kMiscReadOnly;  // fast strings, MONITOR
-constexpr uint64_t kMiscWritable =
-    1u << 0 | 1u << 3 | 1u << 16 | 1u << 18 | 1u << 22 | 1u << 23 | 1ull << 34;
+namespace misc = vmx::misc_enable;
+constexpr uint64_t kMiscReadOnly =
+    misc::kPerformanceMonitoring | misc::kBranchTraceUnavailable | misc::kPebsUnavailable;
+constexpr uint64_t kMiscReset = misc::kFastStrings | misc::kMonitor | kMiscReadOnly;
+constexpr uint64_t kMiscWritable = misc::kFastStrings | misc::kThermalControl | misc::kSpeedStep |
+                                   misc::kMonitor | misc::kLimitCpuid | misc::kXtprDisable |
+                                   misc::kExecuteDisableDisable;
 
 MsrStatus read_misc_enable(Core& core, uint32_t, uint64_t& value) {
   value = core.state().misc_enable | kMiscReadOnly;
@@ -158,7 +158,7 @@ MsrStatus write_misc_enable(Core& core, uint32_t, uint64_t value) {
 
 MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
   CpuState& state = core.state();
-  if (value & ~supported_efer()) return kGeneralProtection;
+  if (value & ~vmx::kSupportedEfer) return kGeneralProtection;
   if (((value ^ state.efer) & vmx::efer::kLme) && (state.cr0 & vmx::cr0::kPg)) {
     return kGeneralProtection;
   }
@@ -190,34 +190,32 @@ MsrStatus write_storage(Core& core, uint32_t, uint64_t value) {
 
 // --- performance counters
 
-constexpr uint32_t kGeneralCounter = 0xc1, kEventSelect = 0x186, kFixedCounter = 0x309;
-
 MsrStatus read_general_counter(Core& core, uint32_t index, uint64_t& value) {
-  value = core.performance_monitor().general_counter(index - kGeneralCounter);
+  value = core.performance_monitor().general_counter(index - vmx::kIa32Pmc0);
   return kOk;
 }
 
 MsrStatus write_general_counter(Core& core, uint32_t index, uint64_t value) {
-  core.performance_monitor().write_general_counter(index - kGeneralCounter, value);
+  core.performance_monitor().write_general_counter(index - vmx::kIa32Pmc0, value);
   return kOk;
 }
 
 MsrStatus read_event_select(Core& core, uint32_t index, uint64_t& value) {
-  value = core.performance_monitor().event_select(index - kEventSelect);
+  value = core.performance_monitor().event_select(index - vmx::kIa32Perfevtsel0);
   return kOk;
 }
 
 MsrStatus write_event_select(Core& core, uint32_t index, uint64_t value) {
-  return core.performance_monitor().write_event_select(index - kEventSelect, value);
+  return core.performance_monitor().write_event_select(index - vmx::kIa32Perfevtsel0, value);
 }
 
 MsrStatus read_fixed_counter(Core& core, uint32_t index, uint64_t& value) {
-  value = core.performance_monitor().fixed_counter(index - kFixedCounter);
+  value = core.performance_monitor().fixed_counter(index - vmx::kIa32FixedCtr0);
   return kOk;
 }
 
 MsrStatus write_fixed_counter(Core& core, uint32_t index, uint64_t value) {
-  core.performance_monitor().write_fixed_counter(index - kFixedCounter, value);
+  core.performance_monitor().write_fixed_counter(index - vmx::kIa32FixedCtr0, value);
   return kOk;
 }
 
@@ -236,7 +234,7 @@ MsrStatus read_global_status(Core& core, uint32_t, uint64_t& value) {
 }
 
 MsrStatus write_global_ctrl(Core& core, uint32_t, uint64_t value) {
-  if (value & ~PerformanceMonitor::kEnables) return kGeneralProtection;
+  if (value & ~vmx::kCounterEnables) return kGeneralProtection;
   (void)core.performance_monitor();  // what was counted until now was so under the old value
   core.state().perf_global_ctrl = value;
   return kOk;
@@ -248,11 +246,10 @@ MsrStatus write_overflow_control(Core& core, uint32_t, uint64_t value) {
 
 // --- MTRRs
 
-constexpr uint32_t kFirstVariable = 0x200;
 constexpr uint64_t kMtrrCap = kVariableMtrrs | 1u << 8 | 1u << 10;  // fixed ranges, WC
 
 MsrStatus read_mtrr_variable(Core& core, uint32_t index, uint64_t& value) {
-  value = core.msr_storage().mtrr_variable[index - kFirstVariable];
+  value = core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0];
   return kOk;
 }
 
@@ -261,13 +258,16 @@ MsrStatus write_mtrr_variable(Core& core, uint32_t index, uint64_t value) {
   const bool mask = index & 1;
   const bool valid = mask ? !(value & ~(kAddress | kValidBit))
                           : !(value & ~(kAddress | 0xff)) && memory_types(value & 0xff, kMtrrTypes);
-  if (valid) core.msr_storage().mtrr_variable[index - kFirstVariable] = value;
+  if (valid) core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0] = value;
   return accept(valid);
 }
 
 // The fixed-range MTRRs, in the order of their storage.
 constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {
-    0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+    vmx::kIa32MtrrFix64k00000,    vmx::kIa32MtrrFix16k80000,    vmx::kIa32MtrrFix16k80000 + 1,
+    vmx::kIa32MtrrFix4kC0000,     vmx::kIa32MtrrFix4kC0000 + 1, vmx::kIa32MtrrFix4kC0000 + 2,
+    vmx::kIa32MtrrFix4kC0000 + 3, vmx::kIa32MtrrFix4kC0000 + 4, vmx::kIa32MtrrFix4kC0000 + 5,
+    vmx::kIa32MtrrFix4kC0000 + 6, vmx::kIa32MtrrFix4kC0000 + 7};
 
 uint64_t& fixed_mtrr(Core& core, uint32_t index) {
   const auto place = std::find(kFixedIndices.begin(), kFixedIndices.end(), index);
@@ -315,54 +315,65 @@ using M = MsrStorage;
 
 // Sorted by index.
 constexpr Msr kMsrs[] = {
-    {0x10, 1, "IA32_TIME_STAMP_COUNTER", read_tsc, write_tsc},
-    {0x17, 1, "IA32_PLATFORM_ID", read_constant<0>, nullptr},
-    {0x1b, 1, "IA32_APIC_BASE", read_apic, write_apic},
-    {0x3a, 1, "IA32_FEATURE_CONTROL", read_feature_control, write_feature_control},
-    {0x3b, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
+    {vmx::kIa32TimeStampCounter, 1, "IA32_TIME_STAMP_COUNTER", read_tsc, write_tsc},
+    {vmx::kIa32PlatformId, 1, "IA32_PLATFORM_ID", read_constant<0>, nullptr},
+    {vmx::kIa32ApicBase, 1, "IA32_APIC_BASE", read_apic, write_apic},
+    {vmx::kIa32FeatureControl, 1, "IA32_FEATURE_CONTROL", read_feature_control,
+     write_feature_control},
+    {vmx::kIa32TscAdjust, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
     // Software writes 0 before it asks for the revision; no update can be loaded.
-    {0x8b, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
-    {kGeneralCounter, PerformanceMonitor::kGeneralCounters, "IA32_PMC", read_general_counter,
+    {vmx::kIa32BiosSignId, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
+    {vmx::kIa32Pmc0, vmx::kGeneralCounters, "IA32_PMC", read_general_counter,
      write_general_counter},
-    {0xfe, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
-    {0x10a, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>, nullptr},
-    {0x174, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
-    {0x175, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>,
+    {vmx::kIa32Mtrrcap, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
+    {vmx::kIa32ArchCapabilities, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>,
+     nullptr},
+    {vmx::kIa32SysenterCs, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
+    {vmx::kIa32SysenterEsp, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>,
      write_canonical<&S::sysenter_esp>},
-    {0x176, 1, "IA32_SYSENTER_EIP", read_state<&S::sysenter_eip>,
+    {vmx::kIa32SysenterEip, 1, "IA32_SYSENTER_EIP", read_state<&S::sysenter_eip>,
      write_canonical<&S::sysenter_eip>},
-    {0x179, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
-    {0x17a, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>, write_storage<&M::mcg_status, 7>},
-    {kEventSelect, PerformanceMonitor::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select,
+    {vmx::kIa32McgCap, 1, "IA32_MCG_CAP", read_constant<0>, nullptr},  // no banks
+    {vmx::kIa32McgStatus, 1, "IA32_MCG_STATUS", read_storage<&M::mcg_status>,
+     write_storage<&M::mcg_status, 7>},
+    {vmx::kIa32Perfevtsel0, vmx::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select,
      write_event_select},
-    {0x1a0, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
-    {0x1d9, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
-    {kFirstVariable, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable, write_mtrr_variable},
-    {0x250, 1, "IA32_MTRR_FIX64K_00000", read_mtrr_fixed, write_mtrr_fixed},
-    {0x258, 2, "IA32_MTRR_FIX16K", read_mtrr_fixed, write_mtrr_fixed},
-    {0x268, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
-    {0x277, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
-    {0x2ff, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>, write_mtrr_def_type},
-    {kFixedCounter, PerformanceMonitor::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
+    {vmx::kIa32MiscEnable, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
+    {vmx::kIa32Debugctl, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
+    {vmx::kIa32MtrrPhysbase0, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable,
+     write_mtrr_variable},
+    {vmx::kIa32MtrrFix64k00000, 1, "IA32_MTRR_FIX64K_00000", read_mtrr_fixed, write_mtrr_fixed},
+    {vmx::kIa32MtrrFix16k80000, 2, "IA32_MTRR_FIX16K", read_mtrr_fixed, write_mtrr_fixed},
+    {vmx::kIa32MtrrFix4kC0000, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
+    {vmx::kIa32Pat, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
+    {vmx::kIa32MtrrDefType, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>,
+     write_mtrr_def_type},
+    {vmx::kIa32FixedCtr0, vmx::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
      write_fixed_counter},
-    {0x38d, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
-    {0x38e, 1, "IA32_PERF_GLOBAL_STATUS", read_global_status, nullptr},
-    {0x38f, 1, "IA32_PERF_GLOBAL_CTRL", read_state<&S::perf_global_ctrl>, write_global_ctrl},
-    {0x390, 1, "IA32_PERF_GLOBAL_OVF_CTRL", read_constant<0>, write_overflow_control},
-    {0x480, 0x14, "IA32_VMX", read_vmx, nullptr},
-    {0x6e0, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
-    {0x800, 0x100, "IA32_X2APIC", read_apic, write_apic},
-    {0xda0, 1, "IA32_XSS", read_constant<0>, write_nothing},
-    {0xc0000080, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
-    {0xc0000081, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
-    {0xc0000082, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},
-    {0xc0000083, 1, "IA32_CSTAR", read_state<&S::cstar>, write_canonical<&S::cstar>},
-    {0xc0000084, 1, "IA32_FMASK", read_state<&S::fmask>, write_valid<&S::fmask, kLow32>},
-    {0xc0000100, 1, "IA32_FS_BASE", read_segment_base<vmx::kFs>, write_segment_base<vmx::kFs>},
-    {0xc0000101, 1, "IA32_GS_BASE", read_segment_base<vmx::kGs>, write_segment_base<vmx::kGs>},
-    {0xc0000102, 1, "IA32_KERNEL_GS_BASE", read_state<&S::kernel_gs_base>,
+    {vmx::kIa32FixedCtrCtrl, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
+    {vmx::kIa32PerfGlobalStatus, 1, "IA32_PERF_GLOBAL_STATUS", read_global_status, nullptr},
+    {vmx::kIa32PerfGlobalCtrl, 1, "IA32_PERF_GLOBAL_CTRL", read_state<&S::perf_global_ctrl>,
+     write_global_ctrl},
+    {vmx::kIa32PerfGlobalOvfCtrl, 1, "IA32_PERF_GLOBAL_OVF_CTRL", read_constant<0>,
+     write_overflow_control},
+    {vmx::kFirstVmxMsr, vmx::kLastVmxMsr - vmx::kFirstVmxMsr + 1, "IA32_VMX", read_vmx, nullptr},
+    {vmx::kIa32TscDeadline, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
+    {vmx::kFirstX2apicMsr, vmx::kLastX2apicMsr - vmx::kFirstX2apicMsr + 1, "IA32_X2APIC", read_apic,
+     write_apic},
+    {vmx::kIa32Xss, 1, "IA32_XSS", read_constant<0>, write_nothing},
+    {vmx::kIa32Efer, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
+    {vmx::kIa32Star, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
+    {vmx::kIa32Lstar, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},
+    {vmx::kIa32Cstar, 1, "IA32_CSTAR", read_state<&S::cstar>, write_canonical<&S::cstar>},
+    {vmx::kIa32Fmask, 1, "IA32_FMASK", read_state<&S::fmask>, write_valid<&S::fmask, kLow32>},
+    {vmx::kIa32FsBase, 1, "IA32_FS_BASE", read_segment_base<vmx::kFs>,
+     write_segment_base<vmx::kFs>},
+    {vmx::kIa32GsBase, 1, "IA32_GS_BASE", read_segment_base<vmx::kGs>,
+     write_segment_base<vmx::kGs>},
+    {vmx::kIa32KernelGsBase, 1, "IA32_KERNEL_GS_BASE", read_state<&S::kernel_gs_base>,
      write_canonical<&S::kernel_gs_base>},
-    {0xc0000103, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>, write_valid<&S::tsc_aux, kLow32>},
+    {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>,
+     write_valid<&S::tsc_aux, kLow32>},
 };
 static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a, const Msr& b) {
   return a.first + a.count <= b.first;

@@ -49,15 +49,15 @@ uint64_t PerformanceMonitor::increment(const Active& counter, uint64_t instructi
 }
 
 void PerformanceMonitor::find_active() {
-  constexpr Event kFixedEvents[kFixedCounters] = {Event::kInstructions, Event::kCycles,
-                                                  Event::kCycles};
+  constexpr Event kFixedEvents[vmx::kFixedCounters] = {Event::kInstructions, Event::kCycles,
+                                                       Event::kCycles};
   active_count_ = 0;
   tells_levels_apart_ = false;
   const auto add = [this](const Active& counter) {
     active_[active_count_++] = counter;
     if (counter.user != counter.system) tells_levels_apart_ = true;
   };
-  for (unsigned i = 0; i < kGeneralCounters; ++i) {
+  for (unsigned i = 0; i < vmx::kGeneralCounters; ++i) {
     const uint64_t select = general_[i].select, bit = 1ull << i;
     const Event event = event_of(select);
     if (event == Event::kNone || !(select & kEnable) || !(global_ctrl_ & bit)) continue;
@@ -65,7 +65,7 @@ void PerformanceMonitor::find_active() {
     add({&general_[i].value, bit, select, event, (select & kUser) != 0, (select & kSystem) != 0,
          (select & kInterrupt) != 0});
   }
-  for (unsigned i = 0; i < kFixedCounters; ++i) {
+  for (unsigned i = 0; i < vmx::kFixedCounters; ++i) {
     const uint64_t control = fixed_control_ >> (4 * i) & 0xf, bit = 1ull << (kFirstFixed + i);
     if (!(control & (kFixedSystem | kFixedUser)) || !(global_ctrl_ & bit)) continue;
     add({&fixed_[i], bit, 0, kFixedEvents[i], (control & kFixedUser) != 0,
@@ -112,8 +112,8 @@ std::optional<uint64_t> PerformanceMonitor::cycles_to_interrupt(uint8_t cpl) con
 
 std::optional<uint64_t> PerformanceMonitor::counter(uint32_t ecx) const {
   constexpr uint32_t kFixed = 1u << 30;
-  if (ecx < kGeneralCounters) return general_[ecx].value;
-  if (ecx >= kFixed && ecx < kFixed + kFixedCounters) return fixed_[ecx - kFixed];
+  if (ecx < vmx::kGeneralCounters) return general_[ecx].value;
+  if (ecx >= kFixed && ecx < kFixed + vmx::kFixedCounters) return fixed_[ecx - kFixed];
   return std::nullopt;
 }
 
@@ -140,7 +140,7 @@ MsrStatus PerformanceMonitor::write_fixed_control(uint64_t value) {
 }
 
 MsrStatus PerformanceMonitor::write_overflow_control(uint64_t value) {
-  if (value & ~(kEnables | kOverflowBuffer | kConditionChanged)) {
+  if (value & ~(vmx::kCounterEnables | kOverflowBuffer | kConditionChanged)) {
     return MsrStatus::kGeneralProtection;
   }
   status_ &= ~value;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "vmx/features.h"
 #include "vmx/processor.h"
 
 namespace nestor::emu {
@@ -18,13 +19,9 @@ class PerformanceMonitor {
   PerformanceMonitor(const PerformanceMonitor&) = delete;
   PerformanceMonitor& operator=(const PerformanceMonitor&) = delete;
 
-  static constexpr unsigned kVersion = 2, kGeneralCounters = 4, kFixedCounters = 3,
-                            kCounterWidth = 48;
-  // The bits of IA32_PERF_GLOBAL_CTRL that enable a counter; all others are reserved.
-  static constexpr uint64_t kEnables =
-      ((1ull << kGeneralCounters) - 1) | ((1ull << kFixedCounters) - 1) << 32;
+  static constexpr unsigned kVersion = 2, kCounterWidth = 48;
   // IA32_PERF_GLOBAL_CTRL after power-up.
-  static constexpr uint64_t kGlobalCtrlReset = (1ull << kGeneralCounters) - 1;
+  static constexpr uint64_t kGlobalCtrlReset = (1ull << vmx::kGeneralCounters) - 1;
 
   // How far the processor has come. Both ascend.
   struct Progress {
@@ -90,12 +87,12 @@ class PerformanceMonitor {
   // To be called when anything that enables a counter has changed.
   void find_active();
 
-  std::array<General, kGeneralCounters> general_{};
-  std::array<uint64_t, kFixedCounters> fixed_{};
+  std::array<General, vmx::kGeneralCounters> general_{};
+  std::array<uint64_t, vmx::kFixedCounters> fixed_{};
   uint64_t fixed_control_ = 0, status_ = 0, global_ctrl_ = kGlobalCtrlReset;
   Progress last_;
   bool interrupt_due_ = false;
-  std::array<Active, kGeneralCounters + kFixedCounters> active_{};
+  std::array<Active, vmx::kGeneralCounters + vmx::kFixedCounters> active_{};
   unsigned active_count_ = 0;
   bool tells_levels_apart_ = false;
 };

@@ -10,24 +10,22 @@
 #include <variant>
 
 #include "emu/cpu/core.h"
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/result.h"
 #include "emu/decode/instruction.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 
-// Bits 63:`width`-1 are identical.
-constexpr bool is_canonical(uint64_t linear, unsigned width) {
-  const unsigned unused = 64 - width;
-  return static_cast<uint64_t>(static_cast<int64_t>(linear << unused) >> unused) == linear;
-}
+using vmx::is_canonical;
 // What registers can hold (bases, MSRs), and operands of instructions that invalidate: the
 // processor's width of linear addresses, whatever CR4.LA57 is. Processors do so; see
 // docs/divergences.md.
-constexpr bool is_canonical(uint64_t linear) { return is_canonical(linear, kLinearAddressBits); }
+constexpr bool is_canonical(uint64_t linear) {
+  return is_canonical(linear, vmx::kLinearAddressBits);
+}
 // An address that is accessed, or that RIP gets.
 constexpr bool is_canonical(uint64_t linear, const vmx::CpuState& state) {
-  return is_canonical(linear, state.cr4 & vmx::cr4::kLa57 ? kLinearAddressBits : 48u);
+  return is_canonical(linear, state.cr4 & vmx::cr4::kLa57 ? vmx::kLinearAddressBits : 48u);
 }
 
 // Moves RIP over an instruction of `length` bytes, as wide as the code segment is.

@@ -8,7 +8,7 @@
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/segments.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
@@ -15,62 +16,26 @@ namespace {
 using vmx::Gpr;
 using vmx::SegmentRegister;
 
-struct OperationEntry {
-  x86_insn id;
-  Operation operation;
-};
-
-// MOV is not here: its operands decide.
-constexpr OperationEntry kOperations[] = {
-    {X86_INS_CLTS, Operation::kClts},         {X86_INS_LMSW, Operation::kLmsw},
-    {X86_INS_SMSW, Operation::kSmsw},         {X86_INS_RDMSR, Operation::kRdmsr},
-    {X86_INS_WRMSR, Operation::kWrmsr},       {X86_INS_RDTSC, Operation::kRdtsc},
-    {X86_INS_RDTSCP, Operation::kRdtscp},     {X86_INS_RDPMC, Operation::kRdpmc},
-    {X86_INS_XGETBV, Operation::kXgetbv},     {X86_INS_XSETBV, Operation::kXsetbv},
-    {X86_INS_XSAVE, Operation::kXsave},       {X86_INS_XSAVE64, Operation::kXsave},
-    {X86_INS_XSAVEOPT, Operation::kXsaveopt}, {X86_INS_XSAVEOPT64, Operation::kXsaveopt},
-    {X86_INS_XSAVEC, Operation::kXsavec},     {X86_INS_XSAVEC64, Operation::kXsavec},
-    {X86_INS_XSAVES, Operation::kXsaves},     {X86_INS_XSAVES64, Operation::kXsaves},
-    {X86_INS_XRSTOR, Operation::kXrstor},     {X86_INS_XRSTOR64, Operation::kXrstor},
-    {X86_INS_XRSTORS, Operation::kXrstors},   {X86_INS_XRSTORS64, Operation::kXrstors},
-    {X86_INS_RDRAND, Operation::kRdrand},     {X86_INS_RDSEED, Operation::kRdseed},
-    {X86_INS_RDPID, Operation::kRdpid},       {X86_INS_CPUID, Operation::kCpuid},
-    {X86_INS_HLT, Operation::kHlt},           {X86_INS_PAUSE, Operation::kPause},
-    {X86_INS_INVLPG, Operation::kInvlpg},     {X86_INS_INVPCID, Operation::kInvpcid},
-    {X86_INS_WBINVD, Operation::kWbinvd},     {X86_INS_WBNOINVD, Operation::kWbnoinvd},
-    {X86_INS_INVD, Operation::kInvd},         {X86_INS_MONITOR, Operation::kMonitor},
-    {X86_INS_MWAIT, Operation::kMwait},       {X86_INS_CLAC, Operation::kClac},
-    {X86_INS_STAC, Operation::kStac},         {X86_INS_RDFSBASE, Operation::kRdfsbase},
-    {X86_INS_RDGSBASE, Operation::kRdgsbase}, {X86_INS_WRFSBASE, Operation::kWrfsbase},
-    {X86_INS_WRGSBASE, Operation::kWrgsbase}, {X86_INS_SGDT, Operation::kSgdt},
-    {X86_INS_SIDT, Operation::kSidt},         {X86_INS_LGDT, Operation::kLgdt},
-    {X86_INS_LIDT, Operation::kLidt},         {X86_INS_SLDT, Operation::kSldt},
-    {X86_INS_STR, Operation::kStr},           {X86_INS_LLDT, Operation::kLldt},
-    {X86_INS_LTR, Operation::kLtr},           {X86_INS_INT, Operation::kInt},
-    {X86_INS_INT1, Operation::kInt1},         {X86_INS_INT3, Operation::kInt3},
-    {X86_INS_INTO, Operation::kInto},         {X86_INS_SYSCALL, Operation::kSyscall},
-    {X86_INS_SYSRET, Operation::kSysret},     {X86_INS_SYSRETQ, Operation::kSysret},
-    {X86_INS_SYSENTER, Operation::kSysenter}, {X86_INS_SYSEXIT, Operation::kSysexit},
-    {X86_INS_SYSEXITQ, Operation::kSysexit},  {X86_INS_IN, Operation::kIn},
-    {X86_INS_OUT, Operation::kOut},           {X86_INS_INSB, Operation::kIns},
-    {X86_INS_INSW, Operation::kIns},          {X86_INS_INSD, Operation::kIns},
-    {X86_INS_OUTSB, Operation::kOuts},        {X86_INS_OUTSW, Operation::kOuts},
-    {X86_INS_OUTSD, Operation::kOuts},        {X86_INS_LJMP, Operation::kFarJump},
-    {X86_INS_LCALL, Operation::kFarCall},     {X86_INS_IRET, Operation::kIret},
-    {X86_INS_IRETD, Operation::kIret},        {X86_INS_IRETQ, Operation::kIret},
-    {X86_INS_VMCALL, Operation::kVmcall},     {X86_INS_VMCLEAR, Operation::kVmclear},
-    {X86_INS_VMFUNC, Operation::kVmfunc},     {X86_INS_VMLAUNCH, Operation::kVmlaunch},
-    {X86_INS_VMPTRLD, Operation::kVmptrld},   {X86_INS_VMPTRST, Operation::kVmptrst},
-    {X86_INS_VMREAD, Operation::kVmread},     {X86_INS_VMRESUME, Operation::kVmresume},
-    {X86_INS_VMWRITE, Operation::kVmwrite},   {X86_INS_VMXOFF, Operation::kVmxoff},
-    {X86_INS_VMXON, Operation::kVmxon},       {X86_INS_INVEPT, Operation::kInvept},
-    {X86_INS_INVVPID, Operation::kInvvpid},
-};
-
 constexpr auto kOperationById = [] {
   std::array<Operation, X86_INS_ENDING> table{};
-  for (const auto& entry : kOperations) table[entry.id] = entry.operation;
+  const auto add = [&table](Operation operation, std::initializer_list<x86_insn> ids) {
+    for (const x86_insn id : ids) table[id] = operation;
+  };
+#define NESTOR_INSTRUCTION(operation, handler, feature, exit_reason, information, prefixes, ...) \
+  add(Operation::operation, {__VA_ARGS__});
+#include "emu/decode/instructions.inc"
   return table;
+}();
+
+// The operations of rows with kNoPrefixes.
+constexpr auto kRejectsPrefixes = [] {
+  constexpr bool kNoPrefixes = true, kAnyPrefixes = false;
+  return std::array<bool, static_cast<size_t>(Operation::kCount)>{
+      kAnyPrefixes,  // Operation::kOther
+#define NESTOR_INSTRUCTION(operation, handler, feature, exit_reason, information, prefixes, ...) \
+  prefixes,
+#include "emu/decode/instructions.inc"
+  };
 }();
 
 struct RegisterEntry {
@@ -235,35 +200,6 @@ bool is_sixteen_bit_gap(std::span<const uint8_t> opcode) {
     if (gap.modrm_reg == kAnyReg) return true;
     return modrm < 0xc0 && ((modrm >> 3) & 7) == gap.modrm_reg;
   });
-}
-
-// Operations whose opcode means something else, or nothing, behind 66, F2 or F3 ("NP" in the
-// manual's tables).
-constexpr bool rejects_prefixes(Operation operation) {
-  switch (operation) {
-    case Operation::kVmread:
-    case Operation::kVmwrite:
-    case Operation::kVmptrld:
-    case Operation::kVmptrst:
-    case Operation::kVmcall:
-    case Operation::kVmlaunch:
-    case Operation::kVmresume:
-    case Operation::kVmxoff:
-    case Operation::kVmfunc:
-    case Operation::kClac:
-    case Operation::kStac:
-    case Operation::kXgetbv:
-    case Operation::kXsetbv:
-    case Operation::kXsave:
-    case Operation::kXsaveopt:
-    case Operation::kXsavec:
-    case Operation::kXsaves:
-    case Operation::kXrstor:
-    case Operation::kXrstors:
-      return true;
-    default:
-      return false;
-  }
 }
 
 // FF /3 and FF /5, which Capstone does not always tell from the near ones.
@@ -461,7 +397,7 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
   instruction.operation = operation_of(insn);
   instruction.modrm = x86.modrm;
   // VMX instructions tell each other apart by mandatory prefixes, which leave no other meaning.
-  if (rejects_prefixes(instruction.operation) &&
+  if (kRejectsPrefixes[static_cast<size_t>(instruction.operation)] &&
       (prefixes.operand_size || prefixes.rep || prefixes.repne)) {
     return std::nullopt;
   }

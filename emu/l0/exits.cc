@@ -22,7 +22,7 @@ using vmx::Field;
 // --- VM exits of L1
 
 void Hypervisor::handle_l1() {
-  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  const auto reason = vmx::basic_reason(static_cast<uint32_t>(vmcs()[Field::kExitReason]));
   switch (reason) {
     case ExitReason::kTripleFault:
       hardware().shut_down(guest().rip);
@@ -82,7 +82,7 @@ void Hypervisor::settle(const Outcome& outcome) {
 void Hypervisor::emulate_task_switch() {
   const uint64_t qualification = vmcs()[Field::kExitQualification];
   const auto vectoring = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringInformation]);
-  const bool valid = (vectoring & vmx::interruption::kValid) != 0;
+  const bool valid = vmx::interruption::is_valid(vectoring);
   TaskSwitch request;
   request.selector = static_cast<uint16_t>(qualification);
   request.source = static_cast<TaskSwitchSource>(qualification >> 30 & 3);
@@ -91,7 +91,7 @@ void Hypervisor::emulate_task_switch() {
     request.instruction_length = static_cast<uint8_t>(vmcs()[Field::kVmExitInstructionLength]);
   }
   request.ext = valid && !software;
-  if (valid && (vectoring & vmx::interruption::kErrorCode) != 0) {
+  if (valid && vmx::interruption::has_error_code(vectoring)) {
     request.error_code = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringErrorCode]);
   }
   settle(switch_task(core_, request));
@@ -100,7 +100,7 @@ void Hypervisor::emulate_task_switch() {
 // --- VM exits of L2
 
 void Hypervisor::handle_l2() {
-  const auto reason = static_cast<ExitReason>(vmcs()[Field::kExitReason] & 0xffff);
+  const auto reason = vmx::basic_reason(static_cast<uint32_t>(vmcs()[Field::kExitReason]));
   switch (reason) {
     case ExitReason::kEptViolation:
       if (config_.mode == L0Mode::kNestedEpt && fill_ept02()) return;
@@ -155,7 +155,7 @@ void Hypervisor::reflect() {
 bool Hypervisor::is_page_fault() {
   const auto information = static_cast<uint32_t>(vmcs()[Field::kVmExitInterruptionInformation]);
   return vmx::interruption::type_of(information) == vmx::EventType::kHardwareException &&
-         (information & 0xff) == vmx::kPf;
+         vmx::interruption::vector_of(information) == vmx::kPf;
 }
 
 // What the VM exit interrupted on its way through the IDT, if anything.

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "ept/nested_walk.h"
 #include "ept/pae.h"
+#include "vmx/features.h"
 
 namespace nestor::emu {
 namespace {
@@ -80,7 +80,7 @@ vmx::MsrStatus GuestCore::write_msr(uint32_t index, uint64_t value) {
 std::optional<Fault> GuestCore::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
   if (!ept::read_pdptes(memory_, cr3, pdptes) ||
-      !ept::pdptes_are_valid(pdptes, kPhysicalAddressBits)) {
+      !ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) {
     return vmx::exception(vmx::kGp, 0);
   }
   state_.pdptes = pdptes;

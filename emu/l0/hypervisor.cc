@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/features.h"
 #include "vmx/guest_area.h"
 #include "vmx/guest_state_formats.h"
 
@@ -36,7 +36,7 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
   if (config_.mode == L0Mode::kTwoLevel) {
     two_level_ept_.emplace();
     two_level_ept_->eptp.value = memory.eptp01();
-    two_level_ept_->maxphyaddr = kPhysicalAddressBits;
+    two_level_ept_->maxphyaddr = vmx::kPhysicalAddressBits;
   }
   hardware().set_root_software(*this, *this);
 }

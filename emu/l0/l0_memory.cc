@@ -4,7 +4,7 @@
 #include <span>
 #include <stdexcept>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "vmx/msr_bitmap.h"
 
 namespace nestor::emu {
@@ -102,8 +102,8 @@ void L0Memory::set_bit(uint64_t page, uint32_t bit) {
 
 void L0Memory::set_up_bitmaps() {
   using vmx::MsrAccess;
-  for (uint32_t index = 0; index != 0x2000; ++index) {
-    for (const uint32_t msr : {index, 0xc0000000 + index}) {
+  for (uint32_t index = 0; index != vmx::kMsrsPerBitmap; ++index) {
+    for (const uint32_t msr : {index, vmx::kFirstHighMsr + index}) {
       if (!l0_intercepts_msr(msr, config_.mode)) continue;
       for (const MsrAccess access : {MsrAccess::kRead, MsrAccess::kWrite})
         set_bit(shared_.msr_bitmap01, *vmx::msr_bitmap_bit(msr, access));

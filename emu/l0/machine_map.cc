@@ -5,7 +5,7 @@
 #include <array>
 #include <stdexcept>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end) : core_(core) {

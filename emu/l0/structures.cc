@@ -4,7 +4,7 @@
 #include <array>
 
 #include "emu/l0/hypervisor.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 namespace {

@@ -2,6 +2,7 @@
 #include "emu/l0/vmcs_build.h"
 
 #include "vmx/cpu_state.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -99,10 +100,9 @@ vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0
 }
 
 bool l0_intercepts_msr(uint32_t index, L0Mode mode) {
-  constexpr uint32_t kFeatureControl = 0x3a, kFirstVmx = 0x480, kLastVmx = 0x493,
-                     kEfer = 0xc0000080;
-  return index == kFeatureControl || (index >= kFirstVmx && index <= kLastVmx) ||
-         (index == kEfer && mode == L0Mode::kShadowOnShadow);
+  return index == vmx::kIa32FeatureControl ||
+         (index >= vmx::kFirstVmxMsr && index <= vmx::kLastVmxMsr) ||
+         (index == vmx::kIa32Efer && mode == L0Mode::kShadowOnShadow);
 }
 
 void build_vmcs01(Vmcs& vmcs, const vmx::Capabilities& processor, const L0Config& config,

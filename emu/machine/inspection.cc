@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "ept/walk.h"
 #include "vmx/guest_area.h"
 

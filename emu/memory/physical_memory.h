@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "emu/memory/address_width.h"
 #include "emu/memory/code_cache.h"
+#include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 #include "ept/address.h"
 #include "ept/memory.h"

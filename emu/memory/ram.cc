@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 namespace {

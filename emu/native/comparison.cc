@@ -9,6 +9,7 @@
 
 #include "ept/bits.h"
 #include "ept/pt32.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu::native {
 namespace {
@@ -19,7 +20,6 @@ using ept::PagingMode;
 using ept::PagingState;
 
 /// IA32_PKRS.
-constexpr std::uint32_t kPkrs = 0x6e1;
 
 /// Below 4 GBytes, where KVM may have devices and pages of its own.
 bool is_device_space(std::uint64_t address) {
@@ -127,7 +127,7 @@ void Comparison::load(const PagingState& state, bool executes) {
   set_paging(*machine_, state);
   if (executes) machine_->forget_translations();
   machine_->load_registers();
-  if (state.pks) machine_->set_msr(kPkrs, state.pkrs);
+  if (state.pks) machine_->set_msr(vmx::kIa32Pkrs, state.pkrs);
   if (state.pke) {
     set_pkru_load(*machine_, state);
     const Stop stop = machine_->run();

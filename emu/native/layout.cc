@@ -7,6 +7,7 @@
 #include "ept/bits.h"
 #include "ept/ordinary_entry.h"
 #include "ept/pae.h"
+#include "vmx/exceptions.h"
 
 namespace nestor::emu::native {
 namespace {
@@ -26,9 +27,6 @@ constexpr std::uint64_t kAccesses = 0x800;
 constexpr std::uint64_t kPkruLoad = 0x900;
 constexpr std::uint64_t kHandlerSize = 16;
 constexpr unsigned kVectors = 32;
-/// Vectors below 32 that push an error code.
-constexpr std::uint32_t kPushesErrorCode = 1U << 8 | 0x1fU << 10 | 1U << 17 | 1U << 21;
-
 constexpr std::uint16_t kCode0 = 0x08;
 constexpr std::uint16_t kData0 = 0x10;
 constexpr std::uint16_t kCode3 = 0x18 | 3;
@@ -309,7 +307,7 @@ Observation observe(VirtualMachine& machine, const PagingState& state) {
     at += slot;
     return value;
   };
-  if ((kPushesErrorCode >> seen.vector & 1) != 0) {
+  if (vmx::exception_info(static_cast<std::uint8_t>(seen.vector)).error_code) {
     seen.error_code = static_cast<std::uint32_t>(pop());
   }
   seen.saved_pointer = pop();

@@ -8,6 +8,7 @@
 #include "emu/native/virtual_machine.h"
 #include "ept/access.h"
 #include "ept/paging_mode.h"
+#include "vmx/cpu_state.h"
 
 namespace nestor::emu::native {
 
@@ -65,8 +66,8 @@ void set_pkru_load(VirtualMachine& machine, const ept::PagingState& state);
 /// What the guest saw: how the access ended. A completed access ends at an HLT, which halts the
 /// processor at CPL 0 and causes #GP(0) at CPL 3.
 struct Observation {
-  static constexpr unsigned kGeneralProtection = 13;
-  static constexpr unsigned kPageFault = 14;
+  static constexpr unsigned kGeneralProtection = vmx::kGp;
+  static constexpr unsigned kPageFault = vmx::kPf;
   static constexpr unsigned kHalted = 32;  ///< Halted, and not in a handler.
 
   unsigned vector = 0;

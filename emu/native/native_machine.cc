@@ -22,7 +22,7 @@
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
-#include "emu/memory/address_width.h"
+#include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 #include "emu/native/alarm.h"
 #include "emu/native/native_processor.h"

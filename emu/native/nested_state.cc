@@ -13,7 +13,6 @@ namespace {
 using vmx::Field;
 
 constexpr std::size_t kHeaderSize = 128;
-constexpr std::size_t kVmcsSize = 4096;
 constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
 /// Where KVM keeps the fields: one behind the other from these offsets on, each as wide as it is.
@@ -238,9 +237,9 @@ std::variant<NestedState, std::string> parse_nested_state(std::span<const std::b
   NestedState state;
   state.guest_mode = (load(bytes, kFlags, 2) & KVM_STATE_NESTED_GUEST_MODE) != 0;
   state.vmcs_address = load(bytes, kVmcsAddress, 8);
-  if (state.vmcs_address == kNone || size < kHeaderSize + kVmcsSize) return state;
-  if (bytes.size() < kHeaderSize + kVmcsSize) return "KVM's nested state is cut off";
-  const auto vmcs = bytes.subspan(kHeaderSize, kVmcsSize);
+  if (state.vmcs_address == kNone || size < kHeaderSize + vmx::kVmcsRegionSize) return state;
+  if (bytes.size() < kHeaderSize + vmx::kVmcsRegionSize) return "KVM's nested state is cut off";
+  const auto vmcs = bytes.subspan(kHeaderSize, vmx::kVmcsRegionSize);
   const std::uint64_t revision = load(vmcs, 0, 4);
   if (revision != kKvmsVmcsRevision) {
     return fmt::format(

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_dump.h"
+#include "vmx/capabilities.h"
 #include "vmx/exit_reasons.h"
 
 namespace nestor::tests {
@@ -59,7 +59,7 @@ class Auditor final : public MachineEventSink {
     failed_.clear();
   }
 
-  const vmx::Capabilities capabilities_ = offered_capabilities();
+  const vmx::Capabilities capabilities_ = vmx::nestor_capabilities();
   std::vector<std::string> failed_;
 };
 

@@ -54,10 +54,8 @@ inline Capabilities every_capability() {
   c.vm_functions = every_control(ControlGroup::kVmFunction);
   c.misc |= vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi;
   c.registers.physical_address_width = 40;
+  c.registers.linear_address_width = 48;
   c.registers.cr4_writable = 0xffffff & ~uint64_t{1u << 15 | 1u << 19};
-  c.registers.efer_writable = efer::kSce | efer::kLme | efer::kLma | efer::kNxe;
-  c.registers.debugctl_writable = 3;
-  c.registers.perf_global_ctrl_writable = 0x70000000f;
   c.registers.rtit_ctl_writable = 0xff;
   c.registers.lbr_ctl_writable = 0xff;
   c.registers.s_cet_writable = ~uint64_t{0x3c0};

@@ -77,6 +77,27 @@ TEST(ExitReasons, WhichInformationIsDefined) {
             kDefinesQualification | kDefinesLength | kDefinesInformation);
 }
 
+// "Guest-linear address" in "Basic VM-Exit Information".
+TEST(ExitReasons, WhichExitsDefineTheGuestLinearAddress) {
+  EXPECT_TRUE(find_exit_reason(48)->defines_guest_linear(1u << 7));
+  EXPECT_FALSE(find_exit_reason(48)->defines_guest_linear(~uint64_t{1u << 7}));
+  EXPECT_TRUE(find_exit_reason(30)->defines_guest_linear(1u << 4)) << "INS or OUTS";
+  EXPECT_FALSE(find_exit_reason(30)->defines_guest_linear(0));
+  EXPECT_TRUE(find_exit_reason(28)->defines_guest_linear(3u << 4 | 1u << 6)) << "LMSW from memory";
+  EXPECT_FALSE(find_exit_reason(28)->defines_guest_linear(3u << 4));
+  EXPECT_TRUE(find_exit_reason(66)->defines_guest_linear(0));
+  EXPECT_FALSE(find_exit_reason(10)->defines_guest_linear(~uint64_t{0}));
+}
+
+// An exit happens at one time, and an instruction's own exit at none of the others.
+TEST(ExitReasons, TraitsExcludeEachOther) {
+  for (const ExitReasonInfo& info : exit_reasons()) {
+    const int when = (info.traits & kExitOfEvent ? 1 : 0) + (info.traits & kExitOfAccess ? 1 : 0) +
+                     (info.traits & kExitAtBoundary ? 1 : 0) + (info.intercept.exists ? 1 : 0);
+    EXPECT_LE(when, 1) << info.name;
+  }
+}
+
 TEST(Qualification, Exceptions) {
   EXPECT_EQ(decode(ExitReason::kExceptionOrNmi, 0x4003, 1), "B0=1 B1=1 BS=1");
   EXPECT_EQ(decode(ExitReason::kExceptionOrNmi, 0xdeadbeef, 14), "linear=deadbeef");

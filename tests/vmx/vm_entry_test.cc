@@ -406,39 +406,49 @@ INSTANTIATE_TEST_SUITE_P(
                       PendingDebugCase{"InjectedExceptionMovSs", 0x1001, 2, 0, 0x80000306, 0}),
     [](const auto& instance) { return std::string(instance.param.name); });
 
-// --- The preemption timer.
+// --- The preemption timer, at the speed of the TSC and slower.
 
-TEST_F(VmEntry, PreemptionTimerDeadline) {
+class PreemptionTimer : public VmxTest, public ::testing::WithParamInterface<uint8_t> {
+ protected:
+  static Capabilities with_shift(uint8_t shift) {
+    Capabilities c = default_capabilities();
+    c.preemption_timer_shift = shift;
+    return c;
+  }
+  PreemptionTimer() : VmxTest(with_shift(GetParam())) {}
+  static uint64_t ticks(uint64_t count) { return count << GetParam(); }
+};
+
+TEST_P(PreemptionTimer, Deadline) {
   prepare();
-  ASSERT_EQ(capabilities.preemption_timer_shift, 5);
   EXPECT_FALSE(vmx.preemption_deadline());
   enable(PinBased::kActivatePreemptionTimer);
   set(Field::kVmxPreemptionTimerValue, 10);
-  cpu.time = 1000;  // 31 * 32 + 8
+  cpu.time = ticks(32) - 1;  // just before a tick, unless every cycle is one
   ASSERT_EQ(vmlaunch(), "transfer");
-  EXPECT_EQ(vmx.preemption_deadline(), (31u + 10) * 32);
-  cpu.time = 41 * 32 - 1;
+  EXPECT_EQ(vmx.preemption_deadline(), ticks(31 + 10));
+  cpu.time = ticks(41) - 1;
   EXPECT_FALSE(vmx.boundary_exits(true, true));
-  cpu.time = 41 * 32;
+  cpu.time = ticks(41);
   EXPECT_TRUE(vmx.boundary_exits(true, true));
   expect_exit(ExitReason::kPreemptionTimerExpired);
   EXPECT_EQ(get(Field::kVmxPreemptionTimerValue), 10u) << "not saved unless asked";
   EXPECT_FALSE(vmx.preemption_deadline());
 }
 
-TEST_F(VmEntry, PreemptionTimerValueIsSaved) {
+TEST_P(PreemptionTimer, ValueIsSaved) {
   prepare();
   enable(PinBased::kActivatePreemptionTimer);
   enable(VmExitControl::kSavePreemptionTimerValue);
   set(Field::kVmxPreemptionTimerValue, 10);
-  cpu.time = 1000;
+  cpu.time = ticks(32) - 1;
   ASSERT_EQ(vmlaunch(), "transfer");
-  cpu.time = 34 * 32;
+  cpu.time = ticks(34);
   vmx.triple_fault_exits();
   EXPECT_EQ(get(Field::kVmxPreemptionTimerValue), 7u);
   resume();
-  EXPECT_EQ(vmx.preemption_deadline(), 41u * 32);
-  cpu.time = 50 * 32;
+  EXPECT_EQ(vmx.preemption_deadline(), ticks(41));
+  cpu.time = ticks(50);
   vmx.triple_fault_exits();
   EXPECT_EQ(get(Field::kVmxPreemptionTimerValue), 0u) << "it does not wrap";
   resume();
@@ -446,6 +456,8 @@ TEST_F(VmEntry, PreemptionTimerValueIsSaved) {
   expect_exit(ExitReason::kPreemptionTimerExpired);
   EXPECT_EQ(get(Field::kVmxPreemptionTimerValue), 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Shift, PreemptionTimer, ::testing::Values(uint8_t{0}, uint8_t{5}));
 
 }  // namespace
 }  // namespace nestor::vmx::test

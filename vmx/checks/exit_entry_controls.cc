@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "vmx/checks/predicates.h"
+#include "vmx/exceptions.h"
 
 namespace nestor::vmx::checks {
 namespace {
@@ -27,15 +28,10 @@ bool vector_is(Context c, Field) {
   return injection(c).vector() == kVector;
 }
 
-// The exceptions that push an error code in protected mode: #DF, #TS, #NP, #SS, #GP, #PF, #AC.
-constexpr uint32_t kPushError =
-    1u << kDf | 1u << kTs | 1u << kNp | 1u << kSs12 | 1u << kGp | 1u << kPf | 1u << kAc;
-// Vectors 0-7, 9, 15, 16 and 18-31 never push one.
-constexpr uint32_t kPushNoError = 0xfffd82ff;
-static_assert((kPushError & kPushNoError) == 0);
-
-bool vector_in(Injection event, uint32_t set) {
-  return event.vector() < 32 && (set >> event.vector() & 1) != 0;
+// The exceptions that push an error code in protected mode. IA32_VMX_BASIC[56] is 0, so that of #CP
+// is no reason to inject one.
+bool pushes_error_code(Injection event) {
+  return event.vector() != kCp && exception_info(event.vector()).error_code;
 }
 // Without "unrestricted guest" CR0.PE cannot be 0: processors do not look at the field then, which
 // is wrong anyway.
@@ -43,13 +39,14 @@ bool injects_in_protected_mode(Context c) { return protected_guest(c) || !unrest
 bool needs_error_code(Context c, Field) {
   const Injection event = injection(c);
   return event.is(EventType::kHardwareException) && injects_in_protected_mode(c) &&
-         !c.capabilities.error_code_for_any_vector && vector_in(event, kPushError);
+         !c.capabilities.error_code_for_any_vector && pushes_error_code(event);
 }
 bool forbids_error_code(Context c, Field) {
   const Injection event = injection(c);
   return event.valid() &&
          (event.type() != EventType::kHardwareException || !injects_in_protected_mode(c) ||
-          (!c.capabilities.error_code_for_any_vector && vector_in(event, kPushNoError)));
+          (!c.capabilities.error_code_for_any_vector && event.vector() < kExceptions.size() &&
+           !pushes_error_code(event)));
 }
 bool delivers_error_code(Context c, Field) {
   return injection(c).valid() && injection(c).error_code();

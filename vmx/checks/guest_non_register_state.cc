@@ -2,6 +2,7 @@
 #include <array>
 
 #include "vmx/checks/guest_segment_view.h"
+#include "vmx/guest_state_formats.h"
 
 namespace nestor::vmx::checks {
 namespace {
@@ -11,13 +12,11 @@ using F = Field;
 constexpr std::string_view kSection = "Checks on Guest Non-Register State";
 constexpr std::string_view kPdptes = "Checks on Guest Page-Directory-Pointer-Table Entries";
 
-// "Format of Interruptibility State".
-constexpr uint64_t kBlockingSti = 1u << 0, kBlockingMovSs = 1u << 1, kBlockingSmi = 1u << 2,
-                   kBlockingNmi = 1u << 3, kEnclave = 1u << 4;
-// "Format of Pending-Debug-Exceptions".
-constexpr uint64_t kEnabledBreakpoint = 1u << 12, kBs = 1u << 14, kRtm = 1u << 16;
+using interruptibility::kBlockingByMovSs, interruptibility::kBlockingByNmi,
+    interruptibility::kBlockingBySmi, interruptibility::kBlockingBySti,
+    interruptibility::kEnclaveInterruption;
+using pending_debug::kEnabledBreakpoint, pending_debug::kRtm, pending_debug::kSingleStep;
 constexpr uint64_t kPendingReserved = 0xff0 | 1u << 13 | 1u << 15 | ~uint64_t{0x1ffff};
-constexpr uint64_t kDebugctlBtf = 1u << 1;
 
 uint64_t interruptibility(Context c) { return c[F::kGuestInterruptibilityState]; }
 template <uint64_t kBits>
@@ -89,10 +88,11 @@ bool outside_smm(Context c, Field) { return !c.in_smm; }
 
 // --- Pending debug exceptions.
 bool single_step_pending(Context c) {
-  return (c[F::kGuestRflags] & rflags::kTf) != 0 && (c[F::kGuestIa32Debugctl] & kDebugctlBtf) == 0;
+  return (c[F::kGuestRflags] & rflags::kTf) != 0 &&
+         (c[F::kGuestIa32Debugctl] & debugctl::kBtf) == 0;
 }
 bool bs_matters(Context c, Field field) {
-  return blocked_by<kBlockingSti | kBlockingMovSs>(c, field) ||
+  return blocked_by<kBlockingBySti | kBlockingByMovSs>(c, field) ||
          is_in<ActivityState::kHlt>(c, field);
 }
 bool rtm_pending(Context c, Field) { return (c[F::kGuestPendingDebugExceptions] & kRtm) != 0; }
@@ -128,9 +128,9 @@ constexpr EntryCheck kChecks[] = {
     {"guest-hlt-dpl", F::kGuestActivityState, is_in<ActivityState::kHlt>,
      [](Context c, Field) { return rights(c, kSs).dpl() == 0; },
      "must not be HLT if the DPL of SS is not 0", kSection},
-    {"guest-activity-blocking", F::kGuestActivityState, blocked_by<kBlockingSti | kBlockingMovSs>,
-     is_in<ActivityState::kActive>, "must be active if there is blocking by STI or by MOV SS",
-     kSection},
+    {"guest-activity-blocking", F::kGuestActivityState,
+     blocked_by<kBlockingBySti | kBlockingByMovSs>, is_in<ActivityState::kActive>,
+     "must be active if there is blocking by STI or by MOV SS", kSection},
     {"guest-hlt-injection", F::kGuestActivityState, injects_in<ActivityState::kHlt>, wakes_hlt,
      "HLT allows injection of external interrupt, NMI, #DB, #MC and pending MTF only", kSection},
     {"guest-shutdown-injection", F::kGuestActivityState, injects_in<ActivityState::kShutdown>,
@@ -143,45 +143,47 @@ constexpr EntryCheck kChecks[] = {
     // Interruptibility state.
     {"guest-interruptibility-reserved", F::kGuestInterruptibilityState, always, zero<31, 5>,
      "bits 31:5 must be 0", kSection},
-    {"guest-sti-and-mov-ss", F::kGuestInterruptibilityState, blocked_by<kBlockingSti>,
-     none_of<kBlockingMovSs>, "bits 0 (STI) and 1 (MOV SS) must not both be 1", kSection},
+    {"guest-sti-and-mov-ss", F::kGuestInterruptibilityState, blocked_by<kBlockingBySti>,
+     none_of<kBlockingByMovSs>, "bits 0 (STI) and 1 (MOV SS) must not both be 1", kSection},
     {"guest-sti-needs-if", F::kGuestInterruptibilityState,
      [](Context c, Field) { return (c[F::kGuestRflags] & rflags::kIf) == 0; },
-     none_of<kBlockingSti>, "bit 0 (STI) must be 0 if RFLAGS.IF is 0", kSection},
+     none_of<kBlockingBySti>, "bit 0 (STI) must be 0 if RFLAGS.IF is 0", kSection},
     {"guest-interrupt-blocked-by-sti", F::kGuestInterruptibilityState,
-     injects<EventType::kExternalInterrupt>, none_of<kBlockingSti>,
+     injects<EventType::kExternalInterrupt>, none_of<kBlockingBySti>,
      "bit 0 (STI) must be 0 if an external interrupt is injected", kSection},
     {"guest-interrupt-blocked-by-mov-ss", F::kGuestInterruptibilityState,
-     injects<EventType::kExternalInterrupt>, none_of<kBlockingMovSs>,
+     injects<EventType::kExternalInterrupt>, none_of<kBlockingByMovSs>,
      "bit 1 (MOV SS) must be 0 if an external interrupt is injected", kSection},
     {"guest-nmi-blocked-by-sti", F::kGuestInterruptibilityState, injects<EventType::kNmi>,
-     none_of<kBlockingSti>, "bit 0 (STI) must be 0 if an NMI is injected", kSection,
+     none_of<kBlockingBySti>, "bit 0 (STI) must be 0 if an NMI is injected", kSection,
      kEntryFailureNmi},
     {"guest-nmi-blocked-by-mov-ss", F::kGuestInterruptibilityState, injects<EventType::kNmi>,
-     none_of<kBlockingMovSs>, "bit 1 (MOV SS) must be 0 if an NMI is injected", kSection},
-    {"guest-smi-outside-smm", F::kGuestInterruptibilityState, outside_smm, none_of<kBlockingSmi>,
+     none_of<kBlockingByMovSs>, "bit 1 (MOV SS) must be 0 if an NMI is injected", kSection},
+    {"guest-smi-outside-smm", F::kGuestInterruptibilityState, outside_smm, none_of<kBlockingBySmi>,
      "bit 2 (SMI) must be 0 outside SMM", kSection},
     {"guest-smi-into-smm", F::kGuestInterruptibilityState, on<VmEntryControl::kEntryToSmm>,
-     all_of<kBlockingSmi>, "bit 2 (SMI) must be 1 if \"entry to SMM\" is 1", kSection},
+     all_of<kBlockingBySmi>, "bit 2 (SMI) must be 1 if \"entry to SMM\" is 1", kSection},
     {"guest-nmi-blocked-by-nmi", F::kGuestInterruptibilityState, injects_virtual_nmi,
-     none_of<kBlockingNmi>, "bit 3 (NMI) must be 0 if \"virtual NMIs\" is 1 and an NMI is injected",
+     none_of<kBlockingByNmi>,
+     "bit 3 (NMI) must be 0 if \"virtual NMIs\" is 1 and an NMI is injected", kSection},
+    {"guest-enclave-mov-ss", F::kGuestInterruptibilityState, blocked_by<kEnclaveInterruption>,
+     none_of<kBlockingByMovSs>, "bit 1 (MOV SS) must be 0 if bit 4 (enclave interruption) is 1",
      kSection},
-    {"guest-enclave-mov-ss", F::kGuestInterruptibilityState, blocked_by<kEnclave>,
-     none_of<kBlockingMovSs>, "bit 1 (MOV SS) must be 0 if bit 4 (enclave interruption) is 1",
-     kSection},
-    {"guest-enclave-sgx", F::kGuestInterruptibilityState, blocked_by<kEnclave>,
+    {"guest-enclave-sgx", F::kGuestInterruptibilityState, blocked_by<kEnclaveInterruption>,
      [](Context c, Field) { return c.rules().sgx; },
      "bit 4 (enclave interruption) must be 0: the processor has no SGX", kSection},
     // Pending debug exceptions.
     {"guest-pending-debug-reserved", F::kGuestPendingDebugExceptions, always,
      none_of<kPendingReserved>, "bits 11:4, 13, 15 and 63:17 must be 0", kSection},
     {"guest-pending-debug-bs-missing", F::kGuestPendingDebugExceptions,
-     [](Context c, Field f) { return bs_matters(c, f) && single_step_pending(c); }, all_of<kBs>,
+     [](Context c, Field f) { return bs_matters(c, f) && single_step_pending(c); },
+     all_of<kSingleStep>,
      "bit 14 (BS) must be 1 with RFLAGS.TF = 1 and BTF = 0 under blocking by STI or MOV SS or in "
      "HLT",
      kSection},
     {"guest-pending-debug-bs-forbidden", F::kGuestPendingDebugExceptions,
-     [](Context c, Field f) { return bs_matters(c, f) && !single_step_pending(c); }, none_of<kBs>,
+     [](Context c, Field f) { return bs_matters(c, f) && !single_step_pending(c); },
+     none_of<kSingleStep>,
      "bit 14 (BS) must be 0 with RFLAGS.TF = 0 or BTF = 1 under blocking by STI or MOV SS or in "
      "HLT",
      kSection},
@@ -192,7 +194,7 @@ constexpr EntryCheck kChecks[] = {
      [](Context c, Field) { return c.rules().rtm; },
      "bit 16 (RTM) must be 0: the processor has no RTM", kSection},
     {"guest-pending-debug-rtm-mov-ss", F::kGuestPendingDebugExceptions, rtm_pending,
-     [](Context c, Field) { return (interruptibility(c) & kBlockingMovSs) == 0; },
+     [](Context c, Field) { return (interruptibility(c) & kBlockingByMovSs) == 0; },
      "bit 16 (RTM) must be 0 under blocking by MOV SS", kSection},
     // VMCS link pointer.
     {"guest-link-alignment", F::kVmcsLinkPointer, linked, zero<11, 0>, "bits 11:0 must be 0",

@@ -8,6 +8,7 @@
 
 #include "vmx/checks/entry_checks.h"
 #include "vmx/cpu_state.h"
+#include "vmx/injection.h"
 
 namespace nestor::vmx::checks {
 
@@ -116,10 +117,10 @@ inline bool protected_guest(Context c) { return (c[Field::kGuestCr0] & cr0::kPe)
 // The event to inject, "VM-Entry Interruption-Information Field".
 struct Injection {
   uint32_t information = 0;
-  constexpr bool valid() const { return (information & 1u << 31) != 0; }
-  constexpr uint8_t vector() const { return information & 0xff; }
-  constexpr EventType type() const { return static_cast<EventType>(information >> 8 & 7); }
-  constexpr bool error_code() const { return (information & 1u << 11) != 0; }
+  constexpr bool valid() const { return interruption::is_valid(information); }
+  constexpr uint8_t vector() const { return interruption::vector_of(information); }
+  constexpr EventType type() const { return interruption::type_of(information); }
+  constexpr bool error_code() const { return interruption::has_error_code(information); }
   constexpr bool is(EventType wanted) const { return valid() && type() == wanted; }
 };
 inline Injection injection(Context c) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // MOV to and from control registers, CLTS, LMSW, SMSW.
-#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/devices/apic/local_apic.h"
+#include "vmx/features.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -70,7 +70,7 @@ Outcome load_cr3(Core& core, uint64_t value) {
   CpuState& state = core.state();
   const bool retains = (state.cr4 & vmx::cr4::kPcide) && (value & kCr3NoInvalidation);
   if (retains) value &= ~kCr3NoInvalidation;
-  if (state.long_mode_active() && value >> kPhysicalAddressBits) return general_protection();
+  if (state.long_mode_active() && value >> vmx::kPhysicalAddressBits) return general_protection();
   if (const auto fault = load_pdptes(core, state.cr0, value, state.cr4, state.efer)) {
     return to_outcome(*fault);
   }
@@ -96,7 +96,7 @@ Outcome load_cr4(Core& core, uint64_t value) {
   constexpr uint64_t kInvalidates =
       kLoadsPdptes | vmx::cr4::kPcide | vmx::cr4::kSmap | vmx::cr4::kPke | vmx::cr4::kLa57;
   CpuState& state = core.state();
-  if (value & ~supported_cr4()) return general_protection();
+  if (value & ~vmx::kSupportedCr4) return general_protection();
   const uint64_t changed = value ^ state.cr4;
   const bool long_mode = state.long_mode_active();
   if (long_mode && !(value & vmx::cr4::kPae)) return general_protection();

@@ -11,7 +11,6 @@ namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
-using vmx::ExitReason;
 
 bool is_global(const Instruction& instruction) {
   return instruction.operation == Operation::kLgdt || instruction.operation == Operation::kSgdt;
@@ -28,7 +27,7 @@ size_t table_bytes(CodeMode mode) { return mode == CodeMode::k64 ? 10 : 6; }
 Outcome load_table(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
   if (state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kGdtrIdtrAccess)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   std::array<uint8_t, 10> bytes{};
   if (auto fault = load(core, instruction.operand[0].memory,
                         std::span(bytes).first(table_bytes(instruction.mode)))) {
@@ -49,7 +48,7 @@ Outcome load_table(Core& core, const Instruction& instruction) {
 Outcome store_table(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if ((state.cr4 & vmx::cr4::kUmip) && state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kGdtrIdtrAccess)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   const vmx::DescriptorTable& table = is_global(instruction) ? state.gdtr : state.idtr;
   std::array<uint8_t, 10> bytes{};
   std::memcpy(bytes.data(), &table.limit, sizeof table.limit);
@@ -65,7 +64,7 @@ Outcome load_system_segment(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
   if (!has_descriptors(state)) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kLdtrTrAccess)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   const auto selector = load_word(core, instruction.operand[0]);
   if (!selector) return to_outcome(selector.fault());
 
@@ -102,7 +101,7 @@ Outcome store_system_segment(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if (!has_descriptors(state)) return undefined_opcode();
   if ((state.cr4 & vmx::cr4::kUmip) && state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kLdtrTrAccess)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   const auto segment = is_local(instruction) ? vmx::kLdtr : vmx::kTr;
   if (auto fault = store_word(core, instruction.operand[0], state.segment[segment].selector)) {
     return to_outcome(*fault);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"
@@ -16,7 +15,6 @@ namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
-using vmx::ExitReason;
 
 constexpr uint64_t kCompacted = 1ull << 63;  // XCOMP_BV
 constexpr uint32_t kMxcsrReset = 0x1f80, kMxcsrMask = 0xffff;
@@ -31,15 +29,14 @@ constexpr size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFcs = 12, kF
 struct Form {
   Operation operation;
   bool init_optimization = false, compacted = false, supervisor = false;
-  ExitReason reason{};  // of a supervisor form
 };
 constexpr Form kForms[] = {
     {Operation::kXsave},
     {Operation::kXsaveopt, true},
     {Operation::kXsavec, true, true},
-    {Operation::kXsaves, true, true, true, ExitReason::kXsaves},
+    {Operation::kXsaves, true, true, true},
     {Operation::kXrstor},
-    {Operation::kXrstors, true, true, true, ExitReason::kXrstors},
+    {Operation::kXrstors, true, true, true},
 };
 const Form& form_of(Operation operation) {
   return *std::ranges::find(kForms, operation, &Form::operation);
@@ -143,7 +140,7 @@ std::optional<Outcome> refused(Core& core, const Instruction& instruction, const
   if (form.supervisor) {
     if (core.vmx().in_non_root() && !core.vmx().xsaves_enabled()) return undefined_opcode();
     if (state.cpl() != 0) return general_protection();
-    if (exits(core, instruction, form.reason)) return vmx::Transferred{};
+    if (exits(core, instruction)) return vmx::Transferred{};
   }
   if (state.cr0 & vmx::cr0::kTs) return vmx::exception(vmx::kNm);
   return std::nullopt;
@@ -183,7 +180,7 @@ Outcome xsetbv(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if (!osxsave(state)) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kXsetbv)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   const uint64_t value = read_edx_eax(state);
   if ((state.gpr[vmx::kRcx] & 0xffffffff) != 0 || (value & ~kExtendedComponents) != 0 ||
       !(value & kX87Component)) {

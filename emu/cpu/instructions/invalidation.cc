@@ -3,7 +3,6 @@
 // INVLPG, INVPCID, WBINVD, WBNOINVD, INVD. Caches of memory are not modelled.
 #include <array>
 
-#include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
@@ -11,7 +10,6 @@ namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
-using vmx::ExitReason;
 
 // "INVPCID Descriptor".
 struct InvpcidDescriptor {
@@ -36,7 +34,7 @@ Outcome invlpg(Core& core, const Instruction& instruction) {
   const MemoryOperand& operand = instruction.operand[0].memory;
   const uint64_t linear =
       unchecked_linear_address(state, operand.segment, effective_address(state, operand));
-  if (exits(core, instruction, ExitReason::kInvlpg, linear)) return vmx::Transferred{};
+  if (exits(core, instruction, linear)) return vmx::Transferred{};
   invalidate(core, vmx::Invalidation::Kind::kLinearAddress, linear);
   return vmx::Completed{};
 }
@@ -44,9 +42,9 @@ Outcome invlpg(Core& core, const Instruction& instruction) {
 Outcome invpcid(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   const bool enabled = !core.vmx().in_non_root() || core.vmx().invpcid_enabled();
-  if (!enabled || !offers(core, kFeatureInvpcid)) return undefined_opcode();
+  if (!enabled) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kInvpcid)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   InvpcidDescriptor descriptor;
   if (auto fault = load(core, instruction.operand[1].memory,
                         std::span(reinterpret_cast<uint8_t*>(&descriptor), sizeof descriptor))) {
@@ -72,7 +70,7 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
 Outcome wbinvd(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
   const bool without_invalidation = instruction.operation == Operation::kWbnoinvd;
-  if (exits(core, instruction, ExitReason::kWbinvd, without_invalidation)) {
+  if (exits(core, instruction, without_invalidation)) {
     return vmx::Transferred{};
   }
   return vmx::Completed{};
@@ -80,7 +78,7 @@ Outcome wbinvd(Core& core, const Instruction& instruction) {
 
 Outcome invd(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kInvd)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   return vmx::Completed{};
 }
 

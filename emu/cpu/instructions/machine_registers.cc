@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Registers that are neither control nor general: MSRs, counters, segment bases.
-#include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/performance_monitor.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
-using vmx::ExitReason;
-
-constexpr uint32_t kTimeStampCounterMsr = 0x10;
 
 // What the current mode sees of the counter.
 uint64_t visible_tsc(Core& core) {
@@ -50,7 +47,7 @@ Outcome rdmsr(Core& core, const Instruction& instruction) {
   }
   uint64_t value = 0;
   if (core.read_msr(index, value) != vmx::MsrStatus::kOk) return general_protection();
-  if (index == kTimeStampCounterMsr && core.vmx().in_non_root()) {
+  if (index == vmx::kIa32TimeStampCounter && core.vmx().in_non_root()) {
     value = core.vmx().guest_tsc(value);
   }
   write_edx_eax(state, value);
@@ -74,16 +71,16 @@ Outcome wrmsr(Core& core, const Instruction& instruction) {
 
 Outcome rdtsc(Core& core, const Instruction& instruction) {
   if (tsc_forbidden(core.state())) return general_protection();
-  if (exits(core, instruction, ExitReason::kRdtsc)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   write_edx_eax(core.state(), visible_tsc(core));
   return vmx::Completed{};
 }
 
 Outcome rdtscp(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled || !offers(core, kFeatureRdtscp)) return undefined_opcode();
+  if (!enabled) return undefined_opcode();
   if (tsc_forbidden(core.state())) return general_protection();
-  if (exits(core, instruction, ExitReason::kRdtscp)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   CpuState& state = core.state();
   write_edx_eax(state, visible_tsc(core));
   state.gpr[vmx::kRcx] = state.tsc_aux & 0xffffffff;
@@ -93,7 +90,7 @@ Outcome rdtscp(Core& core, const Instruction& instruction) {
 // With "enable RDTSCP" 0 it does not exist either; it never causes a VM exit.
 Outcome rdpid(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled || !offers(core, kFeatureRdpid)) return undefined_opcode();
+  if (!enabled) return undefined_opcode();
   CpuState& state = core.state();
   write_register(state, instruction.operand[0], state.tsc_aux & 0xffffffff);
   return vmx::Completed{};
@@ -102,7 +99,7 @@ Outcome rdpid(Core& core, const Instruction& instruction) {
 Outcome rdpmc(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   if (!(state.cr4 & vmx::cr4::kPce) && state.cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kRdpmc)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   const auto count =
       core.performance_monitor().counter(static_cast<uint32_t>(state.gpr[vmx::kRcx]));
   if (!count) return general_protection();

@@ -1,53 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/instructions/operands.h"
 
-#include <algorithm>
 #include <bit>
-#include <iterator>
+
+#include "emu/cpu/instructions/instruction_table.h"
 
 namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
 
-constexpr uint8_t kNone = 0xff;
-
-// Where an instruction's operands stand in the VM-exit instruction-information field.
-struct InformationFormat {
-  Operation operation;
-  uint8_t reg = kNone;        // index of the operand in ModRM.reg: Reg2
-  uint8_t rm = 0;             // index of the operand in ModRM.rm: memory, or Reg1
-  uint8_t identity = kNone;   // bits 29:28
-  bool operand_size = false;  // bit 11
-};
-
-constexpr InformationFormat kInformationFormats[] = {
-    {Operation::kInvept, 0, 1},
-    {Operation::kInvvpid, 0, 1},
-    {Operation::kInvpcid, 0, 1},
-    {Operation::kSgdt, kNone, 0, 0, true},
-    {Operation::kSidt, kNone, 0, 1, true},
-    {Operation::kLgdt, kNone, 0, 2, true},
-    {Operation::kLidt, kNone, 0, 3, true},
-    {Operation::kSldt, kNone, 0, 0},
-    {Operation::kStr, kNone, 0, 1},
-    {Operation::kLldt, kNone, 0, 2},
-    {Operation::kLtr, kNone, 0, 3},
-    {Operation::kVmclear, kNone, 0},
-    {Operation::kVmptrld, kNone, 0},
-    {Operation::kVmptrst, kNone, 0},
-    {Operation::kVmxon, kNone, 0},
-    {Operation::kVmread, 1, 0},
-    {Operation::kVmwrite, 0, 1},
-    {Operation::kXsaves, kNone, 0},
-    {Operation::kXrstors, kNone, 0},
-};
-
-const InformationFormat* find_format(Operation operation) {
-  const auto* format =
-      std::ranges::find(kInformationFormats, operation, &InformationFormat::operation);
-  return format == std::end(kInformationFormats) ? nullptr : format;
-}
+using Kind = InformationFormat::Kind;
 
 uint32_t log2_of(unsigned power) { return static_cast<uint32_t>(std::countr_zero(power)); }
 
@@ -79,23 +42,20 @@ uint32_t random_number_information(const Instruction& instruction) {
 
 uint32_t instruction_information(const Instruction& instruction) {
   constexpr uint32_t kRegisterForm = 1u << 10, kOperandSize32 = 1u << 11;
-  if (instruction.operation == Operation::kIns || instruction.operation == Operation::kOuts) {
-    return string_io_information(instruction);
-  }
-  if (instruction.operation == Operation::kRdrand || instruction.operation == Operation::kRdseed) {
-    return random_number_information(instruction);
-  }
-  const InformationFormat* format = find_format(instruction.operation);
-  if (format == nullptr) return 0;
-  const Operand& rm = instruction.operand[format->rm];
+  const InformationFormat& format = info_of(instruction.operation).information;
+  if (format.kind == Kind::kStringIo) return string_io_information(instruction);
+  if (format.kind == Kind::kRandomNumber) return random_number_information(instruction);
+  if (format.kind == Kind::kNothing) return 0;
+  const Operand& rm = instruction.operand[format.rm];
   uint32_t information = rm.kind == Operand::Kind::kMemory
                              ? memory_information(rm.memory)
                              : kRegisterForm | static_cast<uint32_t>(rm.number) << 3;
-  if (format->reg != kNone) {
-    information |= static_cast<uint32_t>(instruction.operand[format->reg].number) << 28;
+  if (format.reg != InformationFormat::kNone) {
+    information |= static_cast<uint32_t>(instruction.operand[format.reg].number) << 28;
   }
-  if (format->identity != kNone) information |= static_cast<uint32_t>(format->identity) << 28;
-  const bool sized = format->operand_size && instruction.mode != CodeMode::k64;
+  if (format.identity != InformationFormat::kNone)
+    information |= static_cast<uint32_t>(format.identity) << 28;
+  const bool sized = format.operand_size && instruction.mode != CodeMode::k64;
   if (sized && instruction.operand_size == 4) information |= kOperandSize32;
   return information;
 }
@@ -194,9 +154,11 @@ vmx::InstructionContext context_of(const CpuState& state, const Instruction& ins
   context.length = instruction.length;
   context.information = instruction_information(instruction);
   context.long_operands = instruction.mode == CodeMode::k64;
-  if (const InformationFormat* format = find_format(instruction.operation)) {
-    if (format->reg != kNone) context.reg = instruction.operand[format->reg].number;
-    const Operand& rm = instruction.operand[format->rm];
+  const InformationFormat& format = info_of(instruction.operation).information;
+  if (format.kind == Kind::kOperands) {
+    if (format.reg != InformationFormat::kNone)
+      context.reg = instruction.operand[format.reg].number;
+    const Operand& rm = instruction.operand[format.rm];
     if (rm.kind == Operand::Kind::kRegister) context.rm_reg = rm.number;
   }
   if (const MemoryOperand* memory = instruction.memory()) {
@@ -218,10 +180,10 @@ vmx::InstructionContext context_of(const CpuState& state, const Instruction& ins
   return context;
 }
 
-bool exits(Core& core, const Instruction& instruction, vmx::ExitReason reason,
-           uint64_t qualification) {
-  return core.vmx().in_non_root() &&
-         core.vmx().instruction_exits(reason, context_of(core.state(), instruction), qualification);
+bool exits(Core& core, const Instruction& instruction, uint64_t qualification) {
+  if (!core.vmx().in_non_root()) return false;
+  const vmx::ExitReason reason = info_of(instruction.operation).exit_reason.value();
+  return core.vmx().instruction_exits(reason, context_of(core.state(), instruction), qualification);
 }
 
 }  // namespace nestor::emu::instructions

@@ -50,9 +50,8 @@ vmx::InstructionContext context_of(const vmx::CpuState& state, const Instruction
 vmx::InstructionContext context_of(const vmx::CpuState& state, const Instruction& instruction,
                                    uint64_t size, SegmentAccess access);
 
-// Whether the instruction causes a VM exit, which has then happened. `qualification`: where it is
-// neither 0 nor the displacement.
-bool exits(Core& core, const Instruction& instruction, vmx::ExitReason reason,
-           uint64_t qualification = 0);
+// Whether the instruction, whose row of instructions.inc names an exit reason, causes that VM exit,
+// which has then happened. `qualification`: where it is neither 0 nor the displacement.
+bool exits(Core& core, const Instruction& instruction, uint64_t qualification = 0);
 
 }  // namespace nestor::emu::instructions

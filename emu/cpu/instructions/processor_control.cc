@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // CPUID, HLT, PAUSE, MONITOR, MWAIT, CLAC, STAC.
-#include "emu/cpu/instructions/features.h"
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
@@ -9,7 +9,6 @@ namespace nestor::emu::instructions {
 namespace {
 
 using vmx::CpuState;
-using vmx::ExitReason;
 
 // "Changes to Instruction Behavior in VMX Non-Root Operation": then control passes to the next
 // instruction.
@@ -21,7 +20,7 @@ bool mwait_passes(const vmx::Vmx& vmx) {
 }  // namespace
 
 Outcome cpuid_instruction(Core& core, const Instruction& instruction) {
-  if (exits(core, instruction, ExitReason::kCpuid)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   CpuState& state = core.state();
   const CpuidRegisters registers = cpuid(core, static_cast<uint32_t>(state.gpr[vmx::kRax]),
                                          static_cast<uint32_t>(state.gpr[vmx::kRcx]));
@@ -34,20 +33,20 @@ Outcome cpuid_instruction(Core& core, const Instruction& instruction) {
 
 Outcome hlt(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
-  if (exits(core, instruction, ExitReason::kHlt)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   core.state().activity = vmx::ActivityState::kHlt;
   return vmx::Completed{};
 }
 
 Outcome pause(Core& core, const Instruction& instruction) {
-  if (exits(core, instruction, ExitReason::kPause)) return vmx::Transferred{};
+  if (exits(core, instruction)) return vmx::Transferred{};
   return vmx::Completed{};
 }
 
 Outcome monitor(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
-  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
-  if (exits(core, instruction, ExitReason::kMonitor)) return vmx::Transferred{};
+  if (state.cpl() != 0) return undefined_opcode();
+  if (exits(core, instruction)) return vmx::Transferred{};
   if (state.gpr[vmx::kRcx] & 0xffffffff) return general_protection();
   MemoryOperand address;
   address.base = vmx::kRax;
@@ -63,10 +62,10 @@ Outcome monitor(Core& core, const Instruction& instruction) {
 Outcome mwait(Core& core, const Instruction& instruction) {
   constexpr uint64_t kInterruptsAsBreakEvents = 1;
   CpuState& state = core.state();
-  if (!offers(core, kFeatureMonitor) || state.cpl() != 0) return undefined_opcode();
+  if (state.cpl() != 0) return undefined_opcode();
   if (state.monitor_armed && core.watched_line_written()) state.monitor_armed = false;
   const bool armed = state.monitor_armed;
-  if (exits(core, instruction, ExitReason::kMwait, armed)) return vmx::Transferred{};
+  if (exits(core, instruction, armed)) return vmx::Transferred{};
   const uint64_t extensions = state.gpr[vmx::kRcx] & 0xffffffff;
   if (extensions & ~kInterruptsAsBreakEvents) return general_protection();
   state.monitor_armed = false;
@@ -80,7 +79,7 @@ Outcome mwait(Core& core, const Instruction& instruction) {
 
 Outcome set_access_check(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
-  if (!offers(core, kFeatureSmap) || state.cpl() != 0) return undefined_opcode();
+  if (state.cpl() != 0) return undefined_opcode();
   if (instruction.operation == Operation::kStac) {
     state.rflags |= vmx::rflags::kAc;
   } else {

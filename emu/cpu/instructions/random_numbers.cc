@@ -1,37 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // RDRAND and RDSEED. A number is always at hand.
-#include "emu/cpu/instructions/features.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 
 namespace nestor::emu::instructions {
-namespace {
 
-using vmx::ExitReason;
-
-Outcome deliver_number(Core& core, const Instruction& instruction, ExitReason reason,
-                       const Feature& feature) {
+Outcome random_number(Core& core, const Instruction& instruction) {
   // F2 and F3 in front of these opcodes make other instructions, or none.
-  if (!offers(core, feature) || instruction.prefixes.rep || instruction.prefixes.repne) {
-    return undefined_opcode();
-  }
-  if (exits(core, instruction, reason)) return vmx::Transferred{};
+  if (instruction.prefixes.rep || instruction.prefixes.repne) return undefined_opcode();
+  if (exits(core, instruction)) return vmx::Transferred{};
   vmx::CpuState& state = core.state();
   write_register(state, instruction.operand[0], core.random_number());
   using namespace vmx::rflags;
   state.rflags = (state.rflags & ~(kOf | kSf | kZf | kAf | kPf)) | kCf;
   return vmx::Completed{};
-}
-
-}  // namespace
-
-Outcome rdrand(Core& core, const Instruction& instruction) {
-  return deliver_number(core, instruction, ExitReason::kRdrand, kFeatureRdrand);
-}
-
-Outcome rdseed(Core& core, const Instruction& instruction) {
-  return deliver_number(core, instruction, ExitReason::kRdseed, kFeatureRdseed);
 }
 
 }  // namespace nestor::emu::instructions

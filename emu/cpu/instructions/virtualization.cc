@@ -17,24 +17,15 @@ constexpr unsigned kRegisterSized = 0;  // 8 bytes in 64-bit mode, else 4
 struct VmxInstruction {
   Operation operation;
   Method method;
-  unsigned size = kRegisterSized;  // of the memory operand, if there is one
-  SegmentAccess access = SegmentAccess::kRead;
+  unsigned size;  // of the memory operand, if there is one
+  SegmentAccess access;
 };
 
 constexpr VmxInstruction kVmxInstructions[] = {
-    {Operation::kVmcall, &vmx::Vmx::vmcall},
-    {Operation::kVmclear, &vmx::Vmx::vmclear, 8},
-    {Operation::kVmfunc, &vmx::Vmx::vmfunc},
-    {Operation::kVmlaunch, &vmx::Vmx::vmlaunch},
-    {Operation::kVmptrld, &vmx::Vmx::vmptrld, 8},
-    {Operation::kVmptrst, &vmx::Vmx::vmptrst, 8, SegmentAccess::kWrite},
-    {Operation::kVmread, &vmx::Vmx::vmread, kRegisterSized, SegmentAccess::kWrite},
-    {Operation::kVmresume, &vmx::Vmx::vmresume},
-    {Operation::kVmwrite, &vmx::Vmx::vmwrite},
-    {Operation::kVmxoff, &vmx::Vmx::vmxoff},
-    {Operation::kVmxon, &vmx::Vmx::vmxon, 8},
-    {Operation::kInvept, &vmx::Vmx::invept, 16},
-    {Operation::kInvvpid, &vmx::Vmx::invvpid, 16},
+#define NESTOR_INSTRUCTION(...)
+#define NESTOR_VMX_INSTRUCTION(operation, method, size, access, ...) \
+  {Operation::operation, &vmx::Vmx::method, size, SegmentAccess::access},
+#include "emu/decode/instructions.inc"
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/apic/local_apic.h"
 
-#include "emu/memory/address_width.h"
+#include "vmx/features.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -153,16 +154,16 @@ void LocalApic::write_memory(uint64_t offset, unsigned size, uint64_t value) {
 
 vmx::MsrStatus LocalApic::read_msr(uint32_t index, uint64_t& value) {
   using enum vmx::MsrStatus;
-  if (index == 0x1b) {
+  if (index == vmx::kIa32ApicBase) {
     value = base_msr_;
     return kOk;
   }
-  if (index == 0x6e0) {
+  if (index == vmx::kIa32TscDeadline) {
     run_timer(clock_.cycles());
     value = timer_mode() == TimerMode::kTscDeadline ? tsc_deadline_ : 0;
     return kOk;
   }
-  const uint32_t number = index - 0x800;
+  const uint32_t number = index - vmx::kFirstX2apicMsr;
   const Register* row = x2apic() ? find_register(number) : nullptr;
   if (!row || !(row->readable & Register::kMsr)) return kGeneralProtection;
   current_ = number;
@@ -172,14 +173,14 @@ vmx::MsrStatus LocalApic::read_msr(uint32_t index, uint64_t& value) {
 
 vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
   using enum vmx::MsrStatus;
-  if (index == 0x1b) return write_base(value) ? kOk : kGeneralProtection;
-  if (index == 0x6e0) {
+  if (index == vmx::kIa32ApicBase) return write_base(value) ? kOk : kGeneralProtection;
+  if (index == vmx::kIa32TscDeadline) {
     // Outside TSC-deadline mode the write has no effect ("TSC-Deadline Mode").
     run_timer(clock_.cycles());
     if (timer_mode() == TimerMode::kTscDeadline) tsc_deadline_ = value;
     return kOk;
   }
-  const uint32_t number = index - 0x800;
+  const uint32_t number = index - vmx::kFirstX2apicMsr;
   const Register* row = x2apic() ? find_register(number) : nullptr;
   if (!row || !(row->writable & Register::kMsr) || (value & ~row->valid)) return kGeneralProtection;
   current_ = number;
@@ -189,7 +190,7 @@ vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
 
 // "x2APIC State Transitions".
 bool LocalApic::write_base(uint64_t value) {
-  constexpr uint64_t kAddress = ((1ull << kPhysicalAddressBits) - 1) & ~0xfffull;
+  constexpr uint64_t kAddress = ((1ull << vmx::kPhysicalAddressBits) - 1) & ~0xfffull;
   if (value & ~(kAddress | kBsp | kEn | kExtd)) return false;
   const bool enable = value & kEn, extended = value & kExtd;
   if (extended && (!enable || !globally_enabled())) return false;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "emu/engine/unicorn/guest_mode.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 
@@ -16,7 +17,6 @@ using vmx::AccessRights;
 using vmx::CpuState;
 using vmx::Segment;
 
-constexpr uint64_t kHostSaveMsr = 0xc0010117, kEferMsr = 0xc0000080, kKernelGsBaseMsr = 0xc0000102;
 // How far into the engine object the fault address is looked for.
 constexpr size_t kEngineObject = 4096;
 
@@ -66,7 +66,7 @@ class Experiment {
     uc_emu_stop(uc);
   }
   static uint32_t on_in(uc_engine* uc, uint32_t, int, void*) {
-    uc_x86_msr msr{kHostSaveMsr, svm::kHostSave};
+    uc_x86_msr msr{svm::kHostSaveMsr, svm::kHostSave};
     uc_reg_write(uc, UC_X86_REG_MSR, &msr);
     return 0;  // reached only if the write does not unwind; then the trap number is wrong
   }
@@ -134,10 +134,10 @@ bool Experiment::open() {
   if (uc_mem_map_ptr(uc_, svm::kScratch, svm::kScratchSize, UC_PROT_ALL, scratch_) != UC_ERR_OK) {
     return false;
   }
-  uc_x86_msr efer{kEferMsr, 0};
+  uc_x86_msr efer{vmx::kIa32Efer, 0};
   uc_reg_read(uc_, UC_X86_REG_MSR, &efer);
-  write_msr(kEferMsr, efer.value | svm::kEferSvme);
-  write_msr(kHostSaveMsr, svm::kHostSave);
+  write_msr(vmx::kIa32Efer, efer.value | svm::kEferSvme);
+  write_msr(svm::kHostSaveMsr, svm::kHostSave);
   return uc_context_alloc(uc_, &context_) == UC_ERR_OK &&
          uc_context_alloc(uc_, &outside_) == UC_ERR_OK;
 }
@@ -196,7 +196,7 @@ std::optional<std::string> Experiment::find_registers() {
 
 std::optional<std::string> Experiment::find_hidden_state() {
   constexpr uint64_t kKernelGs = 0x7766'5544'3322;
-  write_msr(kKernelGsBaseMsr, kKernelGs);
+  write_msr(vmx::kIa32KernelGsBase, kKernelGs);
   uc_context_save(uc_, outside_);
   CpuState state = long_mode();
   state.efer |= vmx::efer::kNxe;

@@ -23,6 +23,9 @@ inline constexpr uint64_t kPhysicalLinear = 0x4000'0000'0000'0000;
 // Where the VMRUN instruction is mapped while guest mode is entered.
 inline constexpr uint64_t kStubLinear = 0x7fff'ffff'f000;
 
+// VM_HSAVE_PA.
+inline constexpr uint32_t kHostSaveMsr = 0xc0010117;
+
 // Exit codes (APM, "SVM Intercept Exit Codes"), as far as they need a name here.
 enum ExitCode : uint32_t {
   kExitException = 0x40,

@@ -368,7 +368,7 @@ void UnicornEngine::abandon_instruction() {
   uc_reg_read(uc_, UC_X86_REG_RDX, &abandoned_registers_[2]);
   abandoned_ = true;
   // Writing an intercepted MSR raises the intercept here and now, unwinding past the hook.
-  uc_x86_msr msr{0xc0010117, svm::kHostSave};
+  uc_x86_msr msr{svm::kHostSaveMsr, svm::kHostSave};
   uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
   std::abort();  // calibration has proved that the line above does not return
 }

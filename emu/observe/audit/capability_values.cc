@@ -8,12 +8,12 @@
 #include <optional>
 
 #include "emu/observe/audit/vmcs_names.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
 
 using vmx::Capabilities;
-using vmx::CapabilityMsr;
 using vmx::ControlRange;
 using vmx::RegisterRules;
 
@@ -61,17 +61,17 @@ class Reader {
   Reader(const CapabilityValues& values, const Capabilities& otherwise)
       : values_(values), otherwise_(otherwise) {}
 
-  bool stated(CapabilityMsr msr) const { return values_.msrs.contains(index(msr)); }
-  uint64_t operator()(CapabilityMsr msr) {
-    if (const auto found = values_.msrs.find(index(msr)); found != values_.msrs.end())
+  bool stated(uint32_t msr) const { return values_.msrs.contains(msr); }
+  uint64_t operator()(uint32_t msr) {
+    if (const auto found = values_.msrs.find(msr); found != values_.msrs.end())
       return found->second;
-    const uint64_t value = otherwise_.msr(index(msr)).value_or(0);
+    const uint64_t value = otherwise_.msr(msr).value_or(0);
     missing_.push_back(fmt::format("{} is not stated, taken as {:#x}, Nestor's own",
-                                   capability_msr_name(index(msr)), value));
+                                   capability_msr_name(msr), value));
     return value;
   }
   // Of the two MSRs of a control field, the TRUE one decides where it exists.
-  ControlRange range(CapabilityMsr plain, CapabilityMsr truly) {
+  ControlRange range(uint32_t plain, uint32_t truly) {
     const bool only_plain = stated(plain) && !stated(truly);
     const uint64_t allowed = only_plain ? (*this)(plain) : (*this)(truly);
     const auto must = static_cast<uint32_t>(allowed);
@@ -81,8 +81,6 @@ class Reader {
   std::vector<std::string> missing() { return std::move(missing_); }
 
  private:
-  static uint32_t index(CapabilityMsr msr) { return static_cast<uint32_t>(msr); }
-
   const CapabilityValues& values_;
   const Capabilities& otherwise_;
   std::vector<std::string> missing_;
@@ -101,9 +99,7 @@ const RegisterRule* find_register_rule(std::string_view name) {
 
 CapabilityValues values_of(const Capabilities& capabilities) {
   CapabilityValues values;
-  constexpr auto kFirst = static_cast<uint32_t>(CapabilityMsr::kBasic);
-  constexpr auto kLast = static_cast<uint32_t>(CapabilityMsr::kExitCtls2);
-  for (uint32_t index = kFirst; index <= kLast; ++index)
+  for (uint32_t index = vmx::kFirstVmxMsr; index <= vmx::kLastVmxMsr; ++index)
     if (const auto value = capabilities.msr(index)) values.msrs[index] = *value;
   for (const RegisterRule& rule : kRules)
     values.rules[rule.name] = rule.get(capabilities.registers);
@@ -112,39 +108,40 @@ CapabilityValues values_of(const Capabilities& capabilities) {
 
 StatedCapabilities capabilities_from(const CapabilityValues& values,
                                      const Capabilities& otherwise) {
-  using enum CapabilityMsr;
   Reader msr(values, otherwise);
   Capabilities c;
-  const uint64_t basic = msr(kBasic);
+  const uint64_t basic = msr(vmx::kIa32VmxBasic);
   c.revision_id = static_cast<uint32_t>(basic) & 0x7fffffff;
   c.addresses_32bit = (basic >> 48 & 1) != 0;
   c.ins_outs_information = (basic >> 54 & 1) != 0;
   c.error_code_for_any_vector = (basic >> 56 & 1) != 0;
-  c.pin = msr.range(kPinBasedCtls, kTruePinBasedCtls);
-  c.primary = msr.range(kProcBasedCtls, kTrueProcBasedCtls);
-  c.exit = msr.range(kExitCtls, kTrueExitCtls);
-  c.entry = msr.range(kEntryCtls, kTrueEntryCtls);
+  c.pin = msr.range(vmx::kIa32VmxPinbasedCtls, vmx::kIa32VmxTruePinbasedCtls);
+  c.primary = msr.range(vmx::kIa32VmxProcbasedCtls, vmx::kIa32VmxTrueProcbasedCtls);
+  c.exit = msr.range(vmx::kIa32VmxExitCtls, vmx::kIa32VmxTrueExitCtls);
+  c.entry = msr.range(vmx::kIa32VmxEntryCtls, vmx::kIa32VmxTrueEntryCtls);
   using vmx::PrimaryProcBased, vmx::SecondaryProcBased, vmx::VmExitControl;
   if (c.offers(PrimaryProcBased::kActivateSecondaryControls))
-    c.secondary = static_cast<uint32_t>(msr(kProcBasedCtls2) >> 32);
-  if (c.offers(PrimaryProcBased::kActivateTertiaryControls)) c.tertiary = msr(kProcBasedCtls3);
-  if (c.offers(VmExitControl::kActivateSecondaryControls)) c.secondary_exit = msr(kExitCtls2);
-  if (c.offers(SecondaryProcBased::kEnableVmFunctions)) c.vm_functions = msr(kVmFunc);
+    c.secondary = static_cast<uint32_t>(msr(vmx::kIa32VmxProcbasedCtls2) >> 32);
+  if (c.offers(PrimaryProcBased::kActivateTertiaryControls))
+    c.tertiary = msr(vmx::kIa32VmxProcbasedCtls3);
+  if (c.offers(VmExitControl::kActivateSecondaryControls))
+    c.secondary_exit = msr(vmx::kIa32VmxExitCtls2);
+  if (c.offers(SecondaryProcBased::kEnableVmFunctions)) c.vm_functions = msr(vmx::kIa32VmxVmfunc);
   if (c.offers(SecondaryProcBased::kEnableEpt) || c.offers(SecondaryProcBased::kEnableVpid))
-    c.ept_vpid = msr(kEptVpidCap);
-  const uint64_t misc = msr(kMisc);
+    c.ept_vpid = msr(vmx::kIa32VmxEptVpidCap);
+  const uint64_t misc = msr(vmx::kIa32VmxMisc);
   c.preemption_timer_shift = misc & 0x1f;
   c.cr3_target_count = static_cast<uint8_t>(std::min<uint64_t>(misc >> 16 & 0x1ff, 4));
   c.msr_list_size = static_cast<uint16_t>(512 * ((misc >> 25 & 7) + 1));
   c.misc = misc & (vmx::vmx_misc::kStoresLma | vmx::vmx_misc::kHlt | vmx::vmx_misc::kShutdown |
                    vmx::vmx_misc::kWaitForSipi | vmx::vmx_misc::kIntelPtInVmx |
                    vmx::vmx_misc::kVmwriteAnyField | vmx::vmx_misc::kInjectionLength0);
-  c.cr0_fixed0 = msr(kCr0Fixed0);
-  c.cr0_fixed1 = msr(kCr0Fixed1);
-  c.cr4_fixed0 = msr(kCr4Fixed0);
+  c.cr0_fixed0 = msr(vmx::kIa32VmxCr0Fixed0);
+  c.cr0_fixed1 = msr(vmx::kIa32VmxCr0Fixed1);
+  c.cr4_fixed0 = msr(vmx::kIa32VmxCr4Fixed0);
 
   c.registers = permissive_rules();
-  c.registers.cr4_writable = msr(kCr4Fixed1);
+  c.registers.cr4_writable = msr(vmx::kIa32VmxCr4Fixed1);
   std::vector<std::string> assumed = msr.missing();
   for (const RegisterRule& rule : kRules) {
     if (const auto found = values.rules.find(rule.name); found != values.rules.end()) {

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <map>
 
-#include "vmx/capabilities.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -28,31 +28,30 @@ Names make_names() {
 }
 
 struct MsrName {
-  vmx::CapabilityMsr index;
+  vmx::MsrIndex index;
   std::string_view name;
 };
-using enum vmx::CapabilityMsr;
 constexpr std::array kMsrs = {
-    MsrName{kBasic, "IA32_VMX_BASIC"},
-    MsrName{kPinBasedCtls, "IA32_VMX_PINBASED_CTLS"},
-    MsrName{kProcBasedCtls, "IA32_VMX_PROCBASED_CTLS"},
-    MsrName{kExitCtls, "IA32_VMX_EXIT_CTLS"},
-    MsrName{kEntryCtls, "IA32_VMX_ENTRY_CTLS"},
-    MsrName{kMisc, "IA32_VMX_MISC"},
-    MsrName{kCr0Fixed0, "IA32_VMX_CR0_FIXED0"},
-    MsrName{kCr0Fixed1, "IA32_VMX_CR0_FIXED1"},
-    MsrName{kCr4Fixed0, "IA32_VMX_CR4_FIXED0"},
-    MsrName{kCr4Fixed1, "IA32_VMX_CR4_FIXED1"},
-    MsrName{kVmcsEnum, "IA32_VMX_VMCS_ENUM"},
-    MsrName{kProcBasedCtls2, "IA32_VMX_PROCBASED_CTLS2"},
-    MsrName{kEptVpidCap, "IA32_VMX_EPT_VPID_CAP"},
-    MsrName{kTruePinBasedCtls, "IA32_VMX_TRUE_PINBASED_CTLS"},
-    MsrName{kTrueProcBasedCtls, "IA32_VMX_TRUE_PROCBASED_CTLS"},
-    MsrName{kTrueExitCtls, "IA32_VMX_TRUE_EXIT_CTLS"},
-    MsrName{kTrueEntryCtls, "IA32_VMX_TRUE_ENTRY_CTLS"},
-    MsrName{kVmFunc, "IA32_VMX_VMFUNC"},
-    MsrName{kProcBasedCtls3, "IA32_VMX_PROCBASED_CTLS3"},
-    MsrName{kExitCtls2, "IA32_VMX_EXIT_CTLS2"},
+    MsrName{vmx::kIa32VmxBasic, "IA32_VMX_BASIC"},
+    MsrName{vmx::kIa32VmxPinbasedCtls, "IA32_VMX_PINBASED_CTLS"},
+    MsrName{vmx::kIa32VmxProcbasedCtls, "IA32_VMX_PROCBASED_CTLS"},
+    MsrName{vmx::kIa32VmxExitCtls, "IA32_VMX_EXIT_CTLS"},
+    MsrName{vmx::kIa32VmxEntryCtls, "IA32_VMX_ENTRY_CTLS"},
+    MsrName{vmx::kIa32VmxMisc, "IA32_VMX_MISC"},
+    MsrName{vmx::kIa32VmxCr0Fixed0, "IA32_VMX_CR0_FIXED0"},
+    MsrName{vmx::kIa32VmxCr0Fixed1, "IA32_VMX_CR0_FIXED1"},
+    MsrName{vmx::kIa32VmxCr4Fixed0, "IA32_VMX_CR4_FIXED0"},
+    MsrName{vmx::kIa32VmxCr4Fixed1, "IA32_VMX_CR4_FIXED1"},
+    MsrName{vmx::kIa32VmxVmcsEnum, "IA32_VMX_VMCS_ENUM"},
+    MsrName{vmx::kIa32VmxProcbasedCtls2, "IA32_VMX_PROCBASED_CTLS2"},
+    MsrName{vmx::kIa32VmxEptVpidCap, "IA32_VMX_EPT_VPID_CAP"},
+    MsrName{vmx::kIa32VmxTruePinbasedCtls, "IA32_VMX_TRUE_PINBASED_CTLS"},
+    MsrName{vmx::kIa32VmxTrueProcbasedCtls, "IA32_VMX_TRUE_PROCBASED_CTLS"},
+    MsrName{vmx::kIa32VmxTrueExitCtls, "IA32_VMX_TRUE_EXIT_CTLS"},
+    MsrName{vmx::kIa32VmxTrueEntryCtls, "IA32_VMX_TRUE_ENTRY_CTLS"},
+    MsrName{vmx::kIa32VmxVmfunc, "IA32_VMX_VMFUNC"},
+    MsrName{vmx::kIa32VmxProcbasedCtls3, "IA32_VMX_PROCBASED_CTLS3"},
+    MsrName{vmx::kIa32VmxExitCtls2, "IA32_VMX_EXIT_CTLS2"},
 };
 
 }  // namespace

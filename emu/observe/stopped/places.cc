@@ -50,9 +50,8 @@ std::string instruction_at_rip(const Inspection& machine, unsigned processor, De
 }
 
 std::string describe(const LastExit& exit) {
-  std::string text =
-      fmt::format("; last VM exit: {} at RIP {:#x}", vmx::exit_reason_name(exit.reason),
-                  exit.guest_rip);
+  std::string text = fmt::format("; last VM exit: {} at RIP {:#x}",
+                                 vmx::exit_reason_name(exit.reason), exit.guest_rip);
   const auto* info = vmx::find_exit_reason(static_cast<uint16_t>(exit.reason));
   if (info != nullptr && (info->defines & vmx::kDefinesGuestPhysical) != 0) {
     text += fmt::format(", guest-physical address {:#x}", exit.guest_physical);

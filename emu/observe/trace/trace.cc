@@ -6,45 +6,16 @@
 #include <span>
 #include <utility>
 
+#include "vmx/exceptions.h"
 #include "vmx/exit_reasons.h"
+#include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
+#include "vmx/vmx_aborts.h"
 
 namespace nestor::emu {
 namespace {
 
 using Fields = std::vector<std::pair<std::string_view, Value>>;
-
-constexpr uint32_t kValid = 1u << 31;  // interruption-information fields
-constexpr uint32_t kErrorCodeValid = 1u << 11;
-constexpr uint64_t kEptLinearValid = 1u << 7;  // exit qualifications
-constexpr uint64_t kIoString = 1u << 4;
-constexpr uint64_t kCrAccessMask = 7u << 4, kLmswMemory = 7u << 4;  // access type 3, memory operand
-
-// SDM, "Protected-Mode Exceptions and Interrupts"; empty where no mnemonic is defined.
-constexpr std::array<std::string_view, 32> kExceptionNames = {
-    "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "",    "#TS",
-    "#NP", "#SS", "#GP", "#PF", "",    "#MF", "#AC", "#MC", "#XM", "#VE", "#CP"};
-constexpr uint8_t kPageFault = 14;
-
-struct AbortName {
-  uint32_t indicator;
-  std::string_view meaning;
-};
-
-// SDM, "VMX Aborts".
-constexpr std::array kAbortNames = {
-    AbortName{1, "failure in saving guest MSRs"},
-    AbortName{2, "failure in host checking of the page-directory-pointer-table entries"},
-    AbortName{3, "current VMCS corrupted"},
-    AbortName{4, "failure in loading host MSRs"},
-    AbortName{5, "machine-check event during VM exit"},
-    AbortName{6, "VM exit from 64-bit mode to a host that is not"},
-};
-
-std::string_view abort_meaning(uint32_t indicator) {
-  const auto* found = std::ranges::find(kAbortNames, indicator, &AbortName::indicator);
-  return found == kAbortNames.end() ? "unknown" : found->meaning;
-}
 
 std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 
@@ -80,20 +51,6 @@ void add_event(Fields& fields, std::string_view key, uint32_t information) {
   fields.emplace_back(key, to_parts(vmx::decode_interruption_information(information)));
 }
 
-bool has_guest_linear(vmx::ExitReason reason, uint64_t qualification) {
-  switch (reason) {
-    case vmx::ExitReason::kEptViolation:
-      return qualification & kEptLinearValid;
-    case vmx::ExitReason::kIoInstruction:
-    case vmx::ExitReason::kIoSmi:
-      return qualification & kIoString;
-    case vmx::ExitReason::kControlRegisterAccess:
-      return (qualification & kCrAccessMask) == kLmswMemory;
-    default:
-      return true;
-  }
-}
-
 std::string_view dimension_name(ept::Dimension dimension) {
   constexpr std::array<std::string_view, 3> kNames = {"guest", "EPT", "SPP"};
   return kNames[static_cast<size_t>(dimension)];
@@ -127,14 +84,13 @@ void Trace::vm_entry(const vmx::VmEntryEvent& event) {
       {"eptp", Hex{event.eptp}},
       {"vpid", uint64_t{event.vpid}},
   };
-  if (event.interruption_information & kValid) {
+  if (vmx::interruption::is_valid(event.interruption_information)) {
     add_event(fields, "injected", event.interruption_information);
   }
   write({.kind = "vm-entry", .fields = std::move(fields)});
 }
 
 void Trace::vm_exit(const vmx::VmExitEvent& event) {
-  const vmx::ExitReason reason = vmx::basic_reason(event.reason);
   const vmx::ExitReasonInfo* info =
       vmx::find_exit_reason(static_cast<uint16_t>(event.reason & vmx::kExitReasonBasicMask));
   const unsigned defines = info ? info->defines : 0;
@@ -146,25 +102,26 @@ void Trace::vm_exit(const vmx::VmExitEvent& event) {
   };
   if (defines & vmx::kDefinesQualification) {
     fields.emplace_back("qualification", Hex{event.qualification});
-    fields.emplace_back("decoded", to_parts(vmx::decode_qualification(
-                                       event.reason, event.qualification,
-                                       static_cast<uint8_t>(event.interruption_information))));
+    fields.emplace_back("decoded",
+                        to_parts(vmx::decode_qualification(
+                            event.reason, event.qualification,
+                            vmx::interruption::vector_of(event.interruption_information))));
   }
-  if ((defines & vmx::kDefinesGuestLinear) && has_guest_linear(reason, event.qualification)) {
+  if (info != nullptr && info->defines_guest_linear(event.qualification)) {
     fields.emplace_back("guest_linear", Hex{event.guest_linear});
   }
   if (defines & vmx::kDefinesGuestPhysical) {
     fields.emplace_back("guest_physical", Hex{event.guest_physical});
   }
-  if (event.interruption_information & kValid) {
+  if (vmx::interruption::is_valid(event.interruption_information)) {
     add_event(fields, "interruption", event.interruption_information);
-    if (event.interruption_information & kErrorCodeValid) {
+    if (vmx::interruption::has_error_code(event.interruption_information)) {
       fields.emplace_back("error_code", Hex{event.interruption_error_code});
     }
   }
-  if (event.idt_vectoring_information & kValid) {
+  if (vmx::interruption::is_valid(event.idt_vectoring_information)) {
     add_event(fields, "idt_vectoring", event.idt_vectoring_information);
-    if (event.idt_vectoring_information & kErrorCodeValid) {
+    if (vmx::interruption::has_error_code(event.idt_vectoring_information)) {
       fields.emplace_back("idt_vectoring_error_code", Hex{event.idt_vectoring_error_code});
     }
   }
@@ -210,13 +167,13 @@ void Trace::exception(const ExceptionEvent& event) {
   Fields fields = {{"vector", uint64_t{event.vector}}};
   if (event.software) {
     fields.emplace_back("software", true);
-  } else if (event.vector < kExceptionNames.size() && !kExceptionNames[event.vector].empty()) {
-    fields.emplace_back("name", kExceptionNames[event.vector]);
+  } else if (const auto name = vmx::exception_info(event.vector).mnemonic; !name.empty()) {
+    fields.emplace_back("name", name);
   }
   fields.emplace_back("level", level(event.non_root));
   fields.emplace_back("rip", Hex{event.rip});
   if (event.error_code) fields.emplace_back("error_code", Hex{*event.error_code});
-  if (event.vector == kPageFault && !event.software) fields.emplace_back("cr2", Hex{event.cr2});
+  if (event.vector == vmx::kPf && !event.software) fields.emplace_back("cr2", Hex{event.cr2});
   write({.kind = "exception", .fields = std::move(fields)});
 }
 
@@ -288,7 +245,8 @@ void Trace::triple_fault(uint64_t rip, bool non_root) {
 
 void Trace::vmx_abort(uint32_t indicator) {
   write({.kind = "vmx-abort",
-         .fields = {{"indicator", uint64_t{indicator}}, {"meaning", abort_meaning(indicator)}}});
+         .fields = {{"indicator", uint64_t{indicator}},
+                    {"meaning", vmx::vmx_abort_text(indicator)}}});
 }
 
 void Trace::debug_exit(uint32_t value) {

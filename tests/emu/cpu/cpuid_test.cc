@@ -7,6 +7,7 @@
 
 #include "emu/devices/apic/local_apic.h"
 #include "emu/time/clock.h"
+#include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {
@@ -100,18 +101,18 @@ TEST(CpuidTest, ControlBitsFollowFromFeatures) {
   for (const Pair& pair : kPairs) {
     if (has(pair.leaf, pair.reg, pair.bit)) expected |= pair.cr4;
   }
-  EXPECT_EQ(supported_cr4(), expected);
-  EXPECT_EQ(supported_efer(), 0xd01u);
+  EXPECT_EQ(vmx::kSupportedCr4, expected);
+  EXPECT_EQ(vmx::kSupportedEfer, 0xd01u);
 }
 
 TEST(CpuidTest, RegisterRulesAgree) {
-  const vmx::RegisterRules rules = register_rules();
+  const vmx::RegisterRules rules = vmx::nestor_capabilities().registers;
   const uint32_t widths = cpuid(kState, 0x80000008, 0).eax;
   EXPECT_EQ(rules.physical_address_width, widths & 0xff);
   EXPECT_EQ(rules.linear_address_width, widths >> 8 & 0xff);
   EXPECT_EQ(widths & 0xff, 46u);
-  EXPECT_EQ(rules.cr4_writable, supported_cr4());
-  EXPECT_EQ(rules.efer_writable, supported_efer());
+  EXPECT_EQ(rules.cr4_writable, vmx::kSupportedCr4);
+  EXPECT_EQ(rules.efer_writable, vmx::kSupportedEfer);
   EXPECT_EQ(rules.debugctl_writable, 3u);
   EXPECT_EQ(rules.perf_global_ctrl_writable, 0x7'0000'000fu);
 }

@@ -97,7 +97,7 @@ TEST_F(ControlRegisterTest, Cr3) {
   mov(kMovCr3Eax, 0x123000);
   EXPECT_EQ(cpu.cr3, 0x123000u);
   EXPECT_EQ(core.invalidations.back().kind, Kind::kPcid);
-  mov_faults(kMovCr3Eax, 1ull << kPhysicalAddressBits);
+  mov_faults(kMovCr3Eax, 1ull << vmx::kPhysicalAddressBits);
   mov_faults(kMovCr3Eax, 1ull << 63);
 }
 
@@ -155,7 +155,7 @@ TEST_F(ControlRegisterTest, Cr4AcceptsWhatCpuidOffers) {
   EXPECT_EQ(core.invalidations.size(), 1u);
   for (unsigned bit = 0; bit < 32; ++bit) {
     const uint64_t value = 1ull << bit;
-    if (supported_cr4() & ~vmx::cr4::kPcide & value) {  // PCIDE needs IA-32e mode
+    if (vmx::kSupportedCr4 & ~vmx::cr4::kPcide & value) {  // PCIDE needs IA-32e mode
       mov(kMovCr4Eax, value);
       EXPECT_EQ(cpu.cr4, value);
     } else {

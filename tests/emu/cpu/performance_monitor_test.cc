@@ -31,7 +31,7 @@ class PerformanceMonitorTest : public testing::Test {
 
   PerformanceMonitor monitor;
   PerformanceMonitor::Progress now;
-  uint64_t global_ctrl = PerformanceMonitor::kEnables;
+  uint64_t global_ctrl = vmx::kCounterEnables;
 };
 
 TEST_F(PerformanceMonitorTest, CountsTheEventsThatItHas) {
@@ -165,7 +165,7 @@ TEST_F(PerformanceMonitorTest, CountersByTheirIndex) {
 TEST(PerformanceMonitorCpuid, AgreesWithTheCounters) {
   const CpuidRegisters leaf = cpuid(CpuidState{}, 0xa, 0);
   EXPECT_EQ(leaf.eax & 0xff, 2u);
-  EXPECT_EQ(leaf.eax >> 8 & 0xff, PerformanceMonitor::kGeneralCounters);
+  EXPECT_EQ(leaf.eax >> 8 & 0xff, vmx::kGeneralCounters);
   EXPECT_EQ(leaf.eax >> 16 & 0xff, 48u);
   EXPECT_EQ(leaf.eax >> 24, 7u);
   EXPECT_EQ(leaf.ebx, 0x78u) << "cycles, instructions and reference cycles";

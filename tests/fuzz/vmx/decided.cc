@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
 
@@ -96,7 +96,7 @@ constexpr Unchecked kUnchecked[] = {
 
 std::vector<std::string_view> failing_checks(const Difference& d) {
   std::vector<std::string_view> failing;
-  const vmx::Capabilities capabilities = emu::offered_capabilities();
+  const vmx::Capabilities capabilities = vmx::nestor_capabilities();
   vmx::check_all({.vmcs = d.situation.entry,
                   .capabilities = capabilities,
                   .memory = &d.situation.memory,

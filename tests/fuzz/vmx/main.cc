@@ -18,13 +18,13 @@
 #include <string_view>
 #include <vector>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/trace.h"
 #include "tests/fuzz/vmx/compare.h"
 #include "tests/fuzz/vmx/generator.h"
 #include "tests/fuzz/vmx/outputs.h"
 #include "tests/fuzz/vmx/run.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {
@@ -139,9 +139,9 @@ class Campaign {
  public:
   explicit Campaign(const Options& options)
       : options_(options),
-        base_(base_case(emu::offered_capabilities())),
+        base_(base_case(vmx::nestor_capabilities())),
         other_(other_machine()),
-        generator_(base_, emu::offered_capabilities(), other_) {
+        generator_(base_, vmx::nestor_capabilities(), other_) {
     const std::string bytes = contents(options.image);
     image_ = {"vmx-case", {bytes.begin(), bytes.end()}};
   }

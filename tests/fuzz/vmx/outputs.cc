@@ -5,8 +5,8 @@
 #include <charconv>
 #include <variant>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/observe/audit/vmcs_document.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {
@@ -83,7 +83,7 @@ vmx::Capabilities capabilities_of_output(std::string_view output, std::string& e
     error = "the line says nothing of capabilities";
     return {};
   }
-  return emu::capabilities_from(*documents.front().capabilities, emu::offered_capabilities())
+  return emu::capabilities_from(*documents.front().capabilities, vmx::nestor_capabilities())
       .capabilities;
 }
 

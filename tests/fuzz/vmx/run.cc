@@ -5,10 +5,10 @@
 #include <memory>
 #include <variant>
 
-#include "emu/cpu/cpuid.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/machine.h"
 #include "tests/fuzz/vmx/judge.h"
+#include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
 namespace {
@@ -21,9 +21,9 @@ constexpr uint64_t kBudgetPerCase = 4'000'000, kBudgetOfStart = 20'000'000;
 RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::vector<Case>& cases,
                      bool quiet, emu::MachineEventSink* trace) {
   RunOutcome outcome;
-  Judge judge(
-      base, cases, emu::offered_capabilities(),
-      [&](uint64_t seed, const std::string& what) { outcome.complaints.emplace_back(seed, what); });
+  Judge judge(base, cases, vmx::nestor_capabilities(), [&](uint64_t seed, const std::string& what) {
+    outcome.complaints.emplace_back(seed, what);
+  });
   const auto lost = [&](const std::string& what) {
     outcome.complaints.emplace_back(judge.current() != nullptr ? judge.current()->seed : 0, what);
   };

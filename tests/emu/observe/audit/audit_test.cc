@@ -33,7 +33,7 @@ std::vector<std::string_view> open_checks(const Audit& audit) {
 }
 
 TEST(Audit, FindsNothingInAValidVmcs) {
-  const Audit result = audit(complete(valid_vmcs()), offered_capabilities());
+  const Audit result = audit(complete(valid_vmcs()), vmx::nestor_capabilities());
   EXPECT_THAT(failing(result), IsEmpty());
   EXPECT_THAT(result.absent, IsEmpty());
   EXPECT_THAT(result.assumed, IsEmpty());
@@ -46,7 +46,7 @@ TEST(Audit, ReportsEveryViolationInTheProcessorsOrder) {
   vmcs.write(Field::kVmcsLinkPointer, 0x1001);
   vmcs.write(Field::kHostCsSelector, 9);
   vmcs.write(Field::kPinBasedControls, 0);
-  const Audit result = audit(complete(vmcs), offered_capabilities());
+  const Audit result = audit(complete(vmcs), vmx::nestor_capabilities());
   EXPECT_THAT(failing(result),
               ElementsAre("pin-based-reserved", "host-cs-selector", "guest-link-alignment"));
   EXPECT_EQ(entry_failure(result.violations[0].failure).instruction_error, 7u);
@@ -64,18 +64,18 @@ TEST(Audit, ReportsEveryViolationInTheProcessorsOrder) {
 TEST(Audit, NamesControlsThatAreNotOffered) {
   vmx::Vmcs vmcs = valid_vmcs();
   vmcs.write(Field::kVmEntryControls, vmcs[Field::kVmEntryControls] | 1u << 22);
-  const Audit result = audit(complete(vmcs), offered_capabilities());
+  const Audit result = audit(complete(vmcs), vmx::nestor_capabilities());
   ASSERT_THAT(failing(result), Contains("entry-reserved"));
   EXPECT_EQ(result.violations[0].detail, "must be 0 and are 1: bits 22 (Load PKRS)");
 }
 
 TEST(Audit, ListsWhatOnlyMemoryOrTheProcessorCouldTell) {
   vmx::Vmcs vmcs = valid_vmcs();
-  EXPECT_THAT(open_checks(audit(complete(vmcs), offered_capabilities())),
+  EXPECT_THAT(open_checks(audit(complete(vmcs), vmx::nestor_capabilities())),
               ElementsAre("host-size-in-long-mode"));
   vmcs.write(Field::kVmcsLinkPointer, 0x1000);
   vmcs.write(Field::kVmEntryMsrLoadCount, 1);
-  EXPECT_THAT(open_checks(audit(complete(vmcs), offered_capabilities())),
+  EXPECT_THAT(open_checks(audit(complete(vmcs), vmx::nestor_capabilities())),
               ElementsAre("host-size-in-long-mode", "guest-link-revision", "guest-link-shadow",
                           "guest-link-current", "vm-entry-msr-load"));
 }
@@ -86,7 +86,7 @@ TEST(Audit, WarnsOfAbsentFieldsThatDecideSomething) {
   document.given.erase(Field::kHostRip);
   document.given.erase(Field::kPinBasedControls);
   document.vmcs.write(Field::kPinBasedControls, 0);
-  const Audit result = audit(document, offered_capabilities());
+  const Audit result = audit(document, vmx::nestor_capabilities());
   ASSERT_EQ(result.absent.size(), 2u);
   EXPECT_EQ(result.absent[0].field, Field::kPinBasedControls);
   EXPECT_THAT(result.absent[0].checks, Contains("pin-based-reserved"));
@@ -97,13 +97,13 @@ TEST(Audit, WarnsOfAbsentFieldsThatDecideSomething) {
 
 TEST(Audit, JudgesByTheCapabilitiesThatTheDocumentStates) {
   VmcsDocument document = complete(valid_vmcs());
-  document.capabilities = values_of(offered_capabilities());
+  document.capabilities = values_of(vmx::nestor_capabilities());
   EXPECT_THAT(failing(audit(document, {})), IsEmpty());
   // A machine whose pin-based controls have another bit fixed, and narrower addresses.
   document.capabilities->msrs[0x48d] = 0x17ull | 0xffull << 32;
   document.capabilities->rules["physical_address_width"] = 36;
   document.vmcs.write(Field::kGuestCr3, 1ull << 36);
-  const Audit result = audit(document, offered_capabilities());
+  const Audit result = audit(document, vmx::nestor_capabilities());
   EXPECT_THAT(failing(result), ElementsAre("pin-based-reserved", "guest-cr3-width"));
   EXPECT_EQ(result.violations[0].detail,
             "must be 1 and are 0: bits 0 (External-interrupt exiting)");
@@ -111,17 +111,17 @@ TEST(Audit, JudgesByTheCapabilitiesThatTheDocumentStates) {
 
 TEST(Audit, SaysWhatItAssumesOfAMachine) {
   VmcsDocument document = complete(valid_vmcs());
-  document.capabilities = values_of(offered_capabilities());
+  document.capabilities = values_of(vmx::nestor_capabilities());
   document.capabilities->msrs.erase(0x48b);
   document.capabilities->rules.erase("physical_address_width");
-  const Audit result = audit(document, offered_capabilities());
+  const Audit result = audit(document, vmx::nestor_capabilities());
   ASSERT_EQ(result.assumed.size(), 2u);
   EXPECT_THAT(result.assumed[0], HasSubstr("IA32_VMX_PROCBASED_CTLS2 is not stated"));
   EXPECT_THAT(result.assumed[1], HasSubstr("physical_address_width is not stated, taken as 52"));
 }
 
 TEST(CapabilityValues, SayACapabilityCompletely) {
-  const vmx::Capabilities own = offered_capabilities();
+  const vmx::Capabilities own = vmx::nestor_capabilities();
   const CapabilityValues values = values_of(own);
   const StatedCapabilities again = capabilities_from(values, {});
   EXPECT_THAT(again.assumed, IsEmpty());
@@ -132,7 +132,7 @@ TEST(CapabilityValues, SayACapabilityCompletely) {
 }
 
 TEST(CapabilityValues, TheTrueMsrDecidesAndThePlainOneDoesWithoutIt) {
-  CapabilityValues values = values_of(offered_capabilities());
+  CapabilityValues values = values_of(vmx::nestor_capabilities());
   const uint32_t plain = static_cast<uint32_t>(values.msrs.at(0x482));
   const uint32_t truly = static_cast<uint32_t>(values.msrs.at(0x48e));
   ASSERT_NE(plain, truly);

@@ -3,7 +3,7 @@
 // A VMCS that passes every check: a 64-bit guest and host on Nestor's own processor.
 #pragma once
 
-#include "emu/cpu/cpuid.h"
+#include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 #include "vmx/vmcs.h"
 
@@ -11,7 +11,7 @@ namespace nestor::emu {
 
 inline vmx::Vmcs valid_vmcs() {
   using vmx::Field;
-  const vmx::Capabilities offered = offered_capabilities();
+  const vmx::Capabilities offered = vmx::nestor_capabilities();
   vmx::Vmcs vmcs;
   vmcs.revision_id = offered.revision_id;
   vmcs.write(Field::kPinBasedControls, offered.pin.must_be_one());

@@ -37,7 +37,7 @@ vmx::Vmcs full_vmcs() {
 }
 
 TEST(VmcsDumps, TheJsonGivesBackEveryFieldAndTheProcessor) {
-  const vmx::Capabilities own = offered_capabilities();
+  const vmx::Capabilities own = vmx::nestor_capabilities();
   const vmx::Vmcs vmcs = full_vmcs();
   const VmcsDocument document = read_back(vmcs_json(vmcs, own, kOccasion));
   for (const vmx::FieldInfo& info : vmx::kFields) {
@@ -52,7 +52,7 @@ TEST(VmcsDumps, TheJsonGivesBackEveryFieldAndTheProcessor) {
 
 TEST(VmcsDumps, TheAuditOfAValidDumpFindsNothingAndAssumesNothing) {
   const VmcsDocument document =
-      read_back(vmcs_json(valid_vmcs(), offered_capabilities(), kOccasion));
+      read_back(vmcs_json(valid_vmcs(), vmx::nestor_capabilities(), kOccasion));
   const Audit result = audit(document, {});
   EXPECT_THAT(result.violations, IsEmpty());
   EXPECT_THAT(result.absent, IsEmpty());
@@ -60,7 +60,7 @@ TEST(VmcsDumps, TheAuditOfAValidDumpFindsNothingAndAssumesNothing) {
 }
 
 TEST(VmcsDumps, TheTextHasGroupsEncodingsValuesAndWords) {
-  const std::string text = vmcs_text(valid_vmcs(), offered_capabilities(), kOccasion);
+  const std::string text = vmcs_text(valid_vmcs(), vmx::nestor_capabilities(), kOccasion);
   EXPECT_THAT(text, HasSubstr("VM exit at cycle 17, VMCS at 0x5000\n  Guest state\n"));
   EXPECT_THAT(text, HasSubstr("  VM-exit information\n"));
   EXPECT_THAT(text, HasSubstr("0x6800 Guest CR0 "));
