@@ -23,17 +23,17 @@ IoApic::IoApic(std::function<void(const Ipi&)> send) : send_(std::move(send)) {
   entries_.fill(kMasked);
 }
 
-uint64_t IoApic::read_memory(uint64_t offset, unsigned /*size*/) {
-  if (offset == kSelect) return select_;
-  return offset == kWindow ? read_indirect() : 0;
+uint64_t IoApic::read_memory(DeviceAddress at, unsigned /*size*/) {
+  if (at.offset == kSelect) return select_;
+  return at.offset == kWindow ? read_indirect() : 0;
 }
 
-void IoApic::write_memory(uint64_t offset, unsigned /*size*/, uint64_t value) {
-  if (offset == kSelect) {
+void IoApic::write_memory(DeviceAddress at, unsigned /*size*/, uint64_t value) {
+  if (at.offset == kSelect) {
     select_ = value & 0xff;
-  } else if (offset == kWindow) {
+  } else if (at.offset == kWindow) {
     write_indirect(static_cast<uint32_t>(value));
-  } else if (offset == kEoi) {
+  } else if (at.offset == kEoi) {
     end_of_interrupt(static_cast<uint8_t>(value));
   }
 }

@@ -15,19 +15,15 @@ namespace nestor::emu {
 
 class IoApic : public Device {
  public:
-  static constexpr uint64_t kBase = 0xfec00000;
-  static constexpr uint64_t kMemorySize = 0x1000;
   static constexpr unsigned kPins = 24;
+  static constexpr Region kRegions[] = {{Space::kMemory, 0x1000}};
 
   // `send` carries a message to the local APICs.
   explicit IoApic(std::function<void(const Ipi&)> send);
 
-  std::string_view name() const override { return "I/O APIC"; }
-  [[nodiscard]] bool attach(Bus& bus) override {
-    return bus.claim_memory(kBase, kMemorySize, *this);
-  }
-  uint64_t read_memory(uint64_t offset, unsigned size) override;
-  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
+  std::span<const Region> regions() const override { return kRegions; }
+  uint64_t read_memory(DeviceAddress at, unsigned size) override;
+  void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
 
   // `pin` is 0..23; others are ignored.
   void set_pin(unsigned pin, bool level);

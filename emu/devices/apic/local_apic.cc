@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/apic/local_apic.h"
 
+#include <string>
+
 #include "emu/memory/address_width.h"
 
 namespace nestor::emu {
@@ -83,14 +85,15 @@ void LocalApic::VectorSet::clear(uint8_t vector) {
   while (highest_ >= 0 && !test(static_cast<uint8_t>(highest_))) --highest_;
 }
 
-LocalApic::LocalApic(const Clock& clock, uint32_t id, bool bootstrap)
-    : clock_(clock), initial_id_(id), bootstrap_(bootstrap) {
+LocalApic::LocalApic(const Clock& clock, EventQueue& timers, uint32_t id, bool bootstrap)
+    : clock_(clock),
+      initial_id_(id),
+      bootstrap_(bootstrap),
+      timer_(timers, "local APIC " + std::to_string(id) + " timer", [this](uint64_t now) {
+        run_timer(now);
+        arm_timer();
+      }) {
   power_up();
-}
-
-bool LocalApic::attach(Bus& bus) {
-  bus.add_timed(*this);
-  return true;
 }
 
 void LocalApic::power_up() {
@@ -114,6 +117,7 @@ void LocalApic::reset_registers() {
   timer_running_ = false;
   timer_divide_ = 0;
   tsc_deadline_ = 0;
+  arm_timer();
 }
 
 void LocalApic::enter_virtual_wire_mode() {
@@ -177,6 +181,7 @@ vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
     // Outside TSC-deadline mode the write has no effect ("TSC-Deadline Mode").
     run_timer(clock_.cycles());
     if (timer_mode() == TimerMode::kTscDeadline) tsc_deadline_ = value;
+    arm_timer();
     return kOk;
   }
   const uint32_t number = index - 0x800;
@@ -231,6 +236,7 @@ void LocalApic::write_spurious(uint64_t value) {
   if (!software_enabled()) {
     for (uint32_t& entry : lvt_) entry |= kMasked;
   }
+  arm_timer();
 }
 
 // A write makes visible what happened since the last one.
@@ -263,6 +269,7 @@ void LocalApic::write_lvt(uint64_t value) {
     timer_running_ = false;
     tsc_deadline_ = 0;
   }
+  arm_timer();
 }
 
 void LocalApic::write_self_ipi(uint64_t value) {

@@ -9,8 +9,8 @@
 #include <functional>
 #include <optional>
 
-#include "emu/devices/bus.h"
 #include "emu/time/clock.h"
+#include "emu/time/event_queue.h"
 #include "vmx/processor.h"
 
 namespace nestor::emu {
@@ -47,7 +47,7 @@ struct Ipi {
   bool wide = false;
 };
 
-class LocalApic : public Device {
+class LocalApic {
  public:
   static constexpr uint64_t kDefaultBase = 0xfee00000;
   static constexpr uint64_t kMemorySize = 0x1000;
@@ -70,17 +70,13 @@ class LocalApic : public Device {
   };
 
   // `id`: the initial APIC ID. `bootstrap`: the BSP flag of IA32_APIC_BASE.
-  LocalApic(const Clock& clock, uint32_t id, bool bootstrap);
+  LocalApic(const Clock& clock, EventQueue& timers, uint32_t id, bool bootstrap);
 
   Outputs outputs;
 
-  // --- Device
-  std::string_view name() const override { return "local APIC"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
-  uint64_t read_memory(uint64_t offset, unsigned size) override;
-  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
-  uint64_t deadline() const override;
-  void expire(uint64_t now) override;
+  // --- registers in memory; `offset` is below kMemorySize, `size` 1, 2, 4 or 8
+  uint64_t read_memory(uint64_t offset, unsigned size);
+  void write_memory(uint64_t offset, unsigned size, uint64_t value);
 
   // --- reset
   // "Local APIC State After Power-Up or Reset" and "... After an INIT Reset": INIT keeps
@@ -211,6 +207,8 @@ class LocalApic : public Device {
   // Lets pass what became due until `now`.
   void run_timer(uint64_t now);
   uint64_t timer_due() const;
+  // Sets the timer anew. Whatever timer_due() or the timer's mask depends on ends with it.
+  void arm_timer();
 
   const Clock& clock_;
   const uint32_t initial_id_;
@@ -232,6 +230,7 @@ class LocalApic : public Device {
   uint32_t timer_divide_ = 0;  // divide configuration register
   uint64_t tsc_deadline_ = 0;  // 0: disarmed
   uint64_t tsc_offset_ = 0;
+  EventQueue::Timer timer_;
 };
 
 }  // namespace nestor::emu

@@ -30,6 +30,7 @@ void LocalApic::write_timer_initial(uint64_t value) {
   timer_initial_ = value;
   timer_running_ = value != 0;
   timer_start_ = clock_.cycles();
+  arm_timer();
 }
 
 void LocalApic::write_timer_divide(uint64_t value) {
@@ -38,23 +39,24 @@ void LocalApic::write_timer_divide(uint64_t value) {
   const uint64_t passed = (now - timer_start_) / timer_divisor();
   timer_divide_ = static_cast<uint32_t>(value);
   timer_start_ = now - passed * timer_divisor();  // the current count stays
+  arm_timer();
 }
 
 uint64_t LocalApic::timer_due() const {
   if (timer_mode() == TimerMode::kTscDeadline) {
-    if (tsc_deadline_ == 0) return kNever;
+    if (tsc_deadline_ == 0) return EventQueue::kNever;
     const uint64_t now = clock_.cycles(), tsc = now + tsc_offset_;
     if (tsc >= tsc_deadline_) return now;
     const uint64_t left = tsc_deadline_ - tsc;
-    return left > kNever - now ? kNever : now + left;
+    return left > EventQueue::kNever - now ? EventQueue::kNever : now + left;
   }
-  return timer_running_ ? timer_start_ + timer_period() : kNever;
+  return timer_running_ ? timer_start_ + timer_period() : EventQueue::kNever;
 }
 
-uint64_t LocalApic::deadline() const {
+void LocalApic::arm_timer() {
   constexpr uint32_t kMask = 1u << 16;
-  // Nothing is heard of a masked timer; its count is computed when it is read.
-  return lvt_[kTimer] & kMask ? kNever : timer_due();
+  // A masked timer has no effect; its count is computed when it is read.
+  timer_.set(lvt_[kTimer] & kMask ? EventQueue::kNever : timer_due());
 }
 
 void LocalApic::run_timer(uint64_t now) {
@@ -67,14 +69,14 @@ void LocalApic::run_timer(uint64_t now) {
   } else {
     timer_running_ = false;
   }
+  arm_timer();
   fire(kTimer);
 }
 
 void LocalApic::set_tsc_offset(uint64_t offset) {
   run_timer(clock_.cycles());
   tsc_offset_ = offset;
+  arm_timer();
 }
-
-void LocalApic::expire(uint64_t now) { run_timer(now); }
 
 }  // namespace nestor::emu

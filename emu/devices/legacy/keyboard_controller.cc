@@ -4,12 +4,15 @@
 namespace nestor::emu {
 namespace {
 
+// Indices of kRegions.
+enum : unsigned { kCommandPort = 1, kSystemPort = 2 };
+
 // Status register: output buffer full, self-test passed, last write was a command, keyboard not
 // locked.
 constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10;
 // Output port.
 constexpr uint8_t kNotReset = 0x01;
-// Port 0x92.
+// System port.
 constexpr uint8_t kFastReset = 0x01, kA20 = 0x02;
 
 enum Command : uint8_t {
@@ -30,14 +33,9 @@ enum Command : uint8_t {
 
 }  // namespace
 
-bool KeyboardController::attach(Bus& bus) {
-  return bus.claim_ports(kDataPort, 1, *this) && bus.claim_ports(kCommandPort, 1, *this) &&
-         bus.claim_ports(kSystemPort, 1, *this);
-}
-
-uint32_t KeyboardController::read_port(uint16_t port, unsigned /*size*/) {
-  if (port == kSystemPort) return kA20;
-  if (port == kCommandPort) {
+uint32_t KeyboardController::read_port(DeviceAddress at, unsigned /*size*/) {
+  if (at.region == kSystemPort) return kA20;
+  if (at.region == kCommandPort) {
     return static_cast<uint32_t>(kSystemFlag | kUnlocked | (output_.empty() ? 0 : kOutputFull) |
                                  (last_was_command_ ? kCommandLast : 0));
   }
@@ -47,13 +45,13 @@ uint32_t KeyboardController::read_port(uint16_t port, unsigned /*size*/) {
   return byte;
 }
 
-void KeyboardController::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
+void KeyboardController::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
   const auto byte = static_cast<uint8_t>(value);
-  if (port == kSystemPort) {
+  if (at.region == kSystemPort) {
     if (byte & kFastReset) reset();
     return;
   }
-  last_was_command_ = port == kCommandPort;
+  last_was_command_ = at.region == kCommandPort;
   if (last_was_command_) {
     command(byte);
   } else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8042 keyboard controller without keyboard, and port 0x92: status, reset and an A20 line that
-// stays open.
+// The 8042 keyboard controller without keyboard, and the system port (0x92 in a PC): status, reset
+// and an A20 line that stays open.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,19 @@ namespace nestor::emu {
 
 class KeyboardController : public Device {
  public:
-  static constexpr uint16_t kDataPort = 0x60;
-  static constexpr uint16_t kCommandPort = 0x64;
-  static constexpr uint16_t kSystemPort = 0x92;
+  static constexpr Region kRegions[] = {
+      {Space::kPorts, 1},  // data
+      {Space::kPorts, 1},  // command
+      {Space::kPorts, 1},  // system port
+  };
 
   // `reset`: the guest pulsed the processor's reset line.
   explicit KeyboardController(std::function<void()> reset) : reset_(std::move(reset)) {}
 
-  std::string_view name() const override { return "keyboard controller"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
 
  private:
   void command(uint8_t value);

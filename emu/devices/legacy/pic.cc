@@ -4,7 +4,7 @@
 namespace nestor::emu {
 namespace {
 
-constexpr uint16_t kMaster = 0x20, kSlave = 0xa0, kElcr = 0x4d0;
+enum : unsigned { kMaster = 0, kElcr = 2 };  // indices of kRegions
 constexpr unsigned kCascadeInput = 2;
 // System timer, keyboard, cascade; real-time clock and coprocessor cannot be level-triggered.
 constexpr std::array<uint8_t, 2> kElcrValid = {0xf8, 0xde};
@@ -131,33 +131,23 @@ unsigned Pic::acknowledge() {
   return *input;
 }
 
-bool PicPair::attach(Bus& bus) {
-  return bus.claim_ports(kMaster, 2, *this) && bus.claim_ports(kSlave, 2, *this) &&
-         bus.claim_ports(kElcr, 2, *this);
-}
-
-uint32_t PicPair::read_port(uint16_t port, unsigned /*size*/) {
-  if (port == kElcr) return master_.edge_level;
-  if (port == kElcr + 1) return slave_.edge_level;
-  Pic& pic = port < kSlave ? master_ : slave_;
-  const uint8_t value = port & 1 ? pic.read_data() : pic.read_command();
+uint32_t PicPair::read_port(DeviceAddress at, unsigned /*size*/) {
+  if (at.region == kElcr) return (at.offset == 0 ? master_ : slave_).edge_level;
+  Pic& pic = at.region == kMaster ? master_ : slave_;
+  const uint8_t value = at.offset == 0 ? pic.read_command() : pic.read_data();
   update();  // a poll acknowledges
   return value;
 }
 
-void PicPair::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
+void PicPair::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
   const auto byte = static_cast<uint8_t>(value);
-  if (port == kElcr) {
-    master_.edge_level = byte & kElcrValid[0];
-  } else if (port == kElcr + 1) {
-    slave_.edge_level = byte & kElcrValid[1];
+  Pic& pic = at.region == kMaster ? master_ : slave_;
+  if (at.region == kElcr) {
+    (at.offset == 0 ? master_ : slave_).edge_level = byte & kElcrValid[at.offset];
+  } else if (at.offset == 0) {
+    pic.write_command(byte);
   } else {
-    Pic& pic = port < kSlave ? master_ : slave_;
-    if (port & 1) {
-      pic.write_data(byte);
-    } else {
-      pic.write_command(byte);
-    }
+    pic.write_data(byte);
   }
   update();
 }

@@ -54,14 +54,19 @@ class Pic {
 
 class PicPair : public Device {
  public:
+  static constexpr Region kRegions[] = {
+      {Space::kPorts, 2},  // master
+      {Space::kPorts, 2},  // slave
+      {Space::kPorts, 2},  // the edge/level registers of both
+  };
+
   // `output`: the level of INTR, called when it changes.
   explicit PicPair(std::function<void(bool)> output) : output_(std::move(output)) {}
 
-  std::string_view name() const override { return "8259A interrupt controllers"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
 
   // `irq` is 0..15; 2 is the cascade and cannot be driven.
   void set_irq(unsigned irq, bool level);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8254 interval timer with the part of port 0x61 that controls its channel 2. Counters stand
-// still until they are programmed.
+// The 8254 interval timer with the part of port B (0x61 in a PC) that controls its channel 2.
+// Counters stand still until they are programmed.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 
 #include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
 #include "emu/time/clock.h"
+#include "emu/time/event_queue.h"
 
 namespace nestor::emu {
 
@@ -56,33 +57,32 @@ class PitChannel {
 class Pit : public Device {
  public:
   static constexpr uint64_t kFrequency = 1'193'182;  // Hz
-  static constexpr uint16_t kFirstPort = 0x40;
-  static constexpr uint16_t kPortB = 0x61;
-  static constexpr unsigned kIrq = 0;
+  static constexpr Region kRegions[] = {
+      {Space::kPorts, 4},  // counters 0 to 2, control word
+      {Space::kPorts, 1},  // port B
+  };
 
-  // `interrupt`: the output of channel 0.
-  Pit(const Clock& clock, std::function<void(bool)> interrupt);
+  // `interrupt`: driven by the output of channel 0.
+  Pit(const Clock& clock, EventQueue& timers, InterruptSource interrupt);
 
-  std::string_view name() const override { return "8254 interval timer"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
-  uint64_t deadline() const override { return deadline_; }
-  void expire(uint64_t now) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
 
  private:
   static uint64_t to_ticks(uint64_t cycles);
   // The first cycle that belongs to `tick`.
   static uint64_t to_cycles(uint64_t tick);
   uint64_t now() const { return to_ticks(clock_.cycles()); }
+  void rise();
   void update();
 
   const Clock& clock_;
-  std::function<void(bool)> interrupt_;
+  InterruptSource interrupt_;
   std::array<PitChannel, 3> channels_;
   uint8_t port_b_ = 0;
-  uint64_t deadline_ = kNever;
+  EventQueue::Timer timer_;  // the next rise of channel 0
 };
 
 }  // namespace nestor::emu

@@ -26,6 +26,7 @@ enum Index : uint8_t {
   kMemoryAbove16M = 0x34,
   kMemoryAbove4G = 0x5b,
 };
+constexpr uint64_t kIndexPort = 0;                  // the other port is the data
 constexpr uint8_t k24Hours = 0x02, kBinary = 0x04;  // status B
 constexpr uint8_t kPm = 0x80;
 
@@ -48,12 +49,12 @@ Rtc::Rtc(const Clock& clock, uint64_t memory_size) : clock_(clock) {
   store(kMemoryAbove4G, (memory_size - low) >> 16, 3);
 }
 
-uint32_t Rtc::read_port(uint16_t port, unsigned /*size*/) {
-  return port == kFirstPort ? 0xff : read_time(index_);
+uint32_t Rtc::read_port(DeviceAddress at, unsigned /*size*/) {
+  return at.offset == kIndexPort ? 0xff : read_time(index_);
 }
 
-void Rtc::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
-  if (port == kFirstPort) {
+void Rtc::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
+  if (at.offset == kIndexPort) {
     index_ = value & 0x7f;  // bit 7 masks NMI, of which there is no source
     return;
   }

@@ -31,14 +31,12 @@ constexpr uint8_t kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
 
 }  // namespace
 
-Serial::Serial(Sink sink, InterruptLine interrupt)
+Serial::Serial(Sink sink, InterruptSource interrupt)
     : sink_(std::move(sink)), interrupt_(std::move(interrupt)) {}
 
-bool Serial::attach(Bus& bus) { return bus.claim_ports(kFirstPort, kPortCount, *this); }
-
-uint32_t Serial::read_port(uint16_t port, unsigned /*size*/) {
+uint32_t Serial::read_port(DeviceAddress at, unsigned /*size*/) {
   const bool divisor = line_control_ & kDlab;
-  switch (port - kFirstPort) {
+  switch (at.offset) {
     case kData:
       return divisor ? divisor_ & 0xff : read_receiver();
     case kInterruptEnable:
@@ -58,10 +56,10 @@ uint32_t Serial::read_port(uint16_t port, unsigned /*size*/) {
   }
 }
 
-void Serial::write_port(uint16_t port, unsigned /*size*/, uint32_t wide) {
+void Serial::write_port(DeviceAddress at, unsigned /*size*/, uint32_t wide) {
   const auto value = static_cast<uint8_t>(wide);
   const bool divisor = line_control_ & kDlab;
-  switch (port - kFirstPort) {
+  switch (at.offset) {
     case kData:
       if (divisor) {
         divisor_ = static_cast<uint16_t>((divisor_ & 0xff00) | value);
@@ -184,7 +182,7 @@ void Serial::update_interrupt() {
   const bool level = interrupt_cause() != kCauseNone && (modem_control_ & 8) && !loopback();
   if (level == line_) return;
   line_ = level;
-  if (interrupt_) interrupt_(level);
+  interrupt_.set(level);
 }
 
 }  // namespace nestor::emu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// COM1: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
+// A serial port: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
 #pragma once
 
 #include <cstdint>
@@ -8,25 +8,22 @@
 #include <functional>
 
 #include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
 
 namespace nestor::emu {
 
 class Serial : public Device {
  public:
-  static constexpr uint16_t kFirstPort = 0x3f8;
-  static constexpr uint16_t kPortCount = 8;
-  static constexpr unsigned kIrq = 4;
+  static constexpr Region kRegions[] = {{Space::kPorts, 8}};
 
   using Sink = std::function<void(uint8_t)>;
-  using InterruptLine = std::function<void(bool level)>;
 
-  explicit Serial(Sink sink, InterruptLine interrupt = {});
+  explicit Serial(Sink sink, InterruptSource interrupt = {});
 
-  std::string_view name() const override { return "serial port"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
 
   // A byte arrives on the line; one that does not fit into the receiver sets the overrun flag.
   void receive(uint8_t byte);
@@ -46,7 +43,7 @@ class Serial : public Device {
   void update_interrupt();
 
   Sink sink_;
-  InterruptLine interrupt_;
+  InterruptSource interrupt_;
   std::deque<uint8_t> received_;
   uint16_t divisor_ = 12;
   uint8_t interrupt_enable_ = 0, line_control_ = 0, modem_control_ = 0, scratch_ = 0;
