@@ -62,6 +62,14 @@ void Claim::release() {
   base_.reset();
 }
 
+void Claim::serialize(Archive& archive) {
+  std::optional<uint64_t> base = base_;
+  archive(base);
+  if (!archive.loads()) return;
+  release();
+  archive.require(!base || move_to(*base));
+}
+
 std::vector<Claim> claim_all(Bus& bus, Device& device, std::span<const uint64_t> bases) {
   std::vector<Claim> claims;
   if (bases.size() != device.regions().size()) return {};

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emu/events/unclaimed_access.h"
+#include "emu/memory/archive.h"
 #include "emu/time/event_queue.h"
 
 namespace nestor::emu {
@@ -51,6 +52,9 @@ class Device {
   // An access of 1, 2, 4 or 8 bytes that is within a region of memory.
   virtual uint64_t read_memory(DeviceAddress, unsigned /*size*/) { return ~0ull; }
   virtual void write_memory(DeviceAddress, unsigned /*size*/, uint64_t /*value*/) {}
+
+  // Saves or loads all that the device remembers, but for its timers, which the event queue saves.
+  virtual void serialize(Archive&) {}
 };
 
 class Bus {
@@ -118,6 +122,7 @@ class Claim {
   void release();
   // nullopt: it is nowhere.
   std::optional<uint64_t> base() const { return base_; }
+  void serialize(Archive& archive);
 
  private:
   const Region& region() const { return device_->regions()[region_]; }

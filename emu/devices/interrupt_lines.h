@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "emu/memory/archive.h"
+
 namespace nestor::emu {
 
 class InterruptLines;
@@ -22,6 +24,9 @@ class InterruptSource {
   InterruptSource& operator=(InterruptSource&&) = delete;
 
   void set(bool level);
+  // A load changes what the line knows of this source; receivers have their own state, and are not
+  // called.
+  void serialize(Archive& archive);
 
  private:
   friend InterruptLines;
@@ -51,10 +56,12 @@ class InterruptLines {
 
  private:
   friend InterruptSource;
+  void count(unsigned line, bool before, bool level) {
+    high_[line] += unsigned{level} - unsigned{before};
+  }
   void set(unsigned line, bool before, bool level) {
-    unsigned& high = high_[line];
-    high += unsigned{level} - unsigned{before};
-    if (!level && high != 0) return;
+    count(line, before, level);
+    if (!level && high_[line] != 0) return;
     for (const Receiver& receiver : receivers_) receiver(line, level);
   }
 
@@ -65,6 +72,12 @@ class InterruptLines {
 inline void InterruptSource::set(bool level) {
   const bool before = std::exchange(level_, level);
   if (lines_ != nullptr) lines_->set(line_, before, level);
+}
+
+inline void InterruptSource::serialize(Archive& archive) {
+  const bool before = level_;
+  archive(level_);
+  if (lines_ != nullptr) lines_->count(line_, before, level_);
 }
 
 }  // namespace nestor::emu

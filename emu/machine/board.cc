@@ -94,4 +94,18 @@ Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts
   }
 }
 
+void Board::serialize(Archive& archive) {
+  if (archive.loads()) {
+    // Two regions may have changed places.
+    for (Placed& placed : devices_) {
+      for (Claim& claim : placed.claims) claim.release();
+    }
+  }
+  for (Placed& placed : devices_) {
+    archive.section(placed.name);
+    for (Claim& claim : placed.claims) claim.serialize(archive);
+    placed.device->serialize(archive);
+  }
+}
+
 }  // namespace nestor::emu

@@ -78,8 +78,9 @@ std::span<const BoardRow> pc_board();
 // The devices of one machine, made and in their places.
 class Board {
  public:
-  // The rows of `machine`, and of both. Throws std::logic_error that names the row if its device does not fit into its place. `facts`
-  // and `rows` are read here only; `bus` and `clock` outlive the board.
+  // The rows of `machine`, and of both. Throws std::logic_error that names the row if its device
+  // does not fit into its place. `facts` and `rows` are read here only; `bus` and `clock` outlive
+  // the board.
   Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,
         BoardOutputs outputs, Bus& bus, const Clock& clock);
   Board(const Board&) = delete;
@@ -94,6 +95,8 @@ class Board {
   const BoardInputs& inputs() const { return inputs_; }
   InterruptLines& lines() { return lines_; }
   std::span<Placed> devices() { return devices_; }  // in the order of the rows
+  // Saves or loads the devices and where they are; a load is into a board of the same rows.
+  void serialize(Archive& archive);
 
  private:
   const BoardOutputs outputs_;

@@ -7,8 +7,7 @@
 
 namespace nestor::emu {
 
-EventQueue::Timer::Timer(EventQueue& queue, std::string name,
-                         std::function<void(uint64_t)> expired)
+EventQueue::Timer::Timer(EventQueue& queue, std::string name, std::function<void(uint64_t)> expired)
     : queue_(queue), name_(std::move(name)), expired_(std::move(expired)) {
   if (queue_.find(name_) != nullptr) throw std::logic_error("two timers are named " + name_);
   queue_.timers_.push_back(this);

@@ -59,6 +59,16 @@ class EventQueue {
   // nullptr: there is none of that name.
   Timer* find(std::string_view name) const;
 
+  // Saves or loads the deadlines. A load needs the timers that there were, by name and in order.
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    for (Timer* timer : timers_) {
+      archive.section(timer->name_);
+      archive(timer->deadline_);
+    }
+    find_earliest();
+  }
+
  private:
   Timer* next_due(uint64_t now) const;
   void find_earliest();

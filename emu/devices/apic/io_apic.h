@@ -24,6 +24,7 @@ class IoApic : public Device {
   std::span<const Region> regions() const override { return kRegions; }
   uint64_t read_memory(DeviceAddress at, unsigned size) override;
   void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
+  void serialize(Archive& archive) override { archive(state_); }
 
   // `pin` is 0..23; others are ignored.
   void set_pin(unsigned pin, bool level);
@@ -31,15 +32,20 @@ class IoApic : public Device {
   void end_of_interrupt(uint8_t vector);
 
  private:
+  struct State {
+    std::array<uint64_t, kPins> entries{};
+    std::array<bool, kPins> lines{};
+    uint32_t select = 0, id = 0;
+    void fields(Archive& archive) { archive(entries, lines, select, id); }
+  };
+
   uint32_t read_indirect() const;
   void write_indirect(uint32_t value);
   void service_level(unsigned pin);
   void send(unsigned pin);
 
   std::function<void(const Ipi&)> send_;
-  std::array<uint64_t, kPins> entries_{};
-  std::array<bool, kPins> lines_{};
-  uint32_t select_ = 0, id_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

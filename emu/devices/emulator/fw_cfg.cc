@@ -33,15 +33,21 @@ FwCfg::FwCfg(uint64_t ram_size, uint16_t processors) {
 uint32_t FwCfg::read_port(DeviceAddress at, unsigned /*size*/) {
   // The selector is write-only. Beyond an item's end, and without an item, the stream is zeros.
   if (at.offset != kData) return 0xffff;
-  return selected_ && position_ < selected_->size() ? (*selected_)[position_++] : 0;
+  if (!state_.selected) return 0;
+  const std::vector<uint8_t>& item = items_.at(*state_.selected);
+  return state_.position < item.size() ? item[state_.position++] : 0;
 }
 
 void FwCfg::write_port(DeviceAddress at, unsigned size, uint32_t value) {
   // Items cannot be written through the data port.
   if (at.offset != kSelector || size != 2) return;
-  const auto item = items_.find(static_cast<uint16_t>(value));
-  selected_ = item == items_.end() ? nullptr : &item->second;
-  position_ = 0;
+  const auto item = static_cast<uint16_t>(value);
+  state_ = {items_.contains(item) ? std::optional(item) : std::nullopt, 0};
+}
+
+void FwCfg::serialize(Archive& archive) {
+  archive(state_);
+  archive.require(!state_.selected || items_.contains(*state_.selected));
 }
 
 }  // namespace nestor::emu

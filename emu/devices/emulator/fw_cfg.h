@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "emu/devices/bus.h"
@@ -33,11 +34,17 @@ class FwCfg : public Device {
   unsigned widest_port_access() const override { return 2; }
   uint32_t read_port(DeviceAddress at, unsigned size) override;
   void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override;
 
  private:
+  struct State {
+    std::optional<uint16_t> selected;  // a key of items_
+    uint64_t position = 0;             // in the item; at its end at most
+    void fields(Archive& archive) { archive(selected, position); }
+  };
+
   std::map<uint16_t, std::vector<uint8_t>> items_;
-  const std::vector<uint8_t>* selected_ = nullptr;
-  size_t position_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

@@ -39,7 +39,7 @@ uint64_t PcTestdev::data_byte(DeviceAddress at) {
 uint32_t PcTestdev::read_port(DeviceAddress at, unsigned size) {
   if (at.region == kLines || is_flush(at)) return 0xffffffff;  // write-only
   const uint64_t first = data_byte(at);
-  return static_cast<uint32_t>(load(&register_[first], std::min<uint64_t>(size, 4 - first)));
+  return static_cast<uint32_t>(load(&state_.data[first], std::min<uint64_t>(size, 4 - first)));
 }
 
 void PcTestdev::write_port(DeviceAddress at, unsigned size, uint32_t value) {
@@ -49,16 +49,16 @@ void PcTestdev::write_port(DeviceAddress at, unsigned size, uint32_t value) {
     if (size == 4 && flush_) flush_(value & ~0xfffu);
   } else {
     const uint64_t first = data_byte(at);
-    store(&register_[first], std::min<uint64_t>(size, 4 - first), value);
+    store(&state_.data[first], std::min<uint64_t>(size, 4 - first), value);
   }
 }
 
 uint64_t PcTestdev::read_memory(DeviceAddress at, unsigned size) {
-  return load(&memory_[at.offset], size);
+  return load(&state_.memory[at.offset], size);
 }
 
 void PcTestdev::write_memory(DeviceAddress at, unsigned size, uint64_t value) {
-  store(&memory_[at.offset], size, value);
+  store(&state_.memory[at.offset], size, value);
 }
 
 }  // namespace nestor::emu

@@ -34,15 +34,24 @@ class PcTestdev : public Device {
   void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
   uint64_t read_memory(DeviceAddress at, unsigned size) override;
   void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
+  void serialize(Archive& archive) override {
+    archive(state_);
+    for (InterruptSource& line : lines_) line.serialize(archive);
+  }
 
  private:
+  struct State {
+    std::array<uint8_t, 4> data{};
+    std::array<uint8_t, kMemorySize> memory{};
+    void fields(Archive& archive) { archive(data, memory); }
+  };
+
   static bool is_flush(DeviceAddress at);
   static uint64_t data_byte(DeviceAddress at);  // the byte of the register
 
   std::vector<InterruptSource> lines_;  // by number
   std::function<void(uint64_t)> flush_;
-  std::array<uint8_t, 4> register_{};
-  std::array<uint8_t, kMemorySize> memory_{};
+  State state_;
 };
 
 }  // namespace nestor::emu

@@ -28,8 +28,21 @@ class KeyboardController : public Device {
   unsigned widest_port_access() const override { return 1; }
   uint32_t read_port(DeviceAddress at, unsigned size) override;
   void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override { archive(state_); }
 
  private:
+  struct State {
+    std::deque<uint8_t> output;
+    uint8_t command_byte = 0x30;  // both interfaces disabled
+    uint8_t output_port = 0x03;   // reset line high, A20 on
+    uint8_t awaited = 0;          // the command whose parameter is next on the data port
+    bool last_was_command = false;
+    void fields(Archive& archive) {
+      archive.sequence(output, SIZE_MAX);
+      archive(command_byte, output_port, awaited, last_was_command);
+    }
+  };
+
   void command(uint8_t value);
   void parameter(uint8_t value);
   void reset() const {
@@ -37,11 +50,7 @@ class KeyboardController : public Device {
   }
 
   std::function<void()> reset_;
-  std::deque<uint8_t> output_;
-  uint8_t command_byte_ = 0x30;  // both interfaces disabled
-  uint8_t output_port_ = 0x03;   // reset line high, A20 on
-  uint8_t awaited_ = 0;          // the command whose parameter is next on the data port
-  bool last_was_command_ = false;
+  State state_;
 };
 
 }  // namespace nestor::emu

@@ -30,17 +30,17 @@ Pit::Pit(const Clock& clock, EventQueue& timers, InterruptSource interrupt)
     : clock_(clock),
       interrupt_(std::move(interrupt)),
       timer_(timers, "8254 channel 0", [this](uint64_t) { rise(); }) {
-  channels_[2].set_gate(false, 0);
+  state_.channels[2].set_gate(false, 0);
 }
 
 uint32_t Pit::read_port(DeviceAddress at, unsigned /*size*/) {
   const uint64_t tick = now();
   if (at.region == kPortB) {
-    return static_cast<uint32_t>(port_b_ | (tick / kRefreshTicks & 1 ? kRefresh : 0) |
-                                 (channels_[2].output(tick) ? kOutput2 : 0));
+    return static_cast<uint32_t>(state_.port_b | (tick / kRefreshTicks & 1 ? kRefresh : 0) |
+                                 (state_.channels[2].output(tick) ? kOutput2 : 0));
   }
   if (at.offset == kControl) return 0xff;  // the control word cannot be read
-  return channels_[at.offset].read_count(tick);
+  return state_.channels[at.offset].read_count(tick);
 }
 
 void Pit::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
@@ -48,25 +48,25 @@ void Pit::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
   const uint64_t tick = now();
   const auto byte = static_cast<uint8_t>(value);
   if (at.region == kPortB) {
-    port_b_ = byte & (kGate2 | kSpeaker);
-    channels_[2].set_gate(byte & kGate2, tick);
+    state_.port_b = byte & (kGate2 | kSpeaker);
+    state_.channels[2].set_gate(byte & kGate2, tick);
     return;
   }
-  const bool before = channels_[0].output(tick);
+  const bool before = state_.channels[0].output(tick);
   const unsigned selected = byte >> 6;
   if (at.offset != kControl) {
-    channels_[at.offset].write_count(byte, tick);
+    state_.channels[at.offset].write_count(byte, tick);
   } else if (selected != 3) {
-    channels_[selected].write_control(byte & 0x3f, tick);
+    state_.channels[selected].write_control(byte & 0x3f, tick);
   } else {
     // The read-back command latches the count unless bit 5, the status unless bit 4.
-    for (unsigned i = 0; i < channels_.size(); ++i) {
+    for (unsigned i = 0; i < state_.channels.size(); ++i) {
       if (!(byte >> (i + 1) & 1)) continue;
-      if (!(byte & 0x20)) channels_[i].latch_count(tick);
-      if (!(byte & 0x10)) channels_[i].latch_status(tick);
+      if (!(byte & 0x20)) state_.channels[i].latch_count(tick);
+      if (!(byte & 0x10)) state_.channels[i].latch_status(tick);
     }
   }
-  const bool after = channels_[0].output(tick);
+  const bool after = state_.channels[0].output(tick);
   if (before != after) interrupt_.set(after);
   update();
 }
@@ -79,7 +79,7 @@ void Pit::rise() {
 }
 
 void Pit::update() {
-  const std::optional<uint64_t> rise = channels_[0].next_rise(now());
+  const std::optional<uint64_t> rise = state_.channels[0].next_rise(now());
   timer_.set(rise ? to_cycles(*rise) : EventQueue::kNever);
 }
 

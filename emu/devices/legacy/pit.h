@@ -26,32 +26,45 @@ class PitChannel {
   void latch_status(uint64_t now);
   void set_gate(bool level, uint64_t now);
 
-  bool gate() const { return gate_; }
+  bool gate() const { return state_.gate; }
   bool output(uint64_t now) const;
   // The tick, after `now`, at which the output rises next; nullopt: it does not.
   std::optional<uint64_t> next_rise(uint64_t now) const;
 
+  void fields(Archive& archive) { archive(state_); }
+
  private:
-  bool periodic() const { return mode_ == 2 || mode_ == 3; }
-  bool triggered_by_gate() const { return mode_ == 1 || mode_ == 5; }
+  struct State {
+    uint8_t access = 3, mode = 0;
+    bool bcd = false, gate = true;
+    bool loaded = false, running = false;
+    bool high_next_write = false, high_next_read = false;
+    uint8_t low_byte = 0;
+    uint64_t reload = 0x10000;
+    uint64_t elapsed = 0;  // counted before `since`
+    uint64_t since = 0;    // when counting went on
+    std::optional<uint16_t> latched_count;
+    std::optional<uint8_t> latched_status;
+    void fields(Archive& archive) {
+      archive(access, mode, bcd, gate, loaded, running, high_next_write, high_next_read, low_byte,
+              reload, elapsed, since, latched_count, latched_status);
+      archive.require(reload != 0);
+    }
+  };
+
+  bool periodic() const { return state_.mode == 2 || state_.mode == 3; }
+  bool triggered_by_gate() const { return state_.mode == 1 || state_.mode == 5; }
   uint64_t count(uint64_t now) const;
   // Ticks counted since the count was loaded.
-  uint64_t elapsed(uint64_t now) const { return elapsed_ + (running_ ? now - since_ : 0); }
+  uint64_t elapsed(uint64_t now) const {
+    return state_.elapsed + (state_.running ? now - state_.since : 0);
+  }
   void start(uint64_t now);
   void stop(uint64_t now);
   uint16_t from_register(uint16_t value) const;
   uint16_t to_register(uint64_t value) const;
 
-  uint8_t access_ = 3, mode_ = 0;
-  bool bcd_ = false, gate_ = true;
-  bool loaded_ = false, running_ = false;
-  bool high_next_write_ = false, high_next_read_ = false;
-  uint8_t low_byte_ = 0;
-  uint64_t reload_ = 0x10000;
-  uint64_t elapsed_ = 0;  // counted before `since_`
-  uint64_t since_ = 0;    // when counting went on
-  std::optional<uint16_t> latched_count_;
-  std::optional<uint8_t> latched_status_;
+  State state_;
 };
 
 class Pit : public Device {
@@ -69,8 +82,18 @@ class Pit : public Device {
   unsigned widest_port_access() const override { return 1; }
   uint32_t read_port(DeviceAddress at, unsigned size) override;
   void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override {
+    archive(state_);
+    interrupt_.serialize(archive);
+  }
 
  private:
+  struct State {
+    std::array<PitChannel, 3> channels;
+    uint8_t port_b = 0;
+    void fields(Archive& archive) { archive(channels, port_b); }
+  };
+
   static uint64_t to_ticks(uint64_t cycles);
   // The first cycle that belongs to `tick`.
   static uint64_t to_cycles(uint64_t tick);
@@ -80,8 +103,7 @@ class Pit : public Device {
 
   const Clock& clock_;
   InterruptSource interrupt_;
-  std::array<PitChannel, 3> channels_;
-  uint8_t port_b_ = 0;
+  State state_;
   EventQueue::Timer timer_;  // the next rise of channel 0
 };
 

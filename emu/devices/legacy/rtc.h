@@ -25,14 +25,23 @@ class Rtc : public Device {
   unsigned widest_port_access() const override { return 1; }
   uint32_t read_port(DeviceAddress at, unsigned size) override;
   void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override { archive(state_); }
 
  private:
+  struct State {
+    std::array<uint8_t, 128> memory{};
+    uint8_t index = 0;  // into memory
+    void fields(Archive& archive) {
+      archive(memory, index);
+      archive.require(index < memory.size());
+    }
+  };
+
   uint8_t read_time(uint8_t index) const;
   uint8_t encode(unsigned value) const;
 
   const Clock& clock_;
-  std::array<uint8_t, 128> memory_{};
-  uint8_t index_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

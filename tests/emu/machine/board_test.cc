@@ -58,8 +58,7 @@ TEST(BoardTest, ADeviceIsOneRow) {
   Bus bus;
   Board board(std::span(&kAlarmRow, 1), BoardKind::kNative, {}, {}, bus, clock);
   std::vector<std::pair<unsigned, bool>> levels;
-  board.lines().lead_to(
-      [&](unsigned line, bool level) { levels.emplace_back(line, level); });
+  board.lines().lead_to([&](unsigned line, bool level) { levels.emplace_back(line, level); });
   bus.write_port(0x300, 4, 500);
   EXPECT_EQ(bus.deadline(), 500u);
   ASSERT_NE(bus.timers().find("alarm"), nullptr);
@@ -185,47 +184,117 @@ class ApicOnBus : public Device {
   LocalApic& apic_;
 };
 
-// Whatever a guest does to the devices, they answer within the width of the access, and nothing
-// stays due.
-TEST_F(PcBoardTest, AnyAccessIsAnswered) {
-  ApicOnBus apic_on_bus(local_apic);
-  Claim claim(bus, apic_on_bus, 0);
-  ASSERT_TRUE(claim.move_to(LocalApic::kDefaultBase));
-  local_apic.outputs.acknowledge_external = board.inputs().acknowledge;
-  local_apic.outputs.eoi = board.inputs().end_of_interrupt;
-  local_apic.enter_virtual_wire_mode();
-  constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
-                                 0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
-                                 0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
-  uint64_t random = 1;
-  const auto next = [&](uint64_t bound) {
-    random = random * 6364136223846793005 + 1442695040888963407;
-    return (random >> 33) % bound;
-  };
-  uint64_t taken = 0;
-  for (int i = 0; i < 200'000; ++i) {
+// A PC's devices, among them the local APIC, and accesses to them at random.
+class Guest {
+ public:
+  explicit Guest(uint64_t seed) : random_(seed) {
+    EXPECT_TRUE(claim_.move_to(LocalApic::kDefaultBase));
+    local_apic.outputs.acknowledge_external = board_.inputs().acknowledge;
+    local_apic.outputs.eoi = board_.inputs().end_of_interrupt;
+    local_apic.enter_virtual_wire_mode();
+  }
+  // Writes somewhere, reads there, and takes an interrupt. What was seen, as text.
+  std::string step() {
+    constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
+                                   0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
+                                   0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
     const uint64_t base = kBases[next(std::size(kBases))];
     const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
     const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);
+    uint64_t seen = 0;
     if (base < 0x10000) {
       const unsigned size = 1u << next(3);
       const auto port = static_cast<uint16_t>(address);
       bus.write_port(port, size, static_cast<uint32_t>(value));
-      ASSERT_LE(bus.read_port(port, size), 0xffffffffu >> (32 - 8 * size));
+      seen = bus.read_port(port, size);
+      EXPECT_LE(seen, 0xffffffffu >> (32 - 8 * size));
     } else {
       const unsigned size = 1u << next(4);
       bus.write_memory(address, size, value);
-      ASSERT_LE(bus.read_memory(address, size), ~0ull >> (64 - 8 * size));
+      seen = bus.read_memory(address, size);
+      EXPECT_LE(seen, ~0ull >> (64 - 8 * size));
     }
     clock.charge(next(5000));
     bus.expire(clock.cycles());
-    ASSERT_GT(bus.deadline(), clock.cycles());
+    EXPECT_GT(bus.deadline(), clock.cycles());
+    std::string text = std::to_string(address) + "=" + std::to_string(seen) + " until " +
+                       std::to_string(bus.deadline());
     if (local_apic.has_interrupt()) {
-      local_apic.acknowledge();
+      text += " interrupt " + std::to_string(local_apic.acknowledge());
       ++taken;
     }
+    return text;
   }
-  EXPECT_GT(taken, 0u);
+  void serialize(Archive& archive) {
+    clock.serialize(archive);
+    board_.serialize(archive);
+    local_apic.serialize(archive);
+    bus.timers().serialize(archive);
+    archive(random_);
+  }
+  std::vector<uint8_t> saved() {
+    StateWriter writer;
+    serialize(writer);
+    return writer.bytes();
+  }
+
+  Clock clock;
+  Bus bus;
+  LocalApic local_apic{clock, bus.timers(), 0, true};
+  uint64_t taken = 0;
+
+ private:
+  BoardOutputs outputs() {
+    BoardOutputs outputs;
+    outputs.intr = [this](bool level) { local_apic.set_lint0(level); };
+    outputs.interrupt_message = [this](const Ipi& ipi) {
+      if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
+    };
+    return outputs;
+  }
+  uint64_t next(uint64_t bound) {
+    random_ = random_ * 6364136223846793005 + 1442695040888963407;
+    return (random_ >> 33) % bound;
+  }
+
+  Board board_{pc_board(), BoardKind::kSoftware, {64 << 20, 3}, outputs(), bus, clock};
+  ApicOnBus apic_on_bus_{local_apic};
+  Claim claim_{bus, apic_on_bus_, 0};
+  uint64_t random_;
+};
+
+// Whatever a guest does to the devices, they answer within the width of the access, and nothing
+// stays due.
+TEST(PcDevicesTest, AnyAccessIsAnswered) {
+  Guest guest(1);
+  for (int i = 0; i < 200'000; ++i) guest.step();
+  EXPECT_GT(guest.taken, 0u);
+}
+
+TEST(PcDevicesTest, GoOnFromTheirSavedState) {
+  Guest first(7);
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 1000; ++i) first.step();
+    const std::vector<uint8_t> bytes = first.saved();
+    Guest second(8);
+    for (int i = 0; i < 1000; ++i) second.step();  // nothing of this is left after the load
+    StateReader reader(bytes);
+    second.serialize(reader);
+    ASSERT_TRUE(reader.ok() && reader.at_end());
+    ASSERT_EQ(second.saved(), bytes);
+    for (int i = 0; i < 1000; ++i) ASSERT_EQ(first.step(), second.step()) << round << " " << i;
+  }
+}
+
+TEST(PcDevicesTest, RefuseAStateThatEndsEarly) {
+  Guest guest(7);
+  for (int i = 0; i < 1000; ++i) guest.step();
+  const std::vector<uint8_t> bytes = guest.saved();
+  for (size_t size = 0; size < bytes.size(); size += size < 1000 ? 1 : 997) {
+    StateReader reader{std::span<const uint8_t>(bytes).first(size)};
+    Guest(8).serialize(reader);
+    EXPECT_FALSE(reader.ok()) << size;
+  }
 }
 
 }  // namespace
