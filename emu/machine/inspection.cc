@@ -16,9 +16,9 @@ using vmx::Field;
 constexpr ept::Access kLook{ept::Access::kRead, false, false};
 
 // The paging of the host-state or the guest-state area.
-ept::PagingState paging_of(const vmx::Vmcs& vmcs, Space space) {
+ept::PagingState paging_of(const vmx::Vmcs& vmcs, View view) {
   vmx::CpuState state;
-  if (space == Space::kL2Linear) {
+  if (view == View::kL2Linear) {
     vmx::load_guest_area(vmcs, state);
   } else {
     state.cr0 = vmcs[Field::kHostCr0];
@@ -65,17 +65,17 @@ vmx::Vmcs* Inspection::edit_vmcs(unsigned processor) {
 // Of a level that does not run: L1's physical address.
 template <class Memory>
 std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned processor,
-                                                        Space space, uint64_t address) const {
+                                                        View view, uint64_t address) const {
   const vmx::Vmcs* const current = vmcs(processor);
   if (current == nullptr) return std::nullopt;
   const vmx::Vmx& vmx = l1_vmx(processor);
-  if (space == Space::kL1Linear) {
-    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging_of(*current, space),
+  if (view == View::kL1Linear) {
+    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging_of(*current, view),
                                                        ept::LinearAddress{address}, kLook);
     return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
   }
   const auto eptp = vmx.eptp();
-  if (space == Space::kL2Physical) {
+  if (view == View::kL2Physical) {
     if (!eptp) return address;
     ept::EptAccess access;
     access.read = true;
@@ -84,7 +84,7 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
     return walk.outcome == ept::EptOutcome::kTranslated ? std::optional(walk.address.value)
                                                         : std::nullopt;
   }
-  const ept::PagingState paging = paging_of(*current, space);
+  const ept::PagingState paging = paging_of(*current, view);
   if (!eptp) {
     const auto walk =
         ept::walk_linear<ept::ProbeOnly>(memory, paging, ept::LinearAddress{address}, kLook);
@@ -95,31 +95,31 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
   return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
 }
 
-std::optional<uint64_t> Inspection::translate(unsigned processor, Space space,
+std::optional<uint64_t> Inspection::translate(unsigned processor, View view,
                                               uint64_t address) const {
   HardwareCore& hardware = core(processor);
   const int running = level(processor);
-  if ((space == Space::kL1Linear && running == 1) || (space == Space::kL2Linear && running == 2)) {
+  if ((view == View::kL1Linear && running == 1) || (view == View::kL2Linear && running == 2)) {
     const auto found =
         hardware.mmu().probe(address, kLook, hardware.state().rflags | vmx::rflags::kAc);
     const auto* physical = std::get_if<uint64_t>(&found);
     return physical != nullptr ? std::optional(*physical) : std::nullopt;
   }
   std::optional<uint64_t> l1 = address;
-  if (space != Space::kL1Physical) {
-    l1 = l0_.empty() ? translate_from_vmcs(hardware.memory(), processor, space, address)
-                     : translate_from_vmcs(l0_[processor]->l1_processor().memory(), processor,
-                                           space, address);
+  if (view != View::kL1Physical) {
+    l1 = l0_.empty() ? translate_from_vmcs(hardware.memory(), processor, view, address)
+                     : translate_from_vmcs(l0_[processor]->l1_processor().memory(), processor, view,
+                                           address);
   }
   if (!l1 || l0_.empty()) return l1;
   return l0_[processor]->map().machine({*l1}).value;
 }
 
-size_t Inspection::read(unsigned processor, Space space, uint64_t address,
+size_t Inspection::read(unsigned processor, View view, uint64_t address,
                         std::span<uint8_t> out) const {
   size_t done = 0;
   while (done < out.size()) {
-    const auto physical = translate(processor, space, address + done);
+    const auto physical = translate(processor, view, address + done);
     const size_t part =
         std::min<size_t>(out.size() - done, kPageSize - (address + done) % kPageSize);
     if (!physical || !core(processor).memory().read(*physical, out.subspan(done, part))) break;
@@ -128,11 +128,11 @@ size_t Inspection::read(unsigned processor, Space space, uint64_t address,
   return done;
 }
 
-size_t Inspection::write(unsigned processor, Space space, uint64_t address,
+size_t Inspection::write(unsigned processor, View view, uint64_t address,
                          std::span<const uint8_t> data) {
   size_t done = 0;
   while (done < data.size()) {
-    const auto physical = translate(processor, space, address + done);
+    const auto physical = translate(processor, view, address + done);
     const size_t part =
         std::min<size_t>(data.size() - done, kPageSize - (address + done) % kPageSize);
     if (!physical || !core(processor).memory().write(*physical, data.subspan(done, part))) break;

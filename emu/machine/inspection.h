@@ -15,7 +15,7 @@
 namespace nestor::emu {
 
 // What an address names.
-enum class Space : uint8_t {
+enum class View : uint8_t {
   kL1Physical,  // L1's physical memory
   kL2Physical,  // L2's, through the EPT of L1's current VMCS if it enables EPT
   kL1Linear,    // L1's; while L2 runs, with the paging of the VMCS's host-state area
@@ -49,17 +49,17 @@ class Inspection {
   vmx::Vmcs* edit_vmcs(unsigned processor);
 
   // The machine's physical address; std::nullopt: not mapped, or of a level that is not there.
-  std::optional<uint64_t> translate(unsigned processor, Space space, uint64_t address) const;
+  std::optional<uint64_t> translate(unsigned processor, View view, uint64_t address) const;
   // How many bytes from `address` on could be read or written: up to the first that is not mapped,
   // or not RAM. Devices are left alone.
-  size_t read(unsigned processor, Space space, uint64_t address, std::span<uint8_t> out) const;
-  size_t write(unsigned processor, Space space, uint64_t address, std::span<const uint8_t> data);
+  size_t read(unsigned processor, View view, uint64_t address, std::span<uint8_t> out) const;
+  size_t write(unsigned processor, View view, uint64_t address, std::span<const uint8_t> data);
 
  private:
   HardwareCore& core(unsigned processor) const { return cpus_[processor]->core(); }
   vmx::Vmx& l1_vmx(unsigned processor) const;
   template <class Memory>
-  std::optional<uint64_t> translate_from_vmcs(Memory& memory, unsigned processor, Space space,
+  std::optional<uint64_t> translate_from_vmcs(Memory& memory, unsigned processor, View view,
                                               uint64_t address) const;
 
   const std::span<const std::unique_ptr<Cpu>> cpus_;

@@ -6,21 +6,10 @@
 #include "emu/cpu/cpu.h"
 #include "emu/cpu/turns.h"
 #include "emu/devices/apic/apic_network.h"
-#include "emu/devices/apic/io_apic.h"
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
-#include "emu/devices/emulator/debug_console.h"
-#include "emu/devices/emulator/debug_exit.h"
-#include "emu/devices/emulator/fw_cfg.h"
-#include "emu/devices/emulator/pc_testdev.h"
-#include "emu/devices/emulator/workload_marks.h"
-#include "emu/devices/interrupt_lines.h"
-#include "emu/devices/legacy/keyboard_controller.h"
-#include "emu/devices/legacy/pic.h"
-#include "emu/devices/legacy/pit.h"
-#include "emu/devices/legacy/rtc.h"
-#include "emu/devices/legacy/serial.h"
 #include "emu/l0/hypervisor.h"
+#include "emu/machine/board.h"
 #include "emu/machine/inspection.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
@@ -105,6 +94,7 @@ class Pc final : public Machine {
 
  private:
   void wire();
+  BoardOutputs board_outputs();
   void wire(LocalApic& apic, Cpu& cpu);
   LocalApic& bootstrap_apic() { return *apics_.front(); }
   void end_run(Kind kind, uint32_t code) { turns_.finish({kind, code}); }
@@ -118,23 +108,7 @@ class Pc final : public Machine {
 
   ApicNetwork network_;
   std::vector<std::unique_ptr<LocalApic>> apics_;  // by APIC ID
-  IoApic io_apic_{[this](const Ipi& message) { network_.send(message, nullptr); }};
-  PicPair pics_{[this](bool level) { bootstrap_apic().set_lint0(level); }};
-  InterruptLines lines_{pics_, io_apic_};
-  Serial serial_{outputs_.serial, [this](bool level) { lines_.set(Serial::kIrq, level); }};
-  DebugConsole console_{outputs_.console};
-  DebugExit debug_exit_{[this](uint32_t status) {
-    if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
-    end_run(Kind::kDebugExit, status);
-  }};
-  WorkloadMarks workload_marks_{[this](uint8_t number) {
-    if (outputs_.events != nullptr) outputs_.events->workload(number);
-  }};
-  Pit pit_{clock_, [this](bool level) { lines_.set(Pit::kIrq, level); }};
-  Rtc rtc_{clock_, config_.memory_bytes};
-  KeyboardController keyboard_{[this] { end_run(Kind::kReset, 0); }};
-  FwCfg fw_cfg_{config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)};
-  PcTestdev testdev_{[this](unsigned line, bool level) { lines_.set(line, level); }};
+  std::optional<Board> board_;
 
   std::unique_ptr<Engine> engine_;
   std::optional<PhysicalMemory> memory_;
@@ -151,25 +125,38 @@ void Pc::wire(LocalApic& apic, Cpu& cpu) {
   apic.outputs.init = [&cpu] { cpu.signals().raise_init(); };
   apic.outputs.start_up = [&cpu](uint8_t vector) { cpu.signals().raise_start_up(vector); };
   apic.outputs.send_ipi = [this, &apic](const Ipi& message) { network_.send(message, &apic); };
-  apic.outputs.eoi = [this](uint8_t vector) { io_apic_.end_of_interrupt(vector); };
+  apic.outputs.eoi = board_->inputs().end_of_interrupt;
+}
+
+BoardOutputs Pc::board_outputs() {
+  MachineEventSink* const events = outputs_.events;
+  BoardOutputs outputs;
+  outputs.serial = outputs_.serial;
+  outputs.console = outputs_.console;
+  outputs.debug_exit = [this, events](uint32_t status) {
+    if (events != nullptr) events->debug_exit(status >> 1);
+    end_run(Kind::kDebugExit, status);
+  };
+  outputs.workload = [events](uint8_t number) {
+    if (events != nullptr) events->workload(number);
+  };
+  outputs.reset = [this] { end_run(Kind::kReset, 0); };
+  outputs.intr = [this](bool level) { bootstrap_apic().set_lint0(level); };
+  outputs.interrupt_message = [this](const Ipi& message) { network_.send(message, nullptr); };
+  return outputs;
 }
 
 void Pc::wire() {
+  board_.emplace(pc_board(), BoardKind::kSoftware,
+                 BoardFacts{config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)},
+                 board_outputs(), bus_, clock_);
+  for (size_t i = 0; i < apics_.size(); ++i) wire(*apics_[i], *cpus_[i]);
   // The 8259 is wired to the bootstrap processor alone.
-  bootstrap_apic().outputs.acknowledge_external = [this] { return pics_.acknowledge(); };
+  bootstrap_apic().outputs.acknowledge_external = board_->inputs().acknowledge;
   if (outputs_.events != nullptr) {
     bus_.on_unclaimed = [this](const UnclaimedAccess& access) {
       outputs_.events->unclaimed_access(access);
     };
-  }
-  std::vector<Device*> devices;
-  for (const auto& apic : apics_) devices.push_back(apic.get());
-  devices.insert(devices.end(), {&io_apic_, &pics_, &serial_, &console_, &debug_exit_, &pit_, &rtc_,
-                                 &keyboard_, &fw_cfg_, &testdev_, &workload_marks_});
-  for (Device* device : devices) {
-    if (!device->attach(bus_)) {
-      throw std::logic_error("devices overlap: " + std::string(device->name()));
-    }
   }
   bootstrap_apic().enter_virtual_wire_mode();
 }
@@ -183,10 +170,10 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   const Surroundings around{turns_,  *engine_,          *memory_,       bus_,
                             prices_, config_.processor, outputs_.events};
   for (unsigned i = 0; i < config_.processor.count; ++i) {
-    LocalApic& apic = *apics_.emplace_back(std::make_unique<LocalApic>(clock_, i, i == 0));
-    Cpu& cpu = *cpus_.emplace_back(std::make_unique<Cpu>(i, around, apic));
+    LocalApic& apic =
+        *apics_.emplace_back(std::make_unique<LocalApic>(clock_, bus_.timers(), i, i == 0));
+    cpus_.push_back(std::make_unique<Cpu>(i, around, apic));
     network_.add(apic);
-    wire(apic, cpu);
   }
   wire();
   round_robin_.emplace(cpus_, turns_, bus_, clock_, outputs_.events);

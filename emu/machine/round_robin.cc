@@ -8,8 +8,8 @@
 namespace nestor::emu {
 namespace {
 
-// After so many expiries in a row that wake no processor, those of devices that have expired by
-// then are passed over: as long as no processor executes, they raise what they have raised before.
+// After so many expiries in a row that wake no processor, those timers that have expired by then
+// are passed over: as long as no processor executes, they raise what they have raised before.
 constexpr uint64_t kIdleExpiries = 1'000'000;
 
 }  // namespace
@@ -19,30 +19,34 @@ void Idleness::end() {
   expired_.clear();
 }
 
-bool Idleness::has_expired(const Device* device) const {
-  return std::ranges::find(expired_, device) != expired_.end();
+bool Idleness::has_expired(const EventQueue::Timer* timer) const {
+  return std::ranges::find(expired_, timer) != expired_.end();
 }
 
 uint64_t Idleness::next(std::span<const std::unique_ptr<Cpu>> cpus) {
   const bool passing = ++expiries_ > kIdleExpiries;
-  // Nothing but devices can expire in vain, and each does so once.
-  if (expiries_ > 2 * kIdleExpiries) return Device::kNever;
-  uint64_t due = Device::kNever;
+  // Nothing but timers can expire in vain, and each does so once.
+  if (expiries_ > 2 * kIdleExpiries) return EventQueue::kNever;
+  uint64_t due = EventQueue::kNever;
   for (const auto& cpu : cpus) due = std::min(due, cpu->core().preemption_timer_due());
-  for (const Device* device : bus_.timed()) {
-    if (!passing || !has_expired(device)) due = std::min(due, device->deadline());
+  for (const EventQueue::Timer* timer : timers_.timers()) {
+    if (!passing || !has_expired(timer)) due = std::min(due, timer->deadline());
   }
-  for (const Device* device : bus_.timed()) {
-    if (device->deadline() <= due && due != Device::kNever && !has_expired(device)) {
-      expired_.push_back(device);
-    }
+  if (due == EventQueue::kNever) return due;
+  for (const EventQueue::Timer* timer : timers_.timers()) {
+    if (timer->deadline() <= due && !has_expired(timer)) expired_.push_back(timer);
   }
   return due;
 }
 
 RoundRobin::RoundRobin(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
                        Clock& clock, MachineEventSink* events)
-    : cpus_(cpus), turns_(turns), bus_(bus), clock_(clock), events_(events), idleness_(bus) {}
+    : cpus_(cpus),
+      turns_(turns),
+      bus_(bus),
+      clock_(clock),
+      events_(events),
+      idleness_(bus.timers()) {}
 
 void RoundRobin::run() {
   while (!turns_.over()) {
@@ -61,7 +65,7 @@ void RoundRobin::run() {
 void RoundRobin::begin_turn() {
   const bool several = cpus_.size() > 1;
   if (several && events_ != nullptr) events_->processor(static_cast<unsigned>(next_));
-  turn_end_ = several ? clock_.cycles() + Turns::kQuantum : Device::kNever;
+  turn_end_ = several ? clock_.cycles() + Turns::kQuantum : EventQueue::kNever;
   cpus_[next_]->begin_turn();
   in_turn_ = true;
 }
@@ -73,7 +77,7 @@ void RoundRobin::end_round() {
     return;
   }
   const uint64_t due = idleness_.next(cpus_);
-  if (due == Device::kNever) {
+  if (due == EventQueue::kNever) {
     halt_for_ever();
   } else {
     clock_.advance_to(due);
@@ -84,8 +88,8 @@ void RoundRobin::halt_for_ever() {
   const bool alone = cpus_.size() == 1;
   std::string why = alone ? "the processor waits in HLT or MWAIT, "
                           : "all processors wait in HLT, MWAIT or for a start-up IPI, ";
-  why += bus_.deadline() == Device::kNever ? "and nothing is left that could wake "
-                                           : "and what the timers raise does not reach ";
+  why += bus_.deadline() == EventQueue::kNever ? "and nothing is left that could wake "
+                                               : "and what the timers raise does not reach ";
   turns_.finish({RunEnd::Kind::kHaltedForever, 0, why + (alone ? "it" : "them")});
 }
 

@@ -14,24 +14,25 @@
 #include "emu/devices/bus.h"
 #include "emu/events/events.h"
 #include "emu/time/clock.h"
+#include "emu/time/event_queue.h"
 
 namespace nestor::emu {
 
 // While all processors wait: what comes next.
 class Idleness {
  public:
-  explicit Idleness(const Bus& bus) : bus_(bus) {}
+  explicit Idleness(const EventQueue& timers) : timers_(timers) {}
 
   void end();
-  // Device::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
+  // EventQueue::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
   uint64_t next(std::span<const std::unique_ptr<Cpu>> cpus);
 
  private:
-  bool has_expired(const Device* device) const;
+  bool has_expired(const EventQueue::Timer* timer) const;
 
-  const Bus& bus_;
+  const EventQueue& timers_;
   uint64_t expiries_ = 0;
-  std::vector<const Device*> expired_;
+  std::vector<const EventQueue::Timer*> expired_;
 };
 
 class RoundRobin {

@@ -14,14 +14,7 @@
 #include <utility>
 
 #include "emu/devices/bus.h"
-#include "emu/devices/emulator/debug_console.h"
-#include "emu/devices/emulator/debug_exit.h"
-#include "emu/devices/emulator/fw_cfg.h"
-#include "emu/devices/emulator/pc_testdev.h"
-#include "emu/devices/legacy/keyboard_controller.h"
-#include "emu/devices/legacy/pit.h"
-#include "emu/devices/legacy/rtc.h"
-#include "emu/devices/legacy/serial.h"
+#include "emu/machine/board.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 #include "emu/native/alarm.h"
@@ -65,6 +58,7 @@ class NativePc final : public Machine {
 
  private:
   void wire();
+  BoardOutputs board_outputs();
   void end(Kind kind, std::uint32_t code = 0) {
     if (!result_) result_ = RunResult{{kind, code}};
   }
@@ -87,23 +81,11 @@ class NativePc final : public Machine {
   Bus bus_;
   NativeProcessor processor_;
   HostTime::time_point start_{}, next_check_{};
+  std::optional<Board> board_;
   std::optional<NestedObserver> observer_;  // if VM entries and VM exits are to be found
   std::array<std::uint8_t, Instruction::kMaxLength> code_{};
   bool halted_ = false;  // at the latest interruption, with nothing to wake it
   std::optional<RunResult> result_;
-
-  void set_line(unsigned line, bool level) { processor_.set_line(line, level); }
-  Serial serial_{outputs_.serial, [this](bool level) { set_line(Serial::kIrq, level); }};
-  DebugConsole console_{outputs_.console};
-  DebugExit debug_exit_{[this](std::uint32_t status) {
-    if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
-    end(Kind::kDebugExit, status);
-  }};
-  Pit pit_{clock_, [this](bool level) { set_line(Pit::kIrq, level); }};
-  Rtc rtc_{clock_, config_.memory_bytes};
-  KeyboardController keyboard_{[this] { end(Kind::kReset); }};
-  FwCfg fw_cfg_{config_.memory_bytes, 1};
-  PcTestdev testdev_{[this](unsigned line, bool level) { set_line(line, level); }};
 };
 
 void NativePc::wire() {
@@ -118,13 +100,21 @@ void NativePc::wire() {
       outputs_.events->unclaimed_access(access);
     };
   }
-  Device* const devices[] = {&serial_, &console_,  &debug_exit_, &pit_,
-                             &rtc_,    &keyboard_, &fw_cfg_,     &testdev_};
-  for (Device* device : devices) {
-    if (!device->attach(bus_)) {
-      throw std::logic_error("devices overlap: " + std::string(device->name()));
-    }
-  }
+  board_.emplace(pc_board(), BoardKind::kNative, BoardFacts{.memory_bytes = config_.memory_bytes},
+                 board_outputs(), bus_, clock_);
+  board_->lines().lead_to([this](unsigned line, bool level) { processor_.set_line(line, level); });
+}
+
+BoardOutputs NativePc::board_outputs() {
+  BoardOutputs outputs;
+  outputs.serial = outputs_.serial;
+  outputs.console = outputs_.console;
+  outputs.debug_exit = [this](std::uint32_t status) {
+    if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);
+    end(Kind::kDebugExit, status);
+  };
+  outputs.reset = [this] { end(Kind::kReset); };
+  return outputs;
 }
 
 void NativePc::follow_host_time() {

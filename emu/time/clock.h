@@ -22,6 +22,11 @@ class Clock {
     if (cycles > cycles_) cycles_ = cycles;
   }
 
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    archive(cycles_);
+  }
+
  private:
   uint64_t cycles_ = 0;
 };

@@ -20,39 +20,39 @@ constexpr uint64_t kValid = 0xff0000000001ffff;
 }  // namespace
 
 IoApic::IoApic(std::function<void(const Ipi&)> send) : send_(std::move(send)) {
-  entries_.fill(kMasked);
+  state_.entries.fill(kMasked);
 }
 
-uint64_t IoApic::read_memory(uint64_t offset, unsigned /*size*/) {
-  if (offset == kSelect) return select_;
-  return offset == kWindow ? read_indirect() : 0;
+uint64_t IoApic::read_memory(DeviceAddress at, unsigned /*size*/) {
+  if (at.offset == kSelect) return state_.select;
+  return at.offset == kWindow ? read_indirect() : 0;
 }
 
-void IoApic::write_memory(uint64_t offset, unsigned /*size*/, uint64_t value) {
-  if (offset == kSelect) {
-    select_ = value & 0xff;
-  } else if (offset == kWindow) {
+void IoApic::write_memory(DeviceAddress at, unsigned /*size*/, uint64_t value) {
+  if (at.offset == kSelect) {
+    state_.select = value & 0xff;
+  } else if (at.offset == kWindow) {
     write_indirect(static_cast<uint32_t>(value));
-  } else if (offset == kEoi) {
+  } else if (at.offset == kEoi) {
     end_of_interrupt(static_cast<uint8_t>(value));
   }
 }
 
 uint32_t IoApic::read_indirect() const {
-  if (select_ == kId || select_ == kArbitration) return id_;
-  if (select_ == kVersion) return kVersionValue;
-  const uint32_t pin = (select_ - kEntries) / 2;
-  if (select_ < kEntries || pin >= kPins) return 0;
-  return static_cast<uint32_t>(entries_[pin] >> (select_ & 1 ? 32 : 0));
+  if (state_.select == kId || state_.select == kArbitration) return state_.id;
+  if (state_.select == kVersion) return kVersionValue;
+  const uint32_t pin = (state_.select - kEntries) / 2;
+  if (state_.select < kEntries || pin >= kPins) return 0;
+  return static_cast<uint32_t>(state_.entries[pin] >> (state_.select & 1 ? 32 : 0));
 }
 
 void IoApic::write_indirect(uint32_t value) {
-  if (select_ == kId) id_ = value & 0x0f000000;
-  const uint32_t pin = (select_ - kEntries) / 2;
-  if (select_ < kEntries || pin >= kPins) return;
-  uint64_t& entry = entries_[pin];
-  const uint64_t whole =
-      select_ & 1 ? (entry & 0xffffffff) | uint64_t{value} << 32 : (entry & ~0xffffffffull) | value;
+  if (state_.select == kId) state_.id = value & 0x0f000000;
+  const uint32_t pin = (state_.select - kEntries) / 2;
+  if (state_.select < kEntries || pin >= kPins) return;
+  uint64_t& entry = state_.entries[pin];
+  const uint64_t whole = state_.select & 1 ? (entry & 0xffffffff) | uint64_t{value} << 32
+                                           : (entry & ~0xffffffffull) | value;
   entry = (whole & kValid & ~kReadOnly) | (entry & kReadOnly);
   // An edge-triggered entry has no remote IRR; system software clears a stuck one by switching
   // modes.
@@ -62,18 +62,18 @@ void IoApic::write_indirect(uint32_t value) {
 
 void IoApic::set_pin(unsigned pin, bool level) {
   if (pin >= kPins) return;
-  const bool rises = level && !lines_[pin];
-  lines_[pin] = level;
-  if (entries_[pin] & kLevel) {
+  const bool rises = level && !state_.lines[pin];
+  state_.lines[pin] = level;
+  if (state_.entries[pin] & kLevel) {
     service_level(pin);
-  } else if (rises && !(entries_[pin] & kMasked)) {
+  } else if (rises && !(state_.entries[pin] & kMasked)) {
     send(pin);  // an edge at a masked input is lost
   }
 }
 
 void IoApic::service_level(unsigned pin) {
-  uint64_t& entry = entries_[pin];
-  if (!(entry & kLevel) || (entry & (kMasked | kRemoteIrr)) || !lines_[pin]) return;
+  uint64_t& entry = state_.entries[pin];
+  if (!(entry & kLevel) || (entry & (kMasked | kRemoteIrr)) || !state_.lines[pin]) return;
   const DeliveryMode mode = DeliveryMode(entry >> 8 & 7);
   // Only interrupts that end with an EOI have a remote IRR.
   if (mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority) entry |= kRemoteIrr;
@@ -81,7 +81,7 @@ void IoApic::service_level(unsigned pin) {
 }
 
 void IoApic::send(unsigned pin) {
-  const uint64_t entry = entries_[pin];
+  const uint64_t entry = state_.entries[pin];
   Ipi message;
   message.mode = DeliveryMode(entry >> 8 & 7);
   message.vector = static_cast<uint8_t>(entry);
@@ -93,7 +93,7 @@ void IoApic::send(unsigned pin) {
 
 void IoApic::end_of_interrupt(uint8_t vector) {
   for (unsigned pin = 0; pin < kPins; ++pin) {
-    uint64_t& entry = entries_[pin];
+    uint64_t& entry = state_.entries[pin];
     if (!(entry & kRemoteIrr) || static_cast<uint8_t>(entry) != vector) continue;
     entry &= ~kRemoteIrr;
     service_level(pin);

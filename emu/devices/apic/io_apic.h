@@ -15,19 +15,16 @@ namespace nestor::emu {
 
 class IoApic : public Device {
  public:
-  static constexpr uint64_t kBase = 0xfec00000;
-  static constexpr uint64_t kMemorySize = 0x1000;
   static constexpr unsigned kPins = 24;
+  static constexpr Region kRegions[] = {{Space::kMemory, 0x1000}};
 
   // `send` carries a message to the local APICs.
   explicit IoApic(std::function<void(const Ipi&)> send);
 
-  std::string_view name() const override { return "I/O APIC"; }
-  [[nodiscard]] bool attach(Bus& bus) override {
-    return bus.claim_memory(kBase, kMemorySize, *this);
-  }
-  uint64_t read_memory(uint64_t offset, unsigned size) override;
-  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
+  std::span<const Region> regions() const override { return kRegions; }
+  uint64_t read_memory(DeviceAddress at, unsigned size) override;
+  void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
+  void serialize(Archive& archive) override { archive(state_); }
 
   // `pin` is 0..23; others are ignored.
   void set_pin(unsigned pin, bool level);
@@ -35,15 +32,20 @@ class IoApic : public Device {
   void end_of_interrupt(uint8_t vector);
 
  private:
+  struct State {
+    std::array<uint64_t, kPins> entries{};
+    std::array<bool, kPins> lines{};
+    uint32_t select = 0, id = 0;
+    void fields(Archive& archive) { archive(entries, lines, select, id); }
+  };
+
   uint32_t read_indirect() const;
   void write_indirect(uint32_t value);
   void service_level(unsigned pin);
   void send(unsigned pin);
 
   std::function<void(const Ipi&)> send_;
-  std::array<uint64_t, kPins> entries_{};
-  std::array<bool, kPins> lines_{};
-  uint32_t select_ = 0, id_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

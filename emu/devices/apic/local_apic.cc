@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/apic/local_apic.h"
 
+#include <string>
+
 #include "vmx/features.h"
 #include "vmx/msr_index.h"
 
@@ -84,43 +86,52 @@ void LocalApic::VectorSet::clear(uint8_t vector) {
   while (highest_ >= 0 && !test(static_cast<uint8_t>(highest_))) --highest_;
 }
 
-LocalApic::LocalApic(const Clock& clock, uint32_t id, bool bootstrap)
-    : clock_(clock), initial_id_(id), bootstrap_(bootstrap) {
+void LocalApic::VectorSet::fields(Archive& archive) {
+  archive(words_);
+  if (!archive.loads()) return;
+  highest_ = 255;
+  while (highest_ >= 0 && !test(static_cast<uint8_t>(highest_))) --highest_;
+}
+
+LocalApic::LocalApic(const Clock& clock, EventQueue& timers, uint32_t id, bool bootstrap)
+    : clock_(clock),
+      initial_id_(id),
+      bootstrap_(bootstrap),
+      timer_(timers, "local APIC " + std::to_string(id) + " timer", [this](uint64_t now) {
+        run_timer(now);
+        arm_timer();
+      }) {
   power_up();
 }
 
-bool LocalApic::attach(Bus& bus) {
-  bus.add_timed(*this);
-  return true;
-}
-
 void LocalApic::power_up() {
-  base_msr_ = kDefaultBase | kEn | (bootstrap_ ? kBsp : 0);
+  state_.base_msr = kDefaultBase | kEn | (bootstrap_ ? kBsp : 0);
   reset_registers();
-  id_ = initial_id_;
+  state_.id = initial_id_;
 }
 
 void LocalApic::init_reset() { reset_registers(); }
 
 void LocalApic::reset_registers() {
-  tpr_ = 0;
-  logical_destination_ = 0;
-  destination_format_ = 0xffffffff;
-  spurious_ = 0xff;
-  error_status_ = pending_errors_ = 0;
-  icr_ = 0;
-  lvt_.fill(kMasked);
-  irr_ = isr_ = tmr_ = VectorSet{};
-  timer_initial_ = 0;
-  timer_running_ = false;
-  timer_divide_ = 0;
-  tsc_deadline_ = 0;
+  state_.tpr = 0;
+  state_.logical_destination = 0;
+  state_.destination_format = 0xffffffff;
+  state_.spurious = 0xff;
+  state_.error_status = state_.pending_errors = 0;
+  state_.icr = 0;
+  state_.lvt.fill(kMasked);
+  state_.irr = state_.isr = state_.tmr = VectorSet{};
+  state_.timer_initial = 0;
+  state_.timer_running = false;
+  state_.timer_divide = 0;
+  state_.tsc_deadline = 0;
+  arm_timer();
 }
 
 void LocalApic::enter_virtual_wire_mode() {
-  spurious_ |= 0x100;
-  lvt_[kLint0] = kExternal;
-  lvt_[kLint1] = uint32_t{static_cast<uint8_t>(DeliveryMode::kNmi)} << 8;
+  state_.spurious |= 0x100;
+  state_.lvt[kLint0] = kExternal;
+  state_.lvt[kLint1] = uint32_t{static_cast<uint8_t>(DeliveryMode::kNmi)} << 8;
 }
 
 // --- access
@@ -155,12 +166,12 @@ void LocalApic::write_memory(uint64_t offset, unsigned size, uint64_t value) {
 vmx::MsrStatus LocalApic::read_msr(uint32_t index, uint64_t& value) {
   using enum vmx::MsrStatus;
   if (index == vmx::kIa32ApicBase) {
-    value = base_msr_;
+    value = state_.base_msr;
     return kOk;
   }
   if (index == vmx::kIa32TscDeadline) {
     run_timer(clock_.cycles());
-    value = timer_mode() == TimerMode::kTscDeadline ? tsc_deadline_ : 0;
+    value = timer_mode() == TimerMode::kTscDeadline ? state_.tsc_deadline : 0;
     return kOk;
   }
   const uint32_t number = index - vmx::kFirstX2apicMsr;
@@ -177,7 +188,8 @@ vmx::MsrStatus LocalApic::write_msr(uint32_t index, uint64_t value) {
   if (index == vmx::kIa32TscDeadline) {
     // Outside TSC-deadline mode the write has no effect ("TSC-Deadline Mode").
     run_timer(clock_.cycles());
-    if (timer_mode() == TimerMode::kTscDeadline) tsc_deadline_ = value;
+    if (timer_mode() == TimerMode::kTscDeadline) state_.tsc_deadline = value;
+    arm_timer();
     return kOk;
   }
   const uint32_t number = index - vmx::kFirstX2apicMsr;
@@ -197,57 +209,60 @@ bool LocalApic::write_base(uint64_t value) {
   if (enable && !extended && x2apic()) return false;
 
   const bool was_enabled = globally_enabled(), was_x2apic = x2apic();
-  base_msr_ = value;
+  state_.base_msr = value;
   if (was_enabled && !enable) reset_registers();
   if (!was_x2apic && extended) {
-    id_ = initial_id_;
-    icr_ &= 0xffffffff;
+    state_.id = initial_id_;
+    state_.icr &= 0xffffffff;
   }
-  if (was_x2apic && !enable) id_ &= 0xff;
+  if (was_x2apic && !enable) state_.id &= 0xff;
   return true;
 }
 
 // --- registers
 
-uint64_t LocalApic::read_id() { return x2apic() ? id_ : uint64_t{id_} << 24; }
+uint64_t LocalApic::read_id() { return x2apic() ? state_.id : uint64_t{state_.id} << 24; }
 
 uint64_t LocalApic::read_version() { return kVersion | (kLvtCount - 1) << 16; }
 
 // "Logical Destination Mode in x2APIC Mode": the logical ID follows from the ID.
 uint64_t LocalApic::read_logical_destination() {
-  return x2apic() ? (id_ >> 4) << 16 | 1u << (id_ & 15) : logical_destination_;
+  return x2apic() ? (state_.id >> 4) << 16 | 1u << (state_.id & 15) : state_.logical_destination;
 }
 
 void LocalApic::write_logical_destination(uint64_t value) {
-  logical_destination_ = static_cast<uint32_t>(value);
+  state_.logical_destination = static_cast<uint32_t>(value);
 }
 
 void LocalApic::write_destination_format(uint64_t value) {
-  destination_format_ = static_cast<uint32_t>(value) | 0x0fffffff;
+  state_.destination_format = static_cast<uint32_t>(value) | 0x0fffffff;
 }
 
 void LocalApic::write_spurious(uint64_t value) {
   run_timer(clock_.cycles());
-  spurious_ = static_cast<uint32_t>(value);
+  state_.spurious = static_cast<uint32_t>(value);
   if (!software_enabled()) {
-    for (uint32_t& entry : lvt_) entry |= kMasked;
+    for (uint32_t& entry : state_.lvt) entry |= kMasked;
   }
+  arm_timer();
 }
 
 // A write makes visible what happened since the last one.
 void LocalApic::write_error_status(uint64_t) {
-  error_status_ = pending_errors_;
-  pending_errors_ = 0;
+  state_.error_status = state_.pending_errors;
+  state_.pending_errors = 0;
 }
 
 void LocalApic::write_icr(uint64_t value) {
   constexpr uint64_t kDeliveryStatus = 1u << 12;
   value &= ~kDeliveryStatus;
-  icr_ = x2apic() ? value : (icr_ & ~0xffffffffull) | value;
-  send(icr_);
+  state_.icr = x2apic() ? value : (state_.icr & ~0xffffffffull) | value;
+  send(state_.icr);
 }
 
-void LocalApic::write_icr_high(uint64_t value) { icr_ = (icr_ & 0xffffffff) | value << 32; }
+void LocalApic::write_icr_high(uint64_t value) {
+  state_.icr = (state_.icr & 0xffffffff) | value << 32;
+}
 
 void LocalApic::write_lvt(uint64_t value) {
   const auto entry = static_cast<Lvt>(current_ - 0x32);
@@ -256,14 +271,15 @@ void LocalApic::write_lvt(uint64_t value) {
   if (!software_enabled()) value |= kMasked;
   if (entry == kTimer) run_timer(clock_.cycles());
   const TimerMode before = timer_mode();
-  lvt_[entry] = static_cast<uint32_t>(value);
+  state_.lvt[entry] = static_cast<uint32_t>(value);
   // Entering or leaving TSC-deadline mode disarms the timer; one-shot and periodic mode share the
   // count.
   if (before != timer_mode() && (before == TimerMode::kTscDeadline || !counts_down())) {
-    timer_initial_ = 0;
-    timer_running_ = false;
-    tsc_deadline_ = 0;
+    state_.timer_initial = 0;
+    state_.timer_running = false;
+    state_.tsc_deadline = 0;
   }
+  arm_timer();
 }
 
 void LocalApic::write_self_ipi(uint64_t value) {
@@ -273,43 +289,43 @@ void LocalApic::write_self_ipi(uint64_t value) {
 // --- interrupts to the processor
 
 uint8_t LocalApic::ppr() const {
-  const uint8_t in_service = isr_.highest().value_or(0);
-  return (tpr_ & 0xf0) >= (in_service & 0xf0) ? tpr_ : in_service & 0xf0;
+  const uint8_t in_service = state_.isr.highest().value_or(0);
+  return (state_.tpr & 0xf0) >= (in_service & 0xf0) ? state_.tpr : in_service & 0xf0;
 }
 
 std::optional<uint8_t> LocalApic::highest_pending() const {
-  const std::optional<uint8_t> requested = irr_.highest();
+  const std::optional<uint8_t> requested = state_.irr.highest();
   if (!requested || (*requested & 0xf0) <= (ppr() & 0xf0)) return std::nullopt;
   return requested;
 }
 
 bool LocalApic::external_pending() const {
-  if (!pin_[kLint0]) return false;
+  if (!state_.pin[kLint0]) return false;
   // A disabled APIC leaves LINT0 as the INTR pin.
-  return !globally_enabled() || (lvt_[kLint0] & (kMasked | 0x700)) == kExternal;
+  return !globally_enabled() || (state_.lvt[kLint0] & (kMasked | 0x700)) == kExternal;
 }
 
 uint8_t LocalApic::acknowledge() {
   if (external_pending() && outputs.acknowledge_external) return outputs.acknowledge_external();
   const std::optional<uint8_t> vector = highest_pending();
-  if (!vector) return static_cast<uint8_t>(spurious_);
-  irr_.clear(*vector);
-  isr_.set(*vector);
+  if (!vector) return static_cast<uint8_t>(state_.spurious);
+  state_.irr.clear(*vector);
+  state_.isr.set(*vector);
   return *vector;
 }
 
 void LocalApic::end_of_interrupt() {
-  const std::optional<uint8_t> vector = isr_.highest();
+  const std::optional<uint8_t> vector = state_.isr.highest();
   if (!vector) return;
-  isr_.clear(*vector);
-  if (tmr_.test(*vector) && outputs.eoi) outputs.eoi(*vector);
+  state_.isr.clear(*vector);
+  if (state_.tmr.test(*vector) && outputs.eoi) outputs.eoi(*vector);
 }
 
 // --- interrupts from elsewhere
 
 void LocalApic::set_lint(Lvt pin, bool level) {
-  const bool rises = level && !pin_[pin];
-  pin_[pin] = level;
+  const bool rises = level && !state_.pin[pin];
+  state_.pin[pin] = level;
   if (!rises) return;
   if (globally_enabled()) {
     fire(pin);
@@ -319,17 +335,17 @@ void LocalApic::set_lint(Lvt pin, bool level) {
 }
 
 void LocalApic::fire(Lvt entry) {
-  if (lvt_[entry] & kMasked) return;
+  if (state_.lvt[entry] & kMasked) return;
   Ipi message;
-  message.mode = delivery_mode(lvt_[entry]);
-  message.vector = static_cast<uint8_t>(lvt_[entry]);
-  message.level = lvt_[entry] >> 15 & 1;
+  message.mode = delivery_mode(state_.lvt[entry]);
+  message.vector = static_cast<uint8_t>(state_.lvt[entry]);
+  message.level = state_.lvt[entry] >> 15 & 1;
   deliver(message);
 }
 
 void LocalApic::performance_interrupt() {
   fire(kPerformance);
-  lvt_[kPerformance] |= kMasked;
+  state_.lvt[kPerformance] |= kMasked;
 }
 
 bool LocalApic::accepts(const Ipi& message) const {
@@ -337,13 +353,13 @@ bool LocalApic::accepts(const Ipi& message) const {
   if (message.shorthand != Shorthand::kNone) return true;
   const uint32_t destination = message.destination;
   if (destination == (message.wide ? 0xffffffff : 0xff)) return true;
-  if (!message.logical) return destination == id_;
+  if (!message.logical) return destination == state_.id;
   if (x2apic()) {
-    const uint32_t cluster = id_ >> 4, member = 1u << (id_ & 15);
+    const uint32_t cluster = state_.id >> 4, member = 1u << (state_.id & 15);
     return destination >> 16 == cluster && (destination & member);
   }
-  const uint32_t logical = logical_destination_ >> 24;
-  const bool flat = destination_format_ >> 28 == 0xf;
+  const uint32_t logical = state_.logical_destination >> 24;
+  const bool flat = state_.destination_format >> 28 == 0xf;
   if (flat) return (destination & logical) != 0;
   const bool in_cluster = destination >> 4 == 0xf || destination >> 4 == logical >> 4;
   return in_cluster && (destination & logical & 0xf);
@@ -373,18 +389,18 @@ void LocalApic::deliver(const Ipi& message) {
 void LocalApic::accept_fixed(uint8_t vector, bool level) {
   if (!software_enabled()) return;
   if (vector < 16) return report_error(kReceivedIllegalVector);
-  irr_.set(vector);
+  state_.irr.set(vector);
   if (level) {
-    tmr_.set(vector);
+    state_.tmr.set(vector);
   } else {
-    tmr_.clear(vector);
+    state_.tmr.clear(vector);
   }
 }
 
 void LocalApic::report_error(uint32_t bit) {
   // An error entry with an illegal vector must not report itself for ever.
-  const bool first = !(pending_errors_ & bit);
-  pending_errors_ |= bit;
+  const bool first = !(state_.pending_errors & bit);
+  state_.pending_errors |= bit;
   if (first) fire(kError);
 }
 
@@ -408,9 +424,9 @@ void LocalApic::send(uint64_t icr) {
     return outputs.send_ipi(message);
   }
   const bool to_self = message.shorthand != Shorthand::kAllExcludingSelf && accepts(message);
-  const bool only_self =
-      message.shorthand == Shorthand::kSelf ||
-      (message.shorthand == Shorthand::kNone && !message.logical && message.destination == id_);
+  const bool only_self = message.shorthand == Shorthand::kSelf ||
+                         (message.shorthand == Shorthand::kNone && !message.logical &&
+                          message.destination == state_.id);
   if (!only_self && outputs.send_ipi) outputs.send_ipi(message);
   if (to_self) deliver(message);
 }

@@ -9,8 +9,9 @@
 #include <functional>
 #include <optional>
 
-#include "emu/devices/bus.h"
+#include "emu/memory/archive.h"
 #include "emu/time/clock.h"
+#include "emu/time/event_queue.h"
 #include "vmx/processor.h"
 
 namespace nestor::emu {
@@ -47,7 +48,7 @@ struct Ipi {
   bool wide = false;
 };
 
-class LocalApic : public Device {
+class LocalApic {
  public:
   static constexpr uint64_t kDefaultBase = 0xfee00000;
   static constexpr uint64_t kMemorySize = 0x1000;
@@ -70,17 +71,13 @@ class LocalApic : public Device {
   };
 
   // `id`: the initial APIC ID. `bootstrap`: the BSP flag of IA32_APIC_BASE.
-  LocalApic(const Clock& clock, uint32_t id, bool bootstrap);
+  LocalApic(const Clock& clock, EventQueue& timers, uint32_t id, bool bootstrap);
 
   Outputs outputs;
 
-  // --- Device
-  std::string_view name() const override { return "local APIC"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
-  uint64_t read_memory(uint64_t offset, unsigned size) override;
-  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
-  uint64_t deadline() const override;
-  void expire(uint64_t now) override;
+  // --- registers in memory; `offset` is below kMemorySize, `size` 1, 2, 4 or 8
+  uint64_t read_memory(uint64_t offset, unsigned size);
+  void write_memory(uint64_t offset, unsigned size, uint64_t value);
 
   // --- reset
   // "Local APIC State After Power-Up or Reset" and "... After an INIT Reset": INIT keeps
@@ -96,19 +93,19 @@ class LocalApic : public Device {
   vmx::MsrStatus write_msr(uint32_t index, uint64_t value);
 
   // --- state
-  uint64_t base_msr() const { return base_msr_; }          // IA32_APIC_BASE as a whole
-  uint64_t base() const { return base_msr_ & ~0xfffull; }  // where the registers are
+  uint64_t base_msr() const { return state_.base_msr; }          // IA32_APIC_BASE as a whole
+  uint64_t base() const { return state_.base_msr & ~0xfffull; }  // where the registers are
   // Whether the whole access is to the registers. Only the APIC's own processor sees them there.
   bool holds(uint64_t physical, unsigned size) const {
     return physical - base() <= kMemorySize - size;
   }
-  bool globally_enabled() const { return base_msr_ & 0x800; }
-  bool x2apic() const { return (base_msr_ & 0xc00) == 0xc00; }
-  bool software_enabled() const { return spurious_ & 0x100; }
-  uint32_t id() const { return id_; }                  // as an x2APIC ID
+  bool globally_enabled() const { return state_.base_msr & 0x800; }
+  bool x2apic() const { return (state_.base_msr & 0xc00) == 0xc00; }
+  bool software_enabled() const { return state_.spurious & 0x100; }
+  uint32_t id() const { return state_.id; }            // as an x2APIC ID
   uint32_t initial_id() const { return initial_id_; }  // as CPUID shows it
-  uint8_t tpr() const { return tpr_; }                 // CR8 is bits 7:4
-  void set_tpr(uint8_t value) { tpr_ = value; }
+  uint8_t tpr() const { return state_.tpr; }           // CR8 is bits 7:4
+  void set_tpr(uint8_t value) { state_.tpr = value; }
   uint8_t ppr() const;
 
   // --- interrupts to the processor
@@ -134,6 +131,9 @@ class LocalApic : public Device {
   // TSC = Clock::cycles() + offset; the TSC deadline is a value of the TSC.
   void set_tsc_offset(uint64_t offset);
 
+  // Saves or loads all but the timer's deadline, which the event queue saves.
+  void serialize(Archive& archive) { archive(state_); }
+
  private:
   // The local vector table, in the order of its registers at 320H.
   enum Lvt : uint8_t { kTimer, kThermal, kPerformance, kLint0, kLint1, kError, kLvtCount };
@@ -151,9 +151,37 @@ class LocalApic : public Device {
     void clear(uint8_t vector);
     uint32_t word(unsigned index) const { return words_[index]; }
 
+    void fields(Archive& archive);
+
    private:
     std::array<uint32_t, 8> words_{};
     int highest_ = -1;  // kept, as it is asked for at every boundary; -1: empty
+  };
+
+  struct State {
+    uint64_t base_msr = 0;
+    uint32_t id = 0;
+    uint8_t tpr = 0;
+    uint32_t logical_destination = 0, destination_format = 0xffffffff, spurious = 0xff;
+    uint32_t error_status = 0, pending_errors = 0;
+    uint64_t icr = 0;
+    std::array<uint32_t, kLvtCount> lvt{};
+    std::array<bool, kLvtCount> pin{};
+    VectorSet irr, isr, tmr;
+
+    uint64_t timer_initial = 0;  // counts; 0: stopped
+    uint64_t timer_start = 0;    // virtual time at which the count was timer_initial
+    bool timer_running = false;
+    uint32_t timer_divide = 0;  // divide configuration register
+    uint64_t tsc_deadline = 0;  // 0: disarmed
+    uint64_t tsc_offset = 0;
+
+    void fields(Archive& archive) {
+      archive(base_msr, id, tpr, logical_destination, destination_format, spurious, error_status,
+              pending_errors, icr, lvt, pin, irr, isr, tmr, timer_initial, timer_start,
+              timer_running, timer_divide, tsc_deadline, tsc_offset);
+      archive.require(!timer_running || timer_initial != 0);
+    }
   };
 
   struct Register;  // a row of the register table
@@ -164,24 +192,24 @@ class LocalApic : public Device {
   // For the register table. `value` has passed the checks of its row.
   uint64_t read_id();
   uint64_t read_version();
-  uint64_t read_tpr() { return tpr_; }
+  uint64_t read_tpr() { return state_.tpr; }
   uint64_t read_ppr() { return ppr(); }
   uint64_t read_nothing() { return 0; }
   uint64_t read_logical_destination();
-  uint64_t read_destination_format() { return destination_format_; }
-  uint64_t read_spurious() { return spurious_; }
-  uint64_t read_in_service() { return isr_.word(current_ & 7); }
-  uint64_t read_trigger_mode() { return tmr_.word(current_ & 7); }
-  uint64_t read_request() { return irr_.word(current_ & 7); }
-  uint64_t read_error_status() { return error_status_; }
-  uint64_t read_icr() { return x2apic() ? icr_ : icr_ & 0xffffffff; }
-  uint64_t read_icr_high() { return icr_ >> 32; }
-  uint64_t read_lvt() { return lvt_[current_ - 0x32]; }
-  uint64_t read_timer_initial() { return timer_initial_; }
+  uint64_t read_destination_format() { return state_.destination_format; }
+  uint64_t read_spurious() { return state_.spurious; }
+  uint64_t read_in_service() { return state_.isr.word(current_ & 7); }
+  uint64_t read_trigger_mode() { return state_.tmr.word(current_ & 7); }
+  uint64_t read_request() { return state_.irr.word(current_ & 7); }
+  uint64_t read_error_status() { return state_.error_status; }
+  uint64_t read_icr() { return x2apic() ? state_.icr : state_.icr & 0xffffffff; }
+  uint64_t read_icr_high() { return state_.icr >> 32; }
+  uint64_t read_lvt() { return state_.lvt[current_ - 0x32]; }
+  uint64_t read_timer_initial() { return state_.timer_initial; }
   uint64_t read_timer_current();
-  uint64_t read_timer_divide() { return timer_divide_; }
-  void write_id(uint64_t value) { id_ = static_cast<uint32_t>(value >> 24); }
-  void write_tpr(uint64_t value) { tpr_ = static_cast<uint8_t>(value); }
+  uint64_t read_timer_divide() { return state_.timer_divide; }
+  void write_id(uint64_t value) { state_.id = static_cast<uint32_t>(value >> 24); }
+  void write_tpr(uint64_t value) { state_.tpr = static_cast<uint8_t>(value); }
   void write_eoi(uint64_t) { end_of_interrupt(); }
   void write_logical_destination(uint64_t value);
   void write_destination_format(uint64_t value);
@@ -202,36 +230,24 @@ class LocalApic : public Device {
   void report_error(uint32_t bit);
 
   // timer
-  TimerMode timer_mode() const { return TimerMode(lvt_[kTimer] >> 17 & 3); }
+  TimerMode timer_mode() const { return TimerMode(state_.lvt[kTimer] >> 17 & 3); }
   bool counts_down() const {
     return timer_mode() == TimerMode::kOneShot || timer_mode() == TimerMode::kPeriodic;
   }
   uint64_t timer_divisor() const;
-  uint64_t timer_period() const { return timer_initial_ * timer_divisor(); }
+  uint64_t timer_period() const { return state_.timer_initial * timer_divisor(); }
   // Lets pass what became due until `now`.
   void run_timer(uint64_t now);
   uint64_t timer_due() const;
+  // Sets the timer anew. Whatever timer_due() or the timer's mask depends on ends with it.
+  void arm_timer();
 
   const Clock& clock_;
   const uint32_t initial_id_;
   const bool bootstrap_;
-  uint64_t base_msr_ = 0;
-  uint32_t id_ = 0;
-  uint8_t tpr_ = 0;
-  uint32_t logical_destination_ = 0, destination_format_ = 0xffffffff, spurious_ = 0xff;
-  uint32_t error_status_ = 0, pending_errors_ = 0;
-  uint64_t icr_ = 0;
+  State state_;
   uint32_t current_ = 0;  // the register under access
-  std::array<uint32_t, kLvtCount> lvt_{};
-  std::array<bool, kLvtCount> pin_{};
-  VectorSet irr_, isr_, tmr_;
-
-  uint64_t timer_initial_ = 0;  // counts; 0: stopped
-  uint64_t timer_start_ = 0;    // virtual time at which the count was timer_initial_
-  bool timer_running_ = false;
-  uint32_t timer_divide_ = 0;  // divide configuration register
-  uint64_t tsc_deadline_ = 0;  // 0: disarmed
-  uint64_t tsc_offset_ = 0;
+  EventQueue::Timer timer_;
 };
 
 }  // namespace nestor::emu

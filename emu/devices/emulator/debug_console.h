@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Port 0xe9: every byte written is printed; reading it tells that it is there.
+// A port, 0xe9 in a PC: every byte written is printed; reading it shows that it is there.
 #pragma once
 
 #include <functional>
@@ -12,15 +12,15 @@ namespace nestor::emu {
 
 class DebugConsole : public Device {
  public:
-  static constexpr uint16_t kPort = 0xe9;
+  static constexpr Region kRegions[] = {{Space::kPorts, 1}};
+  static constexpr uint8_t kIdentification = 0xe9;  // what the port reads as
 
   explicit DebugConsole(std::function<void(uint8_t)> sink) : sink_(std::move(sink)) {}
 
-  std::string_view name() const override { return "debug console"; }
-  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kPort, 1, *this); }
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t /*port*/, unsigned /*size*/) override { return kPort; }
-  void write_port(uint16_t /*port*/, unsigned /*size*/, uint32_t value) override {
+  uint32_t read_port(DeviceAddress, unsigned /*size*/) override { return kIdentification; }
+  void write_port(DeviceAddress, unsigned /*size*/, uint32_t value) override {
     if (sink_) sink_(static_cast<uint8_t>(value));
   }
 

@@ -12,17 +12,15 @@ namespace nestor::emu {
 
 class DebugExit : public Device {
  public:
-  static constexpr uint16_t kPort = 0xf4;
-  static constexpr uint16_t kPortCount = 4;
+  static constexpr Region kRegions[] = {{Space::kPorts, 4}};
 
   // `exit` gets the process's exit status: (value << 1) | 1. An operating system keeps its low 8
   // bits.
   explicit DebugExit(std::function<void(uint32_t status)> exit) : exit_(std::move(exit)) {}
 
-  std::string_view name() const override { return "debug exit"; }
-  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kPort, kPortCount, *this); }
-  uint32_t read_port(uint16_t /*port*/, unsigned /*size*/) override { return 0; }
-  void write_port(uint16_t /*port*/, unsigned /*size*/, uint32_t value) override {
+  std::span<const Region> regions() const override { return kRegions; }
+  uint32_t read_port(DeviceAddress, unsigned /*size*/) override { return 0; }
+  void write_port(DeviceAddress, unsigned /*size*/, uint32_t value) override {
     if (exit_) exit_(value << 1 | 1);
   }
 

@@ -14,6 +14,8 @@ std::vector<uint8_t> little_endian(uint64_t value, unsigned size) {
 
 std::vector<uint8_t> text(std::string_view value) { return {value.begin(), value.end()}; }
 
+enum Offset : uint16_t { kSelector, kData };
+
 // The device's features: bit 0, the selector and data ports.
 constexpr uint32_t kTraditionalInterface = 1;
 
@@ -28,18 +30,24 @@ FwCfg::FwCfg(uint64_t ram_size, uint16_t processors) {
   items_[kFileDirectory] = little_endian(0, 4);  // a count of files
 }
 
-uint32_t FwCfg::read_port(uint16_t port, unsigned /*size*/) {
+uint32_t FwCfg::read_port(DeviceAddress at, unsigned /*size*/) {
   // The selector is write-only. Beyond an item's end, and without an item, the stream is zeros.
-  if (port != kDataPort) return 0xffff;
-  return selected_ && position_ < selected_->size() ? (*selected_)[position_++] : 0;
+  if (at.offset != kData) return 0xffff;
+  if (!state_.selected) return 0;
+  const std::vector<uint8_t>& item = items_.at(*state_.selected);
+  return state_.position < item.size() ? item[state_.position++] : 0;
 }
 
-void FwCfg::write_port(uint16_t port, unsigned size, uint32_t value) {
+void FwCfg::write_port(DeviceAddress at, unsigned size, uint32_t value) {
   // Items cannot be written through the data port.
-  if (port != kSelectorPort || size != 2) return;
-  const auto item = items_.find(static_cast<uint16_t>(value));
-  selected_ = item == items_.end() ? nullptr : &item->second;
-  position_ = 0;
+  if (at.offset != kSelector || size != 2) return;
+  const auto item = static_cast<uint16_t>(value);
+  state_ = {items_.contains(item) ? std::optional(item) : std::nullopt, 0};
+}
+
+void FwCfg::serialize(Archive& archive) {
+  archive(state_);
+  archive.require(!state_.selected || items_.contains(*state_.selected));
 }
 
 }  // namespace nestor::emu

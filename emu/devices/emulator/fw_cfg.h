@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "emu/devices/bus.h"
@@ -14,8 +15,7 @@ namespace nestor::emu {
 
 class FwCfg : public Device {
  public:
-  static constexpr uint16_t kSelectorPort = 0x510;
-  static constexpr uint16_t kDataPort = 0x511;
+  static constexpr Region kRegions[] = {{Space::kPorts, 2}};  // selector, data
 
   // "Firmware Configuration Items" of QEMU's specification of the device.
   enum Item : uint16_t {
@@ -30,16 +30,21 @@ class FwCfg : public Device {
   // `ram_size` in bytes.
   FwCfg(uint64_t ram_size, uint16_t processors);
 
-  std::string_view name() const override { return "fw_cfg"; }
-  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kSelectorPort, 2, *this); }
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 2; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override;
 
  private:
+  struct State {
+    std::optional<uint16_t> selected;  // a key of items_
+    uint64_t position = 0;             // in the item; at its end at most
+    void fields(Archive& archive) { archive(selected, position); }
+  };
+
   std::map<uint16_t, std::vector<uint8_t>> items_;
-  const std::vector<uint8_t>* selected_ = nullptr;
-  size_t position_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

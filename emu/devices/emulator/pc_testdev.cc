@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "emu/devices/emulator/debug_console.h"
-
 namespace nestor::emu {
 namespace {
+
+// Indices of kRegions that are told apart.
+enum : unsigned { kData = 0, kBytes2 = 2, kLines = 3 };
 
 uint64_t load(const uint8_t* from, uint64_t size) {
   uint64_t value = 0;
@@ -21,42 +22,43 @@ void store(uint8_t* to, uint64_t size, uint64_t value) {
 
 }  // namespace
 
-PcTestdev::PcTestdev(std::function<void(unsigned, bool)> set_line,
-                     std::function<void(uint64_t)> flush)
-    : set_line_(std::move(set_line)), flush_(std::move(flush)) {}
-
-bool PcTestdev::attach(Bus& bus) {
-  // The debug console has its port in the middle of the byte data ports.
-  constexpr uint16_t kBefore = DebugConsole::kPort - kByteDataPort;
-  return bus.claim_ports(kDataPort, 8, *this) && bus.claim_ports(kByteDataPort, kBefore, *this) &&
-         bus.claim_ports(DebugConsole::kPort + 1, 4 - kBefore - 1, *this) &&
-         bus.claim_ports(kLinePort, kLineCount, *this) &&
-         bus.claim_memory(kMemory, kMemorySize, *this);
-}
-
-uint32_t PcTestdev::read_port(uint16_t port, unsigned size) {
-  if (port >= kLinePort || (port & ~3) == kFlushPort) return 0xffffffff;  // write-only
-  const unsigned first = port & 3;
-  return static_cast<uint32_t>(load(&register_[first], std::min(size, 4 - first)));
-}
-
-void PcTestdev::write_port(uint16_t port, unsigned size, uint32_t value) {
-  if (port >= kLinePort) {
-    if (size == 1 && set_line_) set_line_(port - kLinePort, value != 0);
-  } else if ((port & ~3) == kFlushPort) {
-    if (size == 4 && flush_) flush_(value & ~0xfffu);
-  } else {
-    const unsigned first = port & 3;
-    store(&register_[first], std::min(size, 4 - first), value);
+PcTestdev::PcTestdev(InterruptLines& lines, std::function<void(uint64_t)> flush)
+    : flush_(std::move(flush)) {
+  lines_.reserve(InterruptLines::kCount);
+  for (unsigned line = 0; line < InterruptLines::kCount; ++line) {
+    lines_.push_back(lines.source(line));
   }
 }
 
-uint64_t PcTestdev::read_memory(uint64_t offset, unsigned size) {
-  return load(&memory_[offset], std::min<uint64_t>(size, kMemorySize - offset));
+bool PcTestdev::is_flush(DeviceAddress at) { return at.region == kData && at.offset >= 4; }
+
+uint64_t PcTestdev::data_byte(DeviceAddress at) {
+  return at.region == kBytes2 ? 2 + at.offset : at.offset;
 }
 
-void PcTestdev::write_memory(uint64_t offset, unsigned size, uint64_t value) {
-  store(&memory_[offset], std::min<uint64_t>(size, kMemorySize - offset), value);
+uint32_t PcTestdev::read_port(DeviceAddress at, unsigned size) {
+  if (at.region == kLines || is_flush(at)) return 0xffffffff;  // write-only
+  const uint64_t first = data_byte(at);
+  return static_cast<uint32_t>(load(&state_.data[first], std::min<uint64_t>(size, 4 - first)));
+}
+
+void PcTestdev::write_port(DeviceAddress at, unsigned size, uint32_t value) {
+  if (at.region == kLines) {
+    if (size == 1) lines_[at.offset].set(value != 0);
+  } else if (is_flush(at)) {
+    if (size == 4 && flush_) flush_(value & ~0xfffu);
+  } else {
+    const uint64_t first = data_byte(at);
+    store(&state_.data[first], std::min<uint64_t>(size, 4 - first), value);
+  }
+}
+
+uint64_t PcTestdev::read_memory(DeviceAddress at, unsigned size) {
+  return load(&state_.memory[at.offset], size);
+}
+
+void PcTestdev::write_memory(DeviceAddress at, unsigned size, uint64_t value) {
+  store(&state_.memory[at.offset], size, value);
 }
 
 }  // namespace nestor::emu

@@ -7,38 +7,51 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
 
 namespace nestor::emu {
 
 class PcTestdev : public Device {
  public:
-  static constexpr uint16_t kDataPort = 0xe0;      // 4 bytes, accesses of any size
-  static constexpr uint16_t kFlushPort = 0xe4;     // 4 bytes
-  static constexpr uint16_t kByteDataPort = 0xe8;  // 4 bytes, the same register by bytes
-  static constexpr uint16_t kLinePort = 0x2000;    // one port an interrupt line
-  static constexpr unsigned kLineCount = 24;
-  static constexpr uint64_t kMemory = 0xff000000;
   static constexpr uint64_t kMemorySize = 0x10000;
+  static constexpr Region kRegions[] = {
+      {Space::kPorts, 8},  // 4 ports of data, accesses of any size; 4 of the flush port
+      {Space::kPorts, 1},  // the data by bytes: byte 0
+      {Space::kPorts, 2},  // bytes 2 and 3; in place of byte 1 a PC has the debug console
+      {Space::kPorts, InterruptLines::kCount},  // one an interrupt line
+      {Space::kMemory, kMemorySize},
+  };
 
-  // `set_line`: the level of an interrupt line. `flush`: drop what is cached of the page at a
-  // physical address; it may be empty where memory needs no flush.
-  explicit PcTestdev(std::function<void(unsigned line, bool level)> set_line,
-                     std::function<void(uint64_t physical)> flush = {});
+  // Drives each line. `flush`: drop what is cached of the page at a physical address; it may be
+  // empty where memory needs no flush.
+  explicit PcTestdev(InterruptLines& lines, std::function<void(uint64_t physical)> flush = {});
 
-  std::string_view name() const override { return "pc-testdev"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
-  uint64_t read_memory(uint64_t offset, unsigned size) override;
-  void write_memory(uint64_t offset, unsigned size, uint64_t value) override;
+  std::span<const Region> regions() const override { return kRegions; }
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  uint64_t read_memory(DeviceAddress at, unsigned size) override;
+  void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
+  void serialize(Archive& archive) override {
+    archive(state_);
+    for (InterruptSource& line : lines_) line.serialize(archive);
+  }
 
  private:
-  std::function<void(unsigned, bool)> set_line_;
+  struct State {
+    std::array<uint8_t, 4> data{};
+    std::array<uint8_t, kMemorySize> memory{};
+    void fields(Archive& archive) { archive(data, memory); }
+  };
+
+  static bool is_flush(DeviceAddress at);
+  static uint64_t data_byte(DeviceAddress at);  // the byte of the register
+
+  std::vector<InterruptSource> lines_;  // by number
   std::function<void(uint64_t)> flush_;
-  std::array<uint8_t, 4> register_{};
-  std::array<uint8_t, kMemorySize> memory_{};
+  State state_;
 };
 
 }  // namespace nestor::emu

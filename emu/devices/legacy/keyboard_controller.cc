@@ -4,12 +4,15 @@
 namespace nestor::emu {
 namespace {
 
+// Indices of kRegions.
+enum : unsigned { kCommandPort = 1, kSystemPort = 2 };
+
 // Status register: output buffer full, self-test passed, last write was a command, keyboard not
 // locked.
 constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10;
 // Output port.
 constexpr uint8_t kNotReset = 0x01;
-// Port 0x92.
+// System port.
 constexpr uint8_t kFastReset = 0x01, kA20 = 0x02;
 
 enum Command : uint8_t {
@@ -30,31 +33,27 @@ enum Command : uint8_t {
 
 }  // namespace
 
-bool KeyboardController::attach(Bus& bus) {
-  return bus.claim_ports(kDataPort, 1, *this) && bus.claim_ports(kCommandPort, 1, *this) &&
-         bus.claim_ports(kSystemPort, 1, *this);
-}
-
-uint32_t KeyboardController::read_port(uint16_t port, unsigned /*size*/) {
-  if (port == kSystemPort) return kA20;
-  if (port == kCommandPort) {
-    return static_cast<uint32_t>(kSystemFlag | kUnlocked | (output_.empty() ? 0 : kOutputFull) |
-                                 (last_was_command_ ? kCommandLast : 0));
+uint32_t KeyboardController::read_port(DeviceAddress at, unsigned /*size*/) {
+  if (at.region == kSystemPort) return kA20;
+  if (at.region == kCommandPort) {
+    return static_cast<uint32_t>(kSystemFlag | kUnlocked |
+                                 (state_.output.empty() ? 0 : kOutputFull) |
+                                 (state_.last_was_command ? kCommandLast : 0));
   }
-  if (output_.empty()) return 0;
-  const uint8_t byte = output_.front();
-  output_.pop_front();
+  if (state_.output.empty()) return 0;
+  const uint8_t byte = state_.output.front();
+  state_.output.pop_front();
   return byte;
 }
 
-void KeyboardController::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
+void KeyboardController::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
   const auto byte = static_cast<uint8_t>(value);
-  if (port == kSystemPort) {
+  if (at.region == kSystemPort) {
     if (byte & kFastReset) reset();
     return;
   }
-  last_was_command_ = port == kCommandPort;
-  if (last_was_command_) {
+  state_.last_was_command = at.region == kCommandPort;
+  if (state_.last_was_command) {
     command(byte);
   } else {
     parameter(byte);
@@ -62,41 +61,41 @@ void KeyboardController::write_port(uint16_t port, unsigned /*size*/, uint32_t v
 }
 
 void KeyboardController::command(uint8_t value) {
-  awaited_ = 0;
+  state_.awaited = 0;
   if (value >= kPulseOutput) {
     if (!(value & kNotReset)) reset();
     return;
   }
   switch (value) {
     case kReadCommandByte:
-      output_.push_back(command_byte_);
+      state_.output.push_back(state_.command_byte);
       break;
     case kSelfTest:
-      output_.push_back(0x55);
+      state_.output.push_back(0x55);
       break;
     case kTestKeyboard:
     case kTestAux:
-      output_.push_back(0x00);
+      state_.output.push_back(0x00);
       break;
     case kReadOutputPort:
-      output_.push_back(output_port_);
+      state_.output.push_back(state_.output_port);
       break;
     case kDisableKeyboard:
-      command_byte_ |= 0x10;
+      state_.command_byte |= 0x10;
       break;
     case kEnableKeyboard:
-      command_byte_ &= 0xef;
+      state_.command_byte &= 0xef;
       break;
     case kDisableAux:
-      command_byte_ |= 0x20;
+      state_.command_byte |= 0x20;
       break;
     case kEnableAux:
-      command_byte_ &= 0xdf;
+      state_.command_byte &= 0xdf;
       break;
     case kWriteCommandByte:
     case kWriteOutputPort:
     case kWriteAux:
-      awaited_ = value;
+      state_.awaited = value;
       break;
     default:
       break;
@@ -104,12 +103,12 @@ void KeyboardController::command(uint8_t value) {
 }
 
 void KeyboardController::parameter(uint8_t value) {
-  const uint8_t command = awaited_;
-  awaited_ = 0;
+  const uint8_t command = state_.awaited;
+  state_.awaited = 0;
   if (command == kWriteCommandByte) {
-    command_byte_ = value;
+    state_.command_byte = value;
   } else if (command == kWriteOutputPort) {
-    output_port_ = value;
+    state_.output_port = value;
     if (!(value & kNotReset)) reset();
   }
   // Other bytes are for a keyboard or mouse that is not there: no answer comes.

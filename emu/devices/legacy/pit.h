@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8254 interval timer with the part of port 0x61 that controls its channel 2. Counters stand
-// still until they are programmed.
+// The 8254 interval timer with the part of port B (0x61 in a PC) that controls its channel 2.
+// Counters stand still until they are programmed.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 
 #include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
 #include "emu/time/clock.h"
+#include "emu/time/event_queue.h"
 
 namespace nestor::emu {
 
@@ -25,64 +26,85 @@ class PitChannel {
   void latch_status(uint64_t now);
   void set_gate(bool level, uint64_t now);
 
-  bool gate() const { return gate_; }
+  bool gate() const { return state_.gate; }
   bool output(uint64_t now) const;
   // The tick, after `now`, at which the output rises next; nullopt: it does not.
   std::optional<uint64_t> next_rise(uint64_t now) const;
 
+  void fields(Archive& archive) { archive(state_); }
+
  private:
-  bool periodic() const { return mode_ == 2 || mode_ == 3; }
-  bool triggered_by_gate() const { return mode_ == 1 || mode_ == 5; }
+  struct State {
+    uint8_t access = 3, mode = 0;
+    bool bcd = false, gate = true;
+    bool loaded = false, running = false;
+    bool high_next_write = false, high_next_read = false;
+    uint8_t low_byte = 0;
+    uint64_t reload = 0x10000;
+    uint64_t elapsed = 0;  // counted before `since`
+    uint64_t since = 0;    // when counting went on
+    std::optional<uint16_t> latched_count;
+    std::optional<uint8_t> latched_status;
+    void fields(Archive& archive) {
+      archive(access, mode, bcd, gate, loaded, running, high_next_write, high_next_read, low_byte,
+              reload, elapsed, since, latched_count, latched_status);
+      archive.require(reload != 0);
+    }
+  };
+
+  bool periodic() const { return state_.mode == 2 || state_.mode == 3; }
+  bool triggered_by_gate() const { return state_.mode == 1 || state_.mode == 5; }
   uint64_t count(uint64_t now) const;
   // Ticks counted since the count was loaded.
-  uint64_t elapsed(uint64_t now) const { return elapsed_ + (running_ ? now - since_ : 0); }
+  uint64_t elapsed(uint64_t now) const {
+    return state_.elapsed + (state_.running ? now - state_.since : 0);
+  }
   void start(uint64_t now);
   void stop(uint64_t now);
   uint16_t from_register(uint16_t value) const;
   uint16_t to_register(uint64_t value) const;
 
-  uint8_t access_ = 3, mode_ = 0;
-  bool bcd_ = false, gate_ = true;
-  bool loaded_ = false, running_ = false;
-  bool high_next_write_ = false, high_next_read_ = false;
-  uint8_t low_byte_ = 0;
-  uint64_t reload_ = 0x10000;
-  uint64_t elapsed_ = 0;  // counted before `since_`
-  uint64_t since_ = 0;    // when counting went on
-  std::optional<uint16_t> latched_count_;
-  std::optional<uint8_t> latched_status_;
+  State state_;
 };
 
 class Pit : public Device {
  public:
   static constexpr uint64_t kFrequency = 1'193'182;  // Hz
-  static constexpr uint16_t kFirstPort = 0x40;
-  static constexpr uint16_t kPortB = 0x61;
-  static constexpr unsigned kIrq = 0;
+  static constexpr Region kRegions[] = {
+      {Space::kPorts, 4},  // counters 0 to 2, control word
+      {Space::kPorts, 1},  // port B
+  };
 
-  // `interrupt`: the output of channel 0.
-  Pit(const Clock& clock, std::function<void(bool)> interrupt);
+  // `interrupt`: driven by the output of channel 0.
+  Pit(const Clock& clock, EventQueue& timers, InterruptSource interrupt);
 
-  std::string_view name() const override { return "8254 interval timer"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
-  uint64_t deadline() const override { return deadline_; }
-  void expire(uint64_t now) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override {
+    archive(state_);
+    interrupt_.serialize(archive);
+  }
 
  private:
+  struct State {
+    std::array<PitChannel, 3> channels;
+    uint8_t port_b = 0;
+    void fields(Archive& archive) { archive(channels, port_b); }
+  };
+
   static uint64_t to_ticks(uint64_t cycles);
   // The first cycle that belongs to `tick`.
   static uint64_t to_cycles(uint64_t tick);
   uint64_t now() const { return to_ticks(clock_.cycles()); }
+  void rise();
   void update();
 
   const Clock& clock_;
-  std::function<void(bool)> interrupt_;
-  std::array<PitChannel, 3> channels_;
-  uint8_t port_b_ = 0;
-  uint64_t deadline_ = kNever;
+  InterruptSource interrupt_;
+  State state_;
+  EventQueue::Timer timer_;  // the next rise of channel 0
 };
 
 }  // namespace nestor::emu

@@ -26,17 +26,19 @@ enum Index : uint8_t {
   kMemoryAbove16M = 0x34,
   kMemoryAbove4G = 0x5b,
 };
+constexpr uint64_t kIndexPort = 0;                  // the other port is the data
 constexpr uint8_t k24Hours = 0x02, kBinary = 0x04;  // status B
 constexpr uint8_t kPm = 0x80;
 
 }  // namespace
 
 Rtc::Rtc(const Clock& clock, uint64_t memory_size) : clock_(clock) {
-  memory_[kStatusA] = 0x26;  // 32768 Hz, the usual periodic rate; no update in progress
-  memory_[kStatusB] = k24Hours;
-  memory_[kStatusD] = 0x80;  // the battery is good
+  state_.memory[kStatusA] = 0x26;  // 32768 Hz, the usual periodic rate; no update in progress
+  state_.memory[kStatusB] = k24Hours;
+  state_.memory[kStatusD] = 0x80;  // the battery is good
   const auto store = [&](uint8_t index, uint64_t value, unsigned size) {
-    for (unsigned i = 0; i < size; ++i) memory_[index + i] = static_cast<uint8_t>(value >> (8 * i));
+    for (unsigned i = 0; i < size; ++i)
+      state_.memory[index + i] = static_cast<uint8_t>(value >> (8 * i));
   };
   constexpr uint64_t kMiB = 1ull << 20, k3GiB = 3ull << 30;
   const uint64_t low = std::min(memory_size, k3GiB);
@@ -48,22 +50,22 @@ Rtc::Rtc(const Clock& clock, uint64_t memory_size) : clock_(clock) {
   store(kMemoryAbove4G, (memory_size - low) >> 16, 3);
 }
 
-uint32_t Rtc::read_port(uint16_t port, unsigned /*size*/) {
-  return port == kFirstPort ? 0xff : read_time(index_);
+uint32_t Rtc::read_port(DeviceAddress at, unsigned /*size*/) {
+  return at.offset == kIndexPort ? 0xff : read_time(state_.index);
 }
 
-void Rtc::write_port(uint16_t port, unsigned /*size*/, uint32_t value) {
-  if (port == kFirstPort) {
-    index_ = value & 0x7f;  // bit 7 masks NMI, of which there is no source
+void Rtc::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
+  if (at.offset == kIndexPort) {
+    state_.index = value & 0x7f;  // bit 7 masks NMI, of which there is no source
     return;
   }
   // The time belongs to the virtual clock; status C and D are read-only. Alarms never come.
-  if (index_ == kStatusC || index_ == kStatusD) return;
-  memory_[index_] = static_cast<uint8_t>(value);
+  if (state_.index == kStatusC || state_.index == kStatusD) return;
+  state_.memory[state_.index] = static_cast<uint8_t>(value);
 }
 
 uint8_t Rtc::encode(unsigned value) const {
-  if (memory_[kStatusB] & kBinary) return static_cast<uint8_t>(value);
+  if (state_.memory[kStatusB] & kBinary) return static_cast<uint8_t>(value);
   return static_cast<uint8_t>(value / 10 << 4 | value % 10);
 }
 
@@ -82,7 +84,7 @@ uint8_t Rtc::read_time(uint8_t index) const {
       return encode(static_cast<unsigned>(clock.minutes().count()));
     case kHours: {
       const auto hour = static_cast<unsigned>(clock.hours().count());
-      if (memory_[kStatusB] & k24Hours) return encode(hour);
+      if (state_.memory[kStatusB] & k24Hours) return encode(hour);
       const uint8_t half_day = encode(hour % 12 == 0 ? 12 : hour % 12);
       return hour < 12 ? half_day : half_day | kPm;
     }
@@ -97,7 +99,7 @@ uint8_t Rtc::read_time(uint8_t index) const {
     case kCentury:
       return encode(year / 100);
     default:
-      return memory_[index];
+      return state_.memory[index];
   }
 }
 

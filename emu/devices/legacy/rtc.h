@@ -14,26 +14,34 @@ namespace nestor::emu {
 
 class Rtc : public Device {
  public:
-  static constexpr uint16_t kFirstPort = 0x70;
+  static constexpr Region kRegions[] = {{Space::kPorts, 2}};  // index, data
   // Seconds from 1970 to 1 January 2000, 00:00:00: the time at reset.
   static constexpr int64_t kResetTime = 946'684'800;
 
   // `memory_size` in bytes fills the CMOS bytes by which firmware tells the size of RAM.
   Rtc(const Clock& clock, uint64_t memory_size);
 
-  std::string_view name() const override { return "real-time clock"; }
-  [[nodiscard]] bool attach(Bus& bus) override { return bus.claim_ports(kFirstPort, 2, *this); }
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override { archive(state_); }
 
  private:
+  struct State {
+    std::array<uint8_t, 128> memory{};
+    uint8_t index = 0;  // into memory
+    void fields(Archive& archive) {
+      archive(memory, index);
+      archive.require(index < memory.size());
+    }
+  };
+
   uint8_t read_time(uint8_t index) const;
   uint8_t encode(unsigned value) const;
 
   const Clock& clock_;
-  std::array<uint8_t, 128> memory_{};
-  uint8_t index_ = 0;
+  State state_;
 };
 
 }  // namespace nestor::emu

@@ -31,64 +31,62 @@ constexpr uint8_t kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
 
 }  // namespace
 
-Serial::Serial(Sink sink, InterruptLine interrupt)
+Serial::Serial(Sink sink, InterruptSource interrupt)
     : sink_(std::move(sink)), interrupt_(std::move(interrupt)) {}
 
-bool Serial::attach(Bus& bus) { return bus.claim_ports(kFirstPort, kPortCount, *this); }
-
-uint32_t Serial::read_port(uint16_t port, unsigned /*size*/) {
-  const bool divisor = line_control_ & kDlab;
-  switch (port - kFirstPort) {
+uint32_t Serial::read_port(DeviceAddress at, unsigned /*size*/) {
+  const bool divisor = state_.line_control & kDlab;
+  switch (at.offset) {
     case kData:
-      return divisor ? divisor_ & 0xff : read_receiver();
+      return divisor ? state_.divisor & 0xff : read_receiver();
     case kInterruptEnable:
-      return divisor ? divisor_ >> 8 : interrupt_enable_;
+      return divisor ? state_.divisor >> 8 : state_.interrupt_enable;
     case kIdentification:
       return read_identification();
     case kLineControl:
-      return line_control_;
+      return state_.line_control;
     case kModemControl:
-      return modem_control_;
+      return state_.modem_control;
     case kLineStatus:
       return read_line_status();
     case kModemStatus:
       return read_modem_status();
     default:
-      return scratch_;
+      return state_.scratch;
   }
 }
 
-void Serial::write_port(uint16_t port, unsigned /*size*/, uint32_t wide) {
+void Serial::write_port(DeviceAddress at, unsigned /*size*/, uint32_t wide) {
   const auto value = static_cast<uint8_t>(wide);
-  const bool divisor = line_control_ & kDlab;
-  switch (port - kFirstPort) {
+  const bool divisor = state_.line_control & kDlab;
+  switch (at.offset) {
     case kData:
       if (divisor) {
-        divisor_ = static_cast<uint16_t>((divisor_ & 0xff00) | value);
+        state_.divisor = static_cast<uint16_t>((state_.divisor & 0xff00) | value);
       } else {
         transmit(value);
       }
       break;
     case kInterruptEnable:
       if (divisor) {
-        divisor_ = static_cast<uint16_t>((divisor_ & 0xff) | value << 8);
+        state_.divisor = static_cast<uint16_t>((state_.divisor & 0xff) | value << 8);
         break;
       }
       // Enabling the transmitter interrupt while the transmitter is empty raises it.
-      if (value & ~interrupt_enable_ & kEnableTransmitter) transmitter_empty_ = true;
-      interrupt_enable_ = value & 0x0f;
+      if (value & ~state_.interrupt_enable & kEnableTransmitter) state_.transmitter_empty = true;
+      state_.interrupt_enable = value & 0x0f;
       break;
     case kIdentification:
       write_fifo_control(value);
       break;
     case kLineControl:
-      line_control_ = value;
+      state_.line_control = value;
       break;
     case kModemControl:
       write_modem_control(value);
       break;
     case kScratch:
-      scratch_ = value;
+      state_.scratch = value;
       break;
     default:
       break;  // status registers are read-only
@@ -97,19 +95,19 @@ void Serial::write_port(uint16_t port, unsigned /*size*/, uint32_t wide) {
 }
 
 void Serial::receive(uint8_t byte) {
-  if (received_.size() < receiver_depth()) {
-    received_.push_back(byte);
+  if (state_.received.size() < receiver_depth()) {
+    state_.received.push_back(byte);
   } else {
-    overrun_ = true;
+    state_.overrun = true;
   }
   update_interrupt();
 }
 
 uint8_t Serial::read_receiver() {
   uint8_t byte = 0;
-  if (!received_.empty()) {
-    byte = received_.front();
-    received_.pop_front();
+  if (!state_.received.empty()) {
+    byte = state_.received.front();
+    state_.received.pop_front();
   }
   update_interrupt();
   return byte;
@@ -118,15 +116,16 @@ uint8_t Serial::read_receiver() {
 uint8_t Serial::read_identification() {
   const uint8_t cause = interrupt_cause();
   // Reading the cause acknowledges the transmitter's interrupt.
-  if (cause == kCauseTransmitter) transmitter_empty_ = false;
+  if (cause == kCauseTransmitter) state_.transmitter_empty = false;
   update_interrupt();
-  return static_cast<uint8_t>(cause | (fifo_enabled_ ? 0xc0 : 0));
+  return static_cast<uint8_t>(cause | (state_.fifo_enabled ? 0xc0 : 0));
 }
 
 uint8_t Serial::read_line_status() {
-  const auto status = static_cast<uint8_t>(
-      kTransmitterEmpty | (received_.empty() ? 0 : kDataReady) | (overrun_ ? kOverrun : 0));
-  overrun_ = false;
+  const auto status =
+      static_cast<uint8_t>(kTransmitterEmpty | (state_.received.empty() ? 0 : kDataReady) |
+                           (state_.overrun ? kOverrun : 0));
+  state_.overrun = false;
   update_interrupt();
   return status;
 }
@@ -134,14 +133,14 @@ uint8_t Serial::read_line_status() {
 uint8_t Serial::modem_lines() const {
   if (!loopback()) return kCts | kDsr | kDcd;
   // In loopback the outputs DTR, RTS, OUT1 and OUT2 arrive at DSR, CTS, RI and DCD.
-  const uint8_t outputs = modem_control_;
+  const uint8_t outputs = state_.modem_control;
   return static_cast<uint8_t>((outputs & 1 ? kDsr : 0) | (outputs & 2 ? kCts : 0) |
                               (outputs & 4 ? kRi : 0) | (outputs & 8 ? kDcd : 0));
 }
 
 uint8_t Serial::read_modem_status() {
-  const auto status = static_cast<uint8_t>(modem_lines() | modem_delta_);
-  modem_delta_ = 0;
+  const auto status = static_cast<uint8_t>(modem_lines() | state_.modem_delta);
+  state_.modem_delta = 0;
   update_interrupt();
   return status;
 }
@@ -152,39 +151,41 @@ void Serial::transmit(uint8_t byte) {
   } else if (sink_) {
     sink_(byte);
   }
-  transmitter_empty_ = true;
+  state_.transmitter_empty = true;
 }
 
 void Serial::write_fifo_control(uint8_t value) {
   const bool enable = value & 1;
-  if (enable != fifo_enabled_ || (value & 2)) received_.clear();
-  fifo_enabled_ = enable;
+  if (enable != state_.fifo_enabled || (value & 2)) state_.received.clear();
+  state_.fifo_enabled = enable;
 }
 
 void Serial::write_modem_control(uint8_t value) {
   const uint8_t before = modem_lines();
-  modem_control_ = value & 0x1f;
+  state_.modem_control = value & 0x1f;
   const uint8_t now = modem_lines();
   const uint8_t changed = before ^ now;
   // The ring indicator reports its falling edge only.
-  modem_delta_ |=
+  state_.modem_delta |=
       static_cast<uint8_t>((changed & (kCts | kDsr | kDcd)) >> 4 | (before & ~now & kRi) >> 4);
 }
 
 uint8_t Serial::interrupt_cause() const {
-  if ((interrupt_enable_ & kEnableLine) && overrun_) return kCauseLine;
-  if ((interrupt_enable_ & kEnableReceived) && !received_.empty()) return kCauseReceived;
-  if ((interrupt_enable_ & kEnableTransmitter) && transmitter_empty_) return kCauseTransmitter;
-  if ((interrupt_enable_ & kEnableModem) && modem_delta_) return kCauseModem;
+  if ((state_.interrupt_enable & kEnableLine) && state_.overrun) return kCauseLine;
+  if ((state_.interrupt_enable & kEnableReceived) && !state_.received.empty())
+    return kCauseReceived;
+  if ((state_.interrupt_enable & kEnableTransmitter) && state_.transmitter_empty)
+    return kCauseTransmitter;
+  if ((state_.interrupt_enable & kEnableModem) && state_.modem_delta) return kCauseModem;
   return kCauseNone;
 }
 
 void Serial::update_interrupt() {
   // OUT2 gates the interrupt line of a PC's serial port.
-  const bool level = interrupt_cause() != kCauseNone && (modem_control_ & 8) && !loopback();
-  if (level == line_) return;
-  line_ = level;
-  if (interrupt_) interrupt_(level);
+  const bool level = interrupt_cause() != kCauseNone && (state_.modem_control & 8) && !loopback();
+  if (level == state_.line) return;
+  state_.line = level;
+  interrupt_.set(level);
 }
 
 }  // namespace nestor::emu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// COM1: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
+// A serial port: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
 #pragma once
 
 #include <cstdint>
@@ -8,32 +8,47 @@
 #include <functional>
 
 #include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
 
 namespace nestor::emu {
 
 class Serial : public Device {
  public:
-  static constexpr uint16_t kFirstPort = 0x3f8;
-  static constexpr uint16_t kPortCount = 8;
-  static constexpr unsigned kIrq = 4;
+  static constexpr Region kRegions[] = {{Space::kPorts, 8}};
 
   using Sink = std::function<void(uint8_t)>;
-  using InterruptLine = std::function<void(bool level)>;
 
-  explicit Serial(Sink sink, InterruptLine interrupt = {});
+  explicit Serial(Sink sink, InterruptSource interrupt = {});
 
-  std::string_view name() const override { return "serial port"; }
-  [[nodiscard]] bool attach(Bus& bus) override;
+  std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
-  uint32_t read_port(uint16_t port, unsigned size) override;
-  void write_port(uint16_t port, unsigned size, uint32_t value) override;
+  uint32_t read_port(DeviceAddress at, unsigned size) override;
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override;
+  void serialize(Archive& archive) override {
+    archive(state_);
+    interrupt_.serialize(archive);
+  }
 
   // A byte arrives on the line; one that does not fit into the receiver sets the overrun flag.
   void receive(uint8_t byte);
 
  private:
-  size_t receiver_depth() const { return fifo_enabled_ ? 16 : 1; }
-  bool loopback() const { return modem_control_ & 0x10; }
+  static constexpr size_t kFifoDepth = 16;
+  struct State {
+    std::deque<uint8_t> received;
+    uint16_t divisor = 12;
+    uint8_t interrupt_enable = 0, line_control = 0, modem_control = 0, scratch = 0;
+    uint8_t modem_delta = 0;
+    bool fifo_enabled = false, overrun = false, transmitter_empty = false, line = false;
+    void fields(Archive& archive) {
+      archive.sequence(received, kFifoDepth);
+      archive(divisor, interrupt_enable, line_control, modem_control, scratch, modem_delta,
+              fifo_enabled, overrun, transmitter_empty, line);
+    }
+  };
+
+  size_t receiver_depth() const { return state_.fifo_enabled ? kFifoDepth : 1; }
+  bool loopback() const { return state_.modem_control & 0x10; }
   uint8_t read_receiver();
   uint8_t read_identification();
   uint8_t read_line_status();
@@ -46,12 +61,8 @@ class Serial : public Device {
   void update_interrupt();
 
   Sink sink_;
-  InterruptLine interrupt_;
-  std::deque<uint8_t> received_;
-  uint16_t divisor_ = 12;
-  uint8_t interrupt_enable_ = 0, line_control_ = 0, modem_control_ = 0, scratch_ = 0;
-  uint8_t modem_delta_ = 0;
-  bool fifo_enabled_ = false, overrun_ = false, transmitter_empty_ = false, line_ = false;
+  InterruptSource interrupt_;
+  State state_;
 };
 
 }  // namespace nestor::emu

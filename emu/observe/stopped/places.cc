@@ -38,9 +38,9 @@ std::string_view activity_of(const vmx::CpuState& state) {
 // The bytes at RIP, and what they say.
 std::string instruction_at_rip(const Inspection& machine, unsigned processor, Decoder& decoder) {
   const vmx::CpuState& state = machine.state(processor);
-  const Space space = machine.level(processor) == 2 ? Space::kL2Linear : Space::kL1Linear;
+  const View view = machine.level(processor) == 2 ? View::kL2Linear : View::kL1Linear;
   std::array<uint8_t, Instruction::kMaxLength> bytes{};
-  const size_t size = machine.read(processor, space, linear_rip(state), bytes);
+  const size_t size = machine.read(processor, view, linear_rip(state), bytes);
   if (size == 0) return "no memory there";
   const auto instruction = decoder.decode(std::span(bytes).first(size), code_mode(state));
   const size_t shown = instruction ? instruction->length : std::min<size_t>(size, 4);

@@ -25,6 +25,7 @@ namespace nestor::emu::test {
 // A device that answers on every port, and remembers.
 class RecordingDevice final : public Device {
  public:
+  static constexpr Region kRegions[] = {{Space::kPorts, 0x10000}};
   struct Write {
     uint16_t port;
     unsigned size;
@@ -35,13 +36,13 @@ class RecordingDevice final : public Device {
   std::vector<uint16_t> reads;
   uint32_t next_value = 0x11223344;  // incremented by each read
 
-  std::string_view name() const override { return "recording device"; }
-  uint32_t read_port(uint16_t port, unsigned) override {
-    reads.push_back(port);
+  std::span<const Region> regions() const override { return kRegions; }
+  uint32_t read_port(DeviceAddress at, unsigned) override {
+    reads.push_back(static_cast<uint16_t>(at.offset));
     return next_value++;
   }
-  void write_port(uint16_t port, unsigned size, uint32_t value) override {
-    writes.push_back({port, size, value});
+  void write_port(DeviceAddress at, unsigned size, uint32_t value) override {
+    writes.push_back({static_cast<uint16_t>(at.offset), size, value});
   }
 };
 
@@ -50,7 +51,7 @@ class FakeCore final : public Core {
   static constexpr uint64_t kPage = 0x1000;
 
   FakeCore() {
-    if (!bus_.claim_ports(0, 0x10000, device)) std::abort();
+    if (!ports_.move_to(0)) std::abort();
     apic_.power_up();
   }
 
@@ -193,7 +194,8 @@ class FakeCore final : public Core {
 
   Clock clock_;
   Bus bus_;
-  LocalApic apic_{clock_, 0, true};
+  Claim ports_{bus_, device, 0};
+  LocalApic apic_{clock_, bus_.timers(), 0, true};
   MsrStorage storage_;
   PerformanceMonitor performance_monitor_;
   vmx::EventSink sink_;

@@ -85,7 +85,7 @@ class FakeCore : public Core {
   vmx::CpuState state_;
   Clock clock_;
   Bus bus_;
-  LocalApic apic_{clock_, 0, true};
+  LocalApic apic_{clock_, bus_.timers(), 0, true};
   MsrStorage storage_;
   PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;

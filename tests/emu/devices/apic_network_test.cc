@@ -37,8 +37,10 @@ class ApicNetworkTest : public testing::Test {
   using Ids = std::vector<uint32_t>;
   Clock clock;
   ApicNetwork network;
-  std::array<LocalApic, 3> apics{LocalApic{clock, 0, true}, LocalApic{clock, 1, false},
-                                 LocalApic{clock, 2, false}};
+  EventQueue timers;
+  std::array<LocalApic, 3> apics{LocalApic{clock, timers, 0, true},
+                                 LocalApic{clock, timers, 1, false},
+                                 LocalApic{clock, timers, 2, false}};
 };
 
 TEST_F(ApicNetworkTest, DeliversByShorthand) {

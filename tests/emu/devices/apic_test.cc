@@ -43,25 +43,26 @@ class ApicTest : public testing::Test {
   }
   // Lets time pass as the machine does.
   void run_to(uint64_t cycles) {
-    while (apic.deadline() <= cycles) {
-      clock.advance_to(apic.deadline());
-      apic.expire(clock.cycles());
+    while (timers.deadline() <= cycles) {
+      clock.advance_to(timers.deadline());
+      timers.expire(clock.cycles());
     }
     clock.advance_to(cycles);
   }
   bool requested(uint8_t vector) { return read(kIrr + (vector / 32u) * 16) >> (vector % 32) & 1; }
 
   Clock clock;
-  LocalApic apic{clock, 0, true};
+  EventQueue timers;
+  LocalApic apic{clock, timers, 0, true};
   int nmis = 0, inits = 0;
   std::vector<uint8_t> start_ups, eois;
   std::vector<Ipi> sent;
 };
 
 TEST_F(ApicTest, PowerUpState) {
-  LocalApic fresh(clock, 3, false);
+  LocalApic fresh(clock, timers, 3, false);
   EXPECT_EQ(fresh.base_msr(), 0xfee00800u);
-  EXPECT_EQ(LocalApic(clock, 0, true).base_msr(), kEnabled);
+  EXPECT_EQ(LocalApic(clock, timers, 4, true).base_msr(), kEnabled);
   EXPECT_EQ(fresh.read_memory(kId, 4), 0x03000000u);
   EXPECT_EQ(fresh.read_memory(kSvr, 4), 0xffu);
   EXPECT_EQ(fresh.read_memory(kDfr, 4), 0xffffffffu);
@@ -276,7 +277,7 @@ TEST_F(ApicTest, OneShotTimerFiresOnce) {
   write(kLvtTimer, 0x50);
   clock.advance_to(1000);
   write(kInitialCount, 100);
-  EXPECT_EQ(apic.deadline(), 1200u);
+  EXPECT_EQ(timers.deadline(), 1200u);
   EXPECT_EQ(read(kCurrentCount), 100u);
   clock.advance_to(1101);
   EXPECT_EQ(read(kCurrentCount), 50u);
@@ -285,7 +286,7 @@ TEST_F(ApicTest, OneShotTimerFiresOnce) {
   run_to(1200);
   EXPECT_EQ(apic.acknowledge(), 0x50);
   EXPECT_EQ(read(kCurrentCount), 0u);
-  EXPECT_EQ(apic.deadline(), Device::kNever);
+  EXPECT_EQ(timers.deadline(), EventQueue::kNever);
   EXPECT_EQ(read(kInitialCount), 100u);
 }
 
@@ -294,7 +295,7 @@ TEST_F(ApicTest, PeriodicTimerReloads) {
   write(kLvtTimer, kPeriodic | 0x50);
   write(kInitialCount, 1000);
   for (uint64_t period = 1; period <= 3; ++period) {
-    EXPECT_EQ(apic.deadline(), period * 1000);
+    EXPECT_EQ(timers.deadline(), period * 1000);
     run_to(period * 1000);
     EXPECT_EQ(apic.acknowledge(), 0x50);
     write(kEoi, 0);
@@ -303,13 +304,13 @@ TEST_F(ApicTest, PeriodicTimerReloads) {
   EXPECT_EQ(read(kCurrentCount), 600u);
   // Several periods at once are one interrupt, and keep the phase.
   clock.advance_to(7100);
-  apic.expire(7100);
+  timers.expire(7100);
   EXPECT_EQ(apic.acknowledge(), 0x50);
   write(kEoi, 0);
   EXPECT_FALSE(apic.has_interrupt());
-  EXPECT_EQ(apic.deadline(), 8000u);
+  EXPECT_EQ(timers.deadline(), 8000u);
   write(kInitialCount, 0);
-  EXPECT_EQ(apic.deadline(), Device::kNever);
+  EXPECT_EQ(timers.deadline(), EventQueue::kNever);
 }
 
 TEST_F(ApicTest, EveryDivideConfiguration) {
@@ -320,7 +321,7 @@ TEST_F(ApicTest, EveryDivideConfiguration) {
     write(kDivide, code);
     EXPECT_EQ(read(kDivide), code);
     write(kInitialCount, 10);
-    EXPECT_EQ(apic.deadline(), clock.cycles() + 10 * divisor) << code;
+    EXPECT_EQ(timers.deadline(), clock.cycles() + 10 * divisor) << code;
   }
 }
 
@@ -331,14 +332,14 @@ TEST_F(ApicTest, ChangedDivisorKeepsTheCount) {
   clock.advance_to(60);
   write(kDivide, 0);
   EXPECT_EQ(read(kCurrentCount), 40u);
-  EXPECT_EQ(apic.deadline(), 140u);
+  EXPECT_EQ(timers.deadline(), 140u);
 }
 
 TEST_F(ApicTest, MaskedTimerCountsInSilence) {
   write(kDivide, 0xb);
   write(kLvtTimer, kMasked | 0x50);
   write(kInitialCount, 100);
-  EXPECT_EQ(apic.deadline(), Device::kNever);
+  EXPECT_EQ(timers.deadline(), EventQueue::kNever);
   clock.advance_to(40);
   EXPECT_EQ(read(kCurrentCount), 60u);
   clock.advance_to(500);
@@ -354,7 +355,7 @@ TEST_F(ApicTest, TscDeadlineComparesWithTheTsc) {
   write(kLvtTimer, kTscDeadline | 0x51);
   EXPECT_EQ(wrmsr(0x6e0, 1'000'500), kOk);
   EXPECT_EQ(rdmsr(0x6e0), 1'000'500u);
-  EXPECT_EQ(apic.deadline(), 500u);
+  EXPECT_EQ(timers.deadline(), 500u);
   write(kInitialCount, 5);  // ignored in this mode
   EXPECT_EQ(read(kCurrentCount), 0u);
   run_to(500);
@@ -362,13 +363,13 @@ TEST_F(ApicTest, TscDeadlineComparesWithTheTsc) {
   EXPECT_EQ(rdmsr(0x6e0), 0u);
   write(kEoi, 0);
   EXPECT_EQ(wrmsr(0x6e0, 7), kOk);  // in the past: at once
-  EXPECT_EQ(apic.deadline(), 500u);
+  EXPECT_EQ(timers.deadline(), 500u);
   run_to(500);
   EXPECT_EQ(apic.acknowledge(), 0x51);
   write(kEoi, 0);
   EXPECT_EQ(wrmsr(0x6e0, ~0ull), kOk);
   write(kLvtTimer, 0x51);  // leaving the mode disarms
-  EXPECT_EQ(apic.deadline(), Device::kNever);
+  EXPECT_EQ(timers.deadline(), EventQueue::kNever);
   write(kLvtTimer, kTscDeadline | 0x51);
   EXPECT_EQ(rdmsr(0x6e0), 0u);
 }
@@ -381,7 +382,7 @@ TEST_F(ApicTest, WritesDoNotLoseAnExpiryThatIsDue) {
   write(kInitialCount, 100);
   EXPECT_EQ(apic.acknowledge(), 0x50);
   write(kEoi, 0);
-  EXPECT_EQ(apic.deadline(), 250u);
+  EXPECT_EQ(timers.deadline(), 250u);
   write(kLvtTimer, kTscDeadline | 0x51);
   EXPECT_EQ(wrmsr(0x6e0, 200), kOk);
   clock.advance_to(201);
@@ -408,7 +409,7 @@ TEST_F(ApicTest, ModeTransitions) {
       {kDisabled, kEnabled, true}, {kDisabled, kX2apic, false}, {kDisabled, kInvalid, false},
   };
   for (const Step& step : kSteps) {
-    LocalApic one(clock, 0, true);
+    LocalApic one(clock, timers, 1, true);
     ASSERT_EQ(one.write_msr(0x1b, step.from), kOk);
     EXPECT_EQ(one.write_msr(0x1b, step.to) == kOk, step.allowed) << step.from << "->" << step.to;
     EXPECT_EQ(one.base_msr(), step.allowed ? step.to : step.from);
@@ -440,7 +441,7 @@ TEST_F(ApicTest, DisablingForgetsEverything) {
 }
 
 TEST_F(ApicTest, X2apicRegistersAreMsrs) {
-  LocalApic other(clock, 0x12, false);
+  LocalApic other(clock, timers, 0x12, false);
   EXPECT_EQ(try_rdmsr(0x802), kGeneralProtection);  // not in x2APIC mode
   EXPECT_EQ(wrmsr(0x1b, kX2apic), kOk);
   EXPECT_EQ(apic.read_memory(kVersion, 4), ~0ull);  // the memory is gone

@@ -4,16 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "emu/devices/apic/io_apic.h"
+#include "tests/emu/devices/plug.h"
 
 namespace nestor::emu {
 namespace {
 
 class PicTest : public testing::Test {
  protected:
-  PicTest() {
-    EXPECT_TRUE(pics.attach(bus));
-    initialize(0x01);
-  }
+  PicTest() { initialize(0x01); }
   void initialize(uint8_t icw4) {
     out(0x20, 0x11), out(0x21, 0x20), out(0x21, 0x04), out(0x21, icw4);
     out(0xa0, 0x11), out(0xa1, 0x28), out(0xa1, 0x02), out(0xa1, icw4);
@@ -36,6 +34,7 @@ class PicTest : public testing::Test {
   Bus bus;
   bool intr = false;
   PicPair pics{[this](bool level) { intr = level; }};
+  const std::vector<Claim> claims = test::plug(bus, pics, "8259A interrupt controllers");
 };
 
 TEST_F(PicTest, MasksAreReadable) {
@@ -187,7 +186,6 @@ TEST_F(PicTest, CascadeInputCannotBeDriven) {
 
 class IoApicTest : public testing::Test {
  protected:
-  IoApicTest() { EXPECT_TRUE(io_apic.attach(bus)); }
   uint32_t read(uint8_t index) {
     bus.write_memory(0xfec00000, 4, index);
     return static_cast<uint32_t>(bus.read_memory(0xfec00010, 4));
@@ -204,6 +202,7 @@ class IoApicTest : public testing::Test {
   Bus bus;
   std::vector<Ipi> sent;
   IoApic io_apic{[this](const Ipi& ipi) { sent.push_back(ipi); }};
+  const std::vector<Claim> claims = test::plug(bus, io_apic, "I/O APIC");
 };
 
 TEST_F(IoApicTest, Identification) {

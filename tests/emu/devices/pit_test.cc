@@ -3,12 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/emu/devices/plug.h"
+
 namespace nestor::emu {
 namespace {
 
 class PitTest : public testing::Test {
  protected:
-  PitTest() { EXPECT_TRUE(pit.attach(bus)); }
+  PitTest() {
+    lines.lead_to([this](unsigned, bool level) {
+      rises += level && !line;
+      line = level;
+    });
+  }
   void out(uint16_t port, uint8_t value) { bus.write_port(port, 1, value); }
   uint8_t in(uint16_t port) { return static_cast<uint8_t>(bus.read_port(port, 1)); }
   void program(unsigned channel, uint8_t mode, uint16_t count) {
@@ -38,10 +45,9 @@ class PitTest : public testing::Test {
   Bus bus;
   bool line = false;
   int rises = 0;
-  Pit pit{clock, [this](bool level) {
-            rises += level && !line;
-            line = level;
-          }};
+  InterruptLines lines;
+  Pit pit{clock, bus.timers(), lines.source(0)};
+  const std::vector<Claim> claims = test::plug(bus, pit, "8254 interval timer");
 };
 
 TEST_F(PitTest, StandsStillUntilProgrammed) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gtest/gtest.h>
 
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -10,11 +9,9 @@
 #include "emu/devices/emulator/fw_cfg.h"
 #include "emu/devices/emulator/pc_testdev.h"
 #include "emu/devices/emulator/workload_marks.h"
-#include "emu/devices/interrupt_lines.h"
 #include "emu/devices/legacy/keyboard_controller.h"
-#include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
-#include "emu/devices/legacy/serial.h"
+#include "tests/emu/devices/plug.h"
 
 namespace nestor::emu {
 namespace {
@@ -23,7 +20,7 @@ TEST(DebugExitTest, MakesAnExitStatusOfEverySize) {
   Bus bus;
   std::vector<uint32_t> statuses;
   DebugExit device([&](uint32_t status) { statuses.push_back(status); });
-  ASSERT_TRUE(device.attach(bus));
+  const auto claims = test::plug(bus, device, "debug exit");
   bus.write_port(0xf4, 1, 0);
   bus.write_port(0xf4, 2, 0x1234);
   bus.write_port(0xf4, 4, 0x10);
@@ -34,7 +31,7 @@ TEST(WorkloadMarksTest, TellsTheNumberOfTheWorkload) {
   Bus bus;
   std::vector<uint8_t> marks;
   WorkloadMarks device([&](uint8_t number) { marks.push_back(number); });
-  ASSERT_TRUE(device.attach(bus));
+  const auto claims = test::plug(bus, device, "workload marks");
   bus.write_port(0xf8, 1, 3);
   bus.write_port(0xf8, 1, 0);
   EXPECT_EQ(marks, (std::vector<uint8_t>{3, 0}));
@@ -44,7 +41,7 @@ TEST(DebugConsoleTest, PrintsAndAnswers) {
   Bus bus;
   std::string printed;
   DebugConsole device([&](uint8_t byte) { printed += static_cast<char>(byte); });
-  ASSERT_TRUE(device.attach(bus));
+  const auto claims = test::plug(bus, device, "debug console");
   bus.write_port(0xe9, 1, '!');
   EXPECT_EQ(printed, "!");
   EXPECT_EQ(bus.read_port(0xe9, 1), 0xe9u);
@@ -52,7 +49,6 @@ TEST(DebugConsoleTest, PrintsAndAnswers) {
 
 class FwCfgTest : public testing::Test {
  protected:
-  FwCfgTest() { EXPECT_TRUE(device.attach(bus)); }
   uint64_t item(uint16_t selector, unsigned size) {
     bus.write_port(0x510, 2, selector);
     uint64_t value = 0;
@@ -61,6 +57,7 @@ class FwCfgTest : public testing::Test {
   }
   Bus bus;
   FwCfg device{5ull << 30, 3};
+  const std::vector<Claim> claims = test::plug(bus, device, "fw_cfg");
 };
 
 TEST_F(FwCfgTest, TellsTheMachine) {
@@ -79,12 +76,15 @@ TEST_F(FwCfgTest, EndsAndGapsReadAsZeros) {
 
 class PcTestdevTest : public testing::Test {
  protected:
-  PcTestdevTest() { EXPECT_TRUE(device.attach(bus)); }
+  PcTestdevTest() {
+    interrupts.lead_to([this](unsigned line, bool level) { lines.emplace_back(line, level); });
+  }
   Bus bus;
   std::vector<std::pair<unsigned, bool>> lines;
   std::vector<uint64_t> flushed;
-  PcTestdev device{[this](unsigned line, bool level) { lines.emplace_back(line, level); },
-                   [this](uint64_t page) { flushed.push_back(page); }};
+  InterruptLines interrupts;
+  PcTestdev device{interrupts, [this](uint64_t page) { flushed.push_back(page); }};
+  const std::vector<Claim> claims = test::plug(bus, device, "pc-testdev");
 };
 
 TEST_F(PcTestdevTest, DrivesInterruptLines) {
@@ -117,33 +117,14 @@ TEST_F(PcTestdevTest, MemoryIsABuffer) {
   EXPECT_EQ(bus.read_memory(0xff00fffe, 4), 0xffffabcdu);  // beyond its end nothing answers
 }
 
-TEST(InterruptLinesTest, LeadToBothControllers) {
-  std::vector<uint8_t> vectors;
-  bool intr = false;
-  PicPair pics([&](bool level) { intr = level; });
-  IoApic io_apic([&](const Ipi& ipi) { vectors.push_back(ipi.vector); });
-  for (unsigned pin = 0; pin < IoApic::kPins; ++pin) {
-    io_apic.write_memory(0x00, 4, 0x10 + 2 * pin);
-    io_apic.write_memory(0x10, 4, 0x40 + pin);
-  }
-  InterruptLines lines(pics, io_apic);
-  pics.write_port(0x21, 1, 0);
-  lines.set(0, true);
-  EXPECT_TRUE(intr);
-  EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42}));
-  lines.set(23, true);
-  lines.set(14, true);
-  EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42, 0x57, 0x4e}));
-}
-
 class KeyboardControllerTest : public testing::Test {
  protected:
-  KeyboardControllerTest() { EXPECT_TRUE(device.attach(bus)); }
   uint8_t in(uint16_t port) { return static_cast<uint8_t>(bus.read_port(port, 1)); }
   void out(uint16_t port, uint8_t value) { bus.write_port(port, 1, value); }
   Bus bus;
   int resets = 0;
   KeyboardController device{[this] { ++resets; }};
+  const std::vector<Claim> claims = test::plug(bus, device, "keyboard controller");
 };
 
 TEST_F(KeyboardControllerTest, AnswersCommands) {
@@ -176,7 +157,6 @@ TEST_F(KeyboardControllerTest, Resets) {
 
 class RtcTest : public testing::Test {
  protected:
-  RtcTest() { EXPECT_TRUE(device.attach(bus)); }
   uint8_t cmos(uint8_t index) {
     bus.write_port(0x70, 1, index);
     return static_cast<uint8_t>(bus.read_port(0x71, 1));
@@ -190,6 +170,7 @@ class RtcTest : public testing::Test {
   Clock clock;
   Bus bus;
   Rtc device{clock, 5ull << 30};
+  const std::vector<Claim> claims = test::plug(bus, device, "real-time clock");
 };
 
 TEST_F(RtcTest, RunsWithTheVirtualClock) {
@@ -217,80 +198,6 @@ TEST_F(RtcTest, TellsTheSizeOfMemory) {
   EXPECT_EQ(cmos(0x5b) | cmos(0x5c) << 8 | cmos(0x5d) << 16, 2048 * 16);
   set(0x40, 0x99);
   EXPECT_EQ(cmos(0xc0), 0x99);  // bit 7 of the index masks NMI
-}
-
-class DevicesTest : public testing::Test {
- protected:
-  Bus bus;
-  Clock clock;
-  LocalApic local_apic{clock, 0, true};
-  IoApic io_apic{[this](const Ipi& ipi) {
-    if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
-  }};
-  PicPair pics{[this](bool level) { local_apic.set_lint0(level); }};
-  InterruptLines lines{pics, io_apic};
-  Serial serial{{}, [this](bool level) { lines.set(Serial::kIrq, level); }};
-  DebugExit debug_exit{{}};
-  DebugConsole console{{}};
-  FwCfg fw_cfg{1 << 20, 1};
-  PcTestdev testdev{[this](unsigned line, bool level) { lines.set(line, level); }};
-  KeyboardController keyboard{{}};
-  Rtc rtc{clock, 1 << 20};
-  Pit pit{clock, [this](bool level) { lines.set(Pit::kIrq, level); }};
-  const std::vector<Device*> all = {&serial, &debug_exit, &console, &fw_cfg,  &testdev,   &keyboard,
-                                    &rtc,    &pit,        &pics,    &io_apic, &local_apic};
-};
-
-TEST_F(DevicesTest, FitOnOneBus) {
-  for (Device* device : all) EXPECT_TRUE(device->attach(bus)) << device->name();
-  for (Device* device : all) {
-    // Each processor sees its own local APIC, so that claims no place on the bus.
-    if (device != &local_apic) {
-      EXPECT_FALSE(device->attach(bus)) << device->name();
-    }
-  }
-}
-
-// Whatever a guest does to the devices, they answer within the width of the access, and nothing
-// stays due.
-TEST_F(DevicesTest, AnyAccessIsAnswered) {
-  for (Device* device : all) ASSERT_TRUE(device->attach(bus));
-  ASSERT_TRUE(bus.claim_memory(LocalApic::kDefaultBase, LocalApic::kMemorySize, local_apic));
-  local_apic.outputs.acknowledge_external = [this] { return pics.acknowledge(); };
-  local_apic.outputs.eoi = [this](uint8_t vector) { io_apic.end_of_interrupt(vector); };
-  local_apic.enter_virtual_wire_mode();
-  constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
-                                 0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
-                                 0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
-  uint64_t random = 1;
-  const auto next = [&](uint64_t bound) {
-    random = random * 6364136223846793005 + 1442695040888963407;
-    return (random >> 33) % bound;
-  };
-  uint64_t taken = 0;
-  for (int i = 0; i < 200'000; ++i) {
-    const uint64_t base = kBases[next(std::size(kBases))];
-    const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
-    const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);
-    if (base < 0x10000) {
-      const unsigned size = 1u << next(3);
-      const auto port = static_cast<uint16_t>(address);
-      bus.write_port(port, size, static_cast<uint32_t>(value));
-      ASSERT_LE(bus.read_port(port, size), 0xffffffffu >> (32 - 8 * size));
-    } else {
-      const unsigned size = 1u << next(4);
-      bus.write_memory(address, size, value);
-      ASSERT_LE(bus.read_memory(address, size), ~0ull >> (64 - 8 * size));
-    }
-    clock.charge(next(5000));
-    bus.expire(clock.cycles());
-    ASSERT_GT(bus.deadline(), clock.cycles());
-    if (local_apic.has_interrupt()) {
-      local_apic.acknowledge();
-      ++taken;
-    }
-  }
-  EXPECT_GT(taken, 0u);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tests/emu/devices/plug.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -12,15 +14,21 @@ enum Port : uint16_t { kData = 0x3f8, kIer, kIir, kLcr, kMcr, kLsr, kMsr, kScrat
 
 class SerialTest : public testing::Test {
  protected:
-  SerialTest() { EXPECT_TRUE(serial.attach(bus)); }
+  SerialTest() {
+    lines.lead_to([this](unsigned number, bool level) {
+      EXPECT_EQ(number, 4u);
+      line = level;
+    });
+  }
   void out(uint16_t port, uint8_t value) { bus.write_port(port, 1, value); }
   uint8_t in(uint16_t port) { return static_cast<uint8_t>(bus.read_port(port, 1)); }
 
   Bus bus;
   std::string printed;
   bool line = false;
-  Serial serial{[this](uint8_t byte) { printed += static_cast<char>(byte); },
-                [this](bool level) { line = level; }};
+  InterruptLines lines;
+  Serial serial{[this](uint8_t byte) { printed += static_cast<char>(byte); }, lines.source(4)};
+  const std::vector<Claim> claims = test::plug(bus, serial, "COM1");
 };
 
 TEST_F(SerialTest, PrintsAndIsAlwaysReady) {

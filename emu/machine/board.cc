@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/machine/board.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "emu/devices/apic/io_apic.h"
+#include "emu/devices/emulator/debug_console.h"
+#include "emu/devices/emulator/debug_exit.h"
+#include "emu/devices/emulator/fw_cfg.h"
+#include "emu/devices/emulator/pc_testdev.h"
+#include "emu/devices/emulator/workload_marks.h"
+#include "emu/devices/legacy/keyboard_controller.h"
+#include "emu/devices/legacy/pic.h"
+#include "emu/devices/legacy/pit.h"
+#include "emu/devices/legacy/rtc.h"
+#include "emu/devices/legacy/serial.h"
+#include "guest-images/abi/machine_ports.h"
+
+namespace nestor::emu {
+namespace {
+
+using Made = std::unique_ptr<Device>;
+using Context = DeviceContext;
+using enum BoardKind;
+
+Made make_pics(const Context& c) {
+  auto pics = std::make_unique<PicPair>(c.outputs.intr);
+  c.lines.lead_to([&pics = *pics](unsigned line, bool level) {
+    if (line < 16) pics.set_irq(line, level);
+  });
+  c.inputs.acknowledge = [&pics = *pics] { return pics.acknowledge(); };
+  return pics;
+}
+
+Made make_io_apic(const Context& c) {
+  static_assert(InterruptLines::kCount == IoApic::kPins);
+  auto io_apic = std::make_unique<IoApic>(c.outputs.interrupt_message);
+  // ISA line 0 meets the I/O APIC at pin 2.
+  c.lines.lead_to([&io_apic = *io_apic](unsigned line, bool level) {
+    io_apic.set_pin(line == 0 ? 2 : line, level);
+  });
+  c.inputs.end_of_interrupt = [&io_apic = *io_apic](uint8_t vector) {
+    io_apic.end_of_interrupt(vector);
+  };
+  return io_apic;
+}
+
+}  // namespace
+
+std::span<const BoardRow> pc_board() {
+  // clang-format off
+  static const BoardRow kRows[] = {
+      {"8259A interrupt controllers", kSoftware, {0x20, 0xa0, 0x4d0}, {}, make_pics},
+      {"I/O APIC", kSoftware, {0xfec00000}, {}, make_io_apic},
+      {"8254 interval timer", kBoth, {0x40, 0x61}, 0,
+       [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.interrupt()); }},
+      {"real-time clock", kBoth, {0x70}, {},
+       [](const Context& c) -> Made { return std::make_unique<Rtc>(c.clock, c.facts.memory_bytes); }},
+      {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, {},
+       [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset); }},
+      {"COM1", kBoth, {0x3f8}, 4,
+       [](const Context& c) -> Made { return std::make_unique<Serial>(c.outputs.serial, c.interrupt()); }},
+      {"debug console", kBoth, {0xe9}, {},
+       [](const Context& c) -> Made { return std::make_unique<DebugConsole>(c.outputs.console); }},
+      {"debug exit", kBoth, {0xf4}, {},
+       [](const Context& c) -> Made { return std::make_unique<DebugExit>(c.outputs.debug_exit); }},
+      {"fw_cfg", kBoth, {0x510}, {},
+       [](const Context& c) -> Made { return std::make_unique<FwCfg>(c.facts.memory_bytes, c.facts.processors); }},
+      {"pc-testdev", kBoth, {0xe0, 0xe8, 0xea, 0x2000, 0xff000000}, {},
+       [](const Context& c) -> Made { return std::make_unique<PcTestdev>(c.lines); }},
+      {"workload marks", kSoftware, {NESTOR_PORT_WORKLOAD}, {},
+       [](const Context& c) -> Made { return std::make_unique<WorkloadMarks>(c.outputs.workload); }},
+  };
+  // clang-format on
+  return kRows;
+}
+
+InterruptSource DeviceContext::interrupt() const {
+  return row.line ? lines.source(*row.line) : InterruptSource();
+}
+
+Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,
+             BoardOutputs outputs, Bus& bus, const Clock& clock)
+    : outputs_(std::move(outputs)) {
+  for (const BoardRow& row : rows) {
+    if (row.on != BoardKind::kBoth && row.on != machine) continue;
+    const DeviceContext context{row, facts, outputs_, inputs_, clock, bus.timers(), lines_};
+    std::unique_ptr<Device> device = row.make(context);
+    std::vector<Claim> claims = claim_all(bus, *device, row.bases);
+    if (claims.empty()) throw std::logic_error("devices overlap: " + std::string(row.name));
+    devices_.push_back({row.name, std::move(device), std::move(claims)});
+  }
+}
+
+void Board::serialize(Archive& archive) {
+  if (archive.loads()) {
+    // Two regions may have changed places.
+    for (Placed& placed : devices_) {
+      for (Claim& claim : placed.claims) claim.release();
+    }
+  }
+  for (Placed& placed : devices_) {
+    archive.section(placed.name);
+    for (Claim& claim : placed.claims) claim.serialize(archive);
+    placed.device->serialize(archive);
+  }
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The board of the PC as data: which devices are on it, where they are, which interrupt line they
+// drive and how they are made. A device is its files in emu/devices/ and one row of this table.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "emu/devices/apic/local_apic.h"
+#include "emu/devices/bus.h"
+#include "emu/devices/interrupt_lines.h"
+#include "emu/time/clock.h"
+
+namespace nestor::emu {
+
+// What firmware and software may know of the machine.
+struct BoardFacts {
+  uint64_t memory_bytes = 0;
+  uint16_t processors = 1;
+};
+
+// What devices do to the world around the board. An empty function is a connection that is not
+// there.
+struct BoardOutputs {
+  std::function<void(uint8_t)> serial;                // a byte that COM1 transmits
+  std::function<void(uint8_t)> console;               // a byte written to the debug console
+  std::function<void(uint32_t status)> debug_exit;    // see DebugExit
+  std::function<void(uint8_t number)> workload;       // see WorkloadMarks
+  std::function<void()> reset;                        // the guest pulsed the reset line
+  std::function<void(bool level)> intr;               // INTR of the 8259s, when it changes
+  std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC
+};
+
+// What processors do to the board. The rows of the interrupt controllers fill it in; without them
+// the functions are empty.
+struct BoardInputs {
+  std::function<uint8_t()> acknowledge;                  // INTA: the vector from the 8259s
+  std::function<void(uint8_t vector)> end_of_interrupt;  // the EOI broadcast
+};
+
+struct BoardRow;
+
+// All that a device may be given.
+struct DeviceContext {
+  const BoardRow& row;
+  const BoardFacts& facts;
+  const BoardOutputs& outputs;
+  BoardInputs& inputs;
+  const Clock& clock;
+  EventQueue& timers;
+  InterruptLines& lines;
+
+  // The device's end of the line in its row.
+  InterruptSource interrupt() const;
+};
+
+// The machines that there are: with our processor, and with the host's, where the kernel has the
+// interrupt controllers.
+enum class BoardKind : uint8_t { kSoftware, kNative, kBoth };
+
+struct BoardRow {
+  std::string_view name;        // unique; saved state knows the device by it
+  BoardKind on;                 // the machines that have it
+  std::vector<uint64_t> bases;  // of Device::regions(), by index
+  std::optional<unsigned> line;
+  std::unique_ptr<Device> (*make)(const DeviceContext&);
+};
+
+// The PC.
+std::span<const BoardRow> pc_board();
+
+// The devices of one machine, made and in their places.
+class Board {
+ public:
+  // The rows of `machine`, and of both. Throws std::logic_error that names the row if its device
+  // does not fit into its place. `facts` and `rows` are read here only; `bus` and `clock` outlive
+  // the board.
+  Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,
+        BoardOutputs outputs, Bus& bus, const Clock& clock);
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
+
+  struct Placed {
+    std::string_view name;  // of its row
+    std::unique_ptr<Device> device;
+    std::vector<Claim> claims;  // of its regions, by index; they may be moved
+  };
+
+  const BoardInputs& inputs() const { return inputs_; }
+  InterruptLines& lines() { return lines_; }
+  std::span<Placed> devices() { return devices_; }  // in the order of the rows
+  // Saves or loads the devices and where they are; a load is into a board of the same rows.
+  void serialize(Archive& archive);
+
+ private:
+  const BoardOutputs outputs_;
+  BoardInputs inputs_;
+  InterruptLines lines_;
+  std::vector<Placed> devices_;
+};
+
+}  // namespace nestor::emu

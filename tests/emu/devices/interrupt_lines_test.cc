@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/interrupt_lines.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+namespace nestor::emu {
+namespace {
+
+using Levels = std::vector<std::pair<unsigned, bool>>;
+
+class InterruptLinesTest : public testing::Test {
+ protected:
+  InterruptLinesTest() {
+    lines.lead_to([this](unsigned line, bool level) { seen.emplace_back(line, level); });
+  }
+  Levels seen_since() { return std::exchange(seen, {}); }
+
+  InterruptLines lines;
+  Levels seen;
+};
+
+TEST_F(InterruptLinesTest, ALineIsHighWhileAnySourceIs) {
+  InterruptSource first = lines.source(5), second = lines.source(5);
+  first.set(true);
+  EXPECT_EQ(seen_since(), (Levels{{5, true}}));
+  second.set(true);
+  first.set(false);
+  EXPECT_EQ(seen_since(), (Levels{{5, true}})) << "the second holds it";
+  second.set(false);
+  EXPECT_EQ(seen_since(), (Levels{{5, false}}));
+}
+
+TEST_F(InterruptLinesTest, ASourceCountsOnce) {
+  InterruptSource first = lines.source(5), second = lines.source(5);
+  first.set(true);
+  first.set(true);
+  second.set(false);
+  seen.clear();
+  first.set(false);
+  EXPECT_EQ(seen, (Levels{{5, false}}));
+}
+
+TEST_F(InterruptLinesTest, LinesAreApart) {
+  InterruptSource first = lines.source(0), second = lines.source(InterruptLines::kCount - 1);
+  first.set(true);
+  second.set(true);
+  first.set(false);
+  EXPECT_EQ(seen, (Levels{{0, true}, {23, true}, {0, false}}));
+}
+
+TEST_F(InterruptLinesTest, EveryReceiverIsCalledInOrder) {
+  lines.lead_to([this](unsigned line, bool level) { seen.emplace_back(line + 100, level); });
+  lines.source(3).set(true);
+  EXPECT_EQ(seen, (Levels{{3, true}, {103, true}}));
+}
+
+TEST_F(InterruptLinesTest, ASourceWithoutALineLeadsNowhere) {
+  InterruptSource none;
+  none.set(true);
+  EXPECT_TRUE(seen.empty());
+}
+
+}  // namespace
+}  // namespace nestor::emu

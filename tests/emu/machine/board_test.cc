@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/machine/board.h"
+
+#include <gtest/gtest.h>
+
+#include <iterator>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "emu/devices/apic/io_apic.h"
+
+namespace nestor::emu {
+namespace {
+
+// Counts down from what is written to its port, in cycles, and raises its line at the end. Reading
+// the port lowers the line; its memory says how often it has rung.
+class Alarm : public Device {
+ public:
+  static constexpr Region kRegions[] = {{Space::kPorts, 4}, {Space::kMemory, 0x1000}};
+
+  explicit Alarm(const DeviceContext& context)
+      : clock_(context.clock),
+        interrupt_(context.interrupt()),
+        timer_(context.timers, std::string(context.row.name), [this](uint64_t) {
+          ++rung_;
+          interrupt_.set(true);
+        }) {}
+
+  std::span<const Region> regions() const override { return kRegions; }
+  uint32_t read_port(DeviceAddress, unsigned) override {
+    interrupt_.set(false);
+    return 0;
+  }
+  void write_port(DeviceAddress, unsigned, uint32_t value) override {
+    timer_.set(clock_.cycles() + value);
+  }
+  uint64_t read_memory(DeviceAddress at, unsigned) override { return rung_ + at.offset; }
+
+ private:
+  const Clock& clock_;
+  InterruptSource interrupt_;
+  uint64_t rung_ = 0;
+  EventQueue::Timer timer_;
+};
+
+std::unique_ptr<Device> make_alarm(const DeviceContext& context) {
+  return std::make_unique<Alarm>(context);
+}
+
+// The row that adds the device to a machine.
+const BoardRow kAlarmRow = {"alarm", BoardKind::kBoth, {0x300, 0xe0000000}, 9, make_alarm};
+
+TEST(BoardTest, ADeviceIsOneRow) {
+  Clock clock;
+  Bus bus;
+  Board board(std::span(&kAlarmRow, 1), BoardKind::kNative, {}, {}, bus, clock);
+  std::vector<std::pair<unsigned, bool>> levels;
+  board.lines().lead_to([&](unsigned line, bool level) { levels.emplace_back(line, level); });
+  bus.write_port(0x300, 4, 500);
+  EXPECT_EQ(bus.deadline(), 500u);
+  ASSERT_NE(bus.timers().find("alarm"), nullptr);
+  clock.advance_to(500);
+  bus.expire(500);
+  EXPECT_EQ(bus.read_memory(0xe0000000, 1), 1u);
+  bus.read_port(0x300, 4);
+  EXPECT_EQ(levels, (std::vector<std::pair<unsigned, bool>>{{9, true}, {9, false}}));
+}
+
+TEST(BoardTest, ClaimsOfADeviceMoveAndEnd) {
+  Clock clock;
+  Bus bus;
+  Board board(std::span(&kAlarmRow, 1), BoardKind::kNative, {}, {}, bus, clock);
+  ASSERT_EQ(board.devices().size(), 1u);
+  EXPECT_EQ(board.devices()[0].name, "alarm");
+  std::vector<Claim>& claims = board.devices()[0].claims;
+  ASSERT_EQ(claims.size(), 2u);
+  ASSERT_TRUE(claims[1].move_to(0xd0000000));
+  EXPECT_EQ(bus.read_memory(0xd0000020, 1), 0x20u);
+  EXPECT_EQ(bus.read_memory(0xe0000020, 1), 0xffu);
+  claims[1].release();
+  EXPECT_EQ(bus.read_memory(0xd0000020, 1), 0xffu);
+  EXPECT_EQ(bus.read_port(0x300, 1), 0u) << "the ports stay";
+}
+
+TEST(BoardTest, RefusesRowsThatOverlap) {
+  const BoardRow rows[] = {kAlarmRow,
+                           {"other", BoardKind::kBoth, {0x303, 0xd0000000}, {}, make_alarm}};
+  Clock clock;
+  Bus bus;
+  try {
+    Board board(rows, BoardKind::kSoftware, {}, {}, bus, clock);
+    FAIL() << "ports 303H are taken";
+  } catch (const std::logic_error& error) {
+    EXPECT_NE(std::string(error.what()).find("other"), std::string::npos);
+  }
+}
+
+TEST(BoardTest, NamesAreUnique) {
+  std::set<std::string_view> names;
+  for (const BoardRow& row : pc_board()) EXPECT_TRUE(names.insert(row.name).second) << row.name;
+  EXPECT_GT(names.size(), 5u);
+}
+
+// The PC with one local APIC.
+class PcBoardTest : public testing::Test {
+ protected:
+  BoardOutputs outputs() {
+    BoardOutputs outputs;
+    outputs.intr = [this](bool level) {
+      intr = level;
+      local_apic.set_lint0(level);
+    };
+    outputs.interrupt_message = [this](const Ipi& ipi) {
+      vectors.push_back(ipi.vector);
+      if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
+    };
+    return outputs;
+  }
+  uint64_t fw_cfg(uint16_t selector, unsigned size) {
+    bus.write_port(0x510, 2, selector);
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= uint64_t{bus.read_port(0x511, 1)} << (8 * i);
+    return value;
+  }
+
+  Clock clock;
+  Bus bus;
+  LocalApic local_apic{clock, bus.timers(), 0, true};
+  bool intr = false;
+  std::vector<uint8_t> vectors;
+  Board board{pc_board(), BoardKind::kSoftware, {64 << 20, 3}, outputs(), bus, clock};
+};
+
+TEST_F(PcBoardTest, FwCfgSaysWhatTheMachineHas) {
+  EXPECT_EQ(fw_cfg(0x03, 8), uint64_t{64 << 20});
+  EXPECT_EQ(fw_cfg(0x05, 2), 3u);
+}
+
+TEST_F(PcBoardTest, TheNativePcLacksWhatTheKernelHas) {
+  Bus other;
+  const Board native(pc_board(), BoardKind::kNative, {64 << 20, 1}, {}, other, clock);
+  EXPECT_EQ(other.read_port(0x21, 1), 0xffu);
+  EXPECT_EQ(other.read_memory(0xfec00000, 4), 0xffffffffu);
+  EXPECT_FALSE(native.inputs().acknowledge);
+  EXPECT_EQ(other.read_port(0xe9, 1), 0xe9u);
+  EXPECT_TRUE(board.inputs().acknowledge && board.inputs().end_of_interrupt);
+}
+
+TEST_F(PcBoardTest, LinesLeadToBothControllers) {
+  for (unsigned pin = 0; pin < IoApic::kPins; ++pin) {
+    bus.write_memory(0xfec00000, 4, 0x10 + 2 * pin);
+    bus.write_memory(0xfec00010, 4, 0x40 + pin);
+  }
+  bus.write_port(0x21, 1, 0);
+  bus.write_port(0x2000, 1, 1);  // pc-testdev
+  EXPECT_TRUE(intr);
+  EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42}));
+  bus.write_port(0x2017, 1, 1);
+  bus.write_port(0x200e, 1, 1);
+  EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42, 0x57, 0x4e}));
+}
+
+TEST_F(PcBoardTest, OnlyOneFitsOnABus) {
+  EXPECT_THROW(Board(pc_board(), BoardKind::kSoftware, {}, {}, bus, clock), std::logic_error);
+}
+
+// Each processor sees its own local APIC, so that it has no place on the bus; here it gets one.
+class ApicOnBus : public Device {
+ public:
+  static constexpr Region kRegions[] = {{Space::kMemory, LocalApic::kMemorySize}};
+  explicit ApicOnBus(LocalApic& apic) : apic_(apic) {}
+  std::span<const Region> regions() const override { return kRegions; }
+  uint64_t read_memory(DeviceAddress at, unsigned size) override {
+    return apic_.read_memory(at.offset, size);
+  }
+  void write_memory(DeviceAddress at, unsigned size, uint64_t value) override {
+    apic_.write_memory(at.offset, size, value);
+  }
+
+ private:
+  LocalApic& apic_;
+};
+
+// A PC's devices, among them the local APIC, and accesses to them at random.
+class Guest {
+ public:
+  explicit Guest(uint64_t seed) : random_(seed) {
+    EXPECT_TRUE(claim_.move_to(LocalApic::kDefaultBase));
+    local_apic.outputs.acknowledge_external = board_.inputs().acknowledge;
+    local_apic.outputs.eoi = board_.inputs().end_of_interrupt;
+    local_apic.enter_virtual_wire_mode();
+  }
+  // Writes somewhere, reads there, and takes an interrupt. What was seen, as text.
+  std::string step() {
+    constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
+                                   0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
+                                   0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
+    const uint64_t base = kBases[next(std::size(kBases))];
+    const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
+    const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);
+    uint64_t seen = 0;
+    if (base < 0x10000) {
+      const unsigned size = 1u << next(3);
+      const auto port = static_cast<uint16_t>(address);
+      bus.write_port(port, size, static_cast<uint32_t>(value));
+      seen = bus.read_port(port, size);
+      EXPECT_LE(seen, 0xffffffffu >> (32 - 8 * size));
+    } else {
+      const unsigned size = 1u << next(4);
+      bus.write_memory(address, size, value);
+      seen = bus.read_memory(address, size);
+      EXPECT_LE(seen, ~0ull >> (64 - 8 * size));
+    }
+    clock.charge(next(5000));
+    bus.expire(clock.cycles());
+    EXPECT_GT(bus.deadline(), clock.cycles());
+    std::string text = std::to_string(address) + "=" + std::to_string(seen) + " until " +
+                       std::to_string(bus.deadline());
+    if (local_apic.has_interrupt()) {
+      text += " interrupt " + std::to_string(local_apic.acknowledge());
+      ++taken;
+    }
+    return text;
+  }
+  void serialize(Archive& archive) {
+    clock.serialize(archive);
+    board_.serialize(archive);
+    local_apic.serialize(archive);
+    bus.timers().serialize(archive);
+    archive(random_);
+  }
+  std::vector<uint8_t> saved() {
+    StateWriter writer;
+    serialize(writer);
+    return writer.bytes();
+  }
+
+  Clock clock;
+  Bus bus;
+  LocalApic local_apic{clock, bus.timers(), 0, true};
+  uint64_t taken = 0;
+
+ private:
+  BoardOutputs outputs() {
+    BoardOutputs outputs;
+    outputs.intr = [this](bool level) { local_apic.set_lint0(level); };
+    outputs.interrupt_message = [this](const Ipi& ipi) {
+      if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
+    };
+    return outputs;
+  }
+  uint64_t next(uint64_t bound) {
+    random_ = random_ * 6364136223846793005 + 1442695040888963407;
+    return (random_ >> 33) % bound;
+  }
+
+  Board board_{pc_board(), BoardKind::kSoftware, {64 << 20, 3}, outputs(), bus, clock};
+  ApicOnBus apic_on_bus_{local_apic};
+  Claim claim_{bus, apic_on_bus_, 0};
+  uint64_t random_;
+};
+
+// Whatever a guest does to the devices, they answer within the width of the access, and nothing
+// stays due.
+TEST(PcDevicesTest, AnyAccessIsAnswered) {
+  Guest guest(1);
+  for (int i = 0; i < 200'000; ++i) guest.step();
+  EXPECT_GT(guest.taken, 0u);
+}
+
+TEST(PcDevicesTest, GoOnFromTheirSavedState) {
+  Guest first(7);
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 1000; ++i) first.step();
+    const std::vector<uint8_t> bytes = first.saved();
+    Guest second(8);
+    for (int i = 0; i < 1000; ++i) second.step();  // nothing of this is left after the load
+    StateReader reader(bytes);
+    second.serialize(reader);
+    ASSERT_TRUE(reader.ok() && reader.at_end());
+    ASSERT_EQ(second.saved(), bytes);
+    for (int i = 0; i < 1000; ++i) ASSERT_EQ(first.step(), second.step()) << round << " " << i;
+  }
+}
+
+TEST(PcDevicesTest, RefuseAStateThatEndsEarly) {
+  Guest guest(7);
+  for (int i = 0; i < 1000; ++i) guest.step();
+  const std::vector<uint8_t> bytes = guest.saved();
+  for (size_t size = 0; size < bytes.size(); size += size < 1000 ? 1 : 997) {
+    StateReader reader{std::span<const uint8_t>(bytes).first(size)};
+    Guest(8).serialize(reader);
+    EXPECT_FALSE(reader.ok()) << size;
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu
