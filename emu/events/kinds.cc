@@ -240,8 +240,7 @@ struct Row<L0ExitEvent> {
   static constexpr std::string_view kMeaning = "with `--l0`: VM exit to L0";
   static constexpr Field<E> kFields[] = {
       {"from", "L1 or L2", [](const E& e) { return word(e.from == 1 ? "L1" : "L2"); }},
-      {"reason", "in words",
-       [](const E& e) { return word(vmx::exit_reason_name(e.exit.reason)); }},
+      {"reason", "in words", [](const E& e) { return word(vmx::exit_reason_name(e.exit.reason)); }},
       {"reason_field", "the whole exit reason", [](const E& e) { return hex(e.exit.reason); }},
       {"rip", "of L1 or L2", [](const E& e) { return hex(e.exit.guest_rip); }},
       {"qualification", "", [](const E& e) { return hex(e.exit.qualification); }},
@@ -260,8 +259,8 @@ struct Row<ExceptionEvent> {
        [](const E& e) { return e.software ? flag(true) : absent(); }},
       {"name", "mnemonic of an exception",
        [](const E& e) {
-         const bool named = !e.software && e.vector < kExceptionNames.size() &&
-                            !kExceptionNames[e.vector].empty();
+         const bool named =
+             !e.software && e.vector < kExceptionNames.size() && !kExceptionNames[e.vector].empty();
          return named ? word(kExceptionNames[e.vector]) : absent();
        }},
       {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
@@ -269,9 +268,7 @@ struct Row<ExceptionEvent> {
       {"error_code", "where the exception has one",
        [](const E& e) { return e.error_code ? hex(*e.error_code) : absent(); }},
       {"cr2", "of #PF: the linear address",
-       [](const E& e) {
-         return e.vector == kPageFault && !e.software ? hex(e.cr2) : absent();
-       }},
+       [](const E& e) { return e.vector == kPageFault && !e.software ? hex(e.cr2) : absent(); }},
   };
 };
 
@@ -311,7 +308,8 @@ struct Row<WalkEvent> {
        }},
       {"rule", "which rule of the manual the last entry breaks",
        [](const E& e) { return e.rule.empty() ? absent() : word(e.rule); }},
-      {"steps", "one for each memory reference; see below", [](const E& e) { return Value(e.steps); }},
+      {"steps", "one for each memory reference; see below",
+       [](const E& e) { return Value(e.steps); }},
   };
 };
 
@@ -403,7 +401,8 @@ struct Row<WorkloadEvent> {
   static constexpr std::string_view kName = "workload";
   static constexpr std::string_view kMeaning = "mark of an image that measures";
   static constexpr Field<E> kFields[] = {
-      {"number", "of the workload that begins, as the guest wrote it to port 0xf8; 0: the last ends",
+      {"number",
+       "of the workload that begins, as the guest wrote it to port 0xf8; 0: the last ends",
        [](const E& e) { return number(e.number); }},
   };
 };

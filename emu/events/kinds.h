@@ -34,14 +34,14 @@ using Value = std::variant<std::monostate, uint64_t, bool, Hex, std::string_view
 
 struct EventField {
   std::string_view name;
-  std::string_view meaning;    // in Markdown; may be empty
-  uint64_t compared = ~0ull;   // the bits of its value that `nestor diff` compares
-  std::string_view why = {};   // ... and not the others
+  std::string_view meaning;   // in Markdown; may be empty
+  uint64_t compared = ~0ull;  // the bits of its value that `nestor diff` compares
+  std::string_view why = {};  // ... and not the others
 };
 
 struct EventKind {
   std::string_view name;
-  std::string_view meaning;  // in Markdown
+  std::string_view meaning;        // in Markdown
   std::vector<EventField> fields;  // in the order in which they are written
 };
 
