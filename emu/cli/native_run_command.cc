@@ -54,6 +54,11 @@ int run_natively(const std::vector<std::string>& arguments) {
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
   native.needs_vmx = !no_vmx;
+  const auto& from = options.trace_filter.from;
+  if (from && from->kind == Moment::Kind::kInstructions) {
+    return complain(ExitStatus::kBadUsage,
+                    "--trace-from N: KVM does not count instructions; use exit:N or mark:TEXT");
+  }
   spdlog::set_default_logger(spdlog::stderr_logger_st("nestor-kvm"));
   spdlog::set_pattern("%n: %l: %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <limits>
 
+#include "emu/cli/trace_filter_options.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
@@ -231,6 +232,8 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   run.add_option("--trace-format", format, "Format of the trace")
       ->type_name("text|jsonl")
       ->capture_default_str();
+  TraceFilterOptions trace_filter;
+  trace_filter.add_to(run);
   run.add_option(
          "--dump-vmcs", dump,
          "Write down the VMCS at each failed VM entry, or at each VM exit too, to FILE; - is "
@@ -371,6 +374,8 @@ parse_command_line(const std::vector<std::string>& arguments, const std::string&
   } else if (run.count("--trace-format") != 0) {
     return complain("--trace-format has no effect without --trace FILE");
   }
+  if (const std::string bad = trace_filter.read(run, options.trace_filter); !bad.empty())
+    return complain(bad);
   if (format != "text" && format != "jsonl") {
     return complain(fmt::format("--trace-format: '{}' is neither text nor jsonl", format));
   }

@@ -15,9 +15,10 @@
 #include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
+#include "emu/events/filter.h"
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/vmcs_dump.h"
-#include "emu/observe/trace/trace.h"
+#include "emu/observe/trace/record.h"
 
 namespace CLI {
 class App;
@@ -33,6 +34,7 @@ struct RunOptions {
   std::string serial = "stdio";  // or "none", or a file
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;
+  EventFilter trace_filter{};
   std::optional<std::string> dump_vmcs;  // a file, or "-"
   VmcsDump::When dump_when = VmcsDump::When::kFailure;
   VmcsDump::Format dump_format = VmcsDump::Format::kText;

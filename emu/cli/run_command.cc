@@ -24,6 +24,7 @@
 #include "emu/observe/stopped/places.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
+#include "emu/observe/trace/trace.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::emu {
@@ -154,9 +155,13 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
                       progress);
   const auto trace_output = std::get<std::unique_ptr<OutputFile>>(std::move(trace_file));
   std::optional<Trace> trace;
+  std::optional<FilteredEvents> filter;
   Statistics statistics;
   FanOut sinks;
-  if (trace_output) sinks.add(trace.emplace(*trace_output, options.trace_format));
+  if (trace_output) {
+    sinks.add(
+        filter.emplace(options.trace_filter, trace.emplace(*trace_output, options.trace_format)));
+  }
   if (options.stats) sinks.add(statistics);
   const auto dump_output = std::get<std::unique_ptr<OutputFile>>(std::move(dump_file));
   std::optional<VmcsDump> dump;
@@ -167,8 +172,14 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
 
   const OrderlyStop stop;
   MachineOutputs outputs;
-  outputs.serial = [&serial](uint8_t byte) { serial.put(byte); };
-  outputs.console = outputs.serial;
+  const auto put = [&serial, &filter](MomentWatch::Stream stream) {
+    return [&serial, &filter, stream](uint8_t byte) {
+      serial.put(byte);
+      if (filter) filter->output(stream, byte);
+    };
+  };
+  outputs.serial = put(MomentWatch::Stream::kSerial);
+  outputs.console = put(MomentWatch::Stream::kConsole);
   outputs.events = sinks.empty() ? nullptr : &sinks;
   outputs.output_failed = [&] {
     return stop.requested() || (trace && trace->failed()) || (dump && dump->failed()) ||
@@ -211,6 +222,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   }
 
   serial.close();
+  if (trace) trace->finish();
   if (trace_output) trace_output->close();
   if (dump_output) dump_output->close();
   if (options.stats) fmt::print(stderr, "{}{}", statistics.report(), l0_report);

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What the machine reports beside the events of VMX. Emitters hold a pointer that is null when
-// nobody listens, so that an event that is off costs one test.
+// What happens in a run, as one closed set of event types. Emitters hold a pointer to a sink that
+// is null when nobody listens, so that an event that is off costs one test.
+//
+// A new kind of event is its struct and its place in MachineEvent here, and its row in kinds.cc:
+// name and fields for the text, for JSON, for filters and for docs/trace.md. It is emitted with
+// sink->on(event).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "emu/events/unclaimed_access.h"
@@ -17,6 +23,12 @@
 #include "vmx/events.h"
 
 namespace nestor::emu {
+
+// A VM exit to L0, where there is one. The other events are L1's own.
+struct L0ExitEvent {
+  vmx::VmExitEvent exit;
+  int from = 1;  // L1 or L2
+};
 
 // An exception or software interrupt that is delivered through the IDT.
 struct ExceptionEvent {
@@ -58,7 +70,7 @@ struct WalkEvent {
 };
 
 // A cached translation was used that the tables in memory no longer hold: an invalidation is
-// missing. Told once for each mapping.
+// missing. Emitted once for each mapping.
 struct StaleTranslationEvent {
   uint64_t linear = 0;
   ept::Access::Kind access = ept::Access::kRead;
@@ -73,6 +85,31 @@ struct StaleTranslationEvent {
   bool dirty_flag_cleared = false;     // a write found the dirty flag set in the cache alone
   std::string_view missing;            // the instructions that would have helped
 };
+
+struct TripleFaultEvent {
+  uint64_t rip = 0;
+  bool non_root = false;
+};
+
+struct VmxAbortEvent {
+  uint32_t indicator = 0;
+};
+
+// The guest wrote `value` to the debug-exit port.
+struct DebugExitEvent {
+  uint32_t value = 0;
+};
+
+// The guest's workload `number` begins; 0: the last one has ended.
+struct WorkloadEvent {
+  uint8_t number = 0;
+};
+
+// What spans and pointers in an event refer to is valid during the call of the sink.
+using MachineEvent = std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
+                                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent,
+                                  InterruptEvent, WalkEvent, StaleTranslationEvent, UnclaimedAccess,
+                                  TripleFaultEvent, VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {
@@ -90,25 +127,44 @@ class MachineEventSink : public vmx::EventSink {
   // called when there is one only.
   virtual void processor(unsigned /*number*/) {}
 
-  // Whether walk() does anything: recording the steps of a walk costs time.
+  // Whether a WalkEvent would be used now: recording the steps of a walk costs time.
   virtual bool wants_walks() const { return false; }
 
-  // A VM exit to L0, where there is one, from L1 (1) or L2 (2). The other events are L1's own.
-  virtual void l0_exit(const vmx::VmExitEvent&, int /*from*/) {}
+  virtual void on(const MachineEvent&) {}
 
-  virtual void exception(const ExceptionEvent&) {}
-  virtual void interrupt(const InterruptEvent&) {}
-  virtual void walk(const WalkEvent&) {}
-  virtual void stale_translation(const StaleTranslationEvent&) {}
-  // At the end of the run, from each processor that keeps translations.
+  // No event: called at the end of the run for each processor that keeps translations.
   virtual void translations(const TranslationCounts&) {}
-  virtual void unclaimed_access(const UnclaimedAccess&) {}
-  virtual void triple_fault(uint64_t /*rip*/, bool /*non_root*/) {}
-  virtual void vmx_abort(uint32_t /*indicator*/) {}
-  // The guest wrote `value` to the debug-exit port.
-  virtual void debug_exit(uint32_t /*value*/) {}
-  // The guest's workload `number` begins; 0: the last one has ended.
-  virtual void workload(uint8_t /*number*/) {}
+
+  // --- on(), under the names that the emitters use
+  void vm_entry(const vmx::VmEntryEvent& event) final { on(event); }
+  void vm_exit(const vmx::VmExitEvent& event) final { on(event); }
+  void check_failed(const vmx::CheckFailure& failure) final { on(failure); }
+  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) final { on(event); }
+  void l0_exit(const vmx::VmExitEvent& event, int from) { on(L0ExitEvent{event, from}); }
+  void exception(const ExceptionEvent& event) { on(event); }
+  void interrupt(const InterruptEvent& event) { on(event); }
+  void walk(const WalkEvent& event) { on(event); }
+  void stale_translation(const StaleTranslationEvent& event) { on(event); }
+  void unclaimed_access(const UnclaimedAccess& access) { on(access); }
+  void triple_fault(uint64_t rip, bool non_root) { on(TripleFaultEvent{rip, non_root}); }
+  void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }
+  void debug_exit(uint32_t value) { on(DebugExitEvent{value}); }
+  void workload(uint8_t number) { on(WorkloadEvent{number}); }
+};
+
+// A sink of some kinds of events: `Sink` has a public function handle(const E&) for each kind E.
+template <class Sink>
+class EventHandler : public MachineEventSink {
+ public:
+  void on(const MachineEvent& event) final {
+    std::visit(
+        [this](const auto& one) {
+          if constexpr (requires(Sink & sink) { sink.handle(one); }) {
+            static_cast<Sink&>(*this).handle(one);
+          }
+        },
+        event);
+  }
 };
 
 // Hands every event to each of several sinks, in the order in which they were added.
@@ -117,24 +173,21 @@ class FanOut final : public MachineEventSink {
   void add(MachineEventSink& sink) { sinks_.push_back(&sink); }
   bool empty() const { return sinks_.empty(); }
 
-  void attach(const Clock& clock, const uint64_t& instructions) override;
-  void processor(unsigned number) override;
-  bool wants_walks() const override;
-  void vm_entry(const vmx::VmEntryEvent& event) override;
-  void vm_exit(const vmx::VmExitEvent& event) override;
-  void check_failed(const vmx::CheckFailure& failure) override;
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
-  void l0_exit(const vmx::VmExitEvent& event, int from) override;
-  void exception(const ExceptionEvent& event) override;
-  void interrupt(const InterruptEvent& event) override;
-  void walk(const WalkEvent& event) override;
-  void stale_translation(const StaleTranslationEvent& event) override;
-  void translations(const TranslationCounts& counts) override;
-  void unclaimed_access(const UnclaimedAccess& access) override;
-  void triple_fault(uint64_t rip, bool non_root) override;
-  void vmx_abort(uint32_t indicator) override;
-  void debug_exit(uint32_t value) override;
-  void workload(uint8_t number) override;
+  void attach(const Clock& clock, const uint64_t& instructions) override {
+    for (MachineEventSink* sink : sinks_) sink->attach(clock, instructions);
+  }
+  void processor(unsigned number) override {
+    for (MachineEventSink* sink : sinks_) sink->processor(number);
+  }
+  bool wants_walks() const override {
+    return std::ranges::any_of(sinks_, &MachineEventSink::wants_walks);
+  }
+  void on(const MachineEvent& event) override {
+    for (MachineEventSink* sink : sinks_) sink->on(event);
+  }
+  void translations(const TranslationCounts& counts) override {
+    for (MachineEventSink* sink : sinks_) sink->translations(counts);
+  }
 
  private:
   std::vector<MachineEventSink*> sinks_;

@@ -60,6 +60,14 @@ expect 0 'the same: 2 events' '' diff a.txt b.txt --ignore unclaimed-access.addr
 expect 0 'every event  cycle' '' diff --list-ignored
 expect 0 '22  the traces' '' diff --help
 
+# A filtered trace has the events of its kinds.
+"$nestor" run image --serial none --trace some.txt --trace-events -unclaimed-access || [ $? -eq 1 ]
+expect 0 'the same: 1 events' '' diff a.txt some.txt --only debug-exit
+"$nestor" run image --serial none --trace none.txt --trace-events none || [ $? -eq 1 ]
+[ ! -s none.txt ] || { echo 'FAIL: --trace-events none'; failures=1; }
+expect 2 '' "'walks' is no kind of event; choose from all, none, vm-entry" \
+  run image --trace t --trace-events -walks
+
 expect 2 '' 'neither trace has a '"'"'vm-exut'"'"' event' diff a.txt a.txt --only debug-exit,vm-exut
 expect 2 '' 'two traces are required: nestor diff A B; see nestor diff --help' diff
 expect 2 '' 'two traces are required' diff a.txt

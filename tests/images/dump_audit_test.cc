@@ -24,7 +24,7 @@ namespace {
 using namespace emu;
 
 // Audits every VMCS that --dump-vmcs on-exit would write down.
-class Auditor final : public MachineEventSink {
+class Auditor final : public EventHandler<Auditor> {
  public:
   struct Judgement {
     std::vector<std::string> machine, audit;  // names of failed checks
@@ -33,12 +33,12 @@ class Auditor final : public MachineEventSink {
   };
   std::vector<Judgement> judgements;
 
-  void vm_entry(const vmx::VmEntryEvent&) override { failed_.clear(); }
-  void check_failed(const vmx::CheckFailure& failure) override { failed_.emplace_back(failure.id); }
-  void vm_exit(const vmx::VmExitEvent& event) override {
+  void handle(const vmx::VmEntryEvent&) { failed_.clear(); }
+  void handle(const vmx::CheckFailure& failure) { failed_.emplace_back(failure.id); }
+  void handle(const vmx::VmExitEvent& event) {
     judge(*event.data, (event.reason & vmx::kExitReasonEntryFailure) != 0);
   }
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
+  void handle(const vmx::VmInstructionErrorEvent& event) {
     const bool entry = event.instruction == "VMLAUNCH" || event.instruction == "VMRESUME";
     if (entry && event.data != nullptr && !failed_.empty()) judge(*event.data, true);
     failed_.clear();

@@ -182,7 +182,8 @@ std::vector<ActualEvent> events_of_trace(std::string_view json_lines) {
     } else {
       continue;
     }
-    events.push_back(std::move(event));
+    // A line stands for `count` equal events.
+    events.insert(events.end(), record.value("count", size_t{1}), event);
   }
   return events;
 }

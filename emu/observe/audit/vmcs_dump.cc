@@ -62,13 +62,13 @@ std::string vmcs_json(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabiliti
   return json.dump() + "\n";
 }
 
-void VmcsDump::vm_exit(const vmx::VmExitEvent& event) {
+void VmcsDump::handle(const vmx::VmExitEvent& event) {
   const bool failure = (event.reason & vmx::kExitReasonEntryFailure) != 0;
   if (event.data != nullptr && (failure || when_ == When::kExit))
     write(*event.data, event.vmcs, failure);
 }
 
-void VmcsDump::vm_instruction_error(const vmx::VmInstructionErrorEvent& event) {
+void VmcsDump::handle(const vmx::VmInstructionErrorEvent& event) {
   const bool entry = event.instruction == "VMLAUNCH" || event.instruction == "VMRESUME";
   if (event.data != nullptr && entry) write(*event.data, event.vmcs, true);
 }

@@ -28,7 +28,7 @@ std::string vmcs_text(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabiliti
 std::string vmcs_json(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabilities,
                       const VmcsOccasion& occasion);
 
-class VmcsDump final : public MachineEventSink {
+class VmcsDump final : public EventHandler<VmcsDump> {
  public:
   enum class When : uint8_t { kFailure, kExit };  // kExit: at failed VM entries too
   enum class Format : uint8_t { kText, kJson };
@@ -40,8 +40,8 @@ class VmcsDump final : public MachineEventSink {
   bool failed() const { return output_.error().has_value(); }
 
   void attach(const Clock& clock, const uint64_t& /*instructions*/) override { clock_ = &clock; }
-  void vm_exit(const vmx::VmExitEvent& event) override;
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
+  void handle(const vmx::VmExitEvent& event);
+  void handle(const vmx::VmInstructionErrorEvent& event);
 
  private:
   void write(const vmx::Vmcs& vmcs, uint64_t address, bool failure);

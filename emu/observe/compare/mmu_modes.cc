@@ -20,18 +20,19 @@ using Kind = RunResult::Kind;
 using Verdict = ModeRun::Verdict;
 
 // Cuts a run into its workloads.
-class WorkloadMeter final : public MachineEventSink {
+class WorkloadMeter final : public EventHandler<WorkloadMeter> {
  public:
   void watch(const Machine& machine) { machine_ = &machine; }
 
   void attach(const Clock& clock, const uint64_t& /*instructions*/) override { clock_ = &clock; }
-  void vm_exit(const vmx::VmExitEvent&) override { ++l1_exits_; }
-  void l0_exit(const vmx::VmExitEvent& event, int from) override {
-    if (from == 2 && vmx::basic_reason(event.reason) == vmx::ExitReason::kCpuid) ++cpuid_exits_;
+  void handle(const vmx::VmExitEvent&) { ++l1_exits_; }
+  void handle(const L0ExitEvent& event) {
+    if (event.from == 2 && vmx::basic_reason(event.exit.reason) == vmx::ExitReason::kCpuid)
+      ++cpuid_exits_;
   }
-  void workload(uint8_t number) override {
+  void handle(const WorkloadEvent& event) {
     end();
-    if (number != NESTOR_WORKLOAD_END) current_.emplace(number, reading());
+    if (event.number != NESTOR_WORKLOAD_END) current_.emplace(event.number, reading());
   }
 
   // At the end of the run.

@@ -9,6 +9,8 @@
 #include <iterator>
 #include <utility>
 
+#include "emu/events/kinds.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -22,10 +24,32 @@ std::string masked(const std::string& value, uint64_t compared) {
   return fmt::format("{:#x}", number & compared);
 }
 
+// One side: its latest event, and how many equal ones of it have not been compared.
+struct Side {
+  TraceReader& reader;
+  TraceEvent event{};
+  uint64_t left = 0;
+
+  // The event that is to be compared next.
+  TraceEvent current() const {
+    TraceEvent result = event;
+    result.number += event.count - left;
+    return result;
+  }
+};
+
 class Comparer {
  public:
   explicit Comparer(const DiffRules& rules) : rules_(rules) {
     for (const std::string& kind : rules.only) seen_.emplace_back(kind, false);
+  }
+
+  // Reads on where nothing is left to be compared; false at the end.
+  bool next(Side& side) {
+    if (side.left != 0) return true;
+    if (!next(side.reader, side.event)) return false;
+    side.left = side.event.count;
+    return true;
   }
 
   bool next(TraceReader& reader, TraceEvent& event) {
@@ -78,7 +102,7 @@ class Comparer {
     for (const std::string& ignored : rules_.ignore) {
       if (ignored == key || ignored == dotted(kind, key)) return 0;
     }
-    for (const IgnoredField& ignored : kIgnoredFields) {
+    for (const IgnoredField& ignored : ignored_fields()) {
       if (ignored.field == key && (ignored.event.empty() || ignored.event == kind)) {
         return ignored.compared;
       }
@@ -108,13 +132,29 @@ std::string where(const std::optional<TraceEvent>& event) {
 
 }  // namespace
 
+const std::vector<IgnoredField>& ignored_fields() {
+  static const std::vector<IgnoredField> all = [] {
+    std::vector<IgnoredField> fields = {
+        {"", "cycle", 0, "time: another version or processor charges otherwise"},
+        {"", "sequence", 0, "counts the events that one side alone may have, too"}};
+    for (const EventKind& kind : event_kinds()) {
+      for (const EventField& field : kind.fields) {
+        if (!field.why.empty())
+          fields.push_back({kind.name, field.name, field.compared, field.why});
+      }
+    }
+    return fields;
+  }();
+  return all;
+}
+
 DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules& rules) {
   DiffResult result;
   Comparer comparer(rules);
   std::deque<TraceEvent> before;
-  TraceEvent one, other;
-  for (;; ++result.compared) {
-    const bool has_left = comparer.next(left, one), has_right = comparer.next(right, other);
+  Side one{left}, other{right};
+  for (;;) {
+    const bool has_left = comparer.next(one), has_right = comparer.next(other);
     if (left.error() || right.error()) {
       result.error = left.error() ? left.error() : right.error();
       return result;
@@ -122,11 +162,16 @@ DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules
     if (!has_left && !has_right) break;
     std::vector<FieldDifference> fields;
     if (has_left && has_right) {
-      fields = comparer.compare(one, other);
+      fields = comparer.compare(one.event, other.event);
       if (fields.empty()) {
-        before.push_back(std::exchange(one, {}));
+        const uint64_t same = std::min(one.left, other.left);
+        result.compared += same;
+        one.left -= same;
+        other.left -= same;
+        if (one.left != 0) continue;
+        before.push_back(std::exchange(one.event, {}));
         if (before.size() > rules.context) {
-          one = std::move(before.front());  // for its memory
+          one.event = std::move(before.front());  // for its memory
           before.pop_front();
         }
         continue;
@@ -136,14 +181,14 @@ DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules
     difference.fields = std::move(fields);
     difference.before = {std::make_move_iterator(before.begin()),
                          std::make_move_iterator(before.end())};
-    if (has_left) difference.left = one;
-    if (has_right) difference.right = other;
-    // A file that is damaged behind the difference does not hide it.
-    for (unsigned i = 0; i < rules.context && comparer.next(left, one); ++i) {
-      difference.after_left.push_back(one);
+    if (has_left) difference.left = one.current();
+    if (has_right) difference.right = other.current();
+    // A file that is damaged after the difference does not hide it.
+    for (unsigned i = 0; i < rules.context && comparer.next(left, one.event); ++i) {
+      difference.after_left.push_back(one.event);
     }
-    for (unsigned i = 0; i < rules.context && comparer.next(right, other); ++i) {
-      difference.after_right.push_back(other);
+    for (unsigned i = 0; i < rules.context && comparer.next(right, other.event); ++i) {
+      difference.after_right.push_back(other.event);
     }
     return result;
   }
@@ -171,7 +216,7 @@ std::string to_string(const TraceDifference& difference, const std::string& left
 
 std::string list_ignored_fields() {
   std::string out;
-  for (const IgnoredField& ignored : kIgnoredFields) {
+  for (const IgnoredField& ignored : ignored_fields()) {
     const auto event = ignored.event.empty() ? "every event" : ignored.event;
     const std::string bits =
         ignored.compared == 0 ? "all" : fmt::format("all but {:#x}", ignored.compared);

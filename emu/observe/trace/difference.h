@@ -3,7 +3,6 @@
 // Two traces compared event by event.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,14 +22,7 @@ struct IgnoredField {
 };
 
 // What `nestor diff --list-ignored` prints; docs/trace.md has the same list.
-inline constexpr std::array kIgnoredFields = {
-    IgnoredField{"", "cycle", 0, "time: another version or processor charges otherwise"},
-    IgnoredField{"", "sequence", 0, "counts the events that one side alone may have, too"},
-    IgnoredField{"vm-entry", "vmcs", 0, "where L1 put its VMCS"},
-    IgnoredField{"vm-exit", "vmcs", 0, "where L1 put its VMCS"},
-    IgnoredField{"vm-entry", "eptp", 0xfff, "where L1 put its EPT; memory type and flags count"},
-    IgnoredField{"walk", "eptp", 0xfff, "where L1 put its EPT; memory type and flags count"},
-};
+const std::vector<IgnoredField>& ignored_fields();
 
 struct DiffRules {
   std::vector<std::string> only{};    // the kinds of events that count; empty: all
@@ -58,7 +50,8 @@ struct DiffResult {
   std::optional<std::string> error;           // a trace could not be read to the end
 };
 
-// Reads both traces up to the first difference and its context.
+// Reads both traces up to the first difference and its context. A line with a count is as many
+// events.
 [[nodiscard]] DiffResult compare_traces(TraceReader& left, TraceReader& right,
                                         const DiffRules& rules);
 

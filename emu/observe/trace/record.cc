@@ -5,6 +5,9 @@
 
 #include <iterator>
 
+#include "emu/events/kinds.h"
+#include "emu/observe/trace/walk_step.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -21,6 +24,7 @@ void append(Buffer& out, fmt::format_string<Args...> format, Args&&... args) {
 struct JsonValue {
   Buffer& out;
 
+  void operator()(std::monostate) const {}
   void operator()(uint64_t value) const { append(out, "{}", value); }
   void operator()(bool value) const { append(out, "{}", value); }
   void operator()(Hex value) const { append(out, "\"{:#x}\"", value.value); }
@@ -40,20 +44,22 @@ struct JsonValue {
     out.push_back('{');
     for (size_t i = 0; i < parts.size(); ++i) {
       if (i != 0) out.push_back(',');
-      (*this)(parts[i].key);
-      out.push_back(':');
+      append(out, "\"{}\":", parts[i].key);
       std::visit(*this, parts[i].value);
     }
     out.push_back('}');
   }
-  void operator()(const WalkSteps& steps) const {
+  void operator()(Steps steps) const {
     out.push_back('[');
     for (size_t i = 0; i < steps.size(); ++i) {
-      const WalkStep& step = steps[i];
       if (i != 0) out.push_back(',');
-      append(out, R"({{"dimension":"{}","level":{},"address":"{:#x}","machine_address":"{:#x}",)",
-             step.dimension, step.level, step.address, step.machine_address);
-      append(out, R"("entry":"{:#x}","written_back":"{:#x}"}})", step.entry, step.written_back);
+      char before = '{';
+      for (const StepField& field : kStepFields) {
+        append(out, "{}\"{}\":", before, field.name);
+        std::visit(*this, field.value(steps[i]));
+        before = ',';
+      }
+      out.push_back('}');
     }
     out.push_back(']');
   }
@@ -64,6 +70,7 @@ struct JsonValue {
 struct TextValue {
   Buffer& out;
 
+  void operator()(std::monostate) const {}
   void operator()(uint64_t value) const { append(out, "{}", value); }
   void operator()(bool value) const { append(out, "{}", value ? "yes" : "no"); }
   void operator()(Hex value) const { append(out, "{:#x}", value.value); }
@@ -88,43 +95,52 @@ struct TextValue {
     }
     out.push_back(')');
   }
-  void operator()(const WalkSteps& steps) const {
+  void operator()(Steps steps) const {
     append(out, "{}", steps.size());
-    for (const WalkStep& step : steps) {
-      append(out, "\n{:>14}{:<5} level {} entry at {:#x}", "", step.dimension, step.level,
-             step.address);
-      if (step.machine_address != step.address)
-        append(out, " (machine {:#x})", step.machine_address);
-      append(out, ": {:#x}", step.entry);
-      if (step.written_back != step.entry) append(out, ", written back {:#x}", step.written_back);
+    for (const ept::Step& step : steps) {
+      out.push_back('\n');
+      append_step_line(out, step);
     }
   }
 };
 
 }  // namespace
 
-std::string to_json_line(const Record& record) {
-  Buffer out;
-  append(out, R"({{"cycle":{},"sequence":{},"event":"{}")", record.cycle, record.sequence,
-         record.kind);
-  if (record.processor) append(out, R"(,"cpu":{})", *record.processor);
-  for (const auto& [key, value] : record.fields) {
-    append(out, ",\"{}\":", key);
-    std::visit(JsonValue{out}, value);
+Record to_record(const MachineEvent& event, std::optional<unsigned> processor, TraceFormat format) {
+  const bool json = format == TraceFormat::kJsonLines;
+  const std::string_view kind = event_kinds()[event.index()].name;
+  Record record;
+  if (json) {
+    record.kind = fmt::format("\"event\":\"{}\"", kind);
+    if (processor) record.kind += fmt::format(",\"cpu\":{}", *processor);
+  } else {
+    record.kind = kind;
+    if (processor) record.kind += fmt::format(" cpu={}", *processor);
   }
-  out.push_back('}');
-  return fmt::to_string(out);
+  Buffer out;
+  for (const auto& [name, value] : values_of(event)) {
+    if (json) {
+      append(out, ",\"{}\":", name);
+      std::visit(JsonValue{out}, value);
+    } else {
+      append(out, " {}=", name);
+      std::visit(TextValue{out}, value);
+    }
+  }
+  record.fields = fmt::to_string(out);
+  return record;
 }
 
-std::string to_text(const Record& record) {
-  Buffer out;
-  append(out, "{:>12} {}", record.cycle, record.kind);
-  if (record.processor) append(out, " cpu={}", *record.processor);
-  for (const auto& [key, value] : record.fields) {
-    append(out, " {}=", key);
-    std::visit(TextValue{out}, value);
+std::string to_line(const Record& record, const Occasion& occasion, TraceFormat format) {
+  const bool json = format == TraceFormat::kJsonLines;
+  std::string count;
+  if (occasion.count != 1)
+    count = fmt::format("{}{}", json ? ",\"count\":" : " count=", occasion.count);
+  if (json) {
+    return fmt::format("{{\"cycle\":{},\"sequence\":{},{}{}{}}}\n", occasion.cycle,
+                       occasion.sequence, record.kind, count, record.fields);
   }
-  return fmt::to_string(out);
+  return fmt::format("{:>12} {}{}{}\n", occasion.cycle, record.kind, count, record.fields);
 }
 
 }  // namespace nestor::emu

@@ -25,12 +25,12 @@ void Statistics::attach(const Clock& clock, const uint64_t& instructions) {
   instructions_ = &instructions;
 }
 
-void Statistics::vm_exit(const vmx::VmExitEvent& event) {
+void Statistics::handle(const vmx::VmExitEvent& event) {
   ++exits_[event.reason].count;
   if (clock_) pending_[processor_] = {event.reason, clock_->cycles(), *instructions_};
 }
 
-void Statistics::vm_entry(const vmx::VmEntryEvent&) {
+void Statistics::handle(const vmx::VmEntryEvent&) {
   ++entries_;
   const auto pending = pending_.find(processor_);
   if (pending == pending_.end()) return;
@@ -44,10 +44,10 @@ void Statistics::vm_entry(const vmx::VmEntryEvent&) {
   pending_.erase(pending);
 }
 
-void Statistics::check_failed(const vmx::CheckFailure&) { ++failed_checks_; }
-void Statistics::exception(const ExceptionEvent&) { ++exceptions_; }
-void Statistics::interrupt(const InterruptEvent&) { ++interrupts_; }
-void Statistics::unclaimed_access(const UnclaimedAccess&) { ++unclaimed_; }
+void Statistics::handle(const vmx::CheckFailure&) { ++failed_checks_; }
+void Statistics::handle(const ExceptionEvent&) { ++exceptions_; }
+void Statistics::handle(const InterruptEvent&) { ++interrupts_; }
+void Statistics::handle(const UnclaimedAccess&) { ++unclaimed_; }
 
 void Statistics::translations(const TranslationCounts& counts) {
   if (!translations_) translations_.emplace();

@@ -11,7 +11,7 @@ namespace nestor::emu {
 
 // Counts VM exits by reason, and what each costs until the next VM entry of its processor, which is
 // charged with all that the machine does meanwhile. Cycles are virtual.
-class Statistics final : public MachineEventSink {
+class Statistics final : public EventHandler<Statistics> {
  public:
   struct Samples {
     uint64_t count = 0;
@@ -23,12 +23,12 @@ class Statistics final : public MachineEventSink {
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void processor(unsigned number) override { processor_ = number; }
-  void vm_entry(const vmx::VmEntryEvent& event) override;
-  void vm_exit(const vmx::VmExitEvent& event) override;
-  void check_failed(const vmx::CheckFailure& failure) override;
-  void exception(const ExceptionEvent& event) override;
-  void interrupt(const InterruptEvent& event) override;
-  void unclaimed_access(const UnclaimedAccess& access) override;
+  void handle(const vmx::VmEntryEvent& event);
+  void handle(const vmx::VmExitEvent& event);
+  void handle(const vmx::CheckFailure& failure);
+  void handle(const ExceptionEvent& event);
+  void handle(const InterruptEvent& event);
+  void handle(const UnclaimedAccess& access);
   void translations(const TranslationCounts& counts) override;
 
   // By the whole exit-reason field, so that failed VM entries are counted apart.

@@ -6,8 +6,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 
 #include "emu/events/events.h"
 #include "emu/observe/trace/output_file.h"
@@ -15,12 +13,16 @@
 
 namespace nestor::emu {
 
-enum class TraceFormat : uint8_t { kText, kJsonLines };
-
+// Equal events in a row become one line, at the time of the first, with their count. So the latest
+// event is written when another one comes, or at the end.
 class Trace final : public MachineEventSink {
  public:
   // `output` outlives the trace.
   Trace(OutputFile& output, TraceFormat format) : output_(output), format_(format) {}
+  ~Trace() override { finish(); }
+
+  // Writes the latest event. To be called before the output is closed.
+  void finish();
 
   // True once a write has failed: what follows is not written, and the run should stop with
   // kOutputError.
@@ -29,29 +31,16 @@ class Trace final : public MachineEventSink {
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void processor(unsigned number) override { processor_ = number; }
   bool wants_walks() const override { return true; }
-  void vm_entry(const vmx::VmEntryEvent& event) override;
-  void vm_exit(const vmx::VmExitEvent& event) override;
-  void l0_exit(const vmx::VmExitEvent& event, int from) override;
-  void check_failed(const vmx::CheckFailure& failure) override;
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
-  void exception(const ExceptionEvent& event) override;
-  void interrupt(const InterruptEvent& event) override;
-  void walk(const WalkEvent& event) override;
-  void stale_translation(const StaleTranslationEvent& event) override;
-  void unclaimed_access(const UnclaimedAccess& access) override;
-  void triple_fault(uint64_t rip, bool non_root) override;
-  void vmx_abort(uint32_t indicator) override;
-  void debug_exit(uint32_t value) override;
-  void workload(uint8_t number) override;
+  void on(const MachineEvent& event) override;
 
  private:
-  void write(Record record);
-
   OutputFile& output_;
   const TraceFormat format_;
   const Clock* clock_ = nullptr;
   uint64_t sequence_ = 0;
   std::optional<unsigned> processor_;  // none: the machine has one only
+  std::optional<Record> latest_;       // not yet written
+  Occasion occasion_;                  // of it
 };
 
 }  // namespace nestor::emu

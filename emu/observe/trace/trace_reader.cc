@@ -4,9 +4,10 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <nlohmann/json.hpp>
+
+#include "emu/observe/trace/text_scanner.h"
+#include "emu/observe/trace/walk_step.h"
 
 namespace nestor::emu {
 namespace {
@@ -16,63 +17,24 @@ using Json = nlohmann::ordered_json;
 // Far more than a walk has: 5 levels, each entry of them translated by 5 more, twice.
 constexpr uint64_t kMostSteps = 1000;
 
+// Of equal events in a row.
+constexpr std::string_view kCount = "count";
+
 constexpr std::string_view kTruncated = "the trace is truncated: its last line has no end";
 
-bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-}
-
-// Takes from the front of `rest`. Each returns false, and takes nothing, when the front is another
-// thing.
-struct Text {
-  std::string_view rest;
-
-  void blanks() { rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size())); }
-  bool literal(std::string_view text) {
-    if (!rest.starts_with(text)) return false;
-    rest.remove_prefix(text.size());
-    return true;
-  }
-  bool word(std::string& out) {
-    const auto end = std::find_if_not(rest.begin(), rest.end(), is_word);
-    if (end == rest.begin()) return false;
-    out.assign(rest.begin(), end);
-    rest.remove_prefix(out.size());
-    return true;
-  }
-  bool decimal(uint64_t& out) {
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), out);
-    if (error != std::errc{}) return false;
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    return true;
-  }
-  bool hexadecimal(std::string& out) {
-    if (!rest.starts_with("0x")) return false;
-    const size_t end = std::min(rest.find_first_not_of("0123456789abcdef", 2), rest.size());
-    if (end == 2) return false;
-    out = rest.substr(0, end);
-    rest.remove_prefix(end);
-    return true;
-  }
-  // Quoted, or up to a blank or a closing parenthesis.
-  bool value(std::string& out) {
-    if (literal("\"")) {
-      const size_t end = rest.find('"');
-      if (end == rest.npos) return false;
-      out = rest.substr(0, end);
-      rest.remove_prefix(end + 1);
-      return true;
-    }
-    const size_t end = std::min(rest.find_first_of(" )"), rest.size());
-    if (end == 0) return false;
-    out = rest.substr(0, end);
-    rest.remove_prefix(end);
-    return true;
+// The value of a field of a step, which has no parts.
+struct StepSpelling {
+  std::string operator()(Hex value) const { return fmt::format("{:#x}", value.value); }
+  std::string operator()(uint64_t value) const { return std::to_string(value); }
+  std::string operator()(std::string_view value) const { return std::string(value); }
+  template <class Other>
+  std::string operator()(const Other& /*value*/) const {
+    return {};
   }
 };
 
 // "(size=2 direction=out string)"
-bool parse_parts(Text& text, const std::string& key, std::vector<TraceField>& fields) {
+bool parse_parts(TextScanner& text, const std::string& key, std::vector<TraceField>& fields) {
   std::string part;
   while (!text.literal(")")) {
     text.blanks();
@@ -83,43 +45,11 @@ bool parse_parts(Text& text, const std::string& key, std::vector<TraceField>& fi
   return true;
 }
 
-struct Step {
-  std::string dimension, address, machine_address, entry, written_back;
-  uint64_t level = 0;
-};
-
-void add_step(std::vector<TraceField>& fields, uint64_t index, const Step& step) {
-  const auto add = [&](std::string_view name, std::string value) {
-    fields.push_back({fmt::format("steps[{}].{}", index, name), std::move(value)});
-  };
-  add("dimension", step.dimension);
-  add("level", std::to_string(step.level));
-  add("address", step.address);
-  add("machine_address", step.machine_address);
-  add("entry", step.entry);
-  add("written_back", step.written_back);
-}
-
-// "guest level 4 entry at 0x105000 (machine 0x5000): 0x106003, written back 0x106023"
-bool parse_step(Text text, Step& step) {
-  text.blanks();
-  for (const std::string_view dimension : {"guest", "EPT"}) {
-    if (text.literal(dimension)) step.dimension = dimension;
+void add_step(std::vector<TraceField>& fields, uint64_t index, const ept::Step& step) {
+  for (const StepField& field : kStepFields) {
+    fields.push_back({fmt::format("steps[{}].{}", index, field.name),
+                      std::visit(StepSpelling{}, field.value(step))});
   }
-  text.blanks();
-  if (step.dimension.empty() || !text.literal("level ") || !text.decimal(step.level) ||
-      !text.literal(" entry at ") || !text.hexadecimal(step.address)) {
-    return false;
-  }
-  step.machine_address = step.address;
-  if (text.literal(" (machine ") &&
-      !(text.hexadecimal(step.machine_address) && text.literal(")"))) {
-    return false;
-  }
-  if (!text.literal(": ") || !text.hexadecimal(step.entry)) return false;
-  step.written_back = step.entry;
-  if (text.literal(", written back ") && !text.hexadecimal(step.written_back)) return false;
-  return text.rest.empty();
 }
 
 // A value that has no parts, as the text spells it. nullopt: it has parts.
@@ -175,16 +105,18 @@ bool TraceReader::next(TraceEvent& event) {
   // A file without any line is no trace at all; then what its start lacks tells more.
   const bool truncated = !lines_.complete();
   if (truncated && number_ != 0) return fail(kTruncated);
-  event.number = number_++;
+  event.number = number_;
+  event.count = 1;
   event.line = lines_.line();
   event.fields.clear();
   event.text = line_;
   const bool good = line_.starts_with('{') ? parse_json(event) : parse_text(event);
+  number_ += event.count;
   return good && truncated ? fail(kTruncated) : good;
 }
 
 bool TraceReader::parse_text(TraceEvent& event) {
-  Text text{line_};
+  TextScanner text{line_};
   text.blanks();
   if (!text.decimal(event.cycle) || !text.literal(" ") || !text.word(event.kind)) {
     return fail("not an event, which starts with its time and its kind");
@@ -199,6 +131,8 @@ bool TraceReader::parse_text(TraceEvent& event) {
     if (key == "steps") {
       if (!text.decimal(steps) || steps > kMostSteps) return fail("a malformed number of steps");
       event.fields.push_back({key, std::to_string(steps)});
+    } else if (key == kCount) {
+      if (!text.decimal(event.count) || event.count == 0) return fail("a malformed count");
     } else if (text.literal("(")) {
       if (!parse_parts(text, key, event.fields)) return fail("malformed field '" + key + "'");
     } else {
@@ -211,13 +145,13 @@ bool TraceReader::parse_text(TraceEvent& event) {
 
 bool TraceReader::read_steps(TraceEvent& event, uint64_t count) {
   for (uint64_t i = 0; i < count; ++i) {
-    Step step;
     if (!lines_.next(line_)) {
       if (!(error_ = lines_.error())) fail("the file ends within the steps of a walk");
       return false;
     }
-    if (!parse_step({line_}, step)) return fail("not a step of a walk");
-    add_step(event.fields, i, step);
+    const auto step = parse_step_line(line_);
+    if (!step) return fail("not a step of a walk");
+    add_step(event.fields, i, *step);
   }
   return true;
 }
@@ -232,6 +166,11 @@ bool TraceReader::parse_json(TraceEvent& event) {
   event.kind = kind->get<std::string>();
   for (const auto& [key, value] : json.items()) {
     if (key == "event") continue;
+    if (key == kCount) {
+      event.count = value.is_number_unsigned() ? value.get<uint64_t>() : 0;
+      if (event.count == 0) return fail("a malformed count");
+      continue;
+    }
     bool good = true;
     if (auto text = spelling(value)) {
       event.fields.push_back({key, std::move(*text)});

@@ -32,10 +32,11 @@ struct TraceField {
 
 struct TraceEvent {
   uint64_t number = 0;  // counts the events of the file from 0
+  uint64_t count = 1;   // so many equal events in a row, of which this is the first
   uint64_t line = 0;    // in the file, from 1
   uint64_t cycle = 0;
   std::string kind;
-  std::vector<TraceField> fields;  // all of them, `cycle` and `sequence` too
+  std::vector<TraceField> fields;  // all but `count`, `cycle` and `sequence` too
   std::string text;                // the line as it is in the file, without the steps of a walk
 };
 
@@ -45,7 +46,7 @@ class TraceReader {
   [[nodiscard]] static std::variant<std::unique_ptr<TraceReader>, std::string> open(
       const std::string& path);
 
-  // The next event; false at the end, and after an error.
+  // The next line's event; false at the end, and after an error.
   [[nodiscard]] bool next(TraceEvent& event);
   // What is wrong with the file, one sentence that names file and line.
   const std::optional<std::string>& error() const { return error_; }

@@ -139,6 +139,19 @@ TEST(Options, All) {
   EXPECT_EQ(options.log_level, "debug");
 }
 
+TEST(Options, WhatOfTheEventsIsTraced) {
+  const EventFilter all = parse_ok({"run", "image", "--trace", "t"}).trace_filter;
+  EXPECT_TRUE(all.kinds.all());
+  EXPECT_FALSE(all.level || all.from);
+  const EventFilter some =
+      parse_ok({"run", "image", "--trace", "t", "--trace-events", "-walk,-vm-exit", "--trace-level",
+                "L2", "--trace-from", "exit:5"})
+          .trace_filter;
+  EXPECT_EQ(some.kinds.count(), kEventKindCount - 2);
+  EXPECT_EQ(some.level, 2);
+  EXPECT_EQ(some.from, (Moment{Moment::Kind::kExit, 5}));
+}
+
 TEST(Options, AModuleTakesOneFile) {
   const RunOptions options = parse_ok({"run", "--module", "m1", "image"});
   EXPECT_THAT(options.modules, ElementsAre("m1"));
@@ -213,6 +226,15 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--random-seed", "18446744073709551616"}, "is no seed"},
     {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is neither"},
     {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
+    {{"run", "image", "--trace", "t", "--trace-events", "vm-exut"},
+     "--trace-events: 'vm-exut' is no kind of event; choose from all, none, vm-entry, vm-exit,"},
+    {{"run", "image", "--trace", "t", "--trace-level", "L0"},
+     "--trace-level: 'L0' is neither L1 nor L2"},
+    {{"run", "image", "--trace", "t", "--trace-from", "soon"},
+     "--trace-from: 'soon' is no moment; write"},
+    {{"run", "image", "--trace-events", "walk"}, "--trace-events has no effect without --trace"},
+    {{"run", "image", "--trace-level", "L1"}, "--trace-level has no effect without --trace"},
+    {{"run", "image", "--trace-from", "1"}, "--trace-from has no effect without --trace"},
     {{"run", "image", "--trace", "-"}, "both write to the standard output"},
     {{"run", "image", "--trace="}, "--trace"},
     {{"diff"}, "two traces are required: nestor diff A B; see nestor diff --help"},

@@ -63,18 +63,18 @@ class MachineTest : public testing::Test {
     }
   };
 
-  struct Record final : MachineEventSink {
+  struct Record final : EventHandler<Record> {
     void attach(const Clock& machine_clock, const uint64_t&) override { clock = &machine_clock; }
-    void exception(const ExceptionEvent& event) override {
+    void handle(const ExceptionEvent& event) {
       exceptions.push_back({event.vector, event.error_code, event.rip, event.cr2});
     }
-    void interrupt(const InterruptEvent& event) override {
+    void handle(const InterruptEvent& event) {
       interrupts.push_back({event.vector, event.rip});
       interrupt_cycles.push_back(clock->cycles());
     }
-    void triple_fault(uint64_t rip, bool) override { triple_faults.push_back(rip); }
-    void vm_exit(const vmx::VmExitEvent& event) override { exits.push_back(event); }
-    void unclaimed_access(const UnclaimedAccess& access) override { unclaimed.push_back(access); }
+    void handle(const TripleFaultEvent& event) { triple_faults.push_back(event.rip); }
+    void handle(const vmx::VmExitEvent& event) { exits.push_back(event); }
+    void handle(const UnclaimedAccess& access) { unclaimed.push_back(access); }
 
     const Clock* clock = nullptr;
     std::vector<Exception> exceptions;

@@ -29,12 +29,12 @@ LoadedImage image_of(const std::vector<std::uint8_t>& code) {
   return image;
 }
 
-class Events final : public MachineEventSink {
+class Events final : public EventHandler<Events> {
  public:
   std::optional<std::uint32_t> value;
   std::vector<UnclaimedAccess> unclaimed;
-  void debug_exit(std::uint32_t written) override { value = written; }
-  void unclaimed_access(const UnclaimedAccess& access) override { unclaimed.push_back(access); }
+  void handle(const DebugExitEvent& event) { value = event.value; }
+  void handle(const UnclaimedAccess& access) { unclaimed.push_back(access); }
 };
 
 struct Outcome {

@@ -26,22 +26,22 @@ const Code kVmclear{0x66, 0x0f, 0xc7, 0x30}, kVmptrld{0x0f, 0xc7, 0x30};
 constexpr std::uint64_t kCf = 1, kZf = 0x40;
 constexpr std::uint64_t kL1 = 0x1000, kHost = 0x2000, kL2 = 0x7000;
 
-class Events final : public MachineEventSink {
+class Events final : public EventHandler<Events> {
  public:
   std::vector<std::string> list;
   vmx::VmEntryEvent entry;
   vmx::VmExitEvent exit;
   vmx::VmInstructionErrorEvent error;
 
-  void vm_entry(const vmx::VmEntryEvent& event) override {
+  void handle(const vmx::VmEntryEvent& event) {
     list.emplace_back(event.launch ? "launch" : "resume");
     entry = event;
   }
-  void vm_exit(const vmx::VmExitEvent& event) override {
+  void handle(const vmx::VmExitEvent& event) {
     list.push_back("exit " + std::to_string(event.reason & vmx::kExitReasonBasicMask));
     exit = event;
   }
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
+  void handle(const vmx::VmInstructionErrorEvent& event) {
     list.push_back(std::string(event.instruction) + " error " + std::to_string(event.error));
     error = event;
   }

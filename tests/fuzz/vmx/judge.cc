@@ -138,7 +138,7 @@ void Judge::serial(uint8_t byte) {
 
 void Judge::attach(const emu::Clock& clock, const uint64_t&) { clock_ = &clock; }
 
-void Judge::check_failed(const vmx::CheckFailure& failure) { failed_.push_back(failure.id); }
+void Judge::handle(const vmx::CheckFailure& failure) { failed_.push_back(failure.id); }
 
 void Judge::judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                         uint64_t qualification) {
@@ -188,12 +188,12 @@ void Judge::judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address
   first_entry_ = false;
 }
 
-void Judge::vm_entry(const vmx::VmEntryEvent& event) {
+void Judge::handle(const vmx::VmEntryEvent& event) {
   ++outcomes_["VM entry"];
   judge_entry(Outcome::kEntered, *event.data, event.vmcs, 0);
 }
 
-void Judge::vm_instruction_error(const vmx::VmInstructionErrorEvent& event) {
+void Judge::handle(const vmx::VmInstructionErrorEvent& event) {
   mix(event.error);
   if (event.instruction != "VMLAUNCH" && event.instruction != "VMRESUME") return;
   ++outcomes_["VM-instruction error " + std::to_string(event.error)];
@@ -208,13 +208,15 @@ void Judge::vm_instruction_error(const vmx::VmInstructionErrorEvent& event) {
   }
 }
 
-void Judge::exception(const emu::ExceptionEvent& event) {
+void Judge::handle(const emu::ExceptionEvent& event) {
   mix(event.vector);
   mix(event.rip);
   mix(clock_->cycles());
 }
 
-void Judge::vmx_abort(uint32_t indicator) { complain("VMX abort " + std::to_string(indicator)); }
+void Judge::handle(const emu::VmxAbortEvent& event) {
+  complain("VMX abort " + std::to_string(event.indicator));
+}
 
 void Judge::judge_exit_information(const vmx::VmExitEvent& event) {
   const vmx::ExitReasonInfo* info = vmx::find_exit_reason(event.reason & 0xffff);
@@ -306,7 +308,7 @@ void Judge::judge_saved_state(const vmx::VmExitEvent& event) {
   }
 }
 
-void Judge::vm_exit(const vmx::VmExitEvent& event) {
+void Judge::handle(const vmx::VmExitEvent& event) {
   reason_ = event.reason;
   mix(event.reason);
   mix(event.qualification);

@@ -14,7 +14,7 @@
 
 namespace nestor::fuzz {
 
-class Judge final : public emu::MachineEventSink {
+class Judge final : public emu::EventHandler<Judge> {
  public:
   using Complaint = std::function<void(uint64_t seed, const std::string& what)>;
 
@@ -34,12 +34,12 @@ class Judge final : public emu::MachineEventSink {
   const std::map<std::string, uint64_t>& outcomes() const { return outcomes_; }
 
   void attach(const emu::Clock& clock, const uint64_t& instructions) override;
-  void vm_entry(const vmx::VmEntryEvent& event) override;
-  void vm_exit(const vmx::VmExitEvent& event) override;
-  void check_failed(const vmx::CheckFailure& failure) override;
-  void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override;
-  void exception(const emu::ExceptionEvent& event) override;
-  void vmx_abort(uint32_t indicator) override;
+  void handle(const vmx::VmEntryEvent& event);
+  void handle(const vmx::VmExitEvent& event);
+  void handle(const vmx::CheckFailure& failure);
+  void handle(const vmx::VmInstructionErrorEvent& event);
+  void handle(const emu::ExceptionEvent& event);
+  void handle(const emu::VmxAbortEvent& event);
 
  private:
   enum class Outcome { kEntered, kControls, kHostState, kGuestState, kMsrLoading };

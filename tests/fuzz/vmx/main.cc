@@ -186,6 +186,7 @@ class Campaign {
       trace.emplace(*file, emu::TraceFormat::kText);
     }
     const RunOutcome outcome = run_cases(image_, base_, cases, false, trace ? &*trace : nullptr);
+    if (trace) trace->finish();
     if (file) file->flush();
     if (options_.verbose) std::printf("%s", outcome.text.c_str());
     return report(outcome);

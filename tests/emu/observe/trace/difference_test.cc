@@ -10,6 +10,9 @@
 #include <ostream>
 #include <sstream>
 
+#include "emu/observe/trace/trace.h"
+#include "tests/emu/events/sample_events.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -82,6 +85,56 @@ std::string changed(std::string text, const std::string& from, const std::string
 
 using TraceReaderTest = Traces;
 
+// All that is written in either format is read, and says the same.
+TEST_F(TraceReaderTest, EventsOfEveryKindComeBackTheSameFromBothFormats) {
+  std::array<std::unique_ptr<TraceReader>, 2> readers;
+  const std::vector<MachineEvent> events = sample_events();
+  for (const TraceFormat format : {TraceFormat::kText, TraceFormat::kJsonLines}) {
+    const std::string path = file("");
+    {
+      auto output = OutputFile::open(path);
+      Trace trace(*std::get<std::unique_ptr<OutputFile>>(output), format);
+      for (const MachineEvent& event : events) trace.on(event);
+      trace.processor(1);
+      for (const MachineEvent& event : events) trace.on(event);
+    }
+    auto opened = TraceReader::open(path);
+    readers[format == TraceFormat::kJsonLines] =
+        std::get<std::unique_ptr<TraceReader>>(std::move(opened));
+  }
+  TraceEvent one, other;
+  for (size_t i = 0; i < 2 * events.size();) {
+    ASSERT_TRUE(readers[0]->next(one)) << readers[0]->error().value_or("");
+    ASSERT_TRUE(readers[1]->next(other)) << readers[1]->error().value_or("");
+    const MachineEvent& event = events[i % events.size()];
+    EXPECT_EQ(one.kind, event_kinds()[event.index()].name);
+    EXPECT_EQ(other.kind, one.kind);
+    EXPECT_EQ(one.number, i);
+    EXPECT_EQ(other.number, i);
+    EXPECT_EQ(one.count, other.count);
+    std::erase_if(other.fields, [](const TraceField& field) { return field.key == "sequence"; });
+    ASSERT_EQ(one.fields.size(), other.fields.size()) << one.text << "\n" << other.text;
+    for (size_t f = 0; f < one.fields.size(); ++f) {
+      EXPECT_EQ(one.fields[f].key, other.fields[f].key) << one.text;
+      EXPECT_EQ(one.fields[f].value, other.fields[f].value) << one.text << one.fields[f].key;
+    }
+    // Each field of the event is there, whole or in parts.
+    for (const auto& [name, value] : values_of(event)) {
+      const std::string key(name);
+      const auto* decoded = std::get_if<Parts>(&value);
+      if (decoded != nullptr && decoded->empty()) continue;
+      EXPECT_TRUE(std::ranges::any_of(one.fields,
+                                      [&](const TraceField& field) {
+                                        return field.key == key || field.key.starts_with(key + ".");
+                                      }))
+          << one.text << ": " << key;
+    }
+    i += one.count;
+  }
+  EXPECT_FALSE(readers[0]->next(one) || readers[1]->next(other));
+  EXPECT_FALSE(readers[0]->error() || readers[1]->error());
+}
+
 TEST_F(TraceReaderTest, BothFormatsGiveTheSameEvents) {
   const auto text = reader(kText), json = reader(kJson);
   TraceEvent one, other;
@@ -149,6 +202,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Malformed{"12 walk decoded=(read\n", "malformed field 'decoded'"},
                     Malformed{"12 walk decoded=(size=)\n", "malformed field 'decoded'"},
                     Malformed{"12 walk decoded=(=1)\n", "malformed field 'decoded'"},
+                    Malformed{"12 walk count=0\n", "a malformed count"},
+                    Malformed{"12 walk count=x\n", "a malformed count"},
                     Malformed{"12 walk steps=many\n", "number of steps"},
                     Malformed{"12 walk steps=100000\n", "number of steps"},
                     Malformed{"12 walk steps=1\n", "within the steps"},
@@ -175,6 +230,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Malformed{R"({"cycle":1,"event":"walk","rip":{"a":{"b":1}}})"
                               "\n",
                               "field 'rip'"},
+                    Malformed{R"({"cycle":1,"event":"walk","count":0})"
+                              "\n",
+                              "a malformed count"},
+                    Malformed{R"({"cycle":1,"event":"walk","count":"2"})"
+                              "\n",
+                              "a malformed count"},
                     Malformed{R"({"cycle":1,"event":"walk","steps":[1]})"
                               "\n",
                               "malformed field 'steps'"},
@@ -203,6 +264,42 @@ TEST_F(TraceReaderTest, AMissingFileIsNamed) {
 }
 
 using TraceDiff = Traces;
+
+TEST_F(TraceDiff, StepsOfSubPageTablesAreCompared) {
+  const std::string left =
+      "1 walk outcome=\"SPP-related event\" steps=1\n"
+      "              SPP   level 1 entry at 0x6008: 0x55\n";
+  EXPECT_FALSE(compare(left, left).error);
+  EXPECT_EQ(compare(left, left).compared, 1u);
+  EXPECT_THAT(names(compare(left, changed(left, "SPP  ", "EPT  "))),
+              ElementsAre("steps[0].dimension"));
+  EXPECT_THAT(names(compare(left, changed(left, "0x55", "0x51"))),
+              ElementsAre("steps[0].entry", "steps[0].written_back"));
+}
+
+TEST_F(TraceDiff, ALineWithACountIsAsManyEvents) {
+  const std::string folded = "1 debug-exit count=3 value=0x0\n9 workload number=1\n";
+  const std::string single =
+      "1 debug-exit value=0x0\n2 debug-exit value=0x0\n3 debug-exit value=0x0\n"
+      "9 workload number=1\n";
+  const std::string halves =
+      "1 debug-exit count=2 value=0x0\n2 debug-exit value=0x0\n9 workload number=1\n";
+  for (const std::string& left : {folded, single, halves}) {
+    for (const std::string& right : {folded, single, halves}) {
+      const DiffResult result = compare(left, right);
+      EXPECT_FALSE(result.difference || result.error);
+      EXPECT_EQ(result.compared, 4u);
+    }
+  }
+  const DiffResult fewer = compare(folded, changed(folded, "count=3", "count=2"));
+  ASSERT_TRUE(fewer.difference);
+  EXPECT_EQ(fewer.compared, 2u);
+  EXPECT_THAT(names(fewer), ElementsAre("event"));
+  EXPECT_EQ(fewer.difference->left->number, 2u);
+  EXPECT_EQ(fewer.difference->left->line, 1u);
+  EXPECT_EQ(fewer.difference->right->number, 2u);
+  EXPECT_EQ(fewer.difference->right->line, 2u);
+}
 
 TEST_F(TraceDiff, TheSameEventsAreTheSameInEitherFormat) {
   for (const char* left : {kText, kJson}) {
@@ -332,7 +429,7 @@ TEST(IgnoredFields, AreDocumented) {
   std::stringstream text;
   text << file.rdbuf();
   const std::string docs = text.str();
-  for (const IgnoredField& ignored : kIgnoredFields) {
+  for (const IgnoredField& ignored : ignored_fields()) {
     const std::string event =
         ignored.event.empty() ? "every event" : "`" + std::string(ignored.event) + "`";
     const std::string row = "| " + event + " | `" + std::string(ignored.field) + "` | " +

@@ -41,6 +41,7 @@ class TraceTest : public ::testing::Test {
     trace.attach(clock, instructions);
     clock.charge(1234);
     emit(trace);
+    trace.finish();
     output->close();
     EXPECT_EQ(output->error(), std::nullopt);
     std::ifstream in(path_);
@@ -347,12 +348,73 @@ TEST_F(TraceTest, EveryJsonLineParses) {
   EXPECT_EQ(sequence, 82u);
 }
 
+TEST_F(TraceTest, EqualEventsInARowAreOneLineWithTheirCount) {
+  Clock* clock = nullptr;
+  const auto emit = [&](Trace& trace) {
+    for (uint64_t i = 0; i < 3; ++i) {
+      trace.unclaimed_access({false, true, 0x80, 1, 0x5a});
+      clock->charge(1);
+    }
+    trace.unclaimed_access({false, true, 0x80, 1, 0x5b});
+    trace.walk(walk_event());
+    trace.walk(walk_event());
+  };
+  for (const TraceFormat format : {TraceFormat::kText, TraceFormat::kJsonLines}) {
+    auto file = OutputFile::open(path_);
+    auto& output = std::get<std::unique_ptr<OutputFile>>(file);
+    Clock time;
+    const uint64_t instructions = 0;
+    clock = &time;
+    {
+      Trace trace(*output, format);
+      trace.attach(time, instructions);
+      emit(trace);
+    }
+    output->close();
+    std::ifstream in(path_);
+    std::ostringstream written;
+    written << in.rdbuf();
+    if (format == TraceFormat::kText) {
+      EXPECT_EQ(
+          written.str(),
+          "           0 unclaimed-access count=3 space=port direction=write address=0x80 size=1 "
+          "value=0x5a\n"
+          "           3 unclaimed-access space=port direction=write address=0x80 size=1 "
+          "value=0x5b\n"
+          "           3 walk count=2 outcome=translated eptp=0x305e linear=0x400000 "
+          "guest_physical=0x200000 physical=0x700000 steps=2\n"
+          "              EPT   level 4 entry at 0x3000: 0x4007, written back 0x4107\n"
+          "              guest level 4 entry at 0x1000 (machine 0x9000): 0x2023\n");
+    } else {
+      EXPECT_THAT(written.str(),
+                  testing::StartsWith(R"({"cycle":0,"sequence":0,"event":"unclaimed-access",)"
+                                      R"("count":3,"space":"port")"));
+      EXPECT_THAT(written.str(), HasSubstr(R"({"cycle":3,"sequence":3,"event":"unclaimed-access",)"
+                                           R"("space")"));
+      EXPECT_THAT(written.str(), HasSubstr(R"({"cycle":3,"sequence":4,"event":"walk","count":2,)"));
+    }
+  }
+}
+
+TEST_F(TraceTest, EqualEventsOfTwoProcessorsAreTwoLines) {
+  EXPECT_EQ(text([](Trace& trace) {
+              trace.processor(0);
+              trace.debug_exit(0);
+              trace.processor(1);
+              trace.debug_exit(0);
+              trace.processor(1);
+              trace.debug_exit(0);
+            }),
+            "        1234 debug-exit cpu=0 value=0x0\n"
+            "        1234 debug-exit cpu=1 count=2 value=0x0\n");
+}
+
 TEST_F(TraceTest, FanOutReachesEverySinkInOrder) {
-  struct Named final : MachineEventSink {
+  struct Named final : EventHandler<Named> {
     Named(std::string& log, char name) : log_(log), name_(name) {}
-    void vm_entry(const vmx::VmEntryEvent&) override { log_ += name_; }
-    void debug_exit(uint32_t) override { log_ += name_; }
-    void workload(uint8_t) override { log_ += name_; }
+    void handle(const vmx::VmEntryEvent&) { log_ += name_; }
+    void handle(const DebugExitEvent&) { log_ += name_; }
+    void handle(const WorkloadEvent&) { log_ += name_; }
     std::string& log_;
     const char name_;
   };
@@ -387,7 +449,7 @@ TEST(OutputFile, FullDiskIsReportedOnce) {
   auto& output = std::get<std::unique_ptr<OutputFile>>(file);
   Trace trace(*output, TraceFormat::kText);
   EXPECT_FALSE(trace.failed());
-  for (int i = 0; i < 100'000 && !trace.failed(); ++i) trace.debug_exit(0);
+  for (uint32_t i = 0; i < 100'000 && !trace.failed(); ++i) trace.debug_exit(i);
   EXPECT_TRUE(trace.failed()) << "an error shows before the end of a long run";
   output->close();
   EXPECT_EQ(output->error(), "cannot write /dev/full: No space left on device");

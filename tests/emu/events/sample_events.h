@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Events of every kind, which together have every field.
+#pragma once
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "emu/events/kinds.h"
+
+namespace nestor::emu {
+
+inline constexpr std::array kSampleSteps = {
+    ept::Step{ept::Dimension::kEpt, 4, 0x3000, 0x3000, 0x4007, 0x4107},
+    ept::Step{ept::Dimension::kGuest, 4, 0x1000, 0x9000, 0x2023, 0x2023},
+    ept::Step{ept::Dimension::kSubPage, 1, 0x6008, 0x6008, 0x55, 0x55},
+};
+
+template <size_t... I>
+std::vector<MachineEvent> plain_events(std::index_sequence<I...> /*all*/) {
+  return {MachineEvent(std::in_place_index<I>)...};
+}
+
+inline std::vector<MachineEvent> sample_events() {
+  std::vector<MachineEvent> events = plain_events(std::make_index_sequence<kEventKindCount>());
+  events.emplace_back(vmx::VmEntryEvent{true, 0x5000, 0x1000, 0x2000, 0x301e, 7, 0x80000b0e});
+  // Whatever a qualification and the interruption information can say.
+  for (uint32_t reason = 0; reason < 80; ++reason) {
+    for (const uint64_t qualification : {0x0ull, 0x1ull, 0x111ull, 0x5555555555555555ull, ~0ull}) {
+      for (const uint32_t information : {0u, 0x80000b0eu, ~0u}) {
+        vmx::VmExitEvent exit;
+        exit.reason = reason;
+        exit.qualification = qualification;
+        exit.guest_linear = 0x400000;
+        exit.instruction_length = 3;
+        exit.interruption_information = exit.idt_vectoring_information = information;
+        exit.interruption_error_code = exit.idt_vectoring_error_code = 2;
+        events.emplace_back(exit);
+      }
+    }
+  }
+  events.emplace_back(vmx::CheckFailure{"a-check", "Field", 1, "\"use EPT\" must be 1", "Title"});
+  for (uint32_t error = 1; error < 30; ++error)
+    events.emplace_back(vmx::VmInstructionErrorEvent{"VMPTRLD", error});
+  events.emplace_back(L0ExitEvent{{.reason = 10, .guest_rip = 0x9000}, 2});
+  for (uint8_t vector = 0; vector < 40; ++vector)
+    events.emplace_back(ExceptionEvent{vector, false, 2, 0x10, 0x4000, true});
+  events.emplace_back(ExceptionEvent{3, true, std::nullopt, 0x20, 0, false});
+  events.emplace_back(InterruptEvent{2, true, 0x10, true});
+  for (const auto outcome :
+       {WalkOutcome::kTranslated, WalkOutcome::kPageFault, WalkOutcome::kEptViolation,
+        WalkOutcome::kEptMisconfiguration, WalkOutcome::kSubPageEvent}) {
+    events.emplace_back(
+        WalkEvent{0x400000, 0x200000, 0x700000, 0x305e, outcome, kSampleSteps, "bit 2 is (not) 0"});
+    StaleTranslationEvent stale;
+    stale.access = ept::Access::kFetch;
+    stale.ept_root = 0x3000;
+    stale.tables = outcome;
+    stale.dirty_flag_cleared = true;
+    stale.missing = "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID";
+    events.emplace_back(stale);
+  }
+  events.emplace_back(UnclaimedAccess{true, true, 0xfed40000, 4, 0xffffffff});
+  events.emplace_back(TripleFaultEvent{0x30, true});
+  for (uint32_t indicator = 1; indicator < 8; ++indicator)
+    events.emplace_back(VmxAbortEvent{indicator});
+  events.emplace_back(DebugExitEvent{3});
+  events.emplace_back(WorkloadEvent{2});
+  return events;
+}
+
+}  // namespace nestor::emu
