@@ -46,3 +46,17 @@ function(nestor_link_room target)
     target_link_libraries(${target} PUBLIC ${ARGN})
   endif()
 endfunction()
+
+option(NESTOR_UNITY "Compile the sources of some folders together" ON)
+
+# nestor_compile_together(TARGET PATTERN...): compiles all sources of TARGET that match a pattern as
+# one, as most of their time goes into headers. What is in their unnamed namespaces must not clash.
+function(nestor_compile_together target)
+  set_target_properties(${target} PROPERTIES
+    UNITY_BUILD ${NESTOR_UNITY} UNITY_BUILD_MODE GROUP)
+  foreach(pattern IN LISTS ARGN)
+    file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${pattern}.cc")
+    string(MAKE_C_IDENTIFIER "${pattern}" group)
+    set_source_files_properties(${sources} PROPERTIES UNITY_GROUP "${group}")
+  endforeach()
+endfunction()
