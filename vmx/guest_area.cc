@@ -11,7 +11,7 @@ struct Register {
   uint64_t CpuState::*member;
 };
 
-constexpr Register kRegisters[] = {
+constexpr Register kAreaRegisters[] = {
     {Field::kGuestCr0, &CpuState::cr0},
     {Field::kGuestCr3, &CpuState::cr3},
     {Field::kGuestCr4, &CpuState::cr4},
@@ -60,7 +60,7 @@ void store_segments(const CpuState& state, Vmcs& vmcs) {
 }
 
 void load_guest_area(const Vmcs& vmcs, CpuState& state) {
-  for (const Register& r : kRegisters) state.*r.member = vmcs[r.field];
+  for (const Register& r : kAreaRegisters) state.*r.member = vmcs[r.field];
   for (unsigned i = 0; i < state.pdptes.size(); ++i) state.pdptes[i] = vmcs[kPdptes[i]];
   state.gpr[kRsp] = vmcs[Field::kGuestRsp];
   load_segments(vmcs, state);
@@ -72,7 +72,7 @@ void load_guest_area(const Vmcs& vmcs, CpuState& state) {
 }
 
 void store_guest_area(const CpuState& state, Vmcs& vmcs) {
-  for (const Register& r : kRegisters) vmcs.write(r.field, state.*r.member);
+  for (const Register& r : kAreaRegisters) vmcs.write(r.field, state.*r.member);
   for (unsigned i = 0; i < state.pdptes.size(); ++i) vmcs.write(kPdptes[i], state.pdptes[i]);
   vmcs.write(Field::kGuestRsp, state.gpr[kRsp]);
   store_segments(state, vmcs);

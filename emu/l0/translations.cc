@@ -12,7 +12,7 @@ namespace {
 using vmx::ExitReason;
 using vmx::Field;
 
-constexpr uint64_t kAccessedDirty = 1 << 6;
+constexpr uint64_t kEptpAccessedDirty = 1 << 6;
 constexpr uint64_t kEp4ta = ((1ull << 52) - 1) & ~0xfffull;
 constexpr size_t kMostEpt02 = 8;
 // An event that is delivered before the first instruction, and one that its delivery raises, need
@@ -21,16 +21,16 @@ constexpr unsigned kMostFutileReclaims = 8;
 
 // The bits of the EPTP that EPT02 belongs to, and one for mode-based execute control.
 constexpr uint64_t kModeBasedExecute = 1;
-static_assert(((kEp4ta | kAccessedDirty) & kModeBasedExecute) == 0);
-constexpr std::array<uint64_t, 4> kEpt02Kinds = {0, kAccessedDirty, kModeBasedExecute,
-                                                 kAccessedDirty | kModeBasedExecute};
+static_assert(((kEp4ta | kEptpAccessedDirty) & kModeBasedExecute) == 0);
+constexpr std::array<uint64_t, 4> kEpt02Kinds = {0, kEptpAccessedDirty, kModeBasedExecute,
+                                                 kEptpAccessedDirty | kModeBasedExecute};
 
 }  // namespace
 
 // EPT02 belongs to an EP4TA of L1, to what its A/D bit says and to how execution is controlled.
 uint64_t Hypervisor::ept02_key(uint64_t eptp12) {
   const bool mode_based = nested().secondary(vmx::SecondaryProcBased::kModeBasedExecuteControl);
-  return (eptp12 & (kEp4ta | kAccessedDirty)) | (mode_based ? kModeBasedExecute : 0);
+  return (eptp12 & (kEp4ta | kEptpAccessedDirty)) | (mode_based ? kModeBasedExecute : 0);
 }
 
 Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {

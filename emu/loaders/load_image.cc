@@ -14,7 +14,7 @@
 namespace nestor::emu {
 namespace {
 
-constexpr uint64_t kOneMiB = 1 << 20;
+constexpr uint64_t kLowestModule = 1 << 20;
 // The boot block goes to low memory; above the pages that real-mode code likes to use, if there is
 // room.
 constexpr uint64_t kBootBlockLow = 0x1000, kBootBlockPreferred = 0x10000, kBootBlockLimit = 0xa0000;
@@ -103,7 +103,7 @@ OrError<std::vector<PlacedModule>> place_modules(const std::vector<Module>& modu
   std::vector<PlacedModule> placed;
   for (const Module& module : modules) {
     const uint64_t size = module.bytes.size();
-    const auto address = placement.find(size, std::max(placement.end(), kOneMiB), kFourGiB);
+    const auto address = placement.find(size, std::max(placement.end(), kLowestModule), kFourGiB);
     if (!address) {
       return LoadError{
           fmt::format("module {} of {} bytes does not fit above the image in RAM ({}); give the "

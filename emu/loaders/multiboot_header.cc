@@ -12,7 +12,7 @@ namespace {
 
 using Found = std::variant<NoMultibootHeader, MultibootHeader, LoadError>;
 
-LoadError error(std::string message) { return LoadError{std::move(message)}; }
+LoadError bad_header(std::string message) { return LoadError{std::move(message)}; }
 
 // The address fields as both versions give them. Version 2 allows kFromFileStart as load_address.
 struct AddressFields {
@@ -23,14 +23,14 @@ struct AddressFields {
 std::variant<FlatLayout, LoadError> check_addresses(const AddressFields& fields,
                                                     uint64_t header_offset, uint64_t file_size) {
   if (fields.load_address > fields.header_address) {
-    return error(
+    return bad_header(
         fmt::format("load_addr {:#x} of the Multiboot header lies above header_addr {:#x}; correct "
                     "the header",
                     fields.load_address, fields.header_address));
   }
   const uint64_t before_header = fields.header_address - fields.load_address;
   if (before_header > header_offset) {
-    return error(
+    return bad_header(
         fmt::format("load_addr {:#x} of the Multiboot header lies before the start of the file; "
                     "correct the header",
                     fields.load_address));
@@ -41,14 +41,14 @@ std::variant<FlatLayout, LoadError> check_addresses(const AddressFields& fields,
   flat.file_size = file_size - flat.file_offset;
   if (fields.load_end != 0) {
     if (fields.load_end < fields.load_address) {
-      return error(
+      return bad_header(
           fmt::format("load_end_addr {:#x} of the Multiboot header lies below load_addr {:#x}; "
                       "correct the header",
                       fields.load_end, fields.load_address));
     }
     const uint64_t wanted = fields.load_end - fields.load_address;
     if (wanted > flat.file_size) {
-      return error(fmt::format(
+      return bad_header(fmt::format(
           "the Multiboot header loads {:#x} bytes from offset {:#x}, outside the file of {} "
           "bytes; the file is truncated or its header wrong",
           wanted, flat.file_offset, file_size));
@@ -59,7 +59,7 @@ std::variant<FlatLayout, LoadError> check_addresses(const AddressFields& fields,
   if (fields.bss_end != 0) {
     const uint64_t load_end = fields.load_address + flat.file_size;
     if (fields.bss_end < load_end) {
-      return error(
+      return bad_header(
           fmt::format("bss_end_addr {:#x} of the Multiboot header lies below the end of the data "
                       "{:#x}; correct the header",
                       fields.bss_end, load_end));
@@ -78,12 +78,12 @@ constexpr uint64_t kVideoMode = 1u << 2, kAddressFields = 1u << 16;
 
 Found parse1(Bytes file, uint64_t offset, uint64_t flags) {
   if (const uint64_t unknown = flags & kRequirements & ~kKnownRequirements; unknown != 0) {
-    return error(fmt::format(
+    return bad_header(fmt::format(
         "its Multiboot header requires unknown features (flags {:#x}); clear bits {:#x}", flags,
         unknown));
   }
   if (flags & kVideoMode) {
-    return error(
+    return bad_header(
         "its Multiboot header requires a video mode, and the machine has no display; clear bit 2 "
         "of "
         "its flags");
@@ -94,7 +94,8 @@ Found parse1(Bytes file, uint64_t offset, uint64_t flags) {
     std::array<uint64_t, 5> fields{};
     for (unsigned i = 0; i < fields.size(); ++i) {
       const auto field = read_number(file, offset + 12 + 4 * i, 4);
-      if (!field) return error("its Multiboot header is truncated; build or copy the image again");
+      if (!field)
+        return bad_header("its Multiboot header is truncated; build or copy the image again");
       fields[i] = *field;
     }
     const auto flat =
@@ -124,7 +125,7 @@ constexpr uint64_t kMagic2 = 0xe85250d6, kSearch2 = 32768, kHeader2Bytes = 16;
 constexpr uint64_t kTagOptional = 1;
 
 enum HeaderTag : uint64_t {
-  kEndTag = 0,
+  kHeaderEndTag = 0,
   kInformationRequest = 1,
   kAddressTag = 2,
   kEntryTag = 3,
@@ -169,7 +170,7 @@ std::optional<LoadError> check_information_request(Bytes tag) {
   for (uint64_t at = 8; at + 4 <= tag.size(); at += 4) {
     const uint64_t type = *read_number(tag, at, 4);
     if (std::ranges::find(kSuppliedInformation, type) == kSuppliedInformation.end()) {
-      return error(
+      return bad_header(
           fmt::format("its Multiboot 2 header requires information of type {}, which this machine "
                       "does not have; make the request optional",
                       type));
@@ -180,7 +181,7 @@ std::optional<LoadError> check_information_request(Bytes tag) {
 
 Found parse2(Bytes file, uint64_t offset, uint64_t length) {
   if (length < kHeader2Bytes || !inside(offset, length, file.size())) {
-    return error(fmt::format(
+    return bad_header(fmt::format(
         "its Multiboot 2 header of {} bytes at offset {:#x} lies outside the file or is too "
         "short; correct header_length",
         length, offset));
@@ -192,15 +193,15 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
   uint64_t at = kHeader2Bytes;
   for (;;) {
     if (!inside(at, 8, length)) {
-      return error("its Multiboot 2 header has no end tag; add one of type 0 and size 8");
+      return bad_header("its Multiboot 2 header has no end tag; add one of type 0 and size 8");
     }
     const uint64_t type = *read_number(header, at, 2);
     const uint64_t flags = *read_number(header, at + 2, 2);
     const uint64_t size = *read_number(header, at + 4, 4);
     const bool optional = flags & kTagOptional;
-    if (type == kEndTag) break;
+    if (type == kHeaderEndTag) break;
     if (size < 8 || !inside(at, size, length)) {
-      return error(fmt::format(
+      return bad_header(fmt::format(
           "tag {} of its Multiboot 2 header has a size of {} bytes, which does not fit; "
           "correct the header",
           type, size));
@@ -209,13 +210,13 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
     const auto* rule = std::ranges::find(kTagRules, type, &TagRule::type);
     const bool known = rule != kTagRules.end();
     if ((!known || !rule->offered) && !optional) {
-      return error(fmt::format(
+      return bad_header(fmt::format(
           "its Multiboot 2 header requires tag {} ({}), which this machine does not offer; "
           "make the tag optional",
           type, known ? rule->name : "unknown"));
     }
     if (known && size < rule->size) {
-      return error(
+      return bad_header(
           fmt::format("the {} tag of its Multiboot 2 header has {} bytes, {} are needed; correct "
                       "the header",
                       rule->name, size, rule->size));
@@ -228,7 +229,7 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
     } else if (type == kEntryTag) {
       result.entry = *read_number(tag, 8, 4);
     } else if (type == kConsoleTag && !optional && (*read_number(tag, 8, 4) & kConsoleRequired)) {
-      return error(
+      return bad_header(
           "its Multiboot 2 header requires a console, and the machine has no display; clear bit 0 "
           "of "
           "the console flags");
@@ -238,12 +239,12 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
   }
   if (addresses) {
     if (!result.entry) {
-      return error(
+      return bad_header(
           "its Multiboot 2 header has an address tag without an entry address tag; add one");
     }
     if (addresses->load_address == AddressFields::kFromFileStart) {
       if (addresses->header_address < offset) {
-        return error(fmt::format(
+        return bad_header(fmt::format(
             "header_addr {:#x} of the Multiboot 2 header leaves no room for the {:#x} bytes "
             "before it; correct the header",
             addresses->header_address, offset));
@@ -266,7 +267,7 @@ Found find2(Bytes file) {
     const uint64_t checksum = *read_number(file, offset + 12, 4);
     if (static_cast<uint32_t>(kMagic2 + architecture + length + checksum) != 0) continue;
     if (architecture != 0) {
-      return error(fmt::format(
+      return bad_header(fmt::format(
           "its Multiboot 2 header is for architecture {}, not 0 (32-bit protected mode of "
           "i386); build the image for x86",
           architecture));

@@ -19,6 +19,7 @@
 #include "emu/cli/exit_status.h"
 #include "guest-images/abi/machine_ports.h"
 #include "tests/images/expected_exits.h"
+#include "tests/images/manifest.h"
 
 namespace nestor::tests {
 namespace {
@@ -56,6 +57,13 @@ struct Outcome {
   std::string serial, trace, errors;
 };
 
+std::vector<std::string> own_options(std::string_view name) {
+  for (const Manifest& manifest : image_manifests())
+    if (manifest.name == name) return manifest.options;
+  return {};
+}
+
+// Runs an image with the options of its manifest, and `options` after them.
 Outcome run_image(const std::string& name, const std::vector<std::string>& options = {}) {
   const Scratch scratch;
   const fs::path image = fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf");
@@ -73,8 +81,8 @@ Outcome run_image(const std::string& name, const std::vector<std::string>& optio
       "--max-instructions",
       "100000000",
   };
-  if (name == "two-processors") words.insert(words.end(), {"--cpus", "2"});
-  words.insert(words.end(), options.begin(), options.end());
+  for (const auto& more : {own_options(name), options})
+    words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
@@ -107,11 +115,12 @@ std::vector<nlohmann::json> events_of_kind(const std::string& trace, std::string
   return found;
 }
 
-// The name of the image, and how translations are cached.
-class Images : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+// The image, and how translations are cached.
+class Images : public testing::TestWithParam<std::tuple<Manifest, const char*>> {};
 
 TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
-  const std::string name = std::get<0>(GetParam()), tlb = std::get<1>(GetParam());
+  const auto& [manifest, tlb] = GetParam();
+  const std::string& name = manifest.name;
   const auto parsed = parse_expected(
       contents(fs::path(NESTOR_SOURCE_DIR) / "guest-images" / name / "expected-exits.txt"));
   ASSERT_TRUE(std::holds_alternative<std::vector<ExpectedEvent>>(parsed))
@@ -123,7 +132,7 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
   EXPECT_EQ(first.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS))
       << first.serial << first.errors;
   EXPECT_NE(first.serial.find(name + ": PASS"), first.serial.npos) << first.serial;
-  const bool forgets = name == "missing-invept" && tlb == "keep";
+  const bool forgets = manifest.stale_translations && tlb == std::string_view("keep");
   EXPECT_EQ(first.errors.empty(), !forgets) << first.errors;
   EXPECT_EQ(events_of_kind(first.trace, "stale-translation").empty(), !forgets);
   ASSERT_FALSE(first.trace.empty());
@@ -147,19 +156,17 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Images,
-                         testing::Combine(testing::Values("hello-vmx", "ept-violation",
-                                                          "real-mode-guest", "broken-vmcs",
-                                                          "missing-invept", "two-processors"),
+                         testing::Combine(testing::ValuesIn(images_with_expected_exits()),
                                           testing::Values("flush", "keep")),
                          [](const auto& image) {
-                           std::string name = std::get<0>(image.param);
+                           std::string name = std::get<0>(image.param).name;
                            std::erase(name, '-');
                            return name + "_" + std::get<1>(image.param);
                          });
 
 // Below an L0 an image sees the same: the same exits, but for what L0 does not offer.
 struct Below {
-  const char* image;
+  std::string image;
   const char* mode;
   const char* vmcs_shadowing;
 };
@@ -183,17 +190,15 @@ TEST_P(ImagesBelowL0, PassWithTheirExpectedExits) {
 
 std::vector<Below> every_image_below() {
   std::vector<Below> all;
-  for (const char* image : {"hello-vmx", "ept-violation", "real-mode-guest", "broken-vmcs",
-                            "missing-invept", "two-processors"})
+  for (const Manifest& image : images_with_expected_exits())
     for (const char* mode : {"two-level", "nested-ept"})
-      for (const char* shadowing : {"on", "off"}) all.push_back({image, mode, shadowing});
+      for (const char* shadowing : {"on", "off"}) all.push_back({image.name, mode, shadowing});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(All, ImagesBelowL0, testing::ValuesIn(every_image_below()),
                          [](const auto& below) {
-                           std::string name = std::string(below.param.image) + "_" +
-                                              below.param.mode + "_shadowing_" +
-                                              below.param.vmcs_shadowing;
+                           std::string name = below.param.image + "_" + below.param.mode +
+                                              "_shadowing_" + below.param.vmcs_shadowing;
                            std::erase(name, '-');
                            return name;
                          });
@@ -251,17 +256,6 @@ TEST(MissingInvept, IsSeenAndExplainedWhereTranslationsAreKept) {
   }
   const Outcome flushed = run_image("missing-invept", {"--tlb", "flush"});
   EXPECT_EQ(flushed.serial.find("kept the translation"), flushed.serial.npos);
-}
-
-// An image without an expectation would go untested.
-TEST(ImageFolders, AreAllTested) {
-  const std::set<std::string> kTested = {"broken-vmcs",    "ept-violation",   "hello-vmx",
-                                         "missing-invept", "real-mode-guest", "two-processors"};
-  std::set<std::string> found;
-  for (const auto& entry : fs::directory_iterator(fs::path(NESTOR_SOURCE_DIR) / "guest-images")) {
-    if (fs::exists(entry.path() / "expected-exits.txt")) found.insert(entry.path().filename());
-  }
-  EXPECT_EQ(found, kTested);
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "INVEPT";
-enum : uint64_t { kSingleContext = 1, kAllContexts = 2 };
+constexpr std::string_view kInveptName = "INVEPT";
+enum : uint64_t { kSingleEptp = 1, kAllEptps = 2 };
 }  // namespace
 
 Outcome Vmx::invept(const InstructionContext& context) {
@@ -19,17 +19,17 @@ Outcome Vmx::invept(const InstructionContext& context) {
 
   const uint64_t type = cpu_.state().gpr[context.reg] & operand_mask();
   const bool supported =
-      (type == kSingleContext && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptSingle)) ||
-      (type == kAllContexts && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptAll));
-  if (!supported) return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+      (type == kSingleEptp && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptSingle)) ||
+      (type == kAllEptps && capabilities_.has_ept_vpid(ept_vpid_cap::kInveptAll));
+  if (!supported) return vm_fail(kInveptName, InstructionError::kInvalidInveptInvvpidOperand);
 
   std::array<uint64_t, 2> descriptor{};
   if (const auto fault = read_operand(
           context, std::span(reinterpret_cast<uint8_t*>(descriptor.data()), sizeof descriptor)))
     return *fault;
-  if (type == kSingleContext) {
+  if (type == kSingleEptp) {
     if (!valid_eptp(descriptor[0]))
-      return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+      return vm_fail(kInveptName, InstructionError::kInvalidInveptInvvpidOperand);
     cpu_.invalidate({.kind = Invalidation::Kind::kGuestPhysicalEptp, .eptp = descriptor[0]});
   } else {
     cpu_.invalidate({.kind = Invalidation::Kind::kAllEptps});

@@ -5,7 +5,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "INVVPID";
+constexpr std::string_view kInvvpidName = "INVVPID";
 
 enum InvvpidType : uint64_t { kAddress = 0, kAllContexts = 2 };
 
@@ -32,7 +32,7 @@ Outcome Vmx::invvpid(const InstructionContext& context) {
 
   const uint64_t type = cpu_.state().gpr[context.reg] & operand_mask();
   if (type >= kTypes.size() || !capabilities_.has_ept_vpid(kTypes[type].needed))
-    return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+    return vm_fail(kInvvpidName, InstructionError::kInvalidInveptInvvpidOperand);
 
   std::array<uint64_t, 2> descriptor{};
   if (const auto fault = read_operand(
@@ -42,7 +42,7 @@ Outcome Vmx::invvpid(const InstructionContext& context) {
   const uint64_t linear = descriptor[1];
   const bool invalid = (descriptor[0] >> 16) != 0 || (type != kAllContexts && vpid == 0) ||
                        (type == kAddress && !capabilities_.registers.canonical(linear));
-  if (invalid) return vm_fail(kName, InstructionError::kInvalidInveptInvvpidOperand);
+  if (invalid) return vm_fail(kInvvpidName, InstructionError::kInvalidInveptInvvpidOperand);
 
   cpu_.invalidate({.kind = kTypes[type].kind, .vpid = vpid, .linear = linear});
   return vm_succeed();

@@ -3,7 +3,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "VMCLEAR";
+constexpr std::string_view kVmclearName = "VMCLEAR";
 }
 
 Outcome Vmx::vmclear(const InstructionContext& context) {
@@ -12,8 +12,10 @@ Outcome Vmx::vmclear(const InstructionContext& context) {
     return *over;
   uint64_t pointer = 0;
   if (const auto fault = read_pointer(context, pointer)) return *fault;
-  if (!valid_vmx_pointer(pointer)) return vm_fail(kName, InstructionError::kVmclearInvalidAddress);
-  if (pointer == vmxon_pointer_) return vm_fail(kName, InstructionError::kVmclearVmxonPointer);
+  if (!valid_vmx_pointer(pointer))
+    return vm_fail(kVmclearName, InstructionError::kVmclearInvalidAddress);
+  if (pointer == vmxon_pointer_)
+    return vm_fail(kVmclearName, InstructionError::kVmclearVmxonPointer);
 
   if (pointer == current_vmcs_) {
     vmcs_.launch_state = Vmcs::LaunchState::kClear;

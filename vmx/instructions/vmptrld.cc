@@ -3,7 +3,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "VMPTRLD";
+constexpr std::string_view kVmptrldName = "VMPTRLD";
 }
 
 Outcome Vmx::vmptrld(const InstructionContext& context) {
@@ -12,8 +12,10 @@ Outcome Vmx::vmptrld(const InstructionContext& context) {
     return *over;
   uint64_t pointer = 0;
   if (const auto fault = read_pointer(context, pointer)) return *fault;
-  if (!valid_vmx_pointer(pointer)) return vm_fail(kName, InstructionError::kVmptrldInvalidAddress);
-  if (pointer == vmxon_pointer_) return vm_fail(kName, InstructionError::kVmptrldVmxonPointer);
+  if (!valid_vmx_pointer(pointer))
+    return vm_fail(kVmptrldName, InstructionError::kVmptrldInvalidAddress);
+  if (pointer == vmxon_pointer_)
+    return vm_fail(kVmptrldName, InstructionError::kVmptrldVmxonPointer);
 
   uint32_t revision = 0;
   cpu_.read_physical({pointer}, std::span(reinterpret_cast<uint8_t*>(&revision), sizeof revision));
@@ -23,7 +25,7 @@ Outcome Vmx::vmptrld(const InstructionContext& context) {
     sink_.check_failed({"vmptrld-revision", "VMCS revision identifier", revision,
                         "must be that of IA32_VMX_BASIC; bit 31 only where VMCS shadowing exists",
                         "VMPTRLD—Load Pointer to Virtual-Machine Control Structure"});
-    return vm_fail(kName, InstructionError::kVmptrldIncorrectRevision);
+    return vm_fail(kVmptrldName, InstructionError::kVmptrldIncorrectRevision);
   }
   make_current({pointer});
   return vm_succeed();

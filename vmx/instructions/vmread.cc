@@ -5,7 +5,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "VMREAD";
+constexpr std::string_view kVmreadName = "VMREAD";
 }
 
 // "VMCS Shadowing Bitmap Addresses": a bit for each encoding of 15 bits.
@@ -27,8 +27,8 @@ Outcome Vmx::vmread(const InstructionContext& context) {
   if (s.cpl() > 0) return exception(kGp, 0);
 
   const uint64_t link = field(Field::kVmcsLinkPointer);
-  if (!in_non_root_ && !has_current_vmcs()) return vm_fail_invalid(kName);
-  if (in_non_root_ && link == kNoPointer) return vm_fail_invalid(kName);
+  if (!in_non_root_ && !has_current_vmcs()) return vm_fail_invalid(kVmreadName);
+  if (in_non_root_ && link == kNoPointer) return vm_fail_invalid(kVmreadName);
 
   std::optional<uint64_t> value;
   if (encoding <= 0xffffffff) {
@@ -36,7 +36,7 @@ Outcome Vmx::vmread(const InstructionContext& context) {
     value = in_non_root_ ? load_vmcs(link).vmread(component, capabilities_)
                          : vmcs_.vmread(component, capabilities_);
   }
-  if (!value) return vm_fail(kName, InstructionError::kUnsupportedComponent);
+  if (!value) return vm_fail(kVmreadName, InstructionError::kUnsupportedComponent);
 
   if (context.memory_fault) return *context.memory_fault;
   if (context.memory) {

@@ -5,7 +5,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "VMWRITE";
+constexpr std::string_view kVmwriteName = "VMWRITE";
 }
 
 Outcome Vmx::vmwrite(const InstructionContext& context) {
@@ -18,8 +18,8 @@ Outcome Vmx::vmwrite(const InstructionContext& context) {
   if (s.cpl() > 0) return exception(kGp, 0);
 
   const uint64_t link = field(Field::kVmcsLinkPointer);
-  if (!in_non_root_ && !has_current_vmcs()) return vm_fail_invalid(kName);
-  if (in_non_root_ && link == kNoPointer) return vm_fail_invalid(kName);
+  if (!in_non_root_ && !has_current_vmcs()) return vm_fail_invalid(kVmwriteName);
+  if (in_non_root_ && link == kNoPointer) return vm_fail_invalid(kVmwriteName);
 
   // Faults of the source operand come before the check whether the field exists.
   uint64_t value = 0;
@@ -32,16 +32,16 @@ Outcome Vmx::vmwrite(const InstructionContext& context) {
   } else {
     value = s.gpr[context.rm_reg] & mask;
   }
-  if (encoding > 0xffffffff) return vm_fail(kName, InstructionError::kUnsupportedComponent);
+  if (encoding > 0xffffffff) return vm_fail(kVmwriteName, InstructionError::kUnsupportedComponent);
 
   const auto component = static_cast<uint32_t>(encoding);
   Vmcs shadow;
   if (in_non_root_) shadow = load_vmcs(link);
   switch ((in_non_root_ ? shadow : vmcs_).vmwrite(component, value, capabilities_)) {
     case Vmcs::WriteResult::kUnsupported:
-      return vm_fail(kName, InstructionError::kUnsupportedComponent);
+      return vm_fail(kVmwriteName, InstructionError::kUnsupportedComponent);
     case Vmcs::WriteResult::kReadOnly:
-      return vm_fail(kName, InstructionError::kVmwriteReadOnly);
+      return vm_fail(kVmwriteName, InstructionError::kVmwriteReadOnly);
     case Vmcs::WriteResult::kOk:
       break;
   }

@@ -5,7 +5,7 @@
 
 namespace nestor::vmx {
 namespace {
-constexpr std::string_view kName = "VMXON";
+constexpr std::string_view kVmxonName = "VMXON";
 constexpr std::string_view kSection = "VMXON—Enter VMX Operation";
 constexpr std::string_view kEnabling = "Enabling and Entering VMX Operation";
 constexpr std::string_view kRestrictions = "Restrictions on VMX Operation";
@@ -39,7 +39,7 @@ Outcome Vmx::vmxon(const InstructionContext& context) {
   if (register_operand || !mode_allows_vmx() || !(s.cr4 & cr4::kVmxe)) return exception(kUd);
   if (in_non_root_) return instruction_exit(ExitReason::kVmxon, context, context.displacement);
   if (s.cpl() > 0) return exception(kGp, 0);
-  if (in_vmx_operation_) return vm_fail(kName, InstructionError::kVmxonInRootOperation);
+  if (in_vmx_operation_) return vm_fail(kVmxonName, InstructionError::kVmxonInRootOperation);
 
   if (const auto refusal = vmxon_refusal()) {
     sink_.check_failed(*refusal);
@@ -50,14 +50,14 @@ Outcome Vmx::vmxon(const InstructionContext& context) {
   if (!valid_vmx_pointer(pointer)) {
     sink_.check_failed({"vmxon-pointer", "VMXON pointer", pointer,
                         "must be 4-KByte aligned and within the physical-address width", kSection});
-    return vm_fail_invalid(kName);
+    return vm_fail_invalid(kVmxonName);
   }
   uint32_t revision = 0;
   cpu_.read_physical({pointer}, std::span(reinterpret_cast<uint8_t*>(&revision), sizeof revision));
   if (revision != capabilities_.revision_id) {
     sink_.check_failed({"vmxon-revision", "VMCS revision identifier", revision,
                         "must be that of IA32_VMX_BASIC, with bit 31 clear", kSection});
-    return vm_fail_invalid(kName);
+    return vm_fail_invalid(kVmxonName);
   }
   vmxon_pointer_ = pointer;
   current_vmcs_ = kNoPointer;

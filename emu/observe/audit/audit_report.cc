@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "emu/observe/audit/audit.h"
+#include "emu/observe/audit/vmcs_decoding.h"
 #include "vmx/exit_reasons.h"
 #include "vmx/instruction_errors.h"
 
@@ -14,8 +15,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kChecksShown = 4;
-
-std::string hex(uint64_t value) { return fmt::format("{:#x}", value); }
 
 std::string consequence(const EntryFailure& failure) {
   if (failure.instruction_error) {

@@ -227,6 +227,8 @@ std::string_view group_name(VmcsGroup group) {
   return kNames[static_cast<size_t>(group)];
 }
 
+std::string hex(uint64_t value) { return fmt::format("{:#x}", value); }
+
 std::string decode(const vmx::Vmcs& vmcs, Field field) {
   const uint64_t value = vmcs[field];
   for (const BitField& known : kBitFields)

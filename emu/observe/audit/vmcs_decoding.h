@@ -4,6 +4,7 @@
 // and what their values say in words.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,9 @@ inline constexpr int kVmcsGroupCount = 6;
 
 VmcsGroup group_of(vmx::Field field);
 std::string_view group_name(VmcsGroup group);  // "Guest state"
+
+// "0x1f".
+std::string hex(uint64_t value);
 
 // Names of bits, decoded numbers: "PE, ET, NE, PG". Empty where the number says all.
 std::string decode(const vmx::Vmcs& vmcs, vmx::Field field);

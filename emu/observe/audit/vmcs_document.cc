@@ -12,7 +12,7 @@
 namespace nestor::emu {
 namespace {
 
-using Json = nlohmann::json;
+using Unordered = nlohmann::json;
 
 constexpr size_t kLongestShown = 60;
 
@@ -57,9 +57,9 @@ class CursorIterator {
   bool end_;
 };
 
-class Reader final : public nlohmann::json_sax<Json> {
+class DocumentReader final : public nlohmann::json_sax<Unordered> {
  public:
-  explicit Reader(const Cursor& cursor) : cursor_(cursor) {}
+  explicit DocumentReader(const Cursor& cursor) : cursor_(cursor) {}
 
   VmcsDocument& document() { return document_; }
   const std::string& error() const { return error_; }
@@ -125,7 +125,7 @@ class Reader final : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(size_t, const std::string&, const Json::exception& exception) override {
+  bool parse_error(size_t, const std::string&, const Unordered::exception& exception) override {
     std::string what = exception.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 3: syntax error ..."
     const size_t colon = what.find(": ");
@@ -247,9 +247,9 @@ std::variant<std::vector<VmcsDocument>, std::string> read_vmcs_documents(std::st
   Cursor cursor{text};
   const CursorIterator end(cursor, true);
   while (text.find_first_not_of(kSpace, cursor.at) != std::string_view::npos) {
-    Reader reader(cursor);
-    const bool good = Json::sax_parse(CursorIterator(cursor, false), end, &reader,
-                                      nlohmann::detail::input_format_t::json, false);
+    DocumentReader reader(cursor);
+    const bool good = Unordered::sax_parse(CursorIterator(cursor, false), end, &reader,
+                                           nlohmann::detail::input_format_t::json, false);
     if (!good) return reader.error();
     documents.push_back(std::move(reader.document()));
   }

@@ -15,8 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string hex(uint64_t value) { return fmt::format("{:#x}", value); }
-
 }  // namespace
 
 std::string vmcs_text(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabilities,

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Code that is written to through another mapping of its page, more than once.
+#include "tests/emu/assembled_code.h"
 #include "tests/emu/machine/machine_fixture.h"
+
+NESTOR_ASSEMBLED(returns_5);
+NESTOR_ASSEMBLED(rewrite_and_call);
 
 namespace nestor::emu {
 namespace {
@@ -10,19 +14,11 @@ constexpr uint64_t kAlias = 0x20000;
 
 class RewrittenCode : public MachineTest {
  protected:
-  // Calls a function that returns 5, writes elsewhere in its page and then a 7 into it, both
-  // through the alias, and calls it again.
   uint32_t second_result(uint64_t alias_rights) {
+    static_assert(kAlias == 0x20000 && kHandlers == 0x108000);  // rewritten_code_test.S
     map(kAlias, kHandlers | alias_rights);
-    put_code(kHandlers, {0xb8, 5, 0, 0, 0, 0xc3});                 // mov eax, 5; ret
-    const Code call = {0xbb, 0x00, 0x80, 0x10, 0x00, 0xff, 0xd3};  // mov ebx, kHandlers; call rbx
-    const auto write = [](uint32_t address, uint8_t value) {       // mov byte [address], value
-      Code code = {0xc6, 0x04, 0x25, 0, 0, 0, 0, value};
-      std::memcpy(code.data() + 3, &address, sizeof address);
-      return code;
-    };
-    const Code first = write(kAlias + 0x800, 0x90);
-    return run(first + call + first + write(kAlias + 1, 7) + call + Code{0xe7, 0xf4}).code;
+    put_code(kHandlers, assembled::returns_5());
+    return run(assembled::rewrite_and_call()).code;
   }
 };
 
