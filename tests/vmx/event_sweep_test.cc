@@ -89,9 +89,9 @@ TEST_F(EventSweep, TheOrderAtAnInstructionBoundary) {
       set(Field::kVmxPreemptionTimerValue, 2);
       set(Field::kGuestInterruptibilityState, blocked ? 8 : 0);
       set(Field::kGuestActivityState, 0);
-      cpu.time = 32 * 1000;
+      cpu.time = 1000;
       resume();
-      cpu.time = 32 * 1002 - (expired ? 0 : 1);
+      cpu.time = 1002 - (expired ? 0 : 1);
       if (mtf) vmx.set_monitor_trap_flag_pending();
       cpu.cpu.activity = activity;
       const bool waits = activity == ActivityState::kWaitForSipi,

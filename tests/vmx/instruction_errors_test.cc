@@ -269,7 +269,7 @@ TEST_F(VmxTest, InvvpidChecksAndInvalidations) {
   EXPECT_EQ(invvpid(0, 0, 0), "fail 28") << "VPID 0";
   EXPECT_EQ(invvpid(1, 0, 0), "fail 28") << "VPID 0";
   EXPECT_EQ(invvpid(3, 0, 0), "fail 28") << "VPID 0";
-  EXPECT_EQ(invvpid(0, 1, 0x800000000000), "fail 28") << "not canonical";
+  EXPECT_EQ(invvpid(0, 1, 1ull << 56), "fail 28") << "not canonical";
   EXPECT_TRUE(cpu.invalidations.empty());
 
   using Kind = Invalidation::Kind;
