@@ -182,7 +182,9 @@ class MachineTest : public testing::Test {
     put_code(kCode, code);
     return run();
   }
-  RunResult run() {
+  RunResult run() { return start().run(); }
+  // A machine that is ready to run; the last one goes.
+  Machine& start() {
     record_ = Record{};
     serial_.clear();
     MachineOutputs outputs;
@@ -191,14 +193,14 @@ class MachineTest : public testing::Test {
     outputs.events = &record_;
     auto created = Machine::create(config_, outputs, create_unicorn_engine);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
-    Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
+    machine_ = std::move(std::get<std::unique_ptr<Machine>>(created));
     LoadedImage image;
     image.format = ImageFormat::kElf64;
     image.pieces.push_back({0, 0xa0000, {low_.begin(), low_.begin() + 0xa0000}});
     image.pieces.push_back({0x100000, kLow - 0x100000, {low_.begin() + 0x100000, low_.end()}});
     image.cpu = cpu_;
-    machine.load(image);
-    return machine.run();
+    machine_->load(image);
+    return *machine_;
   }
 
   static constexpr size_t kLow = 0x120000;
@@ -208,6 +210,7 @@ class MachineTest : public testing::Test {
   MachineConfig config_{4 << 20, 1'000'000};
   Record record_;
   std::string serial_, console_;
+  std::unique_ptr<Machine> machine_;
 };
 
 }  // namespace nestor::emu

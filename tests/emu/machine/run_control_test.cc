@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs that stop, are looked at and go on.
+#include <array>
+
+#include "emu/machine/inspection.h"
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+using vmx::Field;
+using Reason = Pause::Reason;
+
+class RunControl : public NestedMachineTest {
+ protected:
+  // Everything that a run without stops could tell apart.
+  struct Seen {
+    uint64_t instructions, cycles;
+    std::vector<uint64_t> interrupt_cycles;
+    std::vector<Interrupt> interrupts;
+    std::vector<std::pair<vmx::ExitReason, uint64_t>> exits;
+    bool operator==(const Seen&) const = default;
+  };
+  Seen seen() const {
+    const RunResult result = machine_->result();
+    return {result.instructions, result.cycles, record_.interrupt_cycles, record_.interrupts,
+            exits()};
+  }
+  Machine& start_guest(const Code& guest, const Code& handler) {
+    put_guest(guest, handler);
+    put_code(kCode, launch());
+    return start();
+  }
+  Inspection& look() { return *machine_->inspection(); }
+  uint64_t rip() { return look().state(0).rip; }
+
+  // L1 counts down with the APIC timer interrupting it: blocks of several instructions.
+  void put_timer_loop() {
+    handle(0x40, end_of_interrupt() + Code{0x48, 0xcf});
+    put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
+                        apic_write(0x320, 0x20040) +          // periodic, vector 40H
+                        apic_write(0x380, 97) + Code{0xfb} +  // sti
+                        Code{0xb9, 0x58, 0x02, 0, 0} +        // mov ecx, 600
+                        Code{0x90, 0x90, 0x90, 0xff, 0xc9, 0x75, 0xf9} + exit_with(7));
+  }
+  static constexpr uint64_t kLoop = kCode + 10 * 4 + 1 + 5;
+};
+
+TEST_F(RunControl, StopsDoNotChangeTheRun) {
+  put_timer_loop();
+  EXPECT_EQ(run().code, status(7));
+  const Seen unbroken = seen();
+  ASSERT_GT(unbroken.interrupts.size(), 10u);
+
+  uint64_t stops = 0;
+  start();
+  while (machine_->run_until({.step = true})) ++stops;
+  EXPECT_EQ(seen(), unbroken);
+  EXPECT_GT(stops, unbroken.instructions * 9 / 10);
+
+  stops = 0;
+  start();
+  while (machine_->run_until({.breakpoints = {kLoop + 1, kLoop + 3}})) ++stops;
+  EXPECT_EQ(seen(), unbroken);
+  EXPECT_EQ(stops, 1200u);
+
+  start();
+  uint64_t limit = 0;
+  while (machine_->run_until({.instructions = limit})) limit += 37;
+  EXPECT_EQ(seen(), unbroken);
+  EXPECT_GT(limit, unbroken.instructions);
+}
+
+TEST_F(RunControl, ABreakpointStopsBeforeItsInstructionAndIsPassedAfterwards) {
+  put_code(kCode, Code{0x31, 0xc0, 0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0} + exit_with(1));
+  start();
+  const auto pause = machine_->run_until({.breakpoints = {kCode + 4}});
+  ASSERT_TRUE(pause);
+  EXPECT_EQ(pause->reason, Reason::kBreakpoint);
+  EXPECT_EQ(rip(), kCode + 4);
+  EXPECT_EQ(look().state(0).gpr[vmx::kRax], 1u);
+  EXPECT_EQ(look().instructions(0), 2u);
+  EXPECT_FALSE(machine_->run_until({.breakpoints = {kCode + 4}}));
+  EXPECT_EQ(machine_->result().code, status(1));
+}
+
+TEST_F(RunControl, AStepIsOneInstructionEvenOneThatTheModelExecutes) {
+  put_code(kCode, Code{0x90, 0x0f, 0xa2, 0x90} + exit_with(1));  // nop; cpuid; nop
+  start();
+  for (const uint64_t next : {1, 3, 4}) {
+    const auto pause = machine_->run_until({.step = true});
+    ASSERT_TRUE(pause);
+    EXPECT_EQ(pause->reason, Reason::kStep);
+    EXPECT_EQ(rip(), kCode + next);
+  }
+  EXPECT_EQ(look().instructions(0), 3u);
+}
+
+TEST_F(RunControl, RegistersAndMemoryCanBeChanged) {
+  put_code(kCode, Code{0x90, 0x90, 0xa1, 0, 0, 8, 0, 0, 0, 0, 0, 0xe7, 0xf4});  // mov eax, [kData]
+  start();
+  ASSERT_TRUE(machine_->run_until({.step = true}));
+  const std::array<uint8_t, 4> value = {0x55, 0, 0, 0};
+  EXPECT_EQ(look().write(0, View::kL1Linear, kData, value), value.size());
+  look().edit_state(0).rip = kCode + 2;
+  EXPECT_FALSE(machine_->run_until({}));
+  EXPECT_EQ(machine_->result().code, status(0x55));
+  EXPECT_EQ(machine_->result().instructions, 3u);
+}
+
+TEST_F(RunControl, StopsAtVmEntriesAndExitsAndSeesBothLevels) {
+  enable_ept();
+  // L2's page at kData lies elsewhere in L1's memory.
+  map_guest(kData, kScratch | kEptAll | kEptUserExecute);
+  put(kScratch, 0x1122334455667788);
+  put(kData, 0x99);
+  start_guest({0x90, 0x0f, 0xa2}, resume_until(2));
+  const auto entry = machine_->run_until({.vm_exit = true, .vm_entry = true});
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->reason, Reason::kVmEntry);
+  EXPECT_EQ(look().level(0), 2);
+  EXPECT_EQ(rip(), kGuest);
+  EXPECT_EQ(look().last_exit(0), std::nullopt);
+  uint64_t value = 0;
+  const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(&value), sizeof value);
+  const auto at = [&](View view) {
+    value = 0;
+    return look().read(0, view, kData, bytes) == bytes.size() ? value : ~0ull;
+  };
+  EXPECT_EQ(at(View::kL2Linear), 0x1122334455667788u);
+  EXPECT_EQ(at(View::kL2Physical), 0x1122334455667788u);
+  EXPECT_EQ(at(View::kL1Linear), 0x99u);
+  EXPECT_EQ(at(View::kL1Physical), 0x99u);
+
+  const auto exit = machine_->run_until({.vm_exit = true});
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->reason, Reason::kVmExit);
+  EXPECT_EQ(look().level(0), 1);
+  EXPECT_EQ(rip(), kExitHandler);
+  ASSERT_NE(look().vmcs(0), nullptr);
+  EXPECT_EQ((*look().vmcs(0))[Field::kGuestRip], kGuest + 1);
+  EXPECT_EQ(at(View::kL2Linear), 0x1122334455667788u);
+  EXPECT_EQ(at(View::kL1Linear), 0x99u);
+  EXPECT_EQ(look().read(0, View::kL2Physical, 1ull << 40, bytes), 0u);
+  ASSERT_TRUE(look().last_exit(0));
+  EXPECT_EQ(look().last_exit(0)->times, 1u);
+  // The same instruction exits again.
+  EXPECT_FALSE(machine_->run_until({}));
+  EXPECT_EQ(look().last_exit(0)->times, 2u);
+}
+
+TEST_F(RunControl, StopsOfAGuestDoNotChangeTheRunEither) {
+  enable_ept();
+  const Code guest = {0xb9, 9, 0, 0, 0, 0x90, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0xa2};
+  start_guest(guest, resume_until(3)).run();
+  const Seen unbroken = seen();
+  start_guest(guest, resume_until(3));
+  while (machine_->run_until(
+      {.step = true, .vm_exit = true, .vm_entry = true, .breakpoints = {kGuest + 6}})) {
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
+}  // namespace
+}  // namespace nestor::emu
