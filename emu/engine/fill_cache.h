@@ -6,6 +6,7 @@
 // cannot see when the engine forgets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
