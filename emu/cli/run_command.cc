@@ -188,7 +188,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
 
   RunResult result;
-  std::string l0_report, places;
+  std::string statistics_report, places;
   try {
     auto created = create(options.machine, outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
@@ -208,8 +208,12 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
         machine.inspection() != nullptr) {
       places = describe_places(*machine.inspection());
     }
-    if (options.stats && info_of(options.machine.l0.mode).has_l0) {
-      l0_report = report_l0(options.machine.l0, machine.l0_counters());
+    if (options.stats) {
+      // While the machine's clock is there.
+      statistics_report = statistics.report();
+      if (info_of(options.machine.l0.mode).has_l0) {
+        statistics_report += report_l0(options.machine.l0, machine.l0_counters());
+      }
     }
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
@@ -225,7 +229,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   if (trace) trace->finish();
   if (trace_output) trace_output->close();
   if (dump_output) dump_output->close();
-  if (options.stats) fmt::print(stderr, "{}{}", statistics.report(), l0_report);
+  if (options.stats) fmt::print(stderr, "{}", statistics_report);
   int status = static_cast<int>(ExitStatus::kOutputError);
   if (stop.requested()) {
     complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
