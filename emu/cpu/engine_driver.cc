@@ -91,8 +91,7 @@ bool EngineDriver::misaligned() {
 }
 
 bool EngineDriver::is_in_the_middle() const {
-  return is_within_instruction() ||
-         (stepping_through_ && stepping_through_->holds(linear_rip(core_.state())));
+  return is_within_instruction() || stepping_through_.has_value();
 }
 
 bool EngineDriver::stops_here() {
@@ -121,7 +120,14 @@ bool EngineDriver::is_watched(const WatchedBlock& block) const {
 bool EngineDriver::enter_watched_block() {
   if (!watched_ahead_ || watched_ahead_->linear != linear_rip(core_.state())) return false;
   stepping_through_ = std::exchange(watched_ahead_, std::nullopt);
+  core_.around().prices.charge_instructions(stepping_through_->prepaid);
   return true;
+}
+
+void EngineDriver::leave_watched_block() {
+  if (!stepping_through_) return;
+  core_.around().prices.refund_instructions(stepping_through_->prepaid);
+  stepping_through_.reset();
 }
 
 void EngineDriver::run(uint64_t turn_end) {
@@ -130,13 +136,18 @@ void EngineDriver::run(uint64_t turn_end) {
     turns.stop({Pause::Reason::kBreakpoint, core_.number()});
     return;
   }
-  const uint64_t completed = core_.context().instructions;
-  if (stepping_through_ && !stepping_through_->holds(linear_rip(core_.state()))) {
-    stepping_through_.reset();
-  }
+  const Place before{linear_rip(core_.state()), core_.context().instructions};
+  // Somebody may have changed RIP while the run had stopped.
+  if (stepping_through_ && !stepping_through_->holds(before.linear)) leave_watched_block();
   run_engine(turn_end);
-  if (turns.until().step && core_.context().instructions != completed) {
-    stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
+  const Place now{linear_rip(core_.state()), core_.context().instructions};
+  // A block is executed in the order of its addresses; what begins it again is another one.
+  if (stepping_through_ && now != before &&
+      (now.linear <= before.linear || !stepping_through_->holds(now.linear))) {
+    leave_watched_block();
+  }
+  if (turns.until().step && now.instructions != before.instructions) {
+    stopped_at_ = now;
     turns.stop({Pause::Reason::kStep, core_.number()});
   }
 }
@@ -175,13 +186,19 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   const bool was_blocked = state.blocking_by_sti || state.blocking_by_mov_ss;
   const uint64_t from = state.rip;
   const uint8_t cpl = state.cpl();
+  if (stepping_through_ && stepping_through_->prepaid != 0) {
+    --stepping_through_->prepaid;
+    core_.around().prices.refund_instructions(1);
+  }
   const Stop stop = engine_.run(state, mode_);
+  const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
+  // The engine would have stopped there without being watched, too.
+  if (!stepped) leave_watched_block();
   iret_image_.restore();
   if (counters.counting()) core_.count_performance(cpl);
   if (state.blocking_by_sti && (state.rip != from || !was_blocked)) find_blocking();
   executing_whole_ = false;
-  filler_.end_grants(stop.kind == StopKind::kException && stop.vector == vmx::kDb,
-                     stop.kind == StopKind::kRefusedFill && state.rip == from);
+  filler_.end_grants(stepped, stop.kind == StopKind::kRefusedFill && state.rip == from);
   handle(stop);
 }
 
@@ -254,8 +271,10 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const auto unsafe =
       emu::find_unsafe(core_.decoder(), code, mode, may_switch_tasks(core_.state()));
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
-  const WatchedBlock block{linear, size};
+  WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;
+  std::array<uint16_t, kPageSize> starts;
+  block.prepaid = core_.decoder().instruction_starts(code, mode, starts);
   watched_ahead_ = block;
   return 0;
 }

@@ -51,10 +51,14 @@ class EngineDriver final : private EngineClient {
   struct WatchedBlock {
     uint64_t linear = 0;
     uint32_t size = 0;
+    // As everywhere else the whole block is charged before its first instruction; these have been
+    // and are yet to be executed.
+    uint64_t prepaid = 0;
     bool holds(uint64_t address) const { return address - linear < size; }
   };
   bool is_watched(const WatchedBlock& block) const;
   bool enter_watched_block();
+  void leave_watched_block();
   bool must_intercept_iret() const;
   uint64_t deadline(uint64_t turn_end);
   void run_engine(uint64_t turn_end);

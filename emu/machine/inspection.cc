@@ -20,13 +20,17 @@ ept::PagingState paging_of(const vmx::Vmcs& vmcs, View view) {
   vmx::CpuState state;
   if (view == View::kL2Linear) {
     vmx::load_guest_area(vmcs, state);
+    // Whether IA32_EFER is loaded depends on a control; the mode does not.
+    state.efer = vmcs.has(vmx::VmEntryControl::kIa32eModeGuest)
+                     ? vmx::efer::kLme | vmx::efer::kLma | vmx::efer::kNxe
+                     : vmx::efer::kNxe;
   } else {
     state.cr0 = vmcs[Field::kHostCr0];
     state.cr3 = vmcs[Field::kHostCr3];
     state.cr4 = vmcs[Field::kHostCr4];
     state.efer = vmcs.has(vmx::VmExitControl::kHostAddressSpaceSize)
                      ? vmx::efer::kLme | vmx::efer::kLma | vmx::efer::kNxe
-                     : 0;
+                     : vmx::efer::kNxe;
   }
   return paging_state(state, vmx::rflags::kAc);
 }
@@ -74,7 +78,9 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
                                                        ept::LinearAddress{address}, kLook);
     return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
   }
-  const auto eptp = vmx.eptp();
+  // The controls of the VMCS, whoever runs.
+  std::optional<uint64_t> eptp;
+  if (current->has(vmx::SecondaryProcBased::kEnableEpt)) eptp = (*current)[Field::kEptPointer];
   if (view == View::kL2Physical) {
     if (!eptp) return address;
     ept::EptAccess access;

@@ -17,13 +17,16 @@ fail() {
 }
 
 # expect STATUS TEXT ARGUMENT...: the program returns STATUS, and the standard error is one line
-# with TEXT in it; none at all when TEXT is empty.
+# with TEXT in it; none at all when TEXT is empty. Lines that say where a processor was are set aside
+# in the file places.
 expect() {
   status=$1
   text=$2
   shift 2
   got=0
-  timeout 60 "$nestor" "$@" >out 2>err </dev/null || got=$?
+  timeout 60 "$nestor" "$@" >out 2>all </dev/null || got=$?
+  grep '^processor [0-9]*: ' all >places || :
+  grep -v '^processor [0-9]*: ' all >err || :
   [ "$got" -eq "$status" ] || fail "status $got, not $status: nestor $*"
   if [ -z "$text" ]; then
     [ ! -s err ] || fail "complaint '$(cat err)': nestor $*"
@@ -120,8 +123,11 @@ flat '\017\013' >triple
 expect 8 'triple fault' run triple
 flat '\353\376' >loop
 expect 12 'budget' run loop --max-instructions 100000
+grep -q '^processor 0: L1, 64-bit mode, RIP 0x[0-9a-f]*: eb fe "jmp' places ||
+  fail "the loop is not shown: $(cat places)"
 flat '\372\364' >halt
 expect 18 'halted' run halt
+grep -q '^processor 0: L1, 64-bit mode, halted, RIP' places || fail "no halt: $(cat places)"
 flat '\260\376\346\144\353\376' >reset
 expect 20 'reset' run reset
 

@@ -38,10 +38,10 @@ class RunControl : public NestedMachineTest {
   // L1 counts down with the APIC timer interrupting it: blocks of several instructions.
   void put_timer_loop() {
     handle(0x40, end_of_interrupt() + Code{0x48, 0xcf});
-    put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
-                        apic_write(0x320, 0x20040) +          // periodic, vector 40H
-                        apic_write(0x380, 97) + Code{0xfb} +  // sti
-                        Code{0xb9, 0x58, 0x02, 0, 0} +        // mov ecx, 600
+    put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +   // divide by 1
+                        apic_write(0x320, 0x20040) +           // periodic, vector 40H
+                        apic_write(0x380, 997) + Code{0xfb} +  // sti
+                        Code{0xb9, 0xb8, 0x0b, 0, 0} +         // mov ecx, 3000
                         Code{0x90, 0x90, 0x90, 0xff, 0xc9, 0x75, 0xf9} + exit_with(7));
   }
   static constexpr uint64_t kLoop = kCode + 10 * 4 + 1 + 5;
@@ -63,7 +63,7 @@ TEST_F(RunControl, StopsDoNotChangeTheRun) {
   start();
   while (machine_->run_until({.breakpoints = {kLoop + 1, kLoop + 3}})) ++stops;
   EXPECT_EQ(seen(), unbroken);
-  EXPECT_EQ(stops, 1200u);
+  EXPECT_EQ(stops, 6000u);
 
   start();
   uint64_t limit = 0;

@@ -56,7 +56,7 @@ expect 26 '/dev/null is no KVM' run --device /dev/null --no-vmx "$image"
 got=0
 timeout 60 "$nestor" run "$image" --memory 64M --append 'one two' >emulated 2>err || got=$?
 [ "$got" -eq 1 ] || fail "status $got, not 1: $(cat emulated err)"
-tr -d '\r' <emulated | cmp - "$here/../../guest-images/plain-pc/expected-output.txt" ||
+tr -d '\r' <emulated | cmp - "$here/../../../guest-images/plain-pc/expected-output.txt" ||
   fail 'nestor run: the output is not the expected one'
 
 # --- with KVM
