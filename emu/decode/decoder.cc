@@ -334,11 +334,18 @@ Decoder::~Decoder() {
   }
 }
 
-bool Decoder::run(unsigned mode, std::span<const uint8_t> bytes) {
+bool Decoder::run(unsigned mode, std::span<const uint8_t> bytes, uint64_t address) {
   const uint8_t* code = bytes.data();
   size_t size = bytes.size();
-  uint64_t address = 0;
   return cs_disasm_iter(handles_[mode].full, &code, &size, &address, handles_[mode].instruction);
+}
+
+std::string Decoder::text_at(std::span<const uint8_t> bytes, CodeMode mode, uint64_t address) {
+  const auto index = static_cast<unsigned>(mode);
+  if (!run(index, bytes, address)) return {};
+  Instruction instruction;
+  set_text(instruction, *handles_[index].instruction);
+  return instruction.text.data();
 }
 
 std::optional<Instruction> Decoder::decode(std::span<const uint8_t> bytes, CodeMode mode) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "emu/decode/instruction.h"
@@ -24,6 +25,10 @@ class Decoder {
 
   // The instruction at the start of `bytes`. std::nullopt: it is invalid, or longer than `bytes`.
   std::optional<Instruction> decode(std::span<const uint8_t> bytes, CodeMode mode);
+
+  // The same in Intel syntax, with the targets of an instruction at `address`; empty: it is
+  // invalid.
+  std::string text_at(std::span<const uint8_t> bytes, CodeMode mode, uint64_t address);
 
   // The offsets into `bytes` at which instructions start, from offset 0; returns how many of
   // `offsets` were written. Ends at the first byte that starts no whole instruction, or when
@@ -46,7 +51,7 @@ class Decoder {
     std::optional<Instruction> instruction;
   };
 
-  bool run(unsigned mode, std::span<const uint8_t> bytes);
+  bool run(unsigned mode, std::span<const uint8_t> bytes, uint64_t address = 0);
   std::optional<Instruction> decode_anew(std::span<const uint8_t> bytes, CodeMode mode);
 
   Handle handles_[kModes];

@@ -123,11 +123,11 @@ flat '\017\013' >triple
 expect 8 'triple fault' run triple
 flat '\353\376' >loop
 expect 12 'budget' run loop --max-instructions 100000
-grep -q '^processor 0: L1, 64-bit mode, RIP 0x[0-9a-f]*: eb fe "jmp' places ||
+grep -q '^processor 0: L1, 32-bit protected mode, RIP 0x100020: eb fe "jmp 0x100020"' places ||
   fail "the loop is not shown: $(cat places)"
 flat '\372\364' >halt
 expect 18 'halted' run halt
-grep -q '^processor 0: L1, 64-bit mode, halted, RIP' places || fail "no halt: $(cat places)"
+grep -q '^processor 0: L1, 32-bit protected mode, halted, RIP' places || fail "no halt: $(cat places)"
 flat '\260\376\346\144\353\376' >reset
 expect 20 'reset' run reset
 

@@ -46,7 +46,8 @@ std::string instruction_at_rip(const Inspection& machine, unsigned processor, De
   const size_t shown = instruction ? instruction->length : std::min<size_t>(size, 4);
   std::string text;
   for (size_t i = 0; i < shown; ++i) text += fmt::format("{:02x} ", bytes[i]);
-  return text + (instruction ? fmt::format("\"{}\"", instruction->text.data()) : "no instruction");
+  if (!instruction) return text + "no instruction";
+  return text + fmt::format("\"{}\"", decoder.text_at(bytes, code_mode(state), state.rip));
 }
 
 std::string describe(const LastExit& exit) {
