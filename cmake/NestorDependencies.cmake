@@ -19,6 +19,7 @@ endfunction()
 
 nestor_require_library(UNICORN unicorn 2.1.4 libunicorn-dev)
 nestor_require_library(CAPSTONE capstone 5.0 libcapstone-dev)
+nestor_require_library(ZSTD libzstd 1.4.0 libzstd-dev)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)

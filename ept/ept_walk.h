@@ -56,6 +56,10 @@ struct EptRights {
   bool execute_user = false;
 
   constexpr bool operator==(const EptRights&) const = default;
+  template <class Archive>
+  constexpr void fields(Archive& archive) {
+    archive(read, write, execute, execute_user);
+  }
 };
 
 enum class EptOutcome : std::uint8_t {

@@ -28,6 +28,11 @@ struct MappingTag {
   std::uint64_t ept_root = 0;  ///< Bits 51:12 of the EPTP, in place.
 
   constexpr bool operator==(const MappingTag&) const = default;
+  template <class Archive>
+  constexpr void fields(Archive& archive) {
+    archive(kind, paging, vpid, pcid, ept_root);
+    archive.require(kind <= MappingKind::kCombined);
+  }
 };
 
 /// What is cached: a translation of a page, or the place of the paging structure that translates a
@@ -44,6 +49,11 @@ struct MappingKey {
 
   [[nodiscard]] constexpr bool covers(std::uint64_t address) const {
     return (address ^ input) >> size_bits == 0;
+  }
+  template <class Archive>
+  constexpr void fields(Archive& archive) {
+    archive(tag, role, global, size_bits, input);
+    archive.require(role <= MappingRole::kTable && size_bits < 64);
   }
 };
 

@@ -34,6 +34,11 @@ struct LinearRights {
   std::uint8_t protection_key = 0;
 
   constexpr bool operator==(const LinearRights&) const = default;
+  template <class Archive>
+  constexpr void fields(Archive& archive) {
+    archive(writable, user, executable, protection_key);
+    archive.require(protection_key < 16);
+  }
 };
 
 /// Whether a protection key forbids the access: SDM volume 3A, "Protection Keys".

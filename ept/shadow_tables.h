@@ -141,6 +141,12 @@ class ShadowTables {
     if (has_root_) clear_table(root_, F::kTopLevel);
   }
 
+  /// Saves or loads which page is the root; the tables themselves are in the pool's memory.
+  template <class Archive>
+  constexpr void serialize(Archive& archive) {
+    archive(has_root_, root_.value, tables_);
+  }
+
   /// Gives every page back, the root's too.
   constexpr void destroy() {
     if (!has_root_) return;

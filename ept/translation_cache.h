@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "ept/ept_walk.h"
 #include "ept/invalidation.h"
@@ -38,6 +39,12 @@ struct CachedMapping {
 
   [[nodiscard]] constexpr std::uint64_t offset(std::uint64_t address) const {
     return address & low_bits(key.size_bits);
+  }
+  template <class Archive>
+  constexpr void fields(Archive& archive) {
+    archive(key, output, table_rights, guest_physical, rights, ept_rights, memory_type, ignore_pat,
+            paging_write, paging_write_bit, convertible, dirty, reported);
+    archive.require(memory_type <= MemoryType::kUncachedMinus);
   }
 };
 
@@ -117,6 +124,22 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] static constexpr std::size_t capacity() { return Capacity; }
 
+  /// Saves or loads the mappings, each in its place, so that the same ones will be dropped for want
+  /// of places. `archive(field...)` visits numbers and what has a function fields(archive);
+  /// `archive.require(holds)` refuses what was loaded, and `archive.ok()` tells whether all held.
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(size_, next_victim_, free_, fresh_, contexts_used_, last_context_, next_context_victim_,
+            sizes_);
+    archive.require(fresh_ <= Capacity && contexts_used_ <= kMostContexts &&
+                    next_victim_ < Capacity && last_context_ < kMostContexts &&
+                    next_context_victim_ < kMostContexts);
+    archive(heads_);
+    for (std::uint32_t i = 0; archive.ok() && i != contexts_used_; ++i) archive(contexts_[i]);
+    for (std::uint32_t i = 0; archive.ok() && i != fresh_; ++i) archive(mappings_[i], links_[i]);
+    archive.require(archive.ok() && is_consistent());
+  }
+
  private:
   static constexpr std::uint32_t kEnd = ~std::uint32_t{0};
 
@@ -128,6 +151,10 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
     MappingTag tag{};
     MappingRole role{};
     std::uint32_t first = kEnd;
+    template <class Archive>
+    void fields(Archive& archive) {
+      archive(tag, role, first);
+    }
   };
 
   /// Where a mapping hangs. A free slot uses `in_bucket` alone, for the next free one.
@@ -135,6 +162,10 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
     std::uint32_t in_bucket = kEnd;
     std::uint32_t context = 0;
     std::uint32_t next_of_context = kEnd, previous_of_context = kEnd;
+    template <class Archive>
+    void fields(Archive& archive) {
+      archive(in_bucket, context, next_of_context, previous_of_context);
+    }
   };
 
   /// The PCID is left out, since global translations are found with any.
@@ -227,6 +258,45 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
     links_[slot] = {head, context, first, kEnd};
     head = first = slot;
     sizes_[key.role == MappingRole::kTable] |= bit(key.size_bits);
+  }
+
+  /// Whether each slot below `fresh_` is in one bucket and in the list of one context, where it
+  /// belongs, or is free.
+  [[nodiscard]] bool is_consistent() const {
+    std::array<bool, Capacity> in_bucket{}, in_context{};
+    const auto take = [this](std::array<bool, Capacity>& seen, std::uint32_t slot) {
+      return slot < fresh_ && !std::exchange(seen[slot], true);
+    };
+    std::uint32_t live = 0;
+    for (std::size_t bucket = 0; bucket != kBuckets; ++bucket) {
+      for (std::uint32_t slot = heads_[bucket]; slot != kEnd; slot = links_[slot].in_bucket) {
+        if (!take(in_bucket, slot)) return false;
+        const MappingKey& key = mappings_[slot].key;
+        if (bucket_of(key.role, key.tag, key.size_bits, key.input) != bucket) return false;
+        if ((sizes_[key.role == MappingRole::kTable] & bit(key.size_bits)) == 0) return false;
+        ++live;
+      }
+    }
+    std::uint32_t listed = 0;
+    for (std::uint32_t context = 0; context != contexts_used_; ++context) {
+      std::uint32_t previous = kEnd;
+      for (std::uint32_t slot = contexts_[context].first; slot != kEnd;
+           slot = links_[slot].next_of_context) {
+        if (!take(in_context, slot) || !in_bucket[slot]) return false;
+        const MappingKey& key = mappings_[slot].key;
+        if (key.role != contexts_[context].role || key.tag != contexts_[context].tag ||
+            links_[slot].context != context || links_[slot].previous_of_context != previous) {
+          return false;
+        }
+        previous = slot;
+        ++listed;
+      }
+    }
+    std::uint32_t free = 0;
+    for (std::uint32_t slot = free_; slot != kEnd; slot = links_[slot].in_bucket, ++free) {
+      if (!take(in_bucket, slot)) return false;
+    }
+    return live == size_ && listed == live && live + free == fresh_;
   }
 
   void drop(std::uint32_t slot) {

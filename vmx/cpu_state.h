@@ -46,12 +46,20 @@ struct Segment {
   uint32_t limit = 0;
   uint64_t base = 0;
   constexpr bool operator==(const Segment&) const = default;
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(selector, rights.value, limit, base);
+  }
 };
 
 struct DescriptorTable {
   uint64_t base = 0;
   uint16_t limit = 0;
   constexpr bool operator==(const DescriptorTable&) const = default;
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(base, limit);
+  }
 };
 
 // "Guest Non-Register State", field "Activity state".
@@ -93,6 +101,8 @@ inline constexpr uint64_t kCf = 1u << 0, kFixed1 = 1u << 1, kPf = 1u << 2, kAf =
 
 // Everything that belongs to the processor between two instructions, but for x87 and SSE
 // registers, which VMX neither saves nor loads, and for state of the local APIC.
+//
+// fields(), here and below, visits all that saved state has of an object, in the order of the file.
 struct CpuState {
   std::array<uint64_t, 16> gpr{};
   uint64_t rip = 0;
@@ -117,6 +127,15 @@ struct CpuState {
   bool monitor_armed = false;  // address-range monitoring, by MONITOR
   // Format of the VMCS field "Pending debug exceptions".
   uint64_t pending_debug_exceptions = 0;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(gpr, rip, rflags, segment, gdtr, idtr, cr0, cr2, cr3, cr4, pdptes, dr, dr6, dr7, efer,
+            pat, star, lstar, cstar, fmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip,
+            debugctl, tsc_aux, spec_ctrl, misc_enable, perf_global_ctrl, activity, blocking_by_sti,
+            blocking_by_mov_ss, blocking_by_nmi, monitor_armed, pending_debug_exceptions);
+    archive.require(activity <= ActivityState::kWaitForSipi);
+  }
 
   constexpr bool protected_mode() const { return cr0 & cr0::kPe; }
   constexpr bool virtual_8086() const { return protected_mode() && (rflags & rflags::kVm); }
@@ -166,6 +185,12 @@ struct Event {
   // #PF: the faulting linear address. #DB: the bits to merge into DR6, in the format of the
   // exit qualification for debug exceptions.
   uint64_t payload = 0;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(type, vector, error_code, instruction_length, payload);
+    archive.require(type <= EventType::kOther);
+  }
 };
 
 // A hardware exception with or without an error code.

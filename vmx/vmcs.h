@@ -79,6 +79,15 @@ class Vmcs {
 
   bool operator==(const Vmcs&) const = default;
 
+  // Saved state has the region.
+  template <class Archive>
+  void fields(Archive& archive) {
+    std::array<uint8_t, kVmcsRegionSize> region{};
+    store(region);
+    archive.bytes(region);
+    load(region);
+  }
+
  private:
   std::array<uint64_t, kFieldCount> values_{};
 };

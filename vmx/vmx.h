@@ -239,6 +239,16 @@ class Vmx {
   // With virtual NMIs, in non-root operation.
   void set_virtual_nmi_blocking(bool blocked) { virtual_nmi_blocking_ = blocked; }
 
+  // Saves or loads all that an object with the same capabilities needs to go on.
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(feature_control, in_vmx_operation_, in_non_root_, vmxon_pointer_, current_vmcs_, vmcs_,
+            vectoring_, vectoring_injected_, virtual_nmi_blocking_, unblocking_iret_, mtf_pending_,
+            apic_exit_, virtual_interrupt_recognized_, preemption_deadline_, last_pause_,
+            first_pause_);
+    archive.require(in_vmx_operation_ || !in_non_root_);
+  }
+
  private:
   // instructions/: the checks that all VMX instructions but VMXON, VMCALL and VMFUNC begin with.
   // A value: the instruction is over.
@@ -345,6 +355,10 @@ class Vmx {
   struct ApicExit {
     ExitReason reason{};
     uint64_t qualification = 0;
+    template <class Archive>
+    void fields(Archive& archive) {
+      archive(reason, qualification);
+    }
   };
   std::optional<ApicExit> apic_exit_;
   bool virtual_interrupt_recognized_ = false;

@@ -19,7 +19,15 @@ bool Cpu::root_software_is_due() const {
          core_.state().activity != vmx::ActivityState::kWaitForSipi;
 }
 
+void Cpu::serialize(Archive& archive) {
+  core_.serialize(archive);
+  signals_.serialize(archive);
+  driver_.serialize(archive);
+  archive(turn_over_);
+}
+
 void Cpu::begin_turn() {
+  turn_over_ = false;
   (void)driver_.take_pause();
   // Neither the turns of others nor the time that it waited are counted.
   core_.skip_performance();
@@ -30,17 +38,19 @@ void Cpu::end_turn() { core_.count_performance(core_.state().cpl()); }
 bool Cpu::run(uint64_t end) {
   const Turns& turns = core_.around().turns;
   bool busy = false;
-  while (!turns.over()) {
+  while (!turn_over_ && !turns.over()) {
     waiting_ = false;
     if (root_software_is_due()) {
       core_.root_software()->run();
     } else if (driver_.is_in_the_middle() || service_boundary()) {
       driver_.run(end);
     }
-    if (waiting_) break;
-    busy = true;
-    if (driver_.is_in_the_middle() || root_software_is_due()) continue;
-    if (driver_.take_pause() || core_.clock().cycles() >= end) break;
+    busy |= !waiting_;
+    if (waiting_) {
+      turn_over_ = true;
+    } else if (!driver_.is_in_the_middle() && !root_software_is_due()) {
+      turn_over_ = driver_.take_pause() || core_.clock().cycles() >= end;
+    }
   }
   return busy;
 }

@@ -29,7 +29,10 @@ class Cpu {
   // nothing was done, as the processor waits.
   void begin_turn();
   bool run(uint64_t end);
+  bool turn_is_over() const { return turn_over_; }
   void end_turn();
+
+  void serialize(Archive& archive);
 
   HardwareCore& core() { return core_; }
   const HardwareCore& core() const { return core_; }
@@ -46,7 +49,8 @@ class Cpu {
   Signals signals_{core_};
   InstructionBoundary boundary_{core_, delivery_, signals_};
   EngineDriver driver_{core_, delivery_, signals_};
-  bool waiting_ = false;  // the last boundary left the processor in an inactive state
+  bool waiting_ = false;    // the last boundary left the processor in an inactive state
+  bool turn_over_ = false;  // the turn that was begun last
 };
 
 }  // namespace nestor::emu

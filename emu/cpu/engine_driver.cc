@@ -25,6 +25,11 @@ EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, const Si
 
 bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
+void EngineDriver::serialize(Archive& archive) {
+  filler_.serialize(archive);
+  archive(trap_due_, approaching_, executing_whole_, paused_, stepping_through_, stopped_at_);
+}
+
 bool EngineDriver::traps_each_instruction() const {
   return core_.vmx().in_non_root() && core_.vmx().monitor_trap_flag();
 }

@@ -29,6 +29,9 @@ class EngineDriver final : private EngineClient {
   // A PAUSE gave the rest of the turn away since the last call.
   bool take_pause();
 
+  // What lasts from one run of the engine to the next.
+  void serialize(Archive& archive);
+
  private:
   // --- EngineClient
   bool fill(uint64_t linear, FillAccess access, TlbGrant& grant) override {
@@ -55,6 +58,7 @@ class EngineDriver final : private EngineClient {
     // and are yet to be executed.
     uint64_t prepaid = 0;
     bool holds(uint64_t address) const { return address - linear < size; }
+    void fields(Archive& archive) { archive(linear, size, prepaid); }
   };
   bool is_watched(const WatchedBlock& block) const;
   bool enter_watched_block();
@@ -104,6 +108,7 @@ class EngineDriver final : private EngineClient {
   struct Place {
     uint64_t linear = ~0ull, instructions = ~0ull;
     bool operator==(const Place&) const = default;
+    void fields(Archive& archive) { archive(linear, instructions); }
   };
   Place stopped_at_;
 };

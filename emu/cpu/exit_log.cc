@@ -14,6 +14,7 @@ void ExitLog::vm_exit(const vmx::VmExitEvent& event) {
                      last_->guest_physical == event.guest_physical;
   last_ = LastExit{event.reason, event.qualification, event.guest_rip, event.guest_physical,
                    again ? last_->times + 1 : 1};
+  ++exits_;
   if (turns_.until().vm_exit) turns_.stop({Pause::Reason::kVmExit, processor_});
   if (listener_ != nullptr) listener_->vm_exit(event);
 }

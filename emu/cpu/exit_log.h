@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "emu/cpu/turns.h"
+#include "emu/memory/archive.h"
 #include "vmx/events.h"
 
 namespace nestor::emu {
@@ -17,6 +18,10 @@ struct LastExit {
   uint64_t qualification = 0, guest_rip = 0, guest_physical = 0;
   // How often in a row, with the same reason, RIP and guest-physical address.
   uint64_t times = 0;
+
+  void fields(Archive& archive) {
+    archive(reason, qualification, guest_rip, guest_physical, times);
+  }
 };
 
 class ExitLog final : public vmx::EventSink {
@@ -27,6 +32,9 @@ class ExitLog final : public vmx::EventSink {
 
   // std::nullopt: there was none yet.
   const std::optional<LastExit>& last() const { return last_; }
+  // All that there were, failed VM entries included.
+  uint64_t exits() const { return exits_; }
+  void serialize(Archive& archive) { archive(last_, exits_); }
 
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
@@ -42,6 +50,7 @@ class ExitLog final : public vmx::EventSink {
   Turns& turns_;
   vmx::EventSink* const listener_;
   std::optional<LastExit> last_;
+  uint64_t exits_ = 0;
 };
 
 }  // namespace nestor::emu

@@ -43,6 +43,30 @@ void HardwareCore::reset(const vmx::CpuState& state) {
   context_.request_flush();
 }
 
+void HardwareCore::serialize(Archive& archive) {
+  archive(state_);
+  exit_log_.serialize(archive);
+  vmx_.serialize(archive);
+  mmu_.serialize(archive);
+  if (caches_) caches_->serialize(archive);
+  context_.serialize(archive);
+  waiting_.serialize(archive);
+  archive(msr_storage_);
+  performance_monitor_.serialize(archive);
+  random_numbers_.serialize(archive);
+  archive(tsc_offset_, injected_);
+  ExtendedState extended;
+  if (!archive.loads()) around_.engine.read_extended(number_, extended);
+  archive(extended);
+  if (!archive.loads()) return;
+  around_.engine.write_extended(number_, extended);
+  // The engine maps what is RAM, and nothing else.
+  for (const FillCache::Fill& fill : context_.fills.all()) {
+    archive.require(fill.grant.physical % kPageSize == 0 &&
+                    around_.memory.is_ram(fill.grant.physical) != fill.grant.device);
+  }
+}
+
 std::optional<TranslationCounts> HardwareCore::translation_counts() const {
   return caches_ ? std::optional(caches_->counts()) : std::nullopt;
 }

@@ -98,6 +98,8 @@ class HardwareCore final : public Core {
   // Of the counters as they were counted last.
   const PerformanceMonitor& counters() const { return performance_monitor_; }
 
+  void serialize(Archive& archive);
+
   // Ends the run after a triple fault at `rip`.
   void shut_down(uint64_t rip);
 

@@ -23,6 +23,8 @@ struct Translation {
   uint64_t physical = 0;  // of the very byte
   bool read = false, write = false, execute = false;
   bool by_sub_page = false;  // this write may be made, `access.size` bytes of it, and no other
+
+  void fields(Archive& archive) { archive(physical, read, write, execute, by_sub_page); }
 };
 
 // What decides the linear-address translation of a processor in this state; `rflags`: for AC.
@@ -66,6 +68,12 @@ class Mmu {
 
   // Memory references of all walks that were charged.
   uint64_t walk_references() const { return walk_references_; }
+  // All but the EPT below all others, which is whoever has set it to know. A walk that was refused
+  // is accounted for before the processor stands still.
+  void serialize(Archive& archive) {
+    archive(walk_references_);
+    if (archive.loads()) refused_.reset();
+  }
 
  private:
   void charge(unsigned references) {

@@ -19,6 +19,11 @@ struct MsrStorage {
   uint64_t mcg_status = 0;
   // XCR0, which is no MSR; XSETBV writes it.
   uint64_t xcr0 = 1;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(tsc_adjust, mtrr_def_type, mtrr_fixed, mtrr_variable, mcg_status, xcr0);
+  }
 };
 
 }  // namespace nestor::emu

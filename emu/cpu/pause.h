@@ -23,7 +23,7 @@ struct Until {
 };
 
 struct Pause {
-  enum class Reason : uint8_t { kInstructions, kStep, kVmExit, kVmEntry, kBreakpoint };
+  enum class Reason : uint8_t { kInstructions, kStep, kVmExit, kVmEntry, kBreakpoint, kRequest };
   Reason reason{};
   unsigned processor = 0;  // where; counts from 0
 };

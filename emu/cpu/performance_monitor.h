@@ -27,6 +27,10 @@ class PerformanceMonitor {
   struct Progress {
     uint64_t instructions = 0;
     uint64_t cycles = 0;
+    template <class Archive>
+    void fields(Archive& archive) {
+      archive(instructions, cycles);
+    }
   };
 
   void reset();
@@ -67,9 +71,19 @@ class PerformanceMonitor {
   vmx::MsrStatus write_fixed_control(uint64_t value);
   vmx::MsrStatus write_overflow_control(uint64_t value);
 
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(general_, fixed_, fixed_control_, status_, global_ctrl_, last_, interrupt_due_);
+    if (archive.loads()) find_active();
+  }
+
  private:
   struct General {
     uint64_t value = 0, select = 0;
+    template <class Archive>
+    void fields(Archive& archive) {
+      archive(value, select);
+    }
   };
   // What a counter counts.
   enum class Event : uint8_t { kNone, kCycles, kInstructions };

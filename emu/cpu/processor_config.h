@@ -14,6 +14,12 @@ struct ProcessorConfig {
   // Cached translations stay until an operation must invalidate them, and the use of one that the
   // tables no longer hold is reported.
   bool keep_translations = false;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(count, random_seed, keep_translations);
+    archive.require(count >= 1 && count <= kMaxCount);
+  }
 };
 
 }  // namespace nestor::emu

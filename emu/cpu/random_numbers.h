@@ -19,6 +19,11 @@ class RandomNumbers {
     return z ^ z >> 31;
   }
 
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(state_);
+  }
+
  private:
   uint64_t state_;
 };

@@ -28,6 +28,8 @@ class Signals {
   // the run ends.
   void take_init();
 
+  void serialize(Archive& archive) { archive(nmi_, init_, start_up_); }
+
  private:
   bool bootstrap() const { return core_.number() == 0; }
 

@@ -28,9 +28,8 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = live.rflags;
     access.user = (rflags & vmx::rflags::kVm) != 0 || (live.cs & 3) == 3;
   }
-  const bool ac = (rflags & vmx::rflags::kAc) != 0;
   auto& context = core_.context();
-  if (const TlbGrant* known = context.fills.find(FillCache::key(linear, kind, access.user, ac))) {
+  if (const TlbGrant* known = context.fills.find(key(linear, kind, access.user, rflags))) {
     grant = *known;
     if (grant.execute) context.fetched_page = {linear / kPageSize, grant.physical};
     keep_code_true(linear, access, rflags, grant);
@@ -48,7 +47,7 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.write = translation->write && kind != FillAccess::kFetch;
   grant.execute = translation->execute;
   if (grant.execute) context.fetched_page = {linear / kPageSize, grant.physical};
-  remember(linear, kind, access, ac, grant);
+  remember(linear, kind, access, rflags, grant);
   keep_code_true(linear, access, rflags, grant);
   return true;
 }
@@ -67,19 +66,24 @@ std::optional<Translation> TlbFiller::translate(uint64_t linear, ept::Access& ac
   return found != nullptr ? std::optional(*found) : std::nullopt;
 }
 
-void TlbFiller::remember(uint64_t linear, FillAccess kind, const ept::Access& access, bool ac,
-                         const TlbGrant& grant) {
+uint64_t TlbFiller::key(uint64_t linear, FillAccess kind, bool user, uint64_t rflags) const {
+  const bool smap = !user && (core_.state().cr4 & vmx::cr4::kSmap) != 0;
+  return FillCache::key(linear, kind, user, smap && (rflags & vmx::rflags::kAc) != 0);
+}
+
+// The engine does not ask for what it was granted with something else, unless it has forgotten.
+void TlbFiller::remember(uint64_t linear, FillAccess kind, const ept::Access& access,
+                         uint64_t rflags, const TlbGrant& grant) {
   // An implicit access is one instruction's alone.
   if (access.implicit_supervisor) return;
   FillCache& fills = core_.context().fills;
-  fills.insert(FillCache::key(linear, kind, access.user, ac), grant);
-  // The engine asks once for reads and writes, and apart when it has forgotten.
-  const bool reads = kind == FillAccess::kRead, writes = kind == FillAccess::kWrite;
-  if ((reads && grant.write) || (writes && grant.read)) {
-    const uint64_t other =
-        FillCache::key(linear, reads ? FillAccess::kWrite : FillAccess::kRead, access.user, ac);
-    if (fills.find(other) == nullptr) fills.insert(other, grant);
-  }
+  const auto insert = [&](FillAccess other, bool granted) {
+    const uint64_t place = key(linear, other, access.user, rflags);
+    if ((granted || other == kind) && fills.find(place) == nullptr) fills.insert(place, grant);
+  };
+  insert(FillAccess::kRead, grant.read);
+  insert(FillAccess::kWrite, grant.write);
+  insert(FillAccess::kFetch, grant.execute);
 }
 
 // The engine notices that translated code is written to, and then no longer looks at writes through
@@ -98,12 +102,7 @@ void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rfl
   if (std::holds_alternative<uint64_t>(core_.mmu().probe(linear, access, rflags))) {
     grant.execute = true;
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
-    const uint64_t key =
-        FillCache::key(linear, FillAccess::kFetch, access.user, (rflags & vmx::rflags::kAc) != 0);
-    TlbGrant fetch = grant;
-    fetch.write = false;
-    FillCache& fills = core_.context().fills;
-    if (fills.find(key) == nullptr) fills.insert(key, fetch);
+    remember(linear, FillAccess::kFetch, access, rflags, grant);
     return;
   }
   // Where this mode may not execute, the page's code goes instead, and comes back by a fetch.

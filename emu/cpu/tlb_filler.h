@@ -36,19 +36,24 @@ class TlbFiller {
   // for the second page of an operand.
   void end_grants(bool executed, bool refused_again);
 
+  void serialize(Archive& archive) { archive(apic_, sub_pages_); }
+
  private:
   std::optional<Translation> translate(uint64_t linear, ept::Access& access, uint64_t rflags);
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
-  void remember(uint64_t linear, FillAccess kind, const ept::Access& access, bool ac,
+  uint64_t key(uint64_t linear, FillAccess kind, bool user, uint64_t rflags) const;
+  void remember(uint64_t linear, FillAccess kind, const ept::Access& access, uint64_t rflags,
                 const TlbGrant& grant);
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
   struct VirtualApicAccess {
     bool write = false;
     uint16_t offset = 0;
+    void fields(Archive& archive) { archive(write, offset); }
   };
   struct SubPageWrite {
     uint64_t page = 0;  // its number
     Translation translation;
+    void fields(Archive& archive) { archive(page, translation); }
   };
 
   HardwareCore& core_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "emu/events/events.h"
+#include "emu/memory/archive.h"
 #include "ept/caching_memory.h"
 #include "ept/translation_cache.h"
 #include "ept/walk.h"
@@ -70,6 +71,11 @@ class TranslationCaches {
     return first;
   }
   const TranslationCounts& counts() const { return counts_; }
+
+  void serialize(Archive& archive) {
+    cache_.serialize(archive);
+    archive(counts_, used_, dropped_);
+  }
 
  private:
   // More than the TLBs of processors hold: nothing is forgotten by chance.

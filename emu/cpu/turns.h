@@ -10,6 +10,7 @@
 
 #include "emu/cpu/pause.h"
 #include "emu/cpu/run_end.h"
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 
@@ -57,6 +58,14 @@ class Turns {
 
   // How often the engine has run, for any processor.
   uint64_t engine_runs = 0;
+
+  // Limits and stops are not part of it; the run is not over after a load.
+  void serialize(Archive& archive) {
+    archive(engine_runs, next_report_, polls_);
+    if (!archive.loads()) return;
+    end_.reset();
+    pause_.reset();
+  }
 
  private:
   std::optional<RunEnd> end_;

@@ -35,6 +35,10 @@ class Waiting {
   // `interrupt`: one is pending. The waiting ends here if there is a reason.
   bool goes_on(bool interrupt);
 
+  void serialize(Archive& archive) {
+    archive(own_runs_, line_, content_, runs_of_others_, in_mwait_, masked_interrupts_wake_);
+  }
+
  private:
   uint64_t runs_of_others() const { return turns_.engine_runs - own_runs_; }
 

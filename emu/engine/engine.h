@@ -113,6 +113,12 @@ class Engine : public CodeCache {
 
   // Drops all cached translations now.
   virtual void flush_tlb() = 0;
+
+  // The context that was entered last; null: there was none.
+  virtual const ExecutionContext* context() const = 0;
+  // Memory and processors were changed behind its back, to those of a run in which `context` was
+  // entered last: forgets all that it has translated and cached.
+  virtual void resume(ExecutionContext* context) = 0;
 };
 
 // Makes an engine. `ram` must stay mapped as long as it lives; the ranges must not overlap.

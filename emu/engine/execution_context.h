@@ -8,6 +8,7 @@
 
 #include "emu/engine/block_table.h"
 #include "emu/engine/fill_cache.h"
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 
@@ -39,11 +40,19 @@ class ExecutionContext {
   // The page of code that the engine's TLB was filled with last; no page has the number ~0.
   struct FetchedPage {
     uint64_t number = ~0ull, physical = 0;
+    void fields(Archive& archive) { archive(number, physical); }
   };
   FetchedPage fetched_page;
   FillCache fills;
   BlockTable blocks;
   uint64_t instructions = 0;  // completed here, those included that the model emulated
+
+  // The blocks are found again as they are executed.
+  void serialize(Archive& archive) {
+    archive(tag_, flush_pending_, fetched_page, instructions);
+    fills.serialize(archive);
+    if (archive.loads()) blocks.clear();
+  }
 
  private:
   const unsigned processor_;

@@ -19,6 +19,10 @@ struct ExtendedState {
   std::array<std::array<uint64_t, 2>, 16> xmm{};
 
   bool operator==(const ExtendedState&) const = default;
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(fcw, fsw, ftw, fop, fcs, fds, fip, fdp, st, mxcsr, xmm);
+  }
 };
 
 // The state components that XCR0 can enable; x87 always is.

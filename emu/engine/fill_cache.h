@@ -6,17 +6,20 @@
 // cannot see when the engine forgets.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "emu/engine/tlb_grant.h"
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 
 class FillCache {
  public:
-  // All that decides a grant while translations are cached.
+  // All that decides a grant while translations are cached. `ac`: an access by the supervisor that
+  // SMAP would forbid with RFLAGS.AC = 0.
   static constexpr uint64_t key(uint64_t linear, FillAccess access, bool user, bool ac) {
     return (linear >> 12) << 5 | static_cast<uint64_t>(access) << 3 | (user ? 4u : 0u) |
            (ac ? 2u : 0u) | 1u;
@@ -39,6 +42,33 @@ class FillCache {
   void clear() {
     ++epoch_;
     count_ = 0;
+  }
+
+  struct Fill {
+    uint64_t key = 0;
+    TlbGrant grant{};
+    void fields(Archive& archive) { archive(key, grant); }
+  };
+  // In the order of their keys.
+  std::vector<Fill> all() const {
+    std::vector<Fill> fills;
+    for (const Entry& entry : entries_) {
+      if (entry.epoch == epoch_) fills.push_back({entry.key, entry.grant});
+    }
+    std::ranges::sort(fills, {}, &Fill::key);
+    return fills;
+  }
+  void serialize(Archive& archive) {
+    // More than a guest comes to: each took a walk.
+    constexpr size_t kMost = size_t{1} << 28;
+    std::vector<Fill> fills = all();
+    archive.sequence(fills, kMost);
+    if (!archive.loads()) return;
+    clear();
+    for (const Fill& fill : fills) {
+      archive.require(find(fill.key) == nullptr);
+      if (archive.ok()) insert(fill.key, fill.grant);
+    }
   }
 
  private:

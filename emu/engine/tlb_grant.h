@@ -14,6 +14,11 @@ struct TlbGrant {
   uint64_t physical = 0;  // page aligned
   bool device = false;    // not RAM: accesses reach EngineClient::read_device, fetches read ones
   bool read = false, write = false, execute = false;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(physical, device, read, write, execute);
+  }
 };
 
 }  // namespace nestor::emu

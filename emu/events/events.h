@@ -115,6 +115,11 @@ using MachineEvent = std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::Chec
 struct TranslationCounts {
   uint64_t hits = 0, misses = 0;
   uint64_t stale = 0;  // hits of mappings that the tables no longer hold
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(hits, misses, stale);
+  }
 };
 
 class MachineEventSink : public vmx::EventSink {
@@ -122,6 +127,10 @@ class MachineEventSink : public vmx::EventSink {
   // Called once, before the first event. Both references stay valid until the last event;
   // `instructions` counts the instructions executed so far.
   virtual void attach(const Clock& /*clock*/, const uint64_t& /*instructions*/) {}
+
+  // Called behind attach() where a saved run goes on. `exits`: the VM exits that there were;
+  // `in_l2`: by processor.
+  virtual void resumed(uint64_t /*exits*/, const std::vector<bool>& /*in_l2*/) {}
 
   // Of a machine with several processors: what follows happens on the one with this number. Never
   // called when there is one only.
@@ -175,6 +184,9 @@ class FanOut final : public MachineEventSink {
 
   void attach(const Clock& clock, const uint64_t& instructions) override {
     for (MachineEventSink* sink : sinks_) sink->attach(clock, instructions);
+  }
+  void resumed(uint64_t exits, const std::vector<bool>& in_l2) override {
+    for (MachineEventSink* sink : sinks_) sink->resumed(exits, in_l2);
   }
   void processor(unsigned number) override {
     for (MachineEventSink* sink : sinks_) sink->processor(number);

@@ -51,6 +51,12 @@ void FilteredEvents::attach(const Clock& clock, const uint64_t& instructions) {
   next_.attach(clock, instructions);
 }
 
+void FilteredEvents::resumed(uint64_t exits, const std::vector<bool>& in_l2) {
+  if (from_) from_->resumed(exits);
+  in_l2_ = in_l2;
+  next_.resumed(exits, in_l2);
+}
+
 void FilteredEvents::processor(unsigned number) {
   processor_ = number;
   if (in_l2_.size() <= number) in_l2_.resize(number + 1);

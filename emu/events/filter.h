@@ -42,6 +42,7 @@ class FilteredEvents final : public MachineEventSink {
   }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
   void processor(unsigned number) override;
   bool wants_walks() const override;
   void on(const MachineEvent& event) override;

@@ -38,6 +38,8 @@ class MomentWatch {
 
   // `instructions` stays valid; without it no number of instructions above 0 is reached.
   void attach(const uint64_t& instructions) { instructions_ = &instructions; }
+  // So many VM exits were before.
+  void resumed(uint64_t exits) { exits_ = exits; }
   void event(const MachineEvent& event);
   void output(Stream stream, uint8_t byte);
 

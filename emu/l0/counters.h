@@ -6,6 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <vector>
+
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 
@@ -20,6 +23,7 @@ struct L0Counters {
   std::map<uint32_t, uint64_t> exits;  // by the whole exit-reason field
 
   uint64_t all_exits() const { return exits_from_l1 + exits_from_l2; }
+  void fields(Archive& archive);
   L0Counters& operator+=(const L0Counters& other);
 };
 
@@ -35,6 +39,20 @@ inline constexpr std::array kL0Counts = {
     &L0Counters::shadow_tables_zapped,
     &L0Counters::walk_references,
 };
+
+inline void L0Counters::fields(Archive& archive) {
+  for (const auto count : kL0Counts) archive(this->*count);
+  struct Reason {
+    uint32_t reason = 0;
+    uint64_t count = 0;
+    void fields(Archive& nested) { nested(reason, count); }
+  };
+  std::vector<Reason> reasons;
+  for (const auto& [reason, count] : exits) reasons.push_back({reason, count});
+  archive.sequence(reasons, 256);
+  exits.clear();
+  for (const Reason& entry : reasons) exits[entry.reason] = entry.count;
+}
 
 inline L0Counters& L0Counters::operator+=(const L0Counters& other) {
   for (const auto count : kL0Counts) this->*count += other.*count;

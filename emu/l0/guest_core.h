@@ -31,6 +31,10 @@ class GuestCore final : public Core {
   std::optional<ept::EptState> ept_state() const;
   L1Memory& memory() { return memory_; }
   bool in_vmx_operation() const { return vmx_.in_vmx_operation(); }
+  void serialize(Archive& archive) {
+    archive(state_);
+    vmx_.serialize(archive);
+  }
 
   // --- Core
   vmx::CpuState& state() override { return state_; }

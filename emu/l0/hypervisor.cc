@@ -54,6 +54,27 @@ L0Counters Hypervisor::counters() const {
   return counters;
 }
 
+void Hypervisor::serialize(Archive& archive) {
+  std::vector<uint64_t> keys;
+  for (const auto& [key, tables] : ept02_) keys.push_back(key);
+  archive.sequence(keys, kMostEpt02);
+  if (archive.loads()) {
+    // While memory and the free pages are still those that these tables belong to.
+    ept02_.clear();
+    for (const uint64_t key : keys) ept02_[key] = std::make_unique<Ept02>(pages_);
+  }
+  for (auto& [key, tables] : ept02_) tables->serialize(archive);
+  pages_.serialize(archive);
+  low_pages_.serialize(archive);
+  core_.serialize(archive);
+  spt01_.serialize(archive);
+  spt02_.serialize(archive);
+  archive(last_vpid12_, level_, entering_l2_, init_held_, counters_, futile_reclaims_,
+          instructions_at_reclaim_);
+  archive.require(level_ == 1 || level_ == 2);
+  if (archive.loads()) choose_machine_ept();
+}
+
 void Hypervisor::check_failed(const vmx::CheckFailure& failure) {
   failed_check_ = std::string(failure.id);
 }
@@ -105,9 +126,7 @@ void Hypervisor::run() {
   level_ = nested().in_non_root() ? 2 : 1;
   if (level_ != before) {
     processor().make_current({level_ == 2 ? structures_.vmcs02 : structures_.vmcs01});
-    // Without an EPT12 EPT01 alone stands between L2 and the machine.
-    const bool two_levels = level_ == 2 && nested().eptp();
-    hardware().mmu().set_machine_ept(two_levels ? two_level_ept_ : std::nullopt);
+    choose_machine_ept();
   }
   if (level_ == 2 && before == 1) begin_l2();
   put_guest();
@@ -117,6 +136,12 @@ void Hypervisor::run() {
     init_held_ = false;
     cpu_.signals().raise_init();
   }
+}
+
+// Without an EPT12 EPT01 alone stands between L2 and the machine.
+void Hypervisor::choose_machine_ept() {
+  const bool two_levels = level_ == 2 && nested().eptp();
+  hardware().mmu().set_machine_ept(two_levels ? two_level_ept_ : std::nullopt);
 }
 
 // In the shadow modes L0 owns the control registers of paging: only what it emulates changes them.

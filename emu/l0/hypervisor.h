@@ -35,6 +35,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   GuestCore& l1_processor() { return core_; }
   const MachineMap& map() const { return map_; }
 
+  // What is not in memory, which is to be loaded afterwards.
+  void serialize(Archive& archive);
+
   // --- RootSoftware: the processor is in VMX root operation, after a VM exit; or outside VMX
   // operation, with L1 as the loader or a start-up IPI left it.
   void run() override;
@@ -75,8 +78,11 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void after_l2_emulation();
   void reflect();
   void begin_l2();
+  // Which EPT stands between who runs and the machine, in the mode that walks two of them.
+  void choose_machine_ept();
 
   using Ept02 = ept::ShadowTables<ept::ShadowEptFormat, L0Pages>;
+  static constexpr size_t kMostEpt02 = 8;
   uint64_t ept02_key(uint64_t eptp12);
   Ept02& ept02(uint64_t eptp12);
   bool fill_ept02();

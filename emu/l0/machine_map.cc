@@ -8,7 +8,9 @@
 #include "emu/memory/page_size.h"
 
 namespace nestor::emu {
-L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end) : core_(core) {
+
+L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end)
+    : core_(core), pages_((end - first) / kPageSize) {
   for (uint64_t page = end; page != first; page -= kPageSize) free_.push_back(page - kPageSize);
 }
 
@@ -37,6 +39,11 @@ bool L0Pages::read64(Address address, uint64_t& out) {
 void L0Pages::write64(Address address, uint64_t value) {
   core_.write_physical({address.value},
                        std::span(reinterpret_cast<const uint8_t*>(&value), sizeof value));
+}
+
+void L0Pages::serialize(Archive& archive) {
+  archive.sequence(free_, pages_);
+  archive(used_, built, zapped);
 }
 
 uint64_t L0Pages::take() {

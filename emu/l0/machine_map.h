@@ -73,11 +73,15 @@ class L0Pages {
   // A page for good: bitmaps, VMCS regions. Throws std::logic_error when there is none.
   uint64_t take();
 
+  // Saves or loads which pages are free; their content is in RAM.
+  void serialize(Archive& archive);
+
   uint64_t limit = ~0ull;  // of pages in use
   uint64_t built = 0, zapped = 0;
 
  private:
   Core& core_;
+  size_t pages_;
   std::vector<uint64_t> free_;
   uint64_t used_ = 0;
 };

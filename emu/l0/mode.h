@@ -58,6 +58,12 @@ struct L0Config {
   bool vmcs_shadowing = true;  // L1's VMREAD and VMWRITE reach a shadow VMCS without VM exit
   // Pages that each processor has for L0's tables beyond EPT01; 0: as many as there are.
   uint64_t shadow_page_limit = 0;
+
+  template <class Archive>
+  void fields(Archive& archive) {
+    archive(mode, vmcs_shadowing, shadow_page_limit);
+    archive.require(mode <= L0Mode::kShadowOnShadow);
+  }
 };
 
 }  // namespace nestor::emu

@@ -28,6 +28,10 @@ class ShadowPaging {
   void clear();
   // Gives every page back.
   void destroy();
+  void serialize(Archive& archive) {
+    long_mode_.serialize(archive);
+    pae_.serialize(archive);
+  }
 
  private:
   ept::ShadowTables<ept::ShadowPt64Format, L0Pages> long_mode_;

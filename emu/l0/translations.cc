@@ -14,7 +14,6 @@ using vmx::Field;
 
 constexpr uint64_t kEptpAccessedDirty = 1 << 6;
 constexpr uint64_t kEp4ta = ((1ull << 52) - 1) & ~0xfffull;
-constexpr size_t kMostEpt02 = 8;
 // An event that is delivered before the first instruction, and one that its delivery raises, need
 // pages of their own.
 constexpr unsigned kMostFutileReclaims = 8;

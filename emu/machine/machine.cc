@@ -83,7 +83,11 @@ class Pc final : public Machine {
     return result;
   }
 
+  void request_pause() override { turns_.stop({Pause::Reason::kRequest, 0}); }
+
   Inspection* inspection() override { return &*inspection_; }
+
+  void serialize(Archive& archive) override;
 
   L0Counters l0_counters() const override {
     L0Counters counters;
@@ -93,6 +97,7 @@ class Pc final : public Machine {
   }
 
  private:
+  void tell_resumed();
   void wire();
   BoardOutputs board_outputs();
   void wire(LocalApic& apic, Cpu& cpu);
@@ -119,6 +124,48 @@ class Pc final : public Machine {
   std::optional<RoundRobin> round_robin_;
   std::optional<Inspection> inspection_;
 };
+
+// L0's tables know what is in memory when they are given up: memory is the last.
+void Pc::serialize(Archive& archive) {
+  archive.section("time");
+  clock_.serialize(archive);
+  prices_.serialize(archive);
+  turns_.serialize(archive);
+  archive.section("devices");
+  board_->serialize(archive);
+  for (const auto& apic : apics_) apic->serialize(archive);
+  bus_.timers().serialize(archive);
+  archive.section("processors");
+  for (const auto& cpu : cpus_) cpu->serialize(archive);
+  round_robin_->serialize(archive);
+  archive.section("L0");
+  for (const auto& hypervisor : l0_) hypervisor->serialize(archive);
+  archive.section("execution");
+  uint64_t entered = cpus_.size();  // whose context
+  for (const auto& cpu : cpus_) {
+    if (engine_->context() == &cpu->core().context()) entered = cpu->core().number();
+  }
+  archive(entered);
+  archive.require(entered <= cpus_.size());
+  archive.section("memory");
+  memory_->serialize(archive);
+  ram_.serialize(archive);
+  archive.section("end");
+  if (!archive.loads() || !archive.ok()) return;
+  engine_->resume(entered == cpus_.size() ? nullptr : &cpus_[entered]->core().context());
+  tell_resumed();
+}
+
+void Pc::tell_resumed() {
+  if (outputs_.events == nullptr) return;
+  uint64_t exits = 0;
+  std::vector<bool> in_l2;
+  for (const auto& cpu : cpus_) {
+    exits += cpu->core().exit_log().exits();
+    in_l2.push_back(cpu->core().in_l2());
+  }
+  outputs_.events->resumed(exits, in_l2);
+}
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {
   apic.outputs.nmi = [&cpu] { cpu.signals().raise_nmi(); };
@@ -187,6 +234,8 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 }
 
 }  // namespace
+
+void Machine::serialize(Archive&) { throw std::logic_error("this machine cannot be saved"); }
 
 std::variant<std::unique_ptr<Machine>, HostError> Machine::create(
     const MachineConfig& config, const MachineOutputs& outputs,

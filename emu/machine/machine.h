@@ -19,6 +19,7 @@
 #include "emu/l0/counters.h"
 #include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 
@@ -27,6 +28,9 @@ struct MachineConfig {
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
   ProcessorConfig processor{};
   L0Config l0{};
+
+  // What saved state belongs to: all but the limit.
+  void fields(Archive& archive) { archive(memory_bytes, processor, l0); }
 };
 
 struct MachineOutputs {
@@ -65,6 +69,8 @@ class Machine {
   // Runs until something ends the run (std::nullopt: result() says what), or stops where `until`
   // says; then it can be called again. A machine without inspection() does not stop.
   virtual std::optional<Pause> run_until(const Until& until) = 0;
+  // From an output or an event of a run: it stops before the next instruction.
+  virtual void request_pause() {}
   // Once the run has ended.
   virtual RunResult result() const = 0;
   RunResult run() {
@@ -73,6 +79,10 @@ class Machine {
   }
   // What can be seen and changed of it while it stands still; null: its processors are the host's.
   virtual Inspection* inspection() { return nullptr; }
+  // Saves the machine, which has stopped, or loads it, whatever it was before: it has the same
+  // memory_bytes, `processor` and `l0`, and goes on as the saved one would. When a load fails, it
+  // cannot be used. Throws std::logic_error without inspection().
+  virtual void serialize(Archive& archive);
   // What L0 did so far; all zeros where there is none.
   virtual L0Counters l0_counters() const { return {}; }
 };

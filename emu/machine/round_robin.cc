@@ -23,6 +23,16 @@ bool Idleness::has_expired(const EventQueue::Timer* timer) const {
   return std::ranges::find(expired_, timer) != expired_.end();
 }
 
+void Idleness::serialize(Archive& archive) {
+  archive(expiries_);
+  if (archive.loads()) expired_.clear();
+  for (const EventQueue::Timer* timer : timers_.timers()) {
+    bool expired = has_expired(timer);
+    archive(expired);
+    if (expired && !has_expired(timer)) expired_.push_back(timer);
+  }
+}
+
 uint64_t Idleness::next(std::span<const std::unique_ptr<Cpu>> cpus) {
   const bool passing = ++expiries_ > kIdleExpiries;
   // Nothing but timers can expire in vain, and each does so once.
@@ -56,16 +66,26 @@ void RoundRobin::run() {
     }
     if (!in_turn_) begin_turn();
     busy_ |= cpus_[next_]->run(turn_end_);
-    if (turns_.pause()) return;  // in the middle of the turn
+    if (!cpus_[next_]->turn_is_over()) return;  // the run stops, or is over
     cpus_[next_++]->end_turn();
     in_turn_ = false;
   }
 }
 
+void RoundRobin::serialize(Archive& archive) {
+  archive(next_, in_turn_, turn_end_, busy_);
+  archive.require(next_ <= cpus_.size() && !(in_turn_ && next_ == cpus_.size()));
+  idleness_.serialize(archive);
+  if (archive.loads() && archive.ok() && in_turn_) name_processor();
+}
+
+void RoundRobin::name_processor() {
+  if (cpus_.size() > 1 && events_ != nullptr) events_->processor(static_cast<unsigned>(next_));
+}
+
 void RoundRobin::begin_turn() {
-  const bool several = cpus_.size() > 1;
-  if (several && events_ != nullptr) events_->processor(static_cast<unsigned>(next_));
-  turn_end_ = several ? clock_.cycles() + Turns::kQuantum : EventQueue::kNever;
+  name_processor();
+  turn_end_ = cpus_.size() > 1 ? clock_.cycles() + Turns::kQuantum : EventQueue::kNever;
   cpus_[next_]->begin_turn();
   in_turn_ = true;
 }

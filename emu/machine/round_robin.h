@@ -27,6 +27,8 @@ class Idleness {
   // EventQueue::kNever: nothing can wake a processor. Deadlines that pass meanwhile are noted.
   uint64_t next(std::span<const std::unique_ptr<Cpu>> cpus);
 
+  void serialize(Archive& archive);
+
  private:
   bool has_expired(const EventQueue::Timer* timer) const;
 
@@ -46,7 +48,11 @@ class RoundRobin {
   // over.
   void run();
 
+  // Whose turn it is; a load tells the events too.
+  void serialize(Archive& archive);
+
  private:
+  void name_processor();
   void begin_turn();
   // All processors have had their turns.
   void end_round();

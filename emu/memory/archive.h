@@ -13,10 +13,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace nestor::emu {
@@ -41,6 +43,9 @@ class Archive {
     (visit(fields), ...);
   }
 
+  // As they are.
+  virtual void bytes(std::span<uint8_t> data) = 0;
+
   // A container with push_back of at most `max` elements.
   template <typename Sequence>
   void sequence(Sequence& elements, size_t max) {
@@ -49,10 +54,13 @@ class Archive {
     require(count <= max);
     if (loads()) elements.clear();
     for (uint64_t i = 0; i < count && ok_; ++i) {
+      if (!loads()) {
+        visit(elements[i]);
+        continue;
+      }
       typename Sequence::value_type element{};
-      if (!loads()) element = elements[i];
       visit(element);
-      if (loads()) elements.push_back(element);
+      elements.push_back(element);
     }
   }
 
@@ -96,30 +104,63 @@ class Archive {
   bool ok_ = true;
 };
 
-// Appends to bytes.
+// Collects bytes, and hands them on a chunk at a time, in order.
 class StateWriter final : public Archive {
  public:
+  using Consumer = std::function<void(std::span<const uint8_t>)>;
+
+  explicit StateWriter(Consumer consumer) : consumer_(std::move(consumer)) {}
+
   bool loads() const override { return false; }
-  const std::vector<uint8_t>& bytes() const { return bytes_; }
+  void bytes(std::span<uint8_t> data) override;
+  // What is left. To be called at the end.
+  void flush();
 
  private:
   void integer(uint64_t& value, unsigned size) override;
 
-  std::vector<uint8_t> bytes_;
+  const Consumer consumer_;
+  std::vector<uint8_t> chunk_;
 };
 
-// Takes from bytes, which outlive it. Not ok() once they end too early.
+// Takes the bytes from a source. Not ok() once they end too early.
 class StateReader final : public Archive {
  public:
-  explicit StateReader(std::span<const uint8_t> bytes) : rest_(bytes) {}
+  // The next bytes, valid until the next call; none: there are no more.
+  using Source = std::function<std::span<const uint8_t>()>;
+
+  explicit StateReader(Source source) : source_(std::move(source)) {}
+
   bool loads() const override { return true; }
+  void bytes(std::span<uint8_t> data) override;
   // All has been read.
-  bool at_end() const { return rest_.empty(); }
+  bool at_end();
 
  private:
   void integer(uint64_t& value, unsigned size) override;
 
+  const Source source_;
   std::span<const uint8_t> rest_;
 };
+
+// The whole of something that saves itself, in memory.
+template <typename T>
+std::vector<uint8_t> saved_bytes(T&& serialize) {
+  std::vector<uint8_t> all;
+  StateWriter writer([&all](std::span<const uint8_t> chunk) {
+    all.insert(all.end(), chunk.begin(), chunk.end());
+  });
+  serialize(writer);
+  writer.flush();
+  return all;
+}
+
+// Loads from bytes in memory. false: they make no sense, or some are left over.
+template <typename T>
+bool load_bytes(std::span<const uint8_t> all, T&& serialize) {
+  StateReader reader([&all] { return std::exchange(all, {}); });
+  serialize(reader);
+  return reader.ok() && reader.at_end();
+}
 
 }  // namespace nestor::emu

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "emu/memory/archive.h"
 #include "emu/memory/code_cache.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
@@ -48,6 +49,12 @@ class PhysicalMemory {
     fetched_[ram_.page_number(host)] = false;
   }
 
+  // Saves or loads what is known of the pages; Ram has their content.
+  void serialize(Archive& archive) {
+    serialize(archive, fetched_);
+    serialize(archive, written_);
+  }
+
   // false: not wholly RAM.
   bool read(uint64_t physical, std::span<uint8_t> out) const { return ram_.read(physical, out); }
   bool write(uint64_t physical, std::span<const uint8_t> data) {
@@ -72,6 +79,20 @@ class PhysicalMemory {
   }
 
  private:
+  // The numbers of the pages, in ascending order.
+  static void serialize(Archive& archive, std::vector<bool>& pages) {
+    std::vector<uint64_t> numbers;
+    for (uint64_t page = 0; page != pages.size(); ++page) {
+      if (pages[page]) numbers.push_back(page);
+    }
+    archive.sequence(numbers, pages.size());
+    if (!archive.loads()) return;
+    pages.assign(pages.size(), false);
+    for (const uint64_t page : numbers) {
+      archive.require(page < pages.size());
+      if (archive.ok()) pages[page] = true;
+    }
+  }
   bool fetched(const uint8_t* host) const { return fetched_[ram_.page_number(host)]; }
   template <class Entry>
   bool read_entry(Address address, Entry& out) const {

@@ -70,6 +70,35 @@ std::vector<MemoryMapEntry> Ram::memory_map() const {
   return map;
 }
 
+void Ram::serialize(Archive& archive) {
+  constexpr uint64_t kEnd = ~0ull;
+  for (const RamRange& range : ranges_) {
+    // The host takes the pages back, and they are zeros.
+    if (archive.loads() && madvise(range.host, range.size, MADV_DONTNEED) != 0) {
+      throw RamError("the host cannot clear guest memory (" + std::string(std::strerror(errno)) +
+                     ")");
+    }
+    const auto save = [&](uint64_t offset) {
+      archive(offset);
+      if (offset != kEnd) archive.bytes({range.host + offset, kPageSize});
+    };
+    if (!archive.loads()) {
+      for (uint64_t offset = 0; offset != range.size; offset += kPageSize) {
+        const uint8_t* page = range.host + offset;
+        if (page[0] != 0 || std::memcmp(page, page + 1, kPageSize - 1) != 0) save(offset);
+      }
+      save(kEnd);
+      continue;
+    }
+    for (uint64_t offset = 0;;) {
+      archive(offset);
+      if (offset == kEnd || !archive.ok()) break;
+      archive.require(offset % kPageSize == 0 && offset < range.size);
+      if (archive.ok()) archive.bytes({range.host + offset, kPageSize});
+    }
+  }
+}
+
 bool Ram::read(uint64_t physical, std::span<uint8_t> out) const {
   const uint8_t* from = host(physical, out.size());
   if (!from) return false;

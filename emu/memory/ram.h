@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "emu/memory/archive.h"
+
 namespace nestor::emu {
 
 // The size cannot be had. what() is one line that names it and what to do.
@@ -83,6 +85,9 @@ class Ram {
     return static_cast<uint64_t>(host - base_) >> 12;
   }
   uint64_t page_numbers() const { return ((span_ + low_) >> 12) + 1; }
+  // Saves or loads the pages that are not all zeros.
+  void serialize(Archive& archive);
+
   // false: not wholly in one range; nothing was copied.
   bool read(uint64_t physical, std::span<uint8_t> out) const;
   bool write(uint64_t physical, std::span<const uint8_t> data);

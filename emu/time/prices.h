@@ -47,6 +47,12 @@ class Prices {
   void charge_walk(uint64_t references) { clock_.charge(references * list.walk_reference); }
   void charge(uint64_t PriceList::*price) { clock_.charge(list.*price); }
 
+  // The instructions; the clock is saved by whoever has it.
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    archive(instructions_);
+  }
+
  private:
   Clock& clock_;
   uint64_t instructions_ = 0;

@@ -62,6 +62,8 @@ class UnicornEngine final : public Engine {
     uc_ctl_flush_tlb(uc_);
     forget_window();
   }
+  const ExecutionContext* context() const override { return current_; }
+  void resume(ExecutionContext* context) override;
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   LiveRegisters live() const override {
     LiveRegisters registers;
@@ -518,6 +520,13 @@ void UnicornEngine::enter(ExecutionContext& context) {
   if (!context.flush_pending()) return;
   flush_tlb();
   context.flushed();
+}
+
+void UnicornEngine::resume(ExecutionContext* context) {
+  current_ = context;
+  if (context != nullptr) context_ = contexts_[context->processor()];
+  uc_ctl_flush_tb(uc_);
+  flush_tlb();
 }
 
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {

@@ -233,9 +233,7 @@ class Guest {
     archive(random_);
   }
   std::vector<uint8_t> saved() {
-    StateWriter writer;
-    serialize(writer);
-    return writer.bytes();
+    return saved_bytes([this](Archive& archive) { serialize(archive); });
   }
 
   Clock clock;
@@ -278,9 +276,7 @@ TEST(PcDevicesTest, GoOnFromTheirSavedState) {
     const std::vector<uint8_t> bytes = first.saved();
     Guest second(8);
     for (int i = 0; i < 1000; ++i) second.step();  // nothing of this is left after the load
-    StateReader reader(bytes);
-    second.serialize(reader);
-    ASSERT_TRUE(reader.ok() && reader.at_end());
+    ASSERT_TRUE(load_bytes(bytes, [&](Archive& archive) { second.serialize(archive); }));
     ASSERT_EQ(second.saved(), bytes);
     for (int i = 0; i < 1000; ++i) ASSERT_EQ(first.step(), second.step()) << round << " " << i;
   }
@@ -291,9 +287,9 @@ TEST(PcDevicesTest, RefuseAStateThatEndsEarly) {
   for (int i = 0; i < 1000; ++i) guest.step();
   const std::vector<uint8_t> bytes = guest.saved();
   for (size_t size = 0; size < bytes.size(); size += size < 1000 ? 1 : 997) {
-    StateReader reader{std::span<const uint8_t>(bytes).first(size)};
-    Guest(8).serialize(reader);
-    EXPECT_FALSE(reader.ok()) << size;
+    EXPECT_FALSE(load_bytes(std::span(bytes).first(size), [](Archive& archive) {
+      Guest(8).serialize(archive);
+    })) << size;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace nestor::emu {
@@ -40,64 +41,84 @@ Outer example() {
 }
 
 std::vector<uint8_t> saved(Outer outer) {
-  StateWriter writer;
-  writer.section("outer");
-  writer(outer);
-  EXPECT_TRUE(writer.ok());
-  return writer.bytes();
+  return saved_bytes([&](Archive& archive) {
+    archive.section("outer");
+    archive(outer);
+    EXPECT_TRUE(archive.ok());
+  });
 }
 
 TEST(ArchiveTest, LoadsWhatWasSaved) {
   const std::vector<uint8_t> bytes = saved(example());
-  StateReader reader(bytes);
   Outer loaded;
-  reader.section("outer");
-  reader(loaded);
-  EXPECT_TRUE(reader.ok());
-  EXPECT_TRUE(reader.at_end());
+  EXPECT_TRUE(load_bytes(bytes, [&](Archive& archive) {
+    archive.section("outer");
+    archive(loaded);
+  }));
   EXPECT_EQ(loaded, example());
 }
 
 TEST(ArchiveTest, SavingChangesNothing) {
   Outer outer = example();
-  StateWriter writer;
-  writer(outer);
+  EXPECT_FALSE(saved_bytes([&](Archive& archive) { archive(outer); }).empty());
   EXPECT_EQ(outer, example());
 }
 
 TEST(ArchiveTest, RefusesWhatEndsEarly) {
   const std::vector<uint8_t> bytes = saved(example());
   for (size_t size = 0; size < bytes.size(); ++size) {
-    StateReader reader{std::span<const uint8_t>(bytes).first(size)};
     Outer loaded;
-    reader.section("outer");
-    reader(loaded);
-    EXPECT_FALSE(reader.ok()) << size;
+    EXPECT_FALSE(load_bytes(std::span(bytes).first(size), [&](Archive& archive) {
+      archive.section("outer");
+      archive(loaded);
+    })) << size;
   }
+}
+
+TEST(ArchiveTest, HandsOnAndTakesChunks) {
+  std::vector<uint8_t> large(200'000);
+  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<uint8_t>(i * 7);
+  std::vector<std::vector<uint8_t>> chunks;
+  StateWriter writer(
+      [&](std::span<const uint8_t> chunk) { chunks.emplace_back(chunk.begin(), chunk.end()); });
+  uint32_t number = 5;
+  for (int i = 0; i < 3; ++i) {
+    writer.bytes(large);
+    writer(number);
+  }
+  writer.flush();
+  EXPECT_GT(chunks.size(), 1u);
+  size_t next = 0;
+  StateReader reader([&] {
+    return next < chunks.size() ? std::span<const uint8_t>(chunks[next++])
+                                : std::span<const uint8_t>();
+  });
+  for (int i = 0; i < 3; ++i) {
+    std::vector<uint8_t> loaded(large.size());
+    reader.bytes(loaded);
+    EXPECT_EQ(loaded, large);
+    number = 0;
+    reader(number);
+    EXPECT_EQ(number, 5u);
+  }
+  EXPECT_TRUE(reader.ok() && reader.at_end());
 }
 
 TEST(ArchiveTest, RefusesAnotherSection) {
   const std::vector<uint8_t> bytes = saved(example());
-  StateReader other(bytes), longer(bytes);
-  other.section("inner");
-  EXPECT_FALSE(other.ok());
-  longer.section("outermost");
-  EXPECT_FALSE(longer.ok());
+  for (const std::string_view name : {"inner", "outermost"}) {
+    EXPECT_FALSE(load_bytes(bytes, [&](Archive& archive) { archive.section(name); })) << name;
+  }
 }
 
 TEST(ArchiveTest, RefusesWhatNoFieldHolds) {
   const std::array<uint8_t, 1> two = {2};
-  StateReader flag_reader(two);
   bool flag = false;
-  flag_reader(flag);
-  EXPECT_FALSE(flag_reader.ok());
-  StateWriter writer;
-  std::deque<uint8_t> five(5);
-  writer.sequence(five, 5);
-  StateReader reader(writer.bytes());
-  std::deque<uint8_t> loaded;
-  reader.sequence(loaded, 4);
-  EXPECT_FALSE(reader.ok());
+  EXPECT_FALSE(load_bytes(two, [&](Archive& archive) { archive(flag); }));
+  std::deque<uint8_t> five(5), loaded;
+  const std::vector<uint8_t> bytes =
+      saved_bytes([&](Archive& archive) { archive.sequence(five, 5); });
+  EXPECT_FALSE(load_bytes(bytes, [&](Archive& archive) { archive.sequence(loaded, 4); }));
   EXPECT_TRUE(loaded.empty());
 }
 
