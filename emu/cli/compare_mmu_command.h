@@ -3,17 +3,13 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "emu/cli/image_options.h"
 #include "emu/machine/machine.h"
 
 namespace nestor::emu {
 
-struct CompareMmuOptions {
-  std::string image;
-  std::string append;
-  MachineConfig machine{};  // but for the mode
-  std::vector<std::string> modules;
+struct CompareMmuOptions : ImageRun {  // but for the mode of --l0
   std::optional<std::string> json;  // a file, or "-" for the standard output instead of the table
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 
 namespace nestor::emu {
@@ -71,5 +72,8 @@ static_assert([] {
   }
   return true;
 }());
+
+// The table as text: the end of what --help prints.
+std::string exit_status_help();
 
 }  // namespace nestor::emu

@@ -3,11 +3,9 @@
 // What a user asks for on the command line.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -15,8 +13,8 @@
 #include "emu/cli/compare_mmu_command.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
+#include "emu/cli/image_options.h"
 #include "emu/events/filter.h"
-#include "emu/machine/machine.h"
 #include "emu/observe/audit/vmcs_dump.h"
 #include "emu/observe/trace/record.h"
 
@@ -26,11 +24,7 @@ class App;
 
 namespace nestor::emu {
 
-struct RunOptions {
-  std::string image;
-  std::string append;  // arguments of the image, without its name
-  MachineConfig machine{};
-  std::vector<std::string> modules;
+struct RunOptions : ImageRun {
   std::string serial = "stdio";  // or "none", or a file
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;
@@ -62,13 +56,12 @@ struct Program {
   std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
 };
 
-// `version` is what --version prints.
-[[nodiscard]] std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions, PrintAndExit>
-parse_command_line(const std::vector<std::string>& arguments, const std::string& version,
-                   const Program& program = {});
+using CommandLine =
+    std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions, PrintAndExit>;
 
-// "512M": a number of bytes, or of KiB, MiB, GiB with the suffix K, M, G. nullopt: malformed or
-// beyond 64 bits.
-std::optional<uint64_t> parse_size(std::string_view text);
+// `version` is what --version prints.
+[[nodiscard]] CommandLine parse_command_line(const std::vector<std::string>& arguments,
+                                             const std::string& version,
+                                             const Program& program = {});
 
 }  // namespace nestor::emu

@@ -3,29 +3,21 @@
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <array>
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "emu/cli/complain.h"
 #include "emu/cli/inputs.h"
-#include "emu/cli/progress.h"
+#include "emu/cli/run_outputs.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
-#include "emu/observe/compare/l0_report.h"
 #include "emu/observe/stopped/places.h"
-#include "emu/observe/trace/output_file.h"
-#include "emu/observe/trace/statistics.h"
-#include "emu/observe/trace/trace.h"
-#include "vmx/capabilities.h"
 
 namespace nestor::emu {
 namespace {
@@ -56,43 +48,6 @@ class OrderlyStop {
   static constexpr std::array kSignals = {SIGINT, SIGTERM};
   std::array<struct sigaction, kSignals.size()> before_{};
 };
-
-// The serial port's output: to a file or the standard output, a line at a time, or at once where
-// somebody watches.
-class SerialOutput {
- public:
-  SerialOutput(std::unique_ptr<OutputFile> file, bool immediate, Progress& progress)
-      : file_(std::move(file)), immediate_(immediate), progress_(progress) {}
-
-  void put(uint8_t byte) {
-    if (!file_) return;
-    progress_.clear();
-    const char character = static_cast<char>(byte);
-    file_->write({&character, 1});
-    if (immediate_ || character == '\n') file_->flush();
-  }
-  void close() {
-    if (file_) file_->close();
-  }
-  std::optional<std::string> error() const { return file_ ? file_->error() : std::nullopt; }
-
- private:
-  std::unique_ptr<OutputFile> file_;
-  const bool immediate_;
-  Progress& progress_;
-};
-
-// The file to write, or nothing for std::nullopt.
-std::variant<std::unique_ptr<OutputFile>, std::string> open_output(
-    const std::optional<std::string>& path) {
-  if (!path) return std::unique_ptr<OutputFile>();
-  return OutputFile::open(*path);
-}
-
-std::optional<std::string> serial_path(const std::string& serial) {
-  if (serial == "none") return std::nullopt;
-  return serial == "stdio" ? "-" : serial;
-}
 
 // What the user is told of how the run ended, and the exit status.
 struct Ending {
@@ -130,120 +85,97 @@ int report(const RunResult& result) {
   return complain(ExitStatus::kInternalError, "internal error: the run ended in an unknown way");
 }
 
+// Fills the memory of a machine with the image and its modules; the machine is ready to run then.
+std::optional<LoadError> load_inputs(const Inputs& inputs, const std::string& append,
+                                     Machine& machine) {
+  const auto& [image, modules] = inputs;
+  const auto loaded = load_image(image, modules, append, machine.memory_map());
+  if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
+  const LoadedImage& ready = std::get<LoadedImage>(loaded);
+  spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
+               ready.cpu.rip);
+  machine.load(ready);
+  return std::nullopt;
+}
+
+struct Ended {
+  RunResult result;
+  std::string places;  // where the processors are, when that explains the end
+};
+
+// Makes the machine, loads it and runs it to the end. Otherwise the exit status of the process;
+// the complaint is made.
+std::variant<Ended, int> run_machine(const RunOptions& options, const Inputs& inputs,
+                                     RunOutputs& outputs, const OrderlyStop& stop,
+                                     const MachineFactory& create) {
+  MachineOutputs machine_outputs = outputs.for_machine();
+  machine_outputs.output_failed = [&] { return stop.requested() || outputs.failed(); };
+  try {
+    auto created = create(options.machine, machine_outputs);
+    if (const auto* bad = std::get_if<HostError>(&created)) {
+      return complain(ExitStatus::kUnsupportedHost, bad->message);
+    }
+    Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
+    if (const auto bad = load_inputs(inputs, options.append, machine)) {
+      return complain(ExitStatus::kBadImage, bad->message);
+    }
+    Ended ended;
+    ended.result = machine.run();
+    // The guest's own exits need no explanation.
+    if (ended.result.kind != RunResult::Kind::kDebugExit &&
+        ended.result.kind != RunResult::Kind::kReset && machine.inspection() != nullptr) {
+      ended.places = describe_places(*machine.inspection());
+    }
+    outputs.take_statistics(machine);  // while the machine's clock is there
+    return ended;
+  } catch (const RamError& error) {
+    return complain(ExitStatus::kBadUsage, error.what());
+  }
+}
+
+void log_result(const RunResult& result) {
+  spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
+  if (result.stale_translations != 0) {
+    spdlog::warn("{} uses of translations that the tables no longer hold; --trace FILE shows them",
+                 result.stale_translations);
+  }
+}
+
+// Tells the user how the run ended. Returns the exit status of the process.
+int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop& stop) {
+  int status = static_cast<int>(ExitStatus::kOutputError);
+  if (stop.requested()) {
+    complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
+    status = 128 + stop_signal;
+  } else if (ended.result.kind != RunResult::Kind::kOutputError) {
+    status = report(ended.result);
+  }
+  fmt::print(stderr, "{}", ended.places);
+  for (const std::string& error : outputs.errors()) {
+    status = complain(ExitStatus::kOutputError, error + "; the run's output is incomplete");
+  }
+  return status;
+}
+
 }  // namespace
 
 int run_command(const RunOptions& options, const MachineFactory& create) {
   const auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
-  const auto& [image, modules] = std::get<Inputs>(inputs);
-
-  auto serial_file = open_output(serial_path(options.serial));
-  if (const auto* bad = std::get_if<std::string>(&serial_file))
+  auto opened = RunOutputs::open(options);
+  if (const auto* bad = std::get_if<std::string>(&opened))
     return complain(ExitStatus::kOutputError, *bad);
-  auto trace_file = open_output(options.trace);
-  if (const auto* bad = std::get_if<std::string>(&trace_file))
-    return complain(ExitStatus::kOutputError, *bad);
-
-  auto dump_file = open_output(options.dump_vmcs);
-  if (const auto* bad = std::get_if<std::string>(&dump_file))
-    return complain(ExitStatus::kOutputError, *bad);
-
-  Progress progress(options.machine.max_instructions);
-  const bool immediate = options.serial == "stdio" && ::isatty(STDOUT_FILENO) != 0;
-  SerialOutput serial(std::get<std::unique_ptr<OutputFile>>(std::move(serial_file)), immediate,
-                      progress);
-  const auto trace_output = std::get<std::unique_ptr<OutputFile>>(std::move(trace_file));
-  std::optional<Trace> trace;
-  std::optional<FilteredEvents> filter;
-  Statistics statistics;
-  FanOut sinks;
-  if (trace_output) {
-    sinks.add(
-        filter.emplace(options.trace_filter, trace.emplace(*trace_output, options.trace_format)));
-  }
-  if (options.stats) sinks.add(statistics);
-  const auto dump_output = std::get<std::unique_ptr<OutputFile>>(std::move(dump_file));
-  std::optional<VmcsDump> dump;
-  if (dump_output) {
-    sinks.add(dump.emplace(*dump_output, options.dump_when, options.dump_format,
-                           vmx::nestor_capabilities()));
-  }
+  RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);
 
   const OrderlyStop stop;
-  MachineOutputs outputs;
-  const auto put = [&serial, &filter](MomentWatch::Stream stream) {
-    return [&serial, &filter, stream](uint8_t byte) {
-      serial.put(byte);
-      if (filter) filter->output(stream, byte);
-    };
-  };
-  outputs.serial = put(MomentWatch::Stream::kSerial);
-  outputs.console = put(MomentWatch::Stream::kConsole);
-  outputs.events = sinks.empty() ? nullptr : &sinks;
-  outputs.output_failed = [&] {
-    return stop.requested() || (trace && trace->failed()) || (dump && dump->failed()) ||
-           serial.error();
-  };
-  outputs.progress = [&progress](uint64_t instructions) { progress.update(instructions); };
-
-  RunResult result;
-  std::string statistics_report, places;
-  try {
-    auto created = create(options.machine, outputs);
-    if (const auto* bad = std::get_if<HostError>(&created)) {
-      return complain(ExitStatus::kUnsupportedHost, bad->message);
-    }
-    Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
-    const auto loaded = load_image(image, modules, options.append, machine.memory_map());
-    if (const auto* bad = std::get_if<LoadError>(&loaded))
-      return complain(ExitStatus::kBadImage, bad->message);
-    const LoadedImage& ready = std::get<LoadedImage>(loaded);
-    spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
-                 ready.cpu.rip);
-    machine.load(ready);
-    result = machine.run();
-    // The guest's own exits need no explanation.
-    if (result.kind != RunResult::Kind::kDebugExit && result.kind != RunResult::Kind::kReset &&
-        machine.inspection() != nullptr) {
-      places = describe_places(*machine.inspection());
-    }
-    if (options.stats) {
-      // While the machine's clock is there.
-      statistics_report = statistics.report();
-      if (info_of(options.machine.l0.mode).has_l0) {
-        statistics_report += report_l0(options.machine.l0, machine.l0_counters());
-      }
-    }
-  } catch (const RamError& error) {
-    return complain(ExitStatus::kBadUsage, error.what());
-  }
-  progress.clear();
-  spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
-  if (result.stale_translations != 0) {
-    spdlog::warn("{} uses of translations that the tables no longer hold; --trace FILE shows them",
-                 result.stale_translations);
-  }
-
-  serial.close();
-  if (trace) trace->finish();
-  if (trace_output) trace_output->close();
-  if (dump_output) dump_output->close();
-  if (options.stats) fmt::print(stderr, "{}", statistics_report);
-  int status = static_cast<int>(ExitStatus::kOutputError);
-  if (stop.requested()) {
-    complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
-    status = 128 + stop_signal;
-  } else if (result.kind != RunResult::Kind::kOutputError) {
-    status = report(result);
-  }
-  fmt::print(stderr, "{}", places);
-  for (const auto& error : {serial.error(), trace_output ? trace_output->error() : std::nullopt,
-                            dump_output ? dump_output->error() : std::nullopt}) {
-    if (error)
-      status = complain(ExitStatus::kOutputError, *error + "; the run's output is incomplete");
-  }
-  return status;
+  const auto ran = run_machine(options, std::get<Inputs>(inputs), outputs, stop, create);
+  if (const int* status = std::get_if<int>(&ran)) return *status;
+  const Ended& ended = std::get<Ended>(ran);
+  outputs.progress().clear();
+  log_result(ended.result);
+  outputs.finish();
+  return report_end(ended, outputs, stop);
 }
 
 }  // namespace nestor::emu

@@ -80,6 +80,12 @@ class Mmu {
     walk_references_ += references;
     prices_.charge_walk(references);
   }
+  std::variant<Translation, Fault> translate_over_ept(uint64_t linear, ept::Access access,
+                                                      uint64_t rflags, uint64_t eptp,
+                                                      Account account);
+  std::variant<uint64_t, Fault> probe_over_ept(uint64_t linear, ept::Access access,
+                                               const ept::PagingState& paging,
+                                               const ept::EptState& ept);
   template <class Recorder>
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,

@@ -212,14 +212,133 @@ bool pae_paging(const CpuState& state) {
   return (state.cr0 & vmx::cr0::kPg) && (state.cr4 & vmx::cr4::kPae);
 }
 
+// A task switch once the new TSS is found and no VM exit takes its place.
+class Switch {
+ public:
+  Switch(Core& core, const TaskSwitch& request, const Descriptor& new_descriptor)
+      : core_(core),
+        state_(core.state()),
+        request_(request),
+        new_descriptor_(new_descriptor),
+        new_tss_(to_segment(request.selector, new_descriptor)) {}
+
+  // Reads both tasks. Every access that can fault comes before the first change.
+  std::optional<Fault> read_tasks();
+  // Writes the old task to memory, and what the new one finds there: busy flags and the link.
+  std::optional<Fault> save_old_task();
+  // Commits the switch: from here on all that happens belongs to the new task.
+  void load_registers();
+  // Loads the segments of the new task, and pushes the error code if there is one.
+  std::optional<Fault> enter_new_task();
+
+ private:
+  bool iret() const { return request_.source == TaskSwitchSource::kIret; }
+  bool nested() const {
+    return request_.source == TaskSwitchSource::kCall ||
+           request_.source == TaskSwitchSource::kGateInIdt;
+  }
+  bool new_cr3() const { return (state_.cr0 & vmx::cr0::kPg) && task_.cr3 != state_.cr3; }
+  std::optional<Fault> write_old_image();
+
+  Core& core_;
+  CpuState& state_;
+  const TaskSwitch& request_;
+  Descriptor old_descriptor_, new_descriptor_;
+  const vmx::Segment old_tss_ = state_.segment[vmx::kTr], new_tss_;
+  const TssFormat& old_format_ = format_of(old_tss_.rights.type());
+  const TssFormat& new_format_ = format_of(new_tss_.rights.type());
+  Image old_image_{};
+  Task task_;  // the new one
+};
+
+std::optional<Fault> Switch::read_tasks() {
+  if (old_tss_.limit < old_format_.minimum_limit) {
+    return vmx::exception(vmx::kTs, selector_error(old_tss_.selector, request_.ext));
+  }
+  Image new_image{};
+  if (auto fault = read_image(core_, old_tss_, old_format_, old_image_)) return fault;
+  if (auto fault = read_image(core_, new_tss_, new_format_, new_image)) return fault;
+  if (auto fault = core_.probe_write(old_tss_.base, old_format_.size, Privilege::kSupervisor)) {
+    return fault;
+  }
+  if (auto fault = core_.probe_write(new_tss_.base, 2, Privilege::kSupervisor)) return fault;
+  const auto old_found = read_descriptor(core_, old_tss_.selector, vmx::kTs, request_.ext);
+  if (!old_found) return old_found.fault();
+  old_descriptor_ = *old_found;
+  task_ = read_task(new_image, new_format_, state_.cr3);
+  return std::nullopt;
+}
+
+std::optional<Fault> Switch::save_old_task() {
+  if (!iret()) {
+    if (auto fault = mark_busy(core_, new_descriptor_, true)) return fault;
+  }
+  if (!nested()) {
+    if (auto fault = mark_busy(core_, old_descriptor_, false)) return fault;
+  }
+  if (auto fault = write_old_image()) return fault;
+  if (nested()) {
+    const std::span link(reinterpret_cast<const uint8_t*>(&old_tss_.selector), 2);
+    if (auto fault = core_.write(new_tss_.base, link, Privilege::kSupervisor)) return fault;
+  }
+  if (new_cr3() && pae_paging(state_)) return core_.reload_pdptes(task_.cr3);
+  return std::nullopt;
+}
+
+std::optional<Fault> Switch::write_old_image() {
+  uint64_t flags = state_.rflags;
+  if (iret()) flags &= ~vmx::rflags::kNt;
+  if (request_.push_rf) flags |= vmx::rflags::kRf;
+  write_task(old_image_, old_format_, state_, next_rip(state_, request_.instruction_length), flags);
+  // Only the fields that a switch saves: from EIP to the last selector.
+  const unsigned first = old_format_.eip;
+  const unsigned end =
+      old_format_.selectors + old_format_.selector_count * old_format_.selector_stride;
+  return core_.write(old_tss_.base + first,
+                     std::span<const uint8_t>(old_image_).subspan(first, end - first),
+                     Privilege::kSupervisor);
+}
+
+void Switch::load_registers() {
+  constexpr uint64_t kLocalEnables = 0x155;  // DR7.L0 to L3 and LE
+  constexpr uint32_t kBusy = 2;
+  state_.segment[vmx::kTr] = new_tss_;
+  state_.segment[vmx::kTr].rights.value |= kBusy;
+  state_.cr0 |= vmx::cr0::kTs;
+  state_.dr7 &= ~kLocalEnables;
+  state_.rip = task_.rip;
+  state_.rflags = task_.rflags | (nested() ? vmx::rflags::kNt : 0);
+  for (unsigned i = 0; i < task_.gpr.size(); ++i) state_.gpr[i] = task_.gpr[i];
+  for (unsigned i = 0; i < kSelectorCount; ++i) {
+    state_.segment[i] = null_segment(task_.selectors[i]);
+  }
+  state_.segment[vmx::kSs].rights.value |= (task_.selectors[vmx::kCs] & 3u) << 5;
+  if (!new_cr3()) return;
+  state_.cr3 = task_.cr3;
+  vmx::Invalidation invalidation;
+  invalidation.kind = vmx::Invalidation::Kind::kPcid;
+  invalidation.vpid = core_.vmx().vpid();
+  core_.invalidate(invalidation);
+}
+
+std::optional<Fault> Switch::enter_new_task() {
+  if (auto fault = SegmentLoader(core_, request_.ext).load(task_)) return fault;
+  if (request_.error_code) {
+    if (auto fault = push_error_code(core_, new_format_, *request_.error_code, request_.ext)) {
+      return fault;
+    }
+  }
+  if (state_.rip > state_.segment[vmx::kCs].limit) {
+    return vmx::exception(vmx::kGp, request_.ext ? 1 : 0);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Outcome switch_task(Core& core, const TaskSwitch& request) {
-  CpuState& state = core.state();
   const auto found = find_tss(core, request);
   if (!found) return to_outcome(found.fault());
-  Descriptor new_descriptor = *found;
-  const vmx::Segment new_tss = to_segment(request.selector, new_descriptor);
   if (core.vmx().in_non_root()) {
     vmx::InstructionContext context;
     context.length = request.instruction_length;
@@ -228,91 +347,11 @@ Outcome switch_task(Core& core, const TaskSwitch& request) {
       return vmx::Transferred{};
     }
   }
-
-  const vmx::Segment old_tss = state.segment[vmx::kTr];
-  const TssFormat& old_format = format_of(old_tss.rights.type());
-  const TssFormat& new_format = format_of(new_tss.rights.type());
-  const bool nested =
-      request.source == TaskSwitchSource::kCall || request.source == TaskSwitchSource::kGateInIdt;
-  const bool iret = request.source == TaskSwitchSource::kIret;
-
-  // Every access that can fault comes before the first change.
-  if (old_tss.limit < old_format.minimum_limit) {
-    return vmx::exception(vmx::kTs, selector_error(old_tss.selector, request.ext));
-  }
-  Image old_image{}, new_image{};
-  if (auto fault = read_image(core, old_tss, old_format, old_image)) return to_outcome(*fault);
-  if (auto fault = read_image(core, new_tss, new_format, new_image)) return to_outcome(*fault);
-  if (auto fault = core.probe_write(old_tss.base, old_format.size, Privilege::kSupervisor)) {
-    return to_outcome(*fault);
-  }
-  if (auto fault = core.probe_write(new_tss.base, 2, Privilege::kSupervisor)) {
-    return to_outcome(*fault);
-  }
-  const auto old_found = read_descriptor(core, old_tss.selector, vmx::kTs, request.ext);
-  if (!old_found) return to_outcome(old_found.fault());
-  Descriptor old_descriptor = *old_found;
-  const Task task = read_task(new_image, new_format, state.cr3);
-  const bool new_cr3 = (state.cr0 & vmx::cr0::kPg) && task.cr3 != state.cr3;
-  if (!iret) {
-    if (auto fault = mark_busy(core, new_descriptor, true)) return to_outcome(*fault);
-  }
-  if (!nested) {
-    if (auto fault = mark_busy(core, old_descriptor, false)) return to_outcome(*fault);
-  }
-  uint64_t old_flags = state.rflags;
-  if (iret) old_flags &= ~vmx::rflags::kNt;
-  if (request.push_rf) old_flags |= vmx::rflags::kRf;
-  write_task(old_image, old_format, state, next_rip(state, request.instruction_length), old_flags);
-  // Only the fields that a switch saves: from EIP to the last selector.
-  const unsigned saved_end =
-      old_format.selectors + old_format.selector_count * old_format.selector_stride;
-  if (auto fault = core.write(
-          old_tss.base + old_format.eip,
-          std::span<const uint8_t>(old_image).subspan(old_format.eip, saved_end - old_format.eip),
-          Privilege::kSupervisor)) {
-    return to_outcome(*fault);
-  }
-  if (nested) {
-    const std::span link(reinterpret_cast<const uint8_t*>(&old_tss.selector), 2);
-    if (auto fault = core.write(new_tss.base, link, Privilege::kSupervisor)) {
-      return to_outcome(*fault);
-    }
-  }
-  if (new_cr3 && pae_paging(state)) {
-    if (auto fault = core.reload_pdptes(task.cr3)) return to_outcome(*fault);
-  }
-
-  // Committed: what follows belongs to the new task.
-  constexpr uint64_t kLocalEnables = 0x155;  // DR7.L0 to L3 and LE
-  constexpr uint32_t kBusy = 2;
-  state.segment[vmx::kTr] = new_tss;
-  state.segment[vmx::kTr].rights.value |= kBusy;
-  state.cr0 |= vmx::cr0::kTs;
-  state.dr7 &= ~kLocalEnables;
-  state.rip = task.rip;
-  state.rflags = task.rflags | (nested ? vmx::rflags::kNt : 0);
-  for (unsigned i = 0; i < task.gpr.size(); ++i) state.gpr[i] = task.gpr[i];
-  for (unsigned i = 0; i < kSelectorCount; ++i) {
-    state.segment[i] = null_segment(task.selectors[i]);
-  }
-  state.segment[vmx::kSs].rights.value |= (task.selectors[vmx::kCs] & 3u) << 5;
-  if (new_cr3) {
-    state.cr3 = task.cr3;
-    vmx::Invalidation invalidation;
-    invalidation.kind = vmx::Invalidation::Kind::kPcid;
-    invalidation.vpid = core.vmx().vpid();
-    core.invalidate(invalidation);
-  }
-  if (auto fault = SegmentLoader(core, request.ext).load(task)) return to_outcome(*fault);
-  if (request.error_code) {
-    if (auto fault = push_error_code(core, new_format, *request.error_code, request.ext)) {
-      return to_outcome(*fault);
-    }
-  }
-  if (state.rip > state.segment[vmx::kCs].limit) {
-    return vmx::exception(vmx::kGp, request.ext ? 1 : 0);
-  }
+  Switch tasks(core, request, *found);
+  if (const auto fault = tasks.read_tasks()) return to_outcome(*fault);
+  if (const auto fault = tasks.save_old_task()) return to_outcome(*fault);
+  tasks.load_registers();
+  if (const auto fault = tasks.enter_new_task()) return to_outcome(*fault);
   return vmx::Transferred{};
 }
 

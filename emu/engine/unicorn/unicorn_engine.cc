@@ -14,7 +14,7 @@
 
 #include "emu/engine/unicorn/calibration.h"
 #include "emu/engine/unicorn/guest_mode.h"
-#include "emu/engine/unicorn/layout.h"
+#include "emu/engine/unicorn/processor_contexts.h"
 
 namespace nestor::emu {
 
@@ -24,22 +24,11 @@ using vmx::CpuState;
 
 constexpr unsigned kOldestVersion = 0x020104;
 
-// The engine adds the base of CS in every mode, and that of SS in far RET and IRET with operands of
-// 32 bits; in 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means
-// nothing there.
-vmx::Segment engine_segment(const CpuState& state, size_t index) {
-  constexpr uint32_t kLong = 1 << 13;
-  vmx::Segment segment = state.segment[index];
-  if ((index == vmx::kCs || index == vmx::kSs) && state.code_64bit()) segment.base = 0;
-  if (index != vmx::kCs) segment.rights.value &= ~kLong;
-  return segment;
-}
-
 class UnicornEngine final : public Engine {
  public:
   explicit UnicornEngine(Prices& prices) : prices_(prices) {}
   ~UnicornEngine() override {
-    for (uc_context* context : contexts_) uc_context_free(context);
+    contexts_.reset();
     if (uc_ != nullptr) uc_close(uc_);
     std::free(scratch_);
   }
@@ -51,8 +40,12 @@ class UnicornEngine final : public Engine {
   void set_client(EngineClient& client) override { client_ = &client; }
   void enter(ExecutionContext& context) override;
   Stop run(CpuState& state, const RunMode& mode) override;
-  void read_extended(unsigned processor, ExtendedState& state) const override;
-  void write_extended(unsigned processor, const ExtendedState& state) override;
+  void read_extended(unsigned processor, ExtendedState& state) const override {
+    contexts_->read_extended(processor, state);
+  }
+  void write_extended(unsigned processor, const ExtendedState& state) override {
+    contexts_->write_extended(processor, state);
+  }
   void peek(CpuState& state) override;
   void request_stop() override {
     stop_requested_ = true;
@@ -117,32 +110,14 @@ class UnicornEngine final : public Engine {
     window_index_.clear();
   }
 
-  template <class T>
-  T get(size_t at) const {
-    T value;
-    std::memcpy(&value, context_bytes() + at, sizeof value);
-    return value;
-  }
-  template <class T>
-  void put(size_t at, T value) {
-    std::memcpy(context_bytes() + at, &value, sizeof value);
-  }
-  uint8_t* context_bytes() const { return reinterpret_cast<uint8_t*>(context_); }
-  void put_segment(size_t index, const vmx::Segment& segment);
-  vmx::Segment get_segment(size_t index) const;
-
-  void load(const CpuState& state);
   Stop execute();
-  void save(CpuState& state);
 
   Prices& prices_;
   EngineClient* client_ = nullptr;
   uc_engine* uc_ = nullptr;
-  std::vector<uc_context*> contexts_;  // of each processor
-  uc_context* context_ = nullptr;      // of the one that executes
+  std::unique_ptr<ProcessorContexts> contexts_;
   uint8_t* scratch_ = nullptr;
-  Layout layout_;
-  uint32_t guest_hflags_rest_ = 0;  // hidden flags that no state of ours decides
+  size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
   Block* current_block_ = nullptr;
   Block kept_block_;
@@ -160,11 +135,6 @@ class UnicornEngine final : public Engine {
 
   std::vector<uint64_t> window_;  // guest-physical page behind each page of the window
   std::unordered_map<uint64_t, uint64_t> window_index_;
-
-  // What load() was given, and what it made of it for the engine, to tell what the guest changed.
-  uint64_t loaded_rip_ = 0, loaded_rf_ = 0, instructions_at_load_ = 0;
-  std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
-  std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
 };
 
 std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
@@ -184,20 +154,10 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
     return HostError{"the internals of Unicorn " + unicorn_version() +
                      " differ from what this adapter can calibrate: " + *error};
   }
-  auto& found = std::get<Calibrated>(calibrated);
-  layout_ = found.layout;
-  context_ = found.context;
-  contexts_ = {context_};
-  while (contexts_.size() < processors) {
-    uc_context* context = nullptr;
-    if (uc_context_alloc(uc_, &context) != UC_ERR_OK) return HostError{"out of memory"};
-    contexts_.push_back(context);
-    uc_context_save(uc_, context);
-  }
-  for (unsigned i = 0; i != processors; ++i) {
-    write_extended(i, ExtendedState{});  // the engine begins with MXCSR = 0
-  }
-  guest_hflags_rest_ = found.hidden_flags_rest;
+  const auto& found = std::get<Calibrated>(calibrated);
+  fault_address_at_ = found.layout.fault_address;
+  contexts_ = ProcessorContexts::create(uc_, found, processors);
+  if (!contexts_) return HostError{"out of memory"};
 
   for (const RamRange& range : ram) {
     if (uc_err error = uc_mem_map_ptr(uc_, range.first, range.size, UC_PROT_ALL, range.host)) {
@@ -225,142 +185,13 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   return std::nullopt;
 }
 
-void UnicornEngine::put_segment(size_t index, const vmx::Segment& segment) {
-  const size_t at = layout_.segments + index * Layout::kSegmentSize;
-  put<uint32_t>(at, segment.selector);
-  put<uint64_t>(at + Layout::kBaseAt, segment.base);
-  put<uint32_t>(at + Layout::kLimitAt, segment.limit);
-  put<uint32_t>(at + Layout::kFlagsAt, svm::descriptor_flags(segment.rights));
-}
-
-vmx::Segment UnicornEngine::get_segment(size_t index) const {
-  const size_t at = layout_.segments + index * Layout::kSegmentSize;
-  return {static_cast<uint16_t>(get<uint32_t>(at)),
-          svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
-          get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
-}
-
-// The context holds what the engine saved last, so x87 and SSE state pass through untouched.
-void UnicornEngine::load(const CpuState& state) {
-  loaded_rip_ = state.rip;
-  loaded_rf_ = state.rflags & vmx::rflags::kRf;
-  instructions_at_load_ = current_->instructions;
-  loaded_segments_ = state.segment;
-  std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
-  put(layout_.rip, state.rip);
-  // The engine would keep RF for a whole block, and PUSHF would push it. It serves breakpoints
-  // only, which the engine has not got.
-  put(layout_.rflags, (state.rflags & ~uint64_t{vmx::rflags::kRf}) | vmx::rflags::kFixed1);
-  uint32_t hflags = svm::hidden_flags(state) | guest_hflags_rest_;
-  if (mode_.single_step) hflags |= svm::kTrap;
-  put(layout_.hflags, hflags);
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
-    engine_segments_[i] = engine_segment(state, i);
-    put_segment(i, engine_segments_[i]);
-  }
-  const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
-    const size_t at = layout_.segments + index * Layout::kSegmentSize;
-    put<uint64_t>(at + Layout::kBaseAt, table.base);
-    put<uint32_t>(at + Layout::kLimitAt, table.limit);
-  };
-  put_table(vmx::kSegmentCount, state.gdtr);
-  put_table(vmx::kSegmentCount + 1, state.idtr);
-  put(layout_.cr, svm::engine_cr0(state));
-  put(layout_.cr + 8 * 4, svm::engine_cr4(state));
-  put(layout_.efer, svm::engine_efer(state));
-  put(layout_.kernel_gs_base, state.kernel_gs_base);
-  put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
-                              (mode_.intercept_iret ? svm::intercept(svm::kExitIret) : 0) |
-                              (mode_.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
-  uc_context_restore(uc_, context_);
-}
-
-void UnicornEngine::save(CpuState& state) {
-  std::memcpy(state.gpr.data(), context_bytes() + layout_.gpr, sizeof state.gpr);
-  if (abandoned_) {
-    state.gpr[vmx::kRax] = abandoned_registers_[0];
-    state.gpr[vmx::kRcx] = abandoned_registers_[1];
-    state.gpr[vmx::kRdx] = abandoned_registers_[2];
-  }
-  state.rip = get<uint64_t>(layout_.rip);
-  state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
-  if (state.rip == loaded_rip_ && current_->instructions == instructions_at_load_) {
-    state.rflags |= loaded_rf_;
-  }
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
-    const vmx::Segment now = get_segment(i);
-    const vmx::Segment& before = engine_segments_[i];
-    // A segment that the guest did not load keeps what the engine cannot express.
-    const bool same_rights =
-        svm::descriptor_flags(before.rights) ==
-        get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
-    const bool same = now.selector == before.selector && now.base == before.base &&
-                      now.limit == before.limit && same_rights;
-    state.segment[i] = same ? loaded_segments_[i] : now;
-    // Real-address mode loads a selector and a base only.
-    if (same_rights) state.segment[i].rights = loaded_segments_[i].rights;
-  }
-  // Code that runs over the end of 4 GBytes goes on counting.
-  if (!state.code_64bit()) state.rip &= 0xffffffff;
-  state.kernel_gs_base = get<uint64_t>(layout_.kernel_gs_base);
-  const bool inhibited = (get<uint32_t>(layout_.hflags) & svm::kInhibitIrq) != 0;
-  const bool kept = inhibited && state.rip == loaded_rip_;
-  if (!kept) {
-    state.blocking_by_mov_ss = false;
-    state.blocking_by_sti = inhibited;
-  }
-}
-
-// Of what the tag word says, only "empty" (3) has a meaning for the engine.
-void UnicornEngine::read_extended(unsigned processor, ExtendedState& state) const {
-  const auto read = [&](int name, void* value) {
-    uc_context_reg_read(contexts_[processor], name, value);
-  };
-  uint16_t tags = 0;
-  read(UC_X86_REG_FPCW, &state.fcw);
-  read(UC_X86_REG_FPSW, &state.fsw);
-  read(UC_X86_REG_FPTAG, &tags);
-  state.ftw = 0;
-  for (unsigned i = 0; i < 8; ++i)
-    if ((tags >> (2 * i) & 3) != 3) state.ftw |= static_cast<uint8_t>(1u << i);
-  read(UC_X86_REG_FOP, &state.fop);
-  read(UC_X86_REG_FIP, &state.fip);
-  read(UC_X86_REG_FCS, &state.fcs);
-  read(UC_X86_REG_FDP, &state.fdp);
-  read(UC_X86_REG_FDS, &state.fds);
-  for (int i = 0; i < 8; ++i) read(UC_X86_REG_ST0 + i, state.st[i].data());
-  read(UC_X86_REG_MXCSR, &state.mxcsr);
-  for (int i = 0; i < 16; ++i) read(UC_X86_REG_XMM0 + i, state.xmm[i].data());
-}
-
-// FSW first: its TOP says which registers ST0 to ST7 are.
-void UnicornEngine::write_extended(unsigned processor, const ExtendedState& state) {
-  const auto write = [&](int name, const void* value) {
-    uc_context_reg_write(contexts_[processor], name, value);
-  };
-  write(UC_X86_REG_FPSW, &state.fsw);
-  write(UC_X86_REG_FPCW, &state.fcw);
-  uint16_t tags = 0;
-  for (unsigned i = 0; i < 8; ++i)
-    if (!(state.ftw >> i & 1)) tags |= static_cast<uint16_t>(3u << (2 * i));
-  write(UC_X86_REG_FPTAG, &tags);
-  write(UC_X86_REG_FOP, &state.fop);
-  write(UC_X86_REG_FIP, &state.fip);
-  write(UC_X86_REG_FCS, &state.fcs);
-  write(UC_X86_REG_FDP, &state.fdp);
-  write(UC_X86_REG_FDS, &state.fds);
-  for (int i = 0; i < 8; ++i) write(UC_X86_REG_ST0 + i, state.st[i].data());
-  write(UC_X86_REG_MXCSR, &state.mxcsr);
-  for (int i = 0; i < 16; ++i) write(UC_X86_REG_XMM0 + i, state.xmm[i].data());
-}
-
 // x87 and SSE state in the context is then that of a moment before the engine stops, and saved
 // again when it does.
 void UnicornEngine::peek(CpuState& state) {
-  uc_context_save(uc_, context_);
-  state.rip = get<uint64_t>(layout_.rip);
-  state.segment[vmx::kCs] = get_segment(vmx::kCs);
-  state.segment[vmx::kSs] = get_segment(vmx::kSs);
+  contexts_->capture();
+  state.rip = contexts_->rip();
+  state.segment[vmx::kCs] = contexts_->segment(vmx::kCs);
+  state.segment[vmx::kSs] = contexts_->segment(vmx::kSs);
   state.rflags = live().rflags | vmx::rflags::kFixed1;
 }
 
@@ -514,7 +345,7 @@ void UnicornEngine::refund_from(uint64_t linear) {
 void UnicornEngine::enter(ExecutionContext& context) {
   if (&context != current_) {
     current_ = &context;
-    context_ = contexts_[context.processor()];
+    contexts_->select(context.processor());
     context.request_flush();
   }
   if (!context.flush_pending()) return;
@@ -531,9 +362,15 @@ void UnicornEngine::resume(ExecutionContext* context) {
 
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
-  load(state);
+  const uint64_t instructions = current_->instructions;
+  contexts_->load(state, mode);
   const Stop stop = execute();
-  save(state);
+  contexts_->save(state, current_->instructions != instructions);
+  if (abandoned_) {
+    state.gpr[vmx::kRax] = abandoned_registers_[0];
+    state.gpr[vmx::kRcx] = abandoned_registers_[1];
+    state.gpr[vmx::kRdx] = abandoned_registers_[2];
+  }
   return stop;
 }
 
@@ -541,23 +378,23 @@ Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = in_block_ = stop_requested_ = false;
   effective_deadline_ = mode_.deadline;
-  const uc_err error = uc_emu_start(uc_, get<uint64_t>(layout_.rip), 0, 0, 0);
+  const uc_err error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
   if (!stopped_ && fill_refused_) {
     stop_.kind = StopKind::kRefusedFill;
     stop_.access = refused_access_;
-    std::memcpy(&stop_.linear, reinterpret_cast<const uint8_t*>(uc_) + layout_.fault_address,
+    std::memcpy(&stop_.linear, reinterpret_cast<const uint8_t*>(uc_) + fault_address_at_,
                 sizeof stop_.linear);
   } else if (!stopped_) {
     throw std::logic_error("the engine stopped for no known reason: " +
                            std::string(uc_strerror(error)));
   }
-  uc_context_save(uc_, context_);
-  if (stop_.kind == StopKind::kException) stop_.error_code = get<uint32_t>(layout_.error_code);
+  contexts_->capture();
+  if (stop_.kind == StopKind::kException) stop_.error_code = contexts_->error_code();
   // A fetch that was refused happens between blocks.
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
   if (in_block_ && !between) {
     // Blocks are known by linear address, RIP is relative to CS.
-    refund_from(get<uint64_t>(layout_.rip) + get_segment(vmx::kCs).base);
+    refund_from(contexts_->rip() + contexts_->segment(vmx::kCs).base);
   }
   return stop_;
 }

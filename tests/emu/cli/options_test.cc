@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <ostream>
 
+#include "emu/cli/numbers.h"
+
 namespace nestor::emu {
 namespace {
 

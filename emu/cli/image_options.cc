@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/image_options.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <CLI/CLI.hpp>
+
+#include "emu/cli/numbers.h"
+#include "emu/memory/page_size.h"
+#include "emu/memory/ram.h"
+
+namespace nestor::emu {
+namespace {
+
+std::string check_memory(const std::string& text) {
+  const auto bytes = parse_size(text);
+  if (!bytes)
+    return fmt::format("--memory: '{}' is no size; write a number with K, M or G, like 512M", text);
+  if (*bytes < Ram::kMinimumSize || *bytes > Ram::kMaximumSize || *bytes % kPageSize != 0) {
+    return fmt::format("--memory: {} is not possible; choose a multiple of 4K from {}M to {}G",
+                       text, Ram::kMinimumSize >> 20, Ram::kMaximumSize >> 30);
+  }
+  return {};
+}
+
+std::string check_cpus(const std::string& text) {
+  const uint64_t processors = parse_count(text).value_or(0);
+  if (processors >= 1 && processors <= ProcessorConfig::kMaxCount) return {};
+  return fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", text,
+                     ProcessorConfig::kMaxCount);
+}
+
+std::string check_count(const std::string& text) {
+  if (parse_count(text).value_or(0) != 0) return {};
+  return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
+                     text);
+}
+
+}  // namespace
+
+void ImageOptions::add_to(CLI::App& command) {
+  command.add_option("IMAGE", image_, "The image")->type_name("")->required();
+  command.add_option("--append", append_, "Command line of the image, after its name")
+      ->type_name("ARGS");
+  command.add_option("--memory", memory_, "RAM in bytes, or with suffix K, M or G")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  command.add_option("--module", modules_, "A boot module; may be repeated")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--max-instructions", count_, "Stop after so many instructions")
+      ->type_name("N");
+  command
+      .add_option("--cpus", cpus_,
+                  fmt::format("Logical processors, 1 to {}", ProcessorConfig::kMaxCount))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+std::string ImageOptions::read(const CLI::App& command, ImageRun& run) const {
+  run.image = image_;
+  run.append = append_;
+  run.modules = modules_;
+  if (std::string bad = check_memory(memory_); !bad.empty()) return bad;
+  run.machine.memory_bytes = *parse_size(memory_);
+  if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;
+  run.machine.processor.count = static_cast<unsigned>(*parse_count(cpus_));
+  if (command.count("--max-instructions") != 0) {
+    if (std::string bad = check_count(count_); !bad.empty()) return bad;
+    run.machine.max_instructions = *parse_count(count_);
+  }
+  return {};
+}
+
+}  // namespace nestor::emu

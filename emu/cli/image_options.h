@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The options that all commands have that run an image.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "emu/machine/machine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace nestor::emu {
+
+// An image to run, and the machine to run it on.
+struct ImageRun {
+  std::string image;
+  std::string append;  // arguments of the image, without its name
+  std::vector<std::string> modules;
+  MachineConfig machine{};
+};
+
+class ImageOptions {
+ public:
+  // This object outlives the parsing.
+  void add_to(CLI::App& command);
+  // After the parsing. A complaint, or the empty string and the image, the size of the machine and
+  // its instruction budget.
+  [[nodiscard]] std::string read(const CLI::App& command, ImageRun& run) const;
+
+ private:
+  std::string image_, append_;
+  std::vector<std::string> modules_;
+  std::string memory_ = "512M", count_, cpus_ = "1";
+};
+
+}  // namespace nestor::emu

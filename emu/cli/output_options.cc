@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/output_options.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <CLI/CLI.hpp>
+
+#include "emu/cli/options.h"
+
+namespace nestor::emu {
+namespace {
+
+std::string check_dump(const std::vector<std::string>& dump) {
+  if (dump[0] != "on-failure" && dump[0] != "on-exit")
+    return fmt::format("--dump-vmcs: '{}' is neither on-failure nor on-exit", dump[0]);
+  return dump[1].empty() ? "--dump-vmcs: the name of the file is empty" : "";
+}
+
+// At most one output is the standard output.
+std::string check_standard_output(const RunOptions& options) {
+  const bool serial = options.serial == "stdio", trace = options.trace == "-",
+             dump = options.dump_vmcs == "-";
+  if (serial + trace + dump < 2) return {};
+  return fmt::format("{} and {} both write to the standard output; give {}",
+                     trace ? "--trace -" : "--dump-vmcs -",
+                     serial ? "--serial stdio" : "--dump-vmcs -",
+                     serial ? "--serial FILE or none" : "one of them a file");
+}
+
+}  // namespace
+
+void OutputOptions::add_to(CLI::App& run) {
+  run.add_option("--serial", serial_, "Where COM1 writes: stdio, none or a file")
+      ->type_name("stdio|FILE|none")
+      ->capture_default_str();
+  run.add_option("--trace", trace_, "Write every event to this file; - is the standard output")
+      ->type_name("FILE");
+  run.add_option("--trace-format", trace_format_, "Format of the trace")
+      ->type_name("text|jsonl")
+      ->capture_default_str();
+  trace_filter_.add_to(run);
+  run.add_option(
+         "--dump-vmcs", dump_,
+         "Write down the VMCS at each failed VM entry, or at each VM exit too, to FILE; - is "
+         "the standard output")
+      ->type_name("on-failure|on-exit FILE")
+      ->expected(2);
+  run.add_option("--dump-vmcs-format", dump_format_, "Format of the dumps; nestor audit reads json")
+      ->type_name("text|json")
+      ->capture_default_str();
+  run.add_flag("--stats", stats_, "Print VM exits by reason on the standard error at the end");
+}
+
+std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const {
+  if (std::string bad = read_trace(run, options); !bad.empty()) return bad;
+  if (std::string bad = read_dump(run, options); !bad.empty()) return bad;
+  if (serial_.empty()) return "--serial: the name of the file is empty";
+  options.serial = serial_;
+  options.stats = stats_;
+  return check_standard_output(options);
+}
+
+std::string OutputOptions::read_trace(const CLI::App& run, RunOptions& options) const {
+  if (run.count("--trace") != 0) {
+    if (trace_.empty()) return "--trace: the name of the file is empty";
+    options.trace = trace_;
+  } else if (run.count("--trace-format") != 0) {
+    return "--trace-format has no effect without --trace FILE";
+  }
+  if (std::string bad = trace_filter_.read(run, options.trace_filter); !bad.empty()) return bad;
+  if (trace_format_ != "text" && trace_format_ != "jsonl") {
+    return fmt::format("--trace-format: '{}' is neither text nor jsonl", trace_format_);
+  }
+  options.trace_format = trace_format_ == "jsonl" ? TraceFormat::kJsonLines : TraceFormat::kText;
+  return {};
+}
+
+std::string OutputOptions::read_dump(const CLI::App& run, RunOptions& options) const {
+  if (run.count("--dump-vmcs") != 0) {
+    if (std::string bad = check_dump(dump_); !bad.empty()) return bad;
+    options.dump_vmcs = dump_[1];
+    options.dump_when = dump_[0] == "on-exit" ? VmcsDump::When::kExit : VmcsDump::When::kFailure;
+  } else if (run.count("--dump-vmcs-format") != 0) {
+    return "--dump-vmcs-format has no effect without --dump-vmcs WHEN FILE";
+  }
+  if (dump_format_ != "text" && dump_format_ != "json") {
+    return fmt::format("--dump-vmcs-format: '{}' is neither text nor json", dump_format_);
+  }
+  options.dump_format = dump_format_ == "json" ? VmcsDump::Format::kJson : VmcsDump::Format::kText;
+  return {};
+}
+
+}  // namespace nestor::emu

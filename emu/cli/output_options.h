@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The options of `run` that choose its outputs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "emu/cli/trace_filter_options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace nestor::emu {
+
+struct RunOptions;
+
+class OutputOptions {
+ public:
+  // This object outlives the parsing.
+  void add_to(CLI::App& run);
+  // After the parsing. A complaint, or the empty string and the outputs.
+  [[nodiscard]] std::string read(const CLI::App& run, RunOptions& options) const;
+
+ private:
+  std::string read_trace(const CLI::App& run, RunOptions& options) const;
+  std::string read_dump(const CLI::App& run, RunOptions& options) const;
+
+  std::string serial_ = "stdio";
+  std::string trace_, trace_format_ = "text";
+  TraceFilterOptions trace_filter_;
+  std::vector<std::string> dump_;  // when, and the file
+  std::string dump_format_ = "text";
+  bool stats_ = false;
+};
+
+}  // namespace nestor::emu

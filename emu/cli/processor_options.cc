@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/processor_options.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <CLI/CLI.hpp>
+
+#include "emu/cli/numbers.h"
+
+namespace nestor::emu {
+
+void ProcessorOptions::add_to(CLI::App& run) {
+  run.add_option("--tlb", tlb_,
+                 "Cached translations: flush drops them generously, keep drops only what the "
+                 "manual demands and reports the use of stale ones")
+      ->type_name("flush|keep")
+      ->capture_default_str();
+  run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
+  run.add_option("--l0", l0_mode_,
+                 "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory")
+      ->type_name("MODE")
+      ->capture_default_str();
+  run.add_option("--vmcs-shadowing", vmcs_shadowing_,
+                 "Whether that hypervisor lets L1 read and write its VMCS without VM exits")
+      ->type_name("on|off")
+      ->capture_default_str();
+  run.add_option("--shadow-pages", shadow_page_limit_,
+                 "Pages of each processor that it may use for shadow tables; 0: as many as there "
+                 "are")
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+std::string ProcessorOptions::read(const CLI::App& run, MachineConfig& machine) const {
+  if (std::string bad = read_seed(run, machine.processor); !bad.empty()) return bad;
+  if (std::string bad = read_l0(run, machine.l0); !bad.empty()) return bad;
+  return read_tlb(machine.l0, machine.processor);
+}
+
+std::string ProcessorOptions::read_seed(const CLI::App& run, ProcessorConfig& processor) const {
+  if (run.count("--random-seed") == 0) return {};
+  const auto seed = parse_count(seed_);
+  if (!seed) {
+    return fmt::format("--random-seed: '{}' is no seed; write a decimal number below 2^64", seed_);
+  }
+  processor.random_seed = *seed;
+  return {};
+}
+
+std::string ProcessorOptions::read_l0(const CLI::App& run, L0Config& l0) const {
+  const auto mode = find_l0_mode(l0_mode_);
+  if (!mode) {
+    std::string names;
+    for (const L0ModeInfo& info : kL0Modes) names += fmt::format(" {}", info.name);
+    return fmt::format("--l0: '{}' is no mode; choose one of{}", l0_mode_, names);
+  }
+  l0.mode = *mode;
+  if (vmcs_shadowing_ != "on" && vmcs_shadowing_ != "off") {
+    return fmt::format("--vmcs-shadowing: '{}' is neither on nor off", vmcs_shadowing_);
+  }
+  l0.vmcs_shadowing = vmcs_shadowing_ == "on";
+  for (const char* option : {"--vmcs-shadowing", "--shadow-pages"}) {
+    if (run.count(option) != 0 && !info_of(*mode).has_l0)
+      return fmt::format("{} has no effect without --l0 MODE", option);
+  }
+  if (run.count("--shadow-pages") != 0 && !info_of(*mode).fills_tables) {
+    return fmt::format("--shadow-pages has no effect in the mode {}", l0_mode_);
+  }
+  if (shadow_page_limit_ != 0 && shadow_page_limit_ < kFewestShadowPages) {
+    return fmt::format("--shadow-pages: {} are too few; one path of tables takes {}",
+                       shadow_page_limit_, kFewestShadowPages);
+  }
+  l0.shadow_page_limit = shadow_page_limit_;
+  return {};
+}
+
+std::string ProcessorOptions::read_tlb(const L0Config& l0, ProcessorConfig& processor) const {
+  if (tlb_ != "flush" && tlb_ != "keep") {
+    return fmt::format("--tlb: '{}' is neither flush nor keep", tlb_);
+  }
+  processor.keep_translations = tlb_ == "keep";
+  if (processor.keep_translations && info_of(l0.mode).has_l0) {
+    return "--tlb keep: the hypervisor below L1 has no model of it; leave --l0 out";
+  }
+  return {};
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The options of `run` that choose how its processors behave, and the hypervisor below L1.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "emu/machine/machine.h"
+
+namespace CLI {
+class App;
+}
+
+namespace nestor::emu {
+
+class ProcessorOptions {
+ public:
+  // This object outlives the parsing.
+  void add_to(CLI::App& run);
+  // After the parsing. A complaint, or the empty string and the parts of the machine.
+  [[nodiscard]] std::string read(const CLI::App& run, MachineConfig& machine) const;
+
+ private:
+  std::string read_seed(const CLI::App& run, ProcessorConfig& processor) const;
+  std::string read_l0(const CLI::App& run, L0Config& l0) const;
+  std::string read_tlb(const L0Config& l0, ProcessorConfig& processor) const;
+
+  std::string tlb_ = "flush", seed_;
+  std::string l0_mode_ = "hardware", vmcs_shadowing_ = "on";
+  uint64_t shadow_page_limit_ = L0Config{}.shadow_page_limit;
+};
+
+}  // namespace nestor::emu

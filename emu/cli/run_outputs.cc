@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/run_outputs.h"
+
+#include <spdlog/fmt/fmt.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+
+#include "emu/observe/compare/l0_report.h"
+#include "vmx/capabilities.h"
+
+namespace nestor::emu {
+namespace {
+
+std::optional<std::string> serial_path(const std::string& serial) {
+  if (serial == "none") return std::nullopt;
+  return serial == "stdio" ? "-" : serial;
+}
+
+bool somebody_watches(const std::string& serial) {
+  return serial == "stdio" && ::isatty(STDOUT_FILENO) != 0;
+}
+
+}  // namespace
+
+void SerialOutput::put(uint8_t byte) {
+  if (!file_) return;
+  progress_.clear();
+  const char character = static_cast<char>(byte);
+  file_->write({&character, 1});
+  if (immediate_ || character == '\n') file_->flush();
+}
+
+std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const RunOptions& options) {
+  const std::array paths = {serial_path(options.serial), options.trace, options.dump_vmcs};
+  std::array<std::unique_ptr<OutputFile>, paths.size()> files;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (!paths[i]) continue;
+    auto opened = OutputFile::open(*paths[i]);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    files[i] = std::get<std::unique_ptr<OutputFile>>(std::move(opened));
+  }
+  auto& [serial, trace, dump] = files;
+  return std::unique_ptr<RunOutputs>(
+      new RunOutputs(options, std::move(serial), std::move(trace), std::move(dump)));
+}
+
+RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
+                       std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump)
+    : options_(options),
+      progress_(options.machine.max_instructions),
+      serial_(std::move(serial), somebody_watches(options.serial), progress_),
+      trace_file_(std::move(trace)),
+      dump_file_(std::move(dump)) {
+  if (trace_file_) {
+    trace_.emplace(*trace_file_, options.trace_format);
+    sinks_.add(filter_.emplace(options.trace_filter, *trace_));
+  }
+  if (options.stats) sinks_.add(statistics_);
+  if (dump_file_) {
+    sinks_.add(dump_.emplace(*dump_file_, options.dump_when, options.dump_format,
+                             vmx::nestor_capabilities()));
+  }
+}
+
+MachineOutputs RunOutputs::for_machine() {
+  const auto put = [this](MomentWatch::Stream stream) {
+    return [this, stream](uint8_t byte) {
+      serial_.put(byte);
+      if (filter_) filter_->output(stream, byte);
+    };
+  };
+  MachineOutputs outputs;
+  outputs.serial = put(MomentWatch::Stream::kSerial);
+  outputs.console = put(MomentWatch::Stream::kConsole);
+  outputs.events = sinks_.empty() ? nullptr : &sinks_;
+  outputs.output_failed = [this] { return failed(); };
+  outputs.progress = [this](uint64_t instructions) { progress_.update(instructions); };
+  return outputs;
+}
+
+bool RunOutputs::failed() const {
+  return (trace_ && trace_->failed()) || (dump_ && dump_->failed()) || serial_.error();
+}
+
+void RunOutputs::take_statistics(const Machine& machine) {
+  if (!options_.stats) return;
+  statistics_report_ = statistics_.report();
+  if (info_of(options_.machine.l0.mode).has_l0) {
+    statistics_report_ += report_l0(options_.machine.l0, machine.l0_counters());
+  }
+}
+
+void RunOutputs::finish() {
+  serial_.close();
+  if (trace_) trace_->finish();
+  if (trace_file_) trace_file_->close();
+  if (dump_file_) dump_file_->close();
+  fmt::print(stderr, "{}", statistics_report_);
+}
+
+std::vector<std::string> RunOutputs::errors() const {
+  std::vector<std::string> errors;
+  for (const auto& error : {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
+                            dump_file_ ? dump_file_->error() : std::nullopt}) {
+    if (error) errors.push_back(*error);
+  }
+  return errors;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// All that a run writes: its files, and what fills them while the machine runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "emu/cli/options.h"
+#include "emu/cli/progress.h"
+#include "emu/events/events.h"
+#include "emu/events/filter.h"
+#include "emu/machine/machine.h"
+#include "emu/observe/audit/vmcs_dump.h"
+#include "emu/observe/trace/output_file.h"
+#include "emu/observe/trace/statistics.h"
+#include "emu/observe/trace/trace.h"
+
+namespace nestor::emu {
+
+// The serial port's output: to a file or the standard output, a line at a time, or at once where
+// somebody watches.
+class SerialOutput {
+ public:
+  // `file` may be null: nothing is written.
+  SerialOutput(std::unique_ptr<OutputFile> file, bool immediate, Progress& progress)
+      : file_(std::move(file)), immediate_(immediate), progress_(progress) {}
+
+  void put(uint8_t byte);
+  void close() {
+    if (file_) file_->close();
+  }
+  std::optional<std::string> error() const { return file_ ? file_->error() : std::nullopt; }
+
+ private:
+  std::unique_ptr<OutputFile> file_;
+  const bool immediate_;
+  Progress& progress_;
+};
+
+class RunOutputs {
+ public:
+  // Opens all files. The error is one sentence. `options` outlives the outputs.
+  [[nodiscard]] static std::variant<std::unique_ptr<RunOutputs>, std::string> open(
+      const RunOptions& options);
+  RunOutputs(const RunOutputs&) = delete;
+  RunOutputs& operator=(const RunOutputs&) = delete;
+
+  // For a machine that this object outlives. Nothing ends its run but an output that failed.
+  MachineOutputs for_machine();
+  bool failed() const;
+  Progress& progress() { return progress_; }
+
+  // Once the run has ended: what the machine counted, for --stats.
+  void take_statistics(const Machine& machine);
+  // Writes what is left, and the statistics on the standard error, and closes the files.
+  void finish();
+  // What could not be written, a sentence for each file.
+  std::vector<std::string> errors() const;
+
+ private:
+  // A null file: that output is not wanted.
+  RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
+             std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump);
+
+  const RunOptions& options_;
+  Progress progress_;
+  SerialOutput serial_;
+  const std::unique_ptr<OutputFile> trace_file_;
+  std::optional<Trace> trace_;
+  std::optional<FilteredEvents> filter_;
+  const std::unique_ptr<OutputFile> dump_file_;
+  std::optional<VmcsDump> dump_;
+  Statistics statistics_;
+  std::string statistics_report_;
+  FanOut sinks_;
+};
+
+}  // namespace nestor::emu

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the MMU makes of a walk, with EPT and without.
+#pragma once
+
+#include <cstdint>
+
+#include "emu/cpu/mmu.h"
+#include "emu/cpu/translation_caches.h"
+#include "emu/events/events.h"
+#include "ept/walk.h"
+
+namespace nestor::emu {
+
+inline WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
+  switch (outcome) {
+    case ept::NestedOutcome::kPageFault:
+      return WalkOutcome::kPageFault;
+    case ept::NestedOutcome::kEptMisconfiguration:
+      return WalkOutcome::kEptMisconfiguration;
+    case ept::NestedOutcome::kEptViolation:
+      return WalkOutcome::kEptViolation;
+    case ept::NestedOutcome::kSubPageEvent:
+      return WalkOutcome::kSubPageEvent;
+    default:
+      return WalkOutcome::kTranslated;
+  }
+}
+
+// What a page may be used for without another walk, after an access to it that was permitted.
+inline Translation granted(uint64_t physical, const ept::PagingState& paging, ept::Access access,
+                           const ept::LinearRights& rights, const ept::EptRights& ept_rights,
+                           bool dirty) {
+  const auto may = [&](ept::Access::Kind kind, bool ept_right) {
+    ept::Access other = access;
+    other.kind = kind;
+    return ept_right && ept::permits(rights, paging, other);
+  };
+  return {physical, may(ept::Access::kRead, ept_rights.read),
+          dirty && may(ept::Access::kWrite, ept_rights.write), access.kind == ept::Access::kFetch,
+          false};
+}
+
+// `walk(memory)`, through the caches where there are any.
+template <class Memory, class Walk>
+auto through_caches(TranslationCaches* caches, Memory& memory, const ept::MappingTag& tag,
+                    uint64_t linear, bool tables, const Walk& walk) {
+  return caches != nullptr ? caches->walk(memory, tag, linear, tables, walk) : walk(memory);
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The processors' state as Unicorn saves it, a context for each, and the way of a state of ours
+// into it and back. Registers live in Unicorn only while code runs.
+#pragma once
+
+#include <unicorn/unicorn.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "emu/engine/engine.h"
+#include "emu/engine/extended_state.h"
+#include "emu/engine/unicorn/calibration.h"
+#include "emu/engine/unicorn/layout.h"
+#include "vmx/cpu_state.h"
+
+namespace nestor::emu {
+
+class ProcessorContexts {
+ public:
+  // Of `uc`, which outlives them. Takes over the context of `calibrated`, for the first processor.
+  // Null: out of memory.
+  static std::unique_ptr<ProcessorContexts> create(uc_engine* uc, const Calibrated& calibrated,
+                                                   unsigned processors);
+  ~ProcessorContexts();
+  ProcessorContexts(const ProcessorContexts&) = delete;
+  ProcessorContexts& operator=(const ProcessorContexts&) = delete;
+
+  // The processor that what follows is about, but for its x87 and SSE state.
+  void select(unsigned processor) { context_ = contexts_[processor]; }
+
+  // Into the context, and from there into Unicorn. x87 and SSE state passes through untouched.
+  void load(const vmx::CpuState& state, const RunMode& mode);
+  // From Unicorn into the context.
+  void capture() { uc_context_save(uc_, context_); }
+  // Out of the context, since the last load(). `completed`: an instruction was.
+  void save(vmx::CpuState& state, bool completed) const;
+
+  // As captured last.
+  uint64_t rip() const { return get<uint64_t>(layout_.rip); }
+  vmx::Segment segment(size_t index) const;
+  uint32_t error_code() const { return get<uint32_t>(layout_.error_code); }
+
+  void read_extended(unsigned processor, ExtendedState& state) const;
+  void write_extended(unsigned processor, const ExtendedState& state);
+
+ private:
+  ProcessorContexts(uc_engine* uc, const Calibrated& calibrated)
+      : uc_(uc),
+        layout_(calibrated.layout),
+        hidden_flags_rest_(calibrated.hidden_flags_rest),
+        contexts_{calibrated.context},
+        context_(calibrated.context) {}
+
+  template <class T>
+  T get(size_t at) const {
+    T value;
+    std::memcpy(&value, context_bytes() + at, sizeof value);
+    return value;
+  }
+  template <class T>
+  void put(size_t at, T value) {
+    std::memcpy(context_bytes() + at, &value, sizeof value);
+  }
+  uint8_t* context_bytes() const { return reinterpret_cast<uint8_t*>(context_); }
+  void put_segment(size_t index, const vmx::Segment& segment);
+
+  uc_engine* const uc_;
+  const Layout layout_;
+  const uint32_t hidden_flags_rest_;   // hidden flags that no state of ours decides
+  std::vector<uc_context*> contexts_;  // of each processor
+  uc_context* context_;                // of the selected one
+
+  // What load() was given, and what it made of it for the engine, to tell what the guest changed.
+  uint64_t loaded_rip_ = 0, loaded_rf_ = 0;
+  std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
+  std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
+};
+
+}  // namespace nestor::emu
