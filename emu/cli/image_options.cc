@@ -39,7 +39,7 @@ std::string check_count(const std::string& text) {
 }  // namespace
 
 void ImageOptions::add_to(CLI::App& command) {
-  command.add_option("IMAGE", image_, "The image")->type_name("")->required();
+  command.add_option("IMAGE", image_, "The image")->type_name("");
   command.add_option("--append", append_, "Command line of the image, after its name")
       ->type_name("ARGS");
   command.add_option("--memory", memory_, "RAM in bytes, or with suffix K, M or G")

@@ -24,7 +24,7 @@ struct ImageRun {
 
 class ImageOptions {
  public:
-  // This object outlives the parsing.
+  // This object outlives the parsing. Whether the image is required is the command's to say.
   void add_to(CLI::App& command);
   // After the parsing. A complaint, or the empty string and the image, the size of the machine and
   // its instruction budget.

@@ -36,6 +36,9 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
       {"--shadow-pages", "the hypervisor below L1 is KVM"},
       {"--tlb", "the TLBs are the host processor's"},
+      {"--save-state", "the processor and its state are the host's"},
+      {"--save-at", "the processor and its state are the host's"},
+      {"--load-state", "the processor and its state are the host's"},
   };
   program.add_run_options = [&](CLI::App& run) {
     run.add_option("--device", native.device, "KVM's device")

@@ -42,6 +42,7 @@ class RunCommand {
     run_.footer(footer("Example:\n  " + program.run_example + "\n"));
     image_.add_to(run_);
     outputs_.add_to(run_);
+    state_.add_to(run_);
     processor_.add_to(run_);
     run_.add_option("--log", log_level_,
                     "Verbosity on the standard error: trace, debug, info, warning, error or off")
@@ -59,6 +60,7 @@ class RunCommand {
       if (run_.count(missing.option) != 0)
         return fmt::format("{}: {}", missing.option, missing.why);
     }
+    if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = image_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
@@ -77,6 +79,7 @@ class RunCommand {
   CLI::App& run_;
   ImageOptions image_;
   OutputOptions outputs_;
+  StateOptions state_;
   ProcessorOptions processor_;
   std::string log_level_ = "warning";
 };
@@ -153,6 +156,7 @@ class CompareMmuCommand {
             "compare-mmu", "Run an image in every mode of --l0 and compare results and costs")) {
     compare_.footer(footer(kCompareMmuExample));
     image_.add_to(compare_);
+    compare_.get_option("IMAGE")->required();
     compare_
         .add_option("--json", json_,
                     "Write JSON to this file; - is the standard output, without the table")

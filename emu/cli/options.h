@@ -14,6 +14,7 @@
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/image_options.h"
+#include "emu/cli/state_options.h"
 #include "emu/events/filter.h"
 #include "emu/observe/audit/vmcs_dump.h"
 #include "emu/observe/trace/record.h"
@@ -24,7 +25,7 @@ class App;
 
 namespace nestor::emu {
 
-struct RunOptions : ImageRun {
+struct RunOptions : ImageRun, StateRun {
   std::string serial = "stdio";  // or "none", or a file
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;

@@ -85,10 +85,34 @@ int report(const RunResult& result) {
   return complain(ExitStatus::kInternalError, "internal error: the run ended in an unknown way");
 }
 
-// Fills the memory of a machine with the image and its modules; the machine is ready to run then.
-std::optional<LoadError> load_inputs(const Inputs& inputs, const std::string& append,
-                                     Machine& machine) {
-  const auto& [image, modules] = inputs;
+// What a run begins with.
+using Beginning = std::variant<Inputs, std::unique_ptr<StateInput>>;
+
+// Reads as much as is needed to make the machine, whose configuration a saved state decides.
+std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
+  if (!options.load_state) {
+    auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
+    if (auto* bad = std::get_if<LoadError>(&inputs)) return std::move(*bad);
+    return std::get<Inputs>(std::move(inputs));
+  }
+  auto state = StateInput::open(*options.load_state);
+  if (auto* bad = std::get_if<std::string>(&state)) return LoadError{std::move(*bad)};
+  auto& input = std::get<std::unique_ptr<StateInput>>(state);
+  const uint64_t limit = options.machine.max_instructions;
+  options.machine = input->config();
+  options.machine.max_instructions = limit;
+  return std::move(input);
+}
+
+// Fills the memory of a machine with the image and its modules, or loads its saved state; it is
+// ready to run then.
+std::optional<LoadError> begin(const Beginning& beginning, const std::string& append,
+                               Machine& machine) {
+  if (const auto* state = std::get_if<std::unique_ptr<StateInput>>(&beginning)) {
+    const auto bad = (*state)->load(machine);
+    return bad ? std::optional(LoadError{*bad}) : std::nullopt;
+  }
+  const auto& [image, modules] = std::get<Inputs>(beginning);
   const auto loaded = load_image(image, modules, append, machine.memory_map());
   if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
   const LoadedImage& ready = std::get<LoadedImage>(loaded);
@@ -105,7 +129,7 @@ struct Ended {
 
 // Makes the machine, loads it and runs it to the end. Otherwise the exit status of the process;
 // the complaint is made.
-std::variant<Ended, int> run_machine(const RunOptions& options, const Inputs& inputs,
+std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning& beginning,
                                      RunOutputs& outputs, const OrderlyStop& stop,
                                      const MachineFactory& create) {
   MachineOutputs machine_outputs = outputs.for_machine();
@@ -116,11 +140,11 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Inputs& in
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }
     Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
-    if (const auto bad = load_inputs(inputs, options.append, machine)) {
+    if (const auto bad = begin(beginning, options.append, machine)) {
       return complain(ExitStatus::kBadImage, bad->message);
     }
     Ended ended;
-    ended.result = machine.run();
+    ended.result = outputs.run(machine);
     // The guest's own exits need no explanation.
     if (ended.result.kind != RunResult::Kind::kDebugExit &&
         ended.result.kind != RunResult::Kind::kReset && machine.inspection() != nullptr) {
@@ -159,9 +183,10 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
 
 }  // namespace
 
-int run_command(const RunOptions& options, const MachineFactory& create) {
-  const auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
-  if (const auto* bad = std::get_if<LoadError>(&inputs))
+int run_command(const RunOptions& asked, const MachineFactory& create) {
+  RunOptions options = asked;
+  const auto beginning = read_beginning(options);
+  if (const auto* bad = std::get_if<LoadError>(&beginning))
     return complain(ExitStatus::kBadImage, bad->message);
   auto opened = RunOutputs::open(options);
   if (const auto* bad = std::get_if<std::string>(&opened))
@@ -169,7 +194,7 @@ int run_command(const RunOptions& options, const MachineFactory& create) {
   RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);
 
   const OrderlyStop stop;
-  const auto ran = run_machine(options, std::get<Inputs>(inputs), outputs, stop, create);
+  const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop, create);
   if (const int* status = std::get_if<int>(&ran)) return *status;
   const Ended& ended = std::get<Ended>(ran);
   outputs.progress().clear();

@@ -41,13 +41,20 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const Ru
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     files[i] = std::get<std::unique_ptr<OutputFile>>(std::move(opened));
   }
+  std::unique_ptr<StateOutput> state;
+  if (options.save_state) {
+    auto opened = StateOutput::open(options.save_state->file);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
+  }
   auto& [serial, trace, dump] = files;
-  return std::unique_ptr<RunOutputs>(
-      new RunOutputs(options, std::move(serial), std::move(trace), std::move(dump)));
+  return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(serial), std::move(trace),
+                                                    std::move(dump), std::move(state)));
 }
 
 RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
-                       std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump)
+                       std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
+                       std::unique_ptr<StateOutput> state)
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(serial), somebody_watches(options.serial), progress_),
@@ -62,6 +69,8 @@ RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> se
     sinks_.add(dump_.emplace(*dump_file_, options.dump_when, options.dump_format,
                              vmx::nestor_capabilities()));
   }
+  // Behind the others: the moment itself is in their outputs.
+  if (state) sinks_.add(save_point_.emplace(options.save_state->at, std::move(state)));
 }
 
 MachineOutputs RunOutputs::for_machine() {
@@ -69,6 +78,7 @@ MachineOutputs RunOutputs::for_machine() {
     return [this, stream](uint8_t byte) {
       serial_.put(byte);
       if (filter_) filter_->output(stream, byte);
+      if (save_point_) save_point_->output(stream, byte);
     };
   };
   MachineOutputs outputs;
@@ -78,6 +88,15 @@ MachineOutputs RunOutputs::for_machine() {
   outputs.output_failed = [this] { return failed(); };
   outputs.progress = [this](uint64_t instructions) { progress_.update(instructions); };
   return outputs;
+}
+
+RunResult RunOutputs::run(Machine& machine) {
+  if (!save_point_) return machine.run();
+  save_point_->watch(machine);
+  do {
+    save_point_->save_if_due(options_.machine);
+  } while (machine.run_until(save_point_->until()));
+  return machine.result();
 }
 
 bool RunOutputs::failed() const {
@@ -106,6 +125,7 @@ std::vector<std::string> RunOutputs::errors() const {
                             dump_file_ ? dump_file_->error() : std::nullopt}) {
     if (error) errors.push_back(*error);
   }
+  if (save_point_ && save_point_->error()) errors.push_back(*save_point_->error());
   return errors;
 }
 

@@ -13,6 +13,7 @@
 
 #include "emu/cli/options.h"
 #include "emu/cli/progress.h"
+#include "emu/cli/save_point.h"
 #include "emu/events/events.h"
 #include "emu/events/filter.h"
 #include "emu/machine/machine.h"
@@ -53,6 +54,8 @@ class RunOutputs {
 
   // For a machine that this object outlives. Nothing ends its run but an output that failed.
   MachineOutputs for_machine();
+  // Runs that machine to its end, and saves it on the way if that is asked for.
+  RunResult run(Machine& machine);
   bool failed() const;
   Progress& progress() { return progress_; }
 
@@ -66,7 +69,8 @@ class RunOutputs {
  private:
   // A null file: that output is not wanted.
   RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
-             std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump);
+             std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
+             std::unique_ptr<StateOutput> state);
 
   const RunOptions& options_;
   Progress progress_;
@@ -76,6 +80,7 @@ class RunOutputs {
   std::optional<FilteredEvents> filter_;
   const std::unique_ptr<OutputFile> dump_file_;
   std::optional<VmcsDump> dump_;
+  std::optional<SavePoint> save_point_;
   Statistics statistics_;
   std::string statistics_report_;
   FanOut sinks_;

@@ -57,7 +57,8 @@ class Compressor {
     while (error_ == 0) {
       ZSTD_outBuffer out{chunk_.data(), chunk_.size(), 0};
       const size_t left = ZSTD_compressStream2(context_.get(), &out, &in, directive);
-      error_ = ZSTD_isError(left) ? ENOMEM : write_all(descriptor_, std::span(chunk_).first(out.pos));
+      error_ =
+          ZSTD_isError(left) ? ENOMEM : write_all(descriptor_, std::span(chunk_).first(out.pos));
       if (directive == ZSTD_e_end ? left == 0 : in.pos == in.size) return;
     }
   }

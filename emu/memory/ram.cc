@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/memory/ram.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -17,6 +20,45 @@ std::string mebibytes(uint64_t size) {
   if (size % (1 << 20) != 0) return std::to_string(size) + " bytes";
   return std::to_string(size >> 20) + " MiB";
 }
+
+// Pages that this process has never touched are zeros; to look at them would give each a place in
+// the host's memory.
+class TouchedPages {
+ public:
+  TouchedPages() {
+    if (::sysconf(_SC_PAGESIZE) == static_cast<long>(kPageSize)) {
+      pagemap_ = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    }
+  }
+  ~TouchedPages() {
+    if (pagemap_ >= 0) ::close(pagemap_);
+  }
+  TouchedPages(const TouchedPages&) = delete;
+  TouchedPages& operator=(const TouchedPages&) = delete;
+
+  // Calls `use(offset)` for the pages of `range` that may have been touched, in ascending order.
+  template <class Use>
+  void for_each(const RamRange& range, const Use& use) const {
+    constexpr uint64_t kPresentOrSwapped = uint64_t{3} << 62;
+    std::array<uint64_t, 4096> entries;
+    for (uint64_t first = 0; first < range.size; first += entries.size() * kPageSize) {
+      const size_t pages = std::min<uint64_t>(entries.size(), (range.size - first) / kPageSize);
+      const uint64_t place = reinterpret_cast<uint64_t>(range.host + first) / kPageSize;
+      const auto bytes = static_cast<ssize_t>(pages * sizeof entries[0]);
+      // A host that does not tell has touched all of them.
+      if (::pread(pagemap_, entries.data(), static_cast<size_t>(bytes),
+                  static_cast<off_t>(place * sizeof entries[0])) != bytes) {
+        entries.fill(kPresentOrSwapped);
+      }
+      for (size_t i = 0; i != pages; ++i) {
+        if ((entries[i] & kPresentOrSwapped) != 0) use(first + i * kPageSize);
+      }
+    }
+  }
+
+ private:
+  int pagemap_ = -1;
+};
 
 }  // namespace
 
@@ -72,6 +114,7 @@ std::vector<MemoryMapEntry> Ram::memory_map() const {
 
 void Ram::serialize(Archive& archive) {
   constexpr uint64_t kEnd = ~0ull;
+  const TouchedPages touched;
   for (const RamRange& range : ranges_) {
     // The host takes the pages back, and they are zeros.
     if (archive.loads() && madvise(range.host, range.size, MADV_DONTNEED) != 0) {
@@ -83,10 +126,10 @@ void Ram::serialize(Archive& archive) {
       if (offset != kEnd) archive.bytes({range.host + offset, kPageSize});
     };
     if (!archive.loads()) {
-      for (uint64_t offset = 0; offset != range.size; offset += kPageSize) {
+      touched.for_each(range, [&](uint64_t offset) {
         const uint8_t* page = range.host + offset;
         if (page[0] != 0 || std::memcmp(page, page + 1, kPageSize - 1) != 0) save(offset);
-      }
+      });
       save(kEnd);
       continue;
     }

@@ -89,8 +89,9 @@ class SavedState : public testing::TestWithParam<Case> {
     serial_.clear();
     events_.lines.clear();
     const std::string& name = GetParam().image;
-    const auto inputs = read_inputs(
-        (fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf")).string(), {}, config_.memory_bytes);
+    const auto inputs =
+        read_inputs((fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf")).string(), {},
+                    config_.memory_bytes);
     auto machine = make();
     const auto& [image, modules] = std::get<Inputs>(inputs);
     machine->load(
@@ -100,8 +101,10 @@ class SavedState : public testing::TestWithParam<Case> {
   Seen seen(const Machine& machine) const {
     const RunResult result = machine.result();
     const L0Counters l0 = machine.l0_counters();
-    return {serial_,       events_.lines,           result.kind,      result.instructions,
-            result.cycles, result.stale_translations, l0.all_exits(), l0.walk_references};
+    return {serial_,        events_.lines,
+            result.kind,    result.instructions,
+            result.cycles,  result.stale_translations,
+            l0.all_exits(), l0.walk_references};
   }
 
   MachineConfig config_;

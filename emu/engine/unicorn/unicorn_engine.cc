@@ -355,7 +355,7 @@ void UnicornEngine::enter(ExecutionContext& context) {
 
 void UnicornEngine::resume(ExecutionContext* context) {
   current_ = context;
-  if (context != nullptr) context_ = contexts_[context->processor()];
+  if (context != nullptr) contexts_->select(context->processor());
   uc_ctl_flush_tb(uc_);
   flush_tlb();
 }
