@@ -31,9 +31,7 @@ class SavePoint final : public MachineEventSink {
   // Why there is no saved state, or not all of it.
   std::optional<std::string> error() const;
 
-  void attach(const Clock&, const uint64_t& instructions) override {
-    watch_.attach(instructions);
-  }
+  void attach(const Clock&, const uint64_t& instructions) override { watch_.attach(instructions); }
   void resumed(uint64_t exits, const std::vector<bool>&) override { watch_.resumed(exits); }
   void on(const MachineEvent& event) override;
 

@@ -11,15 +11,14 @@ namespace {
 constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "--save-at";
 
 // What a saved state decides.
-constexpr const char* kOfTheMachine[] = {"--append", "--memory", "--module",
-                                         "--cpus",   "--tlb",    "--random-seed",
-                                         "--l0",     "--vmcs-shadowing", "--shadow-pages"};
+constexpr const char* kOfTheMachine[] = {
+    "--append",      "--memory", "--module",         "--cpus",        "--tlb",
+    "--random-seed", "--l0",     "--vmcs-shadowing", "--shadow-pages"};
 
 }  // namespace
 
 void StateOptions::add_to(CLI::App& run) {
-  run.add_option(kSave, save_, "Save the machine to this file; the run goes on")
-      ->type_name("FILE");
+  run.add_option(kSave, save_, "Save the machine to this file; the run goes on")->type_name("FILE");
   run.add_option(kAt, at_,
                  "When: after N instructions, at the N-th VM exit, or at TEXT in what the guest "
                  "writes")
@@ -38,9 +37,8 @@ std::string StateOptions::read_load(const CLI::App& run, StateRun& state) const 
   if (run.count(kLoad) == 0) {
     if (has_image) return {};
     // Where states cannot be loaded nothing is said of them.
-    return run.get_option(kLoad)->get_group().empty()
-               ? "IMAGE is required"
-               : "IMAGE is required, or --load-state FILE";
+    return run.get_option(kLoad)->get_group().empty() ? "IMAGE is required"
+                                                      : "IMAGE is required, or --load-state FILE";
   }
   if (has_image) return "IMAGE and --load-state exclude each other; leave one out";
   for (const char* option : kOfTheMachine) {

@@ -56,10 +56,12 @@ struct Seen {
 
 struct Case {
   std::string image;
+  std::vector<std::string> modules;
   ProcessorConfig processor;
   L0Config l0;
   std::string name() const {
     std::string name = image + "_" + std::string(info_of(l0.mode).name);
+    if (!modules.empty()) name += "_with_cases";
     if (!l0.vmcs_shadowing) name += "_plain";
     if (processor.keep_translations) name += "_keep";
     if (processor.count != 1) name += "_cpus" + std::to_string(processor.count);
@@ -71,7 +73,7 @@ struct Case {
 class SavedState : public testing::TestWithParam<Case> {
  protected:
   SavedState() {
-    config_.memory_bytes = 64 << 20;
+    config_.memory_bytes = 80 << 20;
     config_.processor = GetParam().processor;
     config_.l0 = GetParam().l0;
     // An image that loops must not hang the tests; none comes near.
@@ -89,13 +91,16 @@ class SavedState : public testing::TestWithParam<Case> {
     serial_.clear();
     events_.lines.clear();
     const std::string& name = GetParam().image;
+    std::vector<std::string> modules;
+    for (const std::string& module : GetParam().modules)
+      modules.push_back((fs::path(NESTOR_SOURCE_DIR) / module).string());
     const auto inputs =
         read_inputs((fs::path(NESTOR_GUEST_IMAGES) / name / (name + ".elf")).string(), {},
                     config_.memory_bytes);
     auto machine = make();
-    const auto& [image, modules] = std::get<Inputs>(inputs);
+    const auto& [image, read] = std::get<Inputs>(inputs);
     machine->load(
-        std::get<LoadedImage>(load_image(image, modules, std::string(), machine->memory_map())));
+        std::get<LoadedImage>(load_image(image, read, std::string(), machine->memory_map())));
     return machine;
   }
   Seen seen(const Machine& machine) const {
@@ -152,16 +157,17 @@ TEST_P(SavedState, GoesOnAsIfNothingHadHappened) {
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const Manifest& manifest : image_manifests()) {
-    if (manifest.name == "vmx-case") continue;  // without a list of cases it has nothing to do
+    std::vector<std::string> modules;
+    if (manifest.name == "vmx-case") modules = {"tests/images/l0-cases.txt"};
     for (const L0ModeInfo& mode : kL0Modes) {
       for (const bool shadowing : {true, false}) {
         for (const unsigned count : {1u, 3u}) {
           if (!shadowing && (!mode.has_l0 || count != 1)) continue;
-          cases.push_back({manifest.name, {.count = count}, {mode.mode, shadowing}});
+          cases.push_back({manifest.name, modules, {.count = count}, {mode.mode, shadowing}});
         }
       }
     }
-    cases.push_back({manifest.name, {.count = 2, .keep_translations = true}, {}});
+    cases.push_back({manifest.name, modules, {.count = 2, .keep_translations = true}, {}});
   }
   return cases;
 }

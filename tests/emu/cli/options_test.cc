@@ -48,6 +48,36 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.log_level, "warning");
 }
 
+TEST(Options, SavedStates) {
+  const RunOptions saving =
+      parse_ok({"run", "image", "--save-state", "file", "--save-at", "exit:7"});
+  EXPECT_EQ(saving.load_state, std::nullopt);
+  ASSERT_TRUE(saving.save_state);
+  EXPECT_EQ(saving.save_state->file, "file");
+  EXPECT_EQ(saving.save_state->at, (Moment{Moment::Kind::kExit, 7}));
+  const RunOptions loading =
+      parse_ok({"run", "--load-state", "file", "--max-instructions", "5", "--stats"});
+  EXPECT_EQ(loading.load_state, "file");
+  EXPECT_EQ(loading.save_state, std::nullopt);
+  EXPECT_EQ(loading.machine.max_instructions, 5u);
+  // What the state decides is not chosen again.
+  for (const Arguments& option : {Arguments{"--append", "x"},
+                                  {"--memory", "64M"},
+                                  {"--module", "x"},
+                                  {"--cpus", "2"},
+                                  {"--tlb", "keep"},
+                                  {"--random-seed", "2"},
+                                  {"--l0", "two-level"},
+                                  {"--vmcs-shadowing", "off"},
+                                  {"--shadow-pages", "9"}}) {
+    Arguments arguments = {"run", "--load-state", "file"};
+    arguments.insert(arguments.end(), option.begin(), option.end());
+    const PrintAndExit print = parse_print(arguments);
+    EXPECT_EQ(print.status, ExitStatus::kBadUsage);
+    EXPECT_THAT(print.text, HasSubstr(option[0] + " has no effect with --load-state"));
+  }
+}
+
 TEST(Options, ComparisonOfModes) {
   const auto parse = [](const Arguments& arguments) {
     return std::get<CompareMmuOptions>(parse_command_line(arguments, "version"));

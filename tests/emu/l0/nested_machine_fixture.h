@@ -151,6 +151,22 @@ class NestedMachineTest : public MachineTest {
                 0x34, 0x25, 8,    0xb0, 0,    0,    0x0f, 0x01, 0xc2} +
            exit_with(99);
   }
+  // Everything by which a run that stops, or is saved, could differ from one that does not.
+  struct Seen {
+    uint32_t code;
+    uint64_t instructions, cycles;
+    std::vector<uint64_t> interrupt_cycles;
+    std::vector<Interrupt> interrupts;
+    std::vector<Exception> exceptions;
+    std::vector<std::pair<vmx::ExitReason, uint64_t>> exits;
+    std::string serial;
+    bool operator==(const Seen&) const = default;
+  };
+  Seen seen() const {
+    const RunResult result = machine_->result();
+    return {result.code,        result.instructions, result.cycles, record_.interrupt_cycles,
+            record_.interrupts, record_.exceptions,  exits(),       serial_};
+  }
   // The reasons and RIPs of the VM exits.
   std::vector<std::pair<vmx::ExitReason, uint64_t>> exits() const {
     std::vector<std::pair<vmx::ExitReason, uint64_t>> list;

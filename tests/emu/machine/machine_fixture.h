@@ -187,13 +187,7 @@ class MachineTest : public testing::Test {
   Machine& start() {
     record_ = Record{};
     serial_.clear();
-    MachineOutputs outputs;
-    outputs.serial = [this](uint8_t byte) { serial_ += static_cast<char>(byte); };
-    outputs.console = [this](uint8_t byte) { console_ += static_cast<char>(byte); };
-    outputs.events = &record_;
-    auto created = Machine::create(config_, outputs, create_unicorn_engine);
-    if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
-    machine_ = std::move(std::get<std::unique_ptr<Machine>>(created));
+    machine_ = create();
     LoadedImage image;
     image.format = ImageFormat::kElf64;
     image.pieces.push_back({0, 0xa0000, {low_.begin(), low_.begin() + 0xa0000}});
@@ -201,6 +195,16 @@ class MachineTest : public testing::Test {
     image.cpu = cpu_;
     machine_->load(image);
     return *machine_;
+  }
+  // One whose events and outputs follow those of the last one.
+  std::unique_ptr<Machine> create() {
+    MachineOutputs outputs;
+    outputs.serial = [this](uint8_t byte) { serial_ += static_cast<char>(byte); };
+    outputs.console = [this](uint8_t byte) { console_ += static_cast<char>(byte); };
+    outputs.events = &record_;
+    auto created = Machine::create(config_, outputs, create_unicorn_engine);
+    if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
+    return std::move(std::get<std::unique_ptr<Machine>>(created));
   }
 
   static constexpr size_t kLow = 0x120000;

@@ -14,19 +14,6 @@ using Reason = Pause::Reason;
 
 class RunControl : public NestedMachineTest {
  protected:
-  // Everything that a run without stops could tell apart.
-  struct Seen {
-    uint64_t instructions, cycles;
-    std::vector<uint64_t> interrupt_cycles;
-    std::vector<Interrupt> interrupts;
-    std::vector<std::pair<vmx::ExitReason, uint64_t>> exits;
-    bool operator==(const Seen&) const = default;
-  };
-  Seen seen() const {
-    const RunResult result = machine_->result();
-    return {result.instructions, result.cycles, record_.interrupt_cycles, record_.interrupts,
-            exits()};
-  }
   Machine& start_guest(const Code& guest, const Code& handler) {
     put_guest(guest, handler);
     put_code(kCode, launch());

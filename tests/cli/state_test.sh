@@ -1,0 +1,77 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# state_test.sh NESTOR IMAGE: a run is saved and goes on, as a user does it. IMAGE has some VM exits.
+set -eu
+
+nestor=$1
+image=$2
+folder=$(mktemp -d)
+trap 'rm -rf -- "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+cd -- "$folder"
+failures=0
+fail() {
+  failures=$((failures + 1))
+  printf 'FAIL: %s\n' "$*"
+}
+
+# expect STATUS TEXT ARGUMENT...: the status, and TEXT in the one line of the standard error; an
+# empty TEXT means that nothing is there.
+expect() {
+  status=$1
+  text=$2
+  shift 2
+  got=0
+  timeout 60 "$nestor" run "$@" >out 2>err </dev/null || got=$?
+  [ "$got" -eq "$status" ] || fail "$*: status $got, not $status"
+  [ -n "$text" ] || { [ ! -s err ] || fail "$*: $(cat err)"; return 0; }
+  case $(cat err) in
+    *"$text"*) [ "$(wc -l <err)" -eq 1 ] || fail "$*: $(cat err)" ;;
+    *) fail "$*: $(cat err)" ;;
+  esac
+}
+
+# The trace and the output behind the moment are those of the whole run, whatever the moment.
+for moment in 0 20000 exit:3 mark:EPT; do
+  expect 1 '' "$image" --serial whole.txt --trace whole --save-state state --save-at "$moment"
+  expect 1 '' --load-state state --serial rest.txt --trace rest
+  [ -s rest ] || fail "$moment: no trace"
+  tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail "$moment: the trace differs"
+  tail -c "$(wc -c <rest.txt)" whole.txt | cmp -s - rest.txt || fail "$moment: the output differs"
+done
+cmp -s whole.txt rest.txt && fail 'the moment mark:EPT was at the beginning'
+
+# A state of a state; exits are counted from the beginning of the first run.
+expect 1 '' "$image" --serial none --save-state direct --save-at exit:5
+expect 1 '' "$image" --serial none --save-state early --save-at exit:2
+expect 1 '' --load-state early --serial none --save-state late --save-at exit:5
+cmp -s direct late || fail 'a state that was saved on the way is another one'
+
+# The instruction budget is one of the whole run.
+got=0
+"$nestor" run --load-state late --serial none --max-instructions 1 2>err || got=$?
+[ "$got" -eq 12 ] || fail "a budget that is spent: status $got"
+
+# Nothing is written, or all of it.
+rm -f state
+expect 14 'the run ended before the moment' "$image" --serial none --save-state state \
+  --save-at exit:100000
+[ ! -e state ] || fail 'a state of a moment that did not come'
+expect 14 'No such file' "$image" --serial none --save-state missing/state --save-at 1
+expect 14 'no regular file' "$image" --serial none --save-state . --save-at 1
+[ "$(find . -name '*.part')" = '' ] || fail 'a file is left over'
+
+expect 4 'no saved state' --load-state "$image"
+expect 4 'cannot read' --load-state nowhere
+head -c 1000 direct >short
+expect 4 'damaged or incomplete' --load-state short
+expect 2 'exclude each other' "$image" --load-state direct
+expect 2 '--memory has no effect' --load-state direct --memory 64M
+expect 2 '--l0 has no effect' --load-state direct --l0 nested-ept
+expect 2 'say when' "$image" --save-state state
+expect 2 'no effect without --save-state' "$image" --save-at 1
+expect 2 'is no moment' "$image" --save-state state --save-at soon
+expect 2 'takes no state' "$image" --save-state - --save-at 1
+expect 2 'IMAGE is required, or --load-state FILE' --stats
+
+[ "$failures" -eq 0 ] || exit 1
