@@ -144,8 +144,8 @@ TEST_F(SavedMachine, CanBeLoadedWhereAnotherRunHasEnded) {
   }
 }
 
-// A state that is cut off or makes no sense is refused, and one that is accepted can be run, or ends
-// with a complaint.
+// A state that is cut off or makes no sense is refused, and one that is accepted can be run, or
+// ends with a complaint.
 TEST_F(SavedMachine, SurvivesAnyState) {
   std::mt19937_64 random(1);
   for (const L0ModeInfo& mode : kL0Modes) {
@@ -201,9 +201,7 @@ class StateFile : public SavedMachine {
     std::ifstream file(path(), std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  void write(const std::string& bytes) const {
-    std::ofstream(path(), std::ios::binary) << bytes;
-  }
+  void write(const std::string& bytes) const { std::ofstream(path(), std::ios::binary) << bytes; }
   size_t files() const {
     return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), {}));
   }

@@ -2,7 +2,10 @@
 #include "tests/fuzz/vmx/run.h"
 
 #include <exception>
+#include <functional>
 #include <memory>
+#include <stdexcept>
+#include <utility>
 #include <variant>
 
 #include "emu/engine/unicorn/unicorn_engine.h"
@@ -16,10 +19,27 @@ namespace {
 constexpr uint64_t kMemory = 80ull << 20;
 constexpr uint64_t kBudgetPerCase = 4'000'000, kBudgetOfStart = 20'000'000;
 
+using Made = std::unique_ptr<emu::Machine>;
+
+emu::RunResult run_in_relay(Made machine, const std::function<Made()>& make, uint64_t relay) {
+  emu::Until until;
+  for (uint64_t place = relay; relay != 0; place += relay) {
+    until.instructions = place;
+    if (!machine->run_until(until)) return machine->result();
+    const auto state =
+        emu::saved_bytes([&](emu::Archive& archive) { machine->serialize(archive); });
+    machine = make();
+    if (!emu::load_bytes(state, [&](emu::Archive& archive) { machine->serialize(archive); })) {
+      throw std::logic_error("what was saved cannot be loaded");
+    }
+  }
+  return machine->run();
+}
+
 }  // namespace
 
 RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::vector<Case>& cases,
-                     bool quiet, emu::MachineEventSink* trace) {
+                     bool quiet, emu::MachineEventSink* trace, uint64_t relay) {
   RunOutcome outcome;
   Judge judge(base, cases, vmx::nestor_capabilities(), [&](uint64_t seed, const std::string& what) {
     outcome.complaints.emplace_back(seed, what);
@@ -39,22 +59,25 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
   };
   outputs.console = [](uint8_t) {};
   outputs.events = &sinks;
-  try {
+  const auto make = [&] {
     auto created = emu::Machine::create({kMemory, kBudgetOfStart + cases.size() * kBudgetPerCase},
                                         outputs, emu::create_unicorn_engine);
     if (auto* error = std::get_if<emu::HostError>(&created)) {
-      lost(error->message);
-      return outcome;
+      throw std::runtime_error(error->message);
     }
-    emu::Machine& machine = *std::get<std::unique_ptr<emu::Machine>>(created);
+    return std::get<Made>(std::move(created));
+  };
+  try {
+    Made machine = make();
     const auto loaded =
-        emu::load_image(image, {module}, quiet ? "quiet" : "", machine.memory_map());
+        emu::load_image(image, {module}, quiet ? "quiet" : "", machine->memory_map());
     if (const auto* error = std::get_if<emu::LoadError>(&loaded)) {
       lost(error->message);
       return outcome;
     }
-    machine.load(std::get<emu::LoadedImage>(loaded));
-    const emu::RunResult result = machine.run();
+    machine->load(std::get<emu::LoadedImage>(loaded));
+    const emu::RunResult result = run_in_relay(std::move(machine), make, relay);
+    outcome.instructions = result.instructions;
     if (result.kind != emu::RunResult::Kind::kDebugExit || result.code != 1) {
       lost("the run ended with kind " + std::to_string(static_cast<int>(result.kind)) + ", code " +
            std::to_string(result.code) + " " + result.detail);
