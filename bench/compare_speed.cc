@@ -51,6 +51,7 @@ constexpr Row kRows[] = {
     {"exit L2", "VM exit and entry", false},
     {"exit-resume L2", "VM exit and entry", false},
     {"exit-32-pages L2", "VM exit and entry", false},
+    {"ept-violation L2", "VM exit and entry", false},
 };
 
 std::string alone(const std::string& item) { return item.substr(0, item.find(' ')) + " alone"; }

@@ -5,8 +5,7 @@
 #define GUEST_RIP 0x681e
 #define HOST_RSP 0x6c14
 #define HOST_RIP 0x6c16
-#define REASON_CPUID 10
-#define CPUID_BYTES 2
+#define EXITING_BYTES 2
 #define TOUCH_STRIDE 4160
 
   .code64
@@ -37,12 +36,20 @@ guest_cpuid_pages:
   cpuid
   jmp guest_cpuid_pages
 
-// uint64_t exits_resume(uint64_t count): VMRESUME again and again, not moving the guest's RIP.
-// uint64_t exits_advance(uint64_t count): looks at the exit reason and steps over the CPUID.
+// Stores to RSI.
+  .global guest_store
+guest_store:
+  movb %al, (%rsi)
+  jmp guest_store
+
+// uint64_t exits_resume(uint64_t count, void* pages, uint32_t reason): VMRESUME again and again, not
+// moving the guest's RIP.
+// uint64_t exits_advance(uint64_t count, void* pages, uint32_t reason): looks at the exit reason, and
+// steps over the instruction.
 // Both need a launched VMCS, and return how many exits were still to come when it went wrong.
   .global exits_resume
 exits_resume:
-  leaq 1f(%rip), %rdx
+  leaq 1f(%rip), %rcx
   jmp run
 1:
   decq %r12
@@ -52,24 +59,24 @@ exits_resume:
 
   .global exits_advance
 exits_advance:
-  leaq 1f(%rip), %rdx
+  leaq 1f(%rip), %rcx
   jmp run
 1:
   movl $EXIT_REASON, %eax
   vmread %rax, %rcx
-  cmpl $REASON_CPUID, %ecx
+  cmpl %r13d, %ecx
   jne finished
   movl $GUEST_RIP, %eax
   vmread %rax, %rcx
-  addq $CPUID_BYTES, %rcx
+  addq $EXITING_BYTES, %rcx
   vmwrite %rcx, %rax
   decq %r12
   jz finished
   vmresume
   jmp finished
 
-// RDI: count, RDX: where VM exits arrive, RSI: passed on to the guest. The guest leaves R12 alone,
-// so it counts across both.
+// RDI: count, RCX: where VM exits arrive, RDX: their reason, RSI: passed on to the guest. The guest
+// leaves R12 and R13 alone, so they serve both.
 run:
   pushq %rbx
   pushq %rbp
@@ -78,8 +85,9 @@ run:
   pushq %r14
   pushq %r15
   movq %rdi, %r12
+  movl %edx, %r13d
   movl $HOST_RIP, %eax
-  vmwrite %rdx, %rax
+  vmwrite %rcx, %rax
   movl $HOST_RSP, %eax
   vmwrite %rsp, %rax
   vmresume

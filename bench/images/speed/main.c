@@ -17,9 +17,10 @@
 enum { kCpuid1EcxVmx = 1 << 5 };
 #define TOUCHED ((void*)0x2000000)  // the pages that are touched: 65 MiB, zeros
 
-extern const char guest_call[], guest_cpuid[], guest_cpuid_pages[];  // guest.S
-uint64_t exits_resume(uint64_t count, void* pages);
-uint64_t exits_advance(uint64_t count, void* pages);
+// guest.S
+extern const char guest_call[], guest_cpuid[], guest_cpuid_pages[], guest_store[];
+uint64_t exits_resume(uint64_t count, void* pages, uint32_t reason);
+uint64_t exits_advance(uint64_t count, void* pages, uint32_t reason);
 
 static uint8_t vmxon_region[4096] __attribute__((aligned(4096)));
 static uint8_t vmcs_region[4096] __attribute__((aligned(4096)));
@@ -45,15 +46,17 @@ static const LoopItem kLoops[] = {
 
 typedef struct {
   const char* name;
-  uint64_t (*handler)(uint64_t count, void* pages);
+  uint64_t (*handler)(uint64_t count, void* pages, uint32_t reason);
   const char* guest;
   uint64_t count;
+  bool violates_ept;  // else it executes CPUID
 } ExitItem;
 
 static const ExitItem kExits[] = {
-    {"exit", exits_advance, guest_cpuid, 200000},
-    {"exit-resume", exits_resume, guest_cpuid, 200000},
-    {"exit-32-pages", exits_advance, guest_cpuid_pages, 50000},
+    {"exit", exits_advance, guest_cpuid, 200000, false},
+    {"exit-resume", exits_resume, guest_cpuid, 200000, false},
+    {"exit-32-pages", exits_advance, guest_cpuid_pages, 50000, false},
+    {"ept-violation", exits_advance, guest_store, 100000, true},
 };
 
 static uint64_t divide;
@@ -110,12 +113,14 @@ static void measure_loop(const LoopItem* item, const char* where,
 
 static void measure_exits(const ExitItem* item) {
   const uint64_t count = scaled(item->count);
-  GuestRegisters guest = {.rsi = (uint64_t)TOUCHED};
-  prepare_guest(item->guest, false);
-  enter_until(kExitCpuid, &guest);
-  uint64_t left = item->handler(warm_up(count), TOUCHED);
+  const uint32_t reason = item->violates_ept ? kExitEptViolation : kExitCpuid;
+  void* const pages = item->violates_ept ? (void*)SMALL_PAGES_HOLE : TOUCHED;
+  GuestRegisters guest = {.rsi = (uint64_t)pages};
+  prepare_guest(item->guest, item->violates_ept);
+  enter_until(reason, &guest);
+  uint64_t left = item->handler(warm_up(count), pages, reason);
   print("begin %s L2 %lu\n", item->name, count);
-  left += item->handler(count, TOUCHED);
+  left += item->handler(count, pages, reason);
   print("end %s L2 %lu\n", item->name, left);
   if (left) failures++;
 }

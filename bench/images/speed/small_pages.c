@@ -28,5 +28,6 @@ uint64_t small_pages_cr3(void) {
 
 uint64_t small_pages_eptp(void) {
   fill(&physical, EPT_READ_WRITE_EXECUTE, EPT_READ_WRITE_EXECUTE | EPT_MEMORY_TYPE_WRITE_BACK);
+  physical.pt[SMALL_PAGES_HOLE >> 21][SMALL_PAGES_HOLE >> 12 & 511] = 0;
   return ept_pointer(physical.pml4);
 }

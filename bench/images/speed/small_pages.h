@@ -8,5 +8,6 @@
 // The value for CR3.
 uint64_t small_pages_cr3(void);
 
-// The EPTP, accessed and dirty flags off.
+// The EPTP, accessed and dirty flags off. EPT leaves out the page at SMALL_PAGES_HOLE.
+#define SMALL_PAGES_HOLE 0x7fff000
 uint64_t small_pages_eptp(void);
