@@ -142,9 +142,11 @@ class ShadowTables {
   }
 
   /// Saves or loads which page is the root; the tables themselves are in the pool's memory.
+  /// `pool.owns(page)` tells whether a page is the pool's.
   template <class Archive>
   constexpr void serialize(Archive& archive) {
     archive(has_root_, root_.value, tables_);
+    archive.require(!has_root_ || pool_.owns(root_));
   }
 
   /// Gives every page back, the root's too.

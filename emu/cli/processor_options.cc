@@ -17,7 +17,8 @@ void ProcessorOptions::add_to(CLI::App& run) {
       ->capture_default_str();
   run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
   run.add_option("--l0", l0_mode_,
-                 "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory")
+                 "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory: "
+                 "two-level, nested-ept, shadow-on-ept or shadow-on-shadow")
       ->type_name("MODE")
       ->capture_default_str();
   run.add_option("--vmcs-shadowing", vmcs_shadowing_,

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/file_roles.h"
 #include "emu/cli/inputs.h"
 #include "emu/cli/run_outputs.h"
 #include "emu/machine/machine.h"
@@ -66,7 +67,7 @@ constexpr std::array kEndings = {
     Ending{RunResult::Kind::kBudgetSpent, ExitStatus::kBudgetSpent,
            "the instruction budget is spent; raise --max-instructions to go on longer"},
     Ending{RunResult::Kind::kHaltedForever, ExitStatus::kHaltedForever,
-           "the guest halted, and nothing is left that could wake it"},
+           "the guest halted for ever"},
     Ending{RunResult::Kind::kReset, ExitStatus::kReset, "the guest reset the machine"},
     Ending{RunResult::Kind::kUnsupported, ExitStatus::kNotSupported,
            "the guest needs what this mode of --l0 does not have"},
@@ -109,8 +110,10 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
 std::optional<LoadError> begin(const Beginning& beginning, const std::string& append,
                                Machine& machine) {
   if (const auto* state = std::get_if<std::unique_ptr<StateInput>>(&beginning)) {
-    const auto bad = (*state)->load(machine);
-    return bad ? std::optional(LoadError{*bad}) : std::nullopt;
+    if (const auto bad = (*state)->load(machine)) return LoadError{*bad};
+    spdlog::info("loaded: {} instructions and {} VM exits so far", machine.instructions(),
+                 machine.inspection()->exits());
+    return std::nullopt;
   }
   const auto& [image, modules] = std::get<Inputs>(beginning);
   const auto loaded = load_image(image, modules, append, machine.memory_map());
@@ -160,8 +163,10 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
 void log_result(const RunResult& result) {
   spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
   if (result.stale_translations != 0) {
-    spdlog::warn("{} uses of translations that the tables no longer hold; --trace FILE shows them",
-                 result.stale_translations);
+    spdlog::warn(
+        "{} uses of translations that the tables no longer hold; --trace FILE shows the first use "
+        "of each",
+        result.stale_translations);
   }
 }
 
@@ -176,7 +181,12 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
   }
   fmt::print(stderr, "{}", ended.places);
   for (const std::string& error : outputs.errors()) {
-    status = complain(ExitStatus::kOutputError, error + "; the run's output is incomplete");
+    status = complain(ExitStatus::kOutputError, error);
+  }
+  if (const auto unsaved = outputs.unsaved()) {
+    const int told = complain(ExitStatus::kOutputError, *unsaved);
+    // What says more stays: an interrupt, a budget that is spent.
+    if (ended.result.kind == RunResult::Kind::kDebugExit) status = told;
   }
   return status;
 }
@@ -185,6 +195,7 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
 
 int run_command(const RunOptions& asked, const MachineFactory& create) {
   RunOptions options = asked;
+  if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
   const auto beginning = read_beginning(options);
   if (const auto* bad = std::get_if<LoadError>(&beginning))
     return complain(ExitStatus::kBadImage, bad->message);

@@ -2,6 +2,7 @@
 #include "emu/cli/run_outputs.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <array>
@@ -113,6 +114,9 @@ void RunOutputs::take_statistics(const Machine& machine) {
 
 void RunOutputs::finish() {
   serial_.close();
+  if (filter_ && !filter_->started()) {
+    spdlog::warn("the run ended before the moment of --trace-from; the trace is empty");
+  }
   if (trace_) trace_->finish();
   if (trace_file_) trace_file_->close();
   if (dump_file_) dump_file_->close();
@@ -123,10 +127,14 @@ std::vector<std::string> RunOutputs::errors() const {
   std::vector<std::string> errors;
   for (const auto& error : {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
                             dump_file_ ? dump_file_->error() : std::nullopt}) {
-    if (error) errors.push_back(*error);
+    if (error) errors.push_back(*error + "; the run's output is incomplete");
   }
   if (save_point_ && save_point_->error()) errors.push_back(*save_point_->error());
   return errors;
+}
+
+std::optional<std::string> RunOutputs::unsaved() const {
+  return save_point_ ? save_point_->unsaved() : std::nullopt;
 }
 
 }  // namespace nestor::emu

@@ -65,6 +65,8 @@ class RunOutputs {
   void finish();
   // What could not be written, a sentence for each file.
   std::vector<std::string> errors() const;
+  // Why there is no saved state where one was asked for: the moment did not come.
+  std::optional<std::string> unsaved() const;
 
  private:
   // A null file: that output is not wanted.

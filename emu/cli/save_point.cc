@@ -25,9 +25,10 @@ void SavePoint::save_if_due(const MachineConfig& config) {
   error_ = file_->save(*machine_, config);
 }
 
-std::optional<std::string> SavePoint::error() const {
-  if (saved_) return error_;
-  return "cannot save to '" + file_->path() + "': the run ended before the moment of --save-at";
+std::optional<std::string> SavePoint::unsaved() const {
+  if (saved_) return std::nullopt;
+  return "nothing was saved to '" + file_->path() +
+         "': the run ended before the moment of --save-at";
 }
 
 }  // namespace nestor::emu

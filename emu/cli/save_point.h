@@ -28,8 +28,10 @@ class SavePoint final : public MachineEventSink {
   Until until() const;
   // The machine has not begun to run, or has stopped: saves it if the moment is there.
   void save_if_due(const MachineConfig& config);
-  // Why there is no saved state, or not all of it.
-  std::optional<std::string> error() const;
+  // Why the state could not be written.
+  const std::optional<std::string>& error() const { return error_; }
+  // Why there was nothing to write.
+  std::optional<std::string> unsaved() const;
 
   void attach(const Clock&, const uint64_t& instructions) override { watch_.attach(instructions); }
   void resumed(uint64_t exits, const std::vector<bool>&) override { watch_.resumed(exits); }

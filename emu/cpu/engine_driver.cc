@@ -60,7 +60,7 @@ uint64_t EngineDriver::deadline(uint64_t turn_end) {
   deadline_ = std::min(
       {core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(), turn_end});
   if (const uint64_t limit = turns.instruction_limit(); limit != ~0ull) {
-    const uint64_t left = limit - prices.instructions();
+    const uint64_t left = std::min(limit - prices.instructions(), uint64_t{1} << 62);
     deadline_ = std::min(deadline_, now + left * prices.list.instruction);
   }
   if (const auto left = core_.counters().cycles_to_interrupt(state.cpl())) {

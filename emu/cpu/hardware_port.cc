@@ -19,11 +19,11 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
 }
 
 std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
-  const auto& known = context_.fetched_page;
-  if (!context_.flush_pending() && linear / kPageSize == known.number) {
-    return known.physical | linear % kPageSize;
-  }
-  return mmu_.probe(linear, access(ept::Access::kFetch, Privilege::kCurrent), state().rflags);
+  const ept::Access fetch = access(ept::Access::kFetch, Privilege::kCurrent);
+  const uint64_t key = fill_key(state(), linear, FillAccess::kFetch, fetch.user, state().rflags);
+  const TlbGrant* known = context_.flush_pending() ? nullptr : context_.fills.find(key);
+  if (known != nullptr) return known->physical | linear % kPageSize;
+  return mmu_.probe(linear, fetch, state().rflags);
 }
 
 void HardwarePort::read_data(uint64_t physical, std::span<uint8_t> out) {

@@ -32,7 +32,7 @@ class HardwarePort final : public MemoryPort {
 
  private:
   std::variant<uint64_t, Fault> translate(uint64_t linear, ept::Access access) override;
-  // The engine has fetched these bytes before, so the walk leaves no further trace.
+  // Where the engine has fetched these bytes, as it was granted that; and a walk leaves no trace.
   std::variant<uint64_t, Fault> translate_code(uint64_t linear) override;
   void read_data(uint64_t physical, std::span<uint8_t> out) override;
   void write_data(uint64_t physical, std::span<const uint8_t> data) override;

@@ -19,6 +19,12 @@ constexpr ept::EptRights kEveryEptRight{true, true, true, true};
 
 }  // namespace
 
+uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, bool user,
+                  uint64_t rflags) {
+  const bool smap = !user && (state.cr4 & vmx::cr4::kSmap) != 0;
+  return FillCache::key(linear, kind, user, smap && (rflags & vmx::rflags::kAc) != 0);
+}
+
 ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   ept::PagingState paging;
   paging.mode = ept::paging_mode(state.cr0 & cr0::kPg, state.cr4 & cr4::kPae,

@@ -10,6 +10,7 @@
 
 #include "emu/cpu/memory_fault.h"
 #include "emu/cpu/translation_caches.h"
+#include "emu/engine/fill_cache.h"
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
 #include "emu/time/prices.h"
@@ -26,6 +27,10 @@ struct Translation {
 
   void fields(Archive& archive) { archive(physical, read, write, execute, by_sub_page); }
 };
+
+// Under which the engine's grant of this access is kept; `rflags`: for AC.
+uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, bool user,
+                  uint64_t rflags);
 
 // What decides the linear-address translation of a processor in this state; `rflags`: for AC.
 ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags);

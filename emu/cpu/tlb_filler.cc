@@ -28,10 +28,9 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = live.rflags;
     access.user = (rflags & vmx::rflags::kVm) != 0 || (live.cs & 3) == 3;
   }
-  auto& context = core_.context();
-  if (const TlbGrant* known = context.fills.find(key(linear, kind, access.user, rflags))) {
+  const FillCache& fills = core_.context().fills;
+  if (const TlbGrant* known = fills.find(key(linear, kind, access.user, rflags))) {
     grant = *known;
-    if (grant.execute) context.fetched_page = {linear / kPageSize, grant.physical};
     keep_code_true(linear, access, rflags, grant);
     return true;
   }
@@ -46,7 +45,6 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.read = translation->read;
   grant.write = translation->write && kind != FillAccess::kFetch;
   grant.execute = translation->execute;
-  if (grant.execute) context.fetched_page = {linear / kPageSize, grant.physical};
   remember(linear, kind, access, rflags, grant);
   keep_code_true(linear, access, rflags, grant);
   return true;
@@ -67,8 +65,7 @@ std::optional<Translation> TlbFiller::translate(uint64_t linear, ept::Access& ac
 }
 
 uint64_t TlbFiller::key(uint64_t linear, FillAccess kind, bool user, uint64_t rflags) const {
-  const bool smap = !user && (core_.state().cr4 & vmx::cr4::kSmap) != 0;
-  return FillCache::key(linear, kind, user, smap && (rflags & vmx::rflags::kAc) != 0);
+  return fill_key(core_.state(), linear, kind, user, rflags);
 }
 
 // The engine does not ask for what it was granted with something else, unless it has forgotten.

@@ -2,6 +2,7 @@
 #include "emu/cpu/turns.h"
 
 #include <algorithm>
+#include <string>
 
 namespace nestor::emu {
 
@@ -26,11 +27,14 @@ void Turns::poll(unsigned processor, uint64_t cycles, uint64_t instructions) {
     if (progress) progress(instructions);
     if (output_failed && output_failed()) finish({RunEnd::Kind::kOutputError});
   }
-  if (max_instructions != 0 && instructions >= max_instructions) {
-    finish({RunEnd::Kind::kBudgetSpent});
-  }
+  // Who asked for the stop has it, even if nothing follows.
   if (until_.instructions && instructions >= *until_.instructions) {
     stop({Pause::Reason::kInstructions, processor});
+    return;
+  }
+  if (max_instructions != 0 && instructions >= max_instructions) {
+    finish({RunEnd::Kind::kBudgetSpent, 0,
+            std::to_string(instructions) + " instructions were executed"});
   }
 }
 

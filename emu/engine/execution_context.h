@@ -33,23 +33,16 @@ class ExecutionContext {
   // The engine has dropped them.
   void flushed() {
     flush_pending_ = false;
-    fetched_page = {};
     fills.clear();
   }
 
-  // The page of code that the engine's TLB was filled with last; no page has the number ~0.
-  struct FetchedPage {
-    uint64_t number = ~0ull, physical = 0;
-    void fields(Archive& archive) { archive(number, physical); }
-  };
-  FetchedPage fetched_page;
   FillCache fills;
   BlockTable blocks;
   uint64_t instructions = 0;  // completed here, those included that the model emulated
 
   // The blocks are found again as they are executed.
   void serialize(Archive& archive) {
-    archive(tag_, flush_pending_, fetched_page, instructions);
+    archive(tag_, flush_pending_, instructions);
     fills.serialize(archive);
     if (archive.loads()) blocks.clear();
   }

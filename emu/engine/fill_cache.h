@@ -60,13 +60,13 @@ class FillCache {
   }
   void serialize(Archive& archive) {
     // More than a guest comes to: each took a walk.
-    constexpr size_t kMost = size_t{1} << 28;
+    constexpr size_t kMost = size_t{1} << 22;
     std::vector<Fill> fills = all();
     archive.sequence(fills, kMost);
     if (!archive.loads()) return;
     clear();
     for (const Fill& fill : fills) {
-      archive.require(find(fill.key) == nullptr);
+      archive.require(archive.ok() && is_spread(fill.key) && find(fill.key) == nullptr);
       if (archive.ok()) insert(fill.key, fill.grant);
     }
   }
@@ -79,6 +79,16 @@ class FillCache {
 
   size_t first(uint64_t key) const {
     return static_cast<size_t>((key * 0x9e3779b97f4a7c15) >> 32) & (entries_.size() - 1);
+  }
+  // Few others are in the place of `key` and behind it, unless somebody has chosen them so.
+  bool is_spread(uint64_t key) const {
+    constexpr size_t kMost = 1 << 10;
+    size_t i = first(key), others = 0;
+    while (entries_[i].epoch == epoch_ && others != kMost) {
+      i = (i + 1) & (entries_.size() - 1);
+      ++others;
+    }
+    return others != kMost;
   }
   void place(const Entry& entry) {
     size_t i = first(entry.key);

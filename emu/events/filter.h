@@ -40,6 +40,8 @@ class FilteredEvents final : public MachineEventSink {
   void output(MomentWatch::Stream stream, uint8_t byte) {
     if (from_) from_->output(stream, byte);
   }
+  // The moment from which on events pass is there.
+  bool started() const { return !from_ || from_->reached(); }
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
@@ -49,7 +51,6 @@ class FilteredEvents final : public MachineEventSink {
   void translations(const TranslationCounts& counts) override { next_.translations(counts); }
 
  private:
-  bool started() const { return !from_ || from_->reached(); }
   bool at_level() const { return !level_ || *level_ == (in_l2_[processor_] ? 2 : 1); }
 
   const EventKinds kinds_;

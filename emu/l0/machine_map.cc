@@ -9,8 +9,7 @@
 
 namespace nestor::emu {
 
-L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end)
-    : core_(core), pages_((end - first) / kPageSize) {
+L0Pages::L0Pages(Core& core, uint64_t first, uint64_t end) : core_(core), first_(first), end_(end) {
   for (uint64_t page = end; page != first; page -= kPageSize) free_.push_back(page - kPageSize);
 }
 
@@ -42,8 +41,18 @@ void L0Pages::write64(Address address, uint64_t value) {
 }
 
 void L0Pages::serialize(Archive& archive) {
-  archive.sequence(free_, pages_);
+  const uint64_t pages = (end_ - first_) / kPageSize;
+  archive.sequence(free_, pages);
   archive(used_, built, zapped);
+  archive.require(used_ + free_.size() == pages);
+  std::vector<bool> seen(pages);
+  for (const uint64_t page : free_) {
+    archive.require(owns({page}));
+    if (!archive.ok()) return;
+    const uint64_t number = (page - first_) / kPageSize;
+    archive.require(!seen[number]);
+    seen[number] = true;
+  }
 }
 
 uint64_t L0Pages::take() {

@@ -73,7 +73,11 @@ class L0Pages {
   // A page for good: bitmaps, VMCS regions. Throws std::logic_error when there is none.
   uint64_t take();
 
-  // Saves or loads which pages are free; their content is in RAM.
+  // Whether it is one of these pages, free or not.
+  bool owns(Address page) const {
+    return page.page_offset() == 0 && page.value >= first_ && page.value < end_;
+  }
+  // Saves or loads which pages are free, where none was taken for good; their content is in RAM.
   void serialize(Archive& archive);
 
   uint64_t limit = ~0ull;  // of pages in use
@@ -81,7 +85,7 @@ class L0Pages {
 
  private:
   Core& core_;
-  size_t pages_;
+  uint64_t first_, end_;
   std::vector<uint64_t> free_;
   uint64_t used_ = 0;
 };

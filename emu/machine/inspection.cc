@@ -35,10 +35,47 @@ ept::PagingState paging_of(const vmx::Vmcs& vmcs, View view) {
   return paging_state(state, vmx::rflags::kAc);
 }
 
+// L1's physical address.
+std::optional<uint64_t> translate_of(GuestCore& guest, uint64_t address) {
+  const ept::LinearAddress linear{address};
+  const auto found = [](const auto& walk) {
+    return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
+  };
+  if (const auto ept = guest.ept_state()) {
+    return found(ept::walk_nested<ept::ProbeOnly>(guest.memory(), guest.paging_state(), *ept,
+                                                  linear, kLook));
+  }
+  return found(
+      ept::walk_linear<ept::ProbeOnly>(guest.memory(), guest.paging_state(), linear, kLook));
+}
+
 }  // namespace
+
+GuestCore* Inspection::handled_by_l0(unsigned processor) const {
+  if (l0_.empty()) return nullptr;
+  const vmx::Vmx& vmx = core(processor).vmx();
+  return vmx.in_vmx_operation() && !vmx.in_non_root() ? &l0_[processor]->l1_processor() : nullptr;
+}
+
+int Inspection::level(unsigned processor) const {
+  const bool l2 =
+      handled_by_l0(processor) != nullptr ? l0_[processor]->runs_l2() : core(processor).in_l2();
+  return l2 ? 2 : 1;
+}
+
+const vmx::CpuState& Inspection::state(unsigned processor) const {
+  GuestCore* const guest = handled_by_l0(processor);
+  return guest != nullptr ? guest->state() : core(processor).state();
+}
 
 uint64_t Inspection::instructions(unsigned processor) const {
   return core(processor).context().instructions;
+}
+
+uint64_t Inspection::exits() const {
+  uint64_t exits = 0;
+  for (unsigned i = 0; i < processors(); ++i) exits += core(i).exit_log().exits();
+  return exits;
 }
 
 const std::optional<LastExit>& Inspection::last_exit(unsigned processor) const {
@@ -47,7 +84,8 @@ const std::optional<LastExit>& Inspection::last_exit(unsigned processor) const {
 
 vmx::CpuState& Inspection::edit_state(unsigned processor) {
   core(processor).context().request_flush();
-  return core(processor).state();
+  GuestCore* const guest = handled_by_l0(processor);
+  return guest != nullptr ? guest->state() : core(processor).state();
 }
 
 vmx::Vmx& Inspection::l1_vmx(unsigned processor) const {
@@ -105,7 +143,13 @@ std::optional<uint64_t> Inspection::translate(unsigned processor, View view,
                                               uint64_t address) const {
   HardwareCore& hardware = core(processor);
   const int running = level(processor);
-  if ((view == View::kL1Linear && running == 1) || (view == View::kL2Linear && running == 2)) {
+  const bool of_who_runs =
+      (view == View::kL1Linear && running == 1) || (view == View::kL2Linear && running == 2);
+  if (GuestCore* const guest = handled_by_l0(processor); of_who_runs && guest != nullptr) {
+    const auto l1 = translate_of(*guest, address);
+    return l1 ? std::optional(l0_[processor]->map().machine({*l1}).value) : std::nullopt;
+  }
+  if (of_who_runs) {
     const auto found =
         hardware.mmu().probe(address, kLook, hardware.state().rflags | vmx::rflags::kAc);
     const auto* physical = std::get_if<uint64_t>(&found);

@@ -31,15 +31,17 @@ class Inspection {
 
   // Processors count from 0.
   unsigned processors() const { return static_cast<unsigned>(cpus_.size()); }
-  // Who runs there: L1 (1) or L2 (2).
-  int level(unsigned processor) const { return core(processor).in_l2() ? 2 : 1; }
+  // Who runs there, or caused the VM exit that L0 handles: L1 (1) or L2 (2).
+  int level(unsigned processor) const;
   // Completed there.
   uint64_t instructions(unsigned processor) const;
+  // VM exits to L1 so far, failed VM entries included, of all processors.
+  uint64_t exits() const;
   // std::nullopt: there was no VM exit to L1 yet.
   const std::optional<LastExit>& last_exit(unsigned processor) const;
 
-  // Of who runs.
-  const vmx::CpuState& state(unsigned processor) const { return core(processor).state(); }
+  // Of that level.
+  const vmx::CpuState& state(unsigned processor) const;
   // The same to be changed: cached translations are dropped.
   vmx::CpuState& edit_state(unsigned processor);
 
@@ -57,6 +59,8 @@ class Inspection {
 
  private:
   HardwareCore& core(unsigned processor) const { return cpus_[processor]->core(); }
+  // L0 handles a VM exit there: the state of who runs is not in the processor. Null: it does not.
+  GuestCore* handled_by_l0(unsigned processor) const;
   vmx::Vmx& l1_vmx(unsigned processor) const;
   template <class Memory>
   std::optional<uint64_t> translate_from_vmcs(Memory& memory, unsigned processor, View view,

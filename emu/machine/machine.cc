@@ -73,6 +73,8 @@ class Pc final : public Machine {
     return std::nullopt;
   }
 
+  uint64_t instructions() const override { return prices_.instructions(); }
+
   RunResult result() const override {
     RunResult result{*turns_.end(), prices_.instructions(), clock_.cycles()};
     for (const auto& cpu : cpus_) {
@@ -158,13 +160,9 @@ void Pc::serialize(Archive& archive) {
 
 void Pc::tell_resumed() {
   if (outputs_.events == nullptr) return;
-  uint64_t exits = 0;
   std::vector<bool> in_l2;
-  for (const auto& cpu : cpus_) {
-    exits += cpu->core().exit_log().exits();
-    in_l2.push_back(cpu->core().in_l2());
-  }
-  outputs_.events->resumed(exits, in_l2);
+  for (const auto& cpu : cpus_) in_l2.push_back(cpu->core().in_l2());
+  outputs_.events->resumed(inspection_->exits(), in_l2);
 }
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {

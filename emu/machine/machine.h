@@ -71,6 +71,8 @@ class Machine {
   virtual std::optional<Pause> run_until(const Until& until) = 0;
   // From an output or an event of a run: it stops before the next instruction.
   virtual void request_pause() {}
+  // Executed so far, by all processors.
+  virtual uint64_t instructions() const { return 0; }
   // Once the run has ended.
   virtual RunResult result() const = 0;
   RunResult run() {

@@ -10,11 +10,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <new>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 
 namespace nestor::emu {
@@ -23,6 +26,16 @@ namespace {
 constexpr std::string_view kMagic = "NESTOR STATE\n";
 // Fast rather than small: most of a state is memory.
 constexpr int kCompressionLevel = 1;
+
+// What the command line would have refused too.
+bool can_be_made(const MachineConfig& config) {
+  const L0ModeInfo& l0 = info_of(config.l0.mode);
+  const uint64_t pages = config.l0.shadow_page_limit;
+  return config.memory_bytes >= Ram::kMinimumSize && config.memory_bytes <= Ram::kMaximumSize &&
+         config.memory_bytes % kPageSize == 0 &&
+         !(config.processor.keep_translations && l0.has_l0) &&
+         (pages == 0 || (l0.fills_tables && pages >= kFewestShadowPages));
+}
 
 // 0: all was written; else errno.
 int write_all(int descriptor, std::span<const uint8_t> bytes) {
@@ -141,7 +154,7 @@ std::optional<std::string> Input::read_header() {
   }
   reader_.section("configuration");
   reader_(config_);
-  if (!reader_.ok()) return damaged();
+  if (!reader_.ok() || !can_be_made(config_)) return damaged();
   return std::nullopt;
 }
 
@@ -173,10 +186,15 @@ std::variant<std::unique_ptr<StateOutput>, std::string> StateOutput::open(const 
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
     return "cannot save to '" + path + "': it is no regular file";
   }
-  std::string part = path + "." + std::to_string(::getpid()) + ".part";
+  // A link stays what it is.
+  std::error_code error;
+  const std::string target = std::filesystem::is_symlink(path, error)
+                                 ? std::filesystem::weakly_canonical(path, error).string()
+                                 : path;
+  std::string part = target + "." + std::to_string(::getpid()) + ".part";
   const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor < 0) return "cannot save to '" + path + "': " + std::strerror(errno);
-  return std::unique_ptr<StateOutput>(new StateOutput(path, std::move(part), descriptor));
+  return std::unique_ptr<StateOutput>(new StateOutput(target, std::move(part), descriptor));
 }
 
 std::optional<std::string> StateOutput::fail(int error_number) const {

@@ -133,10 +133,10 @@ void Ram::serialize(Archive& archive) {
       save(kEnd);
       continue;
     }
-    for (uint64_t offset = 0;;) {
+    for (uint64_t next = 0, offset = 0; archive.ok(); next = offset + kPageSize) {
       archive(offset);
-      if (offset == kEnd || !archive.ok()) break;
-      archive.require(offset % kPageSize == 0 && offset < range.size);
+      if (offset == kEnd) break;
+      archive.require(offset % kPageSize == 0 && offset >= next && offset < range.size);
       if (archive.ok()) archive.bytes({range.host + offset, kPageSize});
     }
   }

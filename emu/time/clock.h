@@ -25,6 +25,8 @@ class Clock {
   template <typename Archive>
   void serialize(Archive& archive) {
     archive(cycles_);
+    // Deadlines are sums; no run comes that far.
+    archive.require(cycles_ < 1ull << 62);
   }
 
  private:

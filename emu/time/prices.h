@@ -51,6 +51,7 @@ class Prices {
   template <typename Archive>
   void serialize(Archive& archive) {
     archive(instructions_);
+    archive.require(instructions_ < 1ull << 62);
   }
 
  private:

@@ -60,6 +60,10 @@ expect 14 'the run ended before the moment' "$image" --serial none --save-state 
 expect 14 'No such file' "$image" --serial none --save-state missing/state --save-at 1
 expect 14 'no regular file' "$image" --serial none --save-state . --save-at 1
 [ "$(find . -name '*.part')" = '' ] || fail 'a file is left over'
+got=0
+"$nestor" run "$image" --serial none --trace empty --trace-from exit:100000 2>err || got=$?
+[ "$got" -eq 1 ] || fail "a trace that never begins: status $got"
+grep -q 'the trace is empty' err || fail "a trace that never begins: $(cat err)"
 
 expect 4 'no saved state' --load-state "$image"
 expect 4 'cannot read' --load-state nowhere
@@ -68,6 +72,14 @@ expect 4 'damaged or incomplete' --load-state short
 expect 2 'exclude each other' "$image" --load-state direct
 expect 2 '--memory has no effect' --load-state direct --memory 64M
 expect 2 '--l0 has no effect' --load-state direct --l0 nested-ept
+# Two names of one file.
+ln -s direct link
+expect 2 'both write to' "$image" --serial all --trace ./all
+expect 2 'would be overwritten' --load-state direct --serial link
+expect 2 'would be overwritten' "$image" --serial none --save-state "$image" --save-at 1
+cp direct again
+expect 1 '' --load-state again --serial none --save-state again --save-at exit:6
+expect 1 '' --load-state again --serial none
 expect 2 'say when' "$image" --save-state state
 expect 2 'no effect without --save-state' "$image" --save-at 1
 expect 2 'is no moment' "$image" --save-state state --save-at soon

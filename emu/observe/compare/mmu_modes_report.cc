@@ -117,9 +117,13 @@ std::set<uint8_t> workloads_of(const MmuComparison& comparison) {
 }  // namespace
 
 std::string to_text(const MmuComparison& comparison) {
-  std::string out = fmt::format(
-      "{}: {}\n", comparison.image,
-      comparison.same() ? "the same results in all modes in which it runs" : "the results differ");
+  const bool runs = std::ranges::any_of(
+      comparison.runs, [](const ModeRun& run) { return run.verdict == Verdict::kSame; });
+  std::string_view verdict = "the results differ";
+  if (comparison.same()) {
+    verdict = runs ? "the same results in all modes in which it runs" : "it runs in no mode";
+  }
+  std::string out = fmt::format("{}: {}\n", comparison.image, verdict);
   for (const ModeRun& run : comparison.runs) {
     if (run.verdict == Verdict::kSame) continue;
     out += fmt::format("  {}{}: {}: {}\n", info_of(run.l0.mode).name,

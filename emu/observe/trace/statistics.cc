@@ -56,6 +56,11 @@ void Statistics::translations(const TranslationCounts& counts) {
   translations_->stale += counts.stale;
 }
 
+void Statistics::resumed(uint64_t /*exits*/, const std::vector<bool>& /*in_l2*/) {
+  first_cycle_ = clock_->cycles();
+  first_instruction_ = *instructions_;
+}
+
 std::string Statistics::report() const {
   struct Row {
     std::string_view name;
@@ -88,8 +93,8 @@ std::string Statistics::report() const {
                        percent(samples.cycles, total.cycles), samples.min_cycles,
                        samples.max_cycles, average);
   }
-  const uint64_t cycles = clock_ ? clock_->cycles() : 0;
-  const uint64_t instructions = instructions_ ? *instructions_ : 0;
+  const uint64_t cycles = clock_ ? clock_->cycles() - first_cycle_ : 0;
+  const uint64_t instructions = instructions_ ? *instructions_ - first_instruction_ : 0;
   out += fmt::format("Total: {} VM exits, {} VM entries, {} failed checks\n", total.count, entries_,
                      failed_checks_);
   out += fmt::format(

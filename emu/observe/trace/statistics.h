@@ -22,6 +22,7 @@ class Statistics final : public EventHandler<Statistics> {
   };
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
   void processor(unsigned number) override { processor_ = number; }
   void handle(const vmx::VmEntryEvent& event);
   void handle(const vmx::VmExitEvent& event);
@@ -47,6 +48,7 @@ class Statistics final : public EventHandler<Statistics> {
 
   const Clock* clock_ = nullptr;
   const uint64_t* instructions_ = nullptr;
+  uint64_t first_cycle_ = 0, first_instruction_ = 0;  // of what is counted
   std::map<uint32_t, Samples> exits_;
   unsigned processor_ = 0;
   std::map<unsigned, Pending> pending_;            // by processor

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/file_roles.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+namespace nestor::emu {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Role {
+  std::string_view option;
+  std::string path;
+  bool written = false;
+};
+
+std::vector<Role> roles_of(const RunOptions& options) {
+  std::vector<Role> roles;
+  if (!options.load_state) roles.push_back({"IMAGE", options.image});
+  for (const std::string& module : options.modules) roles.push_back({"--module", module});
+  if (options.serial != "stdio" && options.serial != "none")
+    roles.push_back({"--serial", options.serial, true});
+  if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
+  if (options.dump_vmcs && *options.dump_vmcs != "-")
+    roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});
+  if (options.load_state) roles.push_back({"--load-state", *options.load_state});
+  if (options.save_state) roles.push_back({"--save-state", options.save_state->file, true});
+  return roles;
+}
+
+bool is_same_file(const std::string& one, const std::string& other) {
+  std::error_code error;
+  if (fs::exists(one, error) && !fs::is_regular_file(one, error)) return false;
+  if (fs::equivalent(one, other, error)) return true;
+  // Files that are yet to be made.
+  return fs::weakly_canonical(one, error) == fs::weakly_canonical(other, error);
+}
+
+}  // namespace
+
+std::optional<std::string> shared_file(const RunOptions& options) {
+  const std::vector<Role> roles = roles_of(options);
+  for (size_t i = 0; i < roles.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const Role &first = roles[j], &second = roles[i];
+      if (!first.written && !second.written) continue;
+      if (first.option == "--load-state" && second.option == "--save-state") continue;
+      if (!is_same_file(first.path, second.path)) continue;
+      return first.written && second.written
+                 ? fmt::format("{} and {} both write to '{}'; give each a file of its own",
+                               first.option, second.option, second.path)
+                 : fmt::format("{} and {} both name '{}', which would be overwritten", first.option,
+                               second.option, second.path);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace nestor::emu

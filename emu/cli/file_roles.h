@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "emu/cli/options.h"
+
+namespace nestor::emu {
+
+// A complaint if the run would write to one file twice, or over one that it reads. Links and other
+// names of one file are seen; devices and pipes may be shared. A state may take the place of the
+// one that was loaded.
+[[nodiscard]] std::optional<std::string> shared_file(const RunOptions& options);
+
+}  // namespace nestor::emu
