@@ -17,13 +17,13 @@ class Alignment : public MachineTest {
     // A program at CPL 3 ends by an access that is not allowed to it.
     handle(vmx::kGp, exit_with(1));
   }
-  static Code hlt() { return {0xf4}; }
-  // pushfq; or dword [rsp], RFLAGS.AC; popfq: 9 bytes
-  static Code set_ac() { return {0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d}; }
+  static Code hlt() { return ASM64("hlt"); }
+  // Sets RFLAGS.AC, in 9 bytes.
+  static Code set_ac() { return ASM64("pushfq; or dword ptr [rsp], 0x40000; popfq"); }
   uint32_t status_of(const Code& code) { return run(code + hlt()).code; }
 
-  const Code kLoad32 = {0x8b, 0x01}, kStore16 = {0x66, 0x89, 0x01}, kLoad8 = {0x8a, 0x01},
-             kAdd64 = {0x48, 0x01, 0x01};
+  const Code kLoad32 = ASM64("mov eax, [rcx]"), kStore16 = ASM64("mov [rcx], ax"),
+             kLoad8 = ASM64("mov al, [rcx]"), kAdd64 = ASM64("add [rcx], rax");
 };
 
 TEST_F(Alignment, AMisalignedOperandFaultsAtCpl3) {
@@ -67,7 +67,7 @@ TEST_F(Alignment, BeginsWithIret) {
   const uint64_t frame[] = {kCode + 2, kUserCode, vmx::rflags::kAc | vmx::rflags::kFixed1,
                             kUserStack, kUserData};
   for (size_t i = 0; i < 5; ++i) put(kStack - 40 + 8 * i, frame[i]);
-  EXPECT_EQ(status_of(Code{0x48, 0xcf} + kLoad32), status(17));
+  EXPECT_EQ(status_of(ASM64("iretq") + kLoad32), status(17));
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kAc, 0, kCode + 2, 0}));
 }
 

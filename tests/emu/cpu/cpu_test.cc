@@ -23,8 +23,7 @@ class CpuFaults : public MachineTest {
  protected:
   static constexpr uint64_t kHole = 0x85000;  // a page that tests map as they like
   CpuFaults() {
-    // mov rax, cr2; out 0xf4, eax
-    handle(vmx::kPf, {0x0f, 0x20, 0xd0, 0xe7, 0xf4});
+    handle(vmx::kPf, ASM64("mov rax, cr2; out 0xf4, eax"));
     for (unsigned vector : {vmx::kDe, vmx::kUd, vmx::kNm, vmx::kSs12, vmx::kGp}) {
       handle(vector, exit_with(1000 + vector));
     }
@@ -51,7 +50,8 @@ class CpuFaults : public MachineTest {
   static constexpr uint64_t kReadOnly = kHole | kPresent | kUser;
   static constexpr uint64_t kSupervisor = kHole | kPresent | kWritable;
 
-  const Code kLoad = {0x48, 0x8b, 0x01}, kStore = {0x48, 0x89, 0x01}, kAdd = {0x48, 0x01, 0x01};
+  const Code kLoad = ASM64("mov rax, [rcx]"), kStore = ASM64("mov [rcx], rax"),
+             kAdd = ASM64("add [rcx], rax");
 };
 
 TEST_F(CpuFaults, APageThatIsNotPresent) {
@@ -59,59 +59,58 @@ TEST_F(CpuFaults, APageThatIsNotPresent) {
   expect_page_fault(kLoad, 0, kHole);
   expect_page_fault(kStore, kWrite, kHole);
   expect_page_fault(kAdd, kWrite, kHole);
-  expect_page_fault({0x48, 0x3b, 0x01}, 0, kHole);  // cmp rax, [rcx]
-  expect_page_fault({0xff, 0x31}, 0, kHole);        // push [rcx]
-  expect_page_fault({0x8f, 0x01}, kWrite, kHole);   // pop [rcx]
-  expect_page_fault({0xa4}, 0, kHole + 8);          // movsb
-  expect_page_fault({0x48, 0x87, 0xfe, 0xa4}, kWrite, kHole + 8,
-                    kCode + 4);                          // xchg rsi, rdi; movsb
-  expect_page_fault({0x0f, 0x01, 0x11}, 0, kHole);       // lgdt [rcx]
-  expect_page_fault({0x0f, 0x01, 0x01}, kWrite, kHole);  // sgdt [rcx]
+  expect_page_fault(ASM64("cmp rax, [rcx]"), 0, kHole);
+  expect_page_fault(ASM64("push [rcx]"), 0, kHole);
+  expect_page_fault(ASM64("pop qword ptr [rcx]"), kWrite, kHole);
+  expect_page_fault(ASM64("movsb"), 0, kHole + 8);
+  expect_page_fault(ASM64("xchg rsi, rdi; movsb"), kWrite, kHole + 8, kCode + 4);
+  expect_page_fault(ASM64("lgdt [rcx]"), 0, kHole);
+  expect_page_fault(ASM64("sgdt [rcx]"), kWrite, kHole);
 }
 
 // To the processor an operand that is read and written is one access, a write.
 TEST_F(CpuFaults, AnOperandThatIsReadAndWritten) {
   map(kHole, 0);
   const Code kInstructions[] = {
-      {0x00, 0x01},                    // add [rcx], al
-      {0x48, 0x09, 0x01},              // or [rcx], rax
-      {0x48, 0x11, 0x01},              // adc [rcx], rax
-      {0x66, 0x19, 0x01},              // sbb [rcx], ax
-      {0x21, 0x01},                    // and [rcx], eax
-      {0x29, 0x01},                    // sub [rcx], eax
-      {0x31, 0x01},                    // xor [rcx], eax
-      {0x83, 0x01, 0x05},              // add dword [rcx], 5
-      {0x48, 0x83, 0x21, 0x05},        // and qword [rcx], 5
-      {0x80, 0x31, 0x05},              // xor byte [rcx], 5
-      {0x48, 0xff, 0x01},              // inc qword [rcx]
-      {0xfe, 0x09},                    // dec byte [rcx]
-      {0xf7, 0x11},                    // not dword [rcx]
-      {0x48, 0xf7, 0x19},              // neg qword [rcx]
-      {0xd1, 0x21},                    // shl dword [rcx], 1
-      {0xc1, 0x29, 0x03},              // shr dword [rcx], 3
-      {0xc1, 0x39, 0x03},              // sar dword [rcx], 3
-      {0xc1, 0x01, 0x03},              // rol dword [rcx], 3
-      {0xc1, 0x09, 0x03},              // ror dword [rcx], 3
-      {0xd1, 0x11},                    // rcl dword [rcx], 1
-      {0xd1, 0x19},                    // rcr dword [rcx], 1
-      {0x0f, 0xa4, 0x01, 0x03},        // shld [rcx], eax, 3
-      {0x0f, 0xac, 0x01, 0x03},        // shrd [rcx], eax, 3
-      {0x0f, 0xba, 0x29, 0x03},        // bts dword [rcx], 3
-      {0x0f, 0xba, 0x31, 0x03},        // btr dword [rcx], 3
-      {0x0f, 0xba, 0x39, 0x03},        // btc dword [rcx], 3
-      {0x0f, 0xab, 0x01},              // bts [rcx], eax
-      {0x0f, 0xb3, 0x01},              // btr [rcx], eax
-      {0x0f, 0xbb, 0x01},              // btc [rcx], eax
-      {0x48, 0x0f, 0xc1, 0x01},        // xadd [rcx], rax
-      {0x0f, 0xb0, 0x01},              // cmpxchg [rcx], al
-      {0x48, 0x0f, 0xb1, 0x01},        // cmpxchg [rcx], rax
-      {0x0f, 0xc7, 0x09},              // cmpxchg8b [rcx]
-      {0x48, 0x0f, 0xc7, 0x09},        // cmpxchg16b [rcx]
-      {0x48, 0x87, 0x01},              // xchg [rcx], rax
-      {0xf0, 0x48, 0x01, 0x01},        // lock add [rcx], rax
-      {0xf0, 0x48, 0xff, 0x01},        // lock inc qword [rcx]
-      {0xf0, 0x48, 0x0f, 0xb1, 0x01},  // lock cmpxchg [rcx], rax
-      {0xf0, 0x48, 0x0f, 0xc7, 0x09},  // lock cmpxchg16b [rcx]
+      ASM64("add [rcx], al"),
+      ASM64("or [rcx], rax"),
+      ASM64("adc [rcx], rax"),
+      ASM64("sbb [rcx], ax"),
+      ASM64("and [rcx], eax"),
+      ASM64("sub [rcx], eax"),
+      ASM64("xor [rcx], eax"),
+      ASM64("add dword ptr [rcx], 5"),
+      ASM64("and qword ptr [rcx], 5"),
+      ASM64("xor byte ptr [rcx], 5"),
+      ASM64("inc qword ptr [rcx]"),
+      ASM64("dec byte ptr [rcx]"),
+      ASM64("not dword ptr [rcx]"),
+      ASM64("neg qword ptr [rcx]"),
+      ASM64("shl dword ptr [rcx], 1"),
+      ASM64("shr dword ptr [rcx], 3"),
+      ASM64("sar dword ptr [rcx], 3"),
+      ASM64("rol dword ptr [rcx], 3"),
+      ASM64("ror dword ptr [rcx], 3"),
+      ASM64("rcl dword ptr [rcx], 1"),
+      ASM64("rcr dword ptr [rcx], 1"),
+      ASM64("shld [rcx], eax, 3"),
+      ASM64("shrd [rcx], eax, 3"),
+      ASM64("bts dword ptr [rcx], 3"),
+      ASM64("btr dword ptr [rcx], 3"),
+      ASM64("btc dword ptr [rcx], 3"),
+      ASM64("bts [rcx], eax"),
+      ASM64("btr [rcx], eax"),
+      ASM64("btc [rcx], eax"),
+      ASM64("xadd [rcx], rax"),
+      ASM64("cmpxchg [rcx], al"),
+      ASM64("cmpxchg [rcx], rax"),
+      ASM64("cmpxchg8b [rcx]"),
+      ASM64("cmpxchg16b [rcx]"),
+      ASM64("xchg [rcx], rax"),
+      ASM64("lock add [rcx], rax"),
+      ASM64("lock inc qword ptr [rcx]"),
+      ASM64("lock cmpxchg [rcx], rax"),
+      ASM64("lock cmpxchg16b [rcx]"),
   };
   for (const Code& code : kInstructions) expect_page_fault(code, kWrite, kHole);
 }
@@ -120,32 +119,32 @@ TEST_F(CpuFaults, AnOperandThatIsOnlyRead) {
   map(kHole, 0);
   cpu_.cr4 |= vmx::cr4::kOsfxsr | vmx::cr4::kOsxmmexcpt;
   const Code kInstructions[] = {
-      {0x48, 0x39, 0x01},        // cmp [rcx], rax
-      {0x80, 0x39, 0x05},        // cmp byte [rcx], 5
-      {0x48, 0x85, 0x01},        // test [rcx], rax
-      {0xf6, 0x01, 0x05},        // test byte [rcx], 5
-      {0x0f, 0xa3, 0x01},        // bt [rcx], eax
-      {0x0f, 0xba, 0x21, 0x03},  // bt dword [rcx], 3
-      {0x48, 0x03, 0x01},        // add rax, [rcx]
-      {0x48, 0xf7, 0x21},        // mul qword [rcx]
-      {0x48, 0x0f, 0xaf, 0x01},  // imul rax, [rcx]
-      {0xf7, 0x31},              // div dword [rcx]
-      {0x0f, 0xb6, 0x01},        // movzx eax, byte [rcx]
-      {0x0f, 0x44, 0x01},        // cmovz eax, [rcx]
-      {0x0f, 0xbc, 0x01},        // bsf eax, [rcx]
-      {0xf3, 0x0f, 0xb8, 0x01},  // popcnt eax, [rcx]
-      {0xff, 0x11},              // call [rcx]
-      {0xff, 0x21},              // jmp [rcx]
-      {0xff, 0x31},              // push qword [rcx]
-      {0xd9, 0x01},              // fld dword [rcx]
-      {0xdf, 0x29},              // fild qword [rcx]
-      {0xd9, 0x29},              // fldcw [rcx]
-      {0x0f, 0x28, 0x01},        // movaps xmm0, [rcx]
-      {0x0f, 0x58, 0x01},        // addps xmm0, [rcx]
-      {0x66, 0x0f, 0x2f, 0x01},  // comisd xmm0, [rcx]
-      {0x66, 0x0f, 0x74, 0x01},  // pcmpeqb xmm0, [rcx]
-      {0x0f, 0xae, 0x11},        // ldmxcsr [rcx]
-      {0x8e, 0x19},              // mov ds, [rcx]
+      ASM64("cmp [rcx], rax"),
+      ASM64("cmp byte ptr [rcx], 5"),
+      ASM64("test [rcx], rax"),
+      ASM64("test byte ptr [rcx], 5"),
+      ASM64("bt [rcx], eax"),
+      ASM64("bt dword ptr [rcx], 3"),
+      ASM64("add rax, [rcx]"),
+      ASM64("mul qword ptr [rcx]"),
+      ASM64("imul rax, [rcx]"),
+      ASM64("div dword ptr [rcx]"),
+      ASM64("movzx eax, byte ptr [rcx]"),
+      ASM64("cmovz eax, [rcx]"),
+      ASM64("bsf eax, [rcx]"),
+      ASM64("popcnt eax, [rcx]"),
+      ASM64("call [rcx]"),
+      ASM64("jmp [rcx]"),
+      ASM64("push [rcx]"),
+      ASM64("fld dword ptr [rcx]"),
+      ASM64("fild qword ptr [rcx]"),
+      ASM64("fldcw [rcx]"),
+      ASM64("movaps xmm0, [rcx]"),
+      ASM64("addps xmm0, [rcx]"),
+      ASM64("comisd xmm0, [rcx]"),
+      ASM64("pcmpeqb xmm0, [rcx]"),
+      ASM64("ldmxcsr [rcx]"),
+      ASM64("mov ds, [rcx]"),
   };
   for (const Code& code : kInstructions) expect_page_fault(code, 0, kHole);
 }
@@ -175,7 +174,7 @@ TEST_F(CpuFaults, AReservedBit) {
 
 TEST_F(CpuFaults, APageThatMustNotBeExecuted) {
   map(kHole, kHole | kAll | kNoExecute);
-  expect_page_fault({0xff, 0xe1}, kFetch | kProtection, kHole, kHole);  // jmp rcx
+  expect_page_fault(ASM64("jmp rcx"), kFetch | kProtection, kHole, kHole);
 }
 
 TEST_F(CpuFaults, AnAccessAcrossTwoPagesNamesTheOneThatIsMissing) {
@@ -192,24 +191,23 @@ TEST_F(CpuFaults, AnAccessAcrossTwoPagesNamesTheOneThatIsMissing) {
 TEST_F(CpuFaults, AJumpToAPageThatIsNotPresent) {
   map(kHole, 0);
   cpu_.gpr[vmx::kRcx] = kHole + 0x123;
-  expect_page_fault({0xff, 0xe1}, kFetch, kHole + 0x123, kHole + 0x123);
+  expect_page_fault(ASM64("jmp rcx"), kFetch, kHole + 0x123, kHole + 0x123);
 }
 
 // With EFER.NXE and CR4.SMEP clear, error codes have no bit for fetches.
 TEST_F(CpuFaults, AFetchWithoutExecuteDisable) {
   map(kHole, 0);
   cpu_.efer &= ~uint64_t{vmx::efer::kNxe};
-  expect_page_fault({0xff, 0xe1}, 0, kHole, kHole);
+  expect_page_fault(ASM64("jmp rcx"), 0, kHole, kHole);
 }
 
 TEST_F(CpuFaults, CodeThatRunsIntoAPageThatIsNotPresent) {
   map(kHole, 0);
-  // inc r15d twice, then the end of the page
-  put_code(kHole - 6, {0x41, 0xff, 0xc7, 0x41, 0xff, 0xc7});
+  // Both end at the end of the page.
+  put_code(kHole - 6, ASM64("inc r15d; inc r15d"));
   cpu_.gpr[vmx::kRcx] = kHole - 6;
-  // mov eax, r15d; out 0xf4, eax
-  handle(vmx::kPf, {0x44, 0x89, 0xf8, 0xe7, 0xf4});
-  const RunResult result = run({0xff, 0xe1});
+  handle(vmx::kPf, ASM64("mov eax, r15d; out 0xf4, eax"));
+  const RunResult result = run(ASM64("jmp rcx"));
   EXPECT_EQ(result.code, status(2)) << "both instructions before the page have completed";
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kPf, kFetch, kHole, kHole}));
 }
@@ -219,8 +217,8 @@ TEST_F(CpuFaults, AnInstructionAcrossAPageThatIsNotPresent) {
   // inc r15d; and the first 3 bytes of mov eax, imm32
   put_code(kHole - 6, {0x41, 0xff, 0xc7, 0xb8, 0x00, 0x00});
   cpu_.gpr[vmx::kRcx] = kHole - 6;
-  handle(vmx::kPf, {0x44, 0x89, 0xf8, 0xe7, 0xf4});
-  const RunResult result = run({0xff, 0xe1});
+  handle(vmx::kPf, ASM64("mov eax, r15d; out 0xf4, eax"));
+  const RunResult result = run(ASM64("jmp rcx"));
   EXPECT_EQ(result.code, status(1)) << "the instruction before has completed";
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kPf, kFetch, kHole - 3, kHole}));
 }
@@ -228,11 +226,11 @@ TEST_F(CpuFaults, AnInstructionAcrossAPageThatIsNotPresent) {
 // It is no instruction of its own that the page is missing for: nothing there is ever fetched.
 TEST_F(CpuFaults, AMissingPageBehindAJumpIsNoFault) {
   map(kHole, 0);
-  put_code(kHole - 2, {0xff, 0xe2});  // jmp rdx
+  put_code(kHole - 2, ASM64("jmp rdx"));
   cpu_.gpr[vmx::kRcx] = kHole - 2;
   cpu_.gpr[vmx::kRdx] = kCode + 0x100;
   put_code(kCode + 0x100, exit_with(3));
-  EXPECT_EQ(run({0xff, 0xe1}).code, status(3));
+  EXPECT_EQ(run(ASM64("jmp rcx")).code, status(3));
   EXPECT_THAT(record_.exceptions, IsEmpty());
 }
 
@@ -241,13 +239,12 @@ TEST_F(CpuFaults, AFaultThatIsRepairedIsRestarted) {
   put<uint64_t>(kHole, 0x1234);
   // mov qword [PTE], entry; invlpg [rcx]; add rsp, 8; iretq
   const uint64_t pte = kPageTable + 8 * (kHole >> 12);
-  Code repair = {0x48, 0xc7, 0x04, 0x25, 0, 0, 0, 0, 0, 0, 0, 0};
+  Code repair = ASM64("mov qword ptr [0], 0");
   const uint32_t entry = kHole | kAll;
   std::memcpy(repair.data() + 4, &pte, 4);
   std::memcpy(repair.data() + 8, &entry, 4);
-  handle(vmx::kPf, repair + Code{0x0f, 0x01, 0x39, 0x48, 0x83, 0xc4, 0x08, 0x48, 0xcf});
-  // mov eax, [rcx]; out f4, eax
-  EXPECT_EQ(run({0x8b, 0x01, 0xe7, 0xf4}).code, status(0x1234));
+  handle(vmx::kPf, repair + ASM64("invlpg [rcx]; add rsp, 8; iretq"));
+  EXPECT_EQ(run(ASM64("mov eax, [rcx]; out 0xf4, eax")).code, status(0x1234));
   EXPECT_EQ(record_.exceptions.size(), 1u);
 }
 
@@ -263,44 +260,38 @@ TEST_F(CpuFaults, AnAddressThatIsNotCanonical) {
 
 TEST_F(CpuFaults, AStackThatIsNotCanonical) {
   cpu_.gpr[vmx::kRbp] = 0x8000'0000'0000'0000;
-  expect_fault({0x48, 0x8b, 0x45, 0x00}, vmx::kSs12, 0);  // mov rax, [rbp]
+  expect_fault(ASM64("mov rax, [rbp]"), vmx::kSs12, 0);
 }
 
 // The engine has jumped when this is found, so RIP is the target's.
 TEST_F(CpuFaults, AJumpThatIsNotCanonical) {
   const uint64_t target = 0x8000'0000'0000'0000;
   cpu_.gpr[vmx::kRcx] = target;
-  expect_fault({0xff, 0xe1}, vmx::kGp, 0, target);
+  expect_fault(ASM64("jmp rcx"), vmx::kGp, 0, target);
 }
 
 // --- other faults
 
 TEST_F(CpuFaults, DivisionByZero) {
   cpu_.gpr[vmx::kRcx] = 0;
-  expect_fault({0xf7, 0xf1}, vmx::kDe, std::nullopt);
+  expect_fault(ASM64("div ecx"), vmx::kDe, std::nullopt);
 }
 
 TEST_F(CpuFaults, UndefinedInstructions) {
-  expect_fault({0x0f, 0x0b}, vmx::kUd, std::nullopt);        // ud2
-  expect_fault({0x0f, 0x01, 0xc1}, vmx::kUd, std::nullopt);  // vmcall without CR4.VMXE
+  expect_fault(ASM64("ud2"), vmx::kUd, std::nullopt);
+  expect_fault(ASM64("vmcall"), vmx::kUd, std::nullopt);  // without CR4.VMXE
 }
 
 TEST_F(CpuFaults, ASelectorBeyondTheTable) {
-  expect_fault({0x66, 0xb8, 0x38, 0x12, 0x8e, 0xd8}, vmx::kGp, 0x1238, kCode + 5);
+  expect_fault(ASM64("mov ax, 0x1238; mov ds, eax"), vmx::kGp, 0x1238, kCode + 5);
 }
 
 TEST_F(CpuFaults, PrivilegedInstructionsInUserMode) {
   enter_user_mode();
   const Code kPrivileged[] = {
-      {0xf4},              // hlt
-      {0xfa},              // cli
-      {0x0f, 0x32},        // rdmsr
-      {0x0f, 0x20, 0xc0},  // mov rax, cr0
-      {0x0f, 0x01, 0x39},  // invlpg [rcx]
-      {0x0f, 0x06},        // clts
-      {0xe4, 0x80},        // in al, 80
-      {0xe6, 0x80},        // out 80, al
-      {0x0f, 0x09},        // wbinvd
+      ASM64("hlt"),          ASM64("cli"),          ASM64("rdmsr"),
+      ASM64("mov rax, cr0"), ASM64("invlpg [rcx]"), ASM64("clts"),
+      ASM64("in al, 0x80"),  ASM64("out 0x80, al"), ASM64("wbinvd"),
   };
   for (const Code& code : kPrivileged) expect_fault(code, vmx::kGp, 0);
 }
@@ -308,7 +299,7 @@ TEST_F(CpuFaults, PrivilegedInstructionsInUserMode) {
 TEST_F(CpuFaults, SoftwareInterruptsNeedTheirGatesPrivilege) {
   handle(0x50, exit_with(4));
   enter_user_mode();
-  const RunResult result = run({0xcd, 0x50});
+  const RunResult result = run(ASM64("int 0x50"));
   EXPECT_EQ(result.code, status(1000u + vmx::kGp));
   // What was tried is on record as well.
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{0x50, std::nullopt, kCode, 0},
@@ -322,11 +313,9 @@ TEST_F(CpuFaults, SyscallEntersAtCpl0AndSysretReturns) {
   cpu_.star = uint64_t{kCode64} << 32 | (uint64_t{kUserData} - 8) << 48;
   cpu_.lstar = kHandlers + 0x4000;
   cpu_.fmask = vmx::rflags::kIf;
-  // mov r15d, cs; sysretq
-  put_code(kHandlers + 0x4000, {0x41, 0x8c, 0xcf, 0x48, 0x0f, 0x07});
-  // syscall; ud2
-  handle(vmx::kUd, {0x44, 0x89, 0xf8, 0xe7, 0xf4});  // mov eax, r15d; out f4, eax
-  const RunResult result = run({0x0f, 0x05, 0x0f, 0x0b});
+  put_code(kHandlers + 0x4000, ASM64("mov r15d, cs; sysretq"));
+  handle(vmx::kUd, ASM64("mov eax, r15d; out 0xf4, eax"));
+  const RunResult result = run(ASM64("syscall; ud2"));
   EXPECT_EQ(result.code, status(kCode64));
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 2, 0}));
 }
@@ -335,8 +324,8 @@ TEST_F(CpuFaults, SyscallEntersAtCpl0AndSysretReturns) {
 TEST_F(CpuFaults, AUserLoadsASegmentFromASupervisorTable) {
   map(kGdt, kGdt | kPresent | kWritable);
   enter_user_mode();
-  // mov eax, kUserData; mov ds, eax; ud2
-  const RunResult result = run({0xb8, kUserData, 0, 0, 0, 0x8e, 0xd8, 0x0f, 0x0b});
+  static_assert(kUserData == 0x23);
+  const RunResult result = run(ASM64("mov eax, 0x23; mov ds, eax; ud2"));
   EXPECT_EQ(result.code, status(1000u + vmx::kUd));
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 7, 0}));
   // But the user may not read it.
@@ -348,9 +337,9 @@ TEST_F(CpuFaults, AUserLoadsASegmentFromASupervisorTable) {
 TEST_F(CpuFaults, AUserLoadsASegmentFromATableThatIsNotPresent) {
   map(kHole, 0);
   cpu_.gdtr.base = kHole;
-  handle(vmx::kPf, {0xf4});
+  handle(vmx::kPf, ASM64("hlt"));
   enter_user_mode();
-  const RunResult result = run({0xb8, kUserData, 0, 0, 0, 0x8e, 0xd8, 0x0f, 0x0b});
+  const RunResult result = run(ASM64("mov eax, 0x23; mov ds, eax; ud2"));
   ASSERT_FALSE(record_.exceptions.empty());
   EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kPf, 0, kCode + 5, kHole + (kUserData & ~7)}));
   // The handler's own code segment cannot be read either.
@@ -360,17 +349,17 @@ TEST_F(CpuFaults, AUserLoadsASegmentFromATableThatIsNotPresent) {
 // A fault in user mode arrives on the stack that the TSS names, and the frame says where it was.
 TEST_F(CpuFaults, AFaultInUserModeSwitchesTheStack) {
   enter_user_mode();
-  // mov eax, [rsp + 24] (RSP of the interrupted program); sub eax, esp; out f4, eax
-  handle(vmx::kUd, {0x8b, 0x44, 0x24, 0x18, 0x29, 0xe0, 0xe7, 0xf4});
-  const RunResult result = run({0x0f, 0x0b});
+  // [rsp + 24] is RSP of the interrupted program.
+  handle(vmx::kUd, ASM64("mov eax, [rsp + 24]; sub eax, esp; out 0xf4, eax"));
+  const RunResult result = run(ASM64("ud2"));
   EXPECT_EQ(result.code, status(static_cast<uint32_t>(kUserStack - (kKernelStack - 40))));
 }
 
 TEST_F(CpuFaults, AnIstEntryGivesItsStack) {
-  handle(vmx::kUd, {0x89, 0xe0, 0xe7, 0xf4});  // mov eax, esp; out f4, eax
+  handle(vmx::kUd, ASM64("mov eax, esp; out 0xf4, eax"));
   put<uint8_t>(kIdt + 16 * vmx::kUd + 4, 1);
   put<uint64_t>(kTss + 0x24, 0x8d000);
-  EXPECT_EQ(run({0x0f, 0x0b}).code, status(0x8d000 - 40));
+  EXPECT_EQ(run(ASM64("ud2")).code, status(0x8d000 - 40));
 }
 
 // A #GP in the delivery of a #PF makes a double fault, whose error code is 0.
@@ -378,7 +367,7 @@ TEST_F(CpuFaults, AFaultInTheDeliveryOfAFaultIsADoubleFault) {
   map(kHole, 0);
   put<uint64_t>(kIdt + 16 * vmx::kPf, 0);
   handle(vmx::kNp, exit_with(11));
-  handle(vmx::kDf, {0x8b, 0x04, 0x24, 0x83, 0xc0, 0x08, 0xe7, 0xf4});  // error code + 8
+  handle(vmx::kDf, ASM64("mov eax, [rsp]; add eax, 8; out 0xf4, eax"));  // error code + 8
   const RunResult result = run(kLoad);
   EXPECT_EQ(result.code, status(8));
   ASSERT_FALSE(record_.exceptions.empty());
@@ -389,14 +378,13 @@ TEST_F(CpuFaults, AFaultInTheDeliveryOfAFaultIsADoubleFault) {
 
 class CpuTraps : public MachineTest {
  protected:
-  // inc r15d; iretq
   CpuTraps() {
-    handle(vmx::kDb, {0x41, 0xff, 0xc7, 0x48, 0xcf});
+    handle(vmx::kDb, ASM64("inc r15d; iretq"));
     handle(vmx::kPf, exit_with(14));
   }
-  // push 0x102; popfq: the trap flag takes effect after the next instruction.
-  const Code kSetTrapFlag = {0x68, 0x02, 0x01, 0, 0, 0x9d}, kClearTrapFlag = {0x6a, 0x02, 0x9d},
-             kReport = {0x44, 0x89, 0xf8, 0xe7, 0xf4};  // mov eax, r15d; out f4, eax
+  // The trap flag takes effect after the next instruction.
+  const Code kSetTrapFlag = ASM64("push 0x102; popfq"), kClearTrapFlag = ASM64("push 2; popfq"),
+             kReport = ASM64("mov eax, r15d; out 0xf4, eax");
   std::vector<uint64_t> trap_rips() const {
     std::vector<uint64_t> rips;
     for (const Exception& exception : record_.exceptions) {
@@ -408,16 +396,15 @@ class CpuTraps : public MachineTest {
 };
 
 TEST_F(CpuTraps, TheTrapFlagTrapsAfterEachInstruction) {
-  // nop; inc ebx (by 3 bytes); the two of kClearTrapFlag
+  // After NOP, INC of 3 bytes and the two of kClearTrapFlag.
   const RunResult result =
-      run(kSetTrapFlag + Code{0x90, 0x41, 0xff, 0xc4} + kClearTrapFlag + nops(3) + kReport);
+      run(kSetTrapFlag + ASM64("nop; inc r12d") + kClearTrapFlag + nops(3) + kReport);
   EXPECT_EQ(result.code, status(4));
   EXPECT_THAT(trap_rips(), ElementsAre(7, 10, 12, 13));
 }
 
 TEST_F(CpuTraps, EmulatedInstructionsTrapOnceToo) {
-  // cpuid; in al, 80; mov rax, cr0
-  const RunResult result = run(kSetTrapFlag + Code{0x0f, 0xa2, 0xe4, 0x80, 0x0f, 0x20, 0xc0} +
+  const RunResult result = run(kSetTrapFlag + ASM64("cpuid; in al, 0x80; mov rax, cr0") +
                                kClearTrapFlag + nops(3) + kReport);
   EXPECT_EQ(result.code, status(5));
   EXPECT_THAT(trap_rips(), ElementsAre(8, 10, 13, 15, 16));
@@ -425,7 +412,7 @@ TEST_F(CpuTraps, EmulatedInstructionsTrapOnceToo) {
 
 TEST_F(CpuTraps, JumpsTrapAtTheirTarget) {
   const RunResult result =
-      run(kSetTrapFlag + Code{0xeb, 0x02, 0x90, 0x90} + kClearTrapFlag + nops(3) + kReport);
+      run(kSetTrapFlag + ASM64("jmp 2f; nop; nop; 2:") + kClearTrapFlag + nops(3) + kReport);
   EXPECT_EQ(result.code, status(3));
   EXPECT_THAT(trap_rips(), ElementsAre(10, 12, 13));
 }
@@ -434,14 +421,13 @@ TEST_F(CpuTraps, EachIterationOfAStringInstructionTraps) {
   cpu_.gpr[vmx::kRcx] = 3;
   cpu_.gpr[vmx::kRdi] = kData;
   const RunResult result =
-      run(kSetTrapFlag + Code{0xf3, 0xaa} + kClearTrapFlag + nops(3) + kReport);
+      run(kSetTrapFlag + ASM64("rep stosb") + kClearTrapFlag + nops(3) + kReport);
   EXPECT_EQ(result.code, status(5));
   EXPECT_THAT(trap_rips(), ElementsAre(6, 6, 8, 10, 11));
 }
 
 TEST_F(CpuTraps, MovSsHoldsTheTrapBack) {
-  // mov ecx, ss (before); mov ss, ecx; nop
-  const RunResult result = run(Code{0x8c, 0xd1} + kSetTrapFlag + Code{0x8e, 0xd1, 0x90} +
+  const RunResult result = run(ASM64("mov ecx, ss") + kSetTrapFlag + ASM64("mov ss, ecx; nop") +
                                kClearTrapFlag + nops(3) + kReport);
   EXPECT_EQ(result.code, status(3));
   EXPECT_THAT(trap_rips(), ElementsAre(11, 13, 14));
@@ -450,14 +436,14 @@ TEST_F(CpuTraps, MovSsHoldsTheTrapBack) {
 TEST_F(CpuTraps, AFaultingInstructionDoesNotTrap) {
   map(0x85000, 0);
   cpu_.gpr[vmx::kRcx] = 0x85000;
-  run(kSetTrapFlag + Code{0x90, 0x8b, 0x01});
+  run(kSetTrapFlag + ASM64("nop; mov eax, [rcx]"));
   ASSERT_EQ(record_.exceptions.size(), 2u);
   EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kDb, std::nullopt, kCode + 7, 0}));
   EXPECT_EQ(record_.exceptions[1], (Exception{vmx::kPf, 0, kCode + 7, 0x85000}));
 }
 
 TEST_F(CpuTraps, TheTrapSaysSingleStepInDr6) {
-  handle(vmx::kDb, {0x0f, 0x21, 0xf0, 0xd1, 0xe8, 0xe7, 0xf4});  // mov rax, dr6; shr eax, 1; out
+  handle(vmx::kDb, ASM64("mov rax, dr6; shr eax, 1; out 0xf4, eax"));
   const RunResult result = run(kSetTrapFlag + nops(4));
   EXPECT_EQ(result.code, status(0xffff4ff0 >> 1));
 }
@@ -465,8 +451,8 @@ TEST_F(CpuTraps, TheTrapSaysSingleStepInDr6) {
 // --- code that changes
 
 TEST_F(CpuTraps, StoresIntoCodeAreSeenByTheProcessorAndItsEmulation) {
-  // mov byte [next], 0xa2 makes CPUID (0F A2) of UD2 (0F 0B): emulated code is read anew as well.
-  Code code = {0xc6, 0x04, 0x25, 0, 0, 0, 0, 0xa2, 0x0f, 0x0b};
+  // Makes CPUID (0F A2) of UD2 (0F 0B): emulated code is read anew as well.
+  Code code = ASM64("mov byte ptr [0], 0xa2; ud2");
   const uint32_t target = kCode + 9;
   std::memcpy(code.data() + 3, &target, 4);
   EXPECT_EQ(run(code + exit_with(6)).code, status(6));
@@ -476,10 +462,11 @@ TEST_F(CpuTraps, StoresIntoCodeAreSeenByTheProcessorAndItsEmulation) {
 // INS writes through the processor model, into code that the engine knows.
 TEST_F(CpuTraps, StringInputIntoCodeIsSeen) {
   const uint64_t function = kCode + 0x800;
-  put_code(function, {0xb0, 0x11, 0xc3});  // mov al, 0x11; ret
-  // call f; mov edi, f + 1; mov dx, 0x1234; insb (reads FF); call f; movzx eax, al; out f4, eax
-  Code code = {0xe8, 0xfb, 0x07, 0,    0,    0xbf, 0x01, 0x08, 0x10, 0,    0x66, 0xba, 0x34,
-               0x12, 0x6c, 0xe8, 0xec, 0x07, 0,    0,    0x0f, 0xb6, 0xc0, 0xe7, 0xf4};
+  put_code(function, ASM64("mov al, 0x11; ret"));
+  // INSB reads FF and makes it the operand of MOV.
+  Code code = ASM64(
+      "2: call 2b + 0x800; mov edi, 0x100801; mov dx, 0x1234; "
+      "insb; call 2b + 0x800; movzx eax, al; out 0xf4, eax");
   EXPECT_EQ(run(code).code, status(0xff));
 }
 

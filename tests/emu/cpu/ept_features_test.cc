@@ -13,7 +13,7 @@ using vmx::ExitReason;
 using vmx::Field;
 using vmx::SecondaryProcBased;
 
-const Code kCpuid = {0x0f, 0xa2};
+const Code kCpuid = ASM64("cpuid");
 constexpr uint64_t kReadExecute = 5 | 1u << 10;
 
 // --- "Virtualization Exceptions"
@@ -63,9 +63,8 @@ TEST_F(VirtualizationException, OccursAgainOnceSoftwareHasClearedTheDword) {
   handle(kVe, store(kData) + exit_with(1));
   run_guest(store(kData) + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kHandlers + 0x40 * kVe)));
-  // mov dword [kArea + 4], 0; add qword [rsp], 7: behind the store; iretq
-  Code handler = {0xc7, 0x04, 0x25, 0,    0,    0,    0,    0,    0,
-                  0,    0,    0x48, 0x83, 0x04, 0x24, 0x07, 0x48, 0xcf};
+  // Clears the dword at kArea + 4 and returns behind the store.
+  Code handler = ASM64("mov dword ptr [0], 0; add qword ptr [rsp], 7; iretq");
   const auto dword = static_cast<uint32_t>(kArea + 4);
   std::memcpy(handler.data() + 3, &dword, 4);
   handle(kVe, handler);
@@ -140,8 +139,7 @@ TEST_F(VirtualizationException, AfterEptpSwitchingTheIndexIsTheNewOne) {
   vmcs_.write(Field::kVmFunctionControls, mask(vmx::VmFunction::kEptpSwitching));
   vmcs_.write(Field::kEptpListAddress, kEptpList);
   put(kEptpList + 8 * 3, vmcs_[Field::kEptPointer]);
-  // xor eax, eax; mov ecx, 3; vmfunc
-  const Code switching = {0x31, 0xc0, 0xb9, 3, 0, 0, 0, 0x0f, 0x01, 0xd4};
+  const Code switching = ASM64("xor eax, eax; mov ecx, 3; vmfunc");
   EXPECT_EQ(saved(32, switching + store(kData) + kCpuid), status(3));
 }
 
@@ -169,8 +167,8 @@ class SubPageWrites : public NestedMachineTest {
 
 TEST_F(SubPageWrites, AllowWhatTheVectorPermits) {
   const Code guest = store(kData + 0x100) + store(kData + 0x17c) + kCpuid;
-  // mov eax, 77H; the page is then read by the host.
-  const Code value = {0xb8, 0x77, 0, 0, 0};
+  // The page is then read by the host.
+  const Code value = ASM64("mov eax, 0x77");
   EXPECT_EQ(run_guest(value + guest, exit_with_memory(kData + 0x17c)).code, status(0x77));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 5 + 14)));
 }
@@ -193,7 +191,7 @@ TEST_F(SubPageWrites, JudgeTheWholeOperand) {
 
 // lock inc dword [kData + offset]: reads the page before it writes it.
 TEST_F(SubPageWrites, JudgeReadModifyWrite) {
-  Code increment = {0xf0, 0xff, 0x04, 0x25, 0, 0, 0, 0};
+  Code increment = ASM64("lock inc dword ptr [0]");
   uint32_t address = kData + 0x104;
   std::memcpy(increment.data() + 4, &address, 4);
   put<uint32_t>(address, 41);
@@ -217,7 +215,7 @@ TEST_F(SubPageWrites, OfTwoPagesNeedBothVectors) {
 
 // mov edi, kData + 17EH; mov ecx, 4; rep stosb: two iterations are allowed.
 TEST_F(SubPageWrites, JudgeEachIterationOfAString) {
-  const Code guest = {0xbf, 0x7e, 0x01, 0x08, 0x00, 0xb9, 4, 0, 0, 0, 0xf3, 0xaa};
+  const Code guest = ASM64("mov edi, 0x8017e; mov ecx, 4; rep stosb");
   run_guest(guest + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest + 10)));
   EXPECT_EQ(record_.exits[0].guest_physical, kData + 0x180);
@@ -225,7 +223,7 @@ TEST_F(SubPageWrites, JudgeEachIterationOfAString) {
 
 // sidt [address]: ten bytes that the processor emulates.
 TEST_F(SubPageWrites, JudgeEmulatedInstructions) {
-  Code sidt = {0x0f, 0x01, 0x0c, 0x25, 0, 0, 0, 0};
+  Code sidt = ASM64("sidt [0]");
   for (const uint32_t offset : {0x100u, 0x176u, 0x177u, 0xf8u}) {
     const auto address = static_cast<uint32_t>(kData + offset);
     std::memcpy(sidt.data() + 4, &address, 4);
@@ -299,8 +297,7 @@ class PdpteLoad : public NestedMachineTest {
     put<uint64_t>(kDirectory, 0x83);  // 2 MBytes, identity
     put<uint64_t>(kTable + 0x20, kDirectory | 1);
   }
-  // mov eax, kTable + 20H; mov cr3, eax
-  const Code load_ = {0xb8, 0x20, 0, 2, 0, 0x0f, 0x22, 0xd8};
+  const Code load_ = ASM64("mov eax, 0x20020; mov cr3, rax");
 
   void expect_exit(ExitReason reason) {
     run_guest(load_ + kCpuid);

@@ -27,7 +27,7 @@ class EptViolationInformation : public NestedMachineTest {
     return record_.exits[0].qualification;
   }
   static Code load() {
-    Code code = {0x8b, 0x04, 0x25, 0, 0, 0, 0};  // mov eax, [kData]
+    Code code = ASM64("mov eax, [0]");
     const auto address = static_cast<uint32_t>(kData);
     std::memcpy(code.data() + 3, &address, sizeof address);
     return code;
@@ -70,8 +70,9 @@ TEST_F(EptViolationInformation, OfAPageWalkItTellsNothing) {
 TEST_F(EptViolationInformation, IsTheSameInEventDelivery) {
   map(kKernelStack - kPage, (kKernelStack - kPage) | kPresent | kWritable | kNoExecute);
   map_guest(kKernelStack - kPage, 0);
-  handle(0x40, {0xf4});
-  EXPECT_EQ(qualification({0xcd, 0x40}), 0x182 | Q::kLinearWritable | Q::kLinearExecuteDisable);
+  handle(0x40, ASM64("hlt"));
+  EXPECT_EQ(qualification(ASM64("int 0x40")),
+            0x182 | Q::kLinearWritable | Q::kLinearExecuteDisable);
 }
 
 TEST_F(EptViolationInformation, WithoutPagingEveryAddressIsUserWritableAndExecutable) {
@@ -80,8 +81,7 @@ TEST_F(EptViolationInformation, WithoutPagingEveryAddressIsUserWritableAndExecut
                                            ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
   vmcs_.write(Field::kGuestCr0, cpu_.cr0 & ~vmx::cr0::kPg);
   vmcs_.write(Field::kGuestCsAccessRights, 0xc09b);
-  // mov eax, [kData] in 32-bit code
-  Code code = {0xa1, 0, 0, 0, 0};
+  Code code = ASM32("mov eax, [0]");
   const auto address = static_cast<uint32_t>(kData);
   std::memcpy(code.data() + 1, &address, sizeof address);
   EXPECT_EQ(qualification(code), 0x181 | Q::kLinearUser | Q::kLinearWritable);

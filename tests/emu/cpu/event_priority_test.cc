@@ -40,10 +40,10 @@ class Boundary : public NestedMachineTest {
   std::optional<vmx::VmExitEvent> enter() {
     constexpr uint64_t kInNmi = kCode + 0x400;
     static_assert(kInNmi == 0x100400);
-    put_guest({0x90, 0xf4}, exit_with(0));
-    handle(kVirtualVector, {0x0f, 0xa2});
-    // The handler of an NMI blocks others: mov eax, kInNmi; jmp rax
-    handle(vmx::kNmi, {0xb8, 0x00, 0x04, 0x10, 0x00, 0xff, 0xe0});
+    put_guest(ASM64("nop; hlt"), exit_with(0));
+    handle(kVirtualVector, ASM64("cpuid"));
+    // The handler of an NMI blocks others, and goes to kInNmi.
+    handle(vmx::kNmi, ASM64("mov eax, 0x100400; jmp rax"));
     // VMXON comes first: in VMX root operation INIT is blocked.
     Code start = launch();
     const size_t vmlaunch = start.size() - exit_with(99).size() - 3;

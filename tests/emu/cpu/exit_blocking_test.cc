@@ -12,8 +12,8 @@ using vmx::Field;
 using vmx::PinBased;
 using vmx::PrimaryProcBased;
 
-const Code kSti = {0xfb}, kMovSs = {0xb8, 0x10, 0, 0, 0, 0x8e, 0xd0},  // mov eax, 16; mov ss, eax
-    kCpuid = {0x0f, 0xa2}, kHlt = {0xf4}, kUd2 = {0x0f, 0x0b}, kNop = {0x90}, kIretq = {0x48, 0xcf};
+const Code kSti = ASM64("sti"), kMovSs = ASM64("mov eax, 16; mov ss, eax"), kCpuid = ASM64("cpuid"),
+           kHlt = ASM64("hlt"), kUd2 = ASM64("ud2"), kNop = ASM64("nop"), kIretq = ASM64("iretq");
 constexpr uint32_t kBySti = 1, kByMovSs = 2, kByNmi = 8;
 constexpr uint64_t kNmiUnblocking = 1u << 12;
 constexpr uint32_t kNmiEvent = 0x80000202;
@@ -51,7 +51,7 @@ class ExitBlocking : public NestedMachineTest {
 
 TEST_F(ExitBlocking, InstructionsThatExitKeepTheirShadows) {
   enable(PrimaryProcBased::kHltExiting);
-  const Code load = {0x8a, 0x06};  // mov al, [rsi]
+  const Code load = ASM64("mov al, [rsi]");
   for (const Code& code : {kCpuid, kHlt, load}) {
     // The shadow of MOV SS holds with interrupts disabled as well.
     EXPECT_EQ(interruptibility_after(kSti + code), kBySti) << testing::PrintToString(code);
@@ -84,7 +84,7 @@ TEST_F(ExitBlocking, DoubleAndTripleFaultsEndTheShadow) {
   // mov al, [rsi] faults, and there is no gate.
   map(kHole, 0);
   for (const Code& shadow : {kSti, kMovSs}) {
-    const Code guest = shadow + Code{0x8a, 0x06};
+    const Code guest = shadow + ASM64("mov al, [rsi]");
     intercept(vmx::kDf);
     EXPECT_EQ(interruptibility_after(guest), 0u);
     EXPECT_EQ(record_.exits[0].interruption_information, 0x80000b08u);
@@ -183,7 +183,7 @@ TEST_P(IretUnblocking, AnEptViolationReportsIt) {
   EXPECT_EQ(interruptibility_after(kIretq), 0u);
   EXPECT_EQ(record_.exits[0].qualification & kNmiUnblocking, 0u);
   vmcs_.write(Field::kGuestInterruptibilityState, kByNmi);
-  EXPECT_EQ(interruptibility_after({0x58}), kByNmi);
+  EXPECT_EQ(interruptibility_after(ASM64("pop rax")), kByNmi);
   EXPECT_EQ(record_.exits[0].qualification & kNmiUnblocking, 0u);
 }
 

@@ -84,100 +84,72 @@ const std::vector<Evidence>& evidence() {
   using enum ExitReason;
   static const std::vector<Evidence> kRows = {
       {kExceptionOrNmi,
-       {{[](ExitEvidence& e) { e.set(Field::kExceptionBitmap, 1u << vmx::kUd); },
-         {0x90, 0x0f, 0x0b},
-         1,
-         0,
-         0,
-         0,
-         0x80000306},
+       {{[](ExitEvidence& e) { e.set(Field::kExceptionBitmap, 1u << vmx::kUd); }, ASM64("nop; ud2"),
+         1, 0, 0, 0, 0x80000306},
         {[](ExitEvidence& e) { e.set(Field::kExceptionBitmap, 1u << vmx::kBp); },
-         {0x90, 0xcc},
-         1,
-         1,
-         0,
-         0,
-         0x80000603},
+         ASM64("nop; int3"), 1, 1, 0, 0, 0x80000603},
         {with<PinBased::kNmiExiting>, ExitEvidence::self_interrupt(0x4400), kAnyWhere, 0, 0, 0,
          0x80000202}}},
       {kExternalInterrupt,
        {{with<PinBased::kExternalInterruptExiting>, ExitEvidence::self_interrupt(0x4041),
          kAnyWhere}}},
-      {kTripleFault, {{[](ExitEvidence& e) { e.set(Field::kGuestIdtrLimit, 0); }, {0x0f, 0x0b}}}},
+      {kTripleFault, {{[](ExitEvidence& e) { e.set(Field::kGuestIdtrLimit, 0); }, ASM64("ud2")}}},
       {kInitSignal, {{nullptr, ExitEvidence::self_interrupt(0x4500), kAnyWhere}}},
       {kSipi, {}, "L0/ActivityStates.WaitForSipiIsLeftByAStartUpIpiAlone/hardware"},
       {kIoSmi, {}, nullptr, kNoSmm},
       {kOtherSmi, {}, nullptr, kNoSmm},
       {kInterruptWindow,
        {{[](ExitEvidence& e) { e.enable(PrimaryProcBased::kInterruptWindowExiting); },
-         {0x90, 0xfb, 0x90, 0x90},
-         3}}},  // nop; sti; nop
+         ASM64("nop; sti; nop; nop"), 3}}},
       {kNmiWindow,
        {{[](ExitEvidence& e) {
            e.enable(PinBased::kNmiExiting);
            e.enable(PinBased::kVirtualNmis);
            e.enable(PrimaryProcBased::kNmiWindowExiting);
          },
-         {0x90}}}},
+         ASM64("nop")}}},
       {kTaskSwitch, {}, "VmxInstructionTest.TaskSwitchExits"},
-      {kCpuid, {{nullptr, {0x0f, 0xa2}, 0, 2}}},
+      {kCpuid, {{nullptr, ASM64("cpuid"), 0, 2}}},
       {kGetsec, {}, nullptr, kNotOffered},
-      {kHlt, {{with<PrimaryProcBased::kHltExiting>, {0xf4}, 0, 1}}},
-      {kInvd, {{nullptr, {0x0f, 0x08}, 0, 2}}},
-      // mov edi, 12345678h; invlpg [rdi + 10h]
+      {kHlt, {{with<PrimaryProcBased::kHltExiting>, ASM64("hlt"), 0, 1}}},
+      {kInvd, {{nullptr, ASM64("invd"), 0, 2}}},
       {kInvlpg,
-       {{with<PrimaryProcBased::kInvlpgExiting>,
-         {0xbf, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x01, 0x7f, 0x10},
-         5,
-         4,
-         0x12345688}}},
-      {kRdpmc, {{with<PrimaryProcBased::kRdpmcExiting>, {0x0f, 0x33}, 0, 2}}},
-      {kRdtsc, {{with<PrimaryProcBased::kRdtscExiting>, {0x0f, 0x31}, 0, 2}}},
+       {{with<PrimaryProcBased::kInvlpgExiting>, ASM64("mov edi, 0x12345678; invlpg [rdi + 0x10]"),
+         5, 4, 0x12345688}}},
+      {kRdpmc, {{with<PrimaryProcBased::kRdpmcExiting>, ASM64("rdpmc"), 0, 2}}},
+      {kRdtsc, {{with<PrimaryProcBased::kRdtscExiting>, ASM64("rdtsc"), 0, 2}}},
       {kRsm, {}, nullptr, kNoSmm},
-      {kVmcall, {{nullptr, {0x0f, 0x01, 0xc1}, 0, 3}}},
-      {kVmclear, {{nullptr, {0x66, 0x0f, 0xc7, 0x77, 0x08}, 0, 5, 8, kMemoryRdi}}},
-      {kVmlaunch, {{nullptr, {0x0f, 0x01, 0xc2}, 0, 3}}},
-      {kVmptrld, {{nullptr, {0x0f, 0xc7, 0x77, 0xf8}, 0, 4, ~7ull, kMemoryRdi}}},
-      {kVmptrst, {{nullptr, {0x0f, 0xc7, 0x3f}, 0, 3, 0, kMemoryRdi}}},
-      // vmread rcx, rax; vmread [rdi], rax
+      {kVmcall, {{nullptr, ASM64("vmcall"), 0, 3}}},
+      {kVmclear, {{nullptr, ASM64("vmclear [rdi + 8]"), 0, 5, 8, kMemoryRdi}}},
+      {kVmlaunch, {{nullptr, ASM64("vmlaunch"), 0, 3}}},
+      {kVmptrld, {{nullptr, ASM64("vmptrld [rdi - 8]"), 0, 4, ~7ull, kMemoryRdi}}},
+      {kVmptrst, {{nullptr, ASM64("vmptrst [rdi]"), 0, 3, 0, kMemoryRdi}}},
       {kVmread,
-       {{nullptr, {0x0f, 0x78, 0xc1}, 0, 3, 0, 1u << 3 | 1u << 10},
-        {nullptr, {0x0f, 0x78, 0x07}, 0, 3, 0, kMemoryRdi}}},
-      {kVmresume, {{nullptr, {0x0f, 0x01, 0xc3}, 0, 3}}},
-      // vmwrite rax, rcx; vmwrite rdx, [rdi + 8]
+       {{nullptr, ASM64("vmread rcx, rax"), 0, 3, 0, 1u << 3 | 1u << 10},
+        {nullptr, ASM64("vmread [rdi], rax"), 0, 3, 0, kMemoryRdi}}},
+      {kVmresume, {{nullptr, ASM64("vmresume"), 0, 3}}},
       {kVmwrite,
-       {{nullptr, {0x0f, 0x79, 0xc1}, 0, 3, 0, 1u << 3 | 1u << 10},
-        {nullptr, {0x0f, 0x79, 0x57, 0x08}, 0, 4, 8, kMemoryRdi | 2u << 28}}},
-      {kVmxoff, {{nullptr, {0x0f, 0x01, 0xc4}, 0, 3}}},
-      {kVmxon, {{nullptr, {0xf3, 0x0f, 0xc7, 0x37}, 0, 4, 0, kMemoryRdi}}},
-      // mov rbx, cr3; mov cr8, rdx; clts; lmsw cx
+       {{nullptr, ASM64("vmwrite rax, rcx"), 0, 3, 0, 1u << 3 | 1u << 10},
+        {nullptr, ASM64("vmwrite rdx, [rdi + 8]"), 0, 4, 8, kMemoryRdi | 2u << 28}}},
+      {kVmxoff, {{nullptr, ASM64("vmxoff"), 0, 3}}},
+      {kVmxon, {{nullptr, ASM64("vmxon [rdi]"), 0, 4, 0, kMemoryRdi}}},
       {kControlRegisterAccess,
-       {{with<PrimaryProcBased::kCr3StoreExiting>, {0x0f, 0x20, 0xdb}, 0, 3, 0x313},
-        {with<PrimaryProcBased::kCr8LoadExiting>, {0x44, 0x0f, 0x22, 0xc2}, 0, 4, 0x208},
+       {{with<PrimaryProcBased::kCr3StoreExiting>, ASM64("mov rbx, cr3"), 0, 3, 0x313},
+        {with<PrimaryProcBased::kCr8LoadExiting>, ASM64("mov cr8, rdx"), 0, 4, 0x208},
         {[](ExitEvidence& e) {
            e.set(Field::kCr0GuestHostMask, 8);
            e.set(Field::kCr0ReadShadow, 8);
          },
-         {0x0f, 0x06},
-         0,
-         2,
-         0x20},
-        {[](ExitEvidence& e) { e.set(Field::kCr0GuestHostMask, 8); },
-         {0xb9, 9, 0, 0, 0, 0x0f, 0x01, 0xf1},
-         5,
-         3,
-         0x90030}}},
-      {kMovDr, {{with<PrimaryProcBased::kMovDrExiting>, {0x0f, 0x21, 0xf9}, 0, 3, 0x117}}},
-      // in al, 70h; out dx, eax
+         ASM64("clts"), 0, 2, 0x20},
+        {[](ExitEvidence& e) { e.set(Field::kCr0GuestHostMask, 8); }, ASM64("mov ecx, 9; lmsw cx"),
+         5, 3, 0x90030}}},
+      {kMovDr, {{with<PrimaryProcBased::kMovDrExiting>, ASM64("mov rcx, dr7"), 0, 3, 0x117}}},
       {kIoInstruction,
-       {{with<PrimaryProcBased::kUnconditionalIoExiting>, {0xe4, 0x70}, 0, 2, 0x700048},
-        {with<PrimaryProcBased::kUnconditionalIoExiting>,
-         {0xba, 0x34, 0x12, 0, 0, 0xef},
-         5,
-         1,
-         0x12340003}}},
-      {kRdmsr, {{nullptr, {0x0f, 0x32}, 0, 2}}},
-      {kWrmsr, {{nullptr, {0x0f, 0x30}, 0, 2}}},
+       {{with<PrimaryProcBased::kUnconditionalIoExiting>, ASM64("in al, 0x70"), 0, 2, 0x700048},
+        {with<PrimaryProcBased::kUnconditionalIoExiting>, ASM64("mov edx, 0x1234; out dx, eax"), 5,
+         1, 0x12340003}}},
+      {kRdmsr, {{nullptr, ASM64("rdmsr"), 0, 2}}},
+      {kWrmsr, {{nullptr, ASM64("wrmsr"), 0, 2}}},
       {kEntryFailureGuestState,
        {{[](ExitEvidence& e) { e.set(Field::kVmcsLinkPointer, 1); }, {}, kAnyWhere, 0, 4}}},
       {kEntryFailureMsrLoading,
@@ -189,139 +161,87 @@ const std::vector<Evidence>& evidence() {
          kAnyWhere,
          0,
          1}}},
-      {kMwait, {{with<PrimaryProcBased::kMwaitExiting>, {0x0f, 0x01, 0xc9}, 0, 3}}},
-      {kMonitorTrapFlag, {{with<PrimaryProcBased::kMonitorTrapFlag>, {0x90, 0x90}, 1}}},
-      {kMonitor, {{with<PrimaryProcBased::kMonitorExiting>, {0x0f, 0x01, 0xc8}, 0, 3}}},
-      {kPause, {{with<PrimaryProcBased::kPauseExiting>, {0xf3, 0x90}, 0, 2}}},
+      {kMwait, {{with<PrimaryProcBased::kMwaitExiting>, ASM64("mwait"), 0, 3}}},
+      {kMonitorTrapFlag, {{with<PrimaryProcBased::kMonitorTrapFlag>, ASM64("nop; nop"), 1}}},
+      {kMonitor, {{with<PrimaryProcBased::kMonitorExiting>, ASM64("monitor"), 0, 3}}},
+      {kPause, {{with<PrimaryProcBased::kPauseExiting>, ASM64("pause"), 0, 2}}},
       {kEntryFailureMachineCheck, {}, nullptr, "there are no machine checks"},
-      // xor eax, eax; mov cr8, rax: the exit comes behind it
+      // The exit comes behind MOV to CR8.
       {kTprBelowThreshold,
        {{[](ExitEvidence& e) {
            e.apic_page();
            e.set(Field::kTprThreshold, 5);
            e.put_vtpr(0x50);
          },
-         {0x31, 0xc0, 0x44, 0x0f, 0x22, 0xc0},
-         6}}},
-      // mov [21080h], eax would be virtual; mov [21030h] is not
+         ASM64("xor eax, eax; mov cr8, rax"), 6}}},
+      // A write to 21080h would be virtual.
       {kApicAccess,
-       {{[](ExitEvidence& e) { e.apic_page(); },
-         {0x89, 0x04, 0x25, 0x30, 0x10, 2, 0},
-         0,
-         7,
-         0x1030}}},
+       {{[](ExitEvidence& e) { e.apic_page(); }, ASM64("mov [0x21030], eax"), 0, 7, 0x1030}}},
       {kVirtualizedEoi, {}, "ApicPage.AVirtualInterruptIsDeliveredAndEnded"},
       {kGdtrIdtrAccess,
-       {{with<SecondaryProcBased::kDescriptorTableExiting>,
-         {0x0f, 0x01, 0x47, 0x10},
-         0,
-         4,
-         0x10,
+       {{with<SecondaryProcBased::kDescriptorTableExiting>, ASM64("sgdt [rdi + 0x10]"), 0, 4, 0x10,
          kMemoryRdi},
-        {with<SecondaryProcBased::kDescriptorTableExiting>,
-         {0x0f, 0x01, 0x1f},
-         0,
-         3,
-         0,
+        {with<SecondaryProcBased::kDescriptorTableExiting>, ASM64("lidt [rdi]"), 0, 3, 0,
          kMemoryRdi | 3u << 28}}},
-      // lldt cx; str [rdi]
       {kLdtrTrAccess,
-       {{with<SecondaryProcBased::kDescriptorTableExiting>,
-         {0x0f, 0x00, 0xd1},
-         0,
-         3,
-         0,
+       {{with<SecondaryProcBased::kDescriptorTableExiting>, ASM64("lldt cx"), 0, 3, 0,
          1u << 3 | 1u << 10 | 2u << 28},
-        {with<SecondaryProcBased::kDescriptorTableExiting>,
-         {0x0f, 0x00, 0x0f},
-         0,
-         3,
-         0,
+        {with<SecondaryProcBased::kDescriptorTableExiting>, ASM64("str [rdi]"), 0, 3, 0,
          kMemoryRdi | 1u << 28}}},
-      // mov [kData], eax
       {kEptViolation,
        {{[](ExitEvidence& e) {
            e.enable_ept();
            e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 5);
          },
-         {0x89, 0x04, 0x25, 0, 0, 8, 0},
-         0,
-         0,
-         0x7aa}}},
+         ASM64("mov [0x80000], eax"), 0, 0, 0x7aa}}},
       {kEptMisconfiguration,
        {{[](ExitEvidence& e) {
            e.enable_ept();
            e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 2);
          },
-         {0x89, 0x04, 0x25, 0, 0, 8, 0}}}},
-      // invept rdx, [rdi]
-      {kInvept, {{with_ept, {0x66, 0x0f, 0x38, 0x80, 0x17}, 0, 5, 0, kMemoryRdi | 2u << 28}}},
+         ASM64("mov [0x80000], eax")}}},
+      {kInvept, {{with_ept, ASM64("invept rdx, [rdi]"), 0, 5, 0, kMemoryRdi | 2u << 28}}},
       {kRdtscp,
        {{[](ExitEvidence& e) {
            e.enable(SecondaryProcBased::kEnableRdtscp);
            e.enable(PrimaryProcBased::kRdtscExiting);
          },
-         {0x0f, 0x01, 0xf9},
-         0,
-         3}}},
-      {kPreemptionTimerExpired, {{with<PinBased::kActivatePreemptionTimer>, {0x90}}}},
-      {kInvvpid, {{nullptr, {0x66, 0x0f, 0x38, 0x81, 0x17}, 0, 5, 0, kMemoryRdi | 2u << 28}}},
-      // WBINVD, WBNOINVD
+         ASM64("rdtscp"), 0, 3}}},
+      {kPreemptionTimerExpired, {{with<PinBased::kActivatePreemptionTimer>, ASM64("nop")}}},
+      {kInvvpid, {{nullptr, ASM64("invvpid rdx, [rdi]"), 0, 5, 0, kMemoryRdi | 2u << 28}}},
       {kWbinvd,
-       {{with<SecondaryProcBased::kWbinvdExiting>, {0x0f, 0x09}, 0, 2, 0},
-        {with<SecondaryProcBased::kWbinvdExiting>, {0xf3, 0x0f, 0x09}, 0, 3, 1}}},
+       {{with<SecondaryProcBased::kWbinvdExiting>, ASM64("wbinvd"), 0, 2, 0},
+        {with<SecondaryProcBased::kWbinvdExiting>, ASM64("wbnoinvd"), 0, 3, 1}}},
       {kXsetbv,
        {{[](ExitEvidence& e) {
            e.set(Field::kGuestCr4, e.vmcs_[Field::kGuestCr4] | vmx::cr4::kOsxsave);
          },
-         {0x0f, 0x01, 0xd1},
-         0,
-         3}}},
-      // mov [21280h], eax
+         ASM64("xsetbv"), 0, 3}}},
       {kApicWrite,
        {{[](ExitEvidence& e) {
            e.apic_page();
            e.enable(SecondaryProcBased::kApicRegisterVirtualization);
          },
-         {0x89, 0x04, 0x25, 0x80, 0x12, 2, 0},
-         7,
-         0,
-         0x280}}},
-      // rdrand ebx
+         ASM64("mov [0x21280], eax"), 7, 0, 0x280}}},
       {kRdrand,
-       {{with<SecondaryProcBased::kRdrandExiting>,
-         {0x0f, 0xc7, 0xf3},
-         0,
-         3,
-         0,
+       {{with<SecondaryProcBased::kRdrandExiting>, ASM64("rdrand ebx"), 0, 3, 0,
          3u << 3 | 1u << 11}}},
       {kInvpcid,
        {{[](ExitEvidence& e) {
            e.enable(SecondaryProcBased::kEnableInvpcid);
            e.enable(PrimaryProcBased::kInvlpgExiting);
          },
-         {0x66, 0x0f, 0x38, 0x82, 0x57, 0x10},
-         0,
-         6,
-         0x10,
-         kMemoryRdi | 2u << 28}}},
-      // mov eax, 1; vmfunc: the list of EPTPs is function 0
+         ASM64("invpcid rdx, [rdi + 0x10]"), 0, 6, 0x10, kMemoryRdi | 2u << 28}}},
+      // The list of EPTPs is function 0.
       {kVmfunc,
        {{[](ExitEvidence& e) {
            e.enable_ept();
            e.enable(SecondaryProcBased::kEnableVmFunctions);
          },
-         {0xb8, 1, 0, 0, 0, 0x0f, 0x01, 0xd4},
-         5,
-         3}}},
+         ASM64("mov eax, 1; vmfunc"), 5, 3}}},
       {kEncls, {}, nullptr, kNotOffered},
-      // rdseed r9
       {kRdseed,
-       {{with<SecondaryProcBased::kRdseedExiting>,
-         {0x49, 0x0f, 0xc7, 0xf9},
-         0,
-         4,
-         0,
+       {{with<SecondaryProcBased::kRdseedExiting>, ASM64("rdseed r9"), 0, 4, 0,
          9u << 3 | 2u << 11}}},
       {kPmlFull, {}, "Pml.AFullLogExitsBeforeTheFlagIsSet"},
       {kXsaves, {}, "Both/XssExit.FollowsTheBitmap/0"},
@@ -373,7 +293,7 @@ TEST(ExitReasonEvidence, GuestsCauseTheirExits) {
       const Scene& scene = row.scenes[i];
       ExitEvidence machine;
       if (scene.prepare != nullptr) scene.prepare(machine);
-      const auto exit = machine.first_exit(scene.code + Code{0xf4});
+      const auto exit = machine.first_exit(scene.code + ASM64("hlt"));
       ASSERT_TRUE(exit);
       EXPECT_EQ(vmx::basic_reason(exit->reason), row.reason)
           << vmx::exit_reason_name(exit->reason) << " " << std::hex << exit->guest_rip;

@@ -14,9 +14,8 @@ using vmx::Field;
 
 constexpr uint16_t kCode32 = 0x08, kData32 = 0x10, kFirstTask = 0x18, kSecondTask = 0x20,
                    kTaskGateSelector = 0x28, kAbsentGate = 0x30, kUserGate = 0x38;
-const Code kNop = {0x90}, kCpuid = {0x0f, 0xa2}, kIretd = {0xcf},
-           // pushfd; or dword [esp], 4000h; popfd
-    kSetNt = {0x9c, 0x81, 0x0c, 0x24, 0, 0x40, 0, 0, 0x9d};
+const Code kNop = ASM32("nop"), kCpuid = ASM32("cpuid"), kIretd = ASM32("iretd"),
+           kSetNt = ASM32("pushfd; or dword ptr [esp], 0x4000; popfd");
 
 class FarTransfer : public NestedMachineTest {
  protected:
@@ -104,11 +103,10 @@ TEST_P(TaskSwitches, AJumpLeavesTheTask) {
 }
 
 TEST_P(TaskSwitches, ACallNestsAndIretReturns) {
-  // inc dword [23008h]; iretd; jmp back: where the second call goes on
-  put_code(kSecondCode, Code{0xff, 0x05, 0x08, 0x30, 0x02, 0x00} + kIretd + Code{0xeb, 0xf7});
-  // pushfd; pop eax; and eax, 4000h; add eax, [23008h]; out
-  const Code flags_and_count = {0x9c, 0x58, 0x25, 0,    0x40, 0,    0,   0x03,
-                                0x05, 0x08, 0x30, 0x02, 0x00, 0xe7, 0xf4};
+  // The second call goes on at the jump, which leads to the INC.
+  put_code(kSecondCode, ASM32("2: inc dword ptr [0x23008]; iretd; jmp 2b"));
+  const Code flags_and_count =
+      ASM32("pushfd; pop eax; and eax, 0x4000; add eax, [0x23008]; out 0xf4, eax");
   const RunResult result =
       run(call(kSecondTask) + through_memory(3, kTaskGateSelector) + flags_and_count);
   EXPECT_EQ(result.kind, RunResult::Kind::kDebugExit) << result.detail;
@@ -124,10 +122,11 @@ TEST_P(TaskSwitches, IretWithNtThatPopfSetsReturnsToTheTaskOfTheLink) {
 
 TEST_P(TaskSwitches, TransfersWithinTheTaskAreTheEnginesOwn) {
   // Twice the same code: call a far RET, and jump behind it.
-  put_code(kSecondCode, {0xcb});
-  Code code = Code{0x31, 0xff} + call(kCode32, kSecondCode);
+  put_code(kSecondCode, ASM32("retf"));
+  Code code = ASM32("xor edi, edi") + call(kCode32, kSecondCode);
   const auto behind = static_cast<uint32_t>(kCode + code.size() + 7);
-  code = code + jump(kCode32, behind) + Code{0x47, 0x83, 0xff, 0x02, 0x75, 0xec} + exit_with(3);
+  code =
+      code + jump(kCode32, behind) + ASM32("2: inc edi; cmp edi, 2; jne 2b - 0xe") + exit_with(3);
   EXPECT_EQ(run(code).code, status(3));
 }
 
@@ -225,7 +224,7 @@ TEST_F(TaskSwitchExits, FaultsComeFirst) {
 
 TEST_F(TaskSwitchExits, TransfersWithinTheTaskCauseNone) {
   const Code over = jump(kCode32, static_cast<uint32_t>(kGuest + 8));
-  run_guest(over + Code{0xf4} + kCpuid);
+  run_guest(over + ASM32("hlt") + kCpuid);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 8)));
 }
 

@@ -28,13 +28,13 @@ class FiveLevelPaging : public NestedMachineTest {
   }
   // mov rax, address; mov dword [rax], 77H
   static Code store_at(uint64_t address) {
-    Code code = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xc7, 0x00, 0x77, 0, 0, 0};
+    Code code = ASM64("movabs rax, 0; mov dword ptr [rax], 0x77");
     std::memcpy(code.data() + 2, &address, sizeof address);
     return code;
   }
   // mov rax, address; jmp rax
   static Code jump_to(uint64_t address) {
-    Code code = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
+    Code code = ASM64("movabs rax, 0; jmp rax");
     std::memcpy(code.data() + 2, &address, sizeof address);
     return code;
   }
@@ -77,7 +77,7 @@ TEST_F(FiveLevelPaging, OtherAddressesAreNotCanonical) {
 // mov rax, cr4; xor eax, 1000H; mov cr4, rax
 TEST_F(FiveLevelPaging, TheModeCannotChangeInLongMode) {
   handle(vmx::kGp, exit_with(13));
-  const Code toggle = {0x0f, 0x20, 0xe0, 0x35, 0, 0x10, 0, 0, 0x0f, 0x22, 0xe0};
+  const Code toggle = ASM64("mov rax, cr4; xor eax, 0x1000; mov cr4, rax");
   EXPECT_EQ(run(toggle + exit_with(0)).code, status(13));
   use_five_levels();
   EXPECT_EQ(run(toggle + exit_with(0)).code, status(13));
@@ -87,7 +87,7 @@ TEST_F(FiveLevelPaging, TheModeCannotChangeInLongMode) {
 TEST_F(FiveLevelPaging, MsrsHoldAddressesOf57BitsAlways) {
   handle(vmx::kGp, exit_with(13));
   const auto write = [](uint32_t high) {
-    Code code = {0xb9, 2, 1, 0, 0xc0, 0x31, 0xc0, 0xba, 0, 0, 0, 0, 0x0f, 0x30};
+    Code code = ASM64("mov ecx, 0xc0000102; xor eax, eax; mov edx, 0; wrmsr");
     std::memcpy(code.data() + 8, &high, sizeof high);
     return code;
   };
@@ -109,7 +109,7 @@ TEST_F(FiveLevelPaging, AGuestMayHaveItAndItsHostNot) {
     vmcs_.write(Field::kEptPointer, eptp);
     map_guest(kData, kData | kEptAll | kEptUserExecute);
     put<uint32_t>(kData, 0);
-    EXPECT_EQ(run_guest(store_at(kHigh | kData) + Code{0x0f, 0xa2}, exit_with_memory(kData)).code,
+    EXPECT_EQ(run_guest(store_at(kHigh | kData) + ASM64("cpuid"), exit_with_memory(kData)).code,
               status(0x77));
     EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 16)));
     map_guest(kData, 0);

@@ -55,9 +55,9 @@ class InjectionBench : public NestedMachineTest {
   uint64_t rip() const { return mode_ == Mode::kReal ? 0x100u : kGuest; }
   void set(Field field, uint64_t value) { vmcs_.write(field, value); }
   // What the run ends with: a VMCS field, or a word of memory.
-  uint32_t field(Field f) { return run_guest({0xf4}, exit_with_field(f)).code >> 1; }
+  uint32_t field(Field f) { return run_guest(ASM64("hlt"), exit_with_field(f)).code >> 1; }
   uint32_t memory(uint64_t address) {
-    return run_guest({0xf4}, exit_with_memory(static_cast<uint32_t>(address))).code >> 1;
+    return run_guest(ASM64("hlt"), exit_with_memory(static_cast<uint32_t>(address))).code >> 1;
   }
   const vmx::VmExitEvent& exit() { return record_.exits.at(0); }
   uint64_t handler() const { return kCode16 + 0x40; }
@@ -92,7 +92,7 @@ class InjectionBench : public NestedMachineTest {
     return kTable + vector() * (mode_ == Mode::kReal ? 4u : mode_ == Mode::kProtected ? 8u : 16u);
   }
   void write_gate() {
-    put_code(handler(), {0x0f, 0xa2});  // cpuid
+    put_code(handler(), ASM64("cpuid"));
     if (mode_ == Mode::kReal) {
       put<uint32_t>(gate_address(), 0x40 | static_cast<uint32_t>(kCode16 >> 4) << 16);
       return;

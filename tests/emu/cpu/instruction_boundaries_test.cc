@@ -14,12 +14,12 @@ using vmx::Field;
 using vmx::PrimaryProcBased;
 
 constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
-const Code kNop = {0x90};
+const Code kNop = ASM64("nop");
 
 class InstructionBoundaries : public NestedMachineTest {
  protected:
-  // mov ss, [kScratch]
-  const Code kMovSs = {0x8e, 0x14, 0x25, 0x00, 0x00, 0x02, 0x00};
+  // 0x20000 is kScratch
+  const Code kMovSs = ASM64("mov ss, [0x20000]");
 
   InstructionBoundaries() { put<uint16_t>(kScratch, kData64); }
 };
@@ -59,18 +59,18 @@ TEST_F(InstructionBoundaries, MovDrExitsBeforeItsPrivilegeIsChecked) {
   vmcs_.write(Field::kGuestCsAccessRights, 0xa0fb);
   vmcs_.write(Field::kGuestSsSelector, kUserData);
   vmcs_.write(Field::kGuestSsAccessRights, 0xc0f3);
-  run_guest({0x0f, 0x21, 0xc0});  // mov rax, dr0
+  run_guest(ASM64("mov rax, dr0"));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kMovDr, kGuest)));
 }
 
 // CR0.TS is for x87, MMX and SSE instructions.
 TEST_F(InstructionBoundaries, InvvpidHeedsNoTaskSwitchedFlag) {
   vmcs_.write(Field::kGuestCr0, vmcs_[Field::kGuestCr0] | vmx::cr0::kTs);
-  run_guest({0x66, 0x0f, 0x38, 0x81, 0x03});  // invvpid rax, [rbx]
+  run_guest(ASM64("invvpid rax, [rbx]"));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kInvvpid, kGuest)));
   // paddb xmm0, xmm0; ssse3's pshufb xmm0, xmm0, which is an 0F 38 too
   vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kNm);
-  for (const Code& sse : {Code{0x66, 0x0f, 0xfc, 0xc0}, Code{0x66, 0x0f, 0x38, 0x00, 0xc0}}) {
+  for (const Code& sse : {ASM64("paddb xmm0, xmm0"), ASM64("pshufb xmm0, xmm0")}) {
     run_guest(sse);
     ASSERT_EQ(record_.exits.size(), 1u);
     EXPECT_EQ(record_.exits.front().interruption_information, 0x80000307);
@@ -82,14 +82,14 @@ TEST_F(InstructionBoundaries, InputIntoMemoryNeedsItsPortFirst) {
   cpu_.gpr[vmx::kRdi] = kData;
   map(kData, 0);
   handle(vmx::kGp, exit_with(0));
-  run({0x6c});  // insb
+  run(ASM64("insb"));
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kGp, 0, kCode, 0}));
 }
 
 TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
   enable(PrimaryProcBased::kUnconditionalIoExiting);
   put<uint32_t>(kScratch, 0x12345678);
-  const Code guest = {0x90, 0xbf, 0, 0, 2, 0, 0x6c};  // nop; mov edi, kScratch; insb
+  const Code guest = ASM64("nop; mov edi, 0x20000; insb");  // 0x20000 is kScratch
   const RunResult result = run_guest(guest, exit_with_memory(kScratch));
   EXPECT_EQ(result.code, status(0x12345678)) << result.detail;
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
@@ -103,8 +103,8 @@ TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
 // PUSHF: "the VM and RF flags are cleared" in the image.
 TEST_F(InstructionBoundaries, PushfDoesNotPushTheResumeFlag) {
   vmcs_.write(Field::kGuestRflags, 0x1'0002);
-  const Code pushf_pop_rax = {0x9c, 0x58};
-  const Code vmcall = {0x0f, 0x01, 0xc1};
+  const Code pushf_pop_rax = ASM64("pushfq; pop rax");
+  const Code vmcall = ASM64("vmcall");
   const RunResult result =
       run_guest(pushf_pop_rax + store(kScratch) + vmcall, exit_with_memory(kScratch));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVmcall, kGuest + 2 + 7)));
@@ -125,7 +125,7 @@ TEST_F(InstructionBoundaries, TheResumeFlagGoesWithAnInstruction) {
   vmcs_.write(Field::kGuestRflags, 0x1'0002);
   vmcs_.write(Field::kVmxPreemptionTimerValue, 10'000);
   const RunResult result =
-      run_guest(kNop + kNop + Code{0xeb, 0xfe}, exit_with_field(Field::kGuestRflags));
+      run_guest(kNop + kNop + ASM64("2: jmp 2b"), exit_with_field(Field::kGuestRflags));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPreemptionTimerExpired, kGuest + 2)));
   EXPECT_EQ(result.code, status(2)) << result.detail;
 }
@@ -137,7 +137,7 @@ TEST_F(InstructionBoundaries, SysretIsUndefinedInRealMode) {
   cpu_.segment[vmx::kCs] = {0, vmx::AccessRights{0x9b}, 0xffff, kCode};
   cpu_.rip = 0;
   put<uint32_t>(kIdt + 4 * vmx::kUd, kData << 12);
-  put_code(kData, {0x66, 0xe7, 0xf4});  // out 0xf4, eax
+  put_code(kData, ASM16("out 0xf4, eax"));
   run({0x0f, 0x07});
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, 0, 0}));
 }
@@ -150,7 +150,7 @@ TEST_F(InstructionBoundaries, AHandlersStackMayLieAbove4GBytes) {
   constexpr uint64_t kAbove = 1ull << 32;
   put(kTss + 4, kAbove + kKernelStack);
   handle(vmx::kUd, {});
-  run({0x0f, 0x0b});
+  run(ASM64("ud2"));
   ASSERT_GE(record_.exceptions.size(), 2u);
   EXPECT_EQ(record_.exceptions[1], (Exception{vmx::kPf, 2, kCode, kAbove + kKernelStack - 8}));
 }
@@ -163,9 +163,9 @@ TEST_F(InstructionBoundaries, IretInIa32eModeDoesNotEnterVirtual8086Mode) {
     cpu_.segment[vmx::kCs].rights.value = rights;
     cpu_.gpr[vmx::kRsp] = kData;
     put_bytes(kData, image, sizeof image);
-    put_code(kCode + 0x100, {0x0f, 0x0b});  // in 64-bit mode
+    put_code(kCode + 0x100, ASM64("ud2"));  // in 64-bit mode
     handle(vmx::kUd, exit_with_memory(kData + 8));
-    const RunResult result = run({0x90, 0xcf});
+    const RunResult result = run(ASM64("nop; iretd"));
     EXPECT_EQ(result.code, status(0x2'0042)) << result.detail;  // the image is as it was
     EXPECT_THAT(record_.exceptions,
                 ElementsAre(Exception{vmx::kUd, std::nullopt, kCode + 0x100, 0}));
@@ -178,7 +178,7 @@ TEST_F(InstructionBoundaries, EipWrapsAround) {
   cpu_.cr4 = cpu_.efer = 0;
   cpu_.segment[vmx::kCs] = {kCode64, vmx::AccessRights{0xc09b}, 0xffffffff, kCode + 8};
   cpu_.rip = 0xfffffff8;  // at kCode
-  run(nops(10) + Code{0x0f, 0x0b});
+  run(nops(10) + ASM64("ud2"));
   ASSERT_FALSE(record_.exceptions.empty());
   EXPECT_EQ(record_.exceptions[0], (Exception{vmx::kUd, std::nullopt, 2, 0}));
 }
@@ -192,10 +192,10 @@ TEST_F(InstructionBoundaries, NoIretIn64BitModeEntersVirtual8086Mode) {
                              kEnd,   kUserCode, 0x2'0042, kUserStack, kUserData};
   cpu_.gpr[vmx::kRsp] = kData;
   put_bytes(kData, images, sizeof images);
-  put_code(kAgain, {0xe9, 0xfb, 0xfe, 0xff, 0xff});  // jmp kCode
-  put_code(kEnd, {0x0f, 0x0b});
+  put_code(kAgain, ASM64("2: jmp 2b - 0x100"));  // to kCode
+  put_code(kEnd, ASM64("ud2"));
   handle(vmx::kUd, exit_with(1));
-  EXPECT_EQ(run({0xcf}).code, status(1));
+  EXPECT_EQ(run(ASM64("iretd")).code, status(1));
   EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kUd, std::nullopt, kEnd, 0}));
 }
 

@@ -10,6 +10,7 @@
 
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/decode/decoder.h"
+#include "tests/emu/assembled_code.h"
 #include "tests/emu/cpu/fake_core.h"
 #include "tests/emu/l0/nested_guest.h"
 

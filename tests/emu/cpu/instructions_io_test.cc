@@ -12,9 +12,11 @@ using vmx::kRdi;
 using vmx::kRdx;
 using vmx::kRsi;
 
-const Bytes kInAlDx = {0xec}, kInEaxDx = {0xed}, kInAxDx = {0x66, 0xed}, kOutDxAl = {0xee},
-            kOutDxEax = {0xef}, kInAlImm = {0xe4, 0x71}, kOutImmAl = {0xe6, 0x70}, kInsb = {0x6c},
-            kRepInsd = {0xf3, 0x6d}, kOutsb = {0x6e}, kRepOutsb = {0xf3, 0x6e};
+const Bytes kInAlDx = ASM64("in al, dx"), kInEaxDx = ASM64("in eax, dx"),
+            kInAxDx = ASM64("in ax, dx"), kOutDxAl = ASM64("out dx, al"),
+            kOutDxEax = ASM64("out dx, eax"), kInAlImm = ASM64("in al, 0x71"),
+            kOutImmAl = ASM64("out 0x70, al"), kInsb = ASM64("insb"), kRepInsd = ASM64("rep insd"),
+            kOutsb = ASM64("outsb"), kRepOutsb = ASM64("rep outsb");
 
 class IoTest : public InstructionTest {
  protected:
@@ -59,7 +61,7 @@ TEST_F(IoTest, PermissionBitmap) {
   cpu.gpr[kRdx] = 0x48;
   expect_gp(kInAlDx);
   expect_gp(kOutDxAl);
-  expect_gp({0x6e});
+  expect_gp(ASM64("outsb"));
   EXPECT_TRUE(core.device.writes.empty());
   cpu.rflags |= vmx::rflags::kIopl;
   expect_completed(kInAlDx);
@@ -169,10 +171,10 @@ TEST_F(IoTest, SegmentOverrideAndChecks) {
   cpu.segment[vmx::kFs] = {kData0, {0xc093}, 0xfff, 0x9000};
   cpu.gpr[kRsi] = 0x10;
   core.poke<uint8_t>(0x9010, 0x77);
-  expect_completed({0x64, 0x6e});
+  expect_completed(ASM64("fs outsb"));
   EXPECT_EQ(core.device.writes.back().value, 0x77u);
   cpu.gpr[kRsi] = 0x1000;
-  expect_gp({0x64, 0x6e});
+  expect_gp(ASM64("fs outsb"));
   cpu.segment[vmx::kEs] = {0, {vmx::AccessRights::kUnusable}, 0, 0};
   expect_gp(kInsb);
   cpu.segment[vmx::kEs] = {kReadOnly, {0xc091}, 0xffffffff, 0};

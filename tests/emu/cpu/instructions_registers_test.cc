@@ -15,15 +15,15 @@ using vmx::kRax;
 using vmx::kRcx;
 using vmx::kRdx;
 
-const Bytes kMovCr0Eax = {0x0f, 0x22, 0xc0}, kMovCr3Eax = {0x0f, 0x22, 0xd8},
-            kMovCr4Eax = {0x0f, 0x22, 0xe0}, kMovEaxCr0 = {0x0f, 0x20, 0xc0},
-            kMovEaxCr4 = {0x0f, 0x20, 0xe0}, kMovCr8Rax = {0x44, 0x0f, 0x22, 0xc0},
-            kMovRaxCr8 = {0x44, 0x0f, 0x20, 0xc0}, kClts = {0x0f, 0x06},
-            kLmswAx = {0x0f, 0x01, 0xf0}, kSmswEax = {0x0f, 0x01, 0xe0},
-            kMovDr7Eax = {0x0f, 0x23, 0xf8}, kMovEaxDr7 = {0x0f, 0x21, 0xf8},
-            kMovDr6Eax = {0x0f, 0x23, 0xf0}, kMovDr4Eax = {0x0f, 0x23, 0xe0},
-            kMovEaxDr5 = {0x0f, 0x21, 0xe8}, kMovDr0Eax = {0x0f, 0x23, 0xc0}, kRdmsr = {0x0f, 0x32},
-            kWrmsr = {0x0f, 0x30}, kRdtsc = {0x0f, 0x31}, kRdtscp = {0x0f, 0x01, 0xf9};
+const Bytes kMovCr0Eax = ASM64("mov cr0, rax"), kMovCr3Eax = ASM64("mov cr3, rax"),
+            kMovCr4Eax = ASM64("mov cr4, rax"), kMovEaxCr0 = ASM64("mov rax, cr0"),
+            kMovEaxCr4 = ASM64("mov rax, cr4"), kMovCr8Rax = ASM64("mov cr8, rax"),
+            kMovRaxCr8 = ASM64("mov rax, cr8"), kClts = ASM64("clts"), kLmswAx = ASM64("lmsw ax"),
+            kSmswEax = ASM64("smsw eax"), kMovDr7Eax = ASM64("mov dr7, rax"),
+            kMovEaxDr7 = ASM64("mov rax, dr7"), kMovDr6Eax = ASM64("mov dr6, rax"),
+            kMovDr4Eax = ASM64("mov dr4, rax"), kMovEaxDr5 = ASM64("mov rax, dr5"),
+            kMovDr0Eax = ASM64("mov dr0, rax"), kRdmsr = ASM64("rdmsr"), kWrmsr = ASM64("wrmsr"),
+            kRdtsc = ASM64("rdtsc"), kRdtscp = ASM64("rdtscp");
 
 class ControlRegisterTest : public InstructionTest {
  protected:
@@ -119,7 +119,7 @@ TEST_F(ControlRegisterTest, ProcessContextIdentifiers) {
   cpu.gpr[vmx::kRdi] = 0x3000;
   cpu.gpr[kRax] = 1;
   core.poke<uint64_t>(0x3000, 0xfff);
-  expect_completed({0x66, 0x0f, 0x38, 0x82, 0x07});  // invpcid rax, [rdi]
+  expect_completed(ASM64("invpcid rax, [rdi]"));
   EXPECT_EQ(core.invalidations.back().pcid, 0xfff);
   mov(kMovCr4Eax, with_pcids & ~vmx::cr4::kPcide);
   EXPECT_EQ(core.invalidations.back().kind, Kind::kLinearVpid);
@@ -191,8 +191,8 @@ TEST_F(ControlRegisterTest, Cr8IsTheTaskPriority) {
 TEST_F(ControlRegisterTest, PrivilegeAndExistence) {
   enter_64bit_mode(core, 3);
   for (const Bytes& bytes : {kMovCr0Eax, kMovEaxCr0, kMovCr8Rax, kClts, kLmswAx}) expect_gp(bytes);
-  expect_ud({0x0f, 0x22, 0xc8});        // CR1
-  expect_ud({0x44, 0x0f, 0x20, 0xc8});  // CR9
+  expect_ud(ASM64("mov cr1, rax"));  // CR1
+  expect_ud(ASM64("mov rax, cr9"));  // CR9
   expect_completed(kSmswEax);
 }
 
@@ -211,13 +211,13 @@ TEST_F(ControlRegisterTest, LmswAndClts) {
 TEST_F(ControlRegisterTest, SmswWidths) {
   enter_64bit_mode(core);
   cpu.gpr[kRax] = ~0ull;
-  expect_completed({0x66, 0x0f, 0x01, 0xe0});
+  expect_completed(ASM64("smsw ax"));
   EXPECT_EQ(cpu.gpr[kRax], 0xffffffff'ffff0000 | (cpu.cr0 & 0xffff));
   expect_completed(kSmswEax);
   EXPECT_EQ(cpu.gpr[kRax], cpu.cr0 & 0xffffffff);
   cpu.gpr[vmx::kRdi] = 0x9000;
   core.poke<uint32_t>(0x9000, 0xffffffff);
-  expect_completed({0x0f, 0x01, 0x27});  // always 16 bits in memory
+  expect_completed(ASM64("smsw [rdi]"));  // always 16 bits in memory
   EXPECT_EQ(core.peek<uint32_t>(0x9000), 0xffff0000 | (cpu.cr0 & 0xffff));
 }
 
@@ -272,7 +272,7 @@ TEST_F(DebugRegisterTest, AliasesDependOnDebugExtensions) {
   expect_ud(kMovDr4Eax);
   expect_ud(kMovEaxDr5);
   enter_64bit_mode(core);
-  expect_ud({0x44, 0x0f, 0x21, 0xc0});  // DR8
+  expect_ud(ASM64("mov rax, dr8"));  // DR8
 }
 
 TEST_F(DebugRegisterTest, GeneralDetectAndPrivilege) {
@@ -358,8 +358,8 @@ TEST_F(MachineRegisterTest, MsrExitsComeBeforeMissingMsrsButAfterPrivilege) {
 }
 
 TEST_F(MachineRegisterTest, SegmentBases) {
-  const Bytes rdfsbase = {0xf3, 0x48, 0x0f, 0xae, 0xc0}, wrgsbase = {0xf3, 0x48, 0x0f, 0xae, 0xd8},
-              wrfsbase32 = {0xf3, 0x0f, 0xae, 0xd0};
+  const Bytes rdfsbase = ASM64("rdfsbase rax"), wrgsbase = ASM64("wrgsbase rax"),
+              wrfsbase32 = ASM64("wrfsbase eax");
   enter_64bit_mode(core, 3);
   expect_ud(rdfsbase);
   cpu.cr4 |= vmx::cr4::kFsgsbase;

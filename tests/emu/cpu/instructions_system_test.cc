@@ -20,9 +20,9 @@ using vmx::kRdx;
 using vmx::kRsp;
 
 // All with a memory operand at [RDI], [EDI] or [BX].
-const Bytes kSgdt = {0x0f, 0x01, 0x07}, kSidt = {0x0f, 0x01, 0x0f}, kLgdt = {0x0f, 0x01, 0x17},
-            kLidt = {0x0f, 0x01, 0x1f}, kSldtAx = {0x0f, 0x00, 0xc0}, kStrAx = {0x0f, 0x00, 0xc8},
-            kLldtAx = {0x0f, 0x00, 0xd0}, kLtrAx = {0x0f, 0x00, 0xd8}, kInvlpg = {0x0f, 0x01, 0x3f};
+const Bytes kSgdt = ASM64("sgdt [rdi]"), kSidt = ASM64("sidt [rdi]"), kLgdt = ASM64("lgdt [rdi]"),
+            kLidt = ASM64("lidt [rdi]"), kSldtAx = ASM64("sldt eax"), kStrAx = ASM64("str eax"),
+            kLldtAx = ASM64("lldt ax"), kLtrAx = ASM64("ltr ax"), kInvlpg = ASM64("invlpg [rdi]");
 
 class DescriptorTableTest : public InstructionTest {
  protected:
@@ -53,7 +53,7 @@ TEST_F(DescriptorTableTest, WidthsOfTheBase) {
   cpu.gpr[kRdi] = 0x9000;
   expect_completed(kLgdt);
   EXPECT_EQ(cpu.gdtr.base, 0x12345678u);
-  expect_completed({0x66, 0x0f, 0x01, 0x17});
+  expect_completed(ASM32("lgdtw [edi]"));
   EXPECT_EQ(cpu.gdtr.base, 0x345678u);
 }
 
@@ -123,8 +123,7 @@ TEST_F(DescriptorTableTest, Exits) {
   guest.enable(vmx::SecondaryProcBased::kDescriptorTableExiting);
   guest.enter();
   enter_64bit_mode(core);
-  // sidt fs:[rax + rcx*4 + 0x12]
-  expect_transferred({0x64, 0x0f, 0x01, 0x4c, 0x88, 0x12});
+  expect_transferred(ASM64("sidt fs:[rax + rcx*4 + 0x12]"));
   guest.expect_exit(vmx::ExitReason::kGdtrIdtrAccess);
   EXPECT_EQ(guest[vmx::Field::kExitQualification], 0x12u);
   EXPECT_EQ(guest[vmx::Field::kVmExitInstructionInformation],
@@ -136,14 +135,14 @@ TEST_F(DescriptorTableTest, ExitOfARegisterForm) {
   guest.enable(vmx::SecondaryProcBased::kDescriptorTableExiting);
   guest.enter();
   enter_64bit_mode(core);
-  expect_transferred({0x41, 0x0f, 0x00, 0xd9});  // ltr r9w
+  expect_transferred(ASM64("ltr r9w"));
   guest.expect_exit(vmx::ExitReason::kLdtrTrAccess);
   EXPECT_EQ(guest[vmx::Field::kVmExitInstructionInformation], 9u << 3 | 1u << 10 | 3u << 28);
 }
 
 class SystemCallTest : public InstructionTest {};
-const Bytes kSyscall = {0x0f, 0x05}, kSysret = {0x0f, 0x07}, kSysretq = {0x48, 0x0f, 0x07},
-            kSysenter = {0x0f, 0x34}, kSysexit = {0x0f, 0x35}, kSysexitq = {0x48, 0x0f, 0x35};
+const Bytes kSyscall = ASM64("syscall"), kSysret = {0x0f, 0x07}, kSysretq = ASM64("sysretq"),
+            kSysenter = ASM64("sysenter"), kSysexit = {0x0f, 0x35}, kSysexitq = ASM64("sysexitq");
 
 TEST_F(SystemCallTest, SyscallAndSysret) {
   enter_64bit_mode(core, 3);
@@ -276,21 +275,21 @@ class SoftwareInterruptTest : public InstructionTest {
 
 TEST_F(SoftwareInterruptTest, Types) {
   enter_protected_mode(core, 3);
-  expect_event({0xcd, 0xff}, EventType::kSoftwareInterrupt, 0xff);
+  expect_event(ASM32("int 0xff"), EventType::kSoftwareInterrupt, 0xff);
   expect_event({0xcd, 0x03}, EventType::kSoftwareInterrupt, 3);
-  expect_event({0xcc}, EventType::kSoftwareException, vmx::kBp);
+  expect_event(ASM32("int3"), EventType::kSoftwareException, vmx::kBp);
   expect_event({0xf1}, EventType::kPrivilegedSoftwareException, vmx::kDb);
-  expect_completed({0xce});
+  expect_completed(ASM32("into"));
   cpu.rflags |= vmx::rflags::kOf;
-  expect_event({0xce}, EventType::kSoftwareException, vmx::kOf);
+  expect_event(ASM32("into"), EventType::kSoftwareException, vmx::kOf);
 }
 
 TEST_F(SoftwareInterruptTest, VirtualModeNeedsIopl3ForIntN) {
   enter_virtual_8086_mode(core);
-  expect_gp({0xcd, 0x21});
-  expect_event({0xcc}, EventType::kSoftwareException, vmx::kBp);
+  expect_gp(ASM16("int 0x21"));
+  expect_event(ASM16("int3"), EventType::kSoftwareException, vmx::kBp);
   cpu.rflags |= vmx::rflags::kIopl;
-  expect_event({0xcd, 0x21}, EventType::kSoftwareInterrupt, 0x21);
+  expect_event(ASM16("int 0x21"), EventType::kSoftwareInterrupt, 0x21);
 }
 
 class ProcessorControlTest : public InstructionTest {};
@@ -298,7 +297,7 @@ class ProcessorControlTest : public InstructionTest {};
 TEST_F(ProcessorControlTest, Cpuid) {
   enter_64bit_mode(core, 3);
   cpu.gpr[kRax] = 0xffffffff'00000000;
-  expect_completed({0x0f, 0xa2});
+  expect_completed(ASM64("cpuid"));
   EXPECT_EQ(cpu.gpr[kRbx], 0x756e6547u);  // "Genu"
   EXPECT_EQ(cpu.gpr[kRdx], 0x49656e69u);
   EXPECT_EQ(cpu.gpr[kRcx], 0x6c65746eu);
@@ -309,22 +308,22 @@ TEST_F(ProcessorControlTest, CpuidExitsAtEveryLevel) {
   NestedGuest guest(core);
   guest.enter();
   enter_64bit_mode(core, 3);
-  expect_transferred({0x0f, 0xa2});
+  expect_transferred(ASM64("cpuid"));
   guest.expect_exit(vmx::ExitReason::kCpuid);
   EXPECT_EQ(guest[vmx::Field::kVmExitInstructionLength], 2u);
 }
 
 TEST_F(ProcessorControlTest, Halt) {
   enter_64bit_mode(core);
-  expect_completed({0xf4});
+  expect_completed(ASM64("hlt"));
   EXPECT_EQ(cpu.activity, vmx::ActivityState::kHlt);
   enter_64bit_mode(core, 3);
-  expect_gp({0xf4});
+  expect_gp(ASM64("hlt"));
   EXPECT_EQ(cpu.activity, vmx::ActivityState::kActive);
 }
 
 TEST_F(ProcessorControlTest, MonitorAndMwait) {
-  const Bytes monitor = {0x0f, 0x01, 0xc8}, mwait = {0x0f, 0x01, 0xc9};
+  const Bytes monitor = ASM64("monitor"), mwait = ASM64("mwait");
   enter_64bit_mode(core);
   cpu.misc_enable &= ~(1ull << 18);
   expect_ud(monitor);
@@ -361,30 +360,24 @@ TEST_F(ProcessorControlTest, MonitorAndMwait) {
 
 TEST_F(ProcessorControlTest, AccessCheckFlag) {
   enter_64bit_mode(core);
-  expect_completed({0x0f, 0x01, 0xcb});
+  expect_completed(ASM64("stac"));
   EXPECT_TRUE(cpu.rflags & vmx::rflags::kAc);
-  expect_completed({0x0f, 0x01, 0xca});
+  expect_completed(ASM64("clac"));
   EXPECT_FALSE(cpu.rflags & vmx::rflags::kAc);
   enter_64bit_mode(core, 3);
-  expect_ud({0x0f, 0x01, 0xcb});
+  expect_ud(ASM64("stac"));
 }
 
 TEST_F(ProcessorControlTest, WhatIsNotOfferedIsUndefined) {
   enter_64bit_mode(core);
-  for (const Bytes& bytes : {Bytes{0x0f, 0x01, 0xd0},  // XGETBV
-                             Bytes{0x0f, 0x01, 0xd1},  // XSETBV
-                             Bytes{0x0f, 0x01, 0xd9},  // VMMCALL
-                             Bytes{0x0f, 0x01, 0xd8},  // VMRUN
-                             Bytes{0x0f, 0x37},        // GETSEC
-                             Bytes{0x0f, 0xaa},        // RSM
-                             Bytes{0x0f, 0x01, 0xcf},  // ENCLS
-                             Bytes{0x0f, 0x01, 0xc5},  // PCONFIG
-                             Bytes{0x0f, 0x0b}})       // UD2
+  for (const Bytes& bytes :
+       {ASM64("xgetbv"), ASM64("xsetbv"), ASM64("vmmcall"), ASM64("vmrun"), ASM64("getsec"),
+        ASM64("rsm"), ASM64("encls"), ASM64("pconfig"), ASM64("ud2")})
     expect_ud(bytes);
 }
 
 TEST_F(ProcessorControlTest, Invpcid) {
-  const Bytes kInvpcid = {0x66, 0x0f, 0x38, 0x82, 0x07};  // invpcid rax, [rdi]
+  const Bytes kInvpcid = ASM64("invpcid rax, [rdi]");
   constexpr uint64_t kDescriptor = 0x3000;
   enter_64bit_mode(core);
   cpu.gpr[kRdi] = kDescriptor;
@@ -418,10 +411,10 @@ TEST_F(ProcessorControlTest, Invalidation) {
   ASSERT_EQ(core.invalidations.size(), 1u);
   EXPECT_EQ(core.invalidations[0].kind, vmx::Invalidation::Kind::kLinearAddress);
   EXPECT_EQ(core.invalidations[0].linear, 0x12345678u);
-  expect_completed({0x0f, 0x09});
-  expect_completed({0x0f, 0x08});
+  expect_completed(ASM64("wbinvd"));
+  expect_completed(ASM64("invd"));
   enter_64bit_mode(core, 3);
-  for (const Bytes& bytes : {kInvlpg, Bytes{0x0f, 0x09}, Bytes{0x0f, 0x08}}) expect_gp(bytes);
+  for (const Bytes& bytes : {kInvlpg, ASM64("wbinvd"), ASM64("invd")}) expect_gp(bytes);
 }
 
 TEST_F(ProcessorControlTest, InvlpgReportsTheLinearAddress) {
@@ -431,7 +424,7 @@ TEST_F(ProcessorControlTest, InvlpgReportsTheLinearAddress) {
   enter_64bit_mode(core);
   cpu.segment[vmx::kGs].base = 0xffff8000'00000000;
   cpu.gpr[kRdi] = 0x5000;
-  expect_transferred({0x65, 0x0f, 0x01, 0x3f});
+  expect_transferred(ASM64("invlpg gs:[rdi]"));
   guest.expect_exit(vmx::ExitReason::kInvlpg);
   EXPECT_EQ(guest[vmx::Field::kExitQualification], 0xffff8000'00005000u);
 }

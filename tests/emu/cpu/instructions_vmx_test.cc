@@ -15,11 +15,11 @@ using vmx::kRdi;
 
 constexpr uint64_t kPointer = 0x9000, kRegion = 0x50000, kVmcs = 0x51000;
 
-const Bytes kVmxonRdi = {0xf3, 0x0f, 0xc7, 0x37}, kVmclearRdi = {0x66, 0x0f, 0xc7, 0x37},
-            kVmptrldRdi = {0x0f, 0xc7, 0x37}, kVmptrstRdi = {0x0f, 0xc7, 0x3f},
-            kVmreadRcxRax = {0x0f, 0x78, 0xc1}, kVmwriteRaxRcx = {0x0f, 0x79, 0xc1},
-            kVmreadMemory = {0x0f, 0x78, 0x07}, kVmxoff = {0x0f, 0x01, 0xc4},
-            kVmcall = {0x0f, 0x01, 0xc1}, kVmlaunch = {0x0f, 0x01, 0xc2};
+const Bytes kVmxonRdi = ASM64("vmxon [rdi]"), kVmclearRdi = ASM64("vmclear [rdi]"),
+            kVmptrldRdi = ASM64("vmptrld [rdi]"), kVmptrstRdi = ASM64("vmptrst [rdi]"),
+            kVmreadRcxRax = ASM64("vmread rcx, rax"), kVmwriteRaxRcx = ASM64("vmwrite rax, rcx"),
+            kVmreadMemory = ASM64("vmread [rdi], rax"), kVmxoff = ASM64("vmxoff"),
+            kVmcall = ASM64("vmcall"), kVmlaunch = ASM64("vmlaunch");
 
 class VmxInstructionTest : public InstructionTest {
  protected:
@@ -112,7 +112,7 @@ TEST_F(VmxInstructionTest, InformationOfVmwriteMemory) {
   NestedGuest guest(core);
   guest.enter();
   enter_64bit_mode(core);
-  expect_transferred({0x0f, 0x79, 0x5c, 0xcd, 0x70});  // vmwrite rbx, [rbp + rcx*8 + 0x70]
+  expect_transferred(ASM64("vmwrite rbx, [rbp + rcx*8 + 0x70]"));
   guest.expect_exit(vmx::ExitReason::kVmwrite);
   EXPECT_EQ(information(), 3u | 2u << 7 | 2u << 15 | 1u << 18 | 5u << 23 | 3u << 28);
   EXPECT_EQ(guest[Field::kExitQualification], 0x70u);
@@ -122,8 +122,7 @@ TEST_F(VmxInstructionTest, InformationOfInveptAndRipRelativeDisplacement) {
   NestedGuest guest(core);
   guest.enter();
   enter_64bit_mode(core);
-  // invept r10, [rip - 0x10]
-  expect_transferred({0x66, 0x44, 0x0f, 0x38, 0x80, 0x15, 0xf0, 0xff, 0xff, 0xff});
+  expect_transferred(ASM64("invept r10, [rip - 0x10]"));
   guest.expect_exit(vmx::ExitReason::kInvept);
   EXPECT_EQ(information(), 2u << 7 | 3u << 15 | 1u << 22 | 1u << 27 | 10u << 28);
   EXPECT_EQ(guest[Field::kExitQualification], 0x401000u + 10 - 0x10);

@@ -15,11 +15,11 @@ using vmx::kRdi;
 using vmx::kRdx;
 
 // With the area at [RDI]; with REX.W the pointers have 64 bits.
-const Bytes kXsave = {0x0f, 0xae, 0x27}, kXsave64 = {0x48, 0x0f, 0xae, 0x27},
-            kXrstor = {0x0f, 0xae, 0x2f}, kXrstor64 = {0x48, 0x0f, 0xae, 0x2f},
-            kXsaveopt = {0x0f, 0xae, 0x37}, kXsavec = {0x0f, 0xc7, 0x27},
-            kXsaves = {0x0f, 0xc7, 0x2f}, kXrstors = {0x0f, 0xc7, 0x1f},
-            kXgetbv = {0x0f, 0x01, 0xd0}, kXsetbv = {0x0f, 0x01, 0xd1};
+const Bytes kXsave = ASM64("xsave [rdi]"), kXsave64 = ASM64("xsave64 [rdi]"),
+            kXrstor = ASM64("xrstor [rdi]"), kXrstor64 = ASM64("xrstor64 [rdi]"),
+            kXsaveopt = ASM64("xsaveopt [rdi]"), kXsavec = ASM64("xsavec [rdi]"),
+            kXsaves = ASM64("xsaves [rdi]"), kXrstors = ASM64("xrstors [rdi]"),
+            kXgetbv = ASM64("xgetbv"), kXsetbv = ASM64("xsetbv");
 const std::vector<Bytes> kAll = {kXsave,  kXrstor,  kXsaveopt, kXsavec,
                                  kXsaves, kXrstors, kXgetbv,   kXsetbv};
 
@@ -350,7 +350,7 @@ TEST_P(XssExit, FollowsTheBitmap) {
   core.poke<uint64_t>(kArea + 520, kCompacted | 3);
   core.msrs[0xda0] = 0;
   // xsaves or xrstors [rdi + 0x40]
-  const Bytes bytes = {0x0f, 0xc7, static_cast<uint8_t>(GetParam() ? 0x5f : 0x6f), 0x40};
+  const Bytes bytes = GetParam() ? ASM64("xrstors [rdi + 0x40]") : ASM64("xsaves [rdi + 0x40]");
   core.poke<uint64_t>(kArea + 0x40 + 520, kCompacted | 3);
   core.poke<uint64_t>(kArea + 0x40 + 512, 0);
   for (unsigned at = 528; at < 576; at += 8) core.poke<uint64_t>(kArea + 0x40 + at, 0);
@@ -372,7 +372,7 @@ INSTANTIATE_TEST_SUITE_P(Both, XssExit, testing::Bool());
 class RandomNumberTest : public InstructionTest {
  protected:
   // With EAX; the last byte of the opcode tells the register.
-  const Bytes kRdrand = {0x0f, 0xc7, 0xf0}, kRdseed = {0x0f, 0xc7, 0xf8};
+  const Bytes kRdrand = ASM64("rdrand eax"), kRdseed = ASM64("rdseed eax");
 };
 
 TEST_F(RandomNumberTest, WidthsAndFlags) {
@@ -402,18 +402,12 @@ TEST_F(RandomNumberTest, ExitsNameTheRegisterAndItsSize) {
     uint64_t information;
   };
   const Case kCases[] = {
-      {{0x0f, 0xc7, 0xf3},
-       vmx::SecondaryProcBased::kRdrandExiting,
-       vmx::ExitReason::kRdrand,
-       3u << 3 | 1u << 11},  // ebx
-      {{0x66, 0x0f, 0xc7, 0xf7},
-       vmx::SecondaryProcBased::kRdrandExiting,
-       vmx::ExitReason::kRdrand,
-       7u << 3},  // di
-      {{0x49, 0x0f, 0xc7, 0xfd},
-       vmx::SecondaryProcBased::kRdseedExiting,
-       vmx::ExitReason::kRdseed,
-       13u << 3 | 2u << 11},  // r13
+      {ASM64("rdrand ebx"), vmx::SecondaryProcBased::kRdrandExiting, vmx::ExitReason::kRdrand,
+       3u << 3 | 1u << 11},
+      {ASM64("rdrand di"), vmx::SecondaryProcBased::kRdrandExiting, vmx::ExitReason::kRdrand,
+       7u << 3},
+      {ASM64("rdseed r13"), vmx::SecondaryProcBased::kRdseedExiting, vmx::ExitReason::kRdseed,
+       13u << 3 | 2u << 11},
   };
   for (const Case& c : kCases) {
     FakeCore fresh;
@@ -432,7 +426,7 @@ TEST_F(RandomNumberTest, ExitsNameTheRegisterAndItsSize) {
 }
 
 TEST_F(RandomNumberTest, RdpidReadsTscAux) {
-  const Bytes kRdpid = {0xf3, 0x0f, 0xc7, 0xf8};
+  const Bytes kRdpid = ASM64("rdpid rax");
   enter_64bit_mode(core, 3);
   cpu.tsc_aux = 0x1234;
   expect_completed(kRdpid);
@@ -447,7 +441,7 @@ TEST_F(RandomNumberTest, RdpidIsEnabledLikeRdtscpAndNeverExits) {
   guest.enable(vmx::SecondaryProcBased::kEnableRdtscp);
   guest.enable(vmx::PrimaryProcBased::kRdtscExiting);
   guest.enter();
-  expect_completed({0xf3, 0x0f, 0xc7, 0xf8});
+  expect_completed(ASM64("rdpid rax"));
 }
 
 // --- on a machine
@@ -457,23 +451,21 @@ class ExtendedMachine : public MachineTest {
   // mov rax, cr4; or eax, OSXSAVE | OSFXSR; mov cr4, rax; xor ecx, ecx; xor edx, edx; mov eax, 3;
   // xsetbv
   static Code enable() {
-    return {0x0f, 0x20, 0xe0, 0x0d, 0, 0x02, 4, 0, 0x0f, 0x22, 0xe0, 0x31,
-            0xc9, 0x31, 0xd2, 0xb8, 3, 0,    0, 0, 0x0f, 0x01, 0xd1};
+    return ASM64(
+        "mov rax, cr4; or eax, 0x40200; mov cr4, rax; xor ecx, ecx; "
+        "xor edx, edx; mov eax, 3; xsetbv");
   }
 };
 
 TEST_F(ExtendedMachine, RegistersOfTheEngineAreSavedAndRestored) {
   cpu_.gpr[vmx::kRsi] = kData;
   cpu_.gpr[vmx::kRdi] = kData + 0x400;
-  // fninit; fld1; fldpi; movd xmm9, esi; xsave [rsi]; fninit; pxor xmm9, xmm9; ldmxcsr [rdi];
-  // xrstor [rsi]; xsave [rdi]
   put<uint32_t>(kData + 0x400, 0x1f00);
-  const Code code = enable() + Code{0xdb, 0xe3, 0xd9, 0xe8, 0xd9, 0xeb, 0x66, 0x44, 0x0f, 0x6e,
-                                    0xce, 0x0f, 0xae, 0x26, 0xdb, 0xe3, 0x66, 0x45, 0x0f, 0xef,
-                                    0xc9, 0x0f, 0xae, 0x17, 0x0f, 0xae, 0x2e, 0x0f, 0xae, 0x27};
-  // mov eax, [rdi + at]; out 0xf4, eax
+  const Code code = enable() + ASM64(
+                                   "fninit; fld1; fldpi; movd xmm9, esi; xsave [rsi]; fninit; "
+                                   "pxor xmm9, xmm9; ldmxcsr [rdi]; xrstor [rsi]; xsave [rdi]");
   const auto word = [&](uint32_t at) {
-    Code read = {0x8b, 0x87, 0, 0, 0, 0, 0xe7, 0xf4};
+    Code read = ASM64("mov eax, [rdi + 0x100]; out 0xf4, eax");
     std::memcpy(read.data() + 2, &at, sizeof at);
     return run(code + read).code;
   };
@@ -488,25 +480,22 @@ TEST_F(ExtendedMachine, RegistersOfTheEngineAreSavedAndRestored) {
 
 TEST_F(ExtendedMachine, StartsInTheInitialConfiguration) {
   cpu_.gpr[vmx::kRdi] = kData;
-  // stmxcsr [rdi]; mov eax, [rdi]; out 0xf4, eax
-  const Code code = enable() + Code{0x0f, 0xae, 0x1f, 0x8b, 0x07, 0xe7, 0xf4};
+  const Code code = enable() + ASM64("stmxcsr [rdi]; mov eax, [rdi]; out 0xf4, eax");
   EXPECT_EQ(run(code).code, status(0x1f80));
-  // mov ecx, 1; xgetbv; out 0xf4, eax
-  EXPECT_EQ(run(enable() + Code{0xb9, 1, 0, 0, 0, 0x0f, 0x01, 0xd0, 0xe7, 0xf4}).code, status(0));
+  EXPECT_EQ(run(enable() + ASM64("mov ecx, 1; xgetbv; out 0xf4, eax")).code, status(0));
 }
 
 TEST_F(ExtendedMachine, UserCodeFindsXsetbvPrivilegedAndWithoutOsxsaveUndefined) {
   handle(vmx::kUd, exit_with(6));
   handle(vmx::kGp, exit_with(13));
   enter_user_mode();
-  EXPECT_EQ(run({0x0f, 0x01, 0xd1}).code, status(6));
+  EXPECT_EQ(run(ASM64("xsetbv")).code, status(6));
   cpu_.cr4 |= vmx::cr4::kOsxsave;
-  EXPECT_EQ(run({0x0f, 0x01, 0xd1}).code, status(13));
+  EXPECT_EQ(run(ASM64("xsetbv")).code, status(13));
 }
 
 TEST_F(ExtendedMachine, RandomNumbersFollowTheSeed) {
-  // rdrand eax; rdseed ebx; out 0xf4, eax
-  const Code code = {0x0f, 0xc7, 0xf0, 0x0f, 0xc7, 0xfb, 0xe7, 0xf4};
+  const Code code = ASM64("rdrand eax; rdseed ebx; out 0xf4, eax");
   const uint32_t first = run(code).code;
   EXPECT_EQ(run(code).code, first);
   config_.processor.random_seed = 2;

@@ -55,28 +55,27 @@ class LinearAddressWidth : public test::InstructionTest {
 TEST_F(LinearAddressWidth, OfRegistersIsTheProcessors) {
   constexpr Width kWidth = Width::kOfTheProcessor;
   const auto table = [&](uint64_t address) { core.poke(kOperand + 2, address); };
-  expect_width({0x0f, 0x01, 0x17}, kWidth, 0, table);  // lgdt [rdi]
-  expect_width({0x0f, 0x01, 0x1f}, kWidth, 0, table);  // lidt [rdi]
+  expect_width(ASM64("lgdt [rdi]"), kWidth, 0, table);
+  expect_width(ASM64("lidt [rdi]"), kWidth, 0, table);
   const auto rax = [&](uint64_t address) { cpu.gpr[kRax] = address; };
-  expect_width({0xf3, 0x48, 0x0f, 0xae, 0xd0}, kWidth, 0, rax);  // wrfsbase rax
-  expect_width({0xf3, 0x48, 0x0f, 0xae, 0xd8}, kWidth, 0, rax);  // wrgsbase rax
+  expect_width(ASM64("wrfsbase rax"), kWidth, 0, rax);
+  expect_width(ASM64("wrgsbase rax"), kWidth, 0, rax);
   const auto descriptor = [&](uint64_t address) {
     cpu.gpr[kRax] = test::kOtherTss;
     core.poke(test::kGdt + test::kOtherTss,
               test::descriptor(static_cast<uint32_t>(address), 0x67, 0x89, 0));
     core.poke(test::kGdt + test::kOtherTss + 8, address >> 32);
   };
-  expect_width({0x0f, 0x00, 0xd8}, kWidth, test::kOtherTss, descriptor);  // ltr ax
+  expect_width(ASM64("ltr ax"), kWidth, test::kOtherTss, descriptor);
   const auto local = [&](uint64_t address) {
     descriptor(address);
     core.poke<uint8_t>(test::kGdt + test::kOtherTss + 5, 0x82);
   };
-  expect_width({0x0f, 0x00, 0xd0}, kWidth, test::kOtherTss, local);  // lldt ax
+  expect_width(ASM64("lldt ax"), kWidth, test::kOtherTss, local);
 }
 
 TEST_F(LinearAddressWidth, OfInvpcidIsTheProcessors) {
-  // invpcid rax, [rdi]
-  expect_width({0x66, 0x0f, 0x38, 0x82, 0x07}, Width::kOfTheProcessor, 0, [&](uint64_t address) {
+  expect_width(ASM64("invpcid rax, [rdi]"), Width::kOfTheProcessor, 0, [&](uint64_t address) {
     cpu.gpr[kRax] = 0;
     core.poke<uint64_t>(kOperand, 0);
     core.poke(kOperand + 8, address);
@@ -85,15 +84,14 @@ TEST_F(LinearAddressWidth, OfInvpcidIsTheProcessors) {
 
 TEST_F(LinearAddressWidth, OfReturnsIsThePagings) {
   constexpr Width kWidth = Width::kOfThePaging;
-  expect_width({0x48, 0x0f, 0x07}, kWidth, 0,  // sysretq
-               [&](uint64_t address) { cpu.gpr[kRcx] = address; });
+  expect_width(ASM64("sysretq"), kWidth, 0, [&](uint64_t address) { cpu.gpr[kRcx] = address; });
   const auto sysexit = [&](uint64_t rip, uint64_t rsp) {
     cpu.sysenter_cs = 8;
     cpu.gpr[kRdx] = rip;
     cpu.gpr[kRcx] = rsp;
   };
-  expect_width({0x48, 0x0f, 0x35}, kWidth, 0, [&](uint64_t address) { sysexit(address, 0x1000); });
-  expect_width({0x48, 0x0f, 0x35}, kWidth, 0, [&](uint64_t address) { sysexit(0x1000, address); });
+  expect_width(ASM64("sysexitq"), kWidth, 0, [&](uint64_t address) { sysexit(address, 0x1000); });
+  expect_width(ASM64("sysexitq"), kWidth, 0, [&](uint64_t address) { sysexit(0x1000, address); });
 }
 
 // What is no address to the processor, or is looked at 32 bits wide.
@@ -101,9 +99,9 @@ TEST_F(LinearAddressWidth, IsNotAskedEverywhere) {
   for (const uint64_t address : kNever) {
     enter_64bit_mode(core);
     cpu.gpr[kRax] = address;
-    expect_completed({0x0f, 0x23, 0xc0});  // mov dr0, rax
+    expect_completed(ASM64("mov dr0, rax"));
     EXPECT_EQ(cpu.dr[0], address);
-    expect_completed({0x0f, 0x01, 0x38});  // invlpg [rax]
+    expect_completed(ASM64("invlpg [rax]"));
     cpu.gpr[kRcx] = cpu.gpr[kRdx] = address;
     expect_jumped({0x0f, 0x07});  // sysretl
     EXPECT_EQ(cpu.rip, address & 0xffffffff);
@@ -129,12 +127,12 @@ class LinearAddressWidthOfTables : public MachineTest {
 TEST_F(LinearAddressWidthOfTables, CountsWhenTheyAreUsed) {
   handle(vmx::kUd, exit_with(6));
   cpu_.idtr.base = kWideBase + kIdt;
-  const RunResult four = run({0x0f, 0x0b});
+  const RunResult four = run(ASM64("ud2"));
   EXPECT_EQ(four.kind, RunResult::Kind::kShutdown);
   ASSERT_GE(record_.exceptions.size(), 2u);
   EXPECT_EQ(record_.exceptions[1], (Exception{vmx::kGp, 0, kCode, 0}));
   use_five_levels();
-  EXPECT_EQ(run({0x0f, 0x0b}).code, status(6));
+  EXPECT_EQ(run(ASM64("ud2")).code, status(6));
 }
 
 // SYSCALL goes where WRMSR has let it, and the fetch faults.
@@ -143,19 +141,19 @@ TEST_F(LinearAddressWidthOfTables, SyscallGoesToAnyTarget) {
   cpu_.lstar = kWideBase + kHandlers + 0x4000;
   put_code(kHandlers + 0x4000, exit_with(7));
   handle(vmx::kGp, exit_with(13));
-  EXPECT_EQ(run({0x0f, 0x05}).code, status(13));
+  EXPECT_EQ(run(ASM64("syscall")).code, status(13));
   EXPECT_THAT(record_.exceptions, testing::ElementsAre(Exception{vmx::kGp, 0, cpu_.lstar, 0}));
   use_five_levels();
-  EXPECT_EQ(run({0x0f, 0x05}).code, status(7));
+  EXPECT_EQ(run(ASM64("syscall")).code, status(7));
 }
 
 TEST_F(LinearAddressWidthOfTables, OfAGatesTargetIsThePagings) {
   handle(vmx::kUd, exit_with(6));
   put<uint32_t>(kIdt + 16 * vmx::kUd + 8, kWideBase >> 32);
   handle(vmx::kGp, exit_with(13));
-  EXPECT_EQ(run({0x0f, 0x0b}).code, status(13));
+  EXPECT_EQ(run(ASM64("ud2")).code, status(13));
   use_five_levels();
-  EXPECT_EQ(run({0x0f, 0x0b}).code, status(6));
+  EXPECT_EQ(run(ASM64("ud2")).code, status(6));
 }
 
 // A 64-bit system in the upper half of the address space, and 32-bit code below.
@@ -169,10 +167,10 @@ TEST_F(MachineTest, EventsOfCompatibilityModeUseTablesAndStacksBeyond4GBytes) {
   cpu_.gdtr.base += kHigh;
   cpu_.segment[vmx::kTr].base += kHigh;
   put<uint64_t>(kTss + 0x24, kHigh + kKernelStack);
-  handle(vmx::kUd, {0x48, 0x89, 0xe0, 0x48, 0xc1, 0xe8, 0x20, 0xe7, 0xf4});  // RSP[63:32]
+  handle(vmx::kUd, ASM64("mov rax, rsp; shr rax, 32; out 0xf4, eax"));  // RSP[63:32]
   put<uint8_t>(kIdt + 16 * vmx::kUd + 4, 1);
   put<uint32_t>(kIdt + 16 * vmx::kUd + 8, kHigh >> 32);
-  EXPECT_EQ(run({0x0f, 0x0b}).code, status(kHigh >> 32));
+  EXPECT_EQ(run(ASM64("ud2")).code, status(kHigh >> 32));
   EXPECT_THAT(record_.exceptions,
               testing::ElementsAre(Exception{vmx::kUd, std::nullopt, kCode, 0}));
 }

@@ -15,29 +15,28 @@ using vmx::Field;
 using vmx::PinBased;
 using vmx::PrimaryProcBased;
 
-const Code kSti = {0xfb}, kCli = {0xfa}, kNop = {0x90}, kCpuid = {0x0f, 0xa2};
-// xor ecx, ecx; xor edx, edx; mwait
-const Code kMwait = {0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01, 0xc9};
-// mov ecx, 1; xor edx, edx; mwait: masked interrupts end it too
-const Code kMwaitForInterrupts = {0xb9, 1, 0, 0, 0, 0x31, 0xd2, 0x0f, 0x01, 0xc9};
+const Code kSti = ASM64("sti"), kCli = ASM64("cli"), kNop = ASM64("nop"), kCpuid = ASM64("cpuid");
+const Code kMwait = ASM64("xor ecx, ecx; xor edx, edx; mwait");
+// Masked interrupts end it too.
+const Code kMwaitForInterrupts = ASM64("mov ecx, 1; xor edx, edx; mwait");
 
 class MonitorMwait : public NestedMachineTest {
  protected:
   static constexpr uint8_t kVector = 0x41;
   static constexpr uint32_t kCount = 100'000;
 
-  MonitorMwait() { handle(kVector, end_of_interrupt() + Code{0x48, 0xcf}); }
+  MonitorMwait() { handle(kVector, end_of_interrupt() + ASM64("iretq")); }
 
   // mov eax, kData + offset; xor ecx, ecx; xor edx, edx; monitor
   static Code monitor(uint32_t offset = 0) {
-    Code code = {0xb8, 0, 0, 0, 0, 0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01, 0xc8};
+    Code code = ASM64("mov eax, 0; xor ecx, ecx; xor edx, edx; monitor");
     const auto address = static_cast<uint32_t>(kData + offset);
     std::memcpy(code.data() + 1, &address, sizeof address);
     return code;
   }
   // inc dword [kData + offset]
   static Code write(uint32_t offset) {
-    Code code = {0xff, 0x04, 0x25, 0, 0, 0, 0};
+    Code code = ASM64("inc dword ptr [0]");
     const auto address = static_cast<uint32_t>(kData + offset);
     std::memcpy(code.data() + 3, &address, sizeof address);
     return code;
@@ -99,8 +98,8 @@ TEST_F(MonitorMwait, ASingleStepTrapEndsIt) {
   handle(vmx::kDb, exit_with(3));
   // pushf; or dword [rsp], 100h; popf
   EXPECT_EQ(run(kCli + monitor() +
-                Code{0x31, 0xc9, 0x31, 0xd2, 0x9c, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00, 0x9d,
-                     0x0f, 0x01, 0xc9})
+                ASM64("xor ecx, ecx; xor edx, edx; pushfq; "
+                      "or dword ptr [rsp], 0x100; popfq; mwait"))
                 .code,
             status(3));
 }
@@ -117,8 +116,7 @@ TEST_F(MonitorMwait, TheExitQualificationTellsWhetherItIsArmed) {
 TEST_F(MonitorMwait, VmEntriesAndVmExitsDisarm) {
   // The handler moves RIP over CPUID: vmread rax, rcx; add rax, 2; vmwrite rcx, rax.
   enable(PrimaryProcBased::kMwaitExiting);
-  const Code skip = {0xb9, 0x1e, 0x68, 0, 0,    0x0f, 0x78, 0xc8,
-                     0x48, 0x83, 0xc0, 2, 0x0f, 0x79, 0xc8};
+  const Code skip = ASM64("mov ecx, 0x681e; vmread rax, rcx; add rax, 2; vmwrite rcx, rax");
   run_guest(monitor() + kCpuid + kMwait, skip + resume_until(2));
   ASSERT_EQ(record_.exits.size(), 2u);
   EXPECT_EQ(record_.exits[1].reason, static_cast<uint32_t>(ExitReason::kMwait));

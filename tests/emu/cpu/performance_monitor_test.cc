@@ -177,7 +177,7 @@ TEST(PerformanceMonitorCpuid, AgreesWithTheCounters) {
 
 class Rdpmc : public test::InstructionTest {
  protected:
-  const test::Bytes kRdpmc = {0x0f, 0x33};
+  const test::Bytes kRdpmc = ASM64("rdpmc");
 };
 
 TEST_F(Rdpmc, ReadsCountersAndNothingElse) {
@@ -215,22 +215,20 @@ TEST_F(Rdpmc, ExitsBeforeItLooksAtTheIndex) {
 
 class CountingMachine : public MachineTest {
  protected:
-  // mov ecx, index; mov eax, low; mov edx, high; wrmsr
   static Code write_msr(uint32_t index, uint64_t value) {
-    Code code = {0xb9, 0, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0xba, 0, 0, 0, 0, 0x0f, 0x30};
+    Code code = ASM64("mov ecx, 0; mov eax, 0; mov edx, 0; wrmsr");
     std::memcpy(code.data() + 1, &index, 4);
     std::memcpy(code.data() + 6, &value, 4);
     const auto high = static_cast<uint32_t>(value >> 32);
     std::memcpy(code.data() + 11, &high, 4);
     return code;
   }
-  // mov ecx, index; rdpmc
   static Code read_counter(uint32_t index) {
-    Code code = {0xb9, 0, 0, 0, 0, 0x0f, 0x33};
+    Code code = ASM64("mov ecx, 0; rdpmc");
     std::memcpy(code.data() + 1, &index, 4);
     return code;
   }
-  static Code exit_with_eax() { return {0xe7, 0xf4}; }
+  static Code exit_with_eax() { return ASM64("out 0xf4, eax"); }
 };
 
 TEST_F(CountingMachine, InstructionsAreCountedExactly) {
@@ -238,31 +236,27 @@ TEST_F(CountingMachine, InstructionsAreCountedExactly) {
   // 100 NOPs, MOV and RDPMC itself; a loop of 2 instructions, 50 times, behind it.
   const Code straight = enable + nops(100) + read_counter(0);
   EXPECT_EQ(run(straight + exit_with_eax()).code, status(102));
-  // mov ebp, 50; dec ebp; jne
-  const Code loop = enable + Code{0xbd, 50, 0, 0, 0, 0xff, 0xcd, 0x75, 0xfc} + read_counter(0);
+  const Code loop = enable + ASM64("mov ebp, 50; 2: dec ebp; jne 2b") + read_counter(0);
   EXPECT_EQ(run(loop + exit_with_eax()).code, status(1 + 100 + 2));
 }
 
 TEST_F(CountingMachine, CyclesAreThoseOfTheTimeStampCounter) {
   // RDTSC, then RDPMC; both again, 1000 cycles or more later; the differences differ by nothing.
-  const Code sample = Code{0x0f, 0x31, 0x89, 0xc6} + read_counter(1);  // mov esi, eax
+  const Code sample = ASM64("rdtsc; mov esi, eax") + read_counter(1);
   const Code code = write_msr(0x187, kCycles | kAnyLevel) + sample +
-                    Code{0x29, 0xc6, 0x89, 0xf7} +  // sub esi, eax; mov edi, esi
-                    nops(1000) + sample +
-                    Code{0x29, 0xc6, 0x29, 0xfe, 0x89, 0xf0};  // sub esi, edi; mov eax, esi
+                    ASM64("sub esi, eax; mov edi, esi") + nops(1000) + sample +
+                    ASM64("sub esi, eax; sub esi, edi; mov eax, esi");
   EXPECT_EQ(run(code + exit_with_eax()).code, status(0));
 }
 
 TEST_F(CountingMachine, UserAndSystemModeAreToldApart) {
-  handle(0x40, read_counter(0) + Code{0x89, 0xc6} + read_counter(1) +
-                   // shl eax, 16; or eax, esi
-                   Code{0xc1, 0xe0, 16, 0x09, 0xf0} + exit_with_eax());
+  handle(0x40, read_counter(0) + ASM64("mov esi, eax") + read_counter(1) +
+                   ASM64("shl eax, 16; or eax, esi") + exit_with_eax());
   put<uint8_t>(kIdt + 16 * 0x40 + 5, 0xee);  // DPL 3
   constexpr uint64_t kUserCodeAt = 0x110000;
-  put_code(kUserCodeAt, nops(200) + Code{0xcd, 0x40});
-  // push SS, RSP, RFLAGS, CS, RIP; iretq
-  const Code to_user = {0x6a, 0x23, 0x68, 0, 0xf0, 0x08, 0, 0x6a, 0x02,
-                        0x6a, 0x2b, 0x68, 0, 0,    0x11, 0, 0x48, 0xcf};
+  put_code(kUserCodeAt, nops(200) + ASM64("int 0x40"));
+  // SS, RSP, RFLAGS, CS and RIP.
+  const Code to_user = ASM64("push 0x23; push 0x8f000; push 2; push 0x2b; push 0x110000; iretq");
   const RunResult result = run(write_msr(0x186, kInstructions | kEnable | kInUser) +
                                write_msr(0x187, kInstructions | kEnable | kInSystem) + to_user);
   // 200 NOPs. The system's: IRET and 5 pushes; behind INT n, which counts as the system's too, MOV,
@@ -271,10 +265,10 @@ TEST_F(CountingMachine, UserAndSystemModeAreToldApart) {
 }
 
 TEST_F(CountingMachine, AnOverflowInterruptsAndMasksItsEntry) {
-  handle(0x50, Code{0x8b, 0x83, 0x40, 3, 0, 0} + exit_with_eax());  // mov eax, [rbx + 0x340]
+  handle(0x50, ASM64("mov eax, [rbx + 0x340]") + exit_with_eax());
   const Code code = enable_apic() + apic_write(0x340, 0x50) + write_msr(0xc1, 0xffffff00) +
                     write_msr(0x186, kInstructions | kAnyLevel | kInterrupt) +
-                    Code{0xfb, 0xeb, 0xfe};  // sti; jmp $
+                    ASM64("sti; 2: jmp 2b");
   const RunResult result = run(code);
   EXPECT_EQ(result.code, status(0x10050));
   ASSERT_EQ(record_.interrupts.size(), 1u);
@@ -286,7 +280,7 @@ TEST_F(CountingMachine, AHaltedProcessorCountsNoCycles) {
   handle(0x51, read_counter(0) + exit_with_eax());
   const Code code = enable_apic() + apic_write(0x3e0, 0xb) + apic_write(0x320, 0x51) +
                     apic_write(0x380, 1'000'000) + write_msr(0x186, kCycles | kAnyLevel) +
-                    Code{0xfb, 0xf4};
+                    ASM64("sti; hlt");
   const RunResult result = run(code);
   ASSERT_EQ(result.kind, RunResult::Kind::kDebugExit) << result.detail;
   EXPECT_GT(result.cycles, 1'000'000u);

@@ -15,8 +15,8 @@ using vmx::ExitReason;
 using vmx::Field;
 using vmx::PrimaryProcBased;
 
-const Code kSyscall = {0x0f, 0x05}, kSysretq = {0x48, 0x0f, 0x07}, kSysenter = {0x0f, 0x34},
-           kSysexitq = {0x48, 0x0f, 0x35};
+const Code kSyscall = ASM64("syscall"), kSysretq = ASM64("sysretq"), kSysenter = ASM64("sysenter"),
+           kSysexitq = ASM64("sysexitq");
 
 class SystemCallTraps : public NestedMachineTest {
  protected:
@@ -34,9 +34,9 @@ class SystemCallTraps : public NestedMachineTest {
     put_code(kTarget, nops(8) + exit_with(7));
     handle(vmx::kDb, exit_with(3));
   }
-  // mov ecx, kTarget; mov edx, kTarget; mov r11d, flags
+  // ECX and EDX are kTarget, R11D the flags.
   static Code targets(uint32_t flags) {
-    Code code = {0xb9, 0, 0, 0, 0, 0xba, 0, 0, 0, 0, 0x41, 0xbb, 0, 0, 0, 0};
+    Code code = ASM64("mov ecx, 0; mov edx, 0; mov r11d, 0");
     const auto target = static_cast<uint32_t>(kTarget);
     std::memcpy(code.data() + 1, &target, sizeof target);
     std::memcpy(code.data() + 6, &target, sizeof target);
@@ -63,8 +63,8 @@ TEST_F(SystemCallTraps, TheMonitorTrapFlagStopsAtTheTarget) {
 
 TEST_F(SystemCallTraps, TheMonitorTrapFlagStopsBehindEachIterationOfIns) {
   enable(PrimaryProcBased::kMonitorTrapFlag);
-  // mov edi, kScratch; mov ecx, 2; rep insb
-  run_guest({0xbf, 0, 0, 2, 0, 0xb9, 2, 0, 0, 0, 0xf3, 0x6c, 0x90}, resume_until(5));
+  // 0x20000 is kScratch
+  run_guest(ASM64("mov edi, 0x20000; mov ecx, 2; rep insb; nop"), resume_until(5));
   constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
   EXPECT_THAT(exits(),
               ElementsAre(Pair(kMtf, kGuest + 5), Pair(kMtf, kGuest + 10), Pair(kMtf, kGuest + 10),
@@ -75,11 +75,11 @@ TEST_F(SystemCallTraps, ATrapBehindAnIterationOfInsPushesRf) {
   cpu_.rflags = 2 | kTf;
   cpu_.gpr[vmx::kRdi] = kData;
   cpu_.gpr[vmx::kRcx] = 2;
-  handle(vmx::kDb, {0x8b, 0x44, 0x24, 0x10, 0xe7, 0xf4});  // mov eax, [rsp + 16]; out f4, eax
-  EXPECT_EQ(run({0xf3, 0x6c}).code, status(0x10102));
+  handle(vmx::kDb, ASM64("mov eax, [rsp + 16]; out 0xf4, eax"));
+  EXPECT_EQ(run(ASM64("rep insb")).code, status(0x10102));
   EXPECT_EQ(trapped_at(), kCode);
   cpu_.gpr[vmx::kRcx] = 1;
-  EXPECT_EQ(run({0xf3, 0x6c}).code, status(0x102));
+  EXPECT_EQ(run(ASM64("rep insb")).code, status(0x102));
   EXPECT_EQ(trapped_at(), kCode + 2);
 }
 

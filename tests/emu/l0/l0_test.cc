@@ -16,10 +16,9 @@ TEST_F(BelowL0, TheMsrStoreAreaHasTheTimeOfTheVmExit) {
   put<uint32_t>(kScratch, kTimeStampCounter);
   vmcs_.write(Field::kVmExitMsrStoreAddress, kScratch);
   vmcs_.write(Field::kVmExitMsrStoreCount, 1);
-  // rdtsc; store; cpuid. The first store pays for the page walk.
-  const Code guest = store(kData) + Code{0x0f, 0x31} + store(kData) + Code{0x0f, 0xa2};
-  // mov eax, [20008h]; sub eax, [80000h]; out 0xf4, eax
-  const Code handler = {0x8b, 0x04, 0x25, 0x08, 0, 2, 0, 0x2b, 0x04, 0x25, 0, 0, 8, 0, 0xe7, 0xf4};
+  // The first store pays for the page walk.
+  const Code guest = store(kData) + ASM64("rdtsc") + store(kData) + ASM64("cpuid");
+  const Code handler = ASM64("mov eax, [0x20008]; sub eax, [0x80000]; out 0xf4, eax");
   const RunResult alone = run_guest(guest, handler);
   ASSERT_EQ(alone.kind, RunResult::Kind::kDebugExit);
   EXPECT_GT(alone.code, status(0));

@@ -105,27 +105,28 @@ class NestedMachineTest : public MachineTest {
 
   // After `exits` VM exits the run ends; before, each is followed by VMRESUME.
   static Code resume_until(uint8_t exits, const Code& end = exit_with(0)) {
-    // inc r15d; cmp r15d, exits; jne behind `end`; end; vmresume
-    const Code count = {
-        0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, exits, 0x75, static_cast<uint8_t>(end.size())};
-    return count + end + Code{0x0f, 0x01, 0xc3} + exit_with(98);
+    // The jump goes behind `end`.
+    Code count = ASM64("inc r15d; cmp r15d, 0; jne 2f; 2:");
+    count[6] = exits;
+    count[8] = static_cast<uint8_t>(end.size());
+    return count + end + ASM64("vmresume") + exit_with(98);
   }
-  // Ends the run with the value of a VMCS field: mov ecx, encoding; vmread rax, rcx; out 0xf4, eax.
+  // Ends the run with the value of a VMCS field.
   static Code exit_with_field(vmx::Field field) {
-    Code code = {0xb9, 0, 0, 0, 0, 0x0f, 0x78, 0xc8, 0xe7, 0xf4};
+    Code code = ASM64("mov ecx, 0; vmread rax, rcx; out 0xf4, eax");
     const uint32_t encoding = vmx::encoding_of(field);
     std::memcpy(code.data() + 1, &encoding, sizeof encoding);
     return code;
   }
-  // Ends the run with what is in memory: mov eax, [address]; out 0xf4, eax.
+  // Ends the run with what is in memory.
   static Code exit_with_memory(uint32_t address) {
-    Code code = {0x8b, 0x04, 0x25, 0, 0, 0, 0, 0xe7, 0xf4};
+    Code code = ASM64("mov eax, [0]; out 0xf4, eax");
     std::memcpy(code.data() + 3, &address, sizeof address);
     return code;
   }
   // mov [address], eax
   static Code store(uint32_t address) {
-    Code code = {0x89, 0x04, 0x25, 0, 0, 0, 0};
+    Code code = ASM64("mov [0], eax");
     std::memcpy(code.data() + 3, &address, sizeof address);
     return code;
   }
@@ -145,10 +146,10 @@ class NestedMachineTest : public MachineTest {
   }
   // IA32_FEATURE_CONTROL, CR4.VMXE, VMXON, VMPTRLD, VMLAUNCH.
   static Code launch() {
-    return Code{0xb9, 0x3a, 0,    0,    0,    0xb8, 5,    0,    0,   0, 0x31, 0xd2,
-                0x0f, 0x30, 0x0f, 0x20, 0xe0, 0x0d, 0,    0x20, 0,   0, 0x0f, 0x22,
-                0xe0, 0xf3, 0x0f, 0xc7, 0x34, 0x25, 0,    0xb0, 0,   0, 0x0f, 0xc7,
-                0x34, 0x25, 8,    0xb0, 0,    0,    0x0f, 0x01, 0xc2} +
+    return ASM64(
+               "mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; "
+               "mov rax, cr4; or eax, 0x2000; mov cr4, rax; vmxon [0xb000]; "
+               "vmptrld [0xb008]; vmlaunch") +
            exit_with(99);
   }
   // Everything by which a run that stops, or is saved, could differ from one that does not.

@@ -13,7 +13,7 @@ using vmx::Field;
 using vmx::PrimaryProcBased;
 using vmx::SecondaryProcBased;
 
-const Code kNop = {0x90}, kCpuid = {0x0f, 0xa2}, kRdtsc = {0x0f, 0x31};
+const Code kNop = ASM64("nop"), kCpuid = ASM64("cpuid"), kRdtsc = ASM64("rdtsc");
 
 class NestedMachine : public NestedMachineTest {};
 
@@ -27,8 +27,8 @@ TEST_F(NestedMachine, CpuidExits) {
 
 TEST_F(NestedMachine, TheMonitorTrapFlagStopsAfterEachInstructionAndIteration) {
   enable(PrimaryProcBased::kMonitorTrapFlag);
-  // mov edi, kScratch; mov ecx, 2; rep stosb
-  const Code guest = kNop + kRdtsc + Code{0xbf, 0, 0, 2, 0, 0xb9, 2, 0, 0, 0, 0xf3, 0xaa} + kNop;
+  // 0x20000 is kScratch
+  const Code guest = kNop + kRdtsc + ASM64("mov edi, 0x20000; mov ecx, 2; rep stosb") + kNop;
   run_guest(guest, resume_until(7));
   constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
   EXPECT_THAT(exits(),
@@ -150,13 +150,13 @@ class ApicPage : public NestedMachine {
   }
   // mov eax, value
   static Code load(uint32_t value) {
-    Code code = {0xb8, 0, 0, 0, 0};
+    Code code = ASM64("mov eax, 0");
     std::memcpy(code.data() + 1, &value, sizeof value);
     return code;
   }
   // or dword [address], 2
   static Code set_bit_1(uint32_t address) {
-    Code code = {0x83, 0x0c, 0x25, 0, 0, 0, 0, 2};
+    Code code = ASM64("or dword ptr [0], 2");
     std::memcpy(code.data() + 3, &address, sizeof address);
     return code;
   }
@@ -164,11 +164,11 @@ class ApicPage : public NestedMachine {
 
 TEST_F(ApicPage, TheTaskPriorityIsOnTheVirtualApicPage) {
   const Code guest = load(0x51) + store(kAccessPage + 0x80) + set_bit_1(kAccessPage + 0x80) +
-                     Code{0x44, 0x0f, 0x20, 0xc3} + kCpuid;  // mov rbx, cr8
+                     ASM64("mov rbx, cr8") + kCpuid;
   EXPECT_EQ(run_guest(guest, exit_with_memory(kVirtualApic + 0x80)).code, status(0x53));
   EXPECT_EQ(run_guest(guest, exit_with_memory(kAccessPage + 0x80)).code, status(0));
   // mov eax, ebx
-  EXPECT_EQ(run_guest(guest, {0x89, 0xd8, 0xe7, 0xf4}).code, status(5));
+  EXPECT_EQ(run_guest(guest, ASM64("mov eax, ebx; out 0xf4, eax")).code, status(5));
 }
 
 TEST_F(ApicPage, OtherRegistersExit) {
@@ -176,14 +176,14 @@ TEST_F(ApicPage, OtherRegistersExit) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kGuest + 1)));
   EXPECT_EQ(record_.exits[0].qualification, 0x10b0u);
   EXPECT_EQ(record_.exits[0].instruction_length, 7u);
-  // mov rax, [kAccessPage + 0x80]: too wide; jmp there; push there
-  Code wide = {0x48, 0x8b, 0x04, 0x25, 0x80, 0x10, 2, 0};
+  // At kAccessPage + 0x80: a load that is too wide; a jump there; a push there.
+  Code wide = ASM64("mov rax, [0x21080]");
   run_guest(wide);
   EXPECT_EQ(record_.exits[0].qualification, 0x80u);
-  run_guest({0xb8, 0x80, 0x10, 2, 0, 0xff, 0xe0});
+  run_guest(ASM64("mov eax, 0x21080; jmp rax"));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kAccessPage + 0x80)));
   EXPECT_EQ(record_.exits[0].qualification, 0x2080u);
-  run_guest({0xbc, 0x88, 0x10, 2, 0, 0x50});
+  run_guest(ASM64("mov esp, 0x21088; push rax"));
   EXPECT_EQ(record_.exits[0].qualification, 0x1080u);
 }
 
@@ -200,7 +200,7 @@ TEST_F(ApicPage, AnExitComesBehindTheWrite) {
 TEST_F(ApicPage, EventDeliveryReportsItself) {
   handle(vmx::kUd, kNop);
   vmcs_.write(Field::kGuestRsp, kAccessPage + 0x100);
-  run_guest({0x0f, 0x0b});
+  run_guest(ASM64("ud2"));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kApicAccess, kGuest)));
   EXPECT_EQ(record_.exits[0].qualification >> 12, 3u);
   EXPECT_EQ(record_.exits[0].idt_vectoring_information, 0x80000306u);
@@ -221,7 +221,7 @@ TEST_F(ApicPage, AVirtualInterruptIsDeliveredAndEnded) {
   handle(kVector, store(kAccessPage + 0xb0) + kNop);
   // A self-IPI by the ICR; HLT waits for what comes at once.
   const RunResult result =
-      run_guest(load(0x40000 | kVector) + store(kAccessPage + 0x300) + Code{0xf4} + kCpuid);
+      run_guest(load(0x40000 | kVector) + store(kAccessPage + 0x300) + ASM64("hlt") + kCpuid);
   EXPECT_EQ(result.code, status(0));
   const uint64_t handler = kHandlers + 0x40 * kVector;
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kVirtualizedEoi, handler + 7)));
@@ -235,7 +235,7 @@ TEST_F(ApicPage, AVirtualInterruptWaitsForSti) {
   vmcs_.write(Field::kGuestInterruptStatus, kVector);
   vmcs_.write(Field::kGuestRflags, 2);
   handle(kVector, kCpuid);
-  run_guest(kNop + Code{0xfb} + kNop + kNop + kCpuid);
+  run_guest(kNop + ASM64("sti") + kNop + kNop + kCpuid);
   EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, kGuest + 3}));
 }
 
@@ -256,16 +256,14 @@ TEST_F(NestedMachine, VmfuncSwitchesTheEptPointer) {
   put<uint64_t>(kScratch + 8, kOther | 0x1e);
   put<uint32_t>(kData, 1);
   put<uint32_t>(kOtherData, 2);
-  // mov eax, [kData]; xor eax, eax; mov ecx, 1; vmfunc; add edx, [kData]; cpuid
-  const Code load = {0x8b, 0x14, 0x25, 0, 0, 8, 0}, add = {0x03, 0x14, 0x25, 0, 0, 8, 0};
-  const Code guest = load + Code{0x31, 0xc0, 0xb9, 1, 0, 0, 0, 0x0f, 0x01, 0xd4} + add + kCpuid;
-  // mov eax, edx; out 0xf4, eax
-  EXPECT_EQ(run_guest(guest, {0x89, 0xd0, 0xe7, 0xf4}).code, status(3));
+  const Code load = ASM64("mov edx, [0x80000]"), add = ASM64("add edx, [0x80000]");
+  const Code guest = load + ASM64("xor eax, eax; mov ecx, 1; vmfunc") + add + kCpuid;
+  EXPECT_EQ(run_guest(guest, ASM64("mov eax, edx; out 0xf4, eax")).code, status(3));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + guest.size() - 2)));
 }
 
 TEST_F(NestedMachine, InvpcidNeedsItsControl) {
-  const Code guest = Code{0x31, 0xc0, 0x66, 0x0f, 0x38, 0x82, 0x04, 0x25, 0, 0, 8, 0} + kCpuid;
+  const Code guest = ASM64("xor eax, eax; invpcid rax, [0x80000]") + kCpuid;
   vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kUd);
   run_guest(guest);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, kGuest + 2)));
@@ -281,7 +279,7 @@ TEST_F(NestedMachine, ALoopOfPausesExits) {
   enable(SecondaryProcBased::kPauseLoopExiting);
   vmcs_.write(Field::kPleGap, 100);
   vmcs_.write(Field::kPleWindow, 1000);
-  const Code pause_loop = {0xf3, 0x90, 0xeb, 0xfc};
+  const Code pause_loop = ASM64("2: pause; jmp 2b");
   run_guest(pause_loop);
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kPause, kGuest)));
   // A gap too short for any loop.
@@ -295,7 +293,7 @@ TEST_F(NestedMachine, TheTscIsScaled) {
   vmcs_.write(Field::kTscMultiplier, 1);
   vmcs_.write(Field::kTscOffset, 0x1234);
   // The TSC is below 2^48; the host finds EAX as the guest left it.
-  EXPECT_EQ(run_guest(kRdtsc + kCpuid, {0xe7, 0xf4}).code, status(0x1234));
+  EXPECT_EQ(run_guest(kRdtsc + kCpuid, ASM64("out 0xf4, eax")).code, status(0x1234));
 }
 
 TEST_F(NestedMachine, VmreadOfAShadowVmcsDoesNotExit) {
@@ -309,9 +307,8 @@ TEST_F(NestedMachine, VmreadOfAShadowVmcsDoesNotExit) {
   shadow.shadow = true;
   shadow.write(Field::kGuestRip, 0x1234);
   shadow.store(vmx::VmcsRegion(low_.data() + kShadow, vmx::kVmcsRegionSize));
-  // mov ecx, 0x681e; vmread rax, rcx; cpuid
-  const Code guest = Code{0xb9, 0x1e, 0x68, 0, 0, 0x0f, 0x78, 0xc8} + kCpuid;
-  EXPECT_EQ(run_guest(guest, {0xe7, 0xf4}).code, status(0x1234));
+  const Code guest = ASM64("mov ecx, 0x681e; vmread rax, rcx") + kCpuid;
+  EXPECT_EQ(run_guest(guest, ASM64("out 0xf4, eax")).code, status(0x1234));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, kGuest + 8)));
   put<uint8_t>(kBits + 0x681e / 8, 1u << 0x681e % 8);
   run_guest(guest);
@@ -330,9 +327,8 @@ TEST_F(NestedMachine, AnOperandOfAShadowVmreadMayViolateEpt) {
   shadow.revision_id = vmcs_.revision_id;
   shadow.shadow = true;
   shadow.store(vmx::VmcsRegion(low_.data() + kShadow, vmx::kVmcsRegionSize));
-  // mov ecx, 0x681e; vmwrite rcx, [kData]; vmread [kData], rcx
-  run_guest({0xb9, 0x1e, 0x68, 0,    0,    0x0f, 0x79, 0x0c, 0x25, 0, 0,
-             8,    0,    0x0f, 0x78, 0x0c, 0x25, 0,    0,    8,    0});
+  // 0x80000 is kData
+  run_guest(ASM64("mov ecx, 0x681e; vmwrite rcx, [0x80000]; vmread [0x80000], rcx"));
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kEptViolation, kGuest + 13)));
   EXPECT_EQ(record_.exits[0].guest_physical, kData);
 }

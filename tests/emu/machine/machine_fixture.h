@@ -19,6 +19,7 @@
 #include "emu/events/events.h"
 #include "emu/loaders/image.h"
 #include "emu/machine/machine.h"
+#include "tests/emu/assembled_code.h"
 
 namespace nestor::emu {
 
@@ -155,16 +156,16 @@ class MachineTest : public testing::Test {
     put_code(address, code);
   }
 
-  // mov eax, value; out 0xf4, eax
+  // Ends the run with a value.
   static Code exit_with(uint32_t value) {
-    Code code = {0xb8, 0, 0, 0, 0, 0xe7, 0xf4};
+    Code code = ASM64("mov eax, 0; out 0xf4, eax");
     std::memcpy(code.data() + 1, &value, 4);
     return code;
   }
   static constexpr uint32_t status(uint32_t value) { return value << 1 | 1; }
   // mov dword [rbx + offset], value: a register of the local APIC.
   static Code apic_write(uint32_t offset, uint32_t value) {
-    Code code = {0xc7, 0x83, 0, 0, 0, 0, 0, 0, 0, 0};
+    Code code = ASM64("mov dword ptr [rbx + 0x300], 0");
     std::memcpy(code.data() + 2, &offset, 4);
     std::memcpy(code.data() + 6, &value, 4);
     return code;
@@ -174,8 +175,8 @@ class MachineTest : public testing::Test {
     return apic_write(0x300, 0x44000 | vector_and_mode);
   }
   static Code end_of_interrupt() { return apic_write(0xb0, 0); }
-  // jmp +0: what arrived is taken between two blocks.
-  static Code block_end() { return {0xeb, 0x00}; }
+  // What arrived is taken between two blocks.
+  static Code block_end() { return ASM64("jmp 2f; 2:"); }
   static Code nops(size_t count) { return Code(count, 0x90); }
 
   RunResult run(const Code& code) {

@@ -12,8 +12,8 @@ using testing::SizeIs;
 using Kind = RunResult::Kind;
 
 constexpr uint8_t kVector = 0x40;
-const Code kCli = {0xfa}, kSti = {0xfb}, kHlt = {0xf4}, kIretq = {0x48, 0xcf},
-           kForever = {0xeb, 0xfe}, kNop = {0x90};
+const Code kCli = ASM64("cli"), kSti = ASM64("sti"), kHlt = ASM64("hlt"), kIretq = ASM64("iretq"),
+           kForever = ASM64("2: jmp 2b"), kNop = ASM64("nop");
 
 class MachineRun : public MachineTest {
  protected:
@@ -55,10 +55,10 @@ TEST_F(MachineRun, APeriodicTimerThatInterruptsNobodyDoesNotWake) {
 
 // Millions of periods of a timer that nobody hears lie before the one that wakes.
 TEST_F(MachineRun, ATimerThatInterruptsNobodyHidesNoOther) {
-  // out 21h, ffh masks the 8259; the PIT rises every other tick: out 43h, 34h; out 40h, 2; out 40h,
-  // 0
-  const Code masked_pit = {0xb0, 0xff, 0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43,
-                           0xb0, 2,    0xe6, 0x40, 0xb0, 0,    0xe6, 0x40};
+  // Masks the 8259; the PIT rises every other tick.
+  const Code masked_pit = ASM64(
+      "mov al, 0xff; out 0x21, al; mov al, 0x34; out 0x43, al; "
+      "mov al, 2; out 0x40, al; mov al, 0; out 0x40, al");
   constexpr uint32_t kLong = 0xfff00000;
   handle(kVector, exit_with(7));
   const RunResult result = run(masked_pit + start_timer(kLong) + kSti + kHlt + exit_with(1));
@@ -70,7 +70,7 @@ TEST_F(MachineRun, ATimerThatInterruptsNobodyHidesNoOther) {
 
 TEST_F(MachineRun, ATripleFaultShutsDown) {
   cpu_.idtr = {kIdt, 0};
-  const RunResult result = run(kNop + Code{0x0f, 0x0b});
+  const RunResult result = run(kNop + ASM64("ud2"));
   EXPECT_EQ(result.kind, Kind::kShutdown);
   EXPECT_THAT(record_.triple_faults, ElementsAre(kCode + 1));
   EXPECT_NE(result.detail.find("0x100001"), std::string::npos) << result.detail;
@@ -78,14 +78,14 @@ TEST_F(MachineRun, ATripleFaultShutsDown) {
 
 TEST_F(MachineRun, TheBudgetEndsIt) {
   config_.max_instructions = 1000;
-  const RunResult result = run(Code{0x90, 0x90, 0xeb, 0xfc});  // blocks of three
+  const RunResult result = run(ASM64("2: nop; nop; jmp 2b"));  // blocks of three
   EXPECT_EQ(result.kind, Kind::kBudgetSpent);
   EXPECT_GE(result.instructions, 1000u);
   EXPECT_LT(result.instructions, 1003u);
 }
 
 TEST_F(MachineRun, TheKeyboardControllerResets) {
-  const RunResult result = run(Code{0xb0, 0xfe, 0xe6, 0x64} + kForever);
+  const RunResult result = run(ASM64("mov al, 0xfe; out 0x64, al") + kForever);
   EXPECT_EQ(result.kind, Kind::kReset);
 }
 
@@ -101,7 +101,7 @@ TEST_F(MachineRun, StiHoldsAPendingInterruptBackForOneInstruction) {
 
 TEST_F(MachineRun, TheShadowOfStiHoldsBeforeAnEmulatedInstructionToo) {
   handle(kVector, exit_with(5));
-  const Code before = enable_apic() + self_ipi(kVector) + kSti + Code{0x0f, 0xa2};  // cpuid
+  const Code before = enable_apic() + self_ipi(kVector) + kSti + ASM64("cpuid");
   run(before + nops(20) + exit_with(1));
   EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
 }
@@ -110,7 +110,7 @@ TEST_F(MachineRun, MovSsHoldsAPendingInterruptBackForOneInstruction) {
   handle(kVector, exit_with(5));
   // mov ecx, ss; sti; mov ss, ecx; nop: the second shadow follows the first at once.
   const Code before =
-      enable_apic() + self_ipi(kVector) + Code{0x8c, 0xd1} + kSti + Code{0x8e, 0xd1} + kNop;
+      enable_apic() + self_ipi(kVector) + ASM64("mov ecx, ss") + kSti + ASM64("mov ss, ecx") + kNop;
   run(before + nops(20) + exit_with(1));
   EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
 }
@@ -125,19 +125,16 @@ TEST_F(MachineRun, StiThenCliLetsNothingThrough) {
 
 TEST_F(MachineRun, PopfEnablesInterruptsWithoutAShadow) {
   handle(kVector, exit_with(5));
-  // push 0x202; popfq
-  const Code before = enable_apic() + self_ipi(kVector) + Code{0x68, 0x02, 0x02, 0, 0, 0x9d};
+  const Code before = enable_apic() + self_ipi(kVector) + ASM64("push 0x202; popfq");
   run(before + nops(20) + exit_with(1));
   EXPECT_THAT(record_.interrupts, ElementsAre(Interrupt{kVector, after(before)}));
 }
 
 TEST_F(MachineRun, AnInterruptHandlerReturnsToWhereItInterrupted) {
-  // inc r15d; EOI; iretq
-  handle(kVector, Code{0x41, 0xff, 0xc7} + end_of_interrupt() + kIretq);
-  // mov eax, r15d; out 0xf4, eax
+  handle(kVector, ASM64("inc r15d") + end_of_interrupt() + kIretq);
   const RunResult result =
       run(enable_apic() + kSti + self_ipi(kVector) + block_end() + self_ipi(kVector) + block_end() +
-          Code{0x44, 0x89, 0xf8, 0xe7, 0xf4});
+          ASM64("mov eax, r15d; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(2));
   EXPECT_THAT(record_.interrupts, SizeIs(2));
 }
@@ -152,11 +149,11 @@ TEST_F(MachineRun, TheTaskPriorityHoldsInterruptsBack) {
 // The second NMI waits for the IRET of the first.
 TEST_F(MachineRun, NmisAreBlockedUntilIret) {
   constexpr uint32_t kNmiMode = 4 << 8;
-  // inc r15d; cmp r15d, 1; jnz done; (another NMI); done: iretq
-  handle(vmx::kNmi, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x01, 0x75, 0x0d} +
-                        self_ipi(kNmiMode) + block_end() + kNop + kIretq);
+  // Another NMI in the first; the jump goes to the NOP.
+  handle(vmx::kNmi, ASM64("2: inc r15d; cmp r15d, 1; jne 2b + 0x16") + self_ipi(kNmiMode) +
+                        block_end() + kNop + kIretq);
   const Code before = enable_apic() + self_ipi(kNmiMode) + block_end();
-  const RunResult result = run(before + nops(8) + Code{0x44, 0x89, 0xf8, 0xe7, 0xf4});
+  const RunResult result = run(before + nops(8) + ASM64("mov eax, r15d; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(2));
   ASSERT_THAT(record_.interrupts, SizeIs(2));
   EXPECT_EQ(record_.interrupts[0].vector, vmx::kNmi);
@@ -189,9 +186,9 @@ TEST_F(MachineRun, HltWaitsForTheTimerInVirtualTime) {
 }
 
 TEST_F(MachineRun, APeriodicTimerKeepsItsPeriod) {
-  // inc r15d; cmp r15d, 5; jz out; EOI; iretq; out: exit
-  handle(kVector, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x05, 0x74, 0x0c} + end_of_interrupt() +
-                      kIretq + exit_with(9));
+  // The jump goes behind IRETQ.
+  handle(kVector, ASM64("2: inc r15d; cmp r15d, 5; je 2b + 0x15") + end_of_interrupt() + kIretq +
+                      exit_with(9));
   const RunResult result = run(kSti + start_timer(20'000, 0x20000 | kVector) + kForever);
   EXPECT_EQ(result.code, status(9));
   ASSERT_THAT(record_.interrupt_cycles, SizeIs(5));
@@ -202,18 +199,17 @@ TEST_F(MachineRun, APeriodicTimerKeepsItsPeriod) {
 }
 
 TEST_F(MachineRun, TheTscCountsCycles) {
-  // rdtsc; mov ecx, eax; 8 nops; rdtsc; sub eax, ecx; out 0xf4, eax
   const RunResult result =
-      run(Code{0x0f, 0x31, 0x89, 0xc1} + nops(8) + Code{0x0f, 0x31, 0x29, 0xc8, 0xe7, 0xf4});
+      run(ASM64("rdtsc; mov ecx, eax") + nops(8) + ASM64("rdtsc; sub eax, ecx; out 0xf4, eax"));
   // RDTSC itself, MOV, the NOPs; the walk of the page is behind.
   EXPECT_EQ(result.code, status(10));
 }
 
 TEST_F(MachineRun, TheSameProgramTakesTheSameTime) {
-  handle(kVector, Code{0x41, 0xff, 0xc7, 0x41, 0x83, 0xff, 0x05, 0x74, 0x0c} + end_of_interrupt() +
-                      kIretq + exit_with(9));
+  handle(kVector, ASM64("2: inc r15d; cmp r15d, 5; je 2b + 0x15") + end_of_interrupt() + kIretq +
+                      exit_with(9));
   const Code code = kSti + start_timer(777, 0x20000 | kVector) +
-                    Code{0x48, 0x89, 0x04, 0x25, 0, 0, 8, 0, 0xeb, 0xf6};  // mov [kData], rax; jmp
+                    ASM64("2: mov [0x80000], rax; jmp 2b");  // 0x80000 is kData
   const RunResult first = run(code);
   const auto cycles = record_.interrupt_cycles;
   const auto interrupts = record_.interrupts;
@@ -228,24 +224,23 @@ TEST_F(MachineRun, TheSameProgramTakesTheSameTime) {
 // --- devices
 
 TEST_F(MachineRun, PortOutputReachesItsDevice) {
-  // mov al, 'A'; mov dx, 3f8; out dx, al; mov al, 'b'; out e9, al; (outsb of "C" from kData)
   put<uint8_t>(kData, 'C');
-  run(Code{0xb0, 'A', 0x66, 0xba, 0xf8, 0x03, 0xee, 0xb0, 'b', 0xe6, 0xe9, 0xbe, 0, 0, 8, 0, 0x6e} +
-      exit_with(0));
+  run(ASM64("mov al, 'A'; mov dx, 0x3f8; out dx, al; mov al, 'b'; "
+            "out 0xe9, al; mov esi, 0x80000; outsb") +
+      exit_with(0));  // 0x80000 is kData
   EXPECT_EQ(serial_, "AC");
   EXPECT_EQ(console_, "b");
 }
 
 TEST_F(MachineRun, RepeatedStringOutputWritesEachByte) {
   put_code(kData, {'n', 'e', 's', 't'});
-  // mov esi, kData; mov ecx, 4; mov dx, 3f8; rep outsb
-  run(Code{0xbe, 0, 0, 8, 0, 0xb9, 4, 0, 0, 0, 0x66, 0xba, 0xf8, 0x03, 0xf3, 0x6e} + exit_with(0));
+  // 0x80000 is kData
+  run(ASM64("mov esi, 0x80000; mov ecx, 4; mov dx, 0x3f8; rep outsb") + exit_with(0));
   EXPECT_EQ(serial_, "nest");
 }
 
 TEST_F(MachineRun, UnknownPortsReadAsOnesAndAreReported) {
-  // xor eax, eax; mov dx, 1234; in ax, dx; out f4, eax
-  const RunResult result = run(Code{0x31, 0xc0, 0x66, 0xba, 0x34, 0x12, 0x66, 0xed, 0xe7, 0xf4});
+  const RunResult result = run(ASM64("xor eax, eax; mov dx, 0x1234; in ax, dx; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(0xffff));
   ASSERT_THAT(record_.unclaimed, SizeIs(1));
   EXPECT_FALSE(record_.unclaimed[0].memory);
@@ -255,8 +250,7 @@ TEST_F(MachineRun, UnknownPortsReadAsOnesAndAreReported) {
 }
 
 TEST_F(MachineRun, UnknownMemoryReadsAsOnes) {
-  // mov eax, [rbx - 0x1000000]; shr eax, 1; out f4, eax
-  const RunResult result = run(Code{0x8b, 0x83, 0, 0, 0, 0xff, 0xd1, 0xe8, 0xe7, 0xf4});
+  const RunResult result = run(ASM64("mov eax, [rbx - 0x1000000]; shr eax, 1; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(0x7fffffff));
   ASSERT_THAT(record_.unclaimed, SizeIs(1));
   EXPECT_TRUE(record_.unclaimed[0].memory);
@@ -265,11 +259,10 @@ TEST_F(MachineRun, UnknownMemoryReadsAsOnes) {
 }
 
 TEST_F(MachineRun, TheLocalApicIsInMemory) {
-  // TPR = 0x30; mov eax, [TPR]; out f4, eax
-  RunResult result = run(apic_write(0x80, 0x30) + Code{0x8b, 0x83, 0x80, 0, 0, 0, 0xe7, 0xf4});
+  RunResult result = run(apic_write(0x80, 0x30) + ASM64("mov eax, [rbx + 0x80]; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(0x30));
-  // mov rax, cr8 sees the same.
-  result = run(apic_write(0x80, 0x30) + Code{0x44, 0x0f, 0x20, 0xc0, 0xe7, 0xf4});
+  // CR8 is the same.
+  result = run(apic_write(0x80, 0x30) + ASM64("mov rax, cr8; out 0xf4, eax"));
   EXPECT_EQ(result.code, status(3));
 }
 

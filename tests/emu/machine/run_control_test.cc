@@ -24,12 +24,12 @@ class RunControl : public NestedMachineTest {
 
   // L1 counts down with the APIC timer interrupting it: blocks of several instructions.
   void put_timer_loop() {
-    handle(0x40, end_of_interrupt() + Code{0x48, 0xcf});
-    put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +   // divide by 1
-                        apic_write(0x320, 0x20040) +           // periodic, vector 40H
-                        apic_write(0x380, 997) + Code{0xfb} +  // sti
-                        Code{0xb9, 0xb8, 0x0b, 0, 0} +         // mov ecx, 3000
-                        Code{0x90, 0x90, 0x90, 0xff, 0xc9, 0x75, 0xf9} + exit_with(7));
+    handle(0x40, end_of_interrupt() + ASM64("iretq"));
+    put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
+                        apic_write(0x320, 0x20040) +          // periodic, vector 40H
+                        apic_write(0x380, 997) +
+                        ASM64("sti; mov ecx, 3000; 2: nop; nop; nop; dec ecx; jne 2b") +
+                        exit_with(7));
   }
   static constexpr uint64_t kLoop = kCode + 10 * 4 + 1 + 5;
 };
@@ -60,7 +60,7 @@ TEST_F(RunControl, StopsDoNotChangeTheRun) {
 }
 
 TEST_F(RunControl, ABreakpointStopsBeforeItsInstructionAndIsPassedAfterwards) {
-  put_code(kCode, Code{0x31, 0xc0, 0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0} + exit_with(1));
+  put_code(kCode, ASM64("xor eax, eax; inc eax; inc eax; inc eax") + exit_with(1));
   start();
   const auto pause = machine_->run_until({.breakpoints = {kCode + 4}});
   ASSERT_TRUE(pause);
@@ -73,7 +73,7 @@ TEST_F(RunControl, ABreakpointStopsBeforeItsInstructionAndIsPassedAfterwards) {
 }
 
 TEST_F(RunControl, AStepIsOneInstructionEvenOneThatTheModelExecutes) {
-  put_code(kCode, Code{0x90, 0x0f, 0xa2, 0x90} + exit_with(1));  // nop; cpuid; nop
+  put_code(kCode, ASM64("nop; cpuid; nop") + exit_with(1));
   start();
   for (const uint64_t next : {1, 3, 4}) {
     const auto pause = machine_->run_until({.step = true});
@@ -85,7 +85,7 @@ TEST_F(RunControl, AStepIsOneInstructionEvenOneThatTheModelExecutes) {
 }
 
 TEST_F(RunControl, RegistersAndMemoryCanBeChanged) {
-  put_code(kCode, Code{0x90, 0x90, 0xa1, 0, 0, 8, 0, 0, 0, 0, 0, 0xe7, 0xf4});  // mov eax, [kData]
+  put_code(kCode, ASM64("nop; nop; movabs eax, [0x80000]; out 0xf4, eax"));  // kData
   start();
   ASSERT_TRUE(machine_->run_until({.step = true}));
   const std::array<uint8_t, 4> value = {0x55, 0, 0, 0};
@@ -102,7 +102,7 @@ TEST_F(RunControl, StopsAtVmEntriesAndExitsAndSeesBothLevels) {
   map_guest(kData, kScratch | kEptAll | kEptUserExecute);
   put(kScratch, 0x1122334455667788);
   put(kData, 0x99);
-  start_guest({0x90, 0x0f, 0xa2}, resume_until(2));
+  start_guest(ASM64("nop; cpuid"), resume_until(2));
   const auto entry = machine_->run_until({.vm_exit = true, .vm_entry = true});
   ASSERT_TRUE(entry);
   EXPECT_EQ(entry->reason, Reason::kVmEntry);
@@ -139,7 +139,7 @@ TEST_F(RunControl, StopsAtVmEntriesAndExitsAndSeesBothLevels) {
 
 TEST_F(RunControl, StopsOfAGuestDoNotChangeTheRunEither) {
   enable_ept();
-  const Code guest = {0xb9, 9, 0, 0, 0, 0x90, 0xff, 0xc9, 0x75, 0xfb, 0x0f, 0xa2};
+  const Code guest = ASM64("mov ecx, 9; 2: nop; dec ecx; jne 2b; cpuid");
   start_guest(guest, resume_until(3)).run();
   const Seen unbroken = seen();
   start_guest(guest, resume_until(3));

@@ -16,8 +16,8 @@ using vmx::ExitReason;
 using vmx::Field;
 
 constexpr uint32_t kInit = 0x4500, kNmi = 0x4400, kStartUp = 0x4600, kFixed = 0x4000;
-const Code kNop = {0x90}, kCpuid = {0x0f, 0xa2}, kHlt = {0xf4}, kSpin = {0xf3, 0x90, 0xeb, 0xfc},
-           kVmxoff = {0x0f, 0x01, 0xc4};
+const Code kNop = ASM64("nop"), kCpuid = ASM64("cpuid"), kHlt = ASM64("hlt"),
+           kSpin = ASM64("2: pause; jmp 2b"), kVmxoff = ASM64("vmxoff");
 
 class SeveralProcessors : public NestedMachineTest, public testing::WithParamInterface<L0Mode> {
  protected:
@@ -39,27 +39,37 @@ class SeveralProcessors : public NestedMachineTest, public testing::WithParamInt
   static Code start(uint64_t address = kStart) {
     return send(kInit) + send(kStartUp | static_cast<uint32_t>(address >> 12));
   }
-  // mov ecx, count; dec ecx; jnz: so many turns of a loop of two instructions.
+  // So many turns of a loop of two instructions.
   static Code delay(uint32_t count) {
-    Code code = {0xb9, 0, 0, 0, 0, 0xff, 0xc9, 0x75, 0xfc};
+    Code code = ASM64("mov ecx, 0; 2: dec ecx; jne 2b");
     std::memcpy(code.data() + 1, &count, 4);
     return code;
   }
   // Spins until the dword at kData + offset is `value`.
   static Code wait_for(uint8_t offset, uint8_t value) {
-    return {0x83, 0x3c, 0x25, offset, 0x00, 0x08, 0x00, value, 0xf3, 0x90, 0x75, 0xf4};
+    Code code = ASM64("2: cmp dword ptr [0x80000], 0; pause; jne 2b");
+    code[3] = offset;
+    code[7] = value;
+    return code;
   }
 
   // --- for the second one, in real mode
-  static Code real(const Code& code) { return Code{0xb8, 0x00, 0x80, 0x8e, 0xd8} + code; }
+  static Code real(const Code& code) { return ASM16("mov ax, 0x8000; mov ds, ax") + code; }
   // mov dword [offset], value
   static Code set(uint8_t offset, uint8_t value) {
-    return {0x66, 0xc7, 0x06, offset, 0, value, 0, 0, 0};
+    Code code = ASM16("mov dword ptr [0], 0");
+    code[3] = offset;
+    code[5] = value;
+    return code;
   }
   // mov [offset], eax
-  static Code store_eax(uint8_t offset) { return {0x66, 0xa3, offset, 0}; }
+  static Code store_eax(uint8_t offset) {
+    Code code = ASM16("mov [0], eax");
+    code[2] = offset;
+    return code;
+  }
   static Code write_msr16(uint32_t index, uint32_t low) {
-    Code code = {0x66, 0xb9, 0, 0, 0, 0, 0x66, 0xb8, 0, 0, 0, 0, 0x66, 0x31, 0xd2, 0x0f, 0x30};
+    Code code = ASM16("mov ecx, 0; mov eax, 0; xor edx, edx; wrmsr");
     std::memcpy(code.data() + 2, &index, 4);
     std::memcpy(code.data() + 8, &low, 4);
     return code;
@@ -67,7 +77,7 @@ class SeveralProcessors : public NestedMachineTest, public testing::WithParamInt
   static Code enable_x2apic() { return write_msr16(0x1b, 0xfee00c00) + write_msr16(0x80f, 0x1ff); }
   // To the first processor.
   static Code send16(uint32_t command) { return write_msr16(0x830, command); }
-  static Code stay() { return {0xeb, 0xfe}; }
+  static Code stay() { return ASM16("2: jmp 2b"); }
 
   void set_handler(uint8_t vector, uint64_t address) {
     put(4 * vector, static_cast<uint32_t>(address << 12));
@@ -96,9 +106,8 @@ TEST_P(SeveralProcessors, TheSecondOneWaitsForAStartUpIpi) {
 }
 
 TEST_P(SeveralProcessors, AStartUpIpiStartsInRealModeAtItsPage) {
-  // mov ax, cs; shl eax, 16; mov ax, sp
   const Code second =
-      Code{0x8c, 0xc8, 0x66, 0xc1, 0xe0, 0x10, 0x89, 0xe0} + store_eax(4) + set(0, 1) + kHlt;
+      ASM16("mov ax, cs; shl eax, 16; mov ax, sp") + store_eax(4) + set(0, 1) + kHlt;
   const RunResult result = run_both(start() + wait_for(0, 1) + exit_with_memory(kData + 4), second);
   EXPECT_EQ(result.code, status(0x3000 << 16)) << result.detail;
 }
@@ -108,7 +117,7 @@ TEST_P(SeveralProcessors, ARunningProcessorDiscardsStartUpIpis) {
   const Code first = start() + wait_for(0, 1) + send(kStartUp | kOther >> 12) + delay(200) +
                      wait_for(4, 1) + exit_with_memory(kData);
   // Counts down, then tells.
-  const Code second = set(0, 1) + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + set(4, 1) + stay();
+  const Code second = set(0, 1) + ASM16("mov cx, 0xffff; 2: loop 2b") + set(4, 1) + stay();
   EXPECT_EQ(run_both(first, second).code, status(1));
 }
 
@@ -120,17 +129,15 @@ TEST_P(SeveralProcessors, OfTwoStartUpIpisTheFirstCounts) {
 }
 
 TEST_P(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
-  // CR4.OSFXSR: mov eax, 200h; mov cr4, eax
-  const Code enable_sse = {0x66, 0xb8, 0, 2, 0, 0, 0x0f, 0x22, 0xe0};
-  // mov eax, 5a5a5a5ah; movd xmm0, eax
-  const Code second = enable_sse +
-                      Code{0x66, 0xb8, 0x5a, 0x5a, 0x5a, 0x5a, 0x66, 0x0f, 0x6e, 0xc0} + set(0, 1) +
-                      stay();
-  // mov eax, edx; then mov eax, cr4; movd eax, xmm0
-  put_code(kOther, Code{0x66, 0x89, 0xd3} +
-                       real(Code{0x66, 0x89, 0xd8} + store_eax(4) + Code{0x0f, 0x20, 0xe0} +
-                            store_eax(8) + enable_sse + Code{0x66, 0x0f, 0x7e, 0xc0} +
-                            store_eax(12) + set(0, 2) + stay()));
+  // CR4.OSFXSR
+  const Code enable_sse = ASM16("mov eax, 0x200; mov cr4, eax");
+  const Code second =
+      enable_sse + ASM16("mov eax, 0x5a5a5a5a; movd xmm0, eax") + set(0, 1) + stay();
+  // EDX, CR4, XMM0
+  put_code(kOther,
+           ASM16("mov ebx, edx") +
+               real(ASM16("mov eax, ebx") + store_eax(4) + ASM16("mov eax, cr4") + store_eax(8) +
+                    enable_sse + ASM16("movd eax, xmm0") + store_eax(12) + set(0, 2) + stay()));
   const Code first = start() + wait_for(0, 1) + start(kOther) + wait_for(0, 2);
   const auto at = [&](uint32_t offset) {
     return run_both(first + exit_with_memory(kData + offset), second).code;
@@ -143,18 +150,18 @@ TEST_P(SeveralProcessors, InitKeepsVectorRegistersAndResetsTheRest) {
 // --- interrupts between processors
 
 TEST_P(SeveralProcessors, AnIpiWakesAHaltedProcessor) {
-  put_code(kHandler, set(0, 2) + Code{0xcf});
+  put_code(kHandler, set(0, 2) + ASM16("iret"));
   const Code first = start() + wait_for(0, 1) + enable_apic() + delay(100'000) +
                      send(kFixed | kVector) + wait_for(4, 1) + exit_with_memory(kData);
   const RunResult result =
-      run_both(first, enable_x2apic() + set(0, 1) + Code{0xfb} + kHlt + set(4, 1) + stay());
+      run_both(first, enable_x2apic() + set(0, 1) + ASM16("sti") + kHlt + set(4, 1) + stay());
   EXPECT_EQ(result.code, status(2)) << result.detail;
   ASSERT_EQ(record_.interrupts.size(), 1u);
   EXPECT_EQ(record_.interrupts[0].vector, kVector);
 }
 
 TEST_P(SeveralProcessors, AnNmiWakesAHaltedProcessor) {
-  put_code(kHandler, set(0, 2) + Code{0xcf});
+  put_code(kHandler, set(0, 2) + ASM16("iret"));
   const Code first =
       start() + wait_for(0, 1) + send(kNmi) + wait_for(4, 1) + exit_with_memory(kData);
   EXPECT_EQ(run_both(first, set(0, 1) + kHlt + set(4, 1) + stay()).code, status(2));
@@ -171,12 +178,9 @@ TEST_P(SeveralProcessors, WaitingForAStartUpIpiBlocksNmis) {
 // --- memory
 
 TEST_P(SeveralProcessors, LockedIncrementsAddUp) {
-  // mov ecx, 30000; lock inc dword [8]; dec ecx; jnz
   const Code second =
-      Code{0x66, 0xb9, 0x30, 0x75, 0, 0, 0xf0, 0x66, 0xff, 0x06, 8, 0, 0x66, 0x49, 0x75, 0xf6} +
-      set(0, 1) + stay();
-  const Code count = {0xb9, 0x30, 0x75, 0, 0,    0xf0, 0xff, 0x04, 0x25,
-                      8,    0,    8,    0, 0xff, 0xc9, 0x75, 0xf4};
+      ASM16("mov ecx, 30000; 2: lock; inc dword ptr [8]; dec ecx; jne 2b") + set(0, 1) + stay();
+  const Code count = ASM64("mov ecx, 30000; 2: lock inc dword ptr [0x80008]; dec ecx; jne 2b");
   const RunResult result =
       run_both(start() + count + wait_for(0, 1) + exit_with_memory(kData + 8), second);
   EXPECT_EQ(result.code, status(60'000)) << result.detail;
@@ -185,12 +189,11 @@ TEST_P(SeveralProcessors, LockedIncrementsAddUp) {
 TEST_P(SeveralProcessors, CodeThatAnotherProcessorChangesIsSeen) {
   put_code(kStart + 0x100, {0xb0, 0x01, 0xc3});  // mov al, 1; ret
   // xor eax, eax; call 100h; mov [0], eax; jmp to the call
-  const Code second = Code{0x66, 0x31, 0xc0, 0xe8, 0, 0} + store_eax(0) + Code{0xeb, 0xf7};
+  const Code second = Code{0x66, 0x31, 0xc0, 0xe8, 0, 0} + store_eax(0) + ASM16("2: jmp 2b - 7");
   put_code(kStart, real(second));
   const uint16_t distance = 0x100 - (5 + 6);
   put(kStart + 5 + 4, distance);
-  // mov byte [30101h], 2
-  const Code change = {0xc6, 0x04, 0x25, 0x01, 0x01, 0x03, 0x00, 0x02};
+  const Code change = ASM64("mov byte ptr [0x30101], 2");
   const RunResult result =
       run(start() + wait_for(0, 1) + change + wait_for(0, 2) + exit_with_memory(kData));
   EXPECT_EQ(result.code, status(2)) << result.detail;
@@ -199,8 +202,8 @@ TEST_P(SeveralProcessors, CodeThatAnotherProcessorChangesIsSeen) {
 // --- turns
 
 TEST_P(SeveralProcessors, TheSameRunAgainIsTheSame) {
-  put_code(kHandler, Code{0x66, 0xff, 0x06, 8, 0} + write_msr16(0x80b, 0) + Code{0xcf});
-  const Code second = enable_x2apic() + set(0, 1) + Code{0xfb, 0xf4, 0xeb, 0xfd};
+  put_code(kHandler, ASM16("inc dword ptr [8]") + write_msr16(0x80b, 0) + ASM16("iret"));
+  const Code second = enable_x2apic() + set(0, 1) + ASM16("sti; 2: hlt; jmp 2b");
   Code first = start() + wait_for(0, 1);
   for (int i = 0; i < 20; ++i) first = first + send(kFixed | kVector) + delay(7'000);
   first = first + exit_with_memory(kData + 8);
@@ -225,14 +228,14 @@ TEST_P(SeveralProcessors, TheBudgetIsForAllTogether) {
 // --- how a run ends
 
 TEST_P(SeveralProcessors, HaltedForEverIsSaidOfAll) {
-  const RunResult result = run(Code{0xfa} + kHlt);
+  const RunResult result = run(ASM64("cli") + kHlt);
   EXPECT_EQ(result.kind, RunResult::Kind::kHaltedForever);
   EXPECT_THAT(result.detail, HasSubstr("all processors"));
 }
 
 TEST_P(SeveralProcessors, ATripleFaultNamesItsProcessor) {
-  // lidt [0], which is zeros; ud2
-  const RunResult result = run_both(start() + kSpin, {0x0f, 0x01, 0x1e, 0, 0, 0x0f, 0x0b});
+  // The operand of LIDT is zeros.
+  const RunResult result = run_both(start() + kSpin, ASM16("lidt [0]; ud2"));
   EXPECT_EQ(result.kind, RunResult::Kind::kShutdown);
   EXPECT_THAT(result.detail, HasSubstr("processor 1"));
 }
@@ -253,8 +256,7 @@ TEST_P(SeveralProcessors, InitExitsFromNonRootOperation) {
 }
 
 TEST_P(SeveralProcessors, InitIsBlockedInRootOperationUntilVmxoff) {
-  const Code handler =
-      wait_for(0, 1) + delay(30'000) + Code{0xc7, 0x04, 0x25, 4, 0, 8, 0, 1, 0, 0, 0};
+  const Code handler = wait_for(0, 1) + delay(30'000) + ASM64("mov dword ptr [0x80004], 1");
   const Code second = enable_x2apic() + send16(kInit) + set(0, 1) + stay();
   const RunResult blocked =
       run_guest_beside(start() + kCpuid, second, handler + exit_with_memory(kData + 4));
@@ -268,17 +270,18 @@ class ActivityStates : public SeveralProcessors {
  protected:
   // The first VM exit is by CPUID; from then on the guest is in this activity state.
   static Code enter(vmx::ActivityState state) {
-    // vmwrite 4826h, state
-    return {0xb9, 0x26, 0x48, 0, 0, 0xb8, static_cast<uint8_t>(state), 0, 0, 0, 0x0f, 0x79, 0xc8};
+    Code code = ASM64("mov ecx, 0x4826; mov eax, 0; vmwrite rcx, rax");
+    code[6] = static_cast<uint8_t>(state);
+    return code;
   }
 };
 
 TEST_P(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
   enable(vmx::PinBased::kNmiExiting);
   enable(vmx::PinBased::kExternalInterruptExiting);
-  handle(2, {0x48, 0xcf});  // the NMI comes after the VM exit
+  handle(2, ASM64("iretq"));  // the NMI comes after the VM exit
   const Code others = send16(kNmi) + send16(kInit) + send16(kFixed | kVector);
-  const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + others +
+  const Code second = enable_x2apic() + ASM16("mov cx, 0xffff; 2: loop 2b") + others +
                       send16(kStartUp | 0x12) + stay();
   const RunResult result =
       run_guest_beside(enable_apic() + start() + kCpuid, second,
@@ -291,11 +294,10 @@ TEST_P(ActivityStates, WaitForSipiIsLeftByAStartUpIpiAlone) {
 
 TEST_P(ActivityStates, ActiveAndHaltedGuestsDiscardStartUpIpis) {
   enable(vmx::PinBased::kNmiExiting);
-  const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} +
+  const Code second = enable_x2apic() + ASM16("mov cx, 0xffff; 2: loop 2b") +
                       send16(kStartUp | 0x12) + send16(kNmi) + stay();
-  // Each VM exit moves RIP on by two: vmread 681eh; add; vmwrite.
-  const Code skip = {0xb9, 0x1e, 0x68, 0,    0,    0x0f, 0x78, 0xc8,
-                     0x48, 0x83, 0xc0, 0x02, 0x0f, 0x79, 0xc8};
+  // Each VM exit moves RIP on by two.
+  const Code skip = ASM64("mov ecx, 0x681e; vmread rax, rcx; add rax, 2; vmwrite rcx, rax");
   for (const auto state : {vmx::ActivityState::kActive, vmx::ActivityState::kHlt}) {
     run_guest_beside(start() + kCpuid + kSpin, second, enter(state) + skip + resume_until(2));
     EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kCpuid, testing::_),
@@ -306,7 +308,7 @@ TEST_P(ActivityStates, ActiveAndHaltedGuestsDiscardStartUpIpis) {
 
 TEST_P(ActivityStates, AnNmiLeavesShutdown) {
   enable(vmx::PinBased::kNmiExiting);
-  const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} +
+  const Code second = enable_x2apic() + ASM16("mov cx, 0xffff; 2: loop 2b") +
                       send16(kStartUp | 0x12) + send16(kNmi) + stay();
   run_guest_beside(start() + kCpuid, second,
                    enter(vmx::ActivityState::kShutdown) + resume_until(2));
@@ -316,7 +318,7 @@ TEST_P(ActivityStates, AnNmiLeavesShutdown) {
 
 TEST_P(ActivityStates, AnNmiWakesAHaltedGuest) {
   handle(2, exit_with(7));
-  const Code second = enable_x2apic() + Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + send16(kNmi) + stay();
+  const Code second = enable_x2apic() + ASM16("mov cx, 0xffff; 2: loop 2b") + send16(kNmi) + stay();
   const RunResult result = run_guest_beside(start() + kHlt, second, exit_with(1));
   EXPECT_EQ(result.code, status(7));
   EXPECT_TRUE(exits().empty());
@@ -335,23 +337,25 @@ TEST_P(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
 
 // Waits for the dword at kData by MONITOR and MWAIT.
 Code mwait_for(uint8_t value) {
-  // again: mov eax, kData; xor ecx, ecx; xor edx, edx; monitor; cmp dword [rax], value; je done;
-  // mwait; jmp again; done:
-  return {0xb8, 0x00, 0x00, 0x08,  0x00, 0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01,
-          0xc8, 0x83, 0x38, value, 0x74, 0x05, 0x0f, 0x01, 0xc9, 0xeb, 0xea};
+  Code code = ASM64(
+      "2: mov eax, 0x80000; xor ecx, ecx; xor edx, edx; monitor; "
+      "cmp dword ptr [rax], 0; je 3f; mwait; jmp 2b; 3:");
+  code[14] = value;
+  return code;
 }
 
 TEST_P(SeveralProcessors, AStoreOfAnotherEndsMwait) {
   // The second one counts down, stores and halts.
-  const Code second = Code{0xb9, 0xff, 0xff, 0xe2, 0xfe} + set(0, 1) + kHlt;
+  const Code second = ASM16("mov cx, 0xffff; 2: loop 2b") + set(0, 1) + kHlt;
   EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(5));
 }
 
 // The store that another makes once and for all must not be missed, wherever the turns end.
 TEST_P(SeveralProcessors, NoStoreIsMissed) {
   for (uint8_t count = 0; count < 40; ++count) {
-    const Code second =
-        Code{0xb9, count, 0x01, 0xe2, 0xfe} + set(0, 1) + set(0, 0) + set(0, 1) + kHlt;
+    Code count_down = ASM16("mov cx, 0x100; 2: loop 2b");
+    count_down[1] = count;
+    const Code second = count_down + set(0, 1) + set(0, 0) + set(0, 1) + kHlt;
     EXPECT_EQ(run_both(start() + mwait_for(1) + exit_with(5), second).code, status(5));
   }
 }
@@ -378,7 +382,7 @@ TEST_P(FewShadowPages, EndARunThatOneProcessorHolds) {
   config_.max_instructions = 1'000'000;
   enable_ept();
   put_code(kStart, real(stay()));
-  const Code read_apic = {0x8b, 0x43, 0x20};  // mov eax, [rbx + 20h]
+  const Code read_apic = ASM64("mov eax, [rbx + 0x20]");
   put_guest(read_apic + kHlt, exit_with(0));
   const RunResult result = run(start() + launch());
   EXPECT_EQ(result.kind, RunResult::Kind::kUnsupported);

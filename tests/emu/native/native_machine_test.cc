@@ -13,6 +13,7 @@
 
 #include "emu/loaders/initial_state.h"
 #include "emu/native/device.h"
+#include "tests/emu/assembled_code.h"
 
 namespace nestor::emu::native {
 namespace {
@@ -63,15 +64,9 @@ std::optional<Outcome> run(const std::vector<std::uint8_t>& code, bool step) {
 }
 
 TEST(NativeMachine, StepsEveryInstructionEvenPastPopf) {
-  const std::vector<std::uint8_t> code{
-      0xb9, 0x03, 0x00, 0x00, 0x00,  // mov $3, %ecx
-      0x6a, 0x02,                    // push $2
-      0x9d,                          // popf, which clears TF
-      0xff, 0xc9,                    // dec %ecx
-      0x75, 0xfc,                    // jnz to dec
-      0xb8, 0x07, 0x00, 0x00, 0x00,  // mov $7, %eax
-      0xe7, 0xf4,                    // out %eax, $0xf4
-  };
+  // POPF clears TF.
+  const std::vector<std::uint8_t> code =
+      ASM64("mov ecx, 3; push 2; popfq; 2: dec ecx; jne 2b; mov eax, 7; out 0xf4, eax");
   const auto outcome = run(code, true);
   if (!outcome) GTEST_SKIP() << "KVM is not usable";
   EXPECT_EQ(outcome->result.kind, RunResult::Kind::kDebugExit);
@@ -81,22 +76,16 @@ TEST(NativeMachine, StepsEveryInstructionEvenPastPopf) {
 }
 
 TEST(NativeMachine, RunsWithoutStepsWhereNothingIsToBeSeen) {
-  const auto outcome = run({0xb8, 0x01, 0x00, 0x00, 0x00, 0xe7, 0xf4}, false);
+  const auto outcome = run(ASM64("mov eax, 1; out 0xf4, eax"), false);
   if (!outcome) GTEST_SKIP() << "KVM is not usable";
   EXPECT_EQ(outcome->events.value, 1U);
   EXPECT_EQ(outcome->result.instructions, 0U);
 }
 
 TEST(NativeMachine, AccessesOfEverySizeReachTheBus) {
-  const std::vector<std::uint8_t> code{
-      0xbb, 0x00, 0x00, 0x00, 0xd0,        // mov $0xd0000000, %ebx
-      0x8a, 0x03,                          // mov (%rbx), %al
-      0x66, 0x8b, 0x03,                    // mov (%rbx), %ax
-      0x89, 0x03,                          // mov %eax, (%rbx)
-      0x48, 0x8b, 0x03,                    // mov (%rbx), %rax
-      0x66, 0xba, 0x34, 0x12, 0x66, 0xed,  // mov $0x1234, %dx; in %dx, %ax
-      0xe7, 0xf4,                          // out %eax, $0xf4
-  };
+  const std::vector<std::uint8_t> code = ASM64(
+      "mov ebx, 0xd0000000; mov al, [rbx]; mov ax, [rbx]; mov [rbx], eax; "
+      "mov rax, [rbx]; mov dx, 0x1234; in ax, dx; out 0xf4, eax");
   const auto outcome = run(code, false);
   if (!outcome) GTEST_SKIP() << "KVM is not usable";
   std::vector<std::string> seen;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/emu/assembled_code.h"
 #include "vmx/exit_reasons.h"
 
 namespace nestor::emu::native {
@@ -21,8 +22,8 @@ using vmx::Field;
 using Plan = NestedObserver::Plan;
 using Code = std::vector<std::uint8_t>;
 
-const Code kNop{0x90}, kVmlaunch{0x0f, 0x01, 0xc2}, kVmresume{0x0f, 0x01, 0xc3};
-const Code kVmclear{0x66, 0x0f, 0xc7, 0x30}, kVmptrld{0x0f, 0xc7, 0x30};
+const Code kNop = ASM64("nop"), kVmlaunch = ASM64("vmlaunch"), kVmresume = ASM64("vmresume");
+const Code kVmclear = ASM64("vmclear [rax]"), kVmptrld = ASM64("vmptrld [rax]");
 constexpr std::uint64_t kCf = 1, kZf = 0x40;
 constexpr std::uint64_t kL1 = 0x1000, kHost = 0x2000, kL2 = 0x7000;
 

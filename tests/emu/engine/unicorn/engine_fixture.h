@@ -18,6 +18,7 @@
 #include "emu/engine/engine.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/time/prices.h"
+#include "tests/emu/assembled_code.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::emu {

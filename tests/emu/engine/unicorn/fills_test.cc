@@ -24,8 +24,7 @@ TEST_F(EngineFills, ARefusedReadStopsAtItsInstruction) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRbx] = 0;
   state.gpr[vmx::kRcx] = kAbsent + 0x123;
-  // inc rbx; mov rax, [rcx]; inc rbx; hlt
-  const Stop stop = run(state, {0x48, 0xff, 0xc3, 0x48, 0x8b, 0x01, 0x48, 0xff, 0xc3, 0xf4});
+  const Stop stop = run(state, ASM64("inc rbx; mov rax, [rcx]; inc rbx; hlt"));
   expect_refusal(stop, kAbsent + 0x123, FillAccess::kRead);
   EXPECT_EQ(state.rip, kCode + 3);
   EXPECT_EQ(state.gpr[vmx::kRbx], 1u);
@@ -45,7 +44,7 @@ TEST_F(EngineFills, ARefusedReadStopsAtItsInstruction) {
 TEST_F(EngineFills, ARefusedWriteStopsAtItsInstruction) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kAbsent + 0xff8;
-  const Stop stop = run(state, {0x90, 0x48, 0x89, 0x01, 0xf4});  // nop; mov [rcx], rax; hlt
+  const Stop stop = run(state, ASM64("nop; mov [rcx], rax; hlt"));
   expect_refusal(stop, kAbsent + 0xff8, FillAccess::kWrite);
   EXPECT_EQ(state.rip, kCode + 1);
   EXPECT_EQ(context_.instructions, 1u);
@@ -56,8 +55,7 @@ TEST_F(EngineFills, AReadOnlyPageRefusesOnlyWrites) {
   set_ram<uint64_t>(kData, 0x77);
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData;
-  // mov rbx, [rcx]; mov [rcx], rax
-  const Stop stop = run(state, {0x48, 0x8b, 0x19, 0x48, 0x89, 0x01});
+  const Stop stop = run(state, ASM64("mov rbx, [rcx]; mov [rcx], rax"));
   expect_refusal(stop, kData, FillAccess::kWrite);
   EXPECT_EQ(state.gpr[vmx::kRbx], 0x77u);
   EXPECT_EQ(state.rip, kCode + 3);
@@ -69,7 +67,7 @@ TEST_F(EngineFills, APageCrossingReadNamesTheSecondPage) {
   pages_[kData + kPage] = {.physical = kData + kPage, .read = false};
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData + kPage - 3;
-  const Stop stop = run(state, {0x90, 0x48, 0x8b, 0x01});
+  const Stop stop = run(state, ASM64("nop; mov rax, [rcx]"));
   expect_refusal(stop, kData + kPage, FillAccess::kRead);
   EXPECT_EQ(state.rip, kCode + 1);
 }
@@ -78,7 +76,7 @@ TEST_F(EngineFills, APageCrossingReadNamesTheFirstByteInTheFirstPage) {
   pages_[kData] = {.physical = kData, .read = false};
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData + kPage - 3;
-  const Stop stop = run(state, {0x90, 0x48, 0x8b, 0x01});
+  const Stop stop = run(state, ASM64("nop; mov rax, [rcx]"));
   expect_refusal(stop, kData + kPage - 3, FillAccess::kRead);
 }
 
@@ -87,7 +85,7 @@ TEST_F(EngineFills, APageCrossingWriteNamesTheSecondPageAndWritesNothing) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData + kPage - 3;
   state.gpr[vmx::kRax] = ~0ull;
-  const Stop stop = run(state, {0x90, 0x48, 0x89, 0x01});
+  const Stop stop = run(state, ASM64("nop; mov [rcx], rax"));
   expect_refusal(stop, kData + kPage, FillAccess::kWrite);
   EXPECT_EQ(state.rip, kCode + 1);
   EXPECT_EQ(ram<uint32_t>(kData + kPage - 4), 0u);
@@ -97,7 +95,7 @@ TEST_F(EngineFills, APageCrossingReadModifyWriteIsAWriteOfTheSecondPage) {
   pages_[kData + kPage] = {.physical = kData + kPage, .write = false};
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData + kPage - 1;
-  const Stop stop = run(state, {0x90, 0xff, 0x01});  // inc dword [rcx]
+  const Stop stop = run(state, ASM64("nop; inc dword ptr [rcx]"));
   expect_refusal(stop, kData + kPage, FillAccess::kWrite);
   EXPECT_EQ(state.rip, kCode + 1);
   EXPECT_EQ(ram<uint8_t>(kData + kPage - 1), 0u);
@@ -106,7 +104,7 @@ TEST_F(EngineFills, APageCrossingReadModifyWriteIsAWriteOfTheSecondPage) {
 TEST_F(EngineFills, ARefusedFetchOfAJumpTargetStopsAtTheTarget) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kAbsent + 0x40;
-  const Stop stop = run(state, {0x90, 0xff, 0xe1});  // nop; jmp rcx
+  const Stop stop = run(state, ASM64("nop; jmp rcx"));
   expect_refusal(stop, kAbsent + 0x40, FillAccess::kFetch);
   EXPECT_EQ(state.rip, kAbsent + 0x40);
   EXPECT_EQ(context_.instructions, 2u);
@@ -126,7 +124,7 @@ TEST_F(EngineFills, ARefusedFetchInTheNextPageIsRestartable) {
   pages_[kCode + kPage] = {.physical = kCode + kPage, .execute = false};
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRbx] = 0;
-  put_code({0xff, 0xc3, 0x48, 0xff, 0xc3}, kCode + kPage - 3);  // inc ebx; inc rbx, over the edge
+  put_code(ASM64("inc ebx; inc rbx"), kCode + kPage - 3);  // the second is over the edge
   state.rip = kCode + kPage - 3;
   Stop stop = run(state);
   expect_refusal(stop, kCode + kPage, FillAccess::kFetch);
@@ -134,7 +132,7 @@ TEST_F(EngineFills, ARefusedFetchInTheNextPageIsRestartable) {
   EXPECT_EQ(context_.instructions, state.gpr[vmx::kRbx]);
 
   pages_.clear();
-  put_code({0xf4}, kCode + kPage + 2);
+  put_code(ASM64("hlt"), kCode + kPage + 2);
   EXPECT_EQ(run(state).kind, StopKind::kInstruction);
   EXPECT_EQ(state.rip, kCode + kPage + 2);
   EXPECT_EQ(state.gpr[vmx::kRbx], 2u);
@@ -147,7 +145,7 @@ TEST_F(EngineFills, StringInstructionsRestartWhereTheyStopped) {
   state.gpr[vmx::kRdi] = kRamSize - 5;
   state.gpr[vmx::kRcx] = 9;
   state.gpr[vmx::kRax] = 0xab;
-  const Stop stop = run(state, {0xf3, 0xaa, 0xf4});  // rep stosb; hlt
+  const Stop stop = run(state, ASM64("rep stosb; hlt"));
   expect_refusal(stop, kRamSize, FillAccess::kWrite);
   EXPECT_EQ(state.rip, kCode);
   EXPECT_EQ(state.gpr[vmx::kRdi], kRamSize);
@@ -165,7 +163,7 @@ TEST_F(EngineFills, UserModeIsVisibleInTheFill) {
   pages_[kData] = {.physical = kData, .user = false};
   vmx::CpuState state = user_mode();
   state.gpr[vmx::kRcx] = kData + 8;
-  const Code code = {0x90, 0x48, 0x8b, 0x01, 0xf4};
+  const Code code = ASM64("nop; mov rax, [rcx]; hlt");
   expect_refusal(run(state, code), kData + 8, FillAccess::kRead);
   EXPECT_EQ(cs_in_fill_ & 3, 3);
   EXPECT_EQ(state.rip, kCode + 1);
@@ -182,7 +180,7 @@ TEST_F(EngineFills, PeekInAFillShowsTheInstructionThatMakesTheAccess) {
   vmx::CpuState state = user_mode();
   state.rflags |= vmx::rflags::kCf | vmx::rflags::kIf;
   state.gpr[vmx::kRcx] = kAbsent;
-  const Stop stop = run(state, {0x90, 0x90, 0x48, 0x8b, 0x01});
+  const Stop stop = run(state, ASM64("nop; nop; mov rax, [rcx]"));
   expect_refusal(stop, kAbsent, FillAccess::kRead);
   EXPECT_EQ(seen.rip, kCode + 2);
   EXPECT_EQ(seen.segment[vmx::kCs], state.segment[vmx::kCs]);
@@ -198,7 +196,7 @@ TEST_F(EngineFills, TranslationsStayUntilTheyAreFlushed) {
   const auto read = [&] {
     vmx::CpuState state = long_mode();
     state.gpr[vmx::kRcx] = linear;
-    run(state, {0x8b, 0x01, 0xf4});
+    run(state, ASM64("mov eax, [rcx]; hlt"));
     return state.gpr[vmx::kRax];
   };
   EXPECT_EQ(read(), 1u);
@@ -223,9 +221,8 @@ TEST_F(EngineDevices, AccessesCarryTheirPhysicalAddressAndSize) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kWindow + 0x20;
   state.gpr[vmx::kRax] = 0xa1b2c3d4;
-  // mov ebx, [rcx]; mov dl, [rcx+1]; mov [rcx+4], eax; mov [rcx+8], ax; mov [rcx+0x1000], al; hlt
-  run(state, {0x8b, 0x19, 0x8a, 0x51, 0x01, 0x89, 0x41, 0x04, 0x66, 0x89, 0x41, 0x08, 0x88, 0x81,
-              0x00, 0x10, 0x00, 0x00, 0xf4});
+  run(state, ASM64("mov ebx, [rcx]; mov dl, [rcx + 1]; mov [rcx + 4], eax; "
+                   "mov [rcx + 8], ax; mov [rcx + 0x1000], al; hlt"));
   EXPECT_EQ(state.rip, kCode + 18);
   EXPECT_THAT(device_reads_,
               ElementsAre(DeviceAccess{kDevice + 0x20, 4, 0}, DeviceAccess{kDevice + 0x21, 1, 0}));
@@ -239,7 +236,7 @@ TEST_F(EngineDevices, EightBytesAreTwoAccesses) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kWindow;
   state.gpr[vmx::kRax] = 0x1234'5678'9abc'def0;
-  run(state, {0x48, 0x89, 0x01, 0xf4});
+  run(state, ASM64("mov [rcx], rax; hlt"));
   EXPECT_THAT(device_writes_, ElementsAre(DeviceAccess{kDevice, 4, 0x9abcdef0},
                                           DeviceAccess{kDevice + 4, 4, 0x12345678}));
 }
@@ -260,8 +257,7 @@ TEST_F(EngineDevices, AStopRequestedInAnAccessTakesEffectAtTheNextBlock) {
   during_device_access = [this] { engine_->request_stop(); };
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kWindow;
-  // mov [rcx], eax; nop; jmp +0; nop; hlt
-  const Stop stop = run(state, {0x89, 0x01, 0x90, 0xeb, 0x00, 0x90, 0xf4});
+  const Stop stop = run(state, ASM64("mov [rcx], eax; nop; jmp 2f; 2: nop; hlt"));
   EXPECT_EQ(stop.kind, StopKind::kDeadline);
   EXPECT_EQ(state.rip, kCode + 5);
   EXPECT_EQ(context_.instructions, 3u);
@@ -275,10 +271,9 @@ TEST_F(EngineDevices, AStopRequestedInAnAccessTakesEffectAtTheNextBlock) {
 constexpr uint64_t kFunction = 0x9000;
 
 TEST_F(EngineFills, AStoreIntoExecutedCodeIsSeen) {
-  put_code({0xb0, 0x11, 0xc3}, kFunction);
+  put_code(ASM64("mov al, 0x11; ret"), kFunction);
   vmx::CpuState state = long_mode();
-  run(state, {0xe8, 0xfb, 0x0f, 0, 0, 0xc6, 0x04, 0x25, 0x01, 0x90, 0, 0, 0x22, 0xe8, 0xee, 0x0f, 0,
-              0, 0xf4});
+  run(state, ASM64("2: call 2b + 0x1000; mov byte ptr [0x9001], 0x22; call 2b + 0x1000; hlt"));
   EXPECT_EQ(state.rip, kCode + 18);
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x22u);
 }
@@ -286,10 +281,10 @@ TEST_F(EngineFills, AStoreIntoExecutedCodeIsSeen) {
 TEST_F(EngineFills, AStoreThroughAnotherLinearAddressIsSeen) {
   const uint64_t alias = 0x7000'0000;
   pages_[alias] = {kFunction};
-  put_code({0xb0, 0x11, 0xc3}, kFunction);
+  put_code(ASM64("mov al, 0x11; ret"), kFunction);
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = alias + 1;
-  run(state, {0xe8, 0xfb, 0x0f, 0, 0, 0xc6, 0x01, 0x33, 0xe8, 0xf3, 0x0f, 0, 0, 0xf4});
+  run(state, ASM64("2: call 2b + 0x1000; mov byte ptr [rcx], 0x33; call 2b + 0x1000; hlt"));
   EXPECT_EQ(state.rip, kCode + 13);
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x33u);
 }
@@ -297,8 +292,8 @@ TEST_F(EngineFills, AStoreThroughAnotherLinearAddressIsSeen) {
 // The instruction after the store is in the same block.
 TEST_F(EngineFills, AStoreIntoTheNextInstructionIsSeen) {
   vmx::CpuState state = long_mode();
-  // mov byte [kCode + 9], 0x44; mov al, 0x11; hlt
-  run(state, {0xc6, 0x04, 0x25, 0x09, 0x80, 0, 0, 0x44, 0xb0, 0x11, 0xf4});
+  // 0x8009 is kCode + 9, the operand of the next MOV.
+  run(state, ASM64("mov byte ptr [0x8009], 0x44; mov al, 0x11; hlt"));
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x44u);
   EXPECT_EQ(context_.instructions, 2u);
   EXPECT_EQ(clock_.cycles(), 2u);
@@ -308,17 +303,17 @@ TEST_F(EngineFills, AStoreIntoItsOwnBlockIsCountedOnceWhereverItStands) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRbx] = 0;
   state.gpr[vmx::kRcx] = 3;
-  // L: inc ebx; nop; mov byte [kCode + 12], 0x44; mov al, 0x11; dec ecx; jnz L; hlt
-  run(state, {0xff, 0xc3, 0x90, 0xc6, 0x04, 0x25, 0x0c, 0x80, 0, 0, 0x44, 0xb0, 0x11, 0xff, 0xc9,
-              0x75, 0xef, 0xf4});
+  // 0x800c is kCode + 12, the operand of the next MOV.
+  run(state, ASM64("2: inc ebx; nop; mov byte ptr [0x800c], 0x44; mov al, 0x11; "
+                   "dec ecx; jne 2b; hlt"));
   EXPECT_EQ(state.gpr[vmx::kRbx], 3u);
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x44u);
   EXPECT_EQ(context_.instructions, 3 * 6u);
 }
 
 TEST_F(EngineFills, WritesOfOthersAreSeenWhenTheyAreTold) {
-  const Code call = {0xe8, 0xfb, 0x0f, 0, 0, 0xf4};
-  put_code({0xb0, 0x11, 0xc3}, kFunction);
+  const Code call = ASM64("2: call 2b + 0x1000; hlt");
+  put_code(ASM64("mov al, 0x11; ret"), kFunction);
   vmx::CpuState state = long_mode();
   run(state, call);
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x11u);
@@ -333,7 +328,7 @@ TEST_F(EngineFills, WritesOfOthersAreSeenWhenTheyAreTold) {
 // The same linear address, other code: the count must not be that of the former.
 TEST_F(EngineFills, ChangedCodeIsCountedAnew) {
   vmx::CpuState state = long_mode();
-  run(state, {0x90, 0x90, 0x90, 0xf4});
+  run(state, ASM64("nop; nop; nop; hlt"));
   EXPECT_EQ(context_.instructions, 3u);
   state = long_mode();
   run(state, {0x66, 0x66, 0x90, 0xf4});  // one instruction of three bytes
@@ -342,12 +337,12 @@ TEST_F(EngineFills, ChangedCodeIsCountedAnew) {
 
 TEST_F(EngineFills, ATagThatChangesAndAContextThatComesBackDropTranslations) {
   const uint64_t linear = 0x7000'0000;
-  put_code({0x90, 0xf4});
+  put_code(ASM64("nop; hlt"));
   ExecutionContext other(0);
   const auto data_fills = [&](ExecutionContext& context) {
     fills_.clear();
     vmx::CpuState state = long_mode();
-    put_code({0x8a, 0x04, 0x25, 0x00, 0x00, 0x00, 0x70, 0xf4});  // mov al, [70000000h]; hlt
+    put_code(ASM64("mov al, [0x70000000]; hlt"));
     engine_->enter(context);
     (void)engine_->run(state, mode_);
     return std::ranges::count(fills_, Fill{linear, FillAccess::kRead});
@@ -367,7 +362,7 @@ TEST_F(EngineFills, ATagThatChangesAndAContextThatComesBackDropTranslations) {
 
 TEST_F(EngineFills, TagsTellAddressSpacesApart) {
   const uint64_t linear = 0x7000'0000;
-  put_code({0x90, 0x90, 0x90, 0xf4}, kData);
+  put_code(ASM64("nop; nop; nop; hlt"), kData);
   put_code({0x66, 0x66, 0x90, 0xf4}, kData + kPage);
   for (int round = 0; round < 3; ++round) {
     for (uint64_t context : {0, 1}) {
@@ -386,7 +381,7 @@ TEST_F(EngineFills, TagsTellAddressSpacesApart) {
 TEST_F(EngineFills, EachAccessIsAskedForWithItsKind) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = kData;
-  run(state, {0x8b, 0x01, 0x89, 0x81, 0x00, 0x10, 0, 0, 0xf4});
+  run(state, ASM64("mov eax, [rcx]; mov [rcx + 0x1000], eax; hlt"));
   EXPECT_THAT(fills_, Contains(Fill{kCode, FillAccess::kFetch}));
   EXPECT_THAT(fills_, Contains(Fill{kData, FillAccess::kRead}));
   EXPECT_THAT(fills_, Contains(Fill{kData + kPage, FillAccess::kWrite}));

@@ -38,12 +38,12 @@ class EngineState : public EngineTest {
   // Executes nothing: CPUID stops at once.
   void expect_round_trip(const vmx::CpuState& before) {
     vmx::CpuState after = before;
-    const Stop stop = run(after, {0x0f, 0xa2});
+    const Stop stop = run(after, ASM64("cpuid"));
     EXPECT_EQ(stop.kind, StopKind::kInstruction);
     expect_equal(after, before);
     // As many instructions as complete without a change of state but for RIP.
     vmx::CpuState moved = before;
-    run(moved, {0x90, 0x90, 0x0f, 0xa2});
+    run(moved, ASM64("nop; nop; cpuid"));
     vmx::CpuState expected = before;
     expected.rip += 2;
     expected.blocking_by_sti = expected.blocking_by_mov_ss = false;
@@ -100,7 +100,7 @@ TEST_F(EngineState, EveryFlagMakesTheRoundTrip) {
 TEST_F(EngineState, TheResumeFlagIsClearedByAnInstruction) {
   vmx::CpuState state = long_mode();
   state.rflags |= rflags::kRf;
-  run(state, {0x0f, 0xa2});
+  run(state, ASM64("cpuid"));
   EXPECT_NE(state.rflags & rflags::kRf, 0u);
 }
 
@@ -109,7 +109,7 @@ TEST_F(EngineState, LoadedFlagsAreTheOnesInstructionsSee) {
     vmx::CpuState state = long_mode();
     state.rflags |= flags;
     state.gpr[vmx::kRax] = state.gpr[vmx::kRbx] = 0;
-    run(state, {0x0f, 0x92, 0xc0, 0x0f, 0x94, 0xc3, 0x0f, 0xa2});  // setc al; setz bl; cpuid
+    run(state, ASM64("setc al; setz bl; cpuid"));
     EXPECT_EQ(state.gpr[vmx::kRax], flags != 0);
     EXPECT_EQ(state.gpr[vmx::kRbx], flags != 0);
   }
@@ -118,7 +118,7 @@ TEST_F(EngineState, LoadedFlagsAreTheOnesInstructionsSee) {
 TEST_F(EngineState, ComputedFlagsComeBack) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRax] = 0x8000'0000;
-  run(state, {0x01, 0xc0, 0x0f, 0xa2});  // add eax, eax; cpuid
+  run(state, ASM64("add eax, eax; cpuid"));
   EXPECT_EQ(state.rflags & kStatusFlags,
             uint64_t{rflags::kCf | rflags::kZf | rflags::kOf | rflags::kPf});
 }
@@ -128,7 +128,7 @@ TEST_F(EngineState, ComputedFlagsComeBackAtARefusedFill) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRax] = 1;
   state.gpr[vmx::kRcx] = 0x500'0000;
-  const Stop stop = run(state, {0x83, 0xe8, 0x02, 0x8b, 0x11});  // sub eax, 2; mov edx, [rcx]
+  const Stop stop = run(state, ASM64("sub eax, 2; mov edx, [rcx]"));
   EXPECT_EQ(stop.kind, StopKind::kRefusedFill);
   EXPECT_EQ(state.rflags & kStatusFlags,
             uint64_t{rflags::kCf | rflags::kSf | rflags::kAf | rflags::kPf});
@@ -139,7 +139,7 @@ TEST_F(EngineState, TheDirectionFlagDirectsStrings) {
     vmx::CpuState state = long_mode();
     if (down) state.rflags |= rflags::kDf;
     state.gpr[vmx::kRdi] = kData;
-    run(state, {0xaa, 0x0f, 0xa2});  // stosb; cpuid
+    run(state, ASM64("stosb; cpuid"));
     EXPECT_EQ(state.gpr[vmx::kRdi], down ? kData - 1 : kData + 1);
     EXPECT_EQ((state.rflags & rflags::kDf) != 0, down);
   }
@@ -174,9 +174,7 @@ TEST_F(EngineState, BasesOfFsAndGsAreInEffect) {
   state.segment[vmx::kGs].base = kData + 0x100;
   set_ram<uint64_t>(kData + 8, 0xf5f5);
   set_ram<uint64_t>(kData + 0x108, 0x6565);
-  // mov rax, fs:[8]; mov rbx, gs:[8]; cpuid
-  run(state, {0x64, 0x48, 0x8b, 0x04, 0x25, 8, 0, 0, 0,    0x65,
-              0x48, 0x8b, 0x1c, 0x25, 8,    0, 0, 0, 0x0f, 0xa2});
+  run(state, ASM64("mov rax, fs:[8]; mov rbx, gs:[8]; cpuid"));
   EXPECT_EQ(state.gpr[vmx::kRax], 0xf5f5u);
   EXPECT_EQ(state.gpr[vmx::kRbx], 0x6565u);
 }
@@ -185,7 +183,7 @@ TEST_F(EngineState, SwapgsExchangesTheTwoBases) {
   vmx::CpuState state = long_mode();
   state.segment[vmx::kGs].base = 0x1111'1000;
   state.kernel_gs_base = 0xffff'8000'2222'2000;
-  run(state, {0x0f, 0x01, 0xf8, 0x0f, 0xa2});
+  run(state, ASM64("swapgs; cpuid"));
   EXPECT_EQ(state.segment[vmx::kGs].base, 0xffff'8000'2222'2000u);
   EXPECT_EQ(state.kernel_gs_base, 0x1111'1000u);
 }
@@ -194,7 +192,7 @@ TEST_F(EngineState, SegmentLoadsOfTheGuestComeBackWithTheirHiddenPart) {
   vmx::CpuState state = protected_mode();
   set_ram<uint64_t>(kGdt + 0x28, 0x12'40'93'345678'1234);  // base 12345678H, limit 1234H
   state.gpr[vmx::kRax] = 0x28;
-  run(state, {0x8e, 0xd8, 0x0f, 0xa2});  // mov ds, eax; cpuid
+  run(state, ASM32("mov ds, eax; cpuid"));
   EXPECT_EQ(state.segment[vmx::kDs],
             (vmx::Segment{0x28, vmx::AccessRights{0x4093}, 0x1234, 0x12345678}));
 }
@@ -202,7 +200,7 @@ TEST_F(EngineState, SegmentLoadsOfTheGuestComeBackWithTheirHiddenPart) {
 TEST_F(EngineState, ANullSelectorMakesTheSegmentUnusable) {
   vmx::CpuState state = protected_mode();
   state.gpr[vmx::kRax] = 0;
-  run(state, {0x8e, 0xe0, 0x0f, 0xa2});  // mov fs, eax; cpuid
+  run(state, ASM32("mov fs, eax; cpuid"));
   EXPECT_EQ(state.rip, kCode + 2);
   EXPECT_EQ(state.segment[vmx::kFs].selector, 0);
   EXPECT_TRUE(state.segment[vmx::kFs].rights.unusable());
@@ -212,7 +210,7 @@ TEST_F(EngineState, BaseAndLimitOfSegmentsAreInEffectIn32BitMode) {
   vmx::CpuState state = protected_mode();
   state.segment[vmx::kDs].base = kData;
   set_ram<uint32_t>(kData + 0x10, 0xd5d5);
-  run(state, {0xa1, 0x10, 0, 0, 0, 0x0f, 0xa2});  // mov eax, [0x10]; cpuid
+  run(state, ASM32("mov eax, [0x10]; cpuid"));
   EXPECT_EQ(state.gpr[vmx::kRax], 0xd5d5u);
 }
 
@@ -225,7 +223,7 @@ TEST_F(EngineState, TheBaseOfCsIsIgnoredIn64BitModeAndKept) {
 
 TEST_F(EngineState, RealModeSegmentLoads) {
   vmx::CpuState state = real_mode();
-  run(state, {0xb8, 0x34, 0x12, 0x8e, 0xd8, 0x0f, 0xa2});  // mov ax, 0x1234; mov ds, ax; cpuid
+  run(state, ASM16("mov ax, 0x1234; mov ds, ax; cpuid"));
   EXPECT_EQ(state.rip, 5u);
   EXPECT_EQ(state.segment[vmx::kDs].selector, 0x1234);
   EXPECT_EQ(state.segment[vmx::kDs].base, 0x12340u);
@@ -233,7 +231,7 @@ TEST_F(EngineState, RealModeSegmentLoads) {
   // The segment is in effect: [DS:5] is at 12345H.
   set_ram<uint8_t>(0x12345, 0x99);
   state.rip = 0;
-  run(state, {0xa0, 5, 0, 0x0f, 0xa2});  // mov al, [5]; cpuid
+  run(state, ASM16("mov al, [5]; cpuid"));
   EXPECT_EQ(state.gpr[vmx::kRax] & 0xff, 0x99u);
 }
 
@@ -258,7 +256,7 @@ TEST_F(EngineState, TheLBitOfTheStackSegmentMeansNothingAndIsKept) {
   set_ram<uint32_t>(kStack - 4, 0x28);
   state.gpr[vmx::kRsp] = kStack - 8;
   set_ram<uint16_t>(kCode + 0x10, 0xa20f);  // cpuid
-  run(state, {0xcb});                       // retf
+  run(state, ASM32("retf"));
   EXPECT_EQ(state.rip, kCode + 0x10);
   EXPECT_EQ(state.gpr[vmx::kRsp], kStack);
   EXPECT_EQ(state.segment[vmx::kSs], before);
@@ -277,18 +275,16 @@ TEST_F(EngineState, RealModeJumpsKeepTheAccessRights) {
 TEST_F(EngineState, SseAndX87StateStayInTheEngine) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRax] = 0x0123'4567'89ab'cdef;
-  run(state,
-      {0x66, 0x48, 0x0f, 0x6e, 0xc0, 0xd9, 0xe8, 0x0f, 0xa2});  // movq xmm0, rax; fld1; cpuid
+  run(state, ASM64("movq xmm0, rax; fld1; cpuid"));
   EXPECT_EQ(state.rip, kCode + 7);
   // Other modes, other states and a look from within a fill in between.
   vmx::CpuState seen, other = real_mode();
   during_fill = [&] { engine_->peek(seen); };
   engine_->flush_tlb();
-  run(other, {0x0f, 0xa2});
+  run(other, ASM64("cpuid"));
   state.rip = kCode;
   state.gpr[vmx::kRcx] = kData;
-  // movq rbx, xmm0; fstp qword [rcx]; cpuid
-  run(state, {0x66, 0x48, 0x0f, 0x7e, 0xc3, 0xdd, 0x19, 0x0f, 0xa2});
+  run(state, ASM64("movq rbx, xmm0; fstp qword ptr [rcx]; cpuid"));
   EXPECT_EQ(state.gpr[vmx::kRbx], 0x0123'4567'89ab'cdefu);
   EXPECT_EQ(ram<uint64_t>(kData), 0x3ff0'0000'0000'0000u);
 }
@@ -303,7 +299,7 @@ TEST_F(EngineState, LiveRegistersAreThoseOfTheMoment) {
   pages_[0x9000'0000] = {.physical = kDevice, .device = true};
   vmx::CpuState state = user_mode();
   state.gpr[vmx::kRcx] = 0x9000'0000;
-  run(state, {0xf9, 0x8b, 0x01, 0x0f, 0xa2});  // stc; mov eax, [rcx]; cpuid
+  run(state, ASM64("stc; mov eax, [rcx]; cpuid"));
   EXPECT_EQ(cs, 0x23);
   EXPECT_NE(flags & rflags::kCf, 0u);
 }

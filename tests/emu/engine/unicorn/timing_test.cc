@@ -11,9 +11,8 @@ using testing::IsEmpty;
 
 class EngineTiming : public EngineTest {
  protected:
-  // xor ebx, ebx; L: inc ebx; cmp ebx, 100; jnz L; hlt. One block of four instructions, then 99 of
-  // three.
-  const Code kLoop = {0x31, 0xdb, 0xff, 0xc3, 0x83, 0xfb, 0x64, 0x75, 0xf9, 0xf4};
+  // One block of four instructions, then 99 of three.
+  const Code kLoop = ASM64("xor ebx, ebx; 2: inc ebx; cmp ebx, 100; jne 2b; hlt");
   static constexpr uint64_t kLoopInstructions = 1 + 3 * 100;
 };
 
@@ -89,12 +88,13 @@ TEST_F(EngineTiming, ARequestedStopIsForgottenWithTheNextRun) {
 
 TEST_F(EngineTiming, StopsInTheMiddleOfABlockCountWhatCompleted) {
   const Code kFives[] = {
-      {0x90, 0x66, 0x90, 0x48, 0x89, 0xc0, 0x90, 0x90, 0x0f, 0xa2, 0x90, 0x90},  // CPUID
-      {0x90, 0x66, 0x90, 0x48, 0x89, 0xc0, 0x90, 0x90, 0xe4, 0x80, 0x90, 0x90},  // IN
-      {0x90, 0x66, 0x90, 0x48, 0x89, 0xc0, 0x90, 0x90, 0x8b, 0x09, 0x90, 0x90,
-       0xf4},  // a refused read
-      {0x90, 0x66, 0x90, 0x48, 0x89, 0xc0, 0x90, 0x90, 0xf7, 0xf2, 0x90, 0x90, 0xf4},  // #DE
-      {0x90, 0x66, 0x90, 0x48, 0x89, 0xc0, 0x90, 0x90, 0x0f, 0x05, 0x90, 0x90, 0xf4},  // SYSCALL
+      ASM64("nop; xchg ax, ax; mov rax, rax; nop; nop; cpuid; nop; nop"),
+      ASM64("nop; xchg ax, ax; mov rax, rax; nop; nop; in al, 0x80; nop; nop"),
+      // A refused read.
+      ASM64("nop; xchg ax, ax; mov rax, rax; nop; nop; mov ecx, [rcx]; nop; nop; hlt"),
+      // #DE.
+      ASM64("nop; xchg ax, ax; mov rax, rax; nop; nop; div edx; nop; nop; hlt"),
+      ASM64("nop; xchg ax, ax; mov rax, rax; nop; nop; syscall; nop; nop; hlt"),
   };
   uint64_t expected = 0;
   for (int round = 0; round < 3; ++round) {
@@ -113,7 +113,7 @@ TEST_F(EngineTiming, StopsInTheMiddleOfABlockCountWhatCompleted) {
 
 // Two instructions of one block stop it, one after the other: each time the rest is given back.
 TEST_F(EngineTiming, AResumedBlockCountsItsRestOnce) {
-  const Code code = {0x90, 0x8b, 0x01, 0x90, 0x8b, 0x12, 0x90, 0xf4};
+  const Code code = ASM64("nop; mov eax, [rcx]; nop; mov edx, [rdx]; nop; hlt");
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRcx] = 0x500'0000;
   state.gpr[vmx::kRdx] = 0x600'0000;
@@ -145,12 +145,12 @@ TEST_F(EngineTiming, CodeThatAWalkChangesIsNeverCountedBelowNothing) {
 
 TEST_F(EngineTiming, CountsHoldInRealModeWhereCodeHasABase) {
   vmx::CpuState state = real_mode();
-  run(state, {0x90, 0x40, 0x90, 0x0f, 0xa2});
+  run(state, ASM16("nop; inc ax; nop; cpuid"));
   EXPECT_EQ(state.rip, 3u);
   EXPECT_EQ(context_.instructions, 3u);
   state = real_mode();
   state.segment[vmx::kDs].limit = 0xffff;
-  run(state, {0x90, 0x40, 0xe4, 0x80});
+  run(state, ASM16("nop; inc ax; in al, 0x80"));
   EXPECT_EQ(context_.instructions, 5u);
 }
 
@@ -168,7 +168,7 @@ TEST_F(EngineTiming, CountsDependOnTheMode) {
 }
 
 TEST_F(EngineTiming, ABlockAcrossTwoPagesCountsEachInstructionOnce) {
-  put_code({0x90, 0x90, 0x48, 0x89, 0xc0, 0x90, 0xf4}, kCode + kPage - 3);
+  put_code(ASM64("nop; nop; mov rax, rax; nop; hlt"), kCode + kPage - 3);
   vmx::CpuState state = long_mode();
   state.rip = kCode + kPage - 3;
   run(state);
