@@ -37,7 +37,10 @@ bool is_same_file(const std::string& one, const std::string& other) {
   if (fs::exists(one, error) && !fs::is_regular_file(one, error)) return false;
   if (fs::equivalent(one, other, error)) return true;
   // Files that are yet to be made.
-  return fs::weakly_canonical(one, error) == fs::weakly_canonical(other, error);
+  const auto place = [&](const std::string& path) {
+    return fs::weakly_canonical(fs::absolute(path, error), error);
+  };
+  return place(one) == place(other);
 }
 
 }  // namespace
