@@ -28,8 +28,8 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = live.rflags;
     access.user = (rflags & vmx::rflags::kVm) != 0 || (live.cs & 3) == 3;
   }
-  const FillCache& fills = core_.context().fills;
-  if (const TlbGrant* known = fills.find(key(linear, kind, access.user, rflags))) {
+  if (const TlbGrant* known =
+          find_fill(core_.context().fills, state, linear, kind, access.user, rflags)) {
     grant = *known;
     keep_code_true(linear, access, rflags, grant);
     return true;
@@ -64,23 +64,13 @@ std::optional<Translation> TlbFiller::translate(uint64_t linear, ept::Access& ac
   return found != nullptr ? std::optional(*found) : std::nullopt;
 }
 
-uint64_t TlbFiller::key(uint64_t linear, FillAccess kind, bool user, uint64_t rflags) const {
-  return fill_key(core_.state(), linear, kind, user, rflags);
-}
-
-// The engine does not ask for what it was granted with something else, unless it has forgotten.
 void TlbFiller::remember(uint64_t linear, FillAccess kind, const ept::Access& access,
                          uint64_t rflags, const TlbGrant& grant) {
   // An implicit access is one instruction's alone.
   if (access.implicit_supervisor) return;
   FillCache& fills = core_.context().fills;
-  const auto insert = [&](FillAccess other, bool granted) {
-    const uint64_t place = key(linear, other, access.user, rflags);
-    if ((granted || other == kind) && fills.find(place) == nullptr) fills.insert(place, grant);
-  };
-  insert(FillAccess::kRead, grant.read);
-  insert(FillAccess::kWrite, grant.write);
-  insert(FillAccess::kFetch, grant.execute);
+  const uint64_t key = fill_key(core_.state(), linear, kind, access.user, rflags);
+  if (fills.find(key) == nullptr) fills.insert(key, grant);
 }
 
 // The engine notices that translated code is written to, and then no longer looks at writes through
