@@ -125,7 +125,7 @@ TEST_P(SavedState, GoesOnAsIfNothingHadHappened) {
 
   // More places by hand: NESTOR_SAVED_PLACES=100.
   const char* const asked = std::getenv("NESTOR_SAVED_PLACES");
-  const int places = asked != nullptr ? std::atoi(asked) : 6;
+  const int places = asked != nullptr ? std::atoi(asked) : 3;
   std::mt19937_64 random(std::hash<std::string>{}(GetParam().name()));
   std::vector<uint64_t> at;
   for (int i = 0; i < places; ++i) at.push_back(random() % unbroken.instructions);
