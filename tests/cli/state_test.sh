@@ -52,11 +52,21 @@ got=0
 "$nestor" run --load-state late --serial none --max-instructions 1 2>err || got=$?
 [ "$got" -eq 12 ] || fail "a budget that is spent: status $got"
 
+# A moment at the very end of the budget is still one.
+rm -f state
+got=0
+"$nestor" run "$image" --serial none --max-instructions 20000 --save-state state --save-at 20000 \
+  2>err || got=$?
+[ "$got" -eq 12 ] || fail "a moment at the end of the budget: status $got"
+[ -e state ] || fail 'no state of the end of the budget'
+
 # Nothing is written, or all of it.
 rm -f state
 expect 14 'the run ended before the moment' "$image" --serial none --save-state state \
   --save-at exit:100000
 [ ! -e state ] || fail 'a state of a moment that did not come'
+expect 14 'the run ended before the moment' "$image" --serial none --save-state state \
+  --save-at 18446744073709551000
 expect 14 'No such file' "$image" --serial none --save-state missing/state --save-at 1
 expect 14 'no regular file' "$image" --serial none --save-state . --save-at 1
 [ "$(find . -name '*.part')" = '' ] || fail 'a file is left over'

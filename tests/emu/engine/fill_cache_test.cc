@@ -5,9 +5,12 @@
 
 #include <map>
 #include <random>
+#include <vector>
 
 namespace nestor::emu {
 namespace {
+
+using Bytes = std::vector<uint8_t>;
 
 TlbGrant grant_of(uint64_t physical) {
   TlbGrant grant;
@@ -65,6 +68,38 @@ TEST(FillCache, KeepsAllUntilItIsCleared) {
     cache.clear();
     for (const auto& [key, physical] : model) ASSERT_EQ(cache.find(key), nullptr);
   }
+}
+
+Bytes saved(std::vector<FillCache::Fill> fills) {
+  return saved_bytes([&](Archive& archive) { archive.sequence(fills, fills.size()); });
+}
+
+TEST(FillCache, IsLoadedAsItWasSaved) {
+  FillCache cache, loaded;
+  for (uint64_t page = 0; page != 1000; ++page) {
+    cache.insert(FillCache::key(page << 12, FillAccess::kRead, false, false), grant_of(page << 13));
+  }
+  loaded.insert(FillCache::key(1ull << 40, FillAccess::kRead, false, false), grant_of(0));
+  const Bytes state = saved_bytes([&](Archive& archive) { cache.serialize(archive); });
+  ASSERT_TRUE(load_bytes(state, [&](Archive& archive) { loaded.serialize(archive); }));
+  EXPECT_EQ(loaded.all().size(), 1000u);
+  EXPECT_EQ(saved_bytes([&](Archive& archive) { loaded.serialize(archive); }), state);
+}
+
+TEST(FillCache, RefusesFillsThatTakeForEver) {
+  FillCache cache;
+  const auto load = [&](const Bytes& state) {
+    return load_bytes(state, [&](Archive& archive) { cache.serialize(archive); });
+  };
+  EXPECT_FALSE(load(saved({{1, grant_of(0)}, {1, grant_of(0)}})));  // the same twice
+  // Keys that meet in one place, however large the table is.
+  std::vector<FillCache::Fill> fills;
+  for (uint64_t key = 1; fills.size() != 1100; key += 2) {
+    if ((key * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0) fills.push_back({key, grant_of(0)});
+  }
+  EXPECT_FALSE(load(saved(fills)));
+  fills.resize(100);
+  EXPECT_TRUE(load(saved(fills)));
 }
 
 }  // namespace

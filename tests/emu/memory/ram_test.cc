@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nestor::emu {
 namespace {
@@ -133,6 +134,46 @@ TEST(RamTest, MemoryMapCoversRamAndReservesTheLegacyHole) {
     EXPECT_GE(map[i].first, map[i - 1].first + map[i - 1].size);
   EXPECT_EQ(map[3].first, 4 * kGiB);
   EXPECT_EQ(map[3].type, MemoryMapEntry::kRam);
+}
+
+TEST(RamTest, SavesWhatIsNotZeroAndLoadsNothingElse) {
+  const auto save = [](Ram& ram) {
+    return saved_bytes([&](Archive& archive) { ram.serialize(archive); });
+  };
+  Ram ram(16 * kMiB), loaded(16 * kMiB);
+  const std::array<uint8_t, 3> bytes = {1, 2, 3}, zeros = {};
+  ASSERT_TRUE(ram.write(0x5ffe, bytes));  // two pages
+  ASSERT_TRUE(ram.write(0x900000, bytes));
+  ASSERT_TRUE(ram.write(0x200000, zeros));
+  ASSERT_TRUE(loaded.write(0x7000, bytes));
+  const std::vector<uint8_t> state = save(ram);
+  EXPECT_EQ(state.size(), 3 * (8 + 4096) + 2 * 8u);  // the pages, and the ends of two ranges
+  ASSERT_TRUE(load_bytes(state, [&](Archive& archive) { loaded.serialize(archive); }));
+  EXPECT_EQ(save(loaded), state);
+  std::array<uint8_t, 3> read = {9, 9, 9};
+  ASSERT_TRUE(loaded.read(0x7000, read));
+  EXPECT_EQ(read, zeros);
+  ASSERT_TRUE(loaded.read(0x5ffe, read));
+  EXPECT_EQ(read, bytes);
+}
+
+TEST(RamTest, RefusesPagesOutOfOrderOrOutOfRange) {
+  const auto loads = [](std::initializer_list<uint64_t> offsets) {
+    const std::vector<uint8_t> state = saved_bytes([&](Archive& archive) {
+      std::array<uint8_t, 4096> page{1};
+      for (uint64_t offset : offsets) {
+        archive(offset);
+        if (offset != ~0ull) archive.bytes(page);
+      }
+    });
+    Ram ram(16 * kMiB);
+    return load_bytes(state, [&](Archive& archive) { ram.serialize(archive); });
+  };
+  EXPECT_TRUE(loads({0x1000, 0x3000, ~0ull, ~0ull}));
+  EXPECT_FALSE(loads({0x1000, 0x1000, ~0ull, ~0ull}));
+  EXPECT_FALSE(loads({0x3000, 0x1000, ~0ull, ~0ull}));
+  EXPECT_FALSE(loads({0x1001, ~0ull, ~0ull}));
+  EXPECT_FALSE(loads({0xa0000, ~0ull, ~0ull}));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "emu/memory/archive.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -20,6 +22,21 @@ TEST(Prices, ChargeTheClockByTheList) {
   prices.charge(&PriceList::vm_exit);
   EXPECT_EQ(clock.cycles(), 38u + prices.list.vm_exit);
   EXPECT_EQ(prices.instructions(), 6u);
+}
+
+TEST(Prices, ATimeThatNoRunReachesIsRefused) {
+  const auto loads = [](uint64_t cycles, uint64_t instructions) {
+    const auto state = saved_bytes([&](Archive& archive) { archive(cycles, instructions); });
+    Clock clock;
+    Prices prices(clock);
+    return load_bytes(state, [&](Archive& archive) {
+      clock.serialize(archive);
+      prices.serialize(archive);
+    });
+  };
+  EXPECT_TRUE(loads(1ull << 61, 1ull << 60));
+  EXPECT_FALSE(loads(~0ull - 1000, 5));
+  EXPECT_FALSE(loads(5, 1ull << 63));
 }
 
 }  // namespace
