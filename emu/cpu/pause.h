@@ -25,7 +25,7 @@ struct Until {
 struct Pause {
   enum class Reason : uint8_t { kInstructions, kStep, kVmExit, kVmEntry, kBreakpoint, kRequest };
   Reason reason{};
-  unsigned processor = 0;  // where; counts from 0
+  unsigned processor = 0;  // where; counts from 0. Of kRequest always 0
 };
 
 }  // namespace nestor::emu
