@@ -76,20 +76,19 @@ class UnicornEngine final : public Engine {
   static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
   static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
 
-  // Whether a block begins inside the current one and ends with it.
-  bool begins_again(uint64_t linear, uint32_t size) const {
-    return in_block_ && linear - current_block_->linear < current_block_->size &&
-           linear + size - current_block_->linear < current_block_->size;
+  // Whether a block ends inside the current one.
+  bool ends_inside(uint64_t linear, uint32_t size) const {
+    return linear + size - current_block_->linear - 1 < current_block_->size - 1;
   }
   void charge(Block& block) {
     current_block_ = &block;
-    in_block_ = true;
     current_->instructions += block.instructions;
     prices_.charge_instructions(block.instructions);
   }
+  void leave_block() { current_block_ = &no_block_; }
   void enter_unusual_block(uint64_t linear, uint32_t size);
   void stop_before_block(StopKind kind) {
-    in_block_ = false;
+    leave_block();
     stopped_ = true;
     stop_.kind = kind;
     uc_emu_stop(uc_);
@@ -119,9 +118,9 @@ class UnicornEngine final : public Engine {
   uint8_t* scratch_ = nullptr;
   size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
-  Block* current_block_ = nullptr;
+  Block no_block_{.size = 1};  // nothing ends inside it
+  Block* current_block_ = &no_block_;  // was charged and is not known to be complete
   Block kept_block_;
-  bool in_block_ = false;  // current_block_ was charged and is not known to be complete
   ExecutionContext* current_ = nullptr;
   RunMode mode_;
   uint64_t effective_deadline_ = ~0ull;
@@ -271,10 +270,9 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) 
 void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
   Block& block = self.current_->blocks.at(linear);
-  const bool known =
-      block.linear == linear && block.size == size && block.tag == self.current_->tag();
-  if (!known || self.prices_.clock().cycles() >= self.effective_deadline_ ||
-      self.begins_again(linear, size)) [[unlikely]] {
+  if (self.ends_inside(linear, size) || block.linear != linear || block.size != size ||
+      block.tag != self.current_->tag() ||
+      self.prices_.clock().cycles() >= self.effective_deadline_) [[unlikely]] {
     self.enter_unusual_block(linear, size);
     return;
   }
@@ -283,7 +281,7 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
   // A store into its own block is begun again in a block that ends with it.
-  if (begins_again(linear, size)) refund_from(linear);
+  if (ends_inside(linear, size)) refund_from(linear);
   if (prices_.clock().cycles() >= effective_deadline_ &&
       (stop_requested_ || client_->deadline_passed())) {
     stop_before_block(StopKind::kDeadline);
@@ -325,10 +323,9 @@ void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> dat
 }
 
 void UnicornEngine::refund_from(uint64_t linear) {
-  if (!in_block_) return;
   Block& block = *current_block_;
   const uint64_t offset = linear - block.linear;
-  if (offset >= block.size) return;  // the block is complete
+  if (offset >= block.size) return;  // the block is complete, or there is none
   if (offset != block.offset) {
     block.before =
         offset == 0 ? 0 : client_->count_instructions(block.linear, static_cast<unsigned>(offset));
@@ -376,7 +373,8 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
 
 Stop UnicornEngine::execute() {
   stop_ = Stop{};
-  stopped_ = abandoned_ = fill_refused_ = in_block_ = stop_requested_ = false;
+  stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
+  leave_block();
   effective_deadline_ = mode_.deadline;
   const uc_err error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
   if (!stopped_ && fill_refused_) {
@@ -392,7 +390,7 @@ Stop UnicornEngine::execute() {
   if (stop_.kind == StopKind::kException) stop_.error_code = contexts_->error_code();
   // A fetch that was refused happens between blocks.
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
-  if (in_block_ && !between) {
+  if (!between) {
     // Blocks are known by linear address, RIP is relative to CS.
     refund_from(contexts_->rip() + contexts_->segment(vmx::kCs).base);
   }
