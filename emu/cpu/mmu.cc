@@ -25,23 +25,6 @@ uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, 
   return FillCache::key(linear, kind, user, smap && (rflags & vmx::rflags::kAc) != 0);
 }
 
-const TlbGrant* find_fill(const FillCache& fills, const vmx::CpuState& state, uint64_t linear,
-                          FillAccess kind, bool user, uint64_t rflags) {
-  const auto find = [&](FillAccess asked) {
-    return fills.find(fill_key(state, linear, asked, user, rflags));
-  };
-  if (const TlbGrant* own = find(kind)) return own;
-  for (const FillAccess other : {FillAccess::kRead, FillAccess::kWrite, FillAccess::kFetch}) {
-    const TlbGrant* grant = other == kind ? nullptr : find(other);
-    if (grant == nullptr) continue;
-    const bool allows = kind == FillAccess::kRead    ? grant->read
-                        : kind == FillAccess::kWrite ? grant->write
-                                                     : grant->execute;
-    if (allows) return grant;
-  }
-  return nullptr;
-}
-
 ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   ept::PagingState paging;
   paging.mode = ept::paging_mode(state.cr0 & cr0::kPg, state.cr4 & cr4::kPae,

@@ -31,10 +31,6 @@ struct Translation {
 // Under which the engine's grant of this access is kept; `rflags`: for AC.
 uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, bool user,
                   uint64_t rflags);
-// The grant of this access, or of another one that allows this too: the engine does not ask then,
-// unless it has forgotten. Null: there is none.
-const TlbGrant* find_fill(const FillCache& fills, const vmx::CpuState& state, uint64_t linear,
-                          FillAccess kind, bool user, uint64_t rflags);
 
 // What decides the linear-address translation of a processor in this state; `rflags`: for AC.
 ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags);

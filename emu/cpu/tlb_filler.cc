@@ -28,8 +28,8 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     rflags = live.rflags;
     access.user = (rflags & vmx::rflags::kVm) != 0 || (live.cs & 3) == 3;
   }
-  if (const TlbGrant* known =
-          find_fill(core_.context().fills, state, linear, kind, access.user, rflags)) {
+  const uint64_t key = fill_key(state, linear, kind, access.user, rflags);
+  if (const TlbGrant* known = core_.context().fills.find_allowing(key)) {
     grant = *known;
     keep_code_true(linear, access, rflags, grant);
     return true;
@@ -45,7 +45,8 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   grant.read = translation->read;
   grant.write = translation->write && kind != FillAccess::kFetch;
   grant.execute = translation->execute;
-  remember(linear, kind, access, rflags, grant);
+  // An implicit access is one instruction's alone.
+  if (!access.implicit_supervisor) core_.context().fills.insert(key, grant);
   keep_code_true(linear, access, rflags, grant);
   return true;
 }
@@ -64,15 +65,6 @@ std::optional<Translation> TlbFiller::translate(uint64_t linear, ept::Access& ac
   return found != nullptr ? std::optional(*found) : std::nullopt;
 }
 
-void TlbFiller::remember(uint64_t linear, FillAccess kind, const ept::Access& access,
-                         uint64_t rflags, const TlbGrant& grant) {
-  // An implicit access is one instruction's alone.
-  if (access.implicit_supervisor) return;
-  FillCache& fills = core_.context().fills;
-  const uint64_t key = fill_key(core_.state(), linear, kind, access.user, rflags);
-  if (fills.find(key) == nullptr) fills.insert(key, grant);
-}
-
 // The engine notices that translated code is written to, and then no longer looks at writes through
 // the same entry of its TLB, unless that entry is executable. None of this costs virtual time.
 void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags,
@@ -89,7 +81,9 @@ void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rfl
   if (std::holds_alternative<uint64_t>(core_.mmu().probe(linear, access, rflags))) {
     grant.execute = true;
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
-    remember(linear, FillAccess::kFetch, access, rflags, grant);
+    FillCache& fills = core_.context().fills;
+    const uint64_t key = fill_key(core_.state(), linear, FillAccess::kFetch, access.user, rflags);
+    if (!access.implicit_supervisor && fills.find(key) == nullptr) fills.insert(key, grant);
     return;
   }
   // Where this mode may not execute, the page's code goes instead, and comes back by a fetch.

@@ -41,8 +41,6 @@ class TlbFiller {
  private:
   std::optional<Translation> translate(uint64_t linear, ept::Access& access, uint64_t rflags);
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
-  void remember(uint64_t linear, FillAccess kind, const ept::Access& access, uint64_t rflags,
-                const TlbGrant& grant);
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
   struct VirtualApicAccess {
     bool write = false;

@@ -21,7 +21,7 @@ class FillCache {
   // All that decides a grant while translations are cached. `ac`: an access by the supervisor that
   // SMAP would forbid with RFLAGS.AC = 0.
   static constexpr uint64_t key(uint64_t linear, FillAccess access, bool user, bool ac) {
-    return (linear >> 12) << 5 | static_cast<uint64_t>(access) << 3 | (user ? 4u : 0u) |
+    return (linear >> 12) << 5 | static_cast<uint64_t>(access) << kAccessAt | (user ? 4u : 0u) |
            (ac ? 2u : 0u) | 1u;
   }
 
@@ -31,6 +31,22 @@ class FillCache {
       const Entry& entry = entries_[i];
       if (entry.epoch != epoch_) return nullptr;
       if (entry.key == key) return &entry.grant;
+    }
+  }
+  // The grant of the access in `key`, or of another one that allows this too: the engine does not
+  // ask then, unless it has forgotten. nullptr: there is none.
+  const TlbGrant* find_allowing(uint64_t key) const {
+    const auto access = static_cast<FillAccess>((key & kAccess) >> kAccessAt);
+    const Entry* found = nullptr;
+    for (size_t i = first(key);; i = (i + 1) & (entries_.size() - 1)) {
+      const Entry& entry = entries_[i];
+      if (entry.epoch != epoch_) return found != nullptr ? &found->grant : nullptr;
+      if (entry.key == key) return &entry.grant;
+      // Of several, the one with the lowest key, in whatever order they came.
+      if (((entry.key ^ key) & ~kAccess) == 0 && entry.grant.allows(access) &&
+          (found == nullptr || entry.key < found->key)) {
+        found = &entry;
+      }
     }
   }
   // `key` is not in it yet.
@@ -72,13 +88,18 @@ class FillCache {
   }
 
  private:
+  static constexpr unsigned kAccessAt = 3;
+  static constexpr uint64_t kAccess = 3u << kAccessAt;
+
   struct Entry {
     uint64_t key = 0, epoch = 0;
     TlbGrant grant;
   };
 
+  // The accesses to one page stand together.
   size_t first(uint64_t key) const {
-    return static_cast<size_t>((key * 0x9e3779b97f4a7c15) >> 32) & (entries_.size() - 1);
+    return static_cast<size_t>(((key & ~kAccess) * 0x9e3779b97f4a7c15) >> 32) &
+           (entries_.size() - 1);
   }
   // Few others are in the place of `key` and behind it, unless somebody has chosen them so.
   bool is_spread(uint64_t key) const {

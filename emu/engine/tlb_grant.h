@@ -15,6 +15,10 @@ struct TlbGrant {
   bool device = false;    // not RAM: accesses reach EngineClient::read_device, fetches read ones
   bool read = false, write = false, execute = false;
 
+  bool allows(FillAccess access) const {
+    return access == FillAccess::kRead ? read : access == FillAccess::kWrite ? write : execute;
+  }
+
   template <class Archive>
   void fields(Archive& archive) {
     archive(physical, device, read, write, execute);

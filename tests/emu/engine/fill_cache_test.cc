@@ -46,6 +46,34 @@ TEST(FillCache, TellsApartWhatDecidesAGrant) {
   EXPECT_EQ(FillCache::key(0x1fff, FillAccess::kRead, false, false), keys[0]);
 }
 
+TEST(FillCache, FindsAGrantOfAnotherAccessThatAllowsThisOne) {
+  const auto key = [](FillAccess access) { return FillCache::key(0x1000, access, false, false); };
+  const uint64_t read = key(FillAccess::kRead), write = key(FillAccess::kWrite),
+                 fetch = key(FillAccess::kFetch);
+  TlbGrant to_write = grant_of(0x2000), to_fetch = grant_of(0x3000);
+  to_write.write = true;
+  to_fetch.execute = true;
+  FillCache cache, other_order;
+  cache.insert(write, to_write);
+  EXPECT_EQ(cache.find_allowing(fetch), nullptr);
+  EXPECT_EQ(cache.find(read), nullptr);
+  ASSERT_NE(cache.find_allowing(read), nullptr);
+  EXPECT_EQ(cache.find_allowing(read)->physical, 0x2000u);
+  cache.insert(fetch, to_fetch);
+  EXPECT_EQ(cache.find_allowing(fetch)->physical, 0x3000u);
+  // Of several it is always the same one, and one's own before all others.
+  other_order.insert(fetch, to_fetch);
+  other_order.insert(write, to_write);
+  EXPECT_EQ(cache.find_allowing(read)->physical, 0x2000u);
+  EXPECT_EQ(other_order.find_allowing(read)->physical, 0x2000u);
+  cache.insert(read, grant_of(0x4000));
+  EXPECT_EQ(cache.find_allowing(read)->physical, 0x4000u);
+  // Of another page, user or with RFLAGS.AC: none.
+  EXPECT_EQ(cache.find_allowing(FillCache::key(0x2000, FillAccess::kRead, false, false)), nullptr);
+  EXPECT_EQ(cache.find_allowing(FillCache::key(0x1000, FillAccess::kRead, true, false)), nullptr);
+  EXPECT_EQ(cache.find_allowing(FillCache::key(0x1000, FillAccess::kRead, false, true)), nullptr);
+}
+
 TEST(FillCache, KeepsAllUntilItIsCleared) {
   std::mt19937_64 random(7);
   FillCache cache;
@@ -95,7 +123,7 @@ TEST(FillCache, RefusesFillsThatTakeForEver) {
   // Keys that meet in one place, however large the table is.
   std::vector<FillCache::Fill> fills;
   for (uint64_t key = 1; fills.size() != 1100; key += 2) {
-    if ((key * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0) fills.push_back({key, grant_of(0)});
+    if (((key & ~0x18) * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0) fills.push_back({key, grant_of(0)});
   }
   EXPECT_FALSE(load(saved(fills)));
   fills.resize(100);
