@@ -83,7 +83,7 @@ struct RunMode {
 // Registers as they are while a client call is under way.
 struct LiveRegisters {
   uint16_t cs = 0;
-  uint64_t rflags = 0;
+  uint64_t rflags = 0;  // but for the status flags and DF
 };
 
 // One engine executes for all processors of a machine by turns: the code it has translated is known

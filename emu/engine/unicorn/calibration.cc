@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/engine/unicorn/calibration.h"
 
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "emu/engine/unicorn/guest_mode.h"
@@ -17,8 +21,11 @@ using vmx::AccessRights;
 using vmx::CpuState;
 using vmx::Segment;
 
-// How far into the engine object the fault address is looked for.
-constexpr size_t kEngineObject = 4096;
+// How far into the engine object the fault address and the CPU object are looked for, and how far
+// into the CPU object its registers.
+constexpr size_t kEngineObject = 4096, kCpuObject = 1280;
+// The registers lie at most so many bytes behind the beginning of the CPU object, in the same one.
+constexpr uint64_t kRegistersAt = 0x10000;
 
 // The private page that the experiments' code runs from; identity mapped.
 constexpr uint64_t kCode = svm::kScratch + 0xc000;
@@ -40,6 +47,13 @@ CpuState state_of(Segment cs, Segment data, uint64_t cr0, uint64_t efer) {
 
 CpuState long_mode() {
   return state_of(flat(8, kCode64), flat(0x10, kData32), 0x33, vmx::efer::kLme | vmx::efer::kLma);
+}
+
+// Copies out of this process; false: something there is not mapped.
+bool copy_if_mapped(uint64_t address, std::span<uint8_t> to) {
+  const iovec local{to.data(), to.size()};
+  const iovec there{reinterpret_cast<void*>(address), to.size()};
+  return process_vm_readv(getpid(), &local, 1, &there, 1, 0) == static_cast<ssize_t>(to.size());
 }
 
 class Experiment {
@@ -101,6 +115,7 @@ class Experiment {
   std::optional<std::string> find_hidden_state();
   std::optional<std::string> find_error_code();
   std::optional<std::string> find_fault_address();
+  std::optional<std::string> find_live_state();
   std::optional<std::string> prove_hidden_flags();
   std::optional<std::string> prove_abandoning();
   uint64_t engine_word(size_t offset) const {
@@ -113,6 +128,7 @@ class Experiment {
   uint8_t* scratch_;
   uc_context *context_ = nullptr, *outside_ = nullptr;  // outside_: before guest mode was entered
   Layout layout_;
+  uint8_t* live_state_ = nullptr;
   uint32_t hidden_rest_ = 0;
   uint64_t code_linear_ = 0;
   uint32_t trap_ = 0;
@@ -253,26 +269,21 @@ std::optional<std::string> Experiment::find_error_code() {
   return std::nullopt;
 }
 
+// The engine object also keeps registers of the host, which may hold what this function works with.
+// So the address itself stands nowhere: the code makes it out of its inverse.
 std::optional<std::string> Experiment::find_fault_address() {
   std::vector<size_t> candidates;
-  for (uint64_t address : {0x0123'4567'89abull, 0x0765'4321'0fedull}) {
+  for (uint64_t inverse : {~0x0123'4567'89abull, ~0x0765'4321'0fedull}) {
     CpuState state = long_mode();
     state.rip = kCode + 0x40;
-    // mov rcx, address; mov al, [rcx]
-    std::initializer_list<uint8_t> code = {0x48, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0, 0x8a, 0x01};
-    uint8_t bytes[12];
-    std::copy(code.begin(), code.end(), bytes);
-    std::memcpy(bytes + 2, &address, 8);
-    enter(state,
-          {bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7], bytes[8],
-           bytes[9], bytes[10], bytes[11]},
-          kCode + 0x40);
-    if (!refused_ || at<uint64_t>(layout_.rip) != kCode + 0x4a) {
+    state.gpr[vmx::kRax] = inverse;
+    enter(state, {0x48, 0xf7, 0xd0, 0x8a, 0x00}, kCode + 0x40);  // not rax; mov al, [rax]
+    if (!refused_ || at<uint64_t>(layout_.rip) != kCode + 0x43) {
       return "a restartable state after a refused translation";
     }
     std::vector<size_t> hits;
     for (size_t i = 0; i < kEngineObject; i += 8) {
-      if (engine_word(i) == address) hits.push_back(i);
+      if (~engine_word(i) == inverse) hits.push_back(i);
     }
     if (candidates.empty()) {
       candidates = hits;
@@ -284,6 +295,38 @@ std::optional<std::string> Experiment::find_fault_address() {
   }
   if (candidates.size() != 1) return "the address of a refused translation";
   layout_.fault_address = candidates.front();
+  return std::nullopt;
+}
+
+// The engine object points to the CPU object, which points to its registers.
+std::optional<std::string> Experiment::find_live_state() {
+  uint64_t rbx = 0x8877'6655'4433'2211;
+  uc_reg_write(uc_, UC_X86_REG_RBX, &rbx);
+  save();
+  const std::span saved(reinterpret_cast<const uint8_t*>(context_) + layout_.gpr,
+                        layout_.cr + 5 * sizeof(uint64_t) - layout_.gpr);
+  std::vector<uint8_t> there(saved.size());
+  uint8_t object[kCpuObject];
+  uint64_t found = 0;
+  for (size_t i = 0; i < kEngineObject; i += 8) {
+    const uint64_t cpu = engine_word(i);
+    if (cpu % 8 != 0 || !copy_if_mapped(cpu, object)) continue;
+    for (size_t k = 0; k < kCpuObject; k += 8) {
+      uint64_t registers;
+      std::memcpy(&registers, object + k, sizeof registers);
+      if (registers - cpu >= kRegistersAt || registers == found) continue;
+      if (!copy_if_mapped(registers, there) || !std::ranges::equal(there, saved)) continue;
+      if (found != 0) return "the one place of the registers";
+      found = registers;
+    }
+  }
+  if (found == 0) return "the registers themselves";
+  live_state_ = reinterpret_cast<uint8_t*>(found) - layout_.gpr;
+  rbx = ~rbx;
+  std::memcpy(live_state_ + layout_.gpr + 8 * vmx::kRbx, &rbx, sizeof rbx);
+  uint64_t read = 0;
+  uc_reg_read(uc_, UC_X86_REG_RBX, &read);
+  if (read != rbx) return "how to write the registers";
   return std::nullopt;
 }
 
@@ -353,13 +396,14 @@ std::variant<Calibrated, std::string> Experiment::run() {
   if (!missing) missing = find_fault_address();
   if (!missing) missing = prove_abandoning();
   if (!missing) missing = prove_hidden_flags();
+  if (!missing) missing = find_live_state();
   uc_context_free(outside_);
   if (missing) {
     uc_context_free(context_);
     return *missing;
   }
   for (uc_hook hook : hooks) uc_hook_del(uc_, hook);
-  return Calibrated{layout_, context_, hidden_rest_};
+  return Calibrated{layout_, context_, live_state_, hidden_rest_};
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ namespace nestor::emu {
 struct Calibrated {
   Layout layout;
   uc_context* context = nullptr;  // of a CPU in guest mode; the caller frees it
+  // Where the engine has what a saved context has, at the same offsets; valid from `layout.gpr` on.
+  uint8_t* live_state = nullptr;
   uint32_t hidden_flags_rest = 0;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Where Unicorn keeps processor state that its API does not name. Offsets into an opaque context,
-// found at start-up by planting known values; never assumed.
+// and from there into the engine's own copy, found at start-up by planting known values; never
+// assumed.
 #pragma once
 
 #include <cstddef>

@@ -52,17 +52,16 @@ void ProcessorContexts::put_segment(size_t index, const vmx::Segment& segment) {
 
 vmx::Segment ProcessorContexts::segment(size_t index) const {
   const size_t at = layout_.segments + index * Layout::kSegmentSize;
-  return {static_cast<uint16_t>(get<uint32_t>(at)),
+  return {selector(index),
           svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
           get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
 }
 
-// The context holds what the engine saved last, so x87 and SSE state pass through untouched.
 void ProcessorContexts::load(const CpuState& state, const RunMode& mode) {
   loaded_rip_ = state.rip;
   loaded_rf_ = state.rflags & vmx::rflags::kRf;
   loaded_segments_ = state.segment;
-  std::memcpy(context_bytes() + layout_.gpr, state.gpr.data(), sizeof state.gpr);
+  std::memcpy(live_state_ + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
   // The engine would keep RF for a whole block, and PUSHF would push it. It serves breakpoints
   // only, which the engine has not got.
@@ -88,11 +87,10 @@ void ProcessorContexts::load(const CpuState& state, const RunMode& mode) {
   put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
                               (mode.intercept_iret ? svm::intercept(svm::kExitIret) : 0) |
                               (mode.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
-  uc_context_restore(uc_, context_);
 }
 
 void ProcessorContexts::save(CpuState& state, bool completed) const {
-  std::memcpy(state.gpr.data(), context_bytes() + layout_.gpr, sizeof state.gpr);
+  std::memcpy(state.gpr.data(), live_state_ + layout_.gpr, sizeof state.gpr);
   state.rip = rip();
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
   if (state.rip == loaded_rip_ && !completed) state.rflags |= loaded_rf_;
@@ -122,6 +120,7 @@ void ProcessorContexts::save(CpuState& state, bool completed) const {
 
 // Of what the tag word says, only "empty" (3) has a meaning for the engine.
 void ProcessorContexts::read_extended(unsigned processor, ExtendedState& state) const {
+  if (processor == selected_) uc_context_save(uc_, contexts_[processor]);
   const auto read = [&](int name, void* value) {
     uc_context_reg_read(contexts_[processor], name, value);
   };
@@ -144,6 +143,7 @@ void ProcessorContexts::read_extended(unsigned processor, ExtendedState& state) 
 
 // FSW first: its TOP says which registers ST0 to ST7 are.
 void ProcessorContexts::write_extended(unsigned processor, const ExtendedState& state) {
+  if (processor == selected_) uc_context_save(uc_, contexts_[processor]);
   const auto write = [&](int name, const void* value) {
     uc_context_reg_write(contexts_[processor], name, value);
   };
@@ -161,6 +161,7 @@ void ProcessorContexts::write_extended(unsigned processor, const ExtendedState& 
   for (int i = 0; i < 8; ++i) write(UC_X86_REG_ST0 + i, state.st[i].data());
   write(UC_X86_REG_MXCSR, &state.mxcsr);
   for (int i = 0; i < 16; ++i) write(UC_X86_REG_XMM0 + i, state.xmm[i].data());
+  if (processor == selected_) uc_context_restore(uc_, contexts_[processor]);
 }
 
 }  // namespace nestor::emu

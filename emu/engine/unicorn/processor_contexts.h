@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The processors' state as Unicorn saves it, a context for each, and the way of a state of ours
-// into it and back. Registers live in Unicorn only while code runs.
+// The processors' state in Unicorn, and the way of a state of ours into it and back. That of the
+// selected processor is where Unicorn executes; the others wait, each in a saved context.
 #pragma once
 
 #include <unicorn/unicorn.h>
@@ -33,18 +33,30 @@ class ProcessorContexts {
   ProcessorContexts& operator=(const ProcessorContexts&) = delete;
 
   // The processor that what follows is about, but for its x87 and SSE state.
-  void select(unsigned processor) { context_ = contexts_[processor]; }
+  void select(unsigned processor) {
+    if (processor == selected_) return;
+    uc_context_save(uc_, contexts_[selected_]);
+    uc_context_restore(uc_, contexts_[processor]);
+    selected_ = processor;
+  }
 
-  // Into the context, and from there into Unicorn. x87 and SSE state passes through untouched.
+  // x87 and SSE state is left alone.
   void load(const vmx::CpuState& state, const RunMode& mode);
-  // From Unicorn into the context.
-  void capture() { uc_context_save(uc_, context_); }
-  // Out of the context, since the last load(). `completed`: an instruction was.
+  // What became of it since the last load(). `completed`: an instruction was.
   void save(vmx::CpuState& state, bool completed) const;
 
-  // As captured last.
   uint64_t rip() const { return get<uint64_t>(layout_.rip); }
   vmx::Segment segment(size_t index) const;
+  uint16_t selector(size_t index) const {
+    return static_cast<uint16_t>(get<uint32_t>(layout_.segments + index * Layout::kSegmentSize));
+  }
+  // The flags that are in their place while code runs, too.
+  uint64_t steady_rflags() const {
+    constexpr uint64_t kElsewhere = vmx::rflags::kCf | vmx::rflags::kPf | vmx::rflags::kAf |
+                                    vmx::rflags::kZf | vmx::rflags::kSf | vmx::rflags::kOf |
+                                    vmx::rflags::kDf;
+    return get<uint64_t>(layout_.rflags) & ~kElsewhere;
+  }
   uint32_t error_code() const { return get<uint32_t>(layout_.error_code); }
 
   void read_extended(unsigned processor, ExtendedState& state) const;
@@ -56,26 +68,26 @@ class ProcessorContexts {
         layout_(calibrated.layout),
         hidden_flags_rest_(calibrated.hidden_flags_rest),
         contexts_{calibrated.context},
-        context_(calibrated.context) {}
+        live_state_(calibrated.live_state) {}
 
   template <class T>
   T get(size_t at) const {
     T value;
-    std::memcpy(&value, context_bytes() + at, sizeof value);
+    std::memcpy(&value, live_state_ + at, sizeof value);
     return value;
   }
   template <class T>
   void put(size_t at, T value) {
-    std::memcpy(context_bytes() + at, &value, sizeof value);
+    std::memcpy(live_state_ + at, &value, sizeof value);
   }
-  uint8_t* context_bytes() const { return reinterpret_cast<uint8_t*>(context_); }
   void put_segment(size_t index, const vmx::Segment& segment);
 
   uc_engine* const uc_;
   const Layout layout_;
   const uint32_t hidden_flags_rest_;   // hidden flags that no state of ours decides
-  std::vector<uc_context*> contexts_;  // of each processor
-  uc_context* context_;                // of the selected one
+  std::vector<uc_context*> contexts_;  // of each processor; out of date for the selected one
+  unsigned selected_ = 0;
+  uint8_t* const live_state_;  // of the selected one
 
   // What load() was given, and what it made of it for the engine, to tell what the guest changed.
   uint64_t loaded_rip_ = 0, loaded_rf_ = 0;

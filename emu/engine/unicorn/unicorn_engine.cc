@@ -59,10 +59,7 @@ class UnicornEngine final : public Engine {
   void resume(ExecutionContext* context) override;
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   LiveRegisters live() const override {
-    LiveRegisters registers;
-    uc_reg_read(uc_, UC_X86_REG_CS, &registers.cs);
-    uc_reg_read(uc_, UC_X86_REG_EFLAGS, &registers.rflags);
-    return registers;
+    return {contexts_->selector(vmx::kCs), contexts_->steady_rflags()};
   }
 
  private:
@@ -184,14 +181,12 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   return std::nullopt;
 }
 
-// x87 and SSE state in the context is then that of a moment before the engine stops, and saved
-// again when it does.
 void UnicornEngine::peek(CpuState& state) {
-  contexts_->capture();
   state.rip = contexts_->rip();
   state.segment[vmx::kCs] = contexts_->segment(vmx::kCs);
   state.segment[vmx::kSs] = contexts_->segment(vmx::kSs);
-  state.rflags = live().rflags | vmx::rflags::kFixed1;
+  uc_reg_read(uc_, UC_X86_REG_EFLAGS, &state.rflags);
+  state.rflags |= vmx::rflags::kFixed1;
 }
 
 void UnicornEngine::abandon_instruction() {
@@ -386,7 +381,6 @@ Stop UnicornEngine::execute() {
     throw std::logic_error("the engine stopped for no known reason: " +
                            std::string(uc_strerror(error)));
   }
-  contexts_->capture();
   if (stop_.kind == StopKind::kException) stop_.error_code = contexts_->error_code();
   // A fetch that was refused happens between blocks.
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;

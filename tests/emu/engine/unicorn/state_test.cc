@@ -299,9 +299,13 @@ TEST_F(EngineState, LiveRegistersAreThoseOfTheMoment) {
   pages_[0x9000'0000] = {.physical = kDevice, .device = true};
   vmx::CpuState state = user_mode();
   state.gpr[vmx::kRcx] = 0x9000'0000;
-  run(state, ASM64("stc; mov eax, [rcx]; cpuid"));
+  state.gpr[vmx::kRsp] = kStack;
+  run(state, ASM64("push 0x40001; popfq; mov eax, [rcx]; cpuid"));
   EXPECT_EQ(cs, 0x23);
-  EXPECT_NE(flags & rflags::kCf, 0u);
+  EXPECT_NE(flags & rflags::kAc, 0u);
+  state.rip = kCode;
+  run(state, ASM64("push 1; popfq; mov eax, [rcx]; cpuid"));
+  EXPECT_EQ(flags & rflags::kAc, 0u);
 }
 
 TEST(EngineVersion, IsThatOfTheLibrary) {
