@@ -20,10 +20,8 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
 
 std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
   const ept::Access fetch = access(ept::Access::kFetch, Privilege::kCurrent);
-  const uint64_t key =
-      fill_key(state(), linear, FillAccess::kFetch, fetch.user, state().rflags);
-  const TlbGrant* known =
-      context_.flush_pending() ? nullptr : context_.fills.find_allowing(key);
+  const uint64_t key = fill_key(state(), linear, FillAccess::kFetch, fetch.user, state().rflags);
+  const TlbGrant* known = context_.flush_pending() ? nullptr : context_.fills.find_allowing(key);
   if (known != nullptr) return known->physical | linear % kPageSize;
   return mmu_.probe(linear, fetch, state().rflags);
 }

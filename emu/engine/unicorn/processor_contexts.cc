@@ -52,8 +52,7 @@ void ProcessorContexts::put_segment(size_t index, const vmx::Segment& segment) {
 
 vmx::Segment ProcessorContexts::segment(size_t index) const {
   const size_t at = layout_.segments + index * Layout::kSegmentSize;
-  return {selector(index),
-          svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
+  return {selector(index), svm::access_rights(get<uint32_t>(at + Layout::kFlagsAt)),
           get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
 }
 

@@ -115,7 +115,7 @@ class UnicornEngine final : public Engine {
   uint8_t* scratch_ = nullptr;
   size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
-  Block no_block_{.size = 1};  // nothing ends inside it
+  Block no_block_{.size = 1};          // nothing ends inside it
   Block* current_block_ = &no_block_;  // was charged and is not known to be complete
   Block kept_block_;
   ExecutionContext* current_ = nullptr;

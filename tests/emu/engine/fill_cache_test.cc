@@ -123,7 +123,8 @@ TEST(FillCache, RefusesFillsThatTakeForEver) {
   // Keys that meet in one place, however large the table is.
   std::vector<FillCache::Fill> fills;
   for (uint64_t key = 1; fills.size() != 1100; key += 2) {
-    if (((key & ~0x18) * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0) fills.push_back({key, grant_of(0)});
+    if (((key & ~0x18) * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0)
+      fills.push_back({key, grant_of(0)});
   }
   EXPECT_FALSE(load(saved(fills)));
   fills.resize(100);
