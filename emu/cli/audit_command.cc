@@ -16,12 +16,12 @@ namespace nestor::emu {
 namespace {
 
 // A VMCS takes some 10 KBytes; this is room for the dumps of a long run.
-constexpr uint64_t kLargestFile = 256ull << 20;
+constexpr uint64_t kLargestVmcsFile = 256ull << 20;
 
 }  // namespace
 
 int audit_command(const AuditOptions& options) {
-  const auto bytes = read_file(options.file, "VMCS", kLargestFile);
+  const auto bytes = read_file(options.file, "VMCS", kLargestVmcsFile);
   if (const auto* bad = std::get_if<LoadError>(&bytes))
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& content = std::get<std::vector<uint8_t>>(bytes);

@@ -11,14 +11,14 @@ namespace {
 
 // Nothing larger fits below 4 GiB with room to spare; it keeps a wrong file from filling the host's
 // memory.
-constexpr uint64_t kLargestFile = 1ull << 30;
+constexpr uint64_t kLargestImage = 1ull << 30;
 
 }  // namespace
 
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,
                                             const std::vector<std::string>& modules,
                                             uint64_t memory_bytes) {
-  const uint64_t limit = std::min(memory_bytes, kLargestFile);
+  const uint64_t limit = std::min(memory_bytes, kLargestImage);
   auto image = read_file(image_path, "image", limit);
   if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
   Inputs inputs{{file_name(image_path), std::get<std::vector<uint8_t>>(std::move(image))}, {}};

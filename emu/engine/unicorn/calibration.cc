@@ -50,9 +50,9 @@ CpuState long_mode() {
 }
 
 // Copies out of this process; false: something there is not mapped.
-bool copy_if_mapped(uint64_t address, std::span<uint8_t> to) {
+bool copy_if_mapped(uint8_t* from, std::span<uint8_t> to) {
   const iovec local{to.data(), to.size()};
-  const iovec there{reinterpret_cast<void*>(address), to.size()};
+  const iovec there{from, to.size()};
   return process_vm_readv(getpid(), &local, 1, &there, 1, 0) == static_cast<ssize_t>(to.size());
 }
 
@@ -306,22 +306,28 @@ std::optional<std::string> Experiment::find_live_state() {
   const std::span saved(reinterpret_cast<const uint8_t*>(context_) + layout_.gpr,
                         layout_.cr + 5 * sizeof(uint64_t) - layout_.gpr);
   std::vector<uint8_t> there(saved.size());
+  const auto pointer_at = [](const uint8_t* at) {
+    uint8_t* pointer;
+    std::memcpy(&pointer, at, sizeof pointer);
+    return pointer;
+  };
   uint8_t object[kCpuObject];
-  uint64_t found = 0;
+  uint8_t* found = nullptr;
   for (size_t i = 0; i < kEngineObject; i += 8) {
-    const uint64_t cpu = engine_word(i);
-    if (cpu % 8 != 0 || !copy_if_mapped(cpu, object)) continue;
+    uint8_t* const cpu = pointer_at(reinterpret_cast<const uint8_t*>(uc_) + i);
+    if (!copy_if_mapped(cpu, object)) continue;
     for (size_t k = 0; k < kCpuObject; k += 8) {
-      uint64_t registers;
-      std::memcpy(&registers, object + k, sizeof registers);
-      if (registers - cpu >= kRegistersAt || registers == found) continue;
+      uint8_t* const registers = pointer_at(object + k);
+      const auto distance =
+          reinterpret_cast<uintptr_t>(registers) - reinterpret_cast<uintptr_t>(cpu);
+      if (distance >= kRegistersAt || registers == found) continue;
       if (!copy_if_mapped(registers, there) || !std::ranges::equal(there, saved)) continue;
-      if (found != 0) return "the one place of the registers";
+      if (found != nullptr) return "the one place of the registers";
       found = registers;
     }
   }
-  if (found == 0) return "the registers themselves";
-  live_state_ = reinterpret_cast<uint8_t*>(found) - layout_.gpr;
+  if (found == nullptr) return "the registers themselves";
+  live_state_ = found - layout_.gpr;
   rbx = ~rbx;
   std::memcpy(live_state_ + layout_.gpr + 8 * vmx::kRbx, &rbx, sizeof rbx);
   uint64_t read = 0;

@@ -12,7 +12,7 @@
 namespace nestor::emu {
 namespace {
 
-constexpr size_t kBufferBytes = 1 << 16;
+constexpr size_t kReadBuffer = 1 << 16;
 
 std::string cannot_read(const std::string& path, int error) {
   return fmt::format("cannot read {}: {}", path, std::strerror(error));
@@ -27,7 +27,7 @@ std::variant<LineReader, std::string> LineReader::open(const std::string& path) 
 }
 
 LineReader::LineReader(std::string path, int descriptor)
-    : path_(std::move(path)), descriptor_(descriptor), buffer_(kBufferBytes) {}
+    : path_(std::move(path)), descriptor_(descriptor), buffer_(kReadBuffer) {}
 
 LineReader::LineReader(LineReader&& other) noexcept
     : path_(std::move(other.path_)),

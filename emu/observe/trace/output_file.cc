@@ -12,7 +12,7 @@
 namespace nestor::emu {
 namespace {
 
-constexpr size_t kBufferBytes = 1 << 18;
+constexpr size_t kWriteBuffer = 1 << 18;
 
 std::string reason(int error_number) { return std::generic_category().message(error_number); }
 
@@ -32,7 +32,7 @@ std::variant<std::unique_ptr<OutputFile>, std::string> OutputFile::open(const st
 
 OutputFile::OutputFile(std::string path, int descriptor, bool owned)
     : path_(std::move(path)), descriptor_(descriptor), owned_(owned) {
-  buffer_.reserve(kBufferBytes);
+  buffer_.reserve(kWriteBuffer);
 }
 
 OutputFile::~OutputFile() { close(); }
@@ -45,7 +45,7 @@ void OutputFile::fail(int error_number) {
 
 void OutputFile::write(std::string_view text) {
   if (error_) return;
-  if (buffer_.size() + text.size() > kBufferBytes) flush();
+  if (buffer_.size() + text.size() > kWriteBuffer) flush();
   buffer_.append(text);
 }
 
