@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstddef>
+#include <cstring>
 
 #include "emu/native/layout.h"
 #include "emu/native/table_generator.h"
@@ -280,10 +280,10 @@ std::variant<std::vector<RecordedWalk>, std::string> parse_recording(std::string
   return walks;
 }
 
-std::optional<std::string> replay(const RecordedWalk& walk) {
+std::optional<std::string> replay(const RecordedWalk& walk, std::span<std::byte> bytes) {
   Question question = walk.asked.question;
   PagingState& state = question.state;
-  std::vector<std::byte> bytes(Layout::kMemorySize);
+  std::memset(bytes.data(), 0, bytes.size());
   GuestMemory memory(bytes);
   write_scaffold(memory, state.mode);
   for (const Case::Entry& entry : walk.asked.entries) {

@@ -4,8 +4,10 @@
 // tests/golden/README.md describes the file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -45,9 +47,11 @@ struct RecordedWalk {
 [[nodiscard]] std::variant<std::vector<RecordedWalk>, std::string> parse_recording(
     std::string_view text);
 
-/// Does the walk with the walker of ept/, on memory that holds what was recorded. Nothing: the same
-/// result, and the same entries left. Otherwise what differs, on one line. After a fault, accessed
-/// flags may differ: "Accessed and Dirty Flags" leaves open when they are set.
-[[nodiscard]] std::optional<std::string> replay(const RecordedWalk& walk);
+/// Does the walk with the walker of ept/, on memory that holds what was recorded: `bytes`, of
+/// Layout::kMemorySize, whatever is in them. Nothing: the same result, and the same entries left.
+/// Otherwise what differs, on one line. After a fault, accessed flags may differ: "Accessed and
+/// Dirty Flags" leaves open when they are set.
+[[nodiscard]] std::optional<std::string> replay(const RecordedWalk& walk,
+                                                std::span<std::byte> bytes);
 
 }  // namespace nestor::emu::native

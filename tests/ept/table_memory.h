@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "ept/address.h"
@@ -16,6 +18,46 @@ struct Update {
   std::uint64_t value = 0;
 
   bool operator==(const Update&) const = default;
+};
+
+/// Zeroed bytes. They are kept for the next of the same size: an instrumented program maps and
+/// unmaps large memory each time, which takes longer than most of the tests that need it.
+class ReusedBytes {
+ public:
+  explicit ReusedBytes(std::size_t size) : size_(size), bytes_(take(size)) {
+    std::memset(bytes_, 0, size_);
+  }
+  ReusedBytes(const ReusedBytes& other) : size_(other.size_), bytes_(take(size_)) {
+    std::memcpy(bytes_, other.bytes_, size_);
+  }
+  ReusedBytes& operator=(ReusedBytes other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~ReusedBytes() { spares()[size_].push_back(bytes_); }
+
+  bool operator==(const ReusedBytes& other) const {
+    return size_ == other.size_ && std::memcmp(bytes_, other.bytes_, size_) == 0;
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::uint8_t* data() const { return bytes_; }
+
+ private:
+  static std::map<std::size_t, std::vector<std::uint8_t*>>& spares() {
+    static auto* const all = new std::map<std::size_t, std::vector<std::uint8_t*>>;
+    return *all;
+  }
+  static std::uint8_t* take(std::size_t size) {
+    std::vector<std::uint8_t*>& spare = spares()[size];
+    if (spare.empty()) return new std::uint8_t[size];
+    std::uint8_t* const bytes = spare.back();
+    spare.pop_back();
+    return bytes;
+  }
+
+  std::size_t size_;
+  std::uint8_t* bytes_;
 };
 
 /// Memory for paging structures with a journal of updates. Addresses wrap at its size, a power of
@@ -79,7 +121,7 @@ class TableMemory {
     return bytes_.data() + (address & (bytes_.size() - 1));
   }
 
-  std::vector<std::uint8_t> bytes_;
+  ReusedBytes bytes_;
   bool bounded_;
 };
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "emu/native/layout.h"
 #include "emu/native/recording.h"
 
 namespace nestor::emu::native {
@@ -46,11 +48,12 @@ std::vector<RecordedWalk> walks_of(const std::string& text) {
 
 TEST(GoldenWalks, TheWalkerDoesTheSame) {
   ASSERT_FALSE(files().empty());
+  std::vector<std::byte> memory(Layout::kMemorySize);
   for (const auto& path : files()) {
     const auto walks = walks_of(contents(path));
     EXPECT_GT(walks.size(), 100U) << path;
     for (std::size_t i = 0; i != walks.size(); ++i) {
-      const auto difference = replay(walks[i]);
+      const auto difference = replay(walks[i], memory);
       EXPECT_FALSE(difference) << path << ", walk " << i + 1 << ": " << *difference;
     }
   }
@@ -76,16 +79,17 @@ TEST(GoldenWalks, HaveEveryKindOfResult) {
 
 TEST(GoldenWalks, ADifferenceIsNoticed) {
   unsigned results = 0, flags = 0, dirty = 0;
+  std::vector<std::byte> memory(Layout::kMemorySize);
   for (const auto& path : files()) {
     for (const RecordedWalk& walk : walks_of(contents(path))) {
       RecordedWalk wrong = walk;
       wrong.result.error_code ^= 2;
       wrong.result.address ^= 0x1000;
-      ASSERT_TRUE(replay(wrong));
+      ASSERT_TRUE(replay(wrong, memory));
       wrong = walk;
       wrong.result.kind =
           walk.result.kind == Kind::kPageFault ? Kind::kCompleted : Kind::kPageFault;
-      ASSERT_TRUE(replay(wrong));
+      ASSERT_TRUE(replay(wrong, memory));
       ++results;
       const bool faulted = walk.result.kind != Kind::kTranslated &&
                            walk.result.kind != Kind::kCompleted &&
@@ -93,7 +97,7 @@ TEST(GoldenWalks, ADifferenceIsNoticed) {
       if (!walk.left.empty() && !faulted) {
         wrong = walk;
         wrong.left.pop_back();
-        ASSERT_TRUE(replay(wrong));
+        ASSERT_TRUE(replay(wrong, memory));
         ++flags;
       }
       if (walk.asked.entries.empty()) continue;
@@ -105,7 +109,7 @@ TEST(GoldenWalks, ADifferenceIsNoticed) {
       std::erase_if(wrong.left, [&](const auto& entry) { return entry.address == last.address; });
       last.value ^= 0x40;
       wrong.left.push_back(last);
-      ASSERT_TRUE(replay(wrong));
+      ASSERT_TRUE(replay(wrong, memory));
       ++dirty;
     }
   }
