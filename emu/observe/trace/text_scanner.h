@@ -51,7 +51,8 @@ struct TextScanner {
 
  private:
   static bool is_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
   }
   bool digits(std::string_view from, uint64_t& out, int base) {
     const auto [end, error] = std::from_chars(from.data(), from.data() + from.size(), out, base);

@@ -28,7 +28,7 @@ inline std::vector<MachineEvent> sample_events() {
   // Whatever a qualification and the interruption information can say.
   for (uint32_t reason = 0; reason < 80; ++reason) {
     for (const uint64_t qualification : {0x0ull, 0x1ull, 0x111ull, 0x5555555555555555ull, ~0ull}) {
-      for (const uint32_t information : {0u, 0x80000b0eu, ~0u}) {
+      for (const uint32_t information : {0u, 0x80000301u, 0x80000b0eu, ~0u}) {
         vmx::VmExitEvent exit;
         exit.reason = reason;
         exit.qualification = qualification;
