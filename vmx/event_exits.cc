@@ -140,12 +140,16 @@ ExitInformation Vmx::ept_violation_information(uint64_t qualification, uint64_t 
 }
 
 void Vmx::ept_violation(uint64_t qualification, uint64_t guest_physical,
-                        std::optional<uint64_t> linear) {
-  vm_exit(ept_violation_information(qualification, guest_physical, linear));
+                        std::optional<uint64_t> linear, uint8_t instruction_length) {
+  ExitInformation exit = ept_violation_information(qualification, guest_physical, linear);
+  exit.instruction_length = instruction_length;
+  vm_exit(exit);
 }
 
-void Vmx::sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear) {
+void Vmx::sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear,
+                         uint8_t instruction_length) {
   ExitInformation exit;
+  exit.instruction_length = instruction_length;
   exit.reason = ExitReason::kSppRelatedEvent;
   exit.qualification = qualification;
   exit.guest_linear = cpu_.state().code_64bit() ? linear : linear & 0xffffffff;
@@ -167,8 +171,9 @@ void Vmx::log_page_modification(uint64_t guest_physical) {
 
 void Vmx::page_modification_log_full() { event_exit(ExitReason::kPmlFull, 0); }
 
-void Vmx::ept_misconfiguration(uint64_t guest_physical) {
+void Vmx::ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length) {
   ExitInformation exit;
+  exit.instruction_length = instruction_length;
   exit.reason = ExitReason::kEptMisconfiguration;
   exit.guest_physical = guest_physical;
   vm_exit(exit);

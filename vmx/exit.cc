@@ -55,7 +55,9 @@ void Vmx::record_exit(const ExitInformation& exit) {
   vmcs_.write(Field::kGuestLinearAddress, exit.guest_linear.value_or(0));
   vmcs_.write(Field::kGuestPhysicalAddress, exit.guest_physical.value_or(0));
 
-  uint32_t information = 0, error_code = 0, length = exit.instruction_length;
+  uint32_t information = 0, error_code = 0;
+  // The instruction at RIP has no part in what happens while an event is delivered.
+  uint32_t length = delivering ? 0 : exit.instruction_length;
   if (exit.interruption) {
     const Event& event = *exit.interruption;
     information = interruption_information(event, s.protected_mode());

@@ -144,14 +144,15 @@ class Vmx {
   // `instruction_length`: 0 where it is not known; the SDM leaves the field undefined for these
   // exits, but hypervisors use what processors put there.
   void ept_violation(uint64_t qualification, uint64_t guest_physical,
-                     std::optional<uint64_t> linear);
-  void ept_misconfiguration(uint64_t guest_physical);
+                     std::optional<uint64_t> linear, uint8_t instruction_length = 0);
+  void ept_misconfiguration(uint64_t guest_physical, uint8_t instruction_length = 0);
   // "Virtualization Exceptions": for an EPT violation that the EPT entries allow to be converted.
   // An event: it has been, and the exception is to be delivered; nullopt: it causes its VM exit.
   std::optional<Event> virtualization_exception(uint64_t qualification, uint64_t guest_physical,
                                                 std::optional<uint64_t> linear);
   // "Sub-Page Write Permissions": an SPP miss or misconfiguration, as the qualification says.
-  void sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear);
+  void sub_page_event(uint64_t qualification, uint64_t guest_physical, uint64_t linear,
+                      uint8_t instruction_length = 0);
   // "Page-Modification Logging", with "enable PML" 1. While the log is full no accessed or dirty
   // flag of EPT may be set: the access causes the VM exit instead. Otherwise each page whose dirty
   // flag has been set is logged.

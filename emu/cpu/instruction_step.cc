@@ -61,6 +61,12 @@ struct TakeExit {
   Decoder& decoder;
   vmx::Vmx& vmx = core.vmx();
 
+  // 0: the instruction at RIP cannot be fetched.
+  uint8_t instruction_length() const {
+    const auto instruction = fetch_instruction(core, decoder).instruction;
+    return instruction ? instruction->length : uint8_t{0};
+  }
+
   std::optional<vmx::Event> operator()(const EptViolation& violation) const {
     const auto& [qualification, guest_physical, guest_linear, convertible] = violation;
     if (convertible) {
@@ -69,15 +75,16 @@ struct TakeExit {
         return event;
       }
     }
-    vmx.ept_violation(qualification, guest_physical, guest_linear);
+    vmx.ept_violation(qualification, guest_physical, guest_linear, instruction_length());
     return std::nullopt;
   }
   std::optional<vmx::Event> operator()(const EptMisconfiguration& misconfiguration) const {
-    vmx.ept_misconfiguration(misconfiguration.guest_physical);
+    vmx.ept_misconfiguration(misconfiguration.guest_physical, instruction_length());
     return std::nullopt;
   }
   std::optional<vmx::Event> operator()(const SubPageEvent& event) const {
-    vmx.sub_page_event(event.qualification, event.guest_physical, event.guest_linear);
+    vmx.sub_page_event(event.qualification, event.guest_physical, event.guest_linear,
+                       instruction_length());
     return std::nullopt;
   }
   std::optional<vmx::Event> operator()(LogFull) const {
@@ -85,8 +92,7 @@ struct TakeExit {
     return std::nullopt;
   }
   std::optional<vmx::Event> operator()(const ApicPageAccess& access) const {
-    const auto instruction = fetch_instruction(core, decoder).instruction;
-    vmx.apic_access(access.offset, access.access, instruction ? instruction->length : uint8_t{0});
+    vmx.apic_access(access.offset, access.access, instruction_length());
     return std::nullopt;
   }
 };

@@ -513,8 +513,9 @@ TEST_F(Delivery, EptViolationAndMisconfiguration) {
   start_with(0);
   vmx.set_vectoring(Event{EventType::kExternalInterrupt, 0x30, std::nullopt, 0, 0});
   cpu.cpu.activity = ActivityState::kHlt;
-  vmx.ept_violation(0x181, 0x12345678, 0xffff800000000010);
+  vmx.ept_violation(0x181, 0x12345678, 0xffff800000000010, 5);
   expect_exit(ExitReason::kEptViolation);
+  EXPECT_EQ(get(Field::kVmExitInstructionLength), 0u) << "it is no instruction's";
   EXPECT_EQ(get(Field::kExitQualification), 0x181u);
   EXPECT_EQ(get(Field::kGuestPhysicalAddress), 0x12345678u);
   EXPECT_EQ(get(Field::kGuestLinearAddress), 0xffff800000000010u);
@@ -523,8 +524,9 @@ TEST_F(Delivery, EptViolationAndMisconfiguration) {
   EXPECT_FALSE(get(Field::kGuestRflags) & rflags::kRf) << "an interrupt pushes RF as it is";
   set(Field::kGuestActivityState, 0);
   resume();
-  vmx.ept_misconfiguration(0x5000);
+  vmx.ept_misconfiguration(0x5000, 5);
   expect_exit(ExitReason::kEptMisconfiguration);
+  EXPECT_EQ(get(Field::kVmExitInstructionLength), 5u);
   EXPECT_EQ(get(Field::kGuestPhysicalAddress), 0x5000u);
   EXPECT_EQ(get(Field::kExitQualification), 0u);
   EXPECT_TRUE(get(Field::kGuestRflags) & rflags::kRf) << "not during delivery: RF is 1";

@@ -193,13 +193,19 @@ const std::vector<Evidence>& evidence() {
            e.enable_ept();
            e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 5);
          },
-         ASM64("mov [0x80000], eax"), 0, 0, 0x7aa}}},
+         ASM64("mov [0x80000], eax"), 0, 7, 0x7aa},
+        // What cannot be fetched has no length.
+        {[](ExitEvidence& e) {
+           e.enable_ept();
+           e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 3);
+         },
+         ASM64("mov ecx, 0x80000; jmp rcx"), kAnyWhere, 0, 0x79c}}},
       {kEptMisconfiguration,
        {{[](ExitEvidence& e) {
            e.enable_ept();
            e.map_guest(ExitEvidence::kData, ExitEvidence::kData | 2);
          },
-         ASM64("mov [0x80000], eax")}}},
+         ASM64("mov [0x80000], eax"), 0, 7}}},
       {kInvept, {{with_ept, ASM64("invept rdx, [rdi]"), 0, 5, 0, kMemoryRdi | 2u << 28}}},
       {kRdtscp,
        {{[](ExitEvidence& e) {
