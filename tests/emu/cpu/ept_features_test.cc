@@ -13,7 +13,6 @@ using vmx::ExitReason;
 using vmx::Field;
 using vmx::SecondaryProcBased;
 
-const Code kCpuid = ASM64("cpuid");
 constexpr uint64_t kReadExecute = 5 | 1u << 10;
 
 // --- "Virtualization Exceptions"

@@ -12,8 +12,7 @@ using vmx::Field;
 using vmx::PinBased;
 using vmx::PrimaryProcBased;
 
-const Code kSti = ASM64("sti"), kMovSs = ASM64("mov eax, 16; mov ss, eax"), kCpuid = ASM64("cpuid"),
-           kHlt = ASM64("hlt"), kUd2 = ASM64("ud2"), kNop = ASM64("nop"), kIretq = ASM64("iretq");
+const Code kMovSs = ASM64("mov eax, 16; mov ss, eax"), kUd2 = ASM64("ud2");
 constexpr uint32_t kBySti = 1, kByMovSs = 2, kByNmi = 8;
 constexpr uint64_t kNmiUnblocking = 1u << 12;
 constexpr uint32_t kNmiEvent = 0x80000202;

@@ -14,8 +14,7 @@ using vmx::Field;
 
 constexpr uint16_t kCode32 = 0x08, kData32 = 0x10, kFirstTask = 0x18, kSecondTask = 0x20,
                    kTaskGateSelector = 0x28, kAbsentGate = 0x30, kUserGate = 0x38;
-const Code kNop = ASM32("nop"), kCpuid = ASM32("cpuid"), kIretd = ASM32("iretd"),
-           kSetNt = ASM32("pushfd; or dword ptr [esp], 0x4000; popfd");
+const Code kIretd = ASM32("iretd"), kSetNt = ASM32("pushfd; or dword ptr [esp], 0x4000; popfd");
 
 class FarTransfer : public NestedMachineTest {
  protected:

@@ -22,7 +22,7 @@ struct Injected {
   uint32_t length = 0;   // of the instruction that the event stands for
   bool external = true;  // a fault of its delivery sets EXT
 };
-const Injected kEvents[] = {
+const Injected kInjected[] = {
     {"external interrupt", 0x80000040},
     {"NMI", 0x80000202},
     {"hardware exception", 0x80000306},
@@ -115,7 +115,7 @@ bool exists(Mode mode, const Injected& event) {
 template <typename Test>
 void for_each_case(const Test& test) {
   for (const Mode mode : kModes) {
-    for (const Injected& event : kEvents) {
+    for (const Injected& event : kInjected) {
       if (!exists(mode, event)) continue;
       SCOPED_TRACE(std::string(event.name) + " in " + kModeNames[static_cast<unsigned>(mode)]);
       InjectionBench bench(mode, event);

@@ -14,7 +14,6 @@ using vmx::Field;
 using vmx::PrimaryProcBased;
 
 constexpr auto kMtf = ExitReason::kMonitorTrapFlag;
-const Code kNop = ASM64("nop");
 
 class InstructionBoundaries : public NestedMachineTest {
  protected:
@@ -70,6 +69,7 @@ TEST_F(InstructionBoundaries, InvvpidHeedsNoTaskSwitchedFlag) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kInvvpid, kGuest)));
   // paddb xmm0, xmm0; ssse3's pshufb xmm0, xmm0, which is an 0F 38 too
   vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kNm);
+  vmcs_.write(Field::kGuestCr4, vmcs_[Field::kGuestCr4] | vmx::cr4::kOsfxsr);
   for (const Code& sse : {ASM64("paddb xmm0, xmm0"), ASM64("pshufb xmm0, xmm0")}) {
     run_guest(sse);
     ASSERT_EQ(record_.exits.size(), 1u);

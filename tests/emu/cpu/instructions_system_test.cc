@@ -382,9 +382,10 @@ TEST_F(ProcessorControlTest, Invpcid) {
   enter_64bit_mode(core);
   cpu.gpr[kRdi] = kDescriptor;
   for (cpu.gpr[kRax] = 0; cpu.gpr[kRax] < 4; ++cpu.gpr[kRax]) expect_completed(kInvpcid);
-  using Kind = vmx::Invalidation::Kind;
-  constexpr std::array kKinds = {Kind::kPcidAddress, Kind::kPcid, Kind::kLinearVpid,
-                                 Kind::kVpidRetainingGlobals};
+  using vmx::Invalidation;
+  constexpr std::array kKinds = {Invalidation::Kind::kPcidAddress, Invalidation::Kind::kPcid,
+                                 Invalidation::Kind::kLinearVpid,
+                                 Invalidation::Kind::kVpidRetainingGlobals};
   ASSERT_EQ(core.invalidations.size(), kKinds.size());
   for (size_t i = 0; i < kKinds.size(); ++i) EXPECT_EQ(core.invalidations[i].kind, kKinds[i]) << i;
   expect_gp(kInvpcid);

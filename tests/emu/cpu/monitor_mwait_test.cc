@@ -15,7 +15,6 @@ using vmx::Field;
 using vmx::PinBased;
 using vmx::PrimaryProcBased;
 
-const Code kSti = ASM64("sti"), kCli = ASM64("cli"), kNop = ASM64("nop"), kCpuid = ASM64("cpuid");
 const Code kMwait = ASM64("xor ecx, ecx; xor edx, edx; mwait");
 // Masked interrupts end it too.
 const Code kMwaitForInterrupts = ASM64("mov ecx, 1; xor edx, edx; mwait");

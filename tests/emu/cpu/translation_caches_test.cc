@@ -17,7 +17,6 @@ namespace {
 
 using ept::Access;
 using ept::bit;
-using Kind = ept::Invalidation::Kind;
 using Outcome = ept::NestedOutcome;
 
 constexpr uint64_t kPage = 4096;
@@ -25,6 +24,7 @@ constexpr uint64_t kPage = 4096;
 // Four pages in one guest page table and two in another; eight guest-physical pages behind them.
 class TranslationCachesTest : public ::testing::Test, protected ept::testing::NestedFixture {
  protected:
+  using Kind = ept::Invalidation::Kind;
   static constexpr std::array<uint64_t, 6> kLinears = {kLinear,
                                                        kLinear + kPage,
                                                        kLinear + 2 * kPage,

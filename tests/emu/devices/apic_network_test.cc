@@ -9,10 +9,10 @@
 namespace nestor::emu {
 namespace {
 
-constexpr uint32_t kSvr = 0xf0, kIcr = 0x300, kIcrHigh = 0x310, kLdr = 0xd0;
-
 class ApicNetworkTest : public testing::Test {
  protected:
+  static constexpr uint32_t kSvr = 0xf0, kIcr = 0x300, kIcrHigh = 0x310, kLdr = 0xd0;
+
   ApicNetworkTest() {
     for (LocalApic& apic : apics) {
       network.add(apic);

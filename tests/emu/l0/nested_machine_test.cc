@@ -13,7 +13,7 @@ using vmx::Field;
 using vmx::PrimaryProcBased;
 using vmx::SecondaryProcBased;
 
-const Code kNop = ASM64("nop"), kCpuid = ASM64("cpuid"), kRdtsc = ASM64("rdtsc");
+const Code kRdtsc = ASM64("rdtsc");
 
 class NestedMachine : public NestedMachineTest {};
 

@@ -33,6 +33,9 @@ inline Code operator+(Code code, const Code& more) {
 
 class MachineTest : public testing::Test {
  protected:
+  static inline const Code kNop = ASM64("nop"), kCpuid = ASM64("cpuid"), kHlt = ASM64("hlt"),
+                           kCli = ASM64("cli"), kSti = ASM64("sti"), kIretq = ASM64("iretq");
+
   //      0 nothing     1000 GDT      2000 TSS     3000 IDT     4000 PML4, PDPT, PDs     a000 PT
   //   8f000 stacks below 90000   a page for data at 80000   100000 code   108000 handlers
   static constexpr uint64_t kGdt = 0x1000, kTss = 0x2000, kIdt = 0x3000, kPml4 = 0x4000,

@@ -12,8 +12,7 @@ using testing::SizeIs;
 using Kind = RunResult::Kind;
 
 constexpr uint8_t kVector = 0x40;
-const Code kCli = ASM64("cli"), kSti = ASM64("sti"), kHlt = ASM64("hlt"), kIretq = ASM64("iretq"),
-           kForever = ASM64("2: jmp 2b"), kNop = ASM64("nop");
+const Code kForever = ASM64("2: jmp 2b");
 
 class MachineRun : public MachineTest {
  protected:

@@ -16,8 +16,7 @@ using vmx::ExitReason;
 using vmx::Field;
 
 constexpr uint32_t kInit = 0x4500, kNmi = 0x4400, kStartUp = 0x4600, kFixed = 0x4000;
-const Code kNop = ASM64("nop"), kCpuid = ASM64("cpuid"), kHlt = ASM64("hlt"),
-           kSpin = ASM64("2: pause; jmp 2b"), kVmxoff = ASM64("vmxoff");
+const Code kSpin = ASM64("2: pause; jmp 2b"), kVmxoff = ASM64("vmxoff");
 
 class SeveralProcessors : public NestedMachineTest, public testing::WithParamInterface<L0Mode> {
  protected:
