@@ -32,6 +32,22 @@ constexpr bool decides(Operation operation, uint8_t vector) {
   }
 }
 
+// The engine looks at CR0.TS first, but #UD has priority over #NM ("Emulation of the MMX
+// Instruction Set", "Action Taken for Combinations of OSFXSR, OSXMMEXCPT, SSE, SSE2, SSE3, EM, MP,
+// and TS").
+bool is_undefined(const vmx::CpuState& state, Technology technology) {
+  const bool emulated = (state.cr0 & vmx::cr0::kEm) != 0;
+  switch (technology) {
+    case Technology::kSse:
+      return emulated || (state.cr4 & vmx::cr4::kOsfxsr) == 0;
+    case Technology::kMmx:
+      return emulated;
+    case Technology::kOther:
+      break;
+  }
+  return false;
+}
+
 ept::Access::Kind kind_of(FillAccess access) {
   switch (access) {
     case FillAccess::kFetch:
@@ -211,7 +227,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return transfer_far(*instruction);
   }
   if (engine_fault && !decides(operation, engine_fault->vector)) {
-    delivery_.deliver(*engine_fault);
+    const bool undefined =
+        engine_fault->vector == vmx::kNm && is_undefined(core_.state(), instruction->technology);
+    delivery_.deliver(undefined ? vmx::exception(vmx::kUd) : *engine_fault);
     return;
   }
   const bool trapping = traps_each_instruction();

@@ -137,6 +137,12 @@ constexpr SegmentPrefix kSegmentPrefixes[] = {
     {0x3e, vmx::kDs}, {0x64, vmx::kFs}, {0x65, vmx::kGs},
 };
 
+// In 64-bit mode the other prefixes are ignored, also where SS would make #SS of #GP
+// ("Segmentation in 64-Bit Mode").
+bool counts(SegmentRegister prefix, CodeMode mode) {
+  return mode != CodeMode::k64 || prefix == vmx::kFs || prefix == vmx::kGs;
+}
+
 // The legacy prefixes, and REX in 64-bit mode. Capstone does not report those that an opcode takes
 // for itself.
 Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& opcode) {
@@ -144,9 +150,9 @@ Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& op
   for (opcode = 0; opcode < bytes.size(); ++opcode) {
     const uint8_t byte = bytes[opcode];
     const auto* segment = std::ranges::find(kSegmentPrefixes, byte, &SegmentPrefix::byte);
-    if (segment != std::end(kSegmentPrefixes))
-      prefixes.segment = segment->segment;
-    else if (byte == 0xf0)
+    if (segment != std::end(kSegmentPrefixes)) {
+      if (counts(segment->segment, mode)) prefixes.segment = segment->segment;
+    } else if (byte == 0xf0)
       prefixes.lock = true;
     else if (byte == 0xf2)
       prefixes.repne = true;
@@ -244,7 +250,8 @@ MemoryOperand memory_operand(const x86_op_mem& source, const Instruction& instru
   const RegisterEntry& segment = kRegisterById[source.segment];
   if (instruction.operation == Operation::kIns) {
     memory.segment = vmx::kEs;
-  } else if (segment.kind == Operand::Kind::kSegment) {
+  } else if (segment.kind == Operand::Kind::kSegment &&
+             counts(static_cast<SegmentRegister>(segment.number), instruction.mode)) {
     memory.segment = static_cast<SegmentRegister>(segment.number);
   } else {
     memory.segment = default_segment(memory.base);
@@ -283,6 +290,19 @@ Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
       break;
   }
   return operand;
+}
+
+Technology technology_of(const cs_insn& insn) {
+  if (insn.id == X86_INS_LDMXCSR || insn.id == X86_INS_STMXCSR) return Technology::kSse;
+  const cs_x86& x86 = insn.detail->x86;
+  const auto works_on = [&x86](x86_reg first, x86_reg last) {
+    return std::any_of(x86.operands, x86.operands + x86.op_count, [=](const cs_x86_op& operand) {
+      return operand.type == X86_OP_REG && operand.reg >= first && operand.reg <= last;
+    });
+  };
+  if (works_on(X86_REG_XMM0, X86_REG_XMM31)) return Technology::kSse;
+  const bool mmx = insn.id == X86_INS_EMMS || works_on(X86_REG_MM0, X86_REG_MM7);
+  return mmx ? Technology::kMmx : Technology::kOther;
 }
 
 void set_text(Instruction& instruction, const cs_insn& insn) {
@@ -402,6 +422,7 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
   const cs_insn& insn = *handles_[index].instruction;
   const cs_x86& x86 = insn.detail->x86;
   instruction.operation = operation_of(insn);
+  instruction.technology = technology_of(insn);
   instruction.modrm = x86.modrm;
   // VMX instructions tell each other apart by mandatory prefixes, which leave no other meaning.
   if (kRejectsPrefixes[static_cast<size_t>(instruction.operation)] &&

@@ -29,6 +29,13 @@ enum class Operation : uint8_t {
   kCount,
 };
 
+// Whose registers, beside the general ones, an instruction works on.
+enum class Technology : uint8_t {
+  kOther,  // none, or the x87 FPU's
+  kMmx,    // MMX registers alone
+  kSse,    // XMM registers or MXCSR
+};
+
 struct MemoryOperand {
   std::optional<vmx::Gpr> base, index;
   bool rip_relative = false;
@@ -71,6 +78,7 @@ struct Instruction {
   static constexpr unsigned kMaxOperands = 4;
 
   Operation operation = Operation::kOther;
+  Technology technology = Technology::kOther;
   CodeMode mode = CodeMode::k64;
   uint8_t length = 0;
   uint8_t address_size = 8;  // bytes: 2, 4 or 8

@@ -9,13 +9,13 @@ namespace {
 
 using vmx::CpuState;
 
-// The engine adds the base of CS in every mode, and that of SS in far RET and IRET with operands of
-// 32 bits; in 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means
-// nothing there.
+// The engine adds the base of CS in every mode, that of SS in far RET and IRET with operands of 32
+// bits, and those of DS, ES and SS after a prefix; in 64-bit mode they must be 0. Of other segments
+// than CS it heeds the L bit, which means nothing there.
 vmx::Segment engine_segment(const CpuState& state, size_t index) {
   constexpr uint32_t kLong = 1 << 13;
   vmx::Segment segment = state.segment[index];
-  if ((index == vmx::kCs || index == vmx::kSs) && state.code_64bit()) segment.base = 0;
+  if (index <= vmx::kDs && state.code_64bit()) segment.base = 0;
   if (index != vmx::kCs) segment.rights.value &= ~kLong;
   return segment;
 }

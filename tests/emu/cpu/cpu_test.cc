@@ -263,11 +263,82 @@ TEST_F(CpuFaults, AStackThatIsNotCanonical) {
   expect_fault(ASM64("mov rax, [rbp]"), vmx::kSs12, 0);
 }
 
+// In 64-bit mode prefixes for ES, CS, SS and DS are ignored, also for this.
+TEST_F(CpuFaults, ASegmentPrefixMakesNoStackOfIt) {
+  cpu_.gpr[vmx::kRbp] = cpu_.gpr[vmx::kRcx] = 0x8000'0000'0000'0000;
+  for (const int prefix : {0x26, 0x2e, 0x36, 0x3e}) {
+    SCOPED_TRACE(prefix);
+    expect_fault(Code{static_cast<uint8_t>(prefix)} + ASM64("mov rax, [rbp]"), vmx::kSs12, 0);
+    expect_fault(Code{static_cast<uint8_t>(prefix)} + ASM64("mov rax, [rcx]"), vmx::kGp, 0);
+    expect_fault(Code{static_cast<uint8_t>(prefix)} + ASM64("mov [rcx], rax"), vmx::kGp, 0);
+  }
+  for (const int prefix : {0x64, 0x65}) {
+    SCOPED_TRACE(prefix);
+    expect_fault(Code{static_cast<uint8_t>(prefix)} + ASM64("mov rax, [rbp]"), vmx::kGp, 0);
+  }
+}
+
 // The engine has jumped when this is found, so RIP is the target's.
 TEST_F(CpuFaults, AJumpThatIsNotCanonical) {
   const uint64_t target = 0x8000'0000'0000'0000;
   cpu_.gpr[vmx::kRcx] = target;
   expect_fault(ASM64("jmp rcx"), vmx::kGp, 0, target);
+}
+
+// --- CR0.EM, CR0.MP, CR0.TS and CR4.OSFXSR
+
+// "Configuring the x87 FPU Environment", "Emulation of the MMX Instruction Set" and "Action Taken
+// for Combinations of OSFXSR, OSXMMEXCPT, SSE, SSE2, SSE3, EM, MP, and TS".
+TEST_F(CpuFaults, TheFpusBitsOfTheControlRegisters) {
+  enum class Uses : uint8_t { kX87, kWait, kMmx, kSse };
+  const struct {
+    Uses uses;
+    Code code;
+  } kInstructions[] = {
+      {Uses::kX87, ASM64("fld1")},
+      {Uses::kX87, ASM64("fnstcw [rcx]")},
+      {Uses::kWait, ASM64("wait")},
+      {Uses::kMmx, ASM64("paddb mm0, mm1")},
+      {Uses::kMmx, ASM64("emms")},
+      {Uses::kMmx, ASM64("movq [rcx], mm0")},
+      {Uses::kMmx, ASM64("pshufw mm0, mm1, 0")},
+      {Uses::kMmx, ASM64("pabsb mm0, mm1")},
+      {Uses::kSse, ASM64("addps xmm0, xmm1")},
+      {Uses::kSse, ASM64("movups [rcx], xmm3")},
+      {Uses::kSse, ASM64("paddb xmm0, xmm1")},
+      {Uses::kSse, ASM64("movq2dq xmm0, mm1")},
+      {Uses::kSse, ASM64("cvtpi2ps xmm0, mm1")},
+      {Uses::kSse, ASM64("cvtsi2sd xmm0, eax")},
+      {Uses::kSse, ASM64("movmskps eax, xmm0")},
+      {Uses::kSse, ASM64("pabsb xmm0, xmm1")},
+      {Uses::kSse, ASM64("ldmxcsr [rcx]")},
+      {Uses::kSse, ASM64("stmxcsr [rcx]")},
+  };
+  put<uint32_t>(kHole, 0x1f80);
+  cpu_.gpr[vmx::kRcx] = kHole;
+  for (unsigned bits = 0; bits != 16; ++bits) {
+    const bool em = bits & 1, mp = bits & 2, ts = bits & 4, osfxsr = bits & 8;
+    const auto set = [](uint64_t& reg, uint64_t bit, bool to) {
+      reg = to ? reg | bit : reg & ~bit;
+    };
+    set(cpu_.cr0, vmx::cr0::kEm, em);
+    set(cpu_.cr0, vmx::cr0::kMp, mp);
+    set(cpu_.cr0, vmx::cr0::kTs, ts);
+    set(cpu_.cr4, vmx::cr4::kOsfxsr, osfxsr);
+    for (const auto& [uses, code] : kInstructions) {
+      SCOPED_TRACE(testing::Message() << "EM, MP, TS, OSFXSR: " << em << mp << ts << osfxsr << " "
+                                      << testing::PrintToString(code));
+      const bool undefined = (uses == Uses::kMmx && em) || (uses == Uses::kSse && (em || !osfxsr));
+      const bool absent = uses == Uses::kX87 ? em || ts : uses == Uses::kWait ? mp && ts : ts;
+      if (undefined || absent) {
+        expect_fault(code, undefined ? vmx::kUd : vmx::kNm, std::nullopt);
+      } else {
+        record_.exceptions.clear();
+        EXPECT_EQ(run(code + exit_with(1)).code, status(1));
+        EXPECT_TRUE(record_.exceptions.empty());
+      }
+    }
+  }
 }
 
 // --- other faults

@@ -177,6 +177,30 @@ TEST(Decoder, MemoryOperands) {
   EXPECT_EQ(i.memory()->address_size, 2);
 }
 
+// "Segmentation in 64-Bit Mode": prefixes for ES, CS, SS and DS are ignored.
+TEST(Decoder, SegmentPrefixes) {
+  const struct {
+    uint8_t prefix;
+    vmx::SegmentRegister segment;
+    bool in_64bit_mode;
+  } kPrefixes[] = {{0x26, vmx::kEs, false}, {0x2e, vmx::kCs, false}, {0x36, vmx::kSs, false},
+                   {0x3e, vmx::kDs, false}, {0x64, vmx::kFs, true},  {0x65, vmx::kGs, true}};
+  for (const auto& [prefix, segment, in_64bit_mode] : kPrefixes) {
+    SCOPED_TRACE(static_cast<unsigned>(prefix));
+    using Segment = std::optional<vmx::SegmentRegister>;
+    const std::vector<uint8_t> by_rcx = {prefix, 0x8b, 0x01};        // mov eax, [rcx]
+    const std::vector<uint8_t> by_rsp = {prefix, 0x8b, 0x04, 0x24};  // mov eax, [rsp]
+    for (const CodeMode mode : {CodeMode::k32, CodeMode::k64}) {
+      const bool counts = mode == CodeMode::k32 || in_64bit_mode;
+      Instruction i = decode(by_rcx, mode);
+      EXPECT_EQ(i.prefixes.segment, counts ? Segment(segment) : std::nullopt);
+      EXPECT_EQ(i.memory()->segment, counts ? segment : vmx::kDs);
+      i = decode(by_rsp, mode);
+      EXPECT_EQ(i.memory()->segment, counts ? segment : vmx::kSs);
+    }
+  }
+}
+
 TEST(Decoder, SixteenBitCodeWithMandatoryPrefixes) {
   // invept eax, [bx + di + 0x12]
   Instruction i = decode({0x66, 0x0f, 0x38, 0x80, 0x41, 0x12}, CodeMode::k16);

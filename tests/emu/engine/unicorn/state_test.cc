@@ -272,6 +272,31 @@ TEST_F(EngineState, RealModeJumpsKeepTheAccessRights) {
             (vmx::Segment{0x1234, vmx::AccessRights{0x1009b}, 0xffff, 0x12340}));
 }
 
+// Bases of ES, CS, SS and DS, left from another mode, and prefixes for these are ignored in 64-bit
+// mode ("Segmentation in 64-Bit Mode").
+TEST_F(EngineState, BasesCountInSixtyFourBitModeForFsAndGsAlone) {
+  constexpr uint64_t kBase = 0x100;
+  set_ram<uint32_t>(kData, 1);
+  set_ram<uint32_t>(kData + kBase, 2);
+  const std::pair<uint8_t, uint64_t> kPrefixes[] = {{0x26, 1}, {0x2e, 1}, {0x36, 1},
+                                                    {0x3e, 1}, {0x64, 2}, {0x65, 2}};
+  for (const auto& [prefix, expected] : kPrefixes) {
+    SCOPED_TRACE(static_cast<unsigned>(prefix));
+    vmx::CpuState state = long_mode();
+    for (const auto segment : {vmx::kEs, vmx::kSs, vmx::kDs, vmx::kFs, vmx::kGs}) {
+      state.segment[segment].base = kBase;
+    }
+    const auto segments = state.segment;
+    state.gpr[vmx::kRcx] = kData;
+    Code code = ASM64("mov eax, [rcx]; cpuid");
+    code.insert(code.begin(), prefix);
+    run(state, code);
+    EXPECT_EQ(state.gpr[vmx::kRax], expected);
+    EXPECT_EQ(state.segment[vmx::kEs].base, segments[vmx::kEs].base) << "it keeps its base";
+    EXPECT_EQ(state.segment[vmx::kDs].base, segments[vmx::kDs].base) << "it keeps its base";
+  }
+}
+
 TEST_F(EngineState, SseAndX87StateStayInTheEngine) {
   vmx::CpuState state = long_mode();
   state.gpr[vmx::kRax] = 0x0123'4567'89ab'cdef;
