@@ -58,8 +58,8 @@ GuestCore* Inspection::handled_by_l0(unsigned processor) const {
 }
 
 int Inspection::level(unsigned processor) const {
-  const bool l2 =
-      handled_by_l0(processor) != nullptr ? l0_[processor]->runs_l2() : core(processor).in_l2();
+  GuestCore* const guest = handled_by_l0(processor);
+  const bool l2 = guest != nullptr ? guest->vmx().in_non_root() : core(processor).in_l2();
   return l2 ? 2 : 1;
 }
 

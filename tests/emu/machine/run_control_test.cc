@@ -137,6 +137,19 @@ TEST_F(RunControl, StopsAtVmEntriesAndExitsAndSeesBothLevels) {
   EXPECT_EQ(look().last_exit(0)->times, 2u);
 }
 
+// The VM exit has loaded L1's state when it cannot go on.
+TEST_F(RunControl, AVmxAbortIsSeenAtL1) {
+  put<uint64_t>(kScratch, 0x1'0000'0174);  // reserved bits of an entry
+  vmcs_.write(Field::kVmExitMsrLoadCount, 1);
+  vmcs_.write(Field::kVmExitMsrLoadAddress, kScratch);
+  for (const L0Mode mode : {L0Mode::kHardware, L0Mode::kTwoLevel, L0Mode::kNestedEpt}) {
+    config_.l0.mode = mode;
+    EXPECT_EQ(run_guest(kCpuid).kind, RunResult::Kind::kVmxAbort);
+    EXPECT_EQ(look().level(0), 1);
+    EXPECT_EQ(rip(), vmcs_[Field::kHostRip]);
+  }
+}
+
 TEST_F(RunControl, StopsOfAGuestDoNotChangeTheRunEither) {
   enable_ept();
   const Code guest = ASM64("mov ecx, 9; 2: nop; dec ecx; jne 2b; cpuid");
