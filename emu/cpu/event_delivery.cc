@@ -58,10 +58,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
 }
 
 void EventDelivery::settle(const Outcome& outcome) {
-  if (const auto* event = std::get_if<Event>(&outcome)) deliver(*event);
-  if (const auto* exit = std::get_if<EptExit>(&outcome)) {
-    if (const auto event = take_ept_exit(core_, core_.decoder(), *exit)) deliver(*event);
-  }
+  if (const auto event = emu::settle(core_, core_.decoder(), outcome)) deliver(*event);
 }
 
 // Merges with what the shadow of MOV SS held back. An MTF VM exit, or one of APIC virtualization,

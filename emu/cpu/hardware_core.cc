@@ -157,14 +157,6 @@ std::optional<vmx::Event> HardwareCore::write_linear(uint64_t linear,
   return as_event(write(linear, data, Privilege::kCurrent));
 }
 
-vmx::MsrStatus HardwareCore::read_msr(uint32_t index, uint64_t& value) {
-  return emu::read_msr(*this, index, value);
-}
-
-vmx::MsrStatus HardwareCore::write_msr(uint32_t index, uint64_t value) {
-  return emu::write_msr(*this, index, value);
-}
-
 void HardwareCore::invalidate(const vmx::Invalidation& what) {
   context_.request_flush();
   if (caches_) caches_->invalidate(what);
@@ -173,9 +165,7 @@ void HardwareCore::invalidate(const vmx::Invalidation& what) {
 std::optional<Fault> HardwareCore::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
   if (auto fault = mmu_.read_pdptes(cr3, pdptes)) return fault;
-  if (!ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
-  state_.pdptes = pdptes;
-  return std::nullopt;
+  return set_pdptes(pdptes);
 }
 
 void HardwareCore::read_extended_state(ExtendedState& state) {

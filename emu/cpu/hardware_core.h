@@ -9,7 +9,7 @@
 #include <string>
 
 #include "emu/cpu/charged_events.h"
-#include "emu/cpu/core.h"
+#include "emu/cpu/core_with_port.h"
 #include "emu/cpu/exit_log.h"
 #include "emu/cpu/hardware_port.h"
 #include "emu/cpu/mmu.h"
@@ -44,7 +44,7 @@ struct Surroundings {
   MachineEventSink* events;  // may be null
 };
 
-class HardwareCore final : public Core {
+class HardwareCore final : public CoreWithPort {
  public:
   // `number` counts from 0, the bootstrap processor.
   HardwareCore(unsigned number, const Surroundings& around, LocalApic& apic);
@@ -55,7 +55,7 @@ class HardwareCore final : public Core {
   unsigned number() const { return number_; }
   const Surroundings& around() const { return around_; }
   PhysicalMemory& memory() { return around_.memory; }
-  HardwarePort& port() { return port_; }
+  HardwarePort& port() override { return port_; }
   Mmu& mmu() { return mmu_; }
   ExecutionContext& context() { return context_; }
   Waiting& waiting() { return waiting_; }
@@ -110,10 +110,7 @@ class HardwareCore final : public Core {
   bool write_physical(ept::PhysicalAddress address, std::span<const uint8_t> data) override;
   std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
   std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
-  vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
-  vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() const override { return clock().cycles() + tsc_offset_; }
-  bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
   // The engine's TLB forgets everything; the model of the processor's caches only what it must.
   void invalidate(const vmx::Invalidation& what) override;
   void inject(const vmx::Event& event) override { injected_ = event; }
@@ -121,19 +118,6 @@ class HardwareCore final : public Core {
   void end_of_interrupt() override { apic_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override;
 
-  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege rights) override {
-    return port_.read(linear, out, rights);
-  }
-  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data,
-                             Privilege rights) override {
-    return port_.write(linear, data, rights);
-  }
-  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege rights) override {
-    return port_.probe_write(linear, size, rights);
-  }
-  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override {
-    return port_.fetch(linear, out, fetched);
-  }
   std::optional<Fault> reload_pdptes(uint64_t cr3) override;
   vmx::Vmx& vmx() override { return vmx_; }
   const vmx::Vmx& vmx() const { return vmx_; }

@@ -99,6 +99,12 @@ struct TakeExit {
 
 }  // namespace
 
+std::optional<vmx::Event> settle(Core& core, Decoder& decoder, const Outcome& outcome) {
+  if (const auto* exit = std::get_if<EptExit>(&outcome)) return take_ept_exit(core, decoder, *exit);
+  const auto* event = std::get_if<vmx::Event>(&outcome);
+  return event != nullptr ? std::optional(*event) : std::nullopt;
+}
+
 std::optional<vmx::Event> take_ept_exit(Core& core, Decoder& decoder, const EptExit& exit) {
   return std::visit(TakeExit{core, decoder}, exit);
 }

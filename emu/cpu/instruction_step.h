@@ -38,6 +38,9 @@ struct Executed {
 // Executes the instruction at RIP and moves on to the next one.
 Executed execute(Core& core, const Instruction& instruction);
 
+// What is left to deliver of an instruction that ended so. Takes the VM exit that EPT asks for.
+std::optional<vmx::Event> settle(Core& core, Decoder& decoder, const Outcome& outcome);
+
 // Takes the VM exit that an access of the instruction at RIP comes to; or returns the
 // virtualization exception in its place.
 std::optional<vmx::Event> take_ept_exit(Core& core, Decoder& decoder, const EptExit& exit);

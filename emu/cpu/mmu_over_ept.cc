@@ -124,22 +124,6 @@ class TwoLevelMemory
 // Three dimensions of five levels each.
 constexpr size_t kLongestTwoLevelWalk = 6 * 6 * 6 - 1;
 
-Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
-  if (walk.outcome == ept::NestedOutcome::kPageFault) {
-    return vmx::exception(vmx::kPf, walk.error_code, linear);
-  }
-  const uint64_t guest_physical = walk.guest_physical.value;
-  switch (walk.outcome) {
-    case ept::NestedOutcome::kSubPageEvent:
-      return EptExit{SubPageEvent{walk.exit_qualification, guest_physical, linear}};
-    case ept::NestedOutcome::kEptViolation:
-      return EptExit{
-          EptViolation{walk.exit_qualification, guest_physical, linear, walk.convertible}};
-    default:
-      return EptExit{EptMisconfiguration{guest_physical}};
-  }
-}
-
 std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
                              const ept::PagingState& paging, const ept::EptState& state,
                              std::span<const ept::Step> steps) {

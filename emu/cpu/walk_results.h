@@ -27,6 +27,23 @@ inline WalkOutcome walk_outcome(ept::NestedOutcome outcome) {
   }
 }
 
+// Why a walk over EPT did not translate `linear`.
+inline Fault nested_fault(const ept::NestedWalk<ept::PhysicalAddress>& walk, uint64_t linear) {
+  if (walk.outcome == ept::NestedOutcome::kPageFault) {
+    return vmx::exception(vmx::kPf, walk.error_code, linear);
+  }
+  const uint64_t guest_physical = walk.guest_physical.value;
+  switch (walk.outcome) {
+    case ept::NestedOutcome::kSubPageEvent:
+      return EptExit{SubPageEvent{walk.exit_qualification, guest_physical, linear}};
+    case ept::NestedOutcome::kEptViolation:
+      return EptExit{
+          EptViolation{walk.exit_qualification, guest_physical, linear, walk.convertible}};
+    default:
+      return EptExit{EptMisconfiguration{guest_physical}};
+  }
+}
+
 // What a page may be used for without another walk, after an access to it that was permitted.
 inline Translation granted(uint64_t physical, const ept::PagingState& paging, ept::Access access,
                            const ept::LinearRights& rights, const ept::EptRights& ept_rights,

@@ -73,10 +73,7 @@ void Hypervisor::emulate_instruction() {
 }
 
 void Hypervisor::settle(const Outcome& outcome) {
-  if (const auto* event = std::get_if<Event>(&outcome)) raise(*event);
-  if (const auto* exit = std::get_if<EptExit>(&outcome)) {
-    if (const auto event = take_ept_exit(core_, decoder_, *exit)) raise(*event);
-  }
+  if (const auto event = emu::settle(core_, decoder_, outcome)) raise(*event);
 }
 
 void Hypervisor::emulate_task_switch() {

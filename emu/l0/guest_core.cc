@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "emu/cpu/mmu.h"
-#include "emu/cpu/msrs.h"
 #include "emu/cpu/segments.h"
+#include "emu/cpu/walk_results.h"
 #include "emu/memory/page_size.h"
 #include "ept/nested_walk.h"
 #include "ept/pae.h"
@@ -38,13 +38,7 @@ std::variant<uint64_t, Fault> GuestCore::Port::translate(uint64_t linear, ept::A
     const auto walk =
         ept::walk_nested(core_.memory_, paging, *ept, ept::LinearAddress{linear}, access);
     if (walk.translated()) return walk.address.value;
-    if (walk.outcome == ept::NestedOutcome::kPageFault) {
-      return Fault{vmx::exception(vmx::kPf, walk.error_code, linear)};
-    }
-    if (walk.outcome == ept::NestedOutcome::kEptMisconfiguration) {
-      return Fault{EptMisconfiguration{walk.guest_physical.value}};
-    }
-    return Fault{EptViolation{walk.exit_qualification, walk.guest_physical.value, linear}};
+    return nested_fault(walk, linear);
   }
   const auto walk = ept::walk_linear(core_.memory_, paging, ept::LinearAddress{linear}, access);
   if (walk.translated()) return walk.address.value;
@@ -68,23 +62,11 @@ std::optional<Event> GuestCore::write_linear(uint64_t linear, std::span<const ui
   return std::get<Event>(*fault);
 }
 
-vmx::MsrStatus GuestCore::read_msr(uint32_t index, uint64_t& value) {
-  return emu::read_msr(*this, index, value);
-}
-
-vmx::MsrStatus GuestCore::write_msr(uint32_t index, uint64_t value) {
-  return emu::write_msr(*this, index, value);
-}
-
 // Only shadow page tables bring PDPTEs here, and there nobody has EPT.
 std::optional<Fault> GuestCore::reload_pdptes(uint64_t cr3) {
   std::array<uint64_t, 4> pdptes{};
-  if (!ept::read_pdptes(memory_, cr3, pdptes) ||
-      !ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) {
-    return vmx::exception(vmx::kGp, 0);
-  }
-  state_.pdptes = pdptes;
-  return std::nullopt;
+  if (!ept::read_pdptes(memory_, cr3, pdptes)) return vmx::exception(vmx::kGp, 0);
+  return set_pdptes(pdptes);
 }
 
 }  // namespace nestor::emu

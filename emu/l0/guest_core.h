@@ -6,14 +6,13 @@
 
 #include <functional>
 
-#include "emu/cpu/core.h"
-#include "emu/cpu/memory_port.h"
+#include "emu/cpu/core_with_port.h"
 #include "emu/l0/machine_map.h"
 #include "ept/paging_mode.h"
 
 namespace nestor::emu {
 
-class GuestCore final : public Core {
+class GuestCore final : public CoreWithPort {
  public:
   // `core`: the machine's own processor. All references outlive this object.
   GuestCore(Core& core, const MachineMap& map, const vmx::Capabilities& offered,
@@ -46,10 +45,7 @@ class GuestCore final : public Core {
   }
   std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
   std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
-  vmx::MsrStatus read_msr(uint32_t index, uint64_t& value) override;
-  vmx::MsrStatus write_msr(uint32_t index, uint64_t value) override;
   uint64_t tsc() const override { return tsc_at_exit.value_or(core_.tsc()); }
-  bool load_pdptes(uint64_t cr3) override { return !reload_pdptes(cr3); }
   std::optional<Fault> reload_pdptes(uint64_t cr3) override;
   void invalidate(const vmx::Invalidation& what) override { on_invalidate(what); }
   // L0 copies the injection from VMCS12 to VMCS02 itself.
@@ -57,19 +53,7 @@ class GuestCore final : public Core {
   uint8_t acknowledge_interrupt() override { return core_.acknowledge_interrupt(); }
   void end_of_interrupt() override { core_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override { on_vmx_abort(indicator); }
-  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege rights) override {
-    return port_.read(linear, out, rights);
-  }
-  std::optional<Fault> write(uint64_t linear, std::span<const uint8_t> data,
-                             Privilege rights) override {
-    return port_.write(linear, data, rights);
-  }
-  std::optional<Fault> probe_write(uint64_t linear, uint64_t size, Privilege rights) override {
-    return port_.probe_write(linear, size, rights);
-  }
-  std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) override {
-    return port_.fetch(linear, out, fetched);
-  }
+  MemoryPort& port() override { return port_; }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return core_.bus(); }
   LocalApic& apic() override { return core_.apic(); }
