@@ -5,7 +5,8 @@
 #include <iterator>
 #include <optional>
 
-#include "emu/cpu/segments.h"
+#include "emu/cpu/segment_loads.h"
+#include "emu/cpu/stack.h"
 #include "emu/cpu/task_switch.h"
 #include "vmx/exceptions.h"
 #include "vmx/injection.h"
@@ -55,40 +56,6 @@ struct Attempt {
   uint64_t flags_image = 0;
 };
 
-// Pushes onto the stack of `next`, whose CS, SS and RSP are already the handler's.
-class Stack {
- public:
-  Stack(Attempt& attempt, unsigned width, Privilege privilege, uint32_t fault_error)
-      : attempt_(attempt), width_(width), privilege_(privilege), fault_error_(fault_error) {}
-
-  // Once a push has failed, the following do nothing.
-  void push(uint64_t value) {
-    if (fault_) return;
-    CpuState& next = attempt_.next;
-    const uint64_t rsp = next.gpr[vmx::kRsp];
-    const bool big = next.segment[vmx::kSs].rights.default_big();
-    const uint64_t mask = next.code_64bit() ? ~0ull : big ? 0xffffffff : 0xffff;
-    const uint64_t offset = (rsp - width_) & mask;
-    const auto linear = linear_address(next, vmx::kSs, offset, width_, SegmentAccess::kWrite);
-    if (std::holds_alternative<Event>(linear)) {
-      fault_ = vmx::exception(vmx::kSs12, fault_error_);
-      return;
-    }
-    fault_ = attempt_.core.write(std::get<uint64_t>(linear),
-                                 std::span(reinterpret_cast<const uint8_t*>(&value), width_),
-                                 privilege_);
-    if (!fault_) next.gpr[vmx::kRsp] = (rsp & ~mask) | offset;
-  }
-  const std::optional<Fault>& fault() const { return fault_; }
-
- private:
-  Attempt& attempt_;
-  unsigned width_;
-  Privilege privilege_;
-  uint32_t fault_error_;
-  std::optional<Fault> fault_;
-};
-
 Delivery to_delivery(const Fault& fault) {
   if (const auto* event = std::get_if<Event>(&fault)) return *event;
   return std::get<EptExit>(fault);
@@ -135,7 +102,7 @@ Delivery deliver_real(Attempt& attempt) {
   const auto selector = static_cast<uint16_t>(*entry >> 16);
   if (ip > old.segment[vmx::kCs].limit) return vmx::exception(vmx::kGp, 0);
 
-  Stack stack(attempt, 2, Privilege::kCurrent, 0);
+  PushedValues stack(attempt.core, next, 2, Privilege::kCurrent);
   stack.push(attempt.flags_image);
   stack.push(old.segment[vmx::kCs].selector);
   stack.push(attempt.return_rip);
@@ -197,55 +164,26 @@ Result<Gate> read_gate(Attempt& attempt) {
   return gate;
 }
 
-// Puts the stack of privilege level `cpl` from the TSS into `next`: SS and ESP.
+// The stack of the handler, which runs at `cpl`: outside IA-32e mode, and in it ("64-Bit Mode Stack
+// Frame", "Interrupt Stack Table").
 std::optional<Fault> switch_stack(Attempt& attempt, uint8_t cpl) {
-  const CpuState& old = attempt.old;
-  const vmx::Segment& tr = old.segment[vmx::kTr];
-  const bool tss32 = tr.rights.type() & 8;
-  const unsigned pointer_size = tss32 ? 4 : 2;
-  const unsigned offset = tss32 ? 4 + cpl * 8u : 2 + cpl * 4u;
-  if (offset + pointer_size + 1 > tr.limit) return attempt.selector_fault(vmx::kTs, tr.selector);
-
-  const uint64_t address = (tr.base + offset) & 0xffffffff;
-  uint64_t rsp = 0;
-  if (auto fault =
-          attempt.core.read(address, std::span(reinterpret_cast<uint8_t*>(&rsp), pointer_size),
-                            Privilege::kSupervisor)) {
-    return fault;
-  }
-  const auto ss = read_value<uint16_t>(attempt.core, address + pointer_size);
-  if (!ss) return ss.fault();
-
-  if (is_null(*ss)) return vmx::exception(vmx::kTs, attempt.ext ? 1 : 0);
-  auto read = read_descriptor(attempt.core, *ss, vmx::kTs, attempt.ext);
-  if (!read) return read.fault();
-  Descriptor descriptor = *read;
-  if ((*ss & 3) != cpl || descriptor.dpl() != cpl || !descriptor.is_writable_data()) {
-    return attempt.selector_fault(vmx::kTs, *ss);
-  }
-  if (!descriptor.present()) return attempt.selector_fault(vmx::kSs12, *ss);
-  if (auto fault = mark_accessed(attempt.core, descriptor)) return fault;
-  attempt.next.segment[vmx::kSs] = to_segment(*ss, descriptor);
-  attempt.next.gpr[vmx::kRsp] = rsp;
+  const auto stack = inner_stack(attempt.core, cpl, attempt.ext);
+  if (!stack) return stack.fault();
+  attempt.next.segment[vmx::kSs] = stack->ss;
+  attempt.next.gpr[vmx::kRsp] = stack->rsp;
   return std::nullopt;
 }
 
-// "64-Bit Mode Stack Frame", "Interrupt Stack Table".
 std::optional<Fault> switch_stack_64(Attempt& attempt, uint8_t cpl, unsigned ist) {
-  const CpuState& old = attempt.old;
   CpuState& next = attempt.next;
-  if (ist != 0 || cpl != old.cpl()) {
-    const vmx::Segment& tr = old.segment[vmx::kTr];
-    const unsigned offset = ist != 0 ? 28 + ist * 8 : 4 + cpl * 8u;
-    if (offset + 7 > tr.limit) return attempt.selector_fault(vmx::kTs, tr.selector);
-    const auto rsp = read_value<uint64_t>(attempt.core, tr.base + offset);
+  const bool inner = cpl != attempt.old.cpl();
+  if (ist != 0 || inner) {
+    const auto rsp = ist != 0 ? interrupt_stack_pointer(attempt.core, ist, attempt.ext)
+                              : inner_stack_pointer(attempt.core, cpl, attempt.ext);
     if (!rsp) return rsp.fault();
     next.gpr[vmx::kRsp] = *rsp;
   }
-  if (cpl != old.cpl()) {
-    next.segment[vmx::kSs] = null_segment(cpl);
-    next.segment[vmx::kSs].rights.value |= static_cast<uint32_t>(cpl) << 5;
-  }
+  if (inner) next.segment[vmx::kSs] = null_stack_segment(cpl, cpl);
   next.gpr[vmx::kRsp] &= ~0xfull;
   return std::nullopt;
 }
@@ -326,8 +264,8 @@ Delivery deliver_protected(Attempt& attempt) {
   next.rflags &= ~(vmx::rflags::kTf | vmx::rflags::kVm | vmx::rflags::kRf | vmx::rflags::kNt);
   if (gate->interrupt()) next.rflags &= ~vmx::rflags::kIf;
 
-  Stack stack(attempt, long_mode ? 8 : gate->width(),
-              inner ? Privilege::kSupervisor : Privilege::kCurrent, stack_error);
+  PushedValues stack(attempt.core, next, long_mode ? 8 : gate->width(),
+                     inner ? Privilege::kSupervisor : Privilege::kCurrent, stack_error);
   if (from_v86) {
     for (const auto segment : kDataSegments) stack.push(old.segment[segment].selector);
   }

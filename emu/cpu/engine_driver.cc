@@ -8,9 +8,8 @@
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/boundary.h"
-#include "emu/cpu/far_transfer.h"
 #include "emu/cpu/instruction_step.h"
-#include "emu/cpu/unsafe_code.h"
+#include "emu/cpu/modelled_code.h"
 #include "emu/memory/page_size.h"
 
 namespace nestor::emu {
@@ -20,14 +19,13 @@ EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, const Si
       engine_(core.around().engine),
       delivery_(delivery),
       signals_(signals),
-      filler_(core),
-      iret_image_(core) {}
+      filler_(core) {}
 
 bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
-  archive(trap_due_, approaching_, executing_whole_, paused_, stepping_through_, stopped_at_);
+  archive(trap_due_, approaching_, paused_, stepping_through_, stopped_at_);
 }
 
 bool EngineDriver::traps_each_instruction() const {
@@ -35,19 +33,6 @@ bool EngineDriver::traps_each_instruction() const {
 }
 
 // --- before a run
-
-// IRET may return to another task. In VMX root operation the engine may do that as well, should it
-// have set RFLAGS.NT itself since it was started. In 64-bit mode, where IRET is frequent and nearly
-// always has operands of 64 bits, which the engine gets right, find_unsafe() looks for the others.
-bool EngineDriver::must_intercept_iret() const {
-  const vmx::CpuState& state = core_.state();
-  const bool returns_to_task = may_switch_tasks(state) && (core_.vmx().in_non_root() ||
-                                                           (state.rflags & vmx::rflags::kNt) != 0);
-  return state.blocking_by_nmi || core_.vmx().virtual_nmi_blocking() ||
-         IretImage::ignores_vm(state) || returns_to_task ||
-         (state.cr0 & vmx::cr0::kAm) != 0 ||  // it may begin alignment checking
-         core_.counters().tells_levels_apart();
-}
 
 // Sets what deadline_passed() looks at, and single-stepping where something is due after the next
 // instruction.
@@ -82,7 +67,7 @@ uint64_t EngineDriver::deadline(uint64_t turn_end) {
     watch_interrupts_ = false;
     deadline_ = ~0ull;
   }
-  return watch_interrupts_ || stop_after_ ? 0 : deadline_;
+  return watch_interrupts_ ? 0 : deadline_;
 }
 
 bool EngineDriver::misaligned() {
@@ -165,8 +150,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   core_.waiting().engine_runs();
   ExecutionContext& context = core_.context();
   context.set_tag((state.cr3 * 0x9e3779b97f4a7c15) ^ vmx.eptp().value_or(0) ^
-                  (vmx.in_non_root() ? 1ull << 63 : 0) ^
-                  (may_switch_tasks(state) ? 1ull << 62 : 0));
+                  (vmx.in_non_root() ? 1ull << 63 : 0));
   if (core_.take_dropped_translations()) context.request_flush();
   engine_.set_client(*this);
   engine_.enter(context);
@@ -181,14 +165,9 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step = approaching_ || trapping || is_in_the_middle() || aligned;
-  // The engine does not step behind MOV to SS and POP SS; there its second block is one too many.
-  stop_after_ = trapping ? std::optional(context.instructions) : std::nullopt;
   mode_.deadline = deadline(turn_end);
-  mode_.unsafe_allowed = executing_whole_;
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
-  mode_.intercept_popf = !executing_whole_ && (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
-  mode_.intercept_iret = !executing_whole_ && must_intercept_iret();
-  const bool was_blocked = state.blocking_by_sti || state.blocking_by_mov_ss;
+  mode_.intercept_popf = (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
   const uint64_t from = state.rip;
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
@@ -199,25 +178,12 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
   // The engine would have stopped there without being watched, too.
   if (!stepped) leave_watched_block();
-  iret_image_.restore();
   if (counters.counting()) core_.count_performance(cpl);
-  if (state.blocking_by_sti && (state.rip != from || !was_blocked)) find_blocking();
-  executing_whole_ = false;
   filler_.end_grants(stepped, stop.kind == StopKind::kRefusedFill && state.rip == from);
   handle(stop);
 }
 
 // --- after a run
-
-void EngineDriver::find_blocking() {
-  vmx::CpuState& state = core_.state();
-  uint8_t before = 0;
-  size_t fetched = 0;
-  (void)core_.fetch(linear_rip(state) - 1, std::span(&before, 1), fetched);
-  constexpr uint8_t kSti = 0xfb;
-  state.blocking_by_sti = before == kSti;
-  state.blocking_by_mov_ss = before != kSti;
-}
 
 void EngineDriver::count_emulated() {
   ++core_.context().instructions;
@@ -238,48 +204,35 @@ void EngineDriver::write_device(uint64_t physical, unsigned size, uint64_t value
 }
 
 bool EngineDriver::deadline_passed() {
-  if (core_.clock().cycles() >= deadline_ ||
-      (stop_after_ && core_.context().instructions > *stop_after_)) {
-    return true;
-  }
-  return watch_interrupts_ && (engine_.live().rflags & vmx::rflags::kIf) != 0;
+  if (core_.clock().cycles() >= deadline_) return true;
+  return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
 }
 
-// The engine is running: what it executes is not yet in the processor's state.
-std::span<uint8_t> EngineDriver::fetch_live(uint64_t linear, std::span<uint8_t> buffer,
-                                            CodeMode& mode) {
-  vmx::CpuState& state = core_.state();
-  vmx::CpuState live = state;
-  engine_.peek(live);
-  std::swap(state, live);
+// What is executed now: neither the mode nor the privilege level change while the engine runs.
+std::span<uint8_t> EngineDriver::code_at(uint64_t linear, std::span<uint8_t> buffer) {
   size_t fetched = 0;
   (void)core_.fetch(linear, buffer, fetched);
-  mode = code_mode(state);
-  std::swap(state, live);
   return buffer.first(fetched);
 }
 
 unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   std::array<uint8_t, kPageSize> bytes;
   std::array<uint16_t, kPageSize> starts;
-  CodeMode mode{};
-  const auto code =
-      fetch_live(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())), mode);
-  return core_.decoder().instruction_starts(code, mode, starts);
+  const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
+  return core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
 }
 
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size) {
   std::array<uint8_t, kPageSize> bytes;
-  CodeMode mode{};
-  const auto code =
-      fetch_live(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())), mode);
-  const auto unsafe =
-      emu::find_unsafe(core_.decoder(), code, mode, may_switch_tasks(core_.state()));
+  const vmx::CpuState& state = core_.state();
+  const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
+  const bool descriptors = state.protected_mode() && !state.virtual_8086();
+  const auto unsafe = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;
   std::array<uint16_t, kPageSize> starts;
-  block.prepaid = core_.decoder().instruction_starts(code, mode, starts);
+  block.prepaid = core_.decoder().instruction_starts(code, code_mode(state), starts);
   watched_ahead_ = block;
   return 0;
 }

@@ -9,7 +9,6 @@
 
 #include "emu/cpu/event_delivery.h"
 #include "emu/cpu/hardware_core.h"
-#include "emu/cpu/iret_image.h"
 #include "emu/cpu/signals.h"
 #include "emu/cpu/tlb_filler.h"
 #include "emu/engine/engine.h"
@@ -42,11 +41,11 @@ class EngineDriver final : private EngineClient {
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override;
-  // From a client call. Returns the bytes of code that could be read, into `buffer`.
-  std::span<uint8_t> fetch_live(uint64_t linear, std::span<uint8_t> buffer, CodeMode& mode);
+  // The bytes of code that could be read, into `buffer`.
+  std::span<uint8_t> code_at(uint64_t linear, std::span<uint8_t> buffer);
 
   // --- before a run
-  bool is_within_instruction() const { return executing_whole_ || filler_.grants_instruction(); }
+  bool is_within_instruction() const { return filler_.grants_instruction(); }
   // The run is to stop before the instruction at RIP, where it did not stop last.
   bool stops_here();
   // A block in which the run may have to stop is executed one instruction at a time, and nothing
@@ -63,15 +62,12 @@ class EngineDriver final : private EngineClient {
   bool is_watched(const WatchedBlock& block) const;
   bool enter_watched_block();
   void leave_watched_block();
-  bool must_intercept_iret() const;
   uint64_t deadline(uint64_t turn_end);
   void run_engine(uint64_t turn_end);
   // An operand of the instruction at RIP is misaligned, and no page fault comes before.
   bool misaligned();
 
   // --- after a run
-  // The engine knows one shadow only; the instruction before tells whether it is that of STI.
-  void find_blocking();
   void handle(const Stop& stop);
   void handle_exception(const Stop& stop);
   void handle_refused_fill(const Stop& stop);
@@ -79,8 +75,6 @@ class EngineDriver final : private EngineClient {
   void access_apic_page(uint64_t linear, ept::Access::Kind kind, const Operand* operand);
   // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
   void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
-  void begin_iret();
-  void transfer_far(const Instruction& instruction);
   void count_emulated();
   // A monitor-trap-flag VM exit is due at the end of each instruction.
   bool traps_each_instruction() const;
@@ -90,15 +84,11 @@ class EngineDriver final : private EngineClient {
   EventDelivery& delivery_;
   const Signals& signals_;
   TlbFiller filler_;
-  IretImage iret_image_;
   RunMode mode_;
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
-  // An MTF VM exit is due when more instructions than these were executed.
-  std::optional<uint64_t> stop_after_;
-  bool trap_due_ = false;     // RFLAGS.TF was 1 when the engine was started
-  bool approaching_ = false;  // step up to a page that cannot be fetched, or to INS and its like
-  bool executing_whole_ = false;  // IRET or POPF is next; it was intercepted before
+  bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
+  bool approaching_ = false;       // step up to a page that cannot be fetched
   bool paused_ = false;
 
   std::optional<WatchedBlock> watched_ahead_;  // the engine was not allowed to begin it

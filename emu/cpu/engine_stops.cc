@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "emu/cpu/engine_driver.h"
-#include "emu/cpu/far_transfer.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
@@ -67,20 +66,6 @@ void EngineDriver::handle(const Stop& stop) {
   if (!stepped && stop.kind != StopKind::kRefusedFill) approaching_ = false;
   switch (stop.kind) {
     case StopKind::kDeadline:
-      if (stop_after_ && core_.context().instructions > *stop_after_) {
-        core_.vmx().set_monitor_trap_flag_pending();
-        if (trap_due_) {
-          core_.state().pending_debug_exceptions |= vmx::pending_debug::kSingleStep;
-        }
-      }
-      return;
-    case StopKind::kIret:
-      return begin_iret();
-    case StopKind::kPopf:
-      executing_whole_ = true;
-      return;
-    case StopKind::kUnsafeAhead:
-      approaching_ = true;
       return;
     case StopKind::kInstruction:
       if (!enter_watched_block()) emulate_instruction(std::nullopt);
@@ -106,37 +91,9 @@ void EngineDriver::handle_exception(const Stop& stop) {
     delivery_.deliver(event);
     return;
   }
-  core_.vmx().end_iret();
   if (traps_each_instruction()) core_.vmx().set_monitor_trap_flag_pending();
   // One instruction was executed, or the engine met RFLAGS.TF = 1 later.
   if (trap_due_ || !mode_.single_step) delivery_.single_step_trap();
-}
-
-// It takes off the blocking of NMIs, and then executes whole.
-void EngineDriver::begin_iret() {
-  const vmx::CpuState& state = core_.state();
-  if (state.blocking_by_nmi || core_.vmx().virtual_nmi_blocking()) core_.vmx().begin_iret();
-  if (may_switch_tasks(state) && (state.rflags & vmx::rflags::kNt) != 0) {
-    if (const auto instruction = core_.instruction_at_rip()) transfer_far(*instruction);
-    return;
-  }
-  if (IretImage::ignores_vm(state) || state.code_64bit()) iret_image_.hide_vm();
-  executing_whole_ = true;
-}
-
-// To another task, or by the engine.
-void EngineDriver::transfer_far(const Instruction& instruction) {
-  const auto found = find_task_switch(core_, instruction);
-  if (!found) {
-    delivery_.settle(to_outcome(found.fault()));
-  } else if (!*found) {
-    executing_whole_ = true;
-  } else {
-    count_emulated();
-    delivery_.settle(switch_task(core_, **found));
-    vmx::CpuState& state = core_.state();
-    state.blocking_by_sti = state.blocking_by_mov_ss = false;
-  }
 }
 
 void EngineDriver::handle_refused_fill(const Stop& stop) {
@@ -169,9 +126,7 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
   if (kind == ept::Access::kRead && operand != nullptr && operand->written) {
     kind = ept::Access::kWrite;
   }
-  const bool implicit = !fetch && state.cpl() == 3 && filler_.reads_descriptor(stop.linear);
-  ept::Access access =
-      core_.port().access(kind, implicit ? Privilege::kSupervisor : Privilege::kCurrent);
+  ept::Access access = core_.port().access(kind, Privilege::kCurrent);
   uint64_t linear = stop.linear;
   if (kind == ept::Access::kWrite && operand != nullptr && core_.vmx().in_non_root() &&
       core_.vmx().sub_page_table()) {
@@ -222,10 +177,8 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return;
   }
   const Operation operation = instruction->operation;
-  if (!engine_fault && operation == Operation::kIret) return begin_iret();
-  if (!engine_fault && (operation == Operation::kFarCall || operation == Operation::kFarJump)) {
-    return transfer_far(*instruction);
-  }
+  // Code that was written over since the engine stopped there is its own again.
+  if (!engine_fault && operation == Operation::kOther) return;
   if (engine_fault && !decides(operation, engine_fault->vector)) {
     const bool undefined =
         engine_fault->vector == vmx::kNm && is_undefined(core_.state(), instruction->technology);
@@ -233,8 +186,11 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return;
   }
   const bool trapping = traps_each_instruction();
+  const uint8_t cpl = core_.state().cpl();
   count_emulated();
   const Executed executed = execute(core_, *instruction);
+  // What changes the level counts where it began.
+  if (core_.counters().counting() && core_.state().cpl() != cpl) core_.count_performance(cpl);
   if (operation == Operation::kPause && core_.processors() > 1) {
     paused_ = true;
     core_.around().prices.charge(&PriceList::pause_among_several);

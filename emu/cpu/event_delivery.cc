@@ -61,13 +61,15 @@ void EventDelivery::settle(const Outcome& outcome) {
   if (const auto event = emu::settle(core_, core_.decoder(), outcome)) deliver(*event);
 }
 
-// Merges with what the shadow of MOV SS held back. An MTF VM exit, or one of APIC virtualization,
-// comes first and leaves it pending.
+// Merges with what blocking by MOV SS held back, or is held back by it. An MTF VM exit, or one of
+// APIC virtualization, comes first and leaves it pending.
 void EventDelivery::single_step_trap() {
   using namespace vmx::pending_debug;
   const vmx::Vmx& vmx = core_.vmx();
   uint64_t& pending = core_.state().pending_debug_exceptions;
-  if (vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending())) {
+  const bool exits_first =
+      vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending());
+  if (exits_first || core_.state().blocking_by_mov_ss) {
     pending |= kSingleStep;
     return;
   }

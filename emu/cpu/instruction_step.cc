@@ -36,20 +36,34 @@ const Operand* operand_at(const vmx::CpuState& state, const Instruction& instruc
   return nullptr;
 }
 
+namespace {
+
+// MOV or POP to SS, which holds events back until the instruction behind it is over; LSS does not.
+bool blocks_events(const Instruction& instruction) {
+  return (instruction.operation == Operation::kMoveToSegment ||
+          instruction.operation == Operation::kPopSegment) &&
+         instruction.operand[0].number == vmx::kSs;
+}
+
+}  // namespace
+
 Executed execute(Core& core, const Instruction& instruction) {
   vmx::CpuState& state = core.state();
   const bool trap_flag = (state.rflags & vmx::rflags::kTf) != 0;
+  const bool was_blocked = state.blocking_by_mov_ss;
   Executed executed{.outcome = emulate(core, instruction)};
   if (std::holds_alternative<vmx::Completed>(executed.outcome)) {
     advance_rip(state, instruction.length);
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
-    state.blocking_by_sti = state.blocking_by_mov_ss = false;
+    state.blocking_by_sti = false;
+    // Of several in a row the first one counts.
+    state.blocking_by_mov_ss = blocks_events(instruction) && !was_blocked;
     executed.at_boundary = true;
     executed.single_step = trap_flag;
-  } else if (std::holds_alternative<Jumped>(executed.outcome)) {
+  } else if (const auto* jumped = std::get_if<Jumped>(&executed.outcome)) {
     executed.at_boundary = true;
-    // SYSCALL and SYSRET trap as they leave TF.
-    executed.single_step = (state.rflags & vmx::rflags::kTf) != 0;
+    executed.single_step =
+        jumped->traps_by_new_flag ? (state.rflags & vmx::rflags::kTf) != 0 : trap_flag;
   }
   return executed;
 }

@@ -45,7 +45,9 @@ using Fault = std::variant<vmx::Event, EptExit>;
 // An instruction that goes on elsewhere is over, or one iteration of a repeated one: the state, RIP
 // included, is that at this instruction boundary, where an MTF VM exit or a single-step trap may be
 // due.
-struct Jumped {};
+struct Jumped {
+  bool traps_by_new_flag = false;  // TF counts as the instruction has left it, not as it was
+};
 
 // How one instruction ended: see vmx::Completed and vmx::Transferred, which is left to VM entries,
 // VM exits and task switches. An Event is a fault or, for software interrupts, the event to

@@ -52,11 +52,7 @@ void PerformanceMonitor::find_active() {
   constexpr Event kFixedEvents[vmx::kFixedCounters] = {Event::kInstructions, Event::kCycles,
                                                        Event::kCycles};
   active_count_ = 0;
-  tells_levels_apart_ = false;
-  const auto add = [this](const Active& counter) {
-    active_[active_count_++] = counter;
-    if (counter.user != counter.system) tells_levels_apart_ = true;
-  };
+  const auto add = [this](const Active& counter) { active_[active_count_++] = counter; };
   for (unsigned i = 0; i < vmx::kGeneralCounters; ++i) {
     const uint64_t select = general_[i].select, bit = 1ull << i;
     const Event event = event_of(select);

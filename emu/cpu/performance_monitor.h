@@ -43,8 +43,6 @@ class PerformanceMonitor {
   uint64_t global_ctrl() const { return global_ctrl_; }
   // Some counter counts.
   bool counting() const { return active_count_ != 0; }
-  // Some counter counts at some privilege levels only.
-  bool tells_levels_apart() const { return tells_levels_apart_; }
   // Before so many cycles at `cpl` no overflow asks for an interrupt. std::nullopt: none will.
   std::optional<uint64_t> cycles_to_interrupt(uint8_t cpl) const;
   // An overflow has asked for an interrupt; asked for once.
@@ -108,7 +106,6 @@ class PerformanceMonitor {
   bool interrupt_due_ = false;
   std::array<Active, vmx::kGeneralCounters + vmx::kFixedCounters> active_{};
   unsigned active_count_ = 0;
-  bool tells_levels_apart_ = false;
 };
 
 }  // namespace nestor::emu

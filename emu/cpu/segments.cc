@@ -8,10 +8,6 @@ using vmx::CpuState;
 using vmx::Event;
 using vmx::Segment;
 
-constexpr uint64_t mask_of(unsigned bytes) {
-  return bytes == 8 ? ~0ull : (1ull << (bytes * 8)) - 1;
-}
-
 // Whether offset .. offset + size - 1 lies inside the segment.
 bool within_limit(const Segment& segment, bool expand_down, uint64_t offset, uint64_t size) {
   const uint64_t last = offset + size - 1;
@@ -45,7 +41,7 @@ uint64_t next_rip(const CpuState& state, unsigned length) {
 void advance_rip(CpuState& state, unsigned length) { state.rip = next_rip(state, length); }
 
 uint64_t effective_address(const CpuState& state, const MemoryOperand& operand) {
-  const uint64_t mask = mask_of(operand.address_size);
+  const uint64_t mask = value_mask(operand.address_size);
   uint64_t address = operand.displacement;
   if (operand.rip_relative) address += state.rip + operand.instruction_length;
   if (operand.base) address += state.gpr[*operand.base];
@@ -101,19 +97,22 @@ Segment to_segment(uint16_t selector, const Descriptor& descriptor) {
 
 Segment null_segment(uint16_t selector) { return {selector, {vmx::AccessRights::kUnusable}, 0, 0}; }
 
+bool is_inside_table(const CpuState& state, uint16_t selector, unsigned size) {
+  const Segment& ldt = state.segment[vmx::kLdtr];
+  const bool local = selector & 4;
+  const uint64_t limit = local ? ldt.limit : state.gdtr.limit;
+  return !(local && ldt.rights.unusable()) && (selector & 0xfff8ull) + size - 1 <= limit;
+}
+
 Result<Descriptor> read_descriptor(Core& core, uint16_t selector, vmx::Vector vector, bool ext,
                                    unsigned size) {
   const CpuState& state = core.state();
-  const Segment& ldt = state.segment[vmx::kLdtr];
-  const bool local = selector & 4;
-  const uint64_t table = local ? ldt.base : state.gdtr.base;
-  const uint64_t limit = local ? ldt.limit : state.gdtr.limit;
-  const uint64_t offset = selector & 0xfff8u;
-  if ((local && ldt.rights.unusable()) || offset + size - 1 > limit) {
+  if (!is_inside_table(state, selector, size)) {
     return vmx::exception(vector, selector_error(selector, ext));
   }
   Descriptor descriptor;
-  descriptor.address = table + offset;
+  descriptor.address =
+      (selector & 4 ? state.segment[vmx::kLdtr].base : state.gdtr.base) + (selector & 0xfff8u);
   if (!state.long_mode_active()) descriptor.address &= 0xffffffff;
   const auto low = read_value<uint64_t>(core, descriptor.address);
   if (!low) return low.fault();

@@ -35,6 +35,9 @@ uint64_t next_rip(const vmx::CpuState& state, unsigned length);
 
 // --- operands
 
+// Of a value of so many bytes, 1 to 8.
+constexpr uint64_t value_mask(unsigned bytes) { return ~0ull >> (64 - 8 * bytes); }
+
 enum class SegmentAccess : uint8_t { kRead, kWrite };
 
 // The offset inside its segment, wrapped at the address size.
@@ -59,11 +62,13 @@ enum SystemType : uint8_t {
   kTss16Available = 1,
   kLdt = 2,
   kTss16Busy = 3,
+  kCallGate16 = 4,
   kTaskGate = 5,
   kInterruptGate16 = 6,
   kTrapGate16 = 7,
   kTss32Available = 9,
   kTss32Busy = 11,
+  kCallGate32 = 12,
   kInterruptGate32 = 14,
   kTrapGate32 = 15,
 };
@@ -98,6 +103,8 @@ constexpr uint32_t selector_error(uint16_t selector, bool ext = false) {
   return (selector & 0xfffcu) | (ext ? 1u : 0u);
 }
 
+// Whether the table that the selector names holds `size` bytes there.
+bool is_inside_table(const vmx::CpuState& state, uint16_t selector, unsigned size);
 // Reads the descriptor in the GDT or LDT; `size` is 8 or 16. Outside the table (or with an unusable
 // LDT): `vector` with the selector as error code. TI is allowed.
 Result<Descriptor> read_descriptor(Core& core, uint16_t selector, vmx::Vector vector,

@@ -6,7 +6,8 @@
 #include <cstring>
 #include <span>
 
-#include "emu/cpu/segments.h"
+#include "emu/cpu/segment_loads.h"
+#include "emu/cpu/stack.h"
 
 namespace nestor::emu {
 namespace {
@@ -95,9 +96,7 @@ class SegmentLoader {
     if (auto fault = load_ldt(task.ldt)) return fault;
     if (state_.virtual_8086()) {
       for (unsigned i = 0; i < kSelectorCount; ++i) {
-        constexpr uint32_t kV86Rights = 0xf3;
-        state_.segment[i] = {
-            task.selectors[i], {kV86Rights}, 0xffff, static_cast<uint32_t>(task.selectors[i]) << 4};
+        state_.segment[i] = virtual_8086_segment(task.selectors[i]);
       }
       return std::nullopt;
     }
@@ -133,37 +132,30 @@ class SegmentLoader {
     const unsigned rpl = selector & 3;
     const bool privilege = read->is_conforming_code() ? read->dpl() <= rpl : read->dpl() == rpl;
     if (!read->is_code() || !privilege) return invalid_tss(selector);
-    return finish(vmx::kCs, selector, *read, vmx::kNp);
+    if (!read->present()) return vmx::exception(vmx::kNp, selector_error(selector, ext_));
+    Descriptor descriptor = *read;
+    if (auto fault = mark_accessed(core_, descriptor)) return fault;
+    state_.segment[vmx::kCs] = to_segment(selector, descriptor);
+    return std::nullopt;
   }
 
   std::optional<Fault> load_stack(uint16_t selector) {
     if (is_null(selector)) return invalid_tss(selector);
-    auto read = read_descriptor(core_, selector, vmx::kTs, ext_);
-    if (!read) return read.fault();
-    const unsigned cpl = state_.segment[vmx::kCs].selector & 3;
-    const bool privilege = read->dpl() == cpl && (selector & 3) == cpl;
-    if (!read->is_writable_data() || !privilege) return invalid_tss(selector);
-    return finish(vmx::kSs, selector, *read, vmx::kSs12);
+    const auto found = stack_segment(core_, selector, cpl(), {vmx::kTs, ext_});
+    if (!found) return found.fault();
+    state_.segment[vmx::kSs] = *found;
+    return std::nullopt;
   }
 
   std::optional<Fault> load_data(vmx::SegmentRegister segment, uint16_t selector) {
     if (is_null(selector)) return std::nullopt;
-    auto read = read_descriptor(core_, selector, vmx::kTs, ext_);
-    if (!read) return read.fault();
-    const bool readable = read->code_or_data() && (!read->is_code() || (read->type() & 2));
-    const unsigned cpl = state_.segment[vmx::kCs].selector & 3, rpl = selector & 3;
-    const bool privilege = read->is_conforming_code() || read->dpl() >= std::max(cpl, rpl);
-    if (!readable || !privilege) return invalid_tss(selector);
-    return finish(segment, selector, *read, vmx::kNp);
-  }
-
-  std::optional<Fault> finish(vmx::SegmentRegister segment, uint16_t selector,
-                              Descriptor descriptor, vmx::Vector absent) {
-    if (!descriptor.present()) return vmx::exception(absent, selector_error(selector, ext_));
-    if (auto fault = mark_accessed(core_, descriptor)) return fault;
-    state_.segment[segment] = to_segment(selector, descriptor);
+    const auto found = data_segment(core_, selector, cpl(), {vmx::kTs, ext_});
+    if (!found) return found.fault();
+    state_.segment[segment] = *found;
     return std::nullopt;
   }
+
+  uint8_t cpl() const { return state_.segment[vmx::kCs].selector & 3; }
 
   Core& core_;
   CpuState& state_;
@@ -172,19 +164,9 @@ class SegmentLoader {
 
 std::optional<Fault> push_error_code(Core& core, const TssFormat& format, uint32_t error_code,
                                      bool ext) {
-  CpuState& state = core.state();
-  const bool big = state.segment[vmx::kSs].rights.default_big();
-  const uint64_t mask = big ? 0xffffffff : 0xffff;
-  const uint64_t rsp = state.gpr[vmx::kRsp];
-  const uint64_t offset = (rsp - format.field) & mask;
-  const auto linear = linear_address(state, vmx::kSs, offset, format.field, SegmentAccess::kWrite);
-  if (std::holds_alternative<vmx::Event>(linear)) {
-    return vmx::exception(vmx::kSs12, ext ? 1 : 0);
-  }
-  const std::span bytes(reinterpret_cast<const uint8_t*>(&error_code), format.field);
-  if (auto fault = core.write(std::get<uint64_t>(linear), bytes, Privilege::kCurrent)) return fault;
-  state.gpr[vmx::kRsp] = (rsp & ~mask) | offset;
-  return std::nullopt;
+  PushedValues stack(core, core.state(), format.field, Privilege::kCurrent, ext ? 1 : 0);
+  stack.push(error_code);
+  return stack.fault();
 }
 
 // "Task Switching", the checks of the selector and the descriptor of the new TSS.
@@ -306,6 +288,7 @@ void Switch::load_registers() {
   state_.segment[vmx::kTr].rights.value |= kBusy;
   state_.cr0 |= vmx::cr0::kTs;
   state_.dr7 &= ~kLocalEnables;
+  state_.blocking_by_sti = state_.blocking_by_mov_ss = false;
   state_.rip = task_.rip;
   state_.rflags = task_.rflags | (nested() ? vmx::rflags::kNt : 0);
   for (unsigned i = 0; i < task_.gpr.size(); ++i) state_.gpr[i] = task_.gpr[i];

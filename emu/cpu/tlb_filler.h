@@ -20,9 +20,6 @@ class TlbFiller {
 
   // EngineClient::fill.
   bool fill(uint64_t linear, FillAccess access, TlbGrant& grant);
-  // Whether the instruction that the engine executes, or that is at RIP, loads a segment, and so
-  // reads the page of `linear` with supervisor rights.
-  bool reads_descriptor(uint64_t linear);
 
   // --- grants to the next instruction alone
 
@@ -39,7 +36,6 @@ class TlbFiller {
   void serialize(Archive& archive) { archive(apic_, sub_pages_); }
 
  private:
-  std::optional<Translation> translate(uint64_t linear, ept::Access& access, uint64_t rflags);
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
   struct VirtualApicAccess {

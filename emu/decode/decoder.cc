@@ -220,12 +220,16 @@ Operation operation_of(const cs_insn& insn) {
   if (insn.id >= X86_INS_ENDING) return Operation::kOther;
   const cs_x86& x86 = insn.detail->x86;
   if (insn.id == X86_INS_CALL || insn.id == X86_INS_JMP) return indirect_transfer(x86);
-  if (insn.id != X86_INS_MOV) return kOperationById[insn.id];
-  if (x86.op_count != 2) return Operation::kOther;
   const auto kind = [&](int i) {
     const cs_x86_op& operand = x86.operands[i];
     return operand.type == X86_OP_REG ? kRegisterById[operand.reg].kind : Operand::Kind::kOther;
   };
+  if (insn.id == X86_INS_POP) {
+    return kind(0) == Operand::Kind::kSegment ? Operation::kPopSegment : Operation::kOther;
+  }
+  if (insn.id != X86_INS_MOV) return kOperationById[insn.id];
+  if (x86.op_count != 2) return Operation::kOther;
+  if (kind(0) == Operand::Kind::kSegment) return Operation::kMoveToSegment;
   if (kind(0) == Operand::Kind::kControlRegister) return Operation::kMovToCr;
   if (kind(1) == Operand::Kind::kControlRegister) return Operation::kMovFromCr;
   if (kind(0) == Operand::Kind::kDebugRegister) return Operation::kMovToDr;

@@ -15,8 +15,11 @@ struct Block {
   // No block starts at a non-canonical address.
   static constexpr uint64_t kNone = 0x8000'0000'0000'0001;
 
+  // Instead of `linear`: the engine stops before it, each time.
+  static constexpr uint64_t stopping(uint64_t linear) { return ~linear; }
+
   uint64_t linear = kNone;
-  uint64_t tag = 0;  // of the address space
+  uint64_t tag = 0;  // of the address space and the mode
   uint32_t size = 0, instructions = 0;
   // How many instructions stand before an offset; the last answer.
   uint32_t offset = 0, before = 0;

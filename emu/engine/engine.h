@@ -40,9 +40,9 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
-  // The offset of the first instruction in the same code that the engine must not begin unless
-  // RunMode::unsafe_allowed says so; it stops there. std::nullopt: there is none. The engine writes
-  // zeros to the destination of INS before anything stops it.
+  // The offset of the first instruction in the same code that the engine must not execute; it stops
+  // before it, with StopKind::kInstruction. std::nullopt: there is none. The answer depends on the
+  // code and on the mode that the engine runs in: that of the code segment, CR0.PE and RFLAGS.VM.
   virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) = 0;
 };
 
@@ -51,9 +51,6 @@ enum class StopKind : uint8_t {
   kInstruction,  // an instruction that the model emulates; state is that before it
   kException,    // an exception was recognised; state is that before its delivery
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
-  kIret,         // IRET is about to execute, and is intercepted
-  kPopf,         // POPF is about to execute, and is intercepted
-  kUnsafeAhead,  // a block follows that must be executed one instruction at a time: find_unsafe
 };
 
 struct Stop {
@@ -76,14 +73,7 @@ struct RunMode {
   uint64_t deadline = ~0ull;
   // One instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
   bool single_step = false;
-  bool unsafe_allowed = false;  // what EngineClient::find_unsafe tells of is executed
-  bool intercept_iret = false, intercept_popf = false;  // stop before it: kIret, kPopf
-};
-
-// Registers as they are while a client call is under way.
-struct LiveRegisters {
-  uint16_t cs = 0;
-  uint64_t rflags = 0;  // but for the status flags and DF
+  bool intercept_popf = false;  // stop before POPF, too: kInstruction
 };
 
 // One engine executes for all processors of a machine by turns: the code it has translated is known
@@ -95,7 +85,8 @@ class Engine : public CodeCache {
   // What follows happens in `context`, which outlives it. Drops cached translations if the context
   // asks for that, or was not the last one.
   virtual void enter(ExecutionContext& context) = 0;
-  // Runs from `state` until something stops it; `state` is then the state at that place. What runs
+  // Runs from `state` until something stops it; `state` is then the state at that place. IRET stops
+  // it at all times. What runs
   // has the general and segment registers, RIP, RFLAGS, CR0, CR4, EFER, GDTR, IDTR,
   // IA32_KERNEL_GS_BASE and blocking by STI or MOV SS from there; x87 and SSE state stays inside.
   // Instructions are charged block by block, and exactly: on return what was completed counts.
@@ -107,9 +98,8 @@ class Engine : public CodeCache {
   virtual void read_extended(unsigned processor, ExtendedState& state) const = 0;
   virtual void write_extended(unsigned processor, const ExtendedState& state) = 0;
 
-  // From a client call: RIP, CS, SS and RFLAGS as they are now.
-  virtual void peek(vmx::CpuState& state) = 0;
-  virtual LiveRegisters live() const = 0;
+  // From a client call: RFLAGS as it is now, but for the status flags and DF.
+  virtual uint64_t live_rflags() const = 0;
 
   // Drops all cached translations now.
   virtual void flush_tlb() = 0;

@@ -11,6 +11,8 @@ using vmx::Feature;
 
 constexpr auto kNone = std::nullopt;
 
+Outcome undefined(Core&, const Instruction&) { return vmx::exception(vmx::kUd); }
+
 // The formats, by the titles of the manual: "Format of the VM-Exit Instruction-Information Field as
 // Used for ...".
 using enum InformationFormat::Kind;
@@ -43,7 +45,5 @@ static_assert(std::size(kInstructions) == static_cast<size_t>(Operation::kCount)
 const InstructionInfo& info_of(Operation operation) {
   return kInstructions[static_cast<size_t>(operation)];
 }
-
-Outcome undefined(Core&, const Instruction&) { return vmx::exception(vmx::kUd); }
 
 }  // namespace nestor::emu::instructions

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/instructions/operands.h"
 
+#include <array>
 #include <bit>
+#include <cstring>
 
 #include "emu/cpu/instructions/instruction_table.h"
 
@@ -129,6 +131,27 @@ std::optional<Fault> store_word(Core& core, const Operand& operand, uint64_t val
     return std::nullopt;
   }
   return store(core, operand.memory, std::span(reinterpret_cast<const uint8_t*>(&value), 2));
+}
+
+unsigned stack_operand_size(const Instruction& instruction) {
+  if (instruction.mode != CodeMode::k64) return instruction.operand_size;
+  return instruction.operand_size == 2 ? 2 : 8;
+}
+
+Result<FarPointer> read_far_pointer(Core& core, const Instruction& instruction) {
+  FarPointer pointer;
+  const MemoryOperand* memory = instruction.memory();
+  if (memory == nullptr) {
+    pointer.selector = static_cast<uint16_t>(instruction.operand[0].immediate);
+    pointer.offset = instruction.operand[1].immediate & value_mask(instruction.operand_size);
+    return pointer;
+  }
+  const unsigned offset_size = instruction.operand_size;
+  std::array<uint8_t, sizeof pointer.offset + sizeof pointer.selector> bytes{};
+  if (auto fault = load(core, *memory, std::span(bytes).first(offset_size + 2))) return *fault;
+  std::memcpy(&pointer.offset, bytes.data(), offset_size);
+  std::memcpy(&pointer.selector, bytes.data() + offset_size, sizeof pointer.selector);
+  return pointer;
 }
 
 void write_edx_eax(CpuState& state, uint64_t value) {

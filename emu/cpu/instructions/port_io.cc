@@ -43,8 +43,6 @@ bool io_exits(Core& core, const Instruction& instruction, const vmx::IoAccess& a
          core.vmx().io_exits(access, context_of(core.state(), instruction));
 }
 
-uint64_t address_mask(unsigned bytes) { return bytes == 8 ? ~0ull : (1ull << bytes * 8) - 1; }
-
 // One iteration. nullopt: done, nothing but memory or the device has changed.
 std::optional<Outcome> transfer(Core& core, const Instruction& instruction,
                                 const MemoryOperand& memory, vmx::IoAccess& access) {
@@ -116,7 +114,7 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
   const bool stepping = (state.rflags & vmx::rflags::kTf) != 0 || core.vmx().monitor_trap_flag();
   const unsigned batch = stepping ? 1 : kBatch;
   for (unsigned i = 0; i < batch; ++i) {
-    const uint64_t count = state.gpr[vmx::kRcx] & address_mask(width);
+    const uint64_t count = state.gpr[vmx::kRcx] & value_mask(width);
     if (rep && count == 0) return vmx::Completed{};
     if (auto outcome = transfer(core, instruction, memory, access)) return *outcome;
     const uint64_t step = state.rflags & vmx::rflags::kDf ? -uint64_t{access.size} : access.size;

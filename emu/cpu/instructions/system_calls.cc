@@ -50,7 +50,7 @@ Outcome syscall(Core& core, const Instruction& instruction) {
   state.rflags |= vmx::rflags::kFixed1;
   const uint64_t base = state.star >> 32 & 0xffff;
   enter(state, selector_of(base, 0, 0), selector_of(base & ~3ull, 8, 0), 0, CodeWidth::k64);
-  return Jumped{};
+  return Jumped{.traps_by_new_flag = true};
 }
 
 Outcome sysret(Core& core, const Instruction& instruction) {
@@ -68,7 +68,7 @@ Outcome sysret(Core& core, const Instruction& instruction) {
   const uint64_t base = state.star >> 48;
   enter(state, static_cast<uint16_t>((base + (wide ? 16 : 0)) | 3),
         static_cast<uint16_t>((base + 8) | 3), 3, wide ? CodeWidth::k64 : CodeWidth::k32);
-  return Jumped{};
+  return Jumped{.traps_by_new_flag = true};
 }
 
 Outcome sysenter(Core& core, const Instruction&) {

@@ -31,14 +31,13 @@ enum ExitCode : uint32_t {
   kExitException = 0x40,
   kExitPushf = 0x70,
   kExitPopf = 0x71,
-  kExitIret = 0x74,
   kExitMsr = 0x7c,
   kExitVmrun = 0x80,
 };
 constexpr uint64_t intercept(ExitCode code) { return 1ull << (code - 0x60); }
 // Everything but what must stay native.
 inline constexpr uint64_t kIntercepts =
-    ~(intercept(kExitPushf) | intercept(kExitPopf) | intercept(kExitIret) | intercept(kExitVmrun));
+    ~(intercept(kExitPushf) | intercept(kExitPopf) | intercept(kExitVmrun));
 
 // Bits of QEMU's hidden flags that a mode sets.
 enum HiddenFlag : uint32_t {
@@ -61,6 +60,12 @@ inline constexpr uint64_t kEferSvme = 1u << 12;
 
 // The hidden flags that belong to a state in guest mode.
 uint32_t hidden_flags(const vmx::CpuState& state);
+
+// What the meaning of code depends on, beside its bytes.
+inline uint64_t code_mode(const vmx::CpuState& state) {
+  return (hidden_flags(state) & (kCode32 | kCode64 | kProtected)) |
+         (state.rflags & vmx::rflags::kVm);
+}
 
 // Access rights between the VMCS's format and bits 8 to 23 of a descriptor's second word.
 uint32_t descriptor_flags(vmx::AccessRights rights);

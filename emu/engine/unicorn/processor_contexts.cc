@@ -9,9 +9,9 @@ namespace {
 
 using vmx::CpuState;
 
-// The engine adds the base of CS in every mode, that of SS in far RET and IRET with operands of 32
-// bits, and those of DS, ES and SS after a prefix; in 64-bit mode they must be 0. Of other segments
-// than CS it heeds the L bit, which means nothing there.
+// The engine adds the base of CS in every mode, and those of DS, ES and SS after a prefix; in
+// 64-bit mode they must be 0. Of other segments than CS it heeds the L bit, which means nothing
+// there.
 vmx::Segment engine_segment(const CpuState& state, size_t index) {
   constexpr uint32_t kLong = 1 << 13;
   vmx::Segment segment = state.segment[index];
@@ -84,7 +84,6 @@ void ProcessorContexts::load(const CpuState& state, const RunMode& mode) {
   put(layout_.efer, svm::engine_efer(state));
   put(layout_.kernel_gs_base, state.kernel_gs_base);
   put(layout_.intercepts, svm::kIntercepts | svm::intercept(svm::kExitVmrun) |
-                              (mode.intercept_iret ? svm::intercept(svm::kExitIret) : 0) |
                               (mode.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
 }
 

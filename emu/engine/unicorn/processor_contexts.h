@@ -50,6 +50,10 @@ class ProcessorContexts {
   uint16_t selector(size_t index) const {
     return static_cast<uint16_t>(get<uint32_t>(layout_.segments + index * Layout::kSegmentSize));
   }
+  // Where RIP is relative to.
+  uint64_t code_base() const {
+    return get<uint64_t>(layout_.segments + vmx::kCs * Layout::kSegmentSize + Layout::kBaseAt);
+  }
   // The flags that are in their place while code runs, too.
   uint64_t steady_rflags() const {
     constexpr uint64_t kElsewhere = vmx::rflags::kCf | vmx::rflags::kPf | vmx::rflags::kAf |

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "emu/engine/unicorn/calibration.h"
 #include "emu/engine/unicorn/guest_mode.h"
@@ -46,7 +47,6 @@ class UnicornEngine final : public Engine {
   void write_extended(unsigned processor, const ExtendedState& state) override {
     contexts_->write_extended(processor, state);
   }
-  void peek(CpuState& state) override;
   void request_stop() override {
     stop_requested_ = true;
     effective_deadline_ = 0;
@@ -58,9 +58,7 @@ class UnicornEngine final : public Engine {
   const ExecutionContext* context() const override { return current_; }
   void resume(ExecutionContext* context) override;
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
-  LiveRegisters live() const override {
-    return {contexts_->selector(vmx::kCs), contexts_->steady_rflags()};
-  }
+  uint64_t live_rflags() const override { return contexts_->steady_rflags(); }
 
  private:
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
@@ -99,6 +97,9 @@ class UnicornEngine final : public Engine {
   [[noreturn]] void abandon_instruction();
   // Takes back what was charged for the instructions of the current block from RIP on.
   void refund_from(uint64_t linear);
+  void prepare_translation();
+  void end_before(std::optional<uint64_t> linear);
+  bool ends_before(uint64_t linear) const { return translation_end_ == linear; }
   uint64_t window_page(uint64_t physical);
   void forget_window() {
     if (window_.empty()) return;
@@ -118,6 +119,13 @@ class UnicornEngine final : public Engine {
   Block no_block_{.size = 1};          // nothing ends inside it
   Block* current_block_ = &no_block_;  // was charged and is not known to be complete
   Block kept_block_;
+  uint64_t block_tag_ = 0;  // of the address space, the mode of the code, and single-stepping
+  // A block that must be translated again, to end earlier; and where the next translation ends.
+  struct Translation {
+    uint64_t linear = 0, end = 0;
+  };
+  std::optional<Translation> translate_again_;
+  std::optional<uint64_t> translation_end_;
   ExecutionContext* current_ = nullptr;
   RunMode mode_;
   uint64_t effective_deadline_ = ~0ull;
@@ -181,14 +189,6 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   return std::nullopt;
 }
 
-void UnicornEngine::peek(CpuState& state) {
-  state.rip = contexts_->rip();
-  state.segment[vmx::kCs] = contexts_->segment(vmx::kCs);
-  state.segment[vmx::kSs] = contexts_->segment(vmx::kSs);
-  uc_reg_read(uc_, UC_X86_REG_EFLAGS, &state.rflags);
-  state.rflags |= vmx::rflags::kFixed1;
-}
-
 void UnicornEngine::abandon_instruction() {
   uc_reg_read(uc_, UC_X86_REG_RAX, &abandoned_registers_[0]);
   uc_reg_read(uc_, UC_X86_REG_RCX, &abandoned_registers_[1]);
@@ -245,20 +245,26 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
     self.stop_.kind = StopKind::kException;
     self.stop_.vector = static_cast<uint8_t>(code - svm::kExitException);
   } else {
-    self.stop_.kind = code == svm::kExitIret   ? StopKind::kIret
-                      : code == svm::kExitPopf ? StopKind::kPopf
-                                               : StopKind::kInstruction;
+    self.stop_.kind = StopKind::kInstruction;
   }
   uc_emu_stop(uc);
 }
 
-void UnicornEngine::on_translated(uc_engine*, uc_tb* block, uc_tb*, void* user) {
+// Everything that is translated comes by here before it executes. What the engine must not execute
+// is never part of a block that it does: where there is such an instruction, the block is
+// translated once more, up to there.
+void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  Block& known = self.current_->blocks.at(block->pc);
-  self.keep_current_block(known);
-  known = Block{block->pc, self.current_->tag(), block->size, block->icount, 0, 0};
+  const uint64_t linear = translated->pc;
+  const uint32_t size = translated->size;
+  Block& block = self.current_->blocks.at(linear);
+  self.keep_current_block(block);
+  block = Block{linear, self.block_tag_, size, translated->icount, 0, 0};
+  if (self.ends_before(linear + size))
+    block.instructions = self.client_->count_instructions(linear, size);
+  self.end_before(std::nullopt);
   // Looked at whenever it is entered.
-  if (self.client_->find_unsafe(block->pc, block->size)) known.linear = Block::kNone;
+  if (self.client_->find_unsafe(linear, size)) block.linear = Block::kNone;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -266,8 +272,8 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
   auto& self = *static_cast<UnicornEngine*>(user);
   Block& block = self.current_->blocks.at(linear);
   if (self.ends_inside(linear, size) || block.linear != linear || block.size != size ||
-      block.tag != self.current_->tag() ||
-      self.prices_.clock().cycles() >= self.effective_deadline_) [[unlikely]] {
+      block.tag != self.block_tag_ || self.prices_.clock().cycles() >= self.effective_deadline_)
+      [[unlikely]] {
     self.enter_unusual_block(linear, size);
     return;
   }
@@ -282,15 +288,26 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
     stop_before_block(StopKind::kDeadline);
     return;
   }
-  const auto unsafe = client_->find_unsafe(linear, size);
-  if (unsafe && !mode_.unsafe_allowed) {
-    stop_before_block(*unsafe == 0 ? StopKind::kInstruction : StopKind::kUnsafeAhead);
+  Block& block = current_->blocks.at(linear);
+  const bool known = block.size == size && block.tag == block_tag_;
+  if (known && block.linear == Block::stopping(linear)) {
+    stop_before_block(StopKind::kInstruction);
     return;
   }
-  // A block that is not safe stays unknown, to be looked at whenever it is entered.
-  Block& block = unsafe ? kept_block_ : current_->blocks.at(linear);
-  if (block.linear != linear || block.size != size || block.tag != current_->tag()) {
-    block = Block{linear, current_->tag(), size, client_->count_instructions(linear, size), 0, 0};
+  if (!known || block.linear != linear) {
+    const auto unsafe = client_->find_unsafe(linear, size);
+    if (unsafe && *unsafe != 0) {
+      translate_again_ = Translation{linear, linear + *unsafe};
+      stop_before_block(StopKind::kDeadline);
+      return;
+    }
+    keep_current_block(block);
+    block = Block{linear, block_tag_, size, client_->count_instructions(linear, size), 0, 0};
+    if (unsafe) {
+      block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
+      stop_before_block(StopKind::kInstruction);
+      return;
+    }
   }
   charge(block);
 }
@@ -355,6 +372,8 @@ void UnicornEngine::resume(ExecutionContext* context) {
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
+  const uint64_t code = svm::code_mode(state) << 1 | (mode.single_step ? 1 : 0);
+  block_tag_ = current_->tag() ^ code * 0x9e3779b97f4a7c15;
   contexts_->load(state, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);
@@ -366,12 +385,33 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   return stop;
 }
 
+// Drops the block that is to be translated again, and has the next translation end before the
+// address that was found in it.
+void UnicornEngine::prepare_translation() {
+  const Translation what = *std::exchange(translate_again_, std::nullopt);
+  stopped_ = false;
+  uc_ctl_remove_cache(uc_, what.linear, what.linear + 1);
+  end_before(what.end);
+}
+
+// At an address at which Unicorn is to end it translates HLT, whatever stands there.
+void UnicornEngine::end_before(std::optional<uint64_t> linear) {
+  if (linear == translation_end_) return;
+  translation_end_ = linear;
+  uint64_t exits[] = {linear.value_or(0)};
+  uc_ctl_set_exits(uc_, exits, linear ? 1 : 0);
+}
+
 Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
   leave_block();
   effective_deadline_ = mode_.deadline;
-  const uc_err error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
+  uc_err error = UC_ERR_OK;
+  do {
+    if (translate_again_) prepare_translation();
+    error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
+  } while (translate_again_);
   if (!stopped_ && fill_refused_) {
     stop_.kind = StopKind::kRefusedFill;
     stop_.access = refused_access_;
@@ -386,7 +426,7 @@ Stop UnicornEngine::execute() {
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
   if (!between) {
     // Blocks are known by linear address, RIP is relative to CS.
-    refund_from(contexts_->rip() + contexts_->segment(vmx::kCs).base);
+    refund_from(contexts_->rip() + contexts_->code_base());
   }
   return stop_;
 }

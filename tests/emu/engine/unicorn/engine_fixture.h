@@ -88,6 +88,8 @@ class EngineTest : public testing::Test, protected EngineClient {
   }
 
   Stop run(vmx::CpuState& state) {
+    code_mode_ = code_mode(state);
+    cpl_ = state.cpl();
     engine_->enter(context_);
     return engine_->run(state, mode_);
   }
@@ -144,7 +146,6 @@ class EngineTest : public testing::Test, protected EngineClient {
   // --- EngineClient
   bool fill(uint64_t linear, FillAccess access, TlbGrant& grant) override {
     fills_.push_back({linear, access});
-    cs_in_fill_ = engine_->live().cs;
     if (during_fill) during_fill();
     Page page{linear};
     if (const auto found = pages_.find(linear); found != pages_.end()) {
@@ -155,7 +156,7 @@ class EngineTest : public testing::Test, protected EngineClient {
     const bool allowed = access == FillAccess::kFetch   ? page.execute
                          : access == FillAccess::kWrite ? page.write
                                                         : page.read;
-    if (!allowed || (!page.user && (cs_in_fill_ & 3) == 3)) return false;
+    if (!allowed || (!page.user && cpl_ == 3)) return false;
     const bool fetch = access == FillAccess::kFetch;
     grant = {page.physical, page.device, page.read, page.write && !fetch, fetch};
     return true;
@@ -175,12 +176,12 @@ class EngineTest : public testing::Test, protected EngineClient {
   }
   unsigned count_instructions(uint64_t linear, unsigned size) override {
     std::array<uint16_t, kPage> starts;
-    return decoder_.instruction_starts(code_at(linear, size), live_mode(), starts);
+    return decoder_.instruction_starts(code_at(linear, size), code_mode_, starts);
   }
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override {
     const std::vector<uint8_t> code = code_at(linear, size);
     std::array<uint16_t, kPage> starts;
-    const unsigned count = decoder_.instruction_starts(code, live_mode(), starts);
+    const unsigned count = decoder_.instruction_starts(code, code_mode_, starts);
     for (unsigned i = 0; i < count; ++i) {
       size_t at = starts[i];
       while (at + 1 < code.size() && (code[at] == 0x66 || code[at] == 0xf3)) ++at;
@@ -189,12 +190,6 @@ class EngineTest : public testing::Test, protected EngineClient {
     return std::nullopt;
   }
 
-  CodeMode live_mode() {
-    vmx::CpuState state;
-    engine_->peek(state);
-    const vmx::AccessRights cs = state.segment[vmx::kCs].rights;
-    return cs.long_mode() ? CodeMode::k64 : cs.default_big() ? CodeMode::k32 : CodeMode::k16;
-  }
   std::vector<uint8_t> code_at(uint64_t linear, unsigned size) const {
     std::vector<uint8_t> bytes(size);
     for (unsigned i = 0; i < size; ++i) {
@@ -217,7 +212,8 @@ class EngineTest : public testing::Test, protected EngineClient {
 
   std::map<uint64_t, Page> pages_;  // by linear address
   std::vector<Fill> fills_;
-  uint16_t cs_in_fill_ = 0;
+  CodeMode code_mode_ = CodeMode::k64;  // of what runs
+  uint8_t cpl_ = 0;
   std::vector<DeviceAccess> device_reads_, device_writes_;
   std::vector<uint64_t> deadlines_;  // cycles at each call of deadline_passed
   bool stop_at_deadline_ = true;

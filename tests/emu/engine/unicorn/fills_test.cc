@@ -159,35 +159,6 @@ TEST_F(EngineFills, StringInstructionsRestartWhereTheyStopped) {
   EXPECT_EQ(context_.instructions, 10u);
 }
 
-TEST_F(EngineFills, UserModeIsVisibleInTheFill) {
-  pages_[kData] = {.physical = kData, .user = false};
-  vmx::CpuState state = user_mode();
-  state.gpr[vmx::kRcx] = kData + 8;
-  const Code code = ASM64("nop; mov rax, [rcx]; hlt");
-  expect_refusal(run(state, code), kData + 8, FillAccess::kRead);
-  EXPECT_EQ(cs_in_fill_ & 3, 3);
-  EXPECT_EQ(state.rip, kCode + 1);
-  EXPECT_EQ(state.cpl(), 3);
-  state = long_mode();
-  state.gpr[vmx::kRcx] = kData + 8;
-  EXPECT_EQ(run(state, code).kind, StopKind::kInstruction);
-  EXPECT_EQ(cs_in_fill_ & 3, 0);
-}
-
-TEST_F(EngineFills, PeekInAFillShowsTheInstructionThatMakesTheAccess) {
-  vmx::CpuState seen;
-  during_fill = [&] { engine_->peek(seen); };
-  vmx::CpuState state = user_mode();
-  state.rflags |= vmx::rflags::kCf | vmx::rflags::kIf;
-  state.gpr[vmx::kRcx] = kAbsent;
-  const Stop stop = run(state, ASM64("nop; nop; mov rax, [rcx]"));
-  expect_refusal(stop, kAbsent, FillAccess::kRead);
-  EXPECT_EQ(seen.rip, kCode + 2);
-  EXPECT_EQ(seen.segment[vmx::kCs], state.segment[vmx::kCs]);
-  EXPECT_EQ(seen.segment[vmx::kSs], state.segment[vmx::kSs]);
-  EXPECT_EQ(seen.rflags, state.rflags);
-}
-
 TEST_F(EngineFills, TranslationsStayUntilTheyAreFlushed) {
   set_ram<uint32_t>(kData, 1);
   set_ram<uint32_t>(kData + kPage, 2);

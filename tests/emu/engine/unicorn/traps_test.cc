@@ -111,12 +111,11 @@ TEST_F(EngineTraps, InputIntoMemoryStopsBeforeItIsWritten) {
       code.insert(code.end(), ins.begin(), ins.end());
       code.push_back(0xf4);
       const uint64_t before = context_.instructions;
-      EXPECT_EQ(run(state, code).kind, StopKind::kUnsafeAhead);
-      EXPECT_EQ(state.rip, kCode);
-      mode_.single_step = true;
-      EXPECT_EQ(run(state).kind, StopKind::kException);
+      EXPECT_EQ(run(state, code).kind, StopKind::kInstruction);
       EXPECT_EQ(state.rip, kCode + 1);
-      mode_.single_step = false;
+      EXPECT_EQ(ram<uint32_t>(kData), 0x55555555u);
+      EXPECT_EQ(context_.instructions, before + 1);
+      // It is the first of its block now, and stays where it is.
       EXPECT_EQ(run(state).kind, StopKind::kInstruction);
       EXPECT_EQ(state.rip, kCode + 1);
       EXPECT_EQ(ram<uint32_t>(kData), 0x55555555u);
@@ -172,8 +171,6 @@ TEST_F(EngineTraps, ExceptionsStopBeforeTheirDeliveryWithTheirErrorCode) {
   };
   const Faulting kFaults[] = {
       {"DIV by zero", ASM32("xor ecx, ecx; div ecx"), vmx::kDe, 0},
-      {"a selector beyond the GDT", ASM32("mov ax, 0x1238; mov ds, eax"), vmx::kGp, 0x1238},
-      {"a null selector for SS", ASM32("mov ax, 3; mov ss, eax"), vmx::kGp, 0},
       {"UD2", ASM32("xor ecx, ecx; ud2"), vmx::kUd, 0},
   };
   for (const Faulting& fault : kFaults) {
@@ -215,46 +212,42 @@ TEST_F(EngineTraps, TheFpuIsAbsentWhenCr0SaysSo) {
   EXPECT_EQ(stop.vector, vmx::kUd);
 }
 
-// --- IRET
+// --- what the client keeps from it
 
-class EngineIret : public EngineTest {
- protected:
-  // A frame that returns to `kTarget` at CPL 3, and the return.
-  static constexpr uint64_t kTarget = 0x9000;
-  vmx::CpuState prepare() {
-    vmx::CpuState state = long_mode();
-    const uint64_t frame[] = {kTarget, 0x23, 0x202, 0x30000, 0x1b};
-    state.gpr[vmx::kRsp] = kStack;
-    for (unsigned i = 0; i < 5; ++i) set_ram(kStack + 8 * i, frame[i]);
-    put_code(ASM64("nop; iretq"));
-    put_code(ASM64("cpuid"), kTarget);
-    return state;
+TEST_F(EngineTraps, IretStopsInEveryMode) {
+  for (const vmx::CpuState& mode :
+       {long_mode(), user_mode(), compatibility_mode(), protected_mode(), real_mode()}) {
+    vmx::CpuState state = mode;
+    const uint64_t from = state.rip;
+    EXPECT_EQ(run(state, {0x90, 0xcf}).kind, StopKind::kInstruction);
+    EXPECT_EQ(state.rip, from + 1);
   }
-};
-
-TEST_F(EngineIret, ReturnsByItself) {
-  vmx::CpuState state = prepare();
-  const Stop stop = run(state);
-  EXPECT_EQ(stop.kind, StopKind::kInstruction);
-  EXPECT_EQ(state.rip, kTarget);
-  EXPECT_EQ(state.cpl(), 3);
-  EXPECT_EQ(state.segment[vmx::kCs].selector, 0x23);
-  EXPECT_EQ(state.segment[vmx::kSs].selector, 0x1b);
-  EXPECT_EQ(state.rflags, 0x202u);
-  EXPECT_EQ(context_.instructions, 2u);
 }
 
-TEST_F(EngineIret, StopsBeforeItWhenAsked) {
-  vmx::CpuState state = prepare();
-  mode_.intercept_iret = true;
-  const Stop stop = run(state);
-  EXPECT_EQ(stop.kind, StopKind::kIret);
-  EXPECT_EQ(state.rip, kCode + 1);
-  EXPECT_EQ(state.cpl(), 0);
-  EXPECT_EQ(context_.instructions, 1u);
-  mode_.intercept_iret = false;
-  EXPECT_EQ(run(state).kind, StopKind::kInstruction);
-  EXPECT_EQ(state.rip, kTarget);
+// A block that is entered behind its beginning, from several places, and again after it has
+// changed.
+TEST_F(EngineTraps, UnsafeCodeIsNeverExecutedFromWhereverItIsReached) {
+  const Code ins = ASM64("nop; nop; inc eax; insb; nop; hlt");
+  for (unsigned round = 0; round < 3; ++round) {
+    for (unsigned start : {0u, 1u, 2u, 4u}) {
+      vmx::CpuState state = long_mode();
+      state.gpr[vmx::kRdi] = kData;
+      set_ram<uint32_t>(kData, 0x55555555);
+      put_code(ins);
+      state.rip = kCode + start;
+      const uint64_t before = context_.instructions;
+      EXPECT_EQ(run(state).kind, StopKind::kInstruction);
+      EXPECT_EQ(state.rip, kCode + 4);
+      EXPECT_EQ(context_.instructions - before, start == 4 ? 0u : 3 - start);
+      EXPECT_EQ(ram<uint32_t>(kData), 0x55555555u);
+      // What is written over it is executed.
+      Code other = ins;
+      other[4] = 0x90;
+      put_code(other);
+      EXPECT_EQ(run(state).kind, StopKind::kInstruction);
+      EXPECT_EQ(state.rip, kCode + 6);
+    }
+  }
 }
 
 // --- single step
@@ -313,19 +306,6 @@ TEST_F(EngineTraps, StiCastsAShadowOfOneInstruction) {
   run(state, ASM64("sti; nop; cpuid"));
   EXPECT_EQ(state.rip, kCode + 2);
   EXPECT_FALSE(state.blocking_by_sti);
-}
-
-TEST_F(EngineTraps, MovSsAndPopSsCastAShadow) {
-  // The second: pop ss; nop; cpuid
-  for (const Code& code : {ASM32("mov ss, ecx; cpuid"), Code{0x17, 0x90, 0x0f, 0xa2}}) {
-    vmx::CpuState state = protected_mode();
-    state.gpr[vmx::kRcx] = 0x10;
-    set_ram<uint32_t>(kStack, 0x10);
-    const bool pop = code[0] == 0x17;
-    run(state, code);
-    EXPECT_EQ(state.rip, kCode + 2);
-    EXPECT_EQ(state.blocking_by_sti || state.blocking_by_mov_ss, !pop) << "POP SS; NOP has passed";
-  }
 }
 
 TEST_F(EngineTraps, ALoadedShadowStaysUntilAnInstructionCompletes) {

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/modelled_code.h"
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+
+#include "emu/memory/page_size.h"
+
+namespace nestor::emu {
+namespace {
+
+// One byte that every such instruction has: its opcode, or what follows 0F.
+constexpr auto kHints = [] {
+  std::array<bool, 256> hints{};
+  // INS; POP ES, SS, DS; MOV to a segment register; LES, LDS; far RET, IRET, CALL, JMP, group 5.
+  for (const int opcode :
+       {0x6c, 0x6d, 0x07, 0x17, 0x1f, 0x8e, 0xc4, 0xc5, 0xca, 0xcb, 0xcf, 0x9a, 0xea, 0xff})
+    hints[static_cast<size_t>(opcode)] = true;
+  // Group 6 (VERR, VERW), LAR, LSL, POP FS, POP GS, LSS, LFS, LGS.
+  for (const int opcode : {0x00, 0x02, 0x03, 0xa1, 0xa9, 0xb2, 0xb4, 0xb5})
+    hints[static_cast<size_t>(opcode)] = true;
+  return hints;
+}();
+
+bool is_modelled(const Instruction& instruction, bool descriptors) {
+  switch (instruction.operation) {
+    case Operation::kIns:
+    case Operation::kIret:
+      return true;
+    case Operation::kMoveToSegment:
+    case Operation::kPopSegment:
+      return descriptors || instruction.operand[0].number == vmx::kSs;
+    case Operation::kFarJump:
+    case Operation::kFarCall:
+    case Operation::kFarReturn:
+    case Operation::kLds:
+    case Operation::kLes:
+    case Operation::kLfs:
+    case Operation::kLgs:
+    case Operation::kLss:
+    case Operation::kLar:
+    case Operation::kLsl:
+    case Operation::kVerr:
+    case Operation::kVerw:
+      return descriptors;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,
+                                      CodeMode mode, bool descriptors) {
+  const auto hint = [](uint8_t byte) { return kHints[byte]; };
+  if (std::ranges::none_of(code, hint)) return std::nullopt;
+  std::array<uint16_t, kPageSize> starts;
+  const unsigned count = decoder.instruction_starts(code, mode, starts);
+  for (unsigned i = 0; i < count; ++i) {
+    const unsigned end = i + 1 < count ? starts[i + 1] : static_cast<unsigned>(code.size());
+    const auto bytes = code.subspan(starts[i], end - starts[i]);
+    if (std::ranges::none_of(bytes, hint)) continue;
+    const auto instruction = decoder.decode(code.subspan(starts[i]), mode);
+    if (instruction && is_modelled(*instruction, descriptors)) return starts[i];
+  }
+  return std::nullopt;
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Code that the model executes itself, since the engine would get it wrong: whatever touches a
+// descriptor table, a TSS or the stack of another privilege level. The engine tells neither that
+// such an access is implicit nor with which rights it is made, sets no accessed flags, and leaves
+// checks out.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "emu/decode/decoder.h"
+
+namespace nestor::emu {
+
+// The offset of the first such instruction in `code`, which starts with one; INS is among them, to
+// whose destination the engine writes zeros before anything stops it, and what loads SS, whose
+// blocking of events the engine does not tell from that of STI. `descriptors`: selectors name
+// descriptors, as they do in protected mode but for virtual-8086 mode.
+std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,
+                                      CodeMode mode, bool descriptors);
+
+}  // namespace nestor::emu

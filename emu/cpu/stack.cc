@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/stack.h"
+
+#include <span>
+
+#include "emu/cpu/segments.h"
+
+namespace nestor::emu {
+
+uint64_t stack_pointer_mask(const vmx::CpuState& state) {
+  if (state.code_64bit()) return ~0ull;
+  return state.segment[vmx::kSs].rights.default_big() ? 0xffffffff : 0xffff;
+}
+
+void set_stack_pointer(vmx::CpuState& state, uint64_t value) {
+  const uint64_t mask = stack_pointer_mask(state);
+  uint64_t& rsp = state.gpr[vmx::kRsp];
+  const uint64_t kept = mask == 0xffff ? rsp & ~mask : 0;
+  rsp = kept | (value & mask);
+}
+
+Result<uint64_t> read_stack(Core& core, uint64_t offset, unsigned size) {
+  const vmx::CpuState& state = core.state();
+  const uint64_t at = (state.gpr[vmx::kRsp] + offset) & stack_pointer_mask(state);
+  const auto linear = linear_address(state, vmx::kSs, at, size, SegmentAccess::kRead);
+  if (const auto* fault = std::get_if<vmx::Event>(&linear)) return *fault;
+  uint64_t value = 0;
+  if (auto fault =
+          core.read(std::get<uint64_t>(linear), std::span(reinterpret_cast<uint8_t*>(&value), size),
+                    Privilege::kCurrent)) {
+    return *fault;
+  }
+  return value;
+}
+
+void PushedValues::push(uint64_t value) {
+  if (fault_) return;
+  const uint64_t offset = (next_.gpr[vmx::kRsp] - width_) & stack_pointer_mask(next_);
+  const auto linear = linear_address(next_, vmx::kSs, offset, width_, SegmentAccess::kWrite);
+  if (std::holds_alternative<vmx::Event>(linear)) {
+    fault_ = vmx::exception(vmx::kSs12, error_code_);
+    return;
+  }
+  fault_ = core_.write(std::get<uint64_t>(linear),
+                       std::span(reinterpret_cast<const uint8_t*>(&value), width_), privilege_);
+  if (!fault_) set_stack_pointer(next_, offset);
+}
+
+}  // namespace nestor::emu
