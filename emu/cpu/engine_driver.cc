@@ -8,7 +8,9 @@
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/boundary.h"
+#include "emu/cpu/entry_conditions.h"
 #include "emu/cpu/instruction_step.h"
+#include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/modelled_code.h"
 #include "emu/memory/page_size.h"
 
@@ -74,10 +76,14 @@ bool EngineDriver::misaligned() {
   const auto instruction = core_.instruction_at_rip();
   if (!instruction) return false;
   const vmx::CpuState& state = core_.state();
-  const auto linear = misaligned_operand(state, *instruction);
-  return linear &&
-         std::holds_alternative<uint64_t>(core_.mmu().probe(
-             *linear, core_.port().access(ept::Access::kRead, Privilege::kCurrent), state.rflags));
+  for (const MemoryAccess& access : memory_accesses(state, *instruction)) {
+    const uint64_t linear = linear_address_of(state, access);
+    if (linear % access.unit == 0) continue;
+    const auto page = core_.mmu().probe(
+        linear, core_.port().access(ept::Access::kRead, Privilege::kCurrent), state.rflags);
+    return std::holds_alternative<uint64_t>(page);
+  }
+  return false;
 }
 
 bool EngineDriver::is_in_the_middle() const {
@@ -165,6 +171,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step = approaching_ || trapping || is_in_the_middle() || aligned;
+  mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
   mode_.intercept_popf = (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
@@ -222,12 +229,17 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   return core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
 }
 
-std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size) {
+std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size,
+                                                  EntryConditions& conditions) {
   std::array<uint8_t, kPageSize> bytes;
   const vmx::CpuState& state = core_.state();
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
-  const auto unsafe = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  const auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  // What comes behind is another block.
+  const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
+  const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);
+  const auto unsafe = unknown ? unknown : modelled;
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;

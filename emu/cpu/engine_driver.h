@@ -9,6 +9,7 @@
 
 #include "emu/cpu/event_delivery.h"
 #include "emu/cpu/hardware_core.h"
+#include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/signals.h"
 #include "emu/cpu/tlb_filler.h"
 #include "emu/engine/engine.h"
@@ -40,7 +41,8 @@ class EngineDriver final : private EngineClient {
   void write_device(uint64_t physical, unsigned size, uint64_t value) override;
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
-  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override;
+  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
+                                      EntryConditions& conditions) override;
   // The bytes of code that could be read, into `buffer`.
   std::span<uint8_t> code_at(uint64_t linear, std::span<uint8_t> buffer);
 
@@ -64,15 +66,18 @@ class EngineDriver final : private EngineClient {
   void leave_watched_block();
   uint64_t deadline(uint64_t turn_end);
   void run_engine(uint64_t turn_end);
-  // An operand of the instruction at RIP is misaligned, and no page fault comes before.
+  // The instruction at RIP accesses memory that is not aligned, and no page fault comes before.
   bool misaligned();
 
   // --- after a run
   void handle(const Stop& stop);
+  // The instruction at RIP is none that the engine must not execute.
+  bool is_written_over();
+  void handle_condition();
   void handle_exception(const Stop& stop);
   void handle_refused_fill(const Stop& stop);
-  // `operand`: the explicit operand that `linear` is part of, if there is one.
-  void access_apic_page(uint64_t linear, ept::Access::Kind kind, const Operand* operand);
+  // `accesses`: those of the instruction at RIP; none: it could not be fetched.
+  void access_apic_page(uint64_t linear, FillAccess kind, const MemoryAccesses& accesses);
   // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
   void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
   void count_emulated();
@@ -101,6 +106,7 @@ class EngineDriver final : private EngineClient {
     void fields(Archive& archive) { archive(linear, instructions); }
   };
   Place stopped_at_;
+  Place judged_;  // the instruction there breaks no rule of entry_conditions.h
 };
 
 }  // namespace nestor::emu

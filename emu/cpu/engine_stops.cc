@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "emu/cpu/engine_driver.h"
+#include "emu/cpu/entry_conditions.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
@@ -41,6 +42,7 @@ bool is_undefined(const vmx::CpuState& state, Technology technology) {
       return emulated || (state.cr4 & vmx::cr4::kOsfxsr) == 0;
     case Technology::kMmx:
       return emulated;
+    case Technology::kX87:
     case Technology::kOther:
       break;
   }
@@ -59,6 +61,16 @@ ept::Access::Kind kind_of(FillAccess access) {
   return ept::Access::kRead;
 }
 
+// The access that the engine was refused; null: it is none of them, as for a fetch.
+const MemoryAccess* find_access(const vmx::CpuState& state, const MemoryAccesses& accesses,
+                                const Stop& stop) {
+  const bool write = stop.access == FillAccess::kWrite;
+  const auto* found = std::ranges::find_if(accesses, [&](const MemoryAccess& access) {
+    return (write ? access.written : access.read) && is_part_of(state, access, stop.linear);
+  });
+  return found != accesses.end() ? found : nullptr;
+}
+
 }  // namespace
 
 void EngineDriver::handle(const Stop& stop) {
@@ -68,13 +80,35 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kDeadline:
       return;
     case StopKind::kInstruction:
-      if (!enter_watched_block()) emulate_instruction(std::nullopt);
-      return;
+      // Code that was written over since the engine has learned of it is its own again.
+      if (stop.unsafe && (enter_watched_block() || is_written_over())) return;
+      return emulate_instruction(std::nullopt);
+    case StopKind::kCondition:
+      return handle_condition();
     case StopKind::kRefusedFill:
       return handle_refused_fill(stop);
     case StopKind::kException:
       return handle_exception(stop);
   }
+}
+
+// Some instruction of the block that follows may break a rule; step by step it is the next one.
+void EngineDriver::handle_condition() {
+  const vmx::CpuState& state = core_.state();
+  const auto instruction = core_.instruction_at_rip();
+  const auto event = instruction ? broken_rule(state, *instruction) : std::nullopt;
+  if (event) {
+    delivery_.deliver(*event);
+    return;
+  }
+  if (mode_.single_step || !instruction)
+    judged_ = {linear_rip(state), core_.context().instructions};
+  approaching_ = true;
+}
+
+bool EngineDriver::is_written_over() {
+  const auto instruction = core_.instruction_at_rip();
+  return instruction && instruction->operation == Operation::kOther;
 }
 
 void EngineDriver::handle_exception(const Stop& stop) {
@@ -106,33 +140,29 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
   }
   approaching_ = false;
   const auto instruction = fetch ? std::nullopt : core_.instruction_at_rip();
-  const Operand* const operand =
-      instruction ? operand_at(state, *instruction, stop.linear) : nullptr;
   // INS and OUTS ask for their port, and for VM exits, before they ask for their operand.
   if (instruction &&
       (instruction->operation == Operation::kIns || instruction->operation == Operation::kOuts)) {
     emulate_instruction(std::nullopt);
     return;
   }
+  const MemoryAccesses accesses =
+      instruction ? memory_accesses(state, *instruction) : MemoryAccesses{};
+  const MemoryAccess* const refused = find_access(state, accesses, stop);
   if (!is_canonical(stop.linear, state)) {
-    // What is no operand is a push, a pop or their like.
-    const bool stack = !fetch && (operand == nullptr || operand->memory.segment == vmx::kSs);
+    const bool stack = refused != nullptr && refused->segment == vmx::kSs;
     delivery_.deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
     return;
   }
-  ept::Access::Kind kind = kind_of(stop.access);
-  // The engine reads before it writes; to the processor an operand that is read and written is a
-  // write.
-  if (kind == ept::Access::kRead && operand != nullptr && operand->written) {
-    kind = ept::Access::kWrite;
-  }
-  ept::Access access = core_.port().access(kind, Privilege::kCurrent);
+  ept::Access access = core_.port().access(kind_of(stop.access), Privilege::kCurrent);
+  // The engine reads before it writes; to the processor what is read and written is a write.
+  if (refused != nullptr && refused->written) access.kind = ept::Access::kWrite;
   uint64_t linear = stop.linear;
-  if (kind == ept::Access::kWrite && operand != nullptr && core_.vmx().in_non_root() &&
+  if (access.kind == ept::Access::kWrite && refused != nullptr && core_.vmx().in_non_root() &&
       core_.vmx().sub_page_table()) {
     // All that the operand has on this page is judged at once.
-    const uint64_t first = operand_address(state, *operand);
-    const uint64_t page = linear & ~(kPageSize - 1), end = first + operand->size;
+    const uint64_t first = linear_address_of(state, *refused);
+    const uint64_t page = linear & ~(kPageSize - 1), end = first + refused->size;
     linear = std::max(first, page);
     access.size = static_cast<uint16_t>(std::min(end, page + kPageSize) - linear);
   }
@@ -142,31 +172,37 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
   } else if (std::get<Translation>(result).by_sub_page) {
     filler_.grant_sub_page_write(linear, std::get<Translation>(result));
   } else if (core_.vmx().is_apic_access_page(std::get<Translation>(result).physical)) {
-    access_apic_page(stop.linear, kind, fetch ? nullptr : operand);
+    access_apic_page(stop.linear, stop.access, accesses);
   }
 }
 
 // The instruction at RIP accesses the APIC-access page: a VM exit, or a step with the virtual-APIC
-// page in its place. What is no explicit operand of one page (a push, say) is not virtualized.
-void EngineDriver::access_apic_page(uint64_t linear, ept::Access::Kind kind,
-                                    const Operand* operand) {
+// page in its place. Each access is judged by itself; of one that is read and written, the read
+// first.
+void EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
+                                    const MemoryAccesses& accesses) {
+  using ApicAccess = vmx::Vmx::ApicAccess;
   vmx::Vmx& vmx = core_.vmx();
-  const bool write = kind == ept::Access::kWrite;
-  if (operand != nullptr) {
-    const uint64_t first = operand_address(core_.state(), *operand);
+  const vmx::CpuState& state = core_.state();
+  const bool write = kind == FillAccess::kWrite;
+  const auto exits_at = [&](uint64_t address) {
+    const ApicAccess access = kind == FillAccess::kFetch ? ApicAccess::kFetch
+                              : write                    ? ApicAccess::kWrite
+                                                         : ApicAccess::kRead;
+    vmx.apic_access(static_cast<uint16_t>(address % kPageSize), access, core_.instruction_length());
+  };
+  bool found = false;
+  for (const MemoryAccess& access : accesses) {
+    const uint64_t first = linear_address_of(state, access);
+    if (first / kPageSize != linear / kPageSize || !(write ? access.written : access.read))
+      continue;
     const auto offset = static_cast<uint16_t>(first % kPageSize);
-    if (first / kPageSize == linear / kPageSize &&
-        vmx.virtualizes_apic_access(offset, operand->size, write)) {
-      filler_.grant_virtual_apic(write, offset);
-      return;
-    }
+    if (!vmx.virtualizes_apic_access(offset, access.size, write)) return exits_at(first);
+    filler_.grant_virtual_apic(write, offset);
+    found = true;
   }
-  using Kind = vmx::Vmx::ApicAccess;
-  vmx.apic_access(static_cast<uint16_t>(linear % kPageSize),
-                  kind == ept::Access::kFetch ? Kind::kFetch
-                  : write                     ? Kind::kWrite
-                                              : Kind::kRead,
-                  core_.instruction_length());
+  // A fetch, or the second half of what begins on another page.
+  if (!found) exits_at(linear);
 }
 
 void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault) {
@@ -177,8 +213,6 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return;
   }
   const Operation operation = instruction->operation;
-  // Code that was written over since the engine stopped there is its own again.
-  if (!engine_fault && operation == Operation::kOther) return;
   if (engine_fault && !decides(operation, engine_fault->vector)) {
     const bool undefined =
         engine_fault->vector == vmx::kNm && is_undefined(core_.state(), instruction->technology);

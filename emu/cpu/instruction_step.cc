@@ -21,21 +21,6 @@ FetchedInstruction fetch_instruction(Core& core, Decoder& decoder) {
   return {decoder.decode(std::span(bytes.data(), fetched), code_mode(core.state())), fault};
 }
 
-uint64_t operand_address(const vmx::CpuState& state, const Operand& operand) {
-  return unchecked_linear_address(state, operand.memory.segment,
-                                  effective_address(state, operand.memory));
-}
-
-const Operand* operand_at(const vmx::CpuState& state, const Instruction& instruction,
-                          uint64_t linear) {
-  for (unsigned i = 0; i < instruction.operand_count; ++i) {
-    const Operand& operand = instruction.operand[i];
-    if (operand.kind != Operand::Kind::kMemory) continue;
-    if (linear - operand_address(state, operand) < operand.size) return &operand;
-  }
-  return nullptr;
-}
-
 namespace {
 
 // MOV or POP to SS, which holds events back until the instruction behind it is over; LSS does not.

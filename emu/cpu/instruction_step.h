@@ -23,12 +23,6 @@ struct FetchedInstruction {
 // The instruction at RIP.
 FetchedInstruction fetch_instruction(Core& core, Decoder& decoder);
 
-// The explicit memory operand of `instruction` that `linear` is part of.
-const Operand* operand_at(const vmx::CpuState& state, const Instruction& instruction,
-                          uint64_t linear);
-// The linear address of an explicit memory operand, unchecked.
-uint64_t operand_address(const vmx::CpuState& state, const Operand& operand);
-
 struct Executed {
   Outcome outcome;
   // The instruction is over, and the state that at the next instruction boundary.

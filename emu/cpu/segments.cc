@@ -8,14 +8,6 @@ using vmx::CpuState;
 using vmx::Event;
 using vmx::Segment;
 
-// Whether offset .. offset + size - 1 lies inside the segment.
-bool within_limit(const Segment& segment, bool expand_down, uint64_t offset, uint64_t size) {
-  const uint64_t last = offset + size - 1;
-  if (!expand_down) return last <= segment.limit;
-  const uint64_t top = segment.rights.default_big() ? 0xffffffff : 0xffff;
-  return offset > segment.limit && last <= top;
-}
-
 bool type_allows(const Segment& segment, SegmentAccess access) {
   const unsigned type = segment.rights.type();
   const bool code = type & 8;
@@ -45,7 +37,10 @@ uint64_t effective_address(const CpuState& state, const MemoryOperand& operand) 
   uint64_t address = operand.displacement;
   if (operand.rip_relative) address += state.rip + operand.instruction_length;
   if (operand.base) address += state.gpr[*operand.base];
-  if (operand.index) address += state.gpr[*operand.index] * operand.scale;
+  if (operand.index) {
+    const uint64_t index = state.gpr[*operand.index];
+    address += (operand.byte_index ? index & 0xff : index) * operand.scale;
+  }
   return address & mask;
 }
 
@@ -56,6 +51,22 @@ uint64_t unchecked_linear_address(const CpuState& state, vmx::SegmentRegister se
   return based ? state.segment[segment].base + offset : offset;
 }
 
+std::optional<OffsetRange> allowed_offsets(const CpuState& state, vmx::SegmentRegister segment,
+                                           uint64_t size, SegmentAccess access) {
+  const Segment& hidden = state.segment[segment];
+  bool expand_down = false;
+  if (state.protected_mode() && !state.virtual_8086()) {
+    if (hidden.rights.unusable() || !type_allows(hidden, access)) return std::nullopt;
+    expand_down = (hidden.rights.type() & 0xc) == 4;
+  }
+  const uint64_t top = !expand_down                  ? hidden.limit
+                       : hidden.rights.default_big() ? 0xffffffff
+                                                     : 0xffff;
+  const OffsetRange range{expand_down ? uint64_t{hidden.limit} + 1 : 0, top - (size - 1)};
+  if (size - 1 > top || range.least > range.most) return std::nullopt;
+  return range;
+}
+
 std::variant<uint64_t, Event> linear_address(const CpuState& state, vmx::SegmentRegister segment,
                                              uint64_t offset, uint64_t size, SegmentAccess access) {
   const Event fault = vmx::exception(segment == vmx::kSs ? vmx::kSs12 : vmx::kGp, 0);
@@ -64,13 +75,8 @@ std::variant<uint64_t, Event> linear_address(const CpuState& state, vmx::Segment
     if (!is_canonical(linear, state) || !is_canonical(linear + size - 1, state)) return fault;
     return linear;
   }
-  const Segment& hidden = state.segment[segment];
-  bool expand_down = false;
-  if (state.protected_mode() && !state.virtual_8086()) {
-    if (hidden.rights.unusable() || !type_allows(hidden, access)) return fault;
-    expand_down = (hidden.rights.type() & 0xc) == 4;
-  }
-  if (!within_limit(hidden, expand_down, offset, size)) return fault;
+  const auto range = allowed_offsets(state, segment, size, access);
+  if (!range || offset < range->least || offset > range->most) return fault;
   return linear;
 }
 

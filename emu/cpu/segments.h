@@ -43,6 +43,14 @@ enum class SegmentAccess : uint8_t { kRead, kWrite };
 // The offset inside its segment, wrapped at the address size.
 uint64_t effective_address(const vmx::CpuState& state, const MemoryOperand& operand);
 
+// Outside 64-bit mode: the offsets at which `size` bytes of the segment may be accessed, the least
+// and the most; std::nullopt: none ("Limit Checking", "Type Checking").
+struct OffsetRange {
+  uint64_t least = 0, most = 0;
+};
+std::optional<OffsetRange> allowed_offsets(const vmx::CpuState& state, vmx::SegmentRegister segment,
+                                           uint64_t size, SegmentAccess access);
+
 // The linear address of `size` bytes at `offset` of a segment. #GP(0), or #SS(0) for SS: outside
 // the limit, not canonical, the segment is unusable or its type forbids the access.
 std::variant<uint64_t, vmx::Event> linear_address(const vmx::CpuState& state,

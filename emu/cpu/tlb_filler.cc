@@ -35,13 +35,15 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const auto* translation = std::get_if<Translation>(&result);
   if (translation == nullptr) return false;  // the Mmu keeps why
   grant.physical = translation->physical & ~(kPageSize - 1);
+  grant.read = translation->read;
+  grant.write = translation->write && kind != FillAccess::kFetch;
   if (core_.vmx().is_apic_access_page(grant.physical)) {
-    if (!apic_ || kind == FillAccess::kFetch) return false;
+    grant.read &= apic_read_.has_value();
+    grant.write &= apic_write_.has_value();
+    if (kind == FillAccess::kFetch || !grant.allows(kind)) return false;
     grant.physical = core_.vmx().virtual_apic_page();
   }
   grant.device = !core_.memory().is_ram(grant.physical);
-  grant.read = translation->read;
-  grant.write = translation->write && kind != FillAccess::kFetch;
   grant.execute = translation->execute;
   core_.context().fills.insert(key, grant);
   keep_code_true(linear, access, rflags, grant);
@@ -93,15 +95,13 @@ void TlbFiller::grant_sub_page_write(uint64_t linear, const Translation& transla
 }
 
 void TlbFiller::end_grants(bool executed, bool refused_again) {
-  // The second page of an operand may be refused in turn; the first is allowed until then.
-  if (sub_pages_[0] && !refused_again) {
-    sub_pages_ = {};
-    core_.context().request_flush();
-  }
-  if (!apic_) return;
-  const VirtualApicAccess access = *std::exchange(apic_, std::nullopt);
-  core_.context().request_flush();  // the page belonged to this one instruction
-  if (executed && access.write) core_.vmx().apic_written(access.offset);
+  if (!grants_instruction() || refused_again) return;
+  // The pages belonged to this one instruction.
+  core_.context().request_flush();
+  sub_pages_ = {};
+  apic_read_.reset();
+  const auto written = std::exchange(apic_write_, std::nullopt);
+  if (executed && written) core_.vmx().apic_written(*written);
 }
 
 }  // namespace nestor::emu

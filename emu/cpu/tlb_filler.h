@@ -23,26 +23,24 @@ class TlbFiller {
 
   // --- grants to the next instruction alone
 
-  // It accesses the virtual-APIC page in the place of the APIC-access page.
-  void grant_virtual_apic(bool write, uint16_t offset) { apic_ = {write, offset}; }
+  // It reads from the virtual-APIC page, or writes there at `offset`, in the place of the
+  // APIC-access page.
+  void grant_virtual_apic(bool write, uint16_t offset) {
+    (write ? apic_write_ : apic_read_) = offset;
+  }
   // It writes to the page of `linear`, and sub-page write permissions allow it. An operand may
   // cross from one such page to another.
   void grant_sub_page_write(uint64_t linear, const Translation& translation);
-  bool grants_instruction() const { return apic_ || sub_pages_[0]; }
+  bool grants_instruction() const { return apic_read_ || apic_write_ || sub_pages_[0]; }
   // The engine has stopped. `executed`: it has completed the instruction; `refused_again`: it asks
-  // for the second page of an operand.
+  // for another page, or to write after it has read.
   void end_grants(bool executed, bool refused_again);
 
-  void serialize(Archive& archive) { archive(apic_, sub_pages_); }
+  void serialize(Archive& archive) { archive(apic_read_, apic_write_, sub_pages_); }
 
  private:
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
   void keep_code_true(uint64_t linear, ept::Access access, uint64_t rflags, TlbGrant& grant);
-  struct VirtualApicAccess {
-    bool write = false;
-    uint16_t offset = 0;
-    void fields(Archive& archive) { archive(write, offset); }
-  };
   struct SubPageWrite {
     uint64_t page = 0;  // its number
     Translation translation;
@@ -50,7 +48,7 @@ class TlbFiller {
   };
 
   HardwareCore& core_;
-  std::optional<VirtualApicAccess> apic_;
+  std::optional<uint16_t> apic_read_, apic_write_;  // offsets
   std::array<std::optional<SubPageWrite>, 2> sub_pages_;
 };
 

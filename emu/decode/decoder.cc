@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "emu/decode/memory_use.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -263,15 +265,10 @@ MemoryOperand memory_operand(const x86_op_mem& source, const Instruction& instru
   return memory;
 }
 
-// Instructions that write to their first operand though Capstone says that they only read it.
-constexpr x86_insn kWritesFirstOperand[] = {
-    X86_INS_ROL,     X86_INS_ROR,       X86_INS_RCL,        X86_INS_RCR,
-    X86_INS_CMPXCHG, X86_INS_CMPXCHG8B, X86_INS_CMPXCHG16B,
-};
-
 Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
   Operand operand;
   operand.size = source.size;
+  operand.read = (source.access & CS_AC_READ) != 0;
   operand.written = (source.access & CS_AC_WRITE) != 0;
   switch (source.type) {
     case X86_OP_REG: {
@@ -306,7 +303,44 @@ Technology technology_of(const cs_insn& insn) {
   };
   if (works_on(X86_REG_XMM0, X86_REG_XMM31)) return Technology::kSse;
   const bool mmx = insn.id == X86_INS_EMMS || works_on(X86_REG_MM0, X86_REG_MM7);
-  return mmx ? Technology::kMmx : Technology::kOther;
+  if (mmx) return Technology::kMmx;
+  constexpr uint8_t kFirstX87 = 0xd8, kLastX87 = 0xdf;
+  const bool x87 = x86.opcode[0] >= kFirstX87 && x86.opcode[0] <= kLastX87;
+  return x87 ? Technology::kX87 : Technology::kOther;
+}
+
+RegisterEffect effect_of(unsigned id) {
+  switch (id) {
+    case X86_INS_MOV:
+    case X86_INS_MOVABS:
+    case X86_INS_LEA:
+      return RegisterEffect::kMove;
+    case X86_INS_ADD:
+    case X86_INS_INC:
+      return RegisterEffect::kAdd;
+    case X86_INS_SUB:
+    case X86_INS_DEC:
+      return RegisterEffect::kSubtract;
+    case X86_INS_AND:
+      return RegisterEffect::kAnd;
+    default:
+      return RegisterEffect::kUnknown;
+  }
+}
+
+// General registers that the instruction may write to, named or not.
+uint16_t changed_registers(size_t handle, const cs_insn& insn) {
+  cs_regs read, written;
+  uint8_t read_count = 0, written_count = 0;
+  uint16_t changed = 0;
+  if (cs_regs_access(handle, &insn, read, &read_count, written, &written_count) != CS_ERR_OK) {
+    return 0xffff;
+  }
+  for (unsigned i = 0; i < written_count; ++i) {
+    const auto gpr = general_register(static_cast<x86_reg>(written[i]));
+    if (gpr) changed |= static_cast<uint16_t>(1u << *gpr);
+  }
+  return changed;
 }
 
 void set_text(Instruction& instruction, const cs_insn& insn) {
@@ -438,9 +472,9 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
   for (unsigned i = 0; i < instruction.operand_count; ++i) {
     instruction.operand[i] = operand_of(x86.operands[i], instruction);
   }
-  if (std::ranges::find(kWritesFirstOperand, insn.id) != std::end(kWritesFirstOperand)) {
-    instruction.operand[0].written = true;
-  }
+  instruction.effect = effect_of(insn.id);
+  instruction.changed_registers = changed_registers(handles_[index].full, insn);
+  complete_memory_use(instruction, insn, bytes[opcode]);
   set_text(instruction, insn);
   return instruction;
 }

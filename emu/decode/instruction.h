@@ -31,14 +31,25 @@ enum class Operation : uint8_t {
 
 // Whose registers, beside the general ones, an instruction works on.
 enum class Technology : uint8_t {
-  kOther,  // none, or the x87 FPU's
-  kMmx,    // MMX registers alone
-  kSse,    // XMM registers or MXCSR
+  kOther,
+  kX87,  // the x87 FPU's
+  kMmx,  // MMX registers alone
+  kSse,  // XMM registers or MXCSR
+};
+
+// What becomes of operand 0, a register, where that is easily said.
+enum class RegisterEffect : uint8_t {
+  kUnknown,
+  kMove,  // the value of operand 1: a register, an immediate, or the address of a memory operand
+  kAdd,
+  kSubtract,
+  kAnd,
 };
 
 struct MemoryOperand {
   std::optional<vmx::Gpr> base, index;
   bool rip_relative = false;
+  bool byte_index = false;   // XLAT: of the index register the lowest byte counts
   uint8_t scale = 1;         // 1, 2, 4 or 8
   uint8_t address_size = 8;  // bytes: 2, 4 or 8
   // The segment in effect; the default one when there is no override.
@@ -58,12 +69,25 @@ struct Operand {
     kImmediate,
     kOther,
   } kind = Kind::kNone;
-  uint8_t size = 0;        // bytes
+  uint16_t size = 0;       // bytes
   uint8_t number = 0;      // of the register; vmx::Gpr for kRegister
   bool high_byte = false;  // AH, CH, DH, BH
-  bool written = false;    // the instruction writes to it, whether or not it reads it before
+  // Of a memory operand: neither is true where only its address is used (LEA, PREFETCH).
+  bool read = false, written = false;
+  bool aligned = false;    // #GP(0) unless aligned to its size: legacy SSE with 16 bytes
   uint64_t immediate = 0;  // sign-extended
   MemoryOperand memory;    // kMemory only
+};
+
+// What an instruction does with the stack beside its operands.
+enum class StackUse : uint8_t {
+  kNone,
+  kPush,
+  kPop,
+  kPushAll,  // PUSHA, POPA: eight registers
+  kPopAll,
+  kEnter,  // operands: the size of the frame, and the nesting level
+  kLeave,
 };
 
 struct Prefixes {
@@ -85,6 +109,12 @@ struct Instruction {
   uint8_t operand_size =
       4;  // bytes: 2, 4 or 8, as prefixes and mode say, before any default of the instruction
   Prefixes prefixes;
+  StackUse stack = StackUse::kNone;
+  uint8_t stack_width = 0;  // bytes that each push or pop moves
+  bool repeated = false;    // a string instruction with a REP prefix
+  bool bit_offset = false;  // BT and its kin: operand 1, a register, is a bit offset from operand 0
+  RegisterEffect effect = RegisterEffect::kUnknown;
+  uint16_t changed_registers = 0;  // bit n: vmx::Gpr n may change
   uint8_t modrm = 0;
   uint8_t operand_count = 0;
   std::array<Operand, kMaxOperands> operand;

@@ -5,7 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "emu/engine/entry_condition.h"
 
 namespace nestor::emu {
 
@@ -15,14 +18,17 @@ struct Block {
   // No block starts at a non-canonical address.
   static constexpr uint64_t kNone = 0x8000'0000'0000'0001;
 
-  // Instead of `linear`: the engine stops before it, each time.
-  static constexpr uint64_t stopping(uint64_t linear) { return ~linear; }
+  // Instead of `linear`, so that few look further: the engine stops before it, each time; or only
+  // if its conditions do not hold. Neither is a canonical address.
+  static constexpr uint64_t stopping(uint64_t linear) { return linear ^ 1ull << 62; }
+  static constexpr uint64_t conditional(uint64_t linear) { return linear ^ 1ull << 61; }
 
   uint64_t linear = kNone;
   uint64_t tag = 0;  // of the address space and the mode
   uint32_t size = 0, instructions = 0;
   // How many instructions stand before an offset; the last answer.
   uint32_t offset = 0, before = 0;
+  uint32_t first_condition = 0, condition_count = 0;  // in BlockTable
 };
 
 // Remembers some: a block goes where its address says, in the place of another.
@@ -30,10 +36,26 @@ class BlockTable {
  public:
   Block& at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
 
-  void clear() { blocks_.assign(kBlocks, Block{}); }
+  void clear() {
+    blocks_.assign(kBlocks, Block{});
+    conditions_.clear();
+  }
+
+  void set_conditions(Block& block, const EntryConditions& conditions) {
+    block.first_condition = static_cast<uint32_t>(conditions_.size());
+    block.condition_count = static_cast<uint32_t>(conditions.size());
+    conditions_.insert(conditions_.end(), conditions.begin(), conditions.end());
+  }
+  std::span<const EntryCondition> conditions(const Block& block) const {
+    return std::span(conditions_).subspan(block.first_condition, block.condition_count);
+  }
+  // Those of blocks that were replaced are kept until then.
+  bool is_full() const { return conditions_.size() > kMostConditions; }
 
  private:
   static constexpr size_t kBlocks = 1u << 14;
+  static constexpr size_t kMostConditions = 1u << 18;
+  EntryConditions conditions_;
   std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
 };
 

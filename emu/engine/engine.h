@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "emu/engine/entry_condition.h"
 #include "emu/engine/execution_context.h"
 #include "emu/engine/extended_state.h"
 #include "emu/engine/tlb_grant.h"
@@ -40,21 +41,26 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
-  // The offset of the first instruction in the same code that the engine must not execute; it stops
-  // before it, with StopKind::kInstruction. std::nullopt: there is none. The answer depends on the
-  // code and on the mode that the engine runs in: that of the code segment, CR0.PE and RFLAGS.VM.
-  virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) = 0;
+  // The offset in the same code before which its block must end; std::nullopt: behind it. Where the
+  // offset is 0, the engine stops there: Stop::unsafe. `conditions`, empty before, gets what must
+  // be so when the rest is entered; if it is not, the engine stops with StopKind::kCondition. The
+  // answer depends on the code and on the mode that the engine runs in: that of the code segment,
+  // CR0.PE, RFLAGS.VM, and the segments.
+  virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
+                                              EntryConditions& conditions) = 0;
 };
 
 enum class StopKind : uint8_t {
   kDeadline,     // EngineClient::deadline_passed, or request_stop()
   kInstruction,  // an instruction that the model emulates; state is that before it
+  kCondition,    // a block follows whose conditions do not hold
   kException,    // an exception was recognised; state is that before its delivery
   kRefusedFill,  // the page-miss handler refused; state is that before the instruction
 };
 
 struct Stop {
   StopKind kind = StopKind::kDeadline;
+  bool unsafe = false;      // kInstruction: EngineClient::find_unsafe has told so, or it is HLT
   uint8_t vector = 0;       // kException
   uint32_t error_code = 0;  // kException
   uint64_t linear = 0;      // kRefusedFill: the address itself, not only the page
@@ -73,7 +79,8 @@ struct RunMode {
   uint64_t deadline = ~0ull;
   // One instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
   bool single_step = false;
-  bool intercept_popf = false;  // stop before POPF, too: kInstruction
+  bool intercept_popf = false;   // stop before POPF, too: kInstruction
+  bool conditions_hold = false;  // somebody has looked: no kCondition
 };
 
 // One engine executes for all processors of a machine by turns: the code it has translated is known

@@ -133,11 +133,6 @@ std::optional<Fault> store_word(Core& core, const Operand& operand, uint64_t val
   return store(core, operand.memory, std::span(reinterpret_cast<const uint8_t*>(&value), 2));
 }
 
-unsigned stack_operand_size(const Instruction& instruction) {
-  if (instruction.mode != CodeMode::k64) return instruction.operand_size;
-  return instruction.operand_size == 2 ? 2 : 8;
-}
-
 Result<FarPointer> read_far_pointer(Core& core, const Instruction& instruction) {
   FarPointer pointer;
   const MemoryOperand* memory = instruction.memory();

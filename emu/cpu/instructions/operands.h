@@ -37,9 +37,6 @@ Result<uint16_t> load_word(Core& core, const Operand& operand);
 // A register operand as wide as it is, or 16 bits of memory: SMSW, SLDT, STR.
 std::optional<Fault> store_word(Core& core, const Operand& operand, uint64_t value);
 
-// The operand size of pushes and pops, which is 64 bits by default in 64-bit code: in bytes.
-unsigned stack_operand_size(const Instruction& instruction);
-
 // A pointer in the instruction, or in memory, where the selector lies behind the offset.
 struct FarPointer {
   uint16_t selector = 0;

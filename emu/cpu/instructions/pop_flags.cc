@@ -151,7 +151,7 @@ Outcome iret(Core& core, const Instruction& instruction) {
 Outcome popf(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
   if (forbidden_by_iopl(state)) return general_protection();
-  const unsigned width = stack_operand_size(instruction);
+  const unsigned width = instruction.stack_width;
   const auto flags = read_stack(core, 0, width);
   if (!flags) return to_outcome(flags.fault());
   load_flags(state, *flags, changeable_flags(state), width);

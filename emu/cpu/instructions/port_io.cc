@@ -83,7 +83,7 @@ Outcome in_or_out(Core& core, const Instruction& instruction) {
   access.immediate = port.kind == Operand::Kind::kImmediate;
   access.port =
       static_cast<uint16_t>(access.immediate ? port.immediate & 0xff : state.gpr[vmx::kRdx]);
-  access.size = data.size;
+  access.size = static_cast<uint8_t>(data.size);
   if (auto fault = check_permission(core, access.port, access.size)) return to_outcome(*fault);
   if (io_exits(core, instruction, access)) return vmx::Transferred{};
   if (in) {
@@ -106,7 +106,7 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
 
   vmx::IoAccess access;
   access.port = static_cast<uint16_t>(state.gpr[vmx::kRdx]);
-  access.size = data.size;
+  access.size = static_cast<uint8_t>(data.size);
   access.in = in;
   access.string = true;
   access.rep = rep;

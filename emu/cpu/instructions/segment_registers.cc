@@ -42,7 +42,7 @@ Outcome move_to_segment(Core& core, const Instruction& instruction) {
 
 Outcome pop_segment(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
-  const unsigned width = stack_operand_size(instruction);
+  const unsigned width = instruction.stack_width;
   const auto selector = read_stack(core, 0, width);
   if (!selector) return to_outcome(selector.fault());
   // As wide as the stack is before SS changes.

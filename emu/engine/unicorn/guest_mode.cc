@@ -59,6 +59,20 @@ uint32_t hidden_flags(const CpuState& state) {
   return flags;
 }
 
+uint64_t code_mode(const CpuState& state) {
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
+  uint64_t number =
+      (hidden_flags(state) & (kCode32 | kCode64 | kProtected)) | (state.rflags & vmx::rflags::kVm);
+  const bool flat = state.code_64bit();
+  for (size_t i = flat ? vmx::kFs : vmx::kEs; i <= vmx::kGs; ++i) {
+    const Segment& segment = state.segment[i];
+    uint64_t part = segment.base & 15;
+    if (!flat) part |= uint64_t{segment.limit} << 32 | uint64_t{segment.rights.value} << 8;
+    number = (number ^ part) * kMultiplier;
+  }
+  return number;
+}
+
 void write_vmcb(uint8_t* vmcb, const CpuState& state) {
   std::memset(vmcb, 0, 0x1000);
   put<uint64_t>(vmcb, 0x00, ~0ull);  // CR0-15 and DR0-15, reads and writes

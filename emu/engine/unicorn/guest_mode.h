@@ -31,6 +31,7 @@ enum ExitCode : uint32_t {
   kExitException = 0x40,
   kExitPushf = 0x70,
   kExitPopf = 0x71,
+  kExitHlt = 0x78,
   kExitMsr = 0x7c,
   kExitVmrun = 0x80,
 };
@@ -61,11 +62,9 @@ inline constexpr uint64_t kEferSvme = 1u << 12;
 // The hidden flags that belong to a state in guest mode.
 uint32_t hidden_flags(const vmx::CpuState& state);
 
-// What the meaning of code depends on, beside its bytes.
-inline uint64_t code_mode(const vmx::CpuState& state) {
-  return (hidden_flags(state) & (kCode32 | kCode64 | kProtected)) |
-         (state.rflags & vmx::rflags::kVm);
-}
+// What the meaning of code depends on, beside its bytes, as a number that tells it apart: the mode,
+// and the segments as far as they limit accesses or shift them against alignment.
+uint64_t code_mode(const vmx::CpuState& state);
 
 // Access rights between the VMCS's format and bits 8 to 23 of a descriptor's second word.
 uint32_t descriptor_flags(vmx::AccessRights rights);

@@ -50,6 +50,9 @@ class ProcessorContexts {
   uint16_t selector(size_t index) const {
     return static_cast<uint16_t>(get<uint32_t>(layout_.segments + index * Layout::kSegmentSize));
   }
+  std::array<uint64_t, 16> general_registers() const {
+    return get<std::array<uint64_t, 16>>(layout_.gpr);
+  }
   // Where RIP is relative to.
   uint64_t code_base() const {
     return get<uint64_t>(layout_.segments + vmx::kCs * Layout::kSegmentSize + Layout::kBaseAt);

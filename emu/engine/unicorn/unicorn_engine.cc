@@ -82,11 +82,16 @@ class UnicornEngine final : public Engine {
   }
   void leave_block() { current_block_ = &no_block_; }
   void enter_unusual_block(uint64_t linear, uint32_t size);
+  bool examine(Block& block, uint64_t linear, uint32_t size);
   void stop_before_block(StopKind kind) {
     leave_block();
     stopped_ = true;
     stop_.kind = kind;
     uc_emu_stop(uc_);
+  }
+  void stop_before_unsafe() {
+    stop_before_block(StopKind::kInstruction);
+    stop_.unsafe = true;
   }
   // `block` is about to describe other code.
   void keep_current_block(const Block& block) {
@@ -119,7 +124,8 @@ class UnicornEngine final : public Engine {
   Block no_block_{.size = 1};          // nothing ends inside it
   Block* current_block_ = &no_block_;  // was charged and is not known to be complete
   Block kept_block_;
-  uint64_t block_tag_ = 0;  // of the address space, the mode of the code, and single-stepping
+  EntryConditions conditions_;  // of the block that is looked at
+  uint64_t block_tag_ = 0;      // of the address space, the mode of the code, and single-stepping
   // A block that must be translated again, to end earlier; and where the next translation ends.
   struct Translation {
     uint64_t linear = 0, end = 0;
@@ -246,6 +252,7 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
     self.stop_.vector = static_cast<uint8_t>(code - svm::kExitException);
   } else {
     self.stop_.kind = StopKind::kInstruction;
+    self.stop_.unsafe = code == svm::kExitHlt;
   }
   uc_emu_stop(uc);
 }
@@ -259,12 +266,14 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   const uint32_t size = translated->size;
   Block& block = self.current_->blocks.at(linear);
   self.keep_current_block(block);
-  block = Block{linear, self.block_tag_, size, translated->icount, 0, 0};
+  block = Block{linear, self.block_tag_, size, translated->icount};
   if (self.ends_before(linear + size))
     block.instructions = self.client_->count_instructions(linear, size);
   self.end_before(std::nullopt);
-  // Looked at whenever it is entered.
-  if (self.client_->find_unsafe(linear, size)) block.linear = Block::kNone;
+  self.conditions_.clear();
+  const bool unsafe = self.client_->find_unsafe(linear, size, self.conditions_).has_value();
+  // Looked at when it is entered.
+  if (unsafe || !self.conditions_.empty()) block.linear = Block::kNone;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -291,25 +300,47 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
   Block& block = current_->blocks.at(linear);
   const bool known = block.size == size && block.tag == block_tag_;
   if (known && block.linear == Block::stopping(linear)) {
-    stop_before_block(StopKind::kInstruction);
+    stop_before_unsafe();
     return;
   }
-  if (!known || block.linear != linear) {
-    const auto unsafe = client_->find_unsafe(linear, size);
-    if (unsafe && *unsafe != 0) {
-      translate_again_ = Translation{linear, linear + *unsafe};
-      stop_before_block(StopKind::kDeadline);
-      return;
-    }
-    keep_current_block(block);
-    block = Block{linear, block_tag_, size, client_->count_instructions(linear, size), 0, 0};
-    if (unsafe) {
-      block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
-      stop_before_block(StopKind::kInstruction);
-      return;
-    }
+  if (!known || block.linear != Block::conditional(linear)) {
+    if (!examine(block, linear, size)) return;
+  }
+  if (block.linear == Block::conditional(linear) && !mode_.conditions_hold &&
+      !std::ranges::all_of(current_->blocks.conditions(block), [this](const EntryCondition& one) {
+        return one.holds(contexts_->general_registers());
+      })) {
+    stop_before_block(StopKind::kCondition);
+    return;
   }
   charge(block);
+}
+
+// Finds out what there is to know of the block. false: it cannot be entered as it is.
+bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
+  conditions_.clear();
+  const auto unsafe = client_->find_unsafe(linear, size, conditions_);
+  if (unsafe && *unsafe != 0) {
+    translate_again_ = Translation{linear, linear + *unsafe};
+    stop_before_block(StopKind::kDeadline);
+    return false;
+  }
+  if (current_->blocks.is_full()) {
+    keep_current_block(*current_block_);
+    current_->blocks.clear();
+  }
+  keep_current_block(block);
+  block = Block{linear, block_tag_, size, client_->count_instructions(linear, size)};
+  if (unsafe) {
+    block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
+    stop_before_unsafe();
+    return false;
+  }
+  if (!conditions_.empty()) {
+    block.linear = Block::conditional(linear);
+    current_->blocks.set_conditions(block, conditions_);
+  }
+  return true;
 }
 
 uint64_t UnicornEngine::on_read(uc_engine*, uint64_t offset, unsigned size, void* user) {
@@ -372,8 +403,7 @@ void UnicornEngine::resume(ExecutionContext* context) {
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
-  const uint64_t code = svm::code_mode(state) << 1 | (mode.single_step ? 1 : 0);
-  block_tag_ = current_->tag() ^ code * 0x9e3779b97f4a7c15;
+  block_tag_ = current_->tag() ^ svm::code_mode(state) ^ (mode.single_step ? 1 : 0);
   contexts_->load(state, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);

@@ -178,7 +178,9 @@ class EngineTest : public testing::Test, protected EngineClient {
     std::array<uint16_t, kPage> starts;
     return decoder_.instruction_starts(code_at(linear, size), code_mode_, starts);
   }
-  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size) override {
+  std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
+                                      EntryConditions& conditions) override {
+    if (add_conditions) add_conditions(conditions);
     const std::vector<uint8_t> code = code_at(linear, size);
     std::array<uint16_t, kPage> starts;
     const unsigned count = decoder_.instruction_starts(code, code_mode_, starts);
@@ -218,6 +220,7 @@ class EngineTest : public testing::Test, protected EngineClient {
   std::vector<uint64_t> deadlines_;  // cycles at each call of deadline_passed
   bool stop_at_deadline_ = true;
   std::function<void()> during_fill, during_device_access;
+  std::function<void(EntryConditions&)> add_conditions;
 };
 
 }  // namespace nestor::emu
