@@ -8,11 +8,15 @@
 
 #include "emu/cpu/alignment.h"
 #include "emu/cpu/boundary.h"
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/entry_conditions.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/modelled_code.h"
+#include "emu/cpu/segments.h"
+#include "emu/cpu/stack.h"
 #include "emu/memory/page_size.h"
+#include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
 
@@ -27,7 +31,8 @@ bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
-  archive(trap_due_, approaching_, paused_, stepping_through_, stopped_at_);
+  archive(trap_due_, approaching_, paused_, stepping_through_, breakpoints_, data_breaks_,
+          stopped_at_);
 }
 
 bool EngineDriver::traps_each_instruction() const {
@@ -148,6 +153,27 @@ void EngineDriver::run(uint64_t turn_end) {
   }
 }
 
+// They come before the instruction is fetched; behind MOV to SS as if RF were 1 ("Instruction-
+// Breakpoint Exception Condition").
+bool EngineDriver::breaks_here() {
+  const vmx::CpuState& state = core_.state();
+  mode_.code_set = breakpoint_set(state);
+  if (breakpoints_ != mode_.code_set) {
+    breakpoints_ = mode_.code_set;
+    core_.context().request_flush();
+  }
+  const uint64_t met = instruction_breakpoints(state, linear_rip(state));
+  if (met == 0) return false;
+  if ((state.rflags & vmx::rflags::kRf) == 0 && !state.blocking_by_mov_ss) {
+    delivery_.deliver(vmx::exception(vmx::kDb, std::nullopt, met));
+    return true;
+  }
+  // This one instruction is let through.
+  mode_.code_set ^= 1;
+  mode_.single_step = true;
+  return false;
+}
+
 void EngineDriver::run_engine(uint64_t turn_end) {
   vmx::CpuState& state = core_.state();
   vmx::Vmx& vmx = core_.vmx();
@@ -170,11 +196,17 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     return;
   }
   const bool trapping = traps_each_instruction();
-  mode_.single_step = approaching_ || trapping || is_in_the_middle() || aligned;
+  mode_.single_step = false;
+  mode_.code_set = 0;
+  if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
+  mode_.single_step |= approaching_ || trapping || is_in_the_middle() || aligned;
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
+  const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
-  mode_.intercept_popf = (state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3;
+  // It begins alignment checking, and single-stepping on branches.
+  mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
+  const auto traced = branches_alone && trap_due_ ? core_.instruction_at_rip() : std::nullopt;
   const uint64_t from = state.rip;
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
@@ -183,14 +215,71 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const Stop stop = engine_.run(state, mode_);
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
+  // "Single-Stepping on Branches": a branch to the next instruction counts where it always
+  // branches.
+  if (traced) {
+    trap_due_ = traced->is_near_branch &&
+                (traced->stack != StackUse::kNone || state.rip != from + traced->length);
+    mode_.single_step = true;
+  }
+  mark_iteration(stop, from);
   // The engine would have stopped there without being watched, too.
   if (!stepped) leave_watched_block();
   if (counters.counting()) core_.count_performance(cpl);
-  filler_.end_grants(stepped, stop.kind == StopKind::kRefusedFill && state.rip == from);
+  const bool refused_again = stop.kind == StopKind::kRefusedFill && state.rip == from;
+  filler_.end_grants(stepped, refused_again);
+  if (stepped && data_breaks_ != 0) {
+    state.pending_debug_exceptions |= data_breaks_ | vmx::pending_debug::kEnabledBreakpoint;
+  }
+  if (!refused_again) data_breaks_ = 0;
+  if (undo_branch(stop)) {
+    delivery_.deliver(vmx::exception(vmx::kGp, 0));
+    return;
+  }
   handle(stop);
 }
 
 // --- after a run
+
+void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
+  vmx::CpuState& state = core_.state();
+  const bool again = linear_rip(state) - stop.completed < stop.completed_size ||
+                     (mode_.single_step && state.rip == from);
+  const bool between = stop.kind == StopKind::kDeadline || stop.kind == StopKind::kException;
+  if (!again || !between) return;
+  const auto instruction = core_.instruction_at_rip();
+  if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
+}
+
+// CALL has written to the stack by then, below what the program may rely on.
+bool EngineDriver::undo_branch(const Stop& stop) {
+  vmx::CpuState& state = core_.state();
+  const bool outside = state.code_64bit() ? !is_canonical(state.rip, state)
+                                          : state.rip > state.segment[vmx::kCs].limit;
+  if (!outside || stop.completed_size == 0) return false;
+  std::array<uint8_t, kPageSize> bytes;
+  std::array<uint16_t, kPageSize> starts;
+  const auto code = code_at(
+      stop.completed, std::span(bytes).first(std::min<size_t>(stop.completed_size, bytes.size())));
+  const CodeMode mode = code_mode(state);
+  const unsigned count = core_.decoder().instruction_starts(code, mode, starts);
+  if (count == 0) return false;
+  const uint16_t last = starts[count - 1];
+  const auto branch = core_.decoder().decode(code.subspan(last), mode);
+  if (!branch || !branch->is_near_branch) return false;
+  const uint64_t base = linear_rip(state) - state.rip;
+  state.rip = (stop.completed + last - base) & (state.code_64bit() ? ~0ull : 0xffffffff);
+  uint64_t pushed = 0;
+  if (branch->stack == StackUse::kPush) pushed = branch->stack_width;
+  if (branch->stack == StackUse::kPop) pushed = -uint64_t{branch->stack_width};
+  if (branch->stack == StackUse::kPop && branch->operand_count != 0) {
+    pushed -= branch->operand[0].immediate & 0xffff;
+  }
+  set_stack_pointer(state, state.gpr[vmx::kRsp] + pushed);
+  --core_.context().instructions;
+  core_.around().prices.refund_instructions(1);
+  return true;
+}
 
 void EngineDriver::count_emulated() {
   ++core_.context().instructions;
@@ -239,7 +328,11 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   // What comes behind is another block.
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
   const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);
-  const auto unsafe = unknown ? unknown : modelled;
+  auto unsafe = unknown ? unknown : modelled;
+  // Those at RIP itself have been looked at.
+  if (const auto at = first_instruction_breakpoint(state, linear, unsafe.value_or(size))) {
+    if (*at != linear_rip(state)) unsafe = static_cast<unsigned>(*at - linear);
+  }
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;

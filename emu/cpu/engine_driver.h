@@ -65,6 +65,8 @@ class EngineDriver final : private EngineClient {
   bool enter_watched_block();
   void leave_watched_block();
   uint64_t deadline(uint64_t turn_end);
+  // An instruction breakpoint raises #DB here; or what it takes to execute beyond one is set.
+  bool breaks_here();
   void run_engine(uint64_t turn_end);
   // The instruction at RIP accesses memory that is not aligned, and no page fault comes before.
   bool misaligned();
@@ -73,6 +75,10 @@ class EngineDriver final : private EngineClient {
   void handle(const Stop& stop);
   // The instruction at RIP is none that the engine must not execute.
   bool is_written_over();
+  // Between two iterations of a repeated string instruction RF is 1.
+  void mark_iteration(const Stop& stop, uint64_t from);
+  // A near branch has led where no code can be: it has not been executed.
+  bool undo_branch(const Stop& stop);
   void handle_condition();
   void handle_exception(const Stop& stop);
   void handle_refused_fill(const Stop& stop);
@@ -105,6 +111,8 @@ class EngineDriver final : private EngineClient {
     bool operator==(const Place&) const = default;
     void fields(Archive& archive) { archive(linear, instructions); }
   };
+  uint64_t breakpoints_ = 0;  // the set that the engine's TLB heeds
+  uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
   Place judged_;  // the instruction there breaks no rule of entry_conditions.h
 };

@@ -3,6 +3,7 @@
 // What the engine stops for.
 #include <algorithm>
 
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/engine_driver.h"
 #include "emu/cpu/entry_conditions.h"
 #include "emu/cpu/instruction_step.h"
@@ -166,9 +167,18 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
     linear = std::max(first, page);
     access.size = static_cast<uint16_t>(std::min(end, page + kPageSize) - linear);
   }
+  const bool watched =
+      !fetch && !filler_.grants_watched_pages() && filler_.watches_page(stop.linear);
+  if (watched) {
+    const auto event = instruction ? broken_rule(state, *instruction) : std::nullopt;
+    if (event) return delivery_.deliver(*event);
+  }
   const auto result = core_.mmu().translate_refused(linear, access, state.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) {
     delivery_.settle(to_outcome(*fault));
+  } else if (watched) {
+    filler_.grant_watched_pages();
+    data_breaks_ = data_breakpoints(state, accesses);
   } else if (std::get<Translation>(result).by_sub_page) {
     filler_.grant_sub_page_write(linear, std::get<Translation>(result));
   } else if (core_.vmx().is_apic_access_page(std::get<Translation>(result).physical)) {
@@ -220,11 +230,14 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return;
   }
   const bool trapping = traps_each_instruction();
-  const uint8_t cpl = core_.state().cpl();
+  vmx::CpuState& state = core_.state();
+  const uint8_t cpl = state.cpl();
+  const uint64_t breaks =
+      has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
   count_emulated();
   const Executed executed = execute(core_, *instruction);
   // What changes the level counts where it began.
-  if (core_.counters().counting() && core_.state().cpl() != cpl) core_.count_performance(cpl);
+  if (core_.counters().counting() && state.cpl() != cpl) core_.count_performance(cpl);
   if (operation == Operation::kPause && core_.processors() > 1) {
     paused_ = true;
     core_.around().prices.charge(&PriceList::pause_among_several);
@@ -232,6 +245,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   if (!executed.at_boundary) {
     delivery_.settle(executed.outcome);
     return;
+  }
+  if (breaks != 0) {
+    state.pending_debug_exceptions |= breaks | vmx::pending_debug::kEnabledBreakpoint;
   }
   if (trapping) core_.vmx().set_monitor_trap_flag_pending();
   if (executed.single_step) delivery_.single_step_trap();

@@ -204,8 +204,11 @@ bool Conditions::add_operand(const Instruction& instruction, const Operand& oper
   const bool hidden = memory.byte_index || instruction.bit_offset;
   const unsigned needed = 8u * memory.address_size;
   address.mask = value_mask(memory.address_size);
-  return add_access(memory.segment, address, hidden ? 0 : bits >= needed ? needed : 0, operand.size,
-                    operand.read, operand.written);
+  return add_access(memory.segment, address,
+                    hidden           ? 0
+                    : bits >= needed ? needed
+                                     : 0,
+                    operand.size, operand.read, operand.written);
 }
 
 bool Conditions::add_stack(const Instruction& instruction, const Registers& registers) {
@@ -274,8 +277,8 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
   for (unsigned at = 0; at < code.size();) {
     const auto instruction = decoder.decode(code.subspan(at), mode);
     if (!instruction) return std::nullopt;
-    const bool known = !found.breaks_code_limit(at, instruction->length) &&
-                       found.add(*instruction, registers, at);
+    const bool known =
+        !found.breaks_code_limit(at, instruction->length) && found.add(*instruction, registers, at);
     if (!known && at != 0) return at;
     if (!known) found.add_never();
     registers.execute(*instruction, state);
@@ -285,9 +288,9 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
 }
 
 std::optional<vmx::Event> broken_rule(const CpuState& state, const Instruction& instruction) {
-  const bool unavailable = (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) != 0 ||
-                           (instruction.technology == Technology::kSse &&
-                            (state.cr4 & vmx::cr4::kOsfxsr) == 0);
+  const bool unavailable =
+      (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) != 0 ||
+      (instruction.technology == Technology::kSse && (state.cr4 & vmx::cr4::kOsfxsr) == 0);
   if (unavailable && instruction.technology != Technology::kOther) return std::nullopt;
   const Segment& cs = state.segment[vmx::kCs];
   if (!state.code_64bit() && state.rip + instruction.length - 1 > cs.limit) {

@@ -36,6 +36,7 @@ Executed execute(Core& core, const Instruction& instruction) {
   vmx::CpuState& state = core.state();
   const bool trap_flag = (state.rflags & vmx::rflags::kTf) != 0;
   const bool was_blocked = state.blocking_by_mov_ss;
+  const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
   Executed executed{.outcome = emulate(core, instruction)};
   if (std::holds_alternative<vmx::Completed>(executed.outcome)) {
     advance_rip(state, instruction.length);
@@ -44,11 +45,13 @@ Executed execute(Core& core, const Instruction& instruction) {
     // Of several in a row the first one counts.
     state.blocking_by_mov_ss = blocks_events(instruction) && !was_blocked;
     executed.at_boundary = true;
-    executed.single_step = trap_flag;
+    executed.single_step = trap_flag && !branches_alone;
   } else if (const auto* jumped = std::get_if<Jumped>(&executed.outcome)) {
     executed.at_boundary = true;
     executed.single_step =
         jumped->traps_by_new_flag ? (state.rflags & vmx::rflags::kTf) != 0 : trap_flag;
+    // Not an iteration of INS or OUTS.
+    if (branches_alone && instruction.repeated) executed.single_step = false;
   }
   return executed;
 }

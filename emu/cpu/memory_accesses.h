@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Which memory the instruction at RIP accesses, of those that the engine executes: operands, string
-// operands and the stack. The engine tells of pages only, and not whether a read will be followed by
-// a write.
+// operands and the stack. The engine tells of pages only, and not whether a read will be followed
+// by a write.
 #pragma once
 
 #include <array>

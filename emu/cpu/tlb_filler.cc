@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
 
@@ -13,6 +14,7 @@ namespace nestor::emu {
 bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const vmx::CpuState& state = core_.state();
   if (!is_canonical(linear, state)) return false;
+  if (kind != FillAccess::kFetch && !watched_granted_ && watches_page(linear)) return false;
   if (kind == FillAccess::kWrite && fill_sub_page(linear, grant)) return true;
   ept::Access access;
   // Sub-page write permissions are for some bytes of a page, and a grant is for all of it.
@@ -88,6 +90,13 @@ bool TlbFiller::fill_sub_page(uint64_t linear, TlbGrant& grant) {
   return false;
 }
 
+bool TlbFiller::watches_page(uint64_t linear) const {
+  constexpr uint64_t kLastPage = 0xfffff000;
+  const vmx::CpuState& state = core_.state();
+  if (!state.code_64bit() && (linear & ~(kPageSize - 1)) == kLastPage) return true;
+  return has_breakpoints(state) && has_data_breakpoint(state, linear);
+}
+
 void TlbFiller::grant_sub_page_write(uint64_t linear, const Translation& translation) {
   // A page may be asked for anew: then it is the other one that waits.
   if (sub_pages_[0] && sub_pages_[0]->page != linear / kPageSize) sub_pages_[1] = sub_pages_[0];
@@ -99,6 +108,7 @@ void TlbFiller::end_grants(bool executed, bool refused_again) {
   // The pages belonged to this one instruction.
   core_.context().request_flush();
   sub_pages_ = {};
+  watched_granted_ = false;
   apic_read_.reset();
   const auto written = std::exchange(apic_write_, std::nullopt);
   if (executed && written) core_.vmx().apic_written(*written);

@@ -21,6 +21,10 @@ class TlbFiller {
   // EngineClient::fill.
   bool fill(uint64_t linear, FillAccess access, TlbGrant& grant);
 
+  // Whether each access to the page of `linear` is looked at: it has data breakpoints, or it is the
+  // last one of 4 GBytes, where operands must not wrap around.
+  bool watches_page(uint64_t linear) const;
+
   // --- grants to the next instruction alone
 
   // It reads from the virtual-APIC page, or writes there at `offset`, in the place of the
@@ -31,12 +35,19 @@ class TlbFiller {
   // It writes to the page of `linear`, and sub-page write permissions allow it. An operand may
   // cross from one such page to another.
   void grant_sub_page_write(uint64_t linear, const Translation& translation);
-  bool grants_instruction() const { return apic_read_ || apic_write_ || sub_pages_[0]; }
+  // It may access pages with data breakpoints, and the last page of 4 GBytes.
+  void grant_watched_pages() { watched_granted_ = true; }
+  bool grants_watched_pages() const { return watched_granted_; }
+  bool grants_instruction() const {
+    return apic_read_ || apic_write_ || sub_pages_[0] || watched_granted_;
+  }
   // The engine has stopped. `executed`: it has completed the instruction; `refused_again`: it asks
   // for another page, or to write after it has read.
   void end_grants(bool executed, bool refused_again);
 
-  void serialize(Archive& archive) { archive(apic_read_, apic_write_, sub_pages_); }
+  void serialize(Archive& archive) {
+    archive(apic_read_, apic_write_, sub_pages_, watched_granted_);
+  }
 
  private:
   bool fill_sub_page(uint64_t linear, TlbGrant& grant);
@@ -49,6 +60,7 @@ class TlbFiller {
 
   HardwareCore& core_;
   std::optional<uint16_t> apic_read_, apic_write_;  // offsets
+  bool watched_granted_ = false;
   std::array<std::optional<SubPageWrite>, 2> sub_pages_;
 };
 

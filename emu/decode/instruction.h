@@ -111,6 +111,7 @@ struct Instruction {
   Prefixes prefixes;
   StackUse stack = StackUse::kNone;
   uint8_t stack_width = 0;  // bytes that each push or pop moves
+  bool is_near_branch = false;
   bool repeated = false;    // a string instruction with a REP prefix
   bool bit_offset = false;  // BT and its kin: operand 1, a register, is a bit offset from operand 0
   RegisterEffect effect = RegisterEffect::kUnknown;

@@ -16,22 +16,14 @@ struct Direction {
 };
 constexpr Direction kDirections[] = {
     // The address alone is used.
-    {X86_INS_LEA, false, false},
-    {X86_INS_NOP, false, false},
-    {X86_INS_PREFETCH, false, false},
-    {X86_INS_PREFETCHW, false, false},
-    {X86_INS_PREFETCHNTA, false, false},
-    {X86_INS_PREFETCHT0, false, false},
-    {X86_INS_PREFETCHT1, false, false},
-    {X86_INS_PREFETCHT2, false, false},
-    {X86_INS_MOVNTI, false, true},
-    {X86_INS_ROL, true, true},
-    {X86_INS_ROR, true, true},
-    {X86_INS_RCL, true, true},
-    {X86_INS_RCR, true, true},
-    {X86_INS_CMPXCHG, true, true},
-    {X86_INS_CMPXCHG8B, true, true},
-    {X86_INS_CMPXCHG16B, true, true},
+    {X86_INS_LEA, false, false},         {X86_INS_NOP, false, false},
+    {X86_INS_PREFETCH, false, false},    {X86_INS_PREFETCHW, false, false},
+    {X86_INS_PREFETCHNTA, false, false}, {X86_INS_PREFETCHT0, false, false},
+    {X86_INS_PREFETCHT1, false, false},  {X86_INS_PREFETCHT2, false, false},
+    {X86_INS_MOVNTI, false, true},       {X86_INS_ROL, true, true},
+    {X86_INS_ROR, true, true},           {X86_INS_RCL, true, true},
+    {X86_INS_RCR, true, true},           {X86_INS_CMPXCHG, true, true},
+    {X86_INS_CMPXCHG8B, true, true},     {X86_INS_CMPXCHG16B, true, true},
     {X86_INS_FRSTOR, true, false},
 };
 
@@ -41,9 +33,9 @@ struct Size {
   uint16_t narrow, wide;
 };
 constexpr Size kSizes[] = {
-    {X86_INS_FXSAVE, 512, 512},   {X86_INS_FXSAVE64, 512, 512}, {X86_INS_FXRSTOR, 512, 512},
+    {X86_INS_FXSAVE, 512, 512},    {X86_INS_FXSAVE64, 512, 512}, {X86_INS_FXRSTOR, 512, 512},
     {X86_INS_FXRSTOR64, 512, 512}, {X86_INS_FNSAVE, 94, 108},    {X86_INS_FRSTOR, 94, 108},
-    {X86_INS_FNSTENV, 14, 28},    {X86_INS_FLDENV, 14, 28},
+    {X86_INS_FNSTENV, 14, 28},     {X86_INS_FLDENV, 14, 28},
 };
 
 // Operands of 16 bytes that need not be aligned; COMISD has 8 bytes in truth.
@@ -84,6 +76,14 @@ StackUse stack_use(unsigned id) {
 bool is_string(uint8_t opcode) {
   return (opcode >= 0xa4 && opcode <= 0xa7) || (opcode >= 0xaa && opcode <= 0xaf) ||
          (opcode >= 0x6c && opcode <= 0x6f);
+}
+
+bool is_near_branch(const cs_insn& decoded) {
+  const cs_detail& detail = *decoded.detail;
+  return std::any_of(detail.groups, detail.groups + detail.groups_count, [](uint8_t group) {
+    return group == X86_GRP_JUMP || group == X86_GRP_CALL || group == X86_GRP_RET ||
+           group == X86_GRP_BRANCH_RELATIVE;
+  });
 }
 
 Operand implied_operand(const Instruction& instruction, vmx::Gpr base, uint16_t size) {
@@ -136,9 +136,10 @@ void complete_memory_use(Instruction& instruction, const cs_insn& decoded, uint8
   add_implied_operand(instruction, id);
   const Prefixes& prefixes = instruction.prefixes;
   instruction.repeated = (prefixes.rep || prefixes.repne) && is_string(opcode);
-  instruction.bit_offset = (id == X86_INS_BT || id == X86_INS_BTS || id == X86_INS_BTR ||
-                            id == X86_INS_BTC) &&
-                           instruction.operand[1].kind == Operand::Kind::kRegister;
+  instruction.bit_offset =
+      (id == X86_INS_BT || id == X86_INS_BTS || id == X86_INS_BTR || id == X86_INS_BTC) &&
+      instruction.operand[1].kind == Operand::Kind::kRegister;
+  instruction.is_near_branch = is_near_branch(decoded);
   instruction.stack = stack_use(id);
   instruction.stack_width = instruction.operand_size;
   if (instruction.mode == CodeMode::k64) {

@@ -12,7 +12,8 @@ struct cs_insn;
 namespace nestor::emu {
 
 // Completes `instruction`, whose operands are there: sizes and directions of memory operands,
-// operands that are implied, and the use of the stack. `opcode`: the first byte behind the prefixes.
+// operands that are implied, and the use of the stack. `opcode`: the first byte behind the
+// prefixes.
 void complete_memory_use(Instruction& instruction, const cs_insn& decoded, uint8_t opcode);
 
 }  // namespace nestor::emu

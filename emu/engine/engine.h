@@ -65,6 +65,10 @@ struct Stop {
   uint32_t error_code = 0;  // kException
   uint64_t linear = 0;      // kRefusedFill: the address itself, not only the page
   FillAccess access = FillAccess::kRead;
+  // The block that was completed last, in this run: linear address and bytes of code; 0: none, or
+  // the last one was not completed.
+  uint64_t completed = 0;
+  uint32_t completed_size = 0;
 };
 
 // The host's Unicorn cannot be used: one line that says why.
@@ -81,6 +85,8 @@ struct RunMode {
   bool single_step = false;
   bool intercept_popf = false;   // stop before POPF, too: kInstruction
   bool conditions_hold = false;  // somebody has looked: no kCondition
+  // Answers of EngineClient::find_unsafe hold for the runs with the same number alone.
+  uint64_t code_set = 0;
 };
 
 // One engine executes for all processors of a machine by turns: the code it has translated is known

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // IN, OUT, INS, OUTS: SDM volume 1, "Input/Output".
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
+#include "vmx/guest_state_formats.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -71,6 +73,15 @@ std::optional<Outcome> transfer(Core& core, const Instruction& instruction,
   return std::nullopt;
 }
 
+// The debug trap behind the instruction.
+void break_on_port(CpuState& state, const vmx::IoAccess& access) {
+  if (!has_breakpoints(state)) return;
+  const uint64_t met = port_breakpoints(state, access.port, access.size);
+  if (met != 0) {
+    state.pending_debug_exceptions |= met | vmx::pending_debug::kEnabledBreakpoint;
+  }
+}
+
 }  // namespace
 
 Outcome in_or_out(Core& core, const Instruction& instruction) {
@@ -92,6 +103,7 @@ Outcome in_or_out(Core& core, const Instruction& instruction) {
     core.bus().write_port(access.port, access.size,
                           static_cast<uint32_t>(read_register(state, data)));
   }
+  break_on_port(state, access);
   return vmx::Completed{};
 }
 
@@ -111,12 +123,14 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
   access.string = true;
   access.rep = rep;
 
-  const bool stepping = (state.rflags & vmx::rflags::kTf) != 0 || core.vmx().monitor_trap_flag();
+  const bool stepping = (state.rflags & vmx::rflags::kTf) != 0 || core.vmx().monitor_trap_flag() ||
+                        has_breakpoints(state);
   const unsigned batch = stepping ? 1 : kBatch;
   for (unsigned i = 0; i < batch; ++i) {
     const uint64_t count = state.gpr[vmx::kRcx] & value_mask(width);
     if (rep && count == 0) return vmx::Completed{};
     if (auto outcome = transfer(core, instruction, memory, access)) return *outcome;
+    break_on_port(state, access);
     const uint64_t step = state.rflags & vmx::rflags::kDf ? -uint64_t{access.size} : access.size;
     write_register(state, pointer, width, state.gpr[pointer] + step);
     if (!rep) return vmx::Completed{};

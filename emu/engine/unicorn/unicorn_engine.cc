@@ -83,7 +83,13 @@ class UnicornEngine final : public Engine {
   void leave_block() { current_block_ = &no_block_; }
   void enter_unusual_block(uint64_t linear, uint32_t size);
   bool examine(Block& block, uint64_t linear, uint32_t size);
+  void note_completed_block() {
+    if (current_block_ == &no_block_) return;
+    stop_.completed = current_block_->linear;
+    stop_.completed_size = current_block_->size;
+  }
   void stop_before_block(StopKind kind) {
+    note_completed_block();
     leave_block();
     stopped_ = true;
     stop_.kind = kind;
@@ -291,7 +297,10 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
   // A store into its own block is begun again in a block that ends with it.
-  if (ends_inside(linear, size)) refund_from(linear);
+  if (ends_inside(linear, size)) {
+    refund_from(linear);
+    leave_block();
+  }
   if (prices_.clock().cycles() >= effective_deadline_ &&
       (stop_requested_ || client_->deadline_passed())) {
     stop_before_block(StopKind::kDeadline);
@@ -403,7 +412,7 @@ void UnicornEngine::resume(ExecutionContext* context) {
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
-  block_tag_ = current_->tag() ^ svm::code_mode(state) ^ (mode.single_step ? 1 : 0);
+  block_tag_ = current_->tag() ^ svm::code_mode(state) ^ mode.code_set ^ (mode.single_step ? 1 : 0);
   contexts_->load(state, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);
@@ -420,6 +429,7 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
 void UnicornEngine::prepare_translation() {
   const Translation what = *std::exchange(translate_again_, std::nullopt);
   stopped_ = false;
+  stop_ = Stop{};
   uc_ctl_remove_cache(uc_, what.linear, what.linear + 1);
   end_before(what.end);
 }
@@ -454,9 +464,12 @@ Stop UnicornEngine::execute() {
   if (stop_.kind == StopKind::kException) stop_.error_code = contexts_->error_code();
   // A fetch that was refused happens between blocks.
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
-  if (!between) {
-    // Blocks are known by linear address, RIP is relative to CS.
-    refund_from(contexts_->rip() + contexts_->code_base());
+  // Blocks are known by linear address, RIP is relative to CS.
+  const uint64_t here = contexts_->rip() + contexts_->code_base();
+  if (between || here - current_block_->linear >= current_block_->size) {
+    note_completed_block();
+  } else {
+    refund_from(here);
   }
   return stop_;
 }
