@@ -169,10 +169,10 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
               keeps_pending_debug_exceptions(exit) ? s.pending_debug_exceptions : 0);
 
   if (vmcs_.has(VmExitControl::kSavePreemptionTimerValue) && preemption_deadline_) {
-    const unsigned shift = capabilities_.preemption_timer_shift;
-    const uint64_t now = cpu_.tsc() >> shift, end = *preemption_deadline_ >> shift;
+    const uint64_t now = cpu_.tsc_increments(), end = *preemption_deadline_;
+    const uint64_t tick = uint64_t{1} << capabilities_.preemption_timer_shift;
     const bool expired = exit.reason == ExitReason::kPreemptionTimerExpired || end <= now;
-    vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : end - now);
+    vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : (end - now + tick - 1) / tick);
   }
   if (saves_pdptes()) {
     vmcs_.write(Field::kGuestPdpte0, s.pdptes[0]);

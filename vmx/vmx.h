@@ -202,7 +202,8 @@ class Vmx {
   std::optional<uint64_t> eptp() const;            // when EPT is on
   std::optional<uint64_t> sub_page_table() const;  // with "sub-page write permissions for EPT"
   uint64_t tsc_offset() const;  // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
-  // The TSC value (unoffset) at which the preemption timer expires.
+  // The number of TSC increments (Processor::tsc_increments) with which the VMX-preemption timer
+  // expires.
   std::optional<uint64_t> preemption_deadline() const;
   // The TSC value that RDTSC sees when the counter stands at `tsc`.
   uint64_t guest_tsc(uint64_t tsc) const;
@@ -364,7 +365,7 @@ class Vmx {
   std::optional<ApicExit> apic_exit_;
   bool virtual_interrupt_recognized_ = false;
   std::optional<uint64_t> preemption_deadline_;
-  // PAUSE-loop exiting: TSC of the last PAUSE and of the first one of the loop.
+  // PAUSE-loop exiting: TSC increments at the last PAUSE and at the first one of the loop.
   std::optional<uint64_t> last_pause_;
   uint64_t first_pause_ = 0;
 };
