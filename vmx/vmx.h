@@ -132,8 +132,9 @@ class Vmx {
   bool triple_fault_exits();
   bool task_switch_exits(uint16_t selector, uint8_t source, const InstructionContext&);
   // At an instruction boundary: VM exits due to a window or the preemption timer, in the manual's
-  // priority. Pending debug exceptions go before, but after monitor_trap_flag_exits(). An NMI that
-  // is about to be delivered closes the interrupt window, as it has the higher priority.
+  // priority. `nmi_window_open`: but for virtual-NMI blocking. Pending debug exceptions go before,
+  // but after monitor_trap_flag_exits(). An NMI that is about to be delivered closes the interrupt
+  // window, as it has the higher priority.
   bool boundary_exits(bool interrupt_window_open, bool nmi_window_open);
   // The MTF VM exit that is pending, if one is. boundary_exits asks too.
   bool monitor_trap_flag_exits();
@@ -208,7 +209,7 @@ class Vmx {
   // The TSC value that RDTSC sees when the counter stands at `tsc`.
   uint64_t guest_tsc(uint64_t tsc) const;
   // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about
-  // NMIs.
+  // NMIs, and false where they are on.
   bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
   // IRET, in any operation, before its first memory access, with RIP at the instruction: takes off
   // the blocking of NMIs or virtual NMIs that IRET takes off. A fault or EPT violation of this IRET
