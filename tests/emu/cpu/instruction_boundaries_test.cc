@@ -100,6 +100,21 @@ TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
 
 // --- RFLAGS.RF
 
+// "General Detect": a fault, so that its handler returns to the MOV with RF 1.
+TEST_F(InstructionBoundaries, GeneralDetectPushesAndSavesTheResumeFlag) {
+  const Code guest = ASM64("mov eax, 0x2400; mov dr7, rax; mov rax, dr7");
+  const uint64_t at = kGuest + guest.size() - ASM64("mov rax, dr7").size();
+  handle(vmx::kDb, ASM64("mov eax, [rsp + 16]; mov rdx, dr6; cpuid"));
+  const RunResult pushed = run_guest(guest, ASM64("out 0xf4, eax"));
+  EXPECT_EQ(pushed.code, status(0x1'0002)) << pushed.detail;
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kDb, std::nullopt, at, 0}));
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kDb);
+  const RunResult saved = run_guest(guest, exit_with_field(Field::kGuestRflags));
+  EXPECT_EQ(saved.code, status(0x1'0002)) << saved.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, at)));
+  EXPECT_EQ(record_.exits[0].qualification, 1u << 13);
+}
+
 // PUSHF: "the VM and RF flags are cleared" in the image.
 TEST_F(InstructionBoundaries, PushfDoesNotPushTheResumeFlag) {
   vmcs_.write(Field::kGuestRflags, 0x1'0002);
