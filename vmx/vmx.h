@@ -47,7 +47,6 @@ struct ExitInformation {
   uint32_t instruction_length = 0, instruction_information = 0;
   std::optional<Event>
       interruption;  // what caused the exit (exception, NMI, acknowledged interrupt)
-  bool nmi_unblocking_due_to_iret = false;
 };
 
 // I/O instruction, as the exit qualification describes it.
@@ -212,8 +211,8 @@ class Vmx {
   // NMIs, and false where they are on.
   bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
   // IRET, in any operation, before its first memory access, with RIP at the instruction: takes off
-  // the blocking of NMIs or virtual NMIs that IRET takes off. A fault or EPT violation of this IRET
-  // is reported with "NMI unblocking due to IRET".
+  // the blocking of NMIs or virtual NMIs that IRET takes off. A page fault, #AC, #VE or EPT
+  // violation of this IRET is reported with "NMI unblocking due to IRET".
   void begin_iret();
   // IRET has completed. Not needed where RIP has changed before the next event.
   void end_iret() { unblocking_iret_.reset(); }
