@@ -47,6 +47,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
     // A fault that causes a VM exit does so before it could become a double fault.
     const Event& fault = std::get<Event>(delivery);
     if (vmx.in_non_root() && vmx.exception_exits(fault)) return;
+    update_event_registers(core_.state(), fault);
     const auto next = combine(event, fault);
     if (std::holds_alternative<Shutdown>(next)) {
       triple_fault();

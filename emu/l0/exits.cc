@@ -204,6 +204,8 @@ void Hypervisor::raise(const Event& first) {
       return;
     }
   }
+  vmx::CpuState& g = guest();
+  update_event_registers(g, event);
   if (interrupted) {
     const auto next = combine(*interrupted, event);
     if (std::holds_alternative<Shutdown>(next)) {
@@ -220,13 +222,6 @@ void Hypervisor::raise(const Event& first) {
       after_l2_emulation();
       return;
     }
-  }
-  vmx::CpuState& g = guest();
-  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kPf) {
-    g.cr2 = event.payload;
-  }
-  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kDb) {
-    g.dr6 |= event.payload & 0xf00f;
   }
   // VM entry pushes RFLAGS as they are.
   if (vmx::is_fault(event)) g.rflags |= vmx::rflags::kRf;
