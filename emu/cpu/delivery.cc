@@ -247,7 +247,7 @@ Delivery deliver_by_task_gate(Attempt& attempt, uint16_t selector) {
   }
   request.ext = attempt.ext;
   request.error_code = attempt.event.error_code;
-  request.push_rf = attempt.flags_image & vmx::rflags::kRf;
+  request.saved_rf = (attempt.flags_image & vmx::rflags::kRf) != 0;
   const Outcome outcome = switch_task(attempt.core, request);
   if (const auto* event = std::get_if<Event>(&outcome)) return *event;
   if (const auto* exit = std::get_if<EptExit>(&outcome)) return *exit;

@@ -91,6 +91,8 @@ void Hypervisor::emulate_task_switch() {
   if (valid && vmx::interruption::has_error_code(vectoring)) {
     request.error_code = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringErrorCode]);
   }
+  // The VM exit has saved what the old TSS is to hold.
+  request.saved_rf = (guest().rflags & vmx::rflags::kRf) != 0;
   settle(switch_task(core_, request));
 }
 

@@ -9,7 +9,7 @@ namespace nestor::vmx::test {
 namespace {
 
 // What a write adds to the TSC: multiples of every tick, so that bits below it stay.
-constexpr uint64_t kWrites[] = {0,          1ull << 20,  1ull << 52,           ~0ull << 10,
+constexpr uint64_t kWrites[] = {0,           1ull << 20,  1ull << 52,           ~0ull << 10,
                                 ~0ull << 40, ~0ull << 63, 0x1234'5678'9abc'dc00};
 
 class TscIncrements : public VmxTest, public ::testing::WithParamInterface<uint8_t> {

@@ -57,10 +57,10 @@ class BlockingBench : public NestedMachineTest {
     const RunResult result = run(enable_apic() + apic_write(0x310, 0) + apic_write(0x300, 0x4400) +
                                  block_end() + exit_with(97));
     if (record_.exits.empty()) return {};
-    return {vmx::basic_reason(record_.exits.front().reason), record_.exits.front().guest_rip,
-            result.code >> 1,
-            record_.exceptions.empty() ? record_.interrupts.back().rip
-                                       : record_.exceptions.back().rip};
+    return {
+        vmx::basic_reason(record_.exits.front().reason), record_.exits.front().guest_rip,
+        result.code >> 1,
+        record_.exceptions.empty() ? record_.interrupts.back().rip : record_.exceptions.back().rip};
   }
   static uint64_t guest() { return kGuest; }
 };
@@ -93,7 +93,9 @@ struct Blockable {
 };
 constexpr ExitReason kOfItsHandler = ExitReason::kVmcall;
 
-void send_before_entry(BlockingBench& b, uint32_t command) { b.before = b.before + BlockingBench::apic_write(0x300, command); }
+void send_before_entry(BlockingBench& b, uint32_t command) {
+  b.before = b.before + BlockingBench::apic_write(0x300, command);
+}
 
 // With virtual NMIs none is delivered.
 const Blockable kBlockables[] = {
@@ -104,7 +106,8 @@ const Blockable kBlockables[] = {
      },
      kOfItsHandler,
      {kAtOnce, kAtOnce, kAfterOne, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kImpossible, kImpossible}},
-    {"preemption timer", [](BlockingBench& b) { b.enable(PinBased::kActivatePreemptionTimer); },
+    {"preemption timer",
+     [](BlockingBench& b) { b.enable(PinBased::kActivatePreemptionTimer); },
      ExitReason::kPreemptionTimerExpired,
      {kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kNever}},
     {"NMI window",
@@ -121,9 +124,12 @@ const Blockable kBlockables[] = {
      },
      ExitReason::kExceptionOrNmi,
      {kAtOnce, kAfterOne, kAfterOne, kNever, kAtOnce, kAfterOne, kAtOnce, kAtOnce, kNever}},
-    {"NMI that is delivered", [](BlockingBench& b) { send_before_entry(b, 0x4400); }, kOfItsHandler,
+    {"NMI that is delivered",
+     [](BlockingBench& b) { send_before_entry(b, 0x4400); },
+     kOfItsHandler,
      {kAtOnce, kAfterOne, kAfterOne, kNever, kImpossible, kImpossible, kAtOnce, kAtOnce, kNever}},
-    {"interrupt window", [](BlockingBench& b) { b.enable(PrimaryProcBased::kInterruptWindowExiting); },
+    {"interrupt window",
+     [](BlockingBench& b) { b.enable(PrimaryProcBased::kInterruptWindowExiting); },
      ExitReason::kInterruptWindow,
      {kAtOnce, kAfterOne, kAfterOne, kAtOnce, kAtOnce, kAfterOne, kAtOnce, kNever, kNever}},
     {"virtual interrupt",
@@ -143,11 +149,16 @@ const Blockable kBlockables[] = {
      },
      ExitReason::kExternalInterrupt,
      {kAtOnce, kAfterOne, kAfterOne, kAtOnce, kAtOnce, kAfterOne, kAtOnce, kNever, kNever}},
-    {"external interrupt that is delivered", [](BlockingBench& b) { send_before_entry(b, 0x4041); }, kOfItsHandler,
+    {"external interrupt that is delivered",
+     [](BlockingBench& b) { send_before_entry(b, 0x4041); },
+     kOfItsHandler,
      {kAtOnce, kAfterOne, kAfterOne, kAtOnce, kAtOnce, kAfterOne, kAtOnce, kNever, kNever}},
-    {"INIT", [](BlockingBench& b) { send_before_entry(b, 0x4500); }, ExitReason::kInitSignal,
+    {"INIT",
+     [](BlockingBench& b) { send_before_entry(b, 0x4500); },
+     ExitReason::kInitSignal,
      {kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kNever}},
-    {"MTF", [](BlockingBench& b) { b.set(Field::kVmEntryInterruptionInformation, 0x80000700); },
+    {"MTF",
+     [](BlockingBench& b) { b.set(Field::kVmEntryInterruptionInformation, 0x80000700); },
      ExitReason::kMonitorTrapFlag,
      {kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kAtOnce, kImpossible, kImpossible}},
 };

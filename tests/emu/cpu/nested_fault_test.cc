@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // CR2 after a page fault during the delivery of another event, whatever comes of the two
-// ("Interrupt 8-Double Fault Exception", "Architectural State Before a VM Exit"): without an L0, and
-// below each.
+// ("Interrupt 8-Double Fault Exception", "Architectural State Before a VM Exit"): without an L0,
+// and below each.
 #include "tests/emu/l0/nested_machine_fixture.h"
 
 namespace nestor::emu {
@@ -11,7 +11,8 @@ namespace {
 using vmx::ExitReason;
 using vmx::Field;
 
-//   30000 the stack   31000 the page that is read   32000, 33000 stacks of the IST: missing, present
+//   30000 the stack   31000 the page that is read   32000, 33000 stacks of the IST: missing,
+//   present
 constexpr uint64_t kStackPage = 0x30000, kOperand = 0x31000, kBadStack = 0x32000,
                    kGoodStack = 0x33000;
 // What is pushed first: SS.
@@ -22,7 +23,7 @@ struct NestedFault {
   Code guest;
   // Stacks of the handlers of #PF and #DF: 0 the guest's, which is missing.
   uint64_t page_fault_stack, double_fault_stack;
-  uint32_t bitmap;  // of exceptions
+  uint32_t bitmap;   // of exceptions
   bool only_writes;  // #PF exits for writes alone
   ExitReason reason;
   uint32_t interruption;
@@ -87,8 +88,7 @@ TEST_P(NestedFaults, LeaveCr2AtTheLastPageFaultThatWasDelivered) {
     vmcs_.write(Field::kExceptionBitmap, row.bitmap);
     vmcs_.write(Field::kPageFaultErrorCodeMask, row.only_writes ? kWrite : 0);
     vmcs_.write(Field::kPageFaultErrorCodeMatch, row.only_writes ? kWrite : 0);
-    const RunResult result =
-        run_guest(row.guest, ASM64("mov rax, cr2; out 0xf4, eax"));
+    const RunResult result = run_guest(row.guest, ASM64("mov rax, cr2; out 0xf4, eax"));
     ASSERT_FALSE(record_.exits.empty()) << result.detail;
     EXPECT_EQ(vmx::exit_reason_name(record_.exits[0].reason),
               vmx::exit_reason_name(static_cast<uint32_t>(row.reason)));
