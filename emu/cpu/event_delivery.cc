@@ -62,13 +62,14 @@ void EventDelivery::settle(const Outcome& outcome) {
   if (const auto event = emu::settle(core_, core_.decoder(), outcome)) deliver(*event);
 }
 
-// Merges with what the shadow of MOV SS held back. An MTF VM exit, or one of APIC virtualization,
-// comes first and leaves it pending.
+// Merges with what the shadow of MOV SS held back. INIT, an MTF VM exit, or one of APIC
+// virtualization, comes first and leaves it pending.
 void EventDelivery::single_step_trap() {
   using namespace vmx::pending_debug;
   const vmx::Vmx& vmx = core_.vmx();
   uint64_t& pending = core_.state().pending_debug_exceptions;
-  if (vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending())) {
+  const bool exits = vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending());
+  if (exits || signals_.init_is_due()) {
     pending |= kSingleStep;
     return;
   }
