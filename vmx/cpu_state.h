@@ -174,6 +174,12 @@ enum class EventType : uint8_t {
   kOther = 7,                        // MTF
 };
 
+// "Exit Qualification for Debug Exceptions", with BT, which no VM exit reports. In DR6 the bits are
+// the same.
+namespace debug_cause {
+inline constexpr uint64_t kGeneralDetect = 1u << 13, kTaskSwitch = 1u << 15;
+}
+
 // An event to deliver through the IDT, or to report in VM-exit information.
 struct Event {
   EventType type = EventType::kHardwareException;

@@ -223,9 +223,11 @@ void Vmx::start_guest(bool launch, const Injection& injection) {
       injection.pending_mtf || (injection.event && vmcs_.has(PrimaryProcBased::kMonitorTrapFlag));
 
   if (vmcs_.has(PinBased::kActivatePreemptionTimer)) {
+    // The timer counts where bit `shift` of the TSC changes.
     const unsigned shift = capabilities_.preemption_timer_shift;
-    preemption_deadline_ = ((cpu_.tsc() >> shift) + field(Field::kVmxPreemptionTimerValue))
-                           << shift;
+    const uint64_t tsc = cpu_.tsc();
+    const uint64_t end = ((tsc >> shift) + field(Field::kVmxPreemptionTimerValue)) << shift;
+    preemption_deadline_ = cpu_.tsc_increments() + (end - tsc);
   }
   // "Updating Non-Register State".
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))

@@ -103,7 +103,7 @@ bool Vmx::boundary_exits(bool interrupt_window_open, bool nmi_window_open) {
   if (activity == ActivityState::kWaitForSipi) return false;
 
   ExitReason reason;
-  if (preemption_deadline_ && cpu_.tsc() >= *preemption_deadline_)
+  if (preemption_deadline_ && cpu_.tsc_increments() >= *preemption_deadline_)
     reason = ExitReason::kPreemptionTimerExpired;
   else if (nmi_window_open && !virtual_nmi_blocking_ &&
            vmcs_.has(PrimaryProcBased::kNmiWindowExiting))

@@ -34,10 +34,14 @@ bool Vmx::occurs_during_delivery(const ExitInformation& exit) const {
   return !is_double_fault(exit.interruption);
 }
 
-// "Information About NMI Unblocking Due to IRET".
+// "Information About NMI Unblocking Due to IRET": the faults that result from a memory access.
+constexpr bool is_fault_of_access(uint8_t vector) {
+  return vector == kPf || vector == kAc || vector == kVe;
+}
+
 bool Vmx::unblocks_nmis(const ExitInformation& exit) const {
-  return (exit.nmi_unblocking_due_to_iret || unblocking_iret_ == cpu_.state().rip) &&
-         !occurs_during_delivery(exit) && !is_double_fault(exit.interruption);
+  return unblocking_iret_ == cpu_.state().rip && !occurs_during_delivery(exit) &&
+         !is_double_fault(exit.interruption);
 }
 
 uint64_t Vmx::saved_qualification(const ExitInformation& exit) const {
@@ -61,7 +65,8 @@ void Vmx::record_exit(const ExitInformation& exit) {
   if (exit.interruption) {
     const Event& event = *exit.interruption;
     information = interruption_information(event, s.protected_mode());
-    if (event.type == EventType::kHardwareException && unblocks_nmis(exit))
+    if (event.type == EventType::kHardwareException && is_fault_of_access(event.vector) &&
+        unblocks_nmis(exit))
       information |= interruption::kNmiUnblocking;
     error_code = event.error_code.value_or(0);
     // A nested fault of the delivery of #DF sets EXT, except #PF, whose error code has no such bit.
@@ -169,10 +174,10 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
               keeps_pending_debug_exceptions(exit) ? s.pending_debug_exceptions : 0);
 
   if (vmcs_.has(VmExitControl::kSavePreemptionTimerValue) && preemption_deadline_) {
-    const unsigned shift = capabilities_.preemption_timer_shift;
-    const uint64_t now = cpu_.tsc() >> shift, end = *preemption_deadline_ >> shift;
+    const uint64_t now = cpu_.tsc_increments(), end = *preemption_deadline_;
+    const uint64_t tick = uint64_t{1} << capabilities_.preemption_timer_shift;
     const bool expired = exit.reason == ExitReason::kPreemptionTimerExpired || end <= now;
-    vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : end - now);
+    vmcs_.write(Field::kVmxPreemptionTimerValue, expired ? 0 : (end - now + tick - 1) / tick);
   }
   if (saves_pdptes()) {
     vmcs_.write(Field::kGuestPdpte0, s.pdptes[0]);

@@ -27,11 +27,12 @@ constexpr bool is_software(EventType type) {
          type == EventType::kPrivilegedSoftwareException;
 }
 
-// Events that push RFLAGS.RF as 1: the fault-like exceptions. #DB is left out, as what RF gets
-// depends on its cause; #DF and #MC are aborts.
+// Events that push RFLAGS.RF as 1: the fault-like exceptions. #DF and #MC are aborts, and #DB is a
+// trap but for general detect.
 constexpr bool is_fault(const Event& event) {
-  return event.type == EventType::kHardwareException && event.vector != kDb &&
-         event.vector != kDf && event.vector != kMc;
+  if (event.type != EventType::kHardwareException) return false;
+  if (event.vector == kDb) return (event.payload & debug_cause::kGeneralDetect) != 0;
+  return event.vector != kDf && event.vector != kMc;
 }
 
 // "VM-Exit Interruption-Information Field" and "IDT-Vectoring Information Field" for an event. In

@@ -24,7 +24,7 @@ constexpr uint64_t cr_qualification(CrAccess access, uint8_t cr, uint8_t gpr) {
 bool Vmx::pause_exits() {
   if (primary(PrimaryProcBased::kPauseExiting)) return true;
   if (!secondary(SecondaryProcBased::kPauseLoopExiting) || cpu_.state().cpl() != 0) return false;
-  const uint64_t now = cpu_.tsc();
+  const uint64_t now = cpu_.tsc_increments();
   const bool first = !last_pause_ || now - *last_pause_ > field(Field::kPleGap);
   last_pause_ = now;
   if (first) {

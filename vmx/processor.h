@@ -46,6 +46,9 @@ class Processor {
 
   // The time-stamp counter without TSC offsetting.
   virtual uint64_t tsc() const = 0;
+  // How often the counter has been incremented since power-up: what measures time, as no write to
+  // the counter changes it.
+  virtual uint64_t tsc_increments() const = 0;
 
   // Loads the PDPTEs that `cr3` points to, after their reserved bits were checked; false: one is
   // invalid.

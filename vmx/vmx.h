@@ -47,7 +47,6 @@ struct ExitInformation {
   uint32_t instruction_length = 0, instruction_information = 0;
   std::optional<Event>
       interruption;  // what caused the exit (exception, NMI, acknowledged interrupt)
-  bool nmi_unblocking_due_to_iret = false;
 };
 
 // I/O instruction, as the exit qualification describes it.
@@ -132,8 +131,9 @@ class Vmx {
   bool triple_fault_exits();
   bool task_switch_exits(uint16_t selector, uint8_t source, const InstructionContext&);
   // At an instruction boundary: VM exits due to a window or the preemption timer, in the manual's
-  // priority. Pending debug exceptions go before, but after monitor_trap_flag_exits(). An NMI that
-  // is about to be delivered closes the interrupt window, as it has the higher priority.
+  // priority. `nmi_window_open`: but for virtual-NMI blocking. Pending debug exceptions go before,
+  // but after monitor_trap_flag_exits(). An NMI that is about to be delivered closes the interrupt
+  // window, as it has the higher priority.
   bool boundary_exits(bool interrupt_window_open, bool nmi_window_open);
   // The MTF VM exit that is pending, if one is. boundary_exits asks too.
   bool monitor_trap_flag_exits();
@@ -202,16 +202,17 @@ class Vmx {
   std::optional<uint64_t> eptp() const;            // when EPT is on
   std::optional<uint64_t> sub_page_table() const;  // with "sub-page write permissions for EPT"
   uint64_t tsc_offset() const;  // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
-  // The TSC value (unoffset) at which the preemption timer expires.
+  // The number of TSC increments (Processor::tsc_increments) with which the VMX-preemption timer
+  // expires.
   std::optional<uint64_t> preemption_deadline() const;
   // The TSC value that RDTSC sees when the counter stands at `tsc`.
   uint64_t guest_tsc(uint64_t tsc) const;
   // Virtual-NMI blocking; false where virtual NMIs are off. CpuState::blocking_by_nmi is about
-  // NMIs.
+  // NMIs, and false where they are on.
   bool virtual_nmi_blocking() const { return virtual_nmi_blocking_; }
   // IRET, in any operation, before its first memory access, with RIP at the instruction: takes off
-  // the blocking of NMIs or virtual NMIs that IRET takes off. A fault or EPT violation of this IRET
-  // is reported with "NMI unblocking due to IRET".
+  // the blocking of NMIs or virtual NMIs that IRET takes off. A page fault, #AC, #VE or EPT
+  // violation of this IRET is reported with "NMI unblocking due to IRET".
   void begin_iret();
   // IRET has completed. Not needed where RIP has changed before the next event.
   void end_iret() { unblocking_iret_.reset(); }
@@ -364,7 +365,7 @@ class Vmx {
   std::optional<ApicExit> apic_exit_;
   bool virtual_interrupt_recognized_ = false;
   std::optional<uint64_t> preemption_deadline_;
-  // PAUSE-loop exiting: TSC of the last PAUSE and of the first one of the loop.
+  // PAUSE-loop exiting: TSC increments at the last PAUSE and at the first one of the loop.
   std::optional<uint64_t> last_pause_;
   uint64_t first_pause_ = 0;
 };

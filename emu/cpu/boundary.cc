@@ -9,18 +9,17 @@ using vmx::ActivityState;
 using vmx::Event;
 using vmx::EventType;
 
-bool interrupt_window_open(const vmx::CpuState& state) {
-  return (state.rflags & vmx::rflags::kIf) != 0 && !state.blocking_by_sti &&
-         !state.blocking_by_mov_ss;
+namespace {
+
+// Neither STI nor MOV SS blocks events at this boundary.
+bool unblocked(const vmx::CpuState& state) {
+  return !state.blocking_by_sti && !state.blocking_by_mov_ss;
 }
 
-bool InstructionBoundary::nmi_window_open() const {
-  const vmx::Vmx& vmx = core_.vmx();
-  const vmx::CpuState& state = core_.state();
-  const bool blocked = vmx.in_non_root() && vmx.pin(vmx::PinBased::kVirtualNmis)
-                           ? vmx.virtual_nmi_blocking()
-                           : state.blocking_by_nmi;
-  return !blocked && !state.blocking_by_mov_ss;
+}  // namespace
+
+bool interrupt_window_open(const vmx::CpuState& state) {
+  return (state.rflags & vmx::rflags::kIf) != 0 && unblocked(state);
 }
 
 // The order of SDM volume 3A, "Priority Among Concurrent Events", with what VMX adds to it in
@@ -47,13 +46,15 @@ bool InstructionBoundary::take_event() {
   if (vmx.in_non_root() && vmx.monitor_trap_flag_exits()) return true;
   if (take_debug_exceptions()) return true;
   const vmx::CpuState& state = core_.state();
-  // STI blocks NMIs as well on many processors; the NMI window does not know of it.
-  const bool nmi = signals_.nmi() && nmi_window_open() && !state.blocking_by_sti;
+  // Virtual-NMI blocking holds back the NMI window, but no NMI. STI and MOV SS hold back both;
+  // where NMIs cause VM exits, that is the processor's choice ("Event Blocking").
+  const bool nmi = signals_.nmi() && unblocked(state) && !state.blocking_by_nmi &&
+                   state.activity != ActivityState::kWaitForSipi;
   if (vmx.in_non_root() &&
-      vmx.boundary_exits(interrupt_window_open(state) && !nmi, nmi_window_open())) {
+      vmx.boundary_exits(interrupt_window_open(state) && !nmi, unblocked(state))) {
     return true;
   }
-  if (nmi && state.activity != ActivityState::kWaitForSipi) return take_nmi();
+  if (nmi) return take_nmi();
   return take_interrupt();
 }
 
@@ -89,7 +90,7 @@ bool InstructionBoundary::take_interrupt() {
   LocalApic& apic = core_.apic();
   if (!apic.has_interrupt()) return false;
   if (vmx.in_non_root() && vmx.pin(vmx::PinBased::kExternalInterruptExiting)) {
-    if (state.blocking_by_sti || state.blocking_by_mov_ss) return false;
+    if (!unblocked(state)) return false;
     vmx.external_interrupt_exits();
     return true;
   }

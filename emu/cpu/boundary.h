@@ -28,7 +28,6 @@ class InstructionBoundary {
   bool take_debug_exceptions();
   bool take_nmi();
   bool take_interrupt();
-  bool nmi_window_open() const;
 
   HardwareCore& core_;
   EventDelivery& delivery_;

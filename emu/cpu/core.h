@@ -29,6 +29,8 @@ enum class Privilege {
 
 class Core : public vmx::Processor {
  public:
+  uint64_t tsc_increments() const override { return clock().cycles(); }
+
   // Linear memory through the current paging (and EPT in non-root operation). nullopt: done.
   // Otherwise the fault; nothing was written. Accesses may cross pages. MMIO is dispatched to the
   // bus.

@@ -45,8 +45,8 @@ class Cpu {
   bool service_boundary();
 
   HardwareCore core_;
-  EventDelivery delivery_{core_};
   Signals signals_{core_};
+  EventDelivery delivery_{core_, signals_};
   InstructionBoundary boundary_{core_, delivery_, signals_};
   EngineDriver driver_{core_, delivery_, signals_};
   bool waiting_ = false;    // the last boundary left the processor in an inactive state

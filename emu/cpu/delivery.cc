@@ -61,19 +61,6 @@ Delivery to_delivery(const Fault& fault) {
   return std::get<EptExit>(fault);
 }
 
-// CR2 and the debug registers, as the event leaves them.
-void update_fault_registers(CpuState& state, const Event& event) {
-  constexpr uint64_t kBreakpoints = 0xf, kReported = 0xe00f;  // B3 to B0; and BD, BS, BT
-  constexpr uint64_t kGeneralDetect = 1 << 13;
-  if (event.type != EventType::kHardwareException) return;
-  if (event.vector == vmx::kPf) state.cr2 = event.payload;
-  if (event.vector == vmx::kDb) {
-    state.dr6 = (state.dr6 & ~kBreakpoints) | (event.payload & kReported);
-    state.dr7 &= ~kGeneralDetect;
-    state.debugctl &= ~(vmx::debugctl::kLbr | vmx::debugctl::kBtf);
-  }
-}
-
 // The event has been recognized: nothing that meets its delivery undoes this.
 void begin_delivery(Core& core, const Event& event) {
   CpuState& state = core.state();
@@ -198,7 +185,7 @@ Delivery deliver_by_task_gate(Attempt& attempt, uint16_t selector) {
   }
   request.ext = attempt.ext;
   request.error_code = attempt.event.error_code;
-  request.push_rf = attempt.flags_image & vmx::rflags::kRf;
+  request.saved_rf = (attempt.flags_image & vmx::rflags::kRf) != 0;
   const Outcome outcome = switch_task(attempt.core, request);
   if (const auto* event = std::get_if<Event>(&outcome)) return *event;
   if (const auto* exit = std::get_if<EptExit>(&outcome)) return *exit;
@@ -303,11 +290,26 @@ constexpr Combination kCombinations[4][4] = {
 
 }  // namespace
 
+void update_event_registers(CpuState& state, const Event& event) {
+  constexpr uint64_t kBreakpoints = 0xf, kReported = 0xe00f;  // B3 to B0; and BD, BS, BT
+  constexpr uint64_t kGeneralDetectEnable = 1 << 13;
+  const bool exception = event.type == EventType::kHardwareException;
+  const bool int1 = event.type == EventType::kPrivilegedSoftwareException;
+  if (exception && event.vector == vmx::kPf) state.cr2 = event.payload;
+  if (exception && event.vector == vmx::kDb) {
+    state.dr6 = (state.dr6 & ~kBreakpoints) | (event.payload & kReported);
+  }
+  if (int1 || (exception && event.vector == vmx::kDb)) {
+    state.dr7 &= ~kGeneralDetectEnable;
+    state.debugctl &= ~(vmx::debugctl::kLbr | vmx::debugctl::kBtf);
+  }
+}
+
 Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
   // At once: a VM exit on the way through the IDT finds all this updated (SDM, "Architectural State
   // Before A VM Exit").
   begin_delivery(core, event);
-  if (origin == EventOrigin::kProcessor) update_fault_registers(core.state(), event);
+  if (origin == EventOrigin::kProcessor) update_event_registers(core.state(), event);
   Attempt attempt(core, event, origin);
   return attempt.old.protected_mode() ? deliver_protected(attempt) : deliver_real(attempt);
 }

@@ -34,6 +34,10 @@ using Delivery = std::variant<Delivered, vmx::Event, EptExit>;
 Delivery deliver_once(Core& core, const vmx::Event& event,
                       EventOrigin origin = EventOrigin::kProcessor);
 
+// CR2 and the debug registers, as an event that is delivered through the IDT leaves them: also one
+// whose place a double or triple fault takes, and INT1, which reports nothing in DR6.
+void update_event_registers(vmx::CpuState& state, const vmx::Event& event);
+
 struct Shutdown {};
 
 // What an exception `second` during the delivery of `first` becomes: "Conditions for Generating a

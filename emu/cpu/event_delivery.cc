@@ -47,6 +47,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
     // A fault that causes a VM exit does so before it could become a double fault.
     const Event& fault = std::get<Event>(delivery);
     if (vmx.in_non_root() && vmx.exception_exits(fault)) return;
+    update_event_registers(core_.state(), fault);
     const auto next = combine(event, fault);
     if (std::holds_alternative<Shutdown>(next)) {
       triple_fault();
@@ -61,15 +62,15 @@ void EventDelivery::settle(const Outcome& outcome) {
   if (const auto event = emu::settle(core_, core_.decoder(), outcome)) deliver(*event);
 }
 
-// Merges with what blocking by MOV SS held back, or is held back by it. An MTF VM exit, or one of
-// APIC virtualization, comes first and leaves it pending.
+// Merges with what blocking by MOV SS held back, or is held back by it. INIT, an MTF VM exit, or one
+// of APIC virtualization, comes first and leaves it pending.
 void EventDelivery::single_step_trap() {
   using namespace vmx::pending_debug;
   const vmx::Vmx& vmx = core_.vmx();
   uint64_t& pending = core_.state().pending_debug_exceptions;
   const bool exits_first =
       vmx.in_non_root() && (vmx.monitor_trap_flag() || vmx.apic_exit_pending());
-  if (exits_first || core_.state().blocking_by_mov_ss) {
+  if (exits_first || signals_.init_is_due() || core_.state().blocking_by_mov_ss) {
     pending |= kSingleStep;
     return;
   }

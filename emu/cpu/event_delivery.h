@@ -5,13 +5,14 @@
 
 #include "emu/cpu/delivery.h"
 #include "emu/cpu/hardware_core.h"
+#include "emu/cpu/signals.h"
 
 namespace nestor::emu {
 
 class EventDelivery {
  public:
-  // `core` outlives this object.
-  explicit EventDelivery(HardwareCore& core) : core_(core) {}
+  // Both references outlive this object.
+  EventDelivery(HardwareCore& core, const Signals& signals) : core_(core), signals_(signals) {}
 
   void deliver(const vmx::Event& event, EventOrigin origin = EventOrigin::kProcessor);
   // What an instruction that was not completed came to.
@@ -25,6 +26,7 @@ class EventDelivery {
   void report(const vmx::Event& event);
 
   HardwareCore& core_;
+  const Signals& signals_;
 };
 
 }  // namespace nestor::emu

@@ -92,8 +92,7 @@ std::optional<vmx::Event> HardwareCore::take_injected() {
 // "VMX-Preemption Timer": a processor that waits for a start-up IPI does not heed it.
 uint64_t HardwareCore::preemption_timer_due() const {
   if (!vmx_.in_non_root() || state_.activity == vmx::ActivityState::kWaitForSipi) return ~0ull;
-  const auto timer = vmx_.preemption_deadline();
-  return timer ? *timer - tsc_offset_ : ~0ull;
+  return vmx_.preemption_deadline().value_or(~0ull);
 }
 
 void HardwareCore::count_performance(uint8_t cpl) {

@@ -85,6 +85,8 @@ MsrStatus read_constant(Core&, uint32_t, uint64_t& value) {
   return kOk;
 }
 
+MsrStatus read_nothing(Core&, uint32_t, uint64_t&) { return kGeneralProtection; }
+
 MsrStatus ignore_write(Core&, uint32_t, uint64_t) { return kOk; }
 
 // For an MSR of which no bit can be 1.
@@ -321,7 +323,10 @@ constexpr Msr kMsrs[] = {
     {vmx::kIa32FeatureControl, 1, "IA32_FEATURE_CONTROL", read_feature_control,
      write_feature_control},
     {vmx::kIa32TscAdjust, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
-    // Software writes 0 before it asks for the revision; no update can be loaded.
+    // Write-only. No update is for this processor, so none is loaded; nor is any in non-root
+    // operation.
+    {vmx::kIa32BiosUpdtTrig, 1, "IA32_BIOS_UPDT_TRIG", read_nothing, ignore_write},
+    // Software writes 0 before it asks for the revision.
     {vmx::kIa32BiosSignId, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
     {vmx::kIa32Pmc0, vmx::kGeneralCounters, "IA32_PMC", read_general_counter,
      write_general_counter},

@@ -35,12 +35,15 @@ void Signals::take_init() {
   nmi_ = false;
 }
 
-// INIT is blocked in VMX root operation, and in non-root operation while the processor waits for a
-// start-up IPI.
+bool Signals::init_is_due() const {
+  const vmx::Vmx& vmx = core_.vmx();
+  const bool waits = core_.state().activity == ActivityState::kWaitForSipi;
+  return init_ && (!vmx.in_vmx_operation() || (vmx.in_non_root() && !waits));
+}
+
 bool Signals::take_init_or_start_up() {
   vmx::Vmx& vmx = core_.vmx();
-  const bool waits = core_.state().activity == ActivityState::kWaitForSipi;
-  if (init_ && (!vmx.in_vmx_operation() || (vmx.in_non_root() && !waits))) {
+  if (init_is_due()) {
     init_ = false;
     if (vmx.in_non_root()) {
       vmx.init_exits();
@@ -49,7 +52,7 @@ bool Signals::take_init_or_start_up() {
     }
     return true;
   }
-  if (!start_up_ || !waits) return false;
+  if (!start_up_ || core_.state().activity != ActivityState::kWaitForSipi) return false;
   const uint8_t vector = *start_up_;
   start_up_.reset();
   if (vmx.in_non_root()) {

@@ -21,6 +21,8 @@ class Signals {
   void take_nmi() { nmi_ = false; }
 
   void raise_init();
+  // It is pending, and neither VMX root operation nor the wait for a start-up IPI blocks it.
+  bool init_is_due() const;
   void raise_start_up(uint8_t vector);
   // Takes an INIT or a start-up IPI, if one is pending and not blocked. true: it was taken.
   bool take_init_or_start_up();

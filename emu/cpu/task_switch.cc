@@ -28,7 +28,7 @@ struct TssFormat {
 };
 constexpr TssFormat kTss16{0x2b, 2, 14, 34, 4, 2, 42, 44};
 constexpr TssFormat kTss32{0x67, 4, 32, 72, 6, 4, 96, 104};
-constexpr unsigned kCr3Offset = 28;  // 32-bit TSS only
+constexpr unsigned kCr3Offset = 28, kTrapFlagOffset = 100;  // 32-bit TSS only
 
 using Image = std::array<uint8_t, 104>;
 
@@ -49,6 +49,7 @@ struct Task {
   uint16_t ldt = 0;
   uint64_t cr3 = 0;
   uint64_t rip = 0, rflags = 0;
+  bool debug_trap = false;  // the T flag
   std::array<uint64_t, 8> gpr{};
 };
 
@@ -56,6 +57,7 @@ Task read_task(const Image& image, const TssFormat& format, uint64_t cr3) {
   Task task;
   const bool wide = format.field == 4;
   task.cr3 = wide ? get(image, kCr3Offset, 4) : cr3;
+  task.debug_trap = wide && (get(image, kTrapFlagOffset, 2) & 1) != 0;
   task.rip = get(image, format.eip, format.field);
   task.rflags = get(image, format.eip + format.field, format.field) | vmx::rflags::kFixed1;
   for (unsigned i = 0; i < task.gpr.size(); ++i) {
@@ -210,7 +212,8 @@ class Switch {
   std::optional<Fault> save_old_task();
   // Commits the switch: from here on all that happens belongs to the new task.
   void load_registers();
-  // Loads the segments of the new task, and pushes the error code if there is one.
+  // Loads the segments of the new task, pushes the error code if there is one, and then has the
+  // debug trap that the T flag asks for.
   std::optional<Fault> enter_new_task();
 
  private:
@@ -270,7 +273,7 @@ std::optional<Fault> Switch::save_old_task() {
 std::optional<Fault> Switch::write_old_image() {
   uint64_t flags = state_.rflags;
   if (iret()) flags &= ~vmx::rflags::kNt;
-  if (request_.push_rf) flags |= vmx::rflags::kRf;
+  flags = request_.saved_rf ? flags | vmx::rflags::kRf : flags & ~vmx::rflags::kRf;
   write_task(old_image_, old_format_, state_, next_rip(state_, request_.instruction_length), flags);
   // Only the fields that a switch saves: from EIP to the last selector.
   const unsigned first = old_format_.eip;
@@ -313,6 +316,9 @@ std::optional<Fault> Switch::enter_new_task() {
   }
   if (state_.rip > state_.segment[vmx::kCs].limit) {
     return vmx::exception(vmx::kGp, request_.ext ? 1 : 0);
+  }
+  if (task_.debug_trap) {
+    return vmx::exception(vmx::kDb, std::nullopt, vmx::debug_cause::kTaskSwitch);
   }
   return std::nullopt;
 }

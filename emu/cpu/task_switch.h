@@ -22,13 +22,14 @@ struct TaskSwitch {
       0;             // saved EIP lies behind the instruction; 0 for external events and faults
   bool ext = false;  // EXT flag of error codes
   std::optional<uint32_t> error_code;  // pushed on the new stack
-  bool push_rf = false;                // the EFLAGS image of the old task has RF = 1
+  // RF of the EFLAGS image in the old TSS: 0 for an instruction, which completes with the switch.
+  bool saved_rf = false;
 };
 
 // Transferred: the state is that of the new task, or that of the host after a VM exit. An Event or
-// EptExit before the switch is committed leaves the state as it was; a fault in loading the new
-// task's segments, or in pushing the error code, belongs to the new task, whose state is loaded
-// then.
+// EptExit before the switch is committed leaves the state as it was. What comes later belongs to
+// the new task, whose state is loaded then: a fault in loading its segments or in pushing the error
+// code, and the debug trap before its first instruction if the T flag of its TSS is 1.
 Outcome switch_task(Core& core, const TaskSwitch& request);
 
 }  // namespace nestor::emu

@@ -136,6 +136,9 @@ class MachineEventSink : public vmx::EventSink {
   // called when there is one only.
   virtual void processor(unsigned /*number*/) {}
 
+  // Of the same: until the next call of processor() time passes for all of them, which wait.
+  virtual void all_wait() {}
+
   // Whether a WalkEvent would be used now: recording the steps of a walk costs time.
   virtual bool wants_walks() const { return false; }
 
@@ -190,6 +193,9 @@ class FanOut final : public MachineEventSink {
   }
   void processor(unsigned number) override {
     for (MachineEventSink* sink : sinks_) sink->processor(number);
+  }
+  void all_wait() override {
+    for (MachineEventSink* sink : sinks_) sink->all_wait();
   }
   bool wants_walks() const override {
     return std::ranges::any_of(sinks_, &MachineEventSink::wants_walks);

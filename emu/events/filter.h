@@ -46,6 +46,7 @@ class FilteredEvents final : public MachineEventSink {
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
   void processor(unsigned number) override;
+  void all_wait() override { next_.all_wait(); }
   bool wants_walks() const override;
   void on(const MachineEvent& event) override;
   void translations(const TranslationCounts& counts) override { next_.translations(counts); }

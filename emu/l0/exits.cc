@@ -91,6 +91,8 @@ void Hypervisor::emulate_task_switch() {
   if (valid && vmx::interruption::has_error_code(vectoring)) {
     request.error_code = static_cast<uint32_t>(vmcs()[Field::kIdtVectoringErrorCode]);
   }
+  // The VM exit has saved what the old TSS is to hold.
+  request.saved_rf = (guest().rflags & vmx::rflags::kRf) != 0;
   settle(switch_task(core_, request));
 }
 
@@ -204,6 +206,8 @@ void Hypervisor::raise(const Event& first) {
       return;
     }
   }
+  vmx::CpuState& g = guest();
+  update_event_registers(g, event);
   if (interrupted) {
     const auto next = combine(*interrupted, event);
     if (std::holds_alternative<Shutdown>(next)) {
@@ -220,13 +224,6 @@ void Hypervisor::raise(const Event& first) {
       after_l2_emulation();
       return;
     }
-  }
-  vmx::CpuState& g = guest();
-  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kPf) {
-    g.cr2 = event.payload;
-  }
-  if (event.type == vmx::EventType::kHardwareException && event.vector == vmx::kDb) {
-    g.dr6 |= event.payload & 0xf00f;
   }
   // VM entry pushes RFLAGS as they are.
   if (vmx::is_fault(event)) g.rflags |= vmx::rflags::kRf;

@@ -22,8 +22,8 @@ class GuestCore final : public CoreWithPort {
   std::function<void(const vmx::Invalidation&)> on_invalidate;
   std::function<void(uint32_t)> on_vmx_abort;
   // While a VM exit of L2 is handled: what L1 finds in its VM-exit MSR-store area is the time of
-  // the VM exit, as if the processor had stored it.
-  std::optional<uint64_t> tsc_at_exit;
+  // the VM exit, as if the processor had stored it. In TSC increments.
+  std::optional<uint64_t> time_of_exit;
 
   ept::PagingState paging_state() const;
   // L1's EPT for L2 while L2 runs on it.
@@ -45,7 +45,10 @@ class GuestCore final : public CoreWithPort {
   }
   std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
   std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
-  uint64_t tsc() const override { return tsc_at_exit.value_or(core_.tsc()); }
+  uint64_t tsc_increments() const override { return time_of_exit.value_or(core_.tsc_increments()); }
+  uint64_t tsc() const override {
+    return core_.tsc() - (core_.tsc_increments() - tsc_increments());
+  }
   std::optional<Fault> reload_pdptes(uint64_t cr3) override;
   void invalidate(const vmx::Invalidation& what) override { on_invalidate(what); }
   // L0 copies the injection from VMCS12 to VMCS02 itself.

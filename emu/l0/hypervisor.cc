@@ -111,16 +111,16 @@ void Hypervisor::run() {
     take_processor();
     return;
   }
-  const uint64_t tsc = hardware().tsc();
+  const uint64_t now = hardware().tsc_increments();
   hardware().around().prices.charge(&PriceList::l0_exit_handling);
   take_guest();
   const int before = level_;
   if (level_ == 1) {
     handle_l1();
   } else {
-    core_.tsc_at_exit = tsc;
+    core_.time_of_exit = now;
     handle_l2();
-    core_.tsc_at_exit.reset();
+    core_.time_of_exit.reset();
   }
   if (ended() || !processor().in_vmx_operation()) return;
   level_ = nested().in_non_root() ? 2 : 1;
@@ -218,7 +218,7 @@ void Hypervisor::put_guest() {
   v.write(Field::kVmEntryControls, g.long_mode_active() ? entry | long_mode : entry);
   if (level_ == 2) {
     if (const auto deadline = nested().preemption_deadline()) {
-      const uint64_t now = hardware().tsc(),
+      const uint64_t now = hardware().tsc_increments(),
                      shift = processor().capabilities().preemption_timer_shift;
       v.write(Field::kVmxPreemptionTimerValue, *deadline > now ? (*deadline - now) >> shift : 0);
     }

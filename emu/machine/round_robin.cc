@@ -100,6 +100,7 @@ void RoundRobin::end_round() {
   if (due == EventQueue::kNever) {
     halt_for_ever();
   } else {
+    if (cpus_.size() > 1 && events_ != nullptr) events_->all_wait();
     clock_.advance_to(due);
   }
 }

@@ -43,6 +43,84 @@ TEST_F(EventSweep, TheExceptionBitmapByVector) {
   EXPECT_FALSE(vmx.exception_exits(exception(kUd))) << "root operation";
 }
 
+// "Information About NMI Unblocking Due to IRET": of the exceptions of an IRET only those that
+// result from a memory access report it, and none that the delivery of an event meets.
+TEST_F(EventSweep, NmiUnblockingDueToIretByVector) {
+  start();
+  for (const bool virtual_nmis : {false, true}) {
+    for (unsigned vector = 0; vector < 32; ++vector) {
+      if (vector == kNmi) continue;
+      for (const bool blocked : {false, true}) {
+        for (const bool delivering : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << vector << " virtual NMIs " << virtual_nmis);
+          leave();
+          disable(PinBased::kVirtualNmis);
+          disable(PinBased::kNmiExiting);
+          if (virtual_nmis) {
+            enable(PinBased::kNmiExiting);
+            enable(PinBased::kVirtualNmis);
+          }
+          set(Field::kExceptionBitmap, ~0u);
+          set(Field::kGuestInterruptibilityState, blocked ? 8 : 0);
+          resume();
+          vmx.begin_iret();
+          if (delivering) vmx.set_vectoring(exception(kNp, 0));
+          ASSERT_TRUE(vmx.exception_exits(exception(static_cast<Vector>(vector))));
+          const bool access = vector == kPf || vector == kAc || vector == kVe;
+          EXPECT_EQ(get(Field::kVmExitInterruptionInformation) >> 12 & 1,
+                    access && blocked && !delivering);
+          EXPECT_EQ(get(Field::kGuestInterruptibilityState), 0u) << "IRET unblocks all the same";
+          resume();
+        }
+      }
+    }
+  }
+}
+
+// "Saving RIP, RSP, RFLAGS, and SSP": RF as the delivery of the event pushes it. Of the debug
+// exceptions general detect is a fault.
+TEST_F(EventSweep, ResumeFlagByException) {
+  constexpr uint64_t kBd = 1u << 13, kBs = 1u << 14;
+  struct Row {
+    Event event;
+    std::optional<bool> pushes;  // nullopt: as it was
+  };
+  std::vector<Row> rows = {
+      {exception(kDb, std::nullopt, kBd), true},
+      {exception(kDb, std::nullopt, kBd | 1), true},
+      {exception(kDb, std::nullopt, kBs), std::nullopt},
+      {exception(kDb, std::nullopt, 0xf), std::nullopt},
+      {exception(kDf, 0), std::nullopt},
+      {exception(kMc), std::nullopt},
+      {{EventType::kPrivilegedSoftwareException, kDb, std::nullopt, 1, 0}, false},
+      {{EventType::kSoftwareException, kBp, std::nullopt, 1, 0}, false},
+      {{EventType::kSoftwareException, kOf, std::nullopt, 1, 0}, false},
+  };
+  for (const Vector fault :
+       {kDe, kBr, kUd, kNm, kTs, kNp, kSs12, kGp, kPf, kMf, kAc, kXm, kVe, kCp})
+    rows.push_back({exception(fault), true});
+  start();
+  for (const Row& row : rows) {
+    for (const bool rf : {false, true}) {
+      for (const bool indirect : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << int{row.event.vector} << " RF " << rf);
+        leave();
+        set(Field::kExceptionBitmap, indirect ? 0 : ~0u);
+        set(Field::kGuestRflags, rflags::kFixed1 | (rf ? rflags::kRf : uint64_t{0}));
+        resume();
+        if (indirect) {
+          vmx.set_vectoring(row.event);
+          vmx.ept_violation(0x181, 0x5000, 0x5000);
+        } else {
+          ASSERT_TRUE(vmx.exception_exits(row.event));
+        }
+        EXPECT_EQ((get(Field::kGuestRflags) & rflags::kRf) != 0, row.pushes.value_or(rf));
+        resume();
+      }
+    }
+  }
+}
+
 // "If (error code AND mask) equals match, the bit for #PF decides; otherwise its reverse."
 TEST_F(EventSweep, PageFaultsByMaskAndMatch) {
   start();

@@ -333,12 +333,13 @@ TEST(ExitWays, NmiUnblockingDueToIret) {
       const bool in_qualification = way.reason == ExitReason::kEptViolation ||
                                     way.reason == ExitReason::kPmlFull ||
                                     way.reason == ExitReason::kSppRelatedEvent;
+      // "... resulted from a memory access".
       const bool is_fault = std::string_view(way.name) == "#GP";
       if (in_qualification) {
         EXPECT_EQ(b.get(Field::kExitQualification) >> 12 & 1, 1u);
       }
       if (is_fault) {
-        EXPECT_EQ(b.get(Field::kVmExitInterruptionInformation) >> 12 & 1, 1u);
+        EXPECT_EQ(b.get(Field::kVmExitInterruptionInformation) >> 12 & 1, 0u);
       }
       EXPECT_EQ(b.get(Field::kGuestInterruptibilityState), 0u) << "the blocking has ended";
     }

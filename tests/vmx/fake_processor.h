@@ -21,7 +21,8 @@ class FakeProcessor final : public Processor {
   std::vector<uint8_t> memory = std::vector<uint8_t>(1 << 20);
   std::map<uint32_t, uint64_t> msrs;  // all others fault
   std::optional<Event> linear_fault;  // of every access to linear memory
-  uint64_t time = 1000;               // the TSC
+  uint64_t time = 1000;               // increments of the TSC
+  uint64_t tsc_offset = 0;            // what writes to the TSC have made of it
   bool pdptes_valid = true, a20m = false;
   uint8_t interrupt_vector = 0x20;  // what the interrupt controller delivers
 
@@ -67,7 +68,8 @@ class FakeProcessor final : public Processor {
     msrs[index] = value;
     return MsrStatus::kOk;
   }
-  uint64_t tsc() const override { return time; }
+  uint64_t tsc() const override { return time + tsc_offset; }
+  uint64_t tsc_increments() const override { return time; }
   bool load_pdptes(uint64_t cr3) override {
     pdpte_loads.push_back(cr3);
     return pdptes_valid;

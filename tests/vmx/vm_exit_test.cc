@@ -556,12 +556,12 @@ TEST_F(Delivery, NmiUnblockingDueToIret) {
   prepare();
   enable(PinBased::kNmiExiting);
   enable(PinBased::kVirtualNmis);
-  set(Field::kExceptionBitmap, 1u << kGp);
+  set(Field::kExceptionBitmap, 1u << kPf);
   set(Field::kGuestInterruptibilityState, 8);
   ASSERT_EQ(vmlaunch(), "transfer");
   vmx.begin_iret();
-  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
-  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80001b0du);
+  EXPECT_TRUE(vmx.exception_exits(exception(kPf, 0)));
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80001b0eu);
   EXPECT_EQ(get(Field::kGuestInterruptibilityState), 0u);
   set(Field::kGuestInterruptibilityState, 8);
   resume();
@@ -572,20 +572,20 @@ TEST_F(Delivery, NmiUnblockingDueToIret) {
   resume();
   vmx.begin_iret();
   vmx.end_iret();
-  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
-  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "IRET was over";
+  EXPECT_TRUE(vmx.exception_exits(exception(kPf, 0)));
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0eu) << "IRET was over";
   resume();
   vmx.begin_iret();
-  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
-  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "nothing was blocked";
+  EXPECT_TRUE(vmx.exception_exits(exception(kPf, 0)));
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0eu) << "nothing was blocked";
   set(Field::kGuestInterruptibilityState, 8);
   resume();
   vmx.begin_iret();
   cpu.cpu.rip += 2;
   EXPECT_FALSE(vmx.boundary_exits(true, false));
   cpu.cpu.rip -= 2;
-  EXPECT_TRUE(vmx.exception_exits(exception(kGp, 0)));
-  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0du) << "RIP had moved on";
+  EXPECT_TRUE(vmx.exception_exits(exception(kPf, 0)));
+  EXPECT_EQ(get(Field::kVmExitInterruptionInformation), 0x80000b0eu) << "RIP had moved on";
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ namespace nestor::vmx {
 Outcome Vmx::vmxoff(const InstructionContext& context) {
   if (const auto over = begin_instruction(ExitReason::kVmxoff, context)) return *over;
   leave_root_operation();
+  cpu_.state().monitor_armed = false;
   return vm_succeed();
 }
 

@@ -62,6 +62,7 @@ Outcome Vmx::vmxon(const InstructionContext& context) {
   vmxon_pointer_ = pointer;
   current_vmcs_ = kNoPointer;
   in_vmx_operation_ = true;
+  cpu_.state().monitor_armed = false;
   return vm_succeed();
 }
 

@@ -11,7 +11,7 @@ using vmx::CpuState;
 
 constexpr uint64_t kDr6Writable = 0xe00f, kDr6Ones = 0xffff0ff0;
 constexpr uint64_t kDr7Writable = 0xffff23ff, kDr7Ones = 0x400;
-constexpr uint64_t kGeneralDetect = 1 << 13;  // DR7.GD; DR6.BD
+constexpr uint64_t kGeneralDetectEnable = 1 << 13;  // DR7.GD
 
 // What both directions begin with. MOV-DR exiting takes priority over #GP for the CPL and over #UD
 // for DR4 and DR5 with CR4.DE ("Instructions That Cause VM Exits Conditionally").
@@ -26,7 +26,9 @@ std::optional<Outcome> begin(Core& core, const Instruction& instruction, uint8_t
   const bool alias = number == 4 || number == 5;
   if (alias && (state.cr4 & vmx::cr4::kDe)) return undefined_opcode();
   if (state.cpl() != 0) return general_protection();
-  if (state.dr7 & kGeneralDetect) return vmx::exception(vmx::kDb, std::nullopt, kGeneralDetect);
+  if (state.dr7 & kGeneralDetectEnable) {
+    return vmx::exception(vmx::kDb, std::nullopt, vmx::debug_cause::kGeneralDetect);
+  }
   return std::nullopt;
 }
 

@@ -136,11 +136,12 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
     if (!rep) return vmx::Completed{};
     write_register(state, vmx::kRcx, width, count - 1);
     if (count == 1) return vmx::Completed{};
+    // An iteration ends at an instruction boundary.
+    state.blocking_by_sti = state.blocking_by_mov_ss = false;
   }
   // So that a breakpoint at the instruction is not met again (SDM, "Instruction-Breakpoint
   // Exception Condition").
   state.rflags |= vmx::rflags::kRf;
-  state.blocking_by_sti = state.blocking_by_mov_ss = false;
   return Jumped{};
 }
 

@@ -25,21 +25,59 @@ void Statistics::attach(const Clock& clock, const uint64_t& instructions) {
   instructions_ = &instructions;
 }
 
+Statistics::Amount Statistics::machine() const {
+  return clock_ == nullptr ? Amount{} : Amount{clock_->cycles(), *instructions_};
+}
+
+std::vector<Statistics::Amount> Statistics::shares() const {
+  std::vector<Amount> shares = shares_;
+  const Amount now = machine();
+  const uint64_t cycles = now.cycles - settled_.cycles;
+  shares[processor_].instructions += now.instructions - settled_.instructions;
+  if (all_wait_) {
+    for (Amount& share : shares) share.cycles += cycles;
+  } else {
+    shares[processor_].cycles += cycles;
+  }
+  return shares;
+}
+
+void Statistics::settle() {
+  shares_ = shares();
+  settled_ = machine();
+}
+
+void Statistics::processor(unsigned number) {
+  settle();
+  if (shares_.size() <= number) shares_.resize(number + 1);
+  processor_ = number;
+  all_wait_ = false;
+}
+
+void Statistics::all_wait() {
+  settle();
+  all_wait_ = true;
+}
+
 void Statistics::handle(const vmx::VmExitEvent& event) {
   ++exits_[event.reason].count;
-  if (clock_) pending_[processor_] = {event.reason, clock_->cycles(), *instructions_};
+  if (clock_ == nullptr) return;
+  settle();
+  pending_[processor_] = {event.reason, shares_[processor_]};
 }
 
 void Statistics::handle(const vmx::VmEntryEvent&) {
   ++entries_;
   const auto pending = pending_.find(processor_);
   if (pending == pending_.end()) return;
+  settle();
   Samples& samples = exits_[pending->second.reason];
-  const uint64_t cycles = clock_->cycles() - pending->second.cycle;
+  const Amount now = shares_[processor_], then = pending->second.at;
+  const uint64_t cycles = now.cycles - then.cycles;
   samples.min_cycles = samples.handled == 0 ? cycles : std::min(samples.min_cycles, cycles);
   samples.max_cycles = std::max(samples.max_cycles, cycles);
   samples.cycles += cycles;
-  samples.instructions += *instructions_ - pending->second.instruction;
+  samples.instructions += now.instructions - then.instructions;
   ++samples.handled;
   pending_.erase(pending);
 }
@@ -57,8 +95,7 @@ void Statistics::translations(const TranslationCounts& counts) {
 }
 
 void Statistics::resumed(uint64_t /*exits*/, const std::vector<bool>& /*in_l2*/) {
-  first_cycle_ = clock_->cycles();
-  first_instruction_ = *instructions_;
+  settled_ = machine();
 }
 
 std::string Statistics::report() const {
@@ -93,15 +130,18 @@ std::string Statistics::report() const {
                        percent(samples.cycles, total.cycles), samples.min_cycles,
                        samples.max_cycles, average);
   }
-  const uint64_t cycles = clock_ ? clock_->cycles() - first_cycle_ : 0;
-  const uint64_t instructions = instructions_ ? *instructions_ - first_instruction_ : 0;
+  Amount all;
+  for (const Amount& share : shares()) {
+    all.cycles += share.cycles;
+    all.instructions += share.instructions;
+  }
   out += fmt::format("Total: {} VM exits, {} VM entries, {} failed checks\n", total.count, entries_,
                      failed_checks_);
   out += fmt::format(
       "From a VM exit to the next VM entry: {} of {} instructions ({:.2f}%), {} of {} cycles "
       "({:.2f}%)\n",
-      total.instructions, instructions, percent(total.instructions, instructions), total.cycles,
-      cycles, percent(total.cycles, cycles));
+      total.instructions, all.instructions, percent(total.instructions, all.instructions),
+      total.cycles, all.cycles, percent(total.cycles, all.cycles));
   out += fmt::format("Delivered: {} exceptions, {} interrupts; unclaimed accesses: {}\n",
                      exceptions_, interrupts_, unclaimed_);
   if (translations_) {

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "emu/events/events.h"
 
 namespace nestor::emu {
 
-// Counts VM exits by reason, and what each costs until the next VM entry of its processor, which is
-// charged with all that the machine does meanwhile. Cycles are virtual.
+// Counts VM exits by reason, and what each costs until the next VM entry of its processor: the
+// instructions that this processor executes, and the time that it executes or waits together with
+// all others. While another one executes, its time stands still. Cycles are virtual.
 class Statistics final : public EventHandler<Statistics> {
  public:
   struct Samples {
@@ -23,7 +25,8 @@ class Statistics final : public EventHandler<Statistics> {
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
-  void processor(unsigned number) override { processor_ = number; }
+  void processor(unsigned number) override;
+  void all_wait() override;
   void handle(const vmx::VmEntryEvent& event);
   void handle(const vmx::VmExitEvent& event);
   void handle(const vmx::CheckFailure& failure);
@@ -41,16 +44,26 @@ class Statistics final : public EventHandler<Statistics> {
   std::string report() const;
 
  private:
+  struct Amount {
+    uint64_t cycles = 0, instructions = 0;
+  };
   struct Pending {
     uint32_t reason;
-    uint64_t cycle, instruction;
+    Amount at;  // of the processor's own
   };
+
+  Amount machine() const;
+  // What each processor has had until now. The machine's amount, with one processor.
+  std::vector<Amount> shares() const;
+  void settle();
 
   const Clock* clock_ = nullptr;
   const uint64_t* instructions_ = nullptr;
-  uint64_t first_cycle_ = 0, first_instruction_ = 0;  // of what is counted
   std::map<uint32_t, Samples> exits_;
   unsigned processor_ = 0;
+  bool all_wait_ = false;
+  Amount settled_;                                 // of the machine: what shares_ has
+  std::vector<Amount> shares_{1};                  // by processor
   std::map<unsigned, Pending> pending_;            // by processor
   std::optional<TranslationCounts> translations_;  // of all processors
   uint64_t entries_ = 0, failed_checks_ = 0, exceptions_ = 0, interrupts_ = 0, unclaimed_ = 0;

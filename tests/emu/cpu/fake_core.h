@@ -66,7 +66,8 @@ class FakeCore final : public Core {
   std::vector<uint64_t> pdpte_loads;  // the values of CR3
   bool pdptes_valid = true;
   std::optional<EptExit> pdpte_exit;  // what EPT makes of the next loads
-  uint64_t time = 0x1'0000'1000;      // the TSC
+  uint64_t time = 0x1'0000'1000;      // increments of the TSC
+  uint64_t tsc_offset = 0;
   ExtendedState extended;
   std::optional<uint64_t> watched;  // the address that MONITOR was given last
   bool line_written = false;
@@ -105,7 +106,8 @@ class FakeCore final : public Core {
     msrs[index] = value;
     return vmx::MsrStatus::kOk;
   }
-  uint64_t tsc() const override { return time; }
+  uint64_t tsc() const override { return time + tsc_offset; }
+  uint64_t tsc_increments() const override { return time; }
   bool load_pdptes(uint64_t cr3) override {
     pdpte_loads.push_back(cr3);
     return pdptes_valid;
@@ -157,7 +159,7 @@ class FakeCore final : public Core {
   bool watched_line_written() override { return line_written; }
   void wait_for_line(bool masked_interrupts_wake) override { waits = masked_interrupts_wake; }
   uint64_t random_number() override { return random; }
-  void set_tsc(uint64_t value) override { time = value; }
+  void set_tsc(uint64_t value) override { tsc_offset = value - time; }
 
   // --- for tests
   template <typename T>

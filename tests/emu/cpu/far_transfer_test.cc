@@ -89,6 +89,18 @@ class TaskSwitches : public FarTransfer, public testing::WithParamInterface<L0Mo
   TaskSwitches() {
     config_.l0.mode = GetParam();
     cpu_ = in_protected_mode(cpu_);
+    cpu_.idtr = {kIdt, 0x7ff};
+  }
+  // A task gate in the IDT, to the second task.
+  void enter_task_by(unsigned vector) {
+    put(kIdt + 8 * vector, uint64_t{kSecondTask} << 16 | 0x8500ull << 32);
+  }
+  // An interrupt gate, and what it leads to.
+  void enter_handler_by(unsigned vector, const Code& code) {
+    const uint64_t address = kHandlers + 0x40 * vector;
+    put(kIdt + 8 * vector,
+        (address & 0xffff) | uint64_t{kCode32} << 16 | 0x8e00ull << 32 | (address >> 16) << 48);
+    put_code(address, code);
   }
 };
 
@@ -117,6 +129,47 @@ TEST_P(TaskSwitches, IretWithNtThatPopfSetsReturnsToTheTaskOfTheLink) {
   put<uint16_t>(kFirstTss, kSecondTask);
   put<uint8_t>(kTables + kSecondTask + 5, 0x8b);
   EXPECT_EQ(run(kSetNt + block_end() + kIretd).code, status(7));
+}
+
+// "Task-Switch Exception Condition".
+TEST_P(TaskSwitches, TheTrapFlagOfTheNewTssTrapsBeforeTheFirstInstruction) {
+  constexpr uint8_t kVector = 0x30;
+  enter_task_by(kVector);
+  enter_task_by(vmx::kUd);
+  enter_handler_by(vmx::kDb, ASM32("mov eax, dr6; and eax, 0xe00f; out 0xf4, eax"));
+  put_code(kSecondCode, exit_with(7));
+  put<uint16_t>(kFirstTss, kSecondTask);  // the link of IRET
+  for (const Code& code : {jump(kSecondTask), call(kSecondTask), jump(kTaskGateSelector), kIretd,
+                           ASM32("int 0x30"), ASM32("ud2")}) {
+    const bool iret = code == kIretd;
+    put<uint8_t>(kTables + kSecondTask + 5, iret ? 0x8b : 0x89);
+    cpu_.rflags = iret ? 0x4002 : 2;
+    for (const bool trap : {false, true}) {
+      put<uint16_t>(kSecondTss + 100, trap ? 1 : 0);
+      const RunResult result = run(code);
+      EXPECT_EQ(result.code, status(trap ? 0x8000 : 7)) << testing::PrintToString(code);
+      if (trap) {
+        ASSERT_FALSE(record_.exceptions.empty());
+        EXPECT_EQ(record_.exceptions.back().rip, kSecondCode);
+      }
+    }
+  }
+}
+
+// "Saving RIP, RSP, RFLAGS, and SSP" says what an L0 finds.
+TEST_P(TaskSwitches, TheOldTssHoldsTheResumeFlagForFaultsAlone) {
+  constexpr uint8_t kVector = 0x30;
+  constexpr uint32_t kRf = 0x1'0000;
+  enter_task_by(kVector);
+  enter_task_by(vmx::kUd);
+  put_code(kSecondCode, exit_with_memory(kFirstTss + 36));
+  for (const uint32_t before : {uint32_t{0}, kRf}) {
+    cpu_.rflags = 2 | before;
+    EXPECT_EQ(run(jump(kSecondTask)).code, status(2));
+    EXPECT_EQ(run(call(kSecondTask)).code, status(2));
+    EXPECT_EQ(run(ASM32("int 0x30")).code, status(2));
+    EXPECT_EQ(run(ASM32("ud2")).code, status(2 | kRf));
+  }
 }
 
 TEST_P(TaskSwitches, TransfersWithinTheTaskAreTheEnginesOwn) {

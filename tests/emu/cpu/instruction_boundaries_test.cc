@@ -98,7 +98,105 @@ TEST_F(InstructionBoundaries, InputIntoMemoryExitsBeforeItIsWritten) {
   EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kIoInstruction, kGuest + 6)));
 }
 
+// "Priority Among Concurrent Events": INIT comes before the debug traps of the last instruction.
+// The VM exit leaves the trap pending, and it is delivered behind the next VM entry.
+TEST_F(InstructionBoundaries, InitComesBeforeTheSingleStepTrap) {
+  const Code by_store = apic_write(0x300, 0x4500);
+  const Code by_wrmsr = ASM64("wrmsr");
+  for (const Code& init : {by_store, by_wrmsr}) {
+    const Code to_x2apic =
+        init == by_wrmsr
+            ? ASM64(
+                  "mov ecx, 0x1b; mov eax, 0xfee00d00; xor edx, edx; wrmsr; mov ecx, 0x830; "
+                  "mov eax, 0x4500")
+            : Code{};
+    enable(PrimaryProcBased::kUseMsrBitmaps);
+    vmcs_.write(Field::kMsrBitmaps, kBitmaps);
+    vmcs_.write(Field::kGuestRflags, 0x102);
+    handle(vmx::kDb, ASM64("cpuid"));
+    for (const Field field : {Field::kGuestPendingDebugExceptions, Field::kGuestRip}) {
+      put_guest(init + kNop,
+                resume_until(field == Field::kGuestRip ? 2 : 1, exit_with_field(field)));
+      put_code(kCode + 0x400, ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; "
+                                    "mov rax, cr4; or eax, 0x2000; mov cr4, rax; vmxon [0xb000]; "
+                                    "vmptrld [0xb008]") +
+                                  to_x2apic + ASM64("vmlaunch"));
+      const RunResult result = run(ASM64("mov eax, 0x100400; jmp rax"));
+      ASSERT_FALSE(exits().empty()) << result.detail;
+      EXPECT_EQ(exits()[0], std::pair(ExitReason::kInitSignal, kGuest + init.size()));
+      if (field == Field::kGuestPendingDebugExceptions) {
+        EXPECT_EQ(result.code, status(0x4000)) << result.detail;
+      } else {
+        ASSERT_EQ(exits().size(), 2u);
+        EXPECT_EQ(exits()[1].first, ExitReason::kCpuid);
+        EXPECT_THAT(record_.exceptions,
+                    ElementsAre(Exception{vmx::kDb, std::nullopt, kGuest + init.size(), 0}));
+      }
+    }
+  }
+}
+
+// "Changes to Instruction Behavior in VMX Non-Root Operation": WRMSR of IA32_BIOS_UPDT_TRIG that
+// causes no VM exit passes, whatever is written.
+TEST_F(InstructionBoundaries, MicrocodeUpdatesPassInNonRootOperation) {
+  const Code address = ASM64("mov ecx, 0x79; mov eax, 0x20030; xor edx, edx; wrmsr; cpuid"),
+             not_canonical =
+                 ASM64("mov ecx, 0x79; mov eax, 0x20030; mov edx, 0x12345678; wrmsr; cpuid");
+  enum class Bitmap : uint8_t { kNone, kPasses, kExits };
+  for (const Code& update : {address, not_canonical}) {
+    for (const Bitmap bitmap : {Bitmap::kNone, Bitmap::kPasses, Bitmap::kExits}) {
+      vmcs_.write(Field::kPrimaryProcBasedControls,
+                  vmx::nestor_capabilities().primary.must_be_one());
+      if (bitmap != Bitmap::kNone) enable(PrimaryProcBased::kUseMsrBitmaps);
+      vmcs_.write(Field::kMsrBitmaps, kBitmaps);
+      put<uint8_t>(kBitmaps + 0x800 + 0x79 / 8, bitmap == Bitmap::kExits ? 1 << 0x79 % 8 : 0);
+      vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kGp);
+      const RunResult result = run_guest(update);
+      ASSERT_EQ(exits().size(), 1u) << result.detail;
+      EXPECT_EQ(exits()[0].first,
+                bitmap == Bitmap::kPasses ? ExitReason::kCpuid : ExitReason::kWrmsr);
+    }
+  }
+}
+
+// The engine knows none of these.
+TEST_F(InstructionBoundaries, PrefixesBeforeVmxInstructions) {
+  const Code ignored[] = {ASM64("vmcall"), ASM64("vmlaunch"), ASM64("vmresume"), ASM64("vmxoff")};
+  const Code refused[] = {ASM64("vmfunc"), ASM64("vmptrst [rbx]"), ASM64("vmread [rbx], rcx"),
+                          ASM64("vmwrite rcx, [rbx]")};
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kUd);
+  for (const uint8_t prefix : {uint8_t{0x66}, uint8_t{0xf2}, uint8_t{0xf3}}) {
+    for (const Code& code : ignored) {
+      run_guest(Code{prefix} + code);
+      ASSERT_EQ(exits().size(), 1u);
+      EXPECT_NE(exits()[0].first, ExitReason::kExceptionOrNmi) << testing::PrintToString(code);
+      EXPECT_EQ(record_.exits[0].instruction_length, code.size() + 1);
+    }
+    for (const Code& code : refused) {
+      run_guest(Code{prefix} + code);
+      ASSERT_EQ(exits().size(), 1u);
+      EXPECT_EQ(record_.exits[0].interruption_information, 0x80000306u)
+          << testing::PrintToString(code);
+    }
+  }
+}
+
 // --- RFLAGS.RF
+
+// "General Detect": a fault, so that its handler returns to the MOV with RF 1.
+TEST_F(InstructionBoundaries, GeneralDetectPushesAndSavesTheResumeFlag) {
+  const Code guest = ASM64("mov eax, 0x2400; mov dr7, rax; mov rax, dr7");
+  const uint64_t at = kGuest + guest.size() - ASM64("mov rax, dr7").size();
+  handle(vmx::kDb, ASM64("mov eax, [rsp + 16]; mov rdx, dr6; cpuid"));
+  const RunResult pushed = run_guest(guest, ASM64("out 0xf4, eax"));
+  EXPECT_EQ(pushed.code, status(0x1'0002)) << pushed.detail;
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kDb, std::nullopt, at, 0}));
+  vmcs_.write(Field::kExceptionBitmap, 1u << vmx::kDb);
+  const RunResult saved = run_guest(guest, exit_with_field(Field::kGuestRflags));
+  EXPECT_EQ(saved.code, status(0x1'0002)) << saved.detail;
+  EXPECT_THAT(exits(), ElementsAre(Pair(ExitReason::kExceptionOrNmi, at)));
+  EXPECT_EQ(record_.exits[0].qualification, 1u << 13);
+}
 
 // PUSHF: "the VM and RF flags are cleared" in the image.
 TEST_F(InstructionBoundaries, PushfDoesNotPushTheResumeFlag) {

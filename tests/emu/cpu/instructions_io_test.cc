@@ -151,6 +151,40 @@ TEST_F(IoTest, FaultKeepsTheIterationsBefore) {
   EXPECT_EQ(core.device.reads.size(), 2u);  // the device is not read for nothing
 }
 
+// An iteration ends at an instruction boundary, and with it the blocking by STI and by MOV SS:
+// where the instruction stops in between, because of a fault or because a batch is over, none is
+// left from the second iteration on.
+TEST_F(IoTest, BlockingEndsWithTheFirstIteration) {
+  struct Stop {
+    const char* name;
+    uint64_t count, room;  // iterations that are asked for, and that memory has
+    bool first;            // it stops in the first iteration
+    bool completes;        // the blocking of a completed instruction is the caller's
+  };
+  constexpr Stop kStops[] = {{"the first one faults", 1000, 0, true, false},
+                             {"the second one faults", 1000, 1, false, false},
+                             {"a later one faults", 1000, 9, false, false},
+                             {"the batch is over", 1000, 1000, false, false},
+                             {"the last one is done", 1, 1000, true, true}};
+  for (const Bytes& code : {kRepInsd, kRepOutsb}) {
+    const unsigned size = code == kRepInsd ? 4 : 1;
+    for (const Stop& stop : kStops) {
+      for (const bool sti : {false, true}) {
+        SCOPED_TRACE(testing::Message() << stop.name << (sti ? " STI" : " MOV SS"));
+        enter_64bit_mode(core);
+        core.unwritable = core.unreadable = {0xa};
+        cpu.gpr[kRdi] = cpu.gpr[kRsi] = stop.room < 1000 ? 0xa000 - stop.room * size : 0xb000;
+        cpu.gpr[kRcx] = stop.count;
+        (sti ? cpu.blocking_by_sti : cpu.blocking_by_mov_ss) = true;
+        const Outcome outcome = run(code);
+        EXPECT_EQ(std::holds_alternative<vmx::Completed>(outcome), stop.completes);
+        EXPECT_EQ(cpu.blocking_by_sti, sti && stop.first);
+        EXPECT_EQ(cpu.blocking_by_mov_ss, !sti && stop.first);
+      }
+    }
+  }
+}
+
 TEST_F(IoTest, AddressSizeWraps) {
   enter_real_mode(core);
   cpu.gpr[kRsi] = 0xabcd'ffff;

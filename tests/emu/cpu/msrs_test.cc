@@ -326,6 +326,11 @@ TEST_F(MsrsTest, MachineCheckAndMicrocode) {
   const uint64_t revision = read(0x8b);
   EXPECT_TRUE(writes(0x8b, 0));
   EXPECT_EQ(read(0x8b), revision);
+  // IA32_BIOS_UPDT_TRIG is write-only, and no update is ever loaded, wherever it should be.
+  EXPECT_FALSE(reads(0x79));
+  for (const uint64_t update : {uint64_t{0}, uint64_t{0x10'0030}, kNotCanonical})
+    EXPECT_TRUE(writes(0x79, update));
+  EXPECT_EQ(read(0x8b), revision);
 }
 
 TEST_F(MsrsTest, ResetRestoresPowerUpValues) {

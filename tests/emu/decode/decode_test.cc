@@ -136,11 +136,51 @@ TEST(Decoder, RejectsWhatIsNoInstruction) {
   Decoder decoder;
   EXPECT_FALSE(decoder.decode(Bytes{0xce, 0x90}, CodeMode::k64));              // INTO
   EXPECT_FALSE(decoder.decode(Bytes{0xf0, 0x0f, 0x22, 0xc0}, CodeMode::k32));  // LOCK MOV CR
-  EXPECT_FALSE(decoder.decode(Bytes{0x66, 0x0f, 0x01, 0xc2}, CodeMode::k64));  // VMLAUNCH is "NP"
   EXPECT_FALSE(decoder.decode(Bytes{0xf3, 0x0f, 0x78, 0xc1}, CodeMode::k32));
   EXPECT_FALSE(decoder.decode(Bytes{0x0f, 0x22}, CodeMode::k64));  // cut off
   EXPECT_FALSE(decoder.decode(Bytes{}, CodeMode::k64));
   EXPECT_FALSE(decoder.decode(Bytes(16, 0x66), CodeMode::k64));
+}
+
+// What 66, F2 and F3 before a VMX instruction make of it. Where the opcode has "NP" in the manual,
+// nothing or another instruction; where it has none of the three, they are ignored.
+TEST(Decoder, PrefixesOfVmxInstructions) {
+  constexpr auto kNone = Operation::kCount;
+  struct Row {
+    Bytes opcode;
+    Operation by_66, by_f2, by_f3;
+  };
+  const Row kRows[] = {
+      {{0x0f, 0x01, 0xc1}, Operation::kVmcall, Operation::kVmcall, Operation::kVmcall},
+      {{0x0f, 0x01, 0xc2}, Operation::kVmlaunch, Operation::kVmlaunch, Operation::kVmlaunch},
+      {{0x0f, 0x01, 0xc3}, Operation::kVmresume, Operation::kVmresume, Operation::kVmresume},
+      {{0x0f, 0x01, 0xc4}, Operation::kVmxoff, Operation::kVmxoff, Operation::kVmxoff},
+      {{0x0f, 0x01, 0xd4}, kNone, kNone, kNone},                            // NP: VMFUNC
+      {{0x0f, 0xc7, 0x37}, Operation::kVmclear, kNone, Operation::kVmxon},  // NP: VMPTRLD
+      {{0x0f, 0xc7, 0x3f}, kNone, kNone, kNone},                            // NP: VMPTRST
+      {{0x0f, 0x78, 0x07}, kNone, kNone, kNone},                            // NP: VMREAD
+      {{0x0f, 0x79, 0x07}, kNone, kNone, kNone},                            // NP: VMWRITE
+  };
+  Decoder decoder;
+  const auto operation = [&](uint8_t prefix, const Row& row, CodeMode mode) {
+    Bytes bytes = row.opcode;
+    bytes.insert(bytes.begin(), prefix);
+    const size_t length = bytes.size();
+    bytes.resize(20, 0xcc);
+    const auto instruction = decoder.decode(bytes, mode);
+    if (!instruction) return kNone;
+    EXPECT_EQ(instruction->length, length);
+    return instruction->operation;
+  };
+  for (const Row& row : kRows) {
+    for (const CodeMode mode : {CodeMode::k16, CodeMode::k32, CodeMode::k64}) {
+      SCOPED_TRACE(testing::PrintToString(row.opcode) + " mode " +
+                   std::to_string(static_cast<int>(mode)));
+      EXPECT_EQ(operation(0x66, row, mode), row.by_66);
+      EXPECT_EQ(operation(0xf2, row, mode), row.by_f2);
+      EXPECT_EQ(operation(0xf3, row, mode), row.by_f3);
+    }
+  }
 }
 
 // An instruction decoded by hand-made bytes alone.

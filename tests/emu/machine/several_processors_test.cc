@@ -323,6 +323,49 @@ TEST_P(ActivityStates, AnNmiWakesAHaltedGuest) {
   EXPECT_TRUE(exits().empty());
 }
 
+// An NMI that arrives while the guest executes, halts or waits in MWAIT: it is held back by
+// blocking by NMI, but for a guest with virtual NMIs.
+TEST_P(ActivityStates, AnNmiByBlockingAndActivity) {
+  constexpr uint32_t kByNmi = 8, kTimer = 600'000;
+  const Code second = enable_x2apic() + ASM16("mov cx, 0xffff; 2: loop 2b") + send16(0x400) + kHlt;
+  const Code mwait =
+      ASM64("mov eax, 0x80040; xor ecx, ecx; xor edx, edx; 2: monitor; mwait; jmp 2b");
+  struct Activity {
+    Code code;
+    vmx::ActivityState saved;
+  };
+  const Activity activities[] = {{kSpin, vmx::ActivityState::kActive},
+                                 {kHlt, vmx::ActivityState::kHlt},
+                                 {mwait, vmx::ActivityState::kActive}};
+  handle(vmx::kNmi, exit_with(7));
+  enable(vmx::PinBased::kActivatePreemptionTimer);
+  vmcs_.write(Field::kVmxPreemptionTimerValue, kTimer);
+  const uint64_t pin = vmcs_[Field::kPinBasedControls];
+  for (const Activity& activity : activities) {
+    for (const unsigned controls : {0u, 1u, 3u}) {
+      for (const bool blocked : {false, true}) {
+        SCOPED_TRACE(testing::Message() << testing::PrintToString(activity.code) << " controls "
+                                        << controls << " blocked " << blocked);
+        const bool exiting = controls & 1, virtual_nmis = controls & 2;
+        vmcs_.write(Field::kPinBasedControls, pin);
+        if (exiting) enable(vmx::PinBased::kNmiExiting);
+        if (virtual_nmis) enable(vmx::PinBased::kVirtualNmis);
+        vmcs_.write(Field::kGuestInterruptibilityState, blocked ? kByNmi : 0);
+        const RunResult result = run_guest_beside(start() + activity.code, second,
+                                                  exit_with_field(Field::kGuestActivityState));
+        if (!exiting && !blocked) {
+          EXPECT_EQ(result.code, status(7)) << result.detail;
+          continue;
+        }
+        ASSERT_EQ(exits().size(), 1u) << result.detail;
+        EXPECT_EQ(exits()[0].first, blocked && !virtual_nmis ? ExitReason::kPreemptionTimerExpired
+                                                             : ExitReason::kExceptionOrNmi);
+        EXPECT_EQ(result.code, status(static_cast<uint32_t>(activity.saved)));
+      }
+    }
+  }
+}
+
 TEST_P(ActivityStates, ThePreemptionTimerDoesNotLeaveWaitForSipi) {
   enable(vmx::PinBased::kActivatePreemptionTimer);
   vmcs_.write(Field::kVmxPreemptionTimerValue, 100);

@@ -243,6 +243,14 @@ bool resume_flag_of_abort(const Difference& d) {
          (is_exception(d.left_exit, vmx::kDf) || is_exit(d.left_exit, ExitReason::kTripleFault));
 }
 
+bool unblocking_without_an_access(const Difference& d) {
+  constexpr uint64_t kUnblocking = 1 << 12;
+  constexpr uint64_t kOfAccess[] = {vmx::kPf, vmx::kAc, vmx::kVe};
+  return is_information(d, kInterruption) && only_right_has(d, kUnblocking) &&
+         is_exit(d.left_exit, ExitReason::kExceptionOrNmi) &&
+         std::ranges::find(kOfAccess, d.left & 0xff) == std::end(kOfAccess);
+}
+
 // The flags that were pushed for the handler, which executes VMCALL.
 bool resume_flag_on_the_stack(const Difference& d) {
   const bool long_mode = d.situation.left.has(vmx::VmEntryControl::kIa32eModeGuest);
@@ -461,6 +469,9 @@ constexpr DecidedKind kKinds[] = {
      Right::kNestor, false, task_register_bits},
     {"RF behind the delivery of an injected or software event", "Saving RIP, RSP, RFLAGS, and SSP",
      Right::kNestor, false, resume_flag_of_delivery},
+    {"NMI unblocking due to IRET, of a fault that is no memory access",
+     "Information About NMI Unblocking Due to IRET", Right::kNestor, false,
+     unblocking_without_an_access},
     {"RF of a double or triple fault", "Instruction-Breakpoint Exception Condition", Right::kNestor,
      false, resume_flag_of_abort},
     {"RF that a double fault pushes", "Instruction-Breakpoint Exception Condition", Right::kNestor,

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
+#include <vector>
 
 namespace nestor::emu {
 namespace {
@@ -25,6 +27,11 @@ class StatisticsTest : public ::testing::Test {
     instructions_ += instructions;
     clock_.charge(cycles);
     statistics_.vm_entry({});
+  }
+
+  void spend(uint64_t instructions, uint64_t cycles) {
+    instructions_ += instructions;
+    clock_.charge(cycles);
   }
 
   Clock clock_;
@@ -67,6 +74,94 @@ TEST_F(StatisticsTest, ReportPutsTheMostFrequentReasonFirst) {
             "From a VM exit to the next VM entry: 20 of 20 instructions (100.00%), 400 of 400 "
             "cycles (100.00%)\n"
             "Delivered: 0 exceptions, 0 interrupts; unclaimed accesses: 0\n");
+}
+
+// --- several processors: each has its own instructions and cycles
+
+TEST_F(StatisticsTest, ATurnOfAnotherCountsForNoSpan) {
+  statistics_.processor(0);
+  exit_at(kCpuid);
+  spend(10, 100);
+  statistics_.processor(1);
+  exit_at(kEptViolation);
+  spend(20, 200);
+  statistics_.processor(0);
+  spend(1, 10);
+  statistics_.vm_entry({});
+  statistics_.processor(1);
+  spend(2, 20);
+  statistics_.vm_entry({});
+  const auto& cpuid = statistics_.exits().at(kCpuid);
+  EXPECT_EQ(cpuid.instructions, 11u);
+  EXPECT_EQ(cpuid.cycles, 110u);
+  EXPECT_EQ(cpuid.min_cycles, 110u);
+  EXPECT_EQ(cpuid.max_cycles, 110u);
+  const auto& violation = statistics_.exits().at(kEptViolation);
+  EXPECT_EQ(violation.instructions, 22u);
+  EXPECT_EQ(violation.cycles, 220u);
+  EXPECT_NE(
+      statistics_.report().find("33 of 33 instructions (100.00%), 330 of 330 cycles (100.00%)"),
+      std::string::npos)
+      << statistics_.report();
+}
+
+// What all wait together each of them waits.
+TEST_F(StatisticsTest, WaitingCountsForEach) {
+  statistics_.processor(0);
+  exit_at(kCpuid);
+  statistics_.processor(1);
+  spend(5, 50);
+  statistics_.all_wait();
+  spend(0, 1000);
+  statistics_.processor(0);
+  spend(1, 10);
+  statistics_.vm_entry({});
+  EXPECT_EQ(statistics_.exits().at(kCpuid).cycles, 1010u);
+  EXPECT_NE(statistics_.report().find("1 of 6 instructions (16.67%), 1010 of 2060 cycles (49.03%)"),
+            std::string::npos)
+      << statistics_.report();
+}
+
+// Whatever the turns, the spans are no more than there was.
+TEST_F(StatisticsTest, SharesNeverPassTheWhole) {
+  for (unsigned processors = 1; processors <= 4; ++processors) {
+    Clock clock;
+    uint64_t instructions = 0, random = 12345;
+    Statistics statistics;
+    statistics.attach(clock, instructions);
+    std::vector<bool> in_guest(processors, true);
+    for (unsigned turn = 0; turn < 2000; ++turn) {
+      random = random * 6364136223846793005 + 1442695040888963407;
+      const auto number = static_cast<unsigned>((random >> 33) % processors);
+      if (processors > 1) statistics.processor(number);
+      if ((random >> 40) % 4 != 0) {
+        vmx::VmExitEvent event;
+        event.reason = kCpuid;
+        if (in_guest[number]) {
+          statistics.vm_exit(event);
+        } else {
+          statistics.vm_entry({});
+        }
+        in_guest[number] = !in_guest[number];
+      }
+      instructions += random >> 45 & 0xff;
+      clock.charge(random >> 50 & 0xff);
+      if (processors > 1 && (random >> 60) == 0) {
+        statistics.all_wait();
+        clock.charge(777);
+      }
+    }
+    const Statistics::Samples& all = statistics.exits().at(kCpuid);
+    EXPECT_GT(all.cycles, 0u);
+    EXPECT_LE(all.instructions, instructions);
+    const std::string report = statistics.report();
+    unsigned percentages = 0;
+    for (size_t at = report.find('('); at != std::string::npos; at = report.find('(', at + 1)) {
+      EXPECT_LE(std::strtod(report.c_str() + at + 1, nullptr), 100.0) << report;
+      ++percentages;
+    }
+    EXPECT_EQ(percentages, 2u);
+  }
 }
 
 TEST_F(StatisticsTest, CachedTranslationsOfAllProcessors) {
