@@ -169,7 +169,7 @@ bool EngineDriver::breaks_here() {
     return true;
   }
   // This one instruction is let through.
-  mode_.code_set ^= 1;
+  mode_.code_set ^= 1ull << 61;
   mode_.single_step = true;
   return false;
 }

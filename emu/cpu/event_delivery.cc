@@ -62,8 +62,8 @@ void EventDelivery::settle(const Outcome& outcome) {
   if (const auto event = emu::settle(core_, core_.decoder(), outcome)) deliver(*event);
 }
 
-// Merges with what blocking by MOV SS held back, or is held back by it. INIT, an MTF VM exit, or one
-// of APIC virtualization, comes first and leaves it pending.
+// Merges with what blocking by MOV SS held back, or is held back by it. INIT, an MTF VM exit, or
+// one of APIC virtualization, comes first and leaves it pending.
 void EventDelivery::single_step_trap() {
   using namespace vmx::pending_debug;
   const vmx::Vmx& vmx = core_.vmx();

@@ -144,7 +144,8 @@ TEST_F(BreakpointMachine, BtfTrapsBranchesAlone) {
   handle(vmx::kDb, ASM64("mov rax, [rsp]; out 0xf4, eax"));
   const auto target = [](size_t offset) { return status(static_cast<uint32_t>(kCode + offset)); };
   EXPECT_EQ(run(ASM64("nop; inc eax; jmp 2f; nop; 2: nop")).code, target(6));
-  EXPECT_EQ(run(ASM64("nop; xor eax, eax; jne 2f; cpuid; jmp 3f; 2: nop; 3: nop")).code, target(10));
+  EXPECT_EQ(run(ASM64("nop; xor eax, eax; jne 2f; cpuid; jmp 3f; 2: nop; 3: nop")).code,
+            target(10));
   EXPECT_EQ(run(ASM64("nop; call 2f; 2: nop")).code, target(6));
 }
 
@@ -205,7 +206,8 @@ TEST_F(CheckedAccesses, SegmentLimitsOfCompatibilityMode) {
   cpu_.gdtr.limit = 0x3f;
   put_code(kData, {0x00, 0x00, 0x10, 0x00, 0x08, 0x00});
   const Code enter = ASM64("mov esi, 0x38; mov ds, esi; ljmp [0x80000]");
-  const auto in_32_bits = [&](const Code& code, std::optional<vmx::Vector> vector, uint64_t at = 0) {
+  const auto in_32_bits = [&](const Code& code, std::optional<vmx::Vector> vector,
+                              uint64_t at = 0) {
     Code all = enter;
     put<uint32_t>(kData, static_cast<uint32_t>(kCode + enter.size()));
     expect(all + code, vector, enter.size() + at);

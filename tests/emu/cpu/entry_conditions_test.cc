@@ -64,12 +64,11 @@ TEST_F(ConditionsTest, OfOneInstructionAgreeWithTheRules) {
   unsigned broken = 0, kept = 0;
   for (unsigned round = 0; round < 20'000; ++round) {
     vmx::CpuState state = protected_mode();
-    constexpr uint32_t kRights[] = {0xc093, 0xc091, 0xc097, 0x4097, 0x97, 0xc09b, 0xc099, 0x93,
-                                    vmx::AccessRights::kUnusable};
+    constexpr uint32_t kRights[] = {
+        0xc093, 0xc091, 0xc097, 0x4097, 0x97, 0xc09b, 0xc099, 0x93, vmx::AccessRights::kUnusable};
     constexpr uint32_t kLimits[] = {0xf, 0xfff, 0xffff, 0xfffff, 0xffffffff};
     for (auto segment : {vmx::kEs, vmx::kSs, vmx::kDs}) {
-      state.segment[segment] = {8,
-                                vmx::AccessRights{kRights[random() % std::size(kRights)]},
+      state.segment[segment] = {8, vmx::AccessRights{kRights[random() % std::size(kRights)]},
                                 kLimits[random() % std::size(kLimits)],
                                 random() % 4 == 0 ? random() : 0};
     }
@@ -96,13 +95,27 @@ TEST_F(ConditionsTest, OfOneInstructionAgreeWithTheRules) {
 // Of a block: what they say at its entry is what the addresses are once it gets there.
 TEST_F(ConditionsTest, FollowTheRegistersThroughABlock) {
   const Code kSteps[] = {
-      ASM64("add rcx, 8"),   ASM64("sub rcx, 24"),        ASM64("inc rcx"),
-      ASM64("dec esi"),      ASM64("mov rcx, rsi"),       ASM64("mov ecx, edi"),
-      ASM64("mov esi, 0x21010"), ASM64("lea rcx, [rsi + 8]"), ASM64("lea rdi, [rcx - 16]"),
-      ASM64("and rcx, -16"), ASM64("and rsi, -32"),       ASM64("push rax"),
-      ASM64("pop rdx"),      ASM64("nop"),                ASM64("add cl, 16"),
-      ASM64("xor eax, eax"), ASM64("lea rcx, [rsi + rdi]"), ASM64("shl rcx, 1"),
-      ASM64("xchg rcx, rsi"), ASM64("mov cl, 0x10"),      ASM64("mul rcx"),
+      ASM64("add rcx, 8"),
+      ASM64("sub rcx, 24"),
+      ASM64("inc rcx"),
+      ASM64("dec esi"),
+      ASM64("mov rcx, rsi"),
+      ASM64("mov ecx, edi"),
+      ASM64("mov esi, 0x21010"),
+      ASM64("lea rcx, [rsi + 8]"),
+      ASM64("lea rdi, [rcx - 16]"),
+      ASM64("and rcx, -16"),
+      ASM64("and rsi, -32"),
+      ASM64("push rax"),
+      ASM64("pop rdx"),
+      ASM64("nop"),
+      ASM64("add cl, 16"),
+      ASM64("xor eax, eax"),
+      ASM64("lea rcx, [rsi + rdi]"),
+      ASM64("shl rcx, 1"),
+      ASM64("xchg rcx, rsi"),
+      ASM64("mov cl, 0x10"),
+      ASM64("mul rcx"),
   };
   const Code kUses[] = {ASM64("movaps xmm0, [rcx]"), ASM64("movaps [rsi + 8], xmm0"),
                         ASM64("addps xmm1, [rcx + rsi*2]"), ASM64("movdqa xmm2, [rsp - 8]"),
@@ -162,8 +175,13 @@ TEST_F(ConditionsTest, CodeMustNotRunOverTheLimitOfItsSegment) {
 
 TEST_F(ConditionsTest, TheEngineStopsBeforeABlockWhoseConditionsDoNotHold) {
   add_conditions = [](EntryConditions& conditions) {
-    conditions.push_back({.base = vmx::kRcx, .index = vmx::kRdx, .scale = 4, .constant = 1,
-                          .mask = 0xff, .least = 0x10, .most = 0x20});
+    conditions.push_back({.base = vmx::kRcx,
+                          .index = vmx::kRdx,
+                          .scale = 4,
+                          .constant = 1,
+                          .mask = 0xff,
+                          .least = 0x10,
+                          .most = 0x20});
   };
   put_code(ASM64("nop; nop; hlt"));
   const auto stop_with = [&](uint64_t rcx, uint64_t rdx) {

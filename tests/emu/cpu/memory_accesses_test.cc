@@ -124,7 +124,8 @@ TEST_F(MemoryAccessesOfTheEngine, OfTwoByteOpcodes) {
     for (unsigned opcode = 0; opcode < 256; ++opcode) {
       if (opcode == 0x38 || opcode == 0x3a) continue;
       for (uint8_t reg = 0; reg < 8; ++reg) {
-        Code code = {0x0f, static_cast<uint8_t>(opcode), static_cast<uint8_t>(reg << 3), 0, 0, 0, 0};
+        Code code = {0x0f, static_cast<uint8_t>(opcode), static_cast<uint8_t>(reg << 3), 0, 0, 0,
+                     0};
         if (prefix != 0) code.insert(code.begin(), prefix);
         expect_agreement(code);
       }
@@ -182,8 +183,7 @@ TEST_F(ImpliedAccesses, StackIn64BitCode) {
   expect(ASM64("pop rcx"), {{kSs, kStack, 8, false}});
   expect(ASM64("push qword ptr [rax]"), {{kDs, kOperand, 8, false}, {kSs, kStack - 8, 8, true}});
   expect(ASM64("pop qword ptr [rax]"), {{kSs, kStack, 8, false}, {kDs, kOperand, 8, true}});
-  expect(ASM64("pop qword ptr [rsp + 16]"),
-         {{kSs, kStack, 8, false}, {kSs, kStack + 24, 8, true}});
+  expect(ASM64("pop qword ptr [rsp + 16]"), {{kSs, kStack, 8, false}, {kSs, kStack + 24, 8, true}});
   expect(ASM64("call qword ptr [rax]"), {{kDs, kOperand, 8, false}, {kSs, kStack - 8, 8, true}});
   expect(ASM64("ret 16"), {{kSs, kStack, 8, false}});
   expect(ASM64("pushfq"), {{kSs, kStack - 8, 8, true}});
