@@ -54,7 +54,7 @@ std::optional<Fault> return_outward(Core& core, CpuState& next, const ReturnTarg
     return fault;
   }
   set_stack_pointer(next, *rsp + released);
-  drop_inner_segments(next, cpl);
+  if (cpl != old.cpl()) drop_inner_segments(next, cpl);
   return std::nullopt;
 }
 
