@@ -37,7 +37,7 @@ std::optional<Fault> return_outward(Core& core, CpuState& next, const ReturnTarg
   std::optional<Descriptor> stack;
   if (is_null(ss)) {
     const bool to_64bit = old.long_mode_active() && target.code.long_mode();
-    if (!to_64bit || cpl == 3) return general_protection();
+    if (!to_64bit || cpl == 3 || (ss & 3) != cpl) return general_protection();
     next.segment[vmx::kSs] = null_stack_segment(ss, cpl);
   } else {
     const auto found = find_stack_segment(core, ss, cpl);
