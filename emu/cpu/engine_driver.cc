@@ -219,7 +219,8 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   std::array<uint8_t, kPageSize> bytes;
   std::array<uint16_t, kPageSize> starts;
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
-  return core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
+  // One that the decoder does not know is one all the same.
+  return std::max(core_.decoder().instruction_starts(code, code_mode(core_.state()), starts), 1u);
 }
 
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size) {
@@ -227,7 +228,11 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const vmx::CpuState& state = core_.state();
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
-  const auto unsafe = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  auto unsafe = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  // Alone, what the decoder does not know is safe.
+  if (unsafe == 0u && mode_.single_step && !core_.decoder().decode(code, code_mode(state))) {
+    unsafe.reset();
+  }
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;

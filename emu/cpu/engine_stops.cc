@@ -172,6 +172,11 @@ void EngineDriver::access_apic_page(uint64_t linear, ept::Access::Kind kind,
 void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault) {
   const auto [instruction, fault] = fetch_instruction(core_, core_.decoder());
   if (!instruction) {
+    // The engine may know it.
+    if (!fault && !engine_fault && !mode_.single_step) {
+      approaching_ = true;
+      return;
+    }
     delivery_.settle(fault ? to_outcome(*fault)
                            : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;
