@@ -84,18 +84,21 @@ bool EngineDriver::is_in_the_middle() const {
   return is_within_instruction() || stepping_through_.has_value();
 }
 
+bool EngineDriver::at_breakpoint() const {
+  const std::vector<uint64_t>& breakpoints = core_.around().turns.until().breakpoints;
+  if (breakpoints.empty() || is_within_instruction()) return false;
+  const Place here{linear_rip(core_.state()), core_.context().instructions};
+  return here != stopped_at_ && std::ranges::binary_search(breakpoints, here.linear);
+}
+
 bool EngineDriver::stops_here() {
   const Turns& turns = core_.around().turns;
   if (watch_generation_ != turns.watch_generation()) {
     watch_generation_ = turns.watch_generation();
     core_.context().blocks.clear();
   }
-  if (turns.until().breakpoints.empty() || is_within_instruction()) return false;
-  const Place here{linear_rip(core_.state()), core_.context().instructions};
-  if (here == stopped_at_ || !std::ranges::binary_search(turns.until().breakpoints, here.linear)) {
-    return false;
-  }
-  stopped_at_ = here;
+  if (!at_breakpoint()) return false;
+  stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
   return true;
 }
 

@@ -47,6 +47,8 @@ class EngineDriver final : private EngineClient {
   // --- before a run
   bool is_within_instruction() const { return filler_.grants_instruction(); }
   // The run is to stop before the instruction at RIP, where it did not stop last.
+  bool at_breakpoint() const;
+  // The same, and it does.
   bool stops_here();
   // A block in which the run may have to stop is executed one instruction at a time, and nothing
   // else may come of that: no event is taken where none would be taken otherwise.

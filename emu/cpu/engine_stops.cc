@@ -68,7 +68,8 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kDeadline:
       return;
     case StopKind::kInstruction:
-      if (!enter_watched_block()) emulate_instruction(std::nullopt);
+      // A block that ends before such an instruction does not hold the breakpoint on it.
+      if (!enter_watched_block() && !at_breakpoint()) emulate_instruction(std::nullopt);
       return;
     case StopKind::kRefusedFill:
       return handle_refused_fill(stop);
