@@ -183,8 +183,12 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     return;
   }
   const Operation operation = instruction->operation;
-  // Code that was written over since the engine stopped there is its own again.
-  if (!engine_fault && operation == Operation::kOther) return;
+  // Code that was written over since the engine stopped there, or has another page in its place, is
+  // its own again.
+  if (!engine_fault && operation == Operation::kOther) {
+    core_.context().blocks.at(linear_rip(core_.state())).linear = Block::kNone;
+    return;
+  }
   if (engine_fault && !decides(operation, engine_fault->vector)) {
     const bool undefined =
         engine_fault->vector == vmx::kNm && is_undefined(core_.state(), instruction->technology);
