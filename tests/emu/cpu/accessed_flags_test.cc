@@ -65,8 +65,7 @@ class AccessedFlags : public TransferTest {
         break;
       case Kind::kIret:
       case Kind::kOuterIret:
-        loading.bytes =
-            returning(kIret, {kTarget, loading.code, 2, 0x7000, stack}, usual_width());
+        loading.bytes = returning(kIret, {kTarget, loading.code, 2, 0x7000, stack}, usual_width());
         if (outer || at == Mode::k64) loading.stack = stack;
         break;
       case Kind::kMovSs:

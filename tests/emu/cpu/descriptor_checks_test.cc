@@ -42,19 +42,19 @@ TEST_F(DescriptorChecks, SystemTypes) {
     bool lar, lsl, lar_long, lsl_long;
   };
   constexpr Row kTypes[16] = {
-      {},                          // 0
-      {true, true, false, false},  // available 16-bit TSS
-      {true, true, true, true},    // LDT
-      {true, true, false, false},  // busy 16-bit TSS
-      {true, false, false, false}, // 16-bit call gate
-      {true, false, false, false}, // task gate
+      {},                           // 0
+      {true, true, false, false},   // available 16-bit TSS
+      {true, true, true, true},     // LDT
+      {true, true, false, false},   // busy 16-bit TSS
+      {true, false, false, false},  // 16-bit call gate
+      {true, false, false, false},  // task gate
       {},
       {},
       {},
-      {true, true, true, true},   // available 32-bit or 64-bit TSS
+      {true, true, true, true},  // available 32-bit or 64-bit TSS
       {},
-      {true, true, true, true},   // busy
-      {true, false, true, false}, // 32-bit or 64-bit call gate
+      {true, true, true, true},    // busy
+      {true, false, true, false},  // 32-bit or 64-bit call gate
       {},
       {},
       {},

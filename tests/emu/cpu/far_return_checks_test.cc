@@ -121,8 +121,7 @@ TEST_F(FarReturnChecks, OfTheSelectorAndTheOffset) {
     });
   }
   enter(Mode::k64, 0);
-  const uint16_t both = add(segment(kExecuteRead, 0, kFlagsBoth)),
-                 ss = add(segment(kReadWrite, 0));
+  const uint16_t both = add(segment(kExecuteRead, 0, kFlagsBoth)), ss = add(segment(kReadWrite, 0));
   for_both([&](bool iret) { expect_no_effect(image(iret, both, ss), kGp, both); });
 }
 
@@ -138,10 +137,10 @@ TEST_F(FarReturnChecks, OfTheOuterStackSegment) {
       const uint16_t beyond = 0xffe8 | 2;
       const uint16_t refused[] = {
           beyond,
-          stack(kReadWrite, 2, 1),   // RPL
-          stack(kReadWrite, 2, 3),   //
-          stack(kReadWrite, 3, 2),   // DPL
-          stack(kReadWrite, 0, 2),   //
+          stack(kReadWrite, 2, 1),  // RPL
+          stack(kReadWrite, 2, 3),  //
+          stack(kReadWrite, 3, 2),  // DPL
+          stack(kReadWrite, 0, 2),  //
           stack(kReadOnlyData, 2, 2),
           stack(kExecuteRead, 2, 2),
           stack(kConformingCode, 2, 2),
@@ -219,8 +218,7 @@ TEST_F(FarReturnChecks, PageFaultsChangeNothing) {
     for_both([&](bool iret) {
       for (const unsigned rpl : {0u, 3u}) {
         enter(at, 0);
-        const auto cs =
-            static_cast<uint16_t>(add(segment(kExecuteRead, rpl, flags_of(at))) | rpl);
+        const auto cs = static_cast<uint16_t>(add(segment(kExecuteRead, rpl, flags_of(at))) | rpl);
         const auto ss = static_cast<uint16_t>(add(segment(kReadWrite, rpl)) | rpl);
         const Bytes bytes = image(iret, cs, ss);
         for (const uint64_t page : {kTable, stack_of(0)}) {

@@ -205,18 +205,12 @@ TEST_F(FarTransferChecks, OfTheSegmentThatAGateLeadsTo) {
     uint8_t jmp, call;
   };
   constexpr Case kCases[] = {
-      {kExecuteRead, 3, 3, true, 0, 0},
-      {kExecuteRead, 0, 0, true, 0, 0},
-      {kExecuteRead, 0, 3, true, kGp, 0},
-      {kExecuteRead, 1, 2, true, kGp, 0},
-      {kExecuteRead, 3, 2, true, kGp, kGp},
-      {kConformingCode, 0, 3, true, 0, 0},
-      {kConformingCode, 3, 2, true, kGp, kGp},
-      {kReadWrite, 3, 3, true, kGp, kGp},
-      {kReadWrite, 3, 3, false, kGp, kGp},
-      {kExecuteRead, 3, 2, false, kGp, kGp},
-      {kExecuteRead, 3, 3, false, kNp, kNp},
-      {kExecuteRead, 0, 3, false, kGp, kNp},
+      {kExecuteRead, 3, 3, true, 0, 0},        {kExecuteRead, 0, 0, true, 0, 0},
+      {kExecuteRead, 0, 3, true, kGp, 0},      {kExecuteRead, 1, 2, true, kGp, 0},
+      {kExecuteRead, 3, 2, true, kGp, kGp},    {kConformingCode, 0, 3, true, 0, 0},
+      {kConformingCode, 3, 2, true, kGp, kGp}, {kReadWrite, 3, 3, true, kGp, kGp},
+      {kReadWrite, 3, 3, false, kGp, kGp},     {kExecuteRead, 3, 2, false, kGp, kGp},
+      {kExecuteRead, 3, 3, false, kNp, kNp},   {kExecuteRead, 0, 3, false, kGp, kNp},
   };
   for (const Mode at : kModes) {
     for_jmp_and_call([&](bool call) {
@@ -286,8 +280,7 @@ TEST_F(FarTransferChecks, OfTheInnerStackInTheTss) {
   };
   enter(Mode::k32, 3);
   const uint16_t gate = add_gate(add(segment(kExecuteRead, 1)), 3);
-  const uint16_t good = add(segment(kReadWrite, 1)) | 1,
-                 outer = add(segment(kReadWrite, 3)) | 1,
+  const uint16_t good = add(segment(kReadWrite, 1)) | 1, outer = add(segment(kReadWrite, 3)) | 1,
                  read_only = add(segment(kReadOnlyData, 1)) | 1,
                  code = add(segment(kExecuteRead, 1)) | 1,
                  absent = add(segment(kReadWrite, 1, kFlags32, false)) | 1,
@@ -359,7 +352,8 @@ TEST_F(FarTransferChecks, PageFaultsChangeNothing) {
       enter(at, 3);
       const uint16_t code = add(segment(kExecuteRead, 0, gate_flags()));
       set_inner_stacks();
-      const uint16_t gate = add_gate(call ? code : add(segment(kConformingCode, 0, gate_flags())), 3);
+      const uint16_t gate =
+          add_gate(call ? code : add(segment(kConformingCode, 0, gate_flags())), 3);
       const Bytes bytes = far(call, gate);
       for (const uint64_t page : {kTable, kTask, stack_of(0) - 8}) {
         if (!call && page != kTable) continue;

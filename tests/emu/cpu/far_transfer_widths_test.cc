@@ -143,7 +143,8 @@ TEST_F(FarTransferWidths, ReturnsBetween64BitAndCompatibilityMode) {
       const uint16_t code = add(segment(kExecuteRead, 3, to_64bit ? kFlags64 : kFlags32)) | 3,
                      stack = add(segment(kReadWrite, 3)) | 3;
       const unsigned width = to_64bit ? 4 : 8;
-      const uint64_t rip = to_64bit ? 0x1234 : 0x9'0000'1234, rsp = to_64bit ? 0x7000 : 0x5'0000'7000;
+      const uint64_t rip = to_64bit ? 0x1234 : 0x9'0000'1234,
+                     rsp = to_64bit ? 0x7000 : 0x5'0000'7000;
       expect_jumped(opcode == kRetf ? returning(opcode, {rip, code, rsp, stack}, width)
                                     : returning(opcode, {rip, code, 2, rsp, stack}, width));
       EXPECT_EQ(cpu.code_64bit(), to_64bit);
@@ -191,8 +192,9 @@ TEST_F(FarTransferWidths, ANarrowOuterStackGetsTheLow16BitsOnly) {
                      stack = add(segment(kReadWrite, 3, kFlags16)) | 3;
       cpu.gpr[kRsp] = 0x3'0000 + stack_of(0);
       const unsigned width = usual_width();
-      expect_jumped(opcode == kRetf ? returning(opcode, {kTarget, code, 0x9999'7000, stack}, width)
-                                    : returning(opcode, {kTarget, code, 2, 0x9999'7000, stack}, width));
+      expect_jumped(opcode == kRetf
+                        ? returning(opcode, {kTarget, code, 0x9999'7000, stack}, width)
+                        : returning(opcode, {kTarget, code, 2, 0x9999'7000, stack}, width));
       EXPECT_EQ(cpu.gpr[kRsp], 0x3'7000u);
     }
   }
@@ -215,10 +217,11 @@ TEST_F(FarTransferWidths, GatesPushTheirOwnWidthAndCopyParameters) {
             enter(at, 3);
             if (narrow_caller) narrow_stack();
             cpu.gpr[kRsp] = (narrow_caller ? 0x7777'0000 : 0) | stack_of(3);
-            const auto [cs, ss] = std::pair(cpu.segment[vmx::kCs].selector,
-                                            cpu.segment[vmx::kSs].selector);
+            const auto [cs, ss] =
+                std::pair(cpu.segment[vmx::kCs].selector, cpu.segment[vmx::kSs].selector);
             const uint16_t code = add(segment(kExecuteRead, 1)),
-                           stack = add(segment(kReadWrite, 1, narrow_callee ? kFlags16 : kFlags32)) | 1,
+                           stack =
+                               add(segment(kReadWrite, 1, narrow_callee ? kFlags16 : kFlags32)) | 1,
                            gate = add(call_gate(code, 0xabcd'1234, type, 3, parameters));
             core.poke<uint32_t>(kTask + 12, 0x9000);
             core.poke(kTask + 16, stack);
@@ -268,8 +271,7 @@ TEST_F(FarTransferWidths, InnerGatesOfIa32eModePushFourValuesOf64Bits) {
   for (const Mode at : {Mode::kCompatibility, Mode::k64}) {
     enter(at, 3);
     SCOPED_TRACE(name_of(at));
-    const auto [cs, ss] =
-        std::pair(cpu.segment[vmx::kCs].selector, cpu.segment[vmx::kSs].selector);
+    const auto [cs, ss] = std::pair(cpu.segment[vmx::kCs].selector, cpu.segment[vmx::kSs].selector);
     const uint16_t code = add(segment(kExecuteRead, 0, kFlags64));
     const uint16_t gate = add(call_gate(code, kTarget, 12, 3, 5), 0xffff'8000);
     set_inner_stacks();

@@ -150,9 +150,8 @@ TEST_F(ReturnFlags, ToVirtual8086Mode) {
     SCOPED_TRACE(name_of(at));
     enter(at, 0);
     const auto image = [&](uint64_t rip, uint64_t flags) {
-      return returning(kIret,
-                       {rip, 0x1111'1000, flags, 0x1234'5678, 0x2001, 0x3002, 0x4003, 0x5004, 0x6005},
-                       4);
+      return returning(
+          kIret, {rip, 0x1111'1000, flags, 0x1234'5678, 0x2001, 0x3002, 0x4003, 0x5004, 0x6005}, 4);
     };
     expect_no_effect(image(0x10000, rflags::kVm), kGp, 0);
     expect_jumped(image(0xfff0, ~0ull));

@@ -114,8 +114,7 @@ TEST_F(SegmentLoads, OfDataSegments) {
         }
         expect_completed(bytes);
         const vmx::AccessRights rights{static_cast<uint32_t>(written >> 40 & 0xf0ff) | 1};
-        EXPECT_EQ(cpu.segment[register_],
-                  (vmx::Segment{selector, rights, 0xffffffff, 0x56789000}));
+        EXPECT_EQ(cpu.segment[register_], (vmx::Segment{selector, rights, 0xffffffff, 0x56789000}));
         EXPECT_TRUE(accessed(selector));
       });
     }
@@ -220,8 +219,7 @@ TEST_F(SegmentLoads, PopsMoveTheStackPointerByTheirWidth) {
         const Bytes bytes = *loading(Kind::kPop, register_, selector);
         const uint64_t rsp = cpu.gpr[kRsp];
         expect_completed((narrow ? Bytes{0x66} : Bytes{}) + bytes);
-        const unsigned usual = at == Mode::k64 ? 8 : usual_width(),
-                       other = at == Mode::k16 ? 4 : 2;
+        const unsigned usual = at == Mode::k64 ? 8 : usual_width(), other = at == Mode::k16 ? 4 : 2;
         EXPECT_EQ(cpu.gpr[kRsp] - rsp, narrow ? other : usual);
         EXPECT_EQ(cpu.segment[register_].selector, selector);
       }
@@ -292,8 +290,7 @@ TEST_F(SegmentLoads, WithoutDescriptorsASelectorIsABase) {
         cpu.segment[vmx::kDs].base = cpu.segment[vmx::kSs].base = 0;
         const vmx::Segment before = cpu.segment[register_];
         expect_completed(*loading(kind, register_, 0xf00f));
-        EXPECT_EQ(cpu.segment[register_],
-                  (vmx::Segment{0xf00f, before.rights, 0xffff, 0xf00f0}));
+        EXPECT_EQ(cpu.segment[register_], (vmx::Segment{0xf00f, before.rights, 0xffff, 0xf00f0}));
         if (kind == Kind::kLoadPointer) {
           EXPECT_EQ(cpu.gpr[kRax] & 0xffff, 0x3344u);
         }
@@ -315,7 +312,8 @@ TEST_F(SegmentLoads, MovAndPopToSsHoldEventsBackForOneInstruction) {
     for_each(register_, 0, [&](Kind kind) {
       const uint16_t selector = add(segment(kReadWrite, 0));
       const Bytes bytes = *loading(kind, register_, selector);
-      const auto load = decoder.decode(bytes, code_mode(cpu)), nop = decoder.decode(Bytes{0x0f, 0xa2}, code_mode(cpu));
+      const auto load = decoder.decode(bytes, code_mode(cpu)),
+                 nop = decoder.decode(Bytes{0x0f, 0xa2}, code_mode(cpu));
       ASSERT_TRUE(load && nop);
       const bool blocks = register_ == vmx::kSs && kind != Kind::kLoadPointer;
       cpu.blocking_by_sti = true;
