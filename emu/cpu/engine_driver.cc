@@ -95,18 +95,21 @@ bool EngineDriver::is_in_the_middle() const {
   return is_within_instruction() || stepping_through_.has_value();
 }
 
+bool EngineDriver::at_breakpoint() const {
+  const std::vector<uint64_t>& breakpoints = core_.around().turns.until().breakpoints;
+  if (breakpoints.empty() || is_within_instruction()) return false;
+  const Place here{linear_rip(core_.state()), core_.context().instructions};
+  return here != stopped_at_ && std::ranges::binary_search(breakpoints, here.linear);
+}
+
 bool EngineDriver::stops_here() {
   const Turns& turns = core_.around().turns;
   if (watch_generation_ != turns.watch_generation()) {
     watch_generation_ = turns.watch_generation();
     core_.context().blocks.clear();
   }
-  if (turns.until().breakpoints.empty() || is_within_instruction()) return false;
-  const Place here{linear_rip(core_.state()), core_.context().instructions};
-  if (here == stopped_at_ || !std::ranges::binary_search(turns.until().breakpoints, here.linear)) {
-    return false;
-  }
-  stopped_at_ = here;
+  if (!at_breakpoint()) return false;
+  stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
   return true;
 }
 
@@ -315,7 +318,8 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   std::array<uint8_t, kPageSize> bytes;
   std::array<uint16_t, kPageSize> starts;
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
-  return core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
+  // One that the decoder does not know is one all the same.
+  return std::max(core_.decoder().instruction_starts(code, code_mode(core_.state()), starts), 1u);
 }
 
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size,
@@ -324,7 +328,11 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const vmx::CpuState& state = core_.state();
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
-  const auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
+  // Alone, what the decoder does not know is safe.
+  if (modelled == 0u && mode_.single_step && !core_.decoder().decode(code, code_mode(state))) {
+    modelled.reset();
+  }
   // What comes behind is another block.
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
   const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);

@@ -49,6 +49,8 @@ class EngineDriver final : private EngineClient {
   // --- before a run
   bool is_within_instruction() const { return filler_.grants_instruction(); }
   // The run is to stop before the instruction at RIP, where it did not stop last.
+  bool at_breakpoint() const;
+  // The same, and it does.
   bool stops_here();
   // A block in which the run may have to stop is executed one instruction at a time, and nothing
   // else may come of that: no event is taken where none would be taken otherwise.
@@ -99,7 +101,8 @@ class EngineDriver final : private EngineClient {
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
-  bool approaching_ = false;       // step up to a page that cannot be fetched
+  // Step up to a page that cannot be fetched, or over what the decoder does not know.
+  bool approaching_ = false;
   bool paused_ = false;
 
   std::optional<WatchedBlock> watched_ahead_;  // the engine was not allowed to begin it

@@ -81,8 +81,8 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kDeadline:
       return;
     case StopKind::kInstruction:
-      // Code that was written over since the engine has learned of it is its own again.
-      if (stop.unsafe && (enter_watched_block() || is_written_over())) return;
+      // A block that ends before such an instruction does not hold the breakpoint on it.
+      if (stop.unsafe && (enter_watched_block() || at_breakpoint() || is_written_over())) return;
       return emulate_instruction(std::nullopt);
     case StopKind::kCondition:
       return handle_condition();
@@ -107,9 +107,13 @@ void EngineDriver::handle_condition() {
   approaching_ = true;
 }
 
+// Since the engine has learned of it, code was written over, or has another page in its place; or a
+// block ends there for another reason.
 bool EngineDriver::is_written_over() {
   const auto instruction = core_.instruction_at_rip();
-  return instruction && instruction->operation == Operation::kOther;
+  if (!instruction || instruction->operation != Operation::kOther) return false;
+  core_.context().blocks.at(linear_rip(core_.state())).linear = Block::kNone;
+  return true;
 }
 
 void EngineDriver::handle_exception(const Stop& stop) {
@@ -218,6 +222,11 @@ void EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
 void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault) {
   const auto [instruction, fault] = fetch_instruction(core_, core_.decoder());
   if (!instruction) {
+    // The engine may know it.
+    if (!fault && !engine_fault && !mode_.single_step) {
+      approaching_ = true;
+      return;
+    }
     delivery_.settle(fault ? to_outcome(*fault)
                            : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;

@@ -64,7 +64,18 @@ std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t>
     const auto instruction = decoder.decode(code.subspan(starts[i]), mode);
     if (instruction && is_modelled(*instruction, descriptors)) return starts[i];
   }
-  return std::nullopt;
+  size_t known = 0;
+  if (count != 0) {
+    const auto last = decoder.decode(code.subspan(starts[count - 1]), mode);
+    known = starts[count - 1] + (last ? last->length : 0u);
+  }
+  const auto rest = code.subspan(known);
+  if (std::ranges::none_of(rest, hint)) return std::nullopt;
+  // Where decoder and engine disagree on a length only, there is nothing behind it: it is a branch.
+  std::array<uint8_t, Instruction::kMaxLength> padded{};
+  std::copy_n(rest.begin(), std::min(rest.size(), padded.size()), padded.begin());
+  if (decoder.decode(padded, mode)) return std::nullopt;
+  return static_cast<unsigned>(known);
 }
 
 }  // namespace nestor::emu

@@ -17,6 +17,9 @@ namespace nestor::emu {
 // whose destination the engine writes zeros before anything stops it, and what loads SS, whose
 // blocking of events the engine does not tell from that of STI. `descriptors`: selectors name
 // descriptors, as they do in protected mode but for virtual-8086 mode.
+//
+// Or that of an instruction that the decoder does not know, if one of them may stand behind it:
+// the engine may know it, and where it ends. To be executed alone.
 std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,
                                       CodeMode mode, bool descriptors);
 

@@ -16,9 +16,7 @@ vmx::Event refused(uint16_t selector, SelectorFaults faults) {
   return vmx::exception(faults.vector, selector_error(selector, faults.ext));
 }
 
-Result<vmx::Segment> load(Core& core, uint16_t selector, Descriptor descriptor, vmx::Vector absent,
-                          SelectorFaults faults) {
-  if (!descriptor.present()) return vmx::exception(absent, selector_error(selector, faults.ext));
+Result<vmx::Segment> load(Core& core, uint16_t selector, Descriptor descriptor) {
   if (auto fault = mark_accessed(core, descriptor)) return *fault;
   return to_segment(selector, descriptor);
 }
@@ -33,17 +31,26 @@ Result<vmx::Segment> data_segment(Core& core, uint16_t selector, uint8_t cpl,
   const auto rpl = static_cast<uint8_t>(selector & 3);
   const bool privileged = found->is_conforming_code() || found->dpl() >= std::max(cpl, rpl);
   if (!readable || !privileged) return refused(selector, faults);
-  return load(core, selector, *found, vmx::kNp, faults);
+  if (!found->present()) return vmx::exception(vmx::kNp, selector_error(selector, faults.ext));
+  return load(core, selector, *found);
 }
 
-Result<vmx::Segment> stack_segment(Core& core, uint16_t selector, uint8_t cpl,
-                                   SelectorFaults faults) {
+Result<Descriptor> find_stack_segment(Core& core, uint16_t selector, uint8_t cpl,
+                                      SelectorFaults faults) {
   const auto found = read_descriptor(core, selector, faults.vector, faults.ext);
   if (!found) return found.fault();
   if ((selector & 3) != cpl || found->dpl() != cpl || !found->is_writable_data()) {
     return refused(selector, faults);
   }
-  return load(core, selector, *found, vmx::kSs12, faults);
+  if (!found->present()) return vmx::exception(vmx::kSs12, selector_error(selector, faults.ext));
+  return found;
+}
+
+Result<vmx::Segment> stack_segment(Core& core, uint16_t selector, uint8_t cpl,
+                                   SelectorFaults faults) {
+  const auto found = find_stack_segment(core, selector, cpl, faults);
+  if (!found) return found.fault();
+  return load(core, selector, *found);
 }
 
 vmx::Segment null_stack_segment(uint16_t selector, uint8_t cpl) {
@@ -149,15 +156,22 @@ std::optional<vmx::Event> check_code_segment(const CpuState& state, const Descri
   return std::nullopt;
 }
 
+namespace {
+
+bool is_64bit(const CpuState& state, const Descriptor& code) {
+  return state.long_mode_active() && code.long_mode();
+}
+
+}  // namespace
+
+bool is_reachable(const CpuState& state, const Descriptor& code, uint64_t rip) {
+  return is_64bit(state, code) ? is_canonical(rip, state) : (rip & 0xffffffff) <= code.limit();
+}
+
 std::optional<Fault> enter_code_segment(Core& core, CpuState& next, uint16_t selector,
                                         Descriptor descriptor, uint64_t rip, uint8_t cpl) {
-  const CpuState& state = core.state();
-  if (state.long_mode_active() && descriptor.long_mode()) {
-    if (!is_canonical(rip, state)) return vmx::exception(vmx::kGp, 0);
-  } else {
-    rip &= 0xffffffff;
-    if (rip > descriptor.limit()) return vmx::exception(vmx::kGp, 0);
-  }
+  if (!is_reachable(core.state(), descriptor, rip)) return vmx::exception(vmx::kGp, 0);
+  if (!is_64bit(core.state(), descriptor)) rip &= 0xffffffff;
   if (auto fault = mark_accessed(core, descriptor)) return fault;
   next.segment[vmx::kCs] = to_segment(static_cast<uint16_t>((selector & ~3u) | cpl), descriptor);
   next.rip = rip;

@@ -26,6 +26,9 @@ Result<vmx::Segment> data_segment(Core& core, uint16_t selector, uint8_t cpl,
 // For SS at `cpl`; the selector is not null. Not present: #SS.
 Result<vmx::Segment> stack_segment(Core& core, uint16_t selector, uint8_t cpl,
                                    SelectorFaults faults = {});
+// The same, without loading it: the checks alone.
+Result<Descriptor> find_stack_segment(Core& core, uint16_t selector, uint8_t cpl,
+                                      SelectorFaults faults = {});
 // SS with a null selector, which it may have in 64-bit mode.
 vmx::Segment null_stack_segment(uint16_t selector, uint8_t cpl);
 
@@ -51,8 +54,9 @@ Result<uint64_t> interrupt_stack_pointer(Core& core, unsigned ist, bool ext);
 std::optional<vmx::Event> check_code_segment(const vmx::CpuState& state,
                                              const Descriptor& descriptor, uint16_t selector,
                                              uint8_t rpl, uint8_t cpl);
-// Puts CS and RIP into `next`, for code that runs at `cpl`. #GP(0): RIP is not canonical, or
-// outside the segment.
+// RIP would be canonical, or inside the segment. What goes elsewhere is #GP(0).
+bool is_reachable(const vmx::CpuState& state, const Descriptor& code, uint64_t rip);
+// Puts CS and RIP into `next`, for code that runs at `cpl`, if it is reachable.
 std::optional<Fault> enter_code_segment(Core& core, vmx::CpuState& next, uint16_t selector,
                                         Descriptor descriptor, uint64_t rip, uint8_t cpl);
 

@@ -33,17 +33,30 @@ Result<uint64_t> read_stack(Core& core, uint64_t offset, unsigned size) {
   return value;
 }
 
+std::variant<uint64_t, vmx::Event> PushedValues::linear_below(uint64_t size) const {
+  const uint64_t offset = (next_.gpr[vmx::kRsp] - size) & stack_pointer_mask(next_);
+  const auto linear = linear_address(next_, vmx::kSs, offset, width_, SegmentAccess::kWrite);
+  if (!std::holds_alternative<vmx::Event>(linear)) return linear;
+  return vmx::exception(vmx::kSs12, error_code_);
+}
+
+void PushedValues::check_room(unsigned count) {
+  for (unsigned i = 1; i <= count && !fault_; ++i) {
+    const auto linear = linear_below(uint64_t{i} * width_);
+    if (const auto* event = std::get_if<vmx::Event>(&linear)) fault_ = *event;
+  }
+}
+
 void PushedValues::push(uint64_t value) {
   if (fault_) return;
-  const uint64_t offset = (next_.gpr[vmx::kRsp] - width_) & stack_pointer_mask(next_);
-  const auto linear = linear_address(next_, vmx::kSs, offset, width_, SegmentAccess::kWrite);
-  if (std::holds_alternative<vmx::Event>(linear)) {
-    fault_ = vmx::exception(vmx::kSs12, error_code_);
+  const auto linear = linear_below(width_);
+  if (const auto* event = std::get_if<vmx::Event>(&linear)) {
+    fault_ = *event;
     return;
   }
   fault_ = core_.write(std::get<uint64_t>(linear),
                        std::span(reinterpret_cast<const uint8_t*>(&value), width_), privilege_);
-  if (!fault_) set_stack_pointer(next_, offset);
+  if (!fault_) set_stack_pointer(next_, next_.gpr[vmx::kRsp] - width_);
 }
 
 }  // namespace nestor::emu

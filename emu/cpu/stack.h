@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <variant>
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/memory_fault.h"
@@ -31,11 +32,15 @@ class PushedValues {
                uint32_t error_code = 0)
       : core_(core), next_(next), width_(width), privilege_(privilege), error_code_(error_code) {}
 
-  // Once this has failed, what follows does nothing.
+  // Whether so many values fit into the segment. Once this or a push has failed, what follows does
+  // nothing.
+  void check_room(unsigned count);
   void push(uint64_t value);
   const std::optional<Fault>& fault() const { return fault_; }
 
  private:
+  std::variant<uint64_t, vmx::Event> linear_below(uint64_t size) const;
+
   Core& core_;
   vmx::CpuState& next_;
   const unsigned width_;

@@ -39,9 +39,13 @@ struct Transfer {
   const bool is_call;
 };
 
-// Pushes CS and RIP where the stack stays the same.
-std::optional<Fault> push_return(Transfer& transfer, unsigned width) {
+// Pushes CS and RIP where the stack stays the same. #SS(0) comes before #GP(0), which an offset
+// that is not `reachable` is, and both before anything is written.
+std::optional<Fault> push_return(Transfer& transfer, unsigned width, bool reachable) {
   PushedValues stack(transfer.core, transfer.next, width, Privilege::kCurrent);
+  stack.check_room(2);
+  if (stack.fault()) return stack.fault();
+  if (!reachable) return general_protection();
   stack.push(transfer.old.segment[vmx::kCs].selector);
   stack.push(transfer.return_rip());
   return stack.fault();
@@ -54,7 +58,8 @@ Outcome to_code_segment(Transfer& transfer, const FarPointer& pointer, const Des
     return *event;
   }
   if (transfer.is_call) {
-    if (auto fault = push_return(transfer, transfer.instruction.operand_size)) {
+    if (auto fault = push_return(transfer, transfer.instruction.operand_size,
+                                 is_reachable(transfer.old, code, pointer.offset))) {
       return to_outcome(*fault);
     }
   }
@@ -96,7 +101,8 @@ Result<CallGate> read_call_gate(Core& core, uint16_t selector, const Descriptor&
 }
 
 // The stack of the code that a gate leads to at `cpl`, with what the gate puts there.
-std::optional<Fault> change_stack(Transfer& transfer, const CallGate& gate, uint8_t cpl) {
+std::optional<Fault> change_stack(Transfer& transfer, const CallGate& gate, const Descriptor& code,
+                                  uint8_t cpl) {
   CpuState& next = transfer.next;
   const CpuState& old = transfer.old;
   uint32_t stack_error = 0;
@@ -113,6 +119,9 @@ std::optional<Fault> change_stack(Transfer& transfer, const CallGate& gate, uint
     stack_error = selector_error(stack->ss.selector);
   }
   PushedValues stack(transfer.core, next, gate.width, Privilege::kSupervisor, stack_error);
+  stack.check_room(4 + gate.parameters);
+  if (stack.fault()) return stack.fault();
+  if (!is_reachable(old, code, gate.offset)) return general_protection();
   stack.push(old.segment[vmx::kSs].selector);
   stack.push(old.gpr[vmx::kRsp] & stack_pointer_mask(old));
   for (unsigned i = gate.parameters; i != 0; --i) {
@@ -148,9 +157,10 @@ Outcome through_call_gate(Transfer& transfer, uint16_t selector, const Descripto
   // The pushes of a gate to 64-bit code have the width of its stack.
   transfer.next.segment[vmx::kCs].rights = code->rights();
   if (inner) {
-    if (auto fault = change_stack(transfer, *gate, cpl)) return to_outcome(*fault);
+    if (auto fault = change_stack(transfer, *gate, *code, cpl)) return to_outcome(*fault);
   } else if (transfer.is_call) {
-    if (auto fault = push_return(transfer, gate->width)) return to_outcome(*fault);
+    const bool reachable = is_reachable(old, *code, gate->offset);
+    if (auto fault = push_return(transfer, gate->width, reachable)) return to_outcome(*fault);
   }
   if (auto fault =
           enter_code_segment(core, transfer.next, gate->selector, *code, gate->offset, cpl)) {
@@ -189,13 +199,14 @@ Outcome to_system_descriptor(Transfer& transfer, uint16_t selector, const Descri
 
 // In real-address and virtual-8086 mode a selector is a base.
 Outcome without_descriptors(Transfer& transfer, const FarPointer& pointer) {
+  vmx::Segment& cs = transfer.next.segment[vmx::kCs];
+  const bool reachable = pointer.offset <= cs.limit;
   if (transfer.is_call) {
-    if (auto fault = push_return(transfer, transfer.instruction.operand_size)) {
+    if (auto fault = push_return(transfer, transfer.instruction.operand_size, reachable)) {
       return to_outcome(*fault);
     }
   }
-  vmx::Segment& cs = transfer.next.segment[vmx::kCs];
-  if (pointer.offset > cs.limit) return general_protection();
+  if (!reachable) return general_protection();
   cs.selector = pointer.selector;
   cs.base = static_cast<uint32_t>(pointer.selector) << 4;
   transfer.next.rip = pointer.offset;

@@ -34,20 +34,27 @@ std::optional<Fault> return_outward(Core& core, CpuState& next, const ReturnTarg
   if (!popped) return popped.fault();
   const auto ss = static_cast<uint16_t>(*popped);
   const auto cpl = static_cast<uint8_t>(target.selector & 3);
+  std::optional<Descriptor> stack;
   if (is_null(ss)) {
     const bool to_64bit = old.long_mode_active() && target.code.long_mode();
-    if (!to_64bit || cpl == 3) return general_protection();
+    if (!to_64bit || cpl == 3 || (ss & 3) != cpl) return general_protection();
     next.segment[vmx::kSs] = null_stack_segment(ss, cpl);
   } else {
-    const auto segment = stack_segment(core, ss, cpl);
-    if (!segment) return segment.fault();
-    next.segment[vmx::kSs] = *segment;
+    const auto found = find_stack_segment(core, ss, cpl);
+    if (!found) return found.fault();
+    stack = *found;
+  }
+  // Comes before the first accessed flag is set.
+  if (!is_reachable(old, target.code, target.rip)) return general_protection();
+  if (stack) {
+    if (auto fault = mark_accessed(core, *stack)) return fault;
+    next.segment[vmx::kSs] = to_segment(ss, *stack);
   }
   if (auto fault = enter_code_segment(core, next, target.selector, target.code, target.rip, cpl)) {
     return fault;
   }
   set_stack_pointer(next, *rsp + released);
-  drop_inner_segments(next, cpl);
+  if (cpl != old.cpl()) drop_inner_segments(next, cpl);
   return std::nullopt;
 }
 

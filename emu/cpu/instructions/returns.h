@@ -28,7 +28,7 @@ Result<Descriptor> find_return_segment(Core& core, uint16_t selector);
 
 // Goes there, with the stack pointer and SS that lie `at` bytes above the stack pointer, `width`
 // bytes each, and `released` more bytes popped from the outer stack. The privilege level becomes
-// the RPL of the selector.
+// the RPL of the selector, which in 64-bit code may be the present one.
 std::optional<Fault> return_outward(Core& core, vmx::CpuState& next, const ReturnTarget& target,
                                     uint64_t at, unsigned width, uint64_t released);
 

@@ -412,7 +412,8 @@ void UnicornEngine::resume(ExecutionContext* context) {
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
-  block_tag_ = current_->tag() ^ svm::code_mode(state) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
+  block_tag_ =
+      current_->tag() ^ svm::code_mode(state) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
   contexts_->load(state, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);

@@ -61,7 +61,15 @@ class FakeCore final : public Core {
   std::map<uint32_t, uint64_t> msrs;          // all others fault
   std::set<uint64_t> unreadable, unwritable;  // page numbers; accesses cause #PF
   std::set<uint64_t> ept_violations;          // page numbers; accesses cause an EPT violation
+  std::set<uint64_t> write_violations;        // the same for writes alone
   std::vector<Privilege> privileges;          // of all writes
+  struct DataAccess {
+    uint64_t linear;
+    size_t size;
+    bool write;
+    Privilege privilege;
+  };
+  std::vector<DataAccess> accesses;  // all that succeeded
   std::vector<vmx::Invalidation> invalidations;
   std::vector<uint64_t> pdpte_loads;  // the values of CR3
   bool pdptes_valid = true;
@@ -119,8 +127,9 @@ class FakeCore final : public Core {
   void vmx_abort(uint32_t) override {}
 
   // --- Core
-  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege) override {
+  std::optional<Fault> read(uint64_t linear, std::span<uint8_t> out, Privilege privilege) override {
     if (auto fault = check(linear, out.size(), false)) return fault;
+    accesses.push_back({linear, out.size(), false, privilege});
     read_physical({linear}, out);
     return std::nullopt;
   }
@@ -128,6 +137,7 @@ class FakeCore final : public Core {
                              Privilege privilege) override {
     if (auto fault = check(linear, data.size(), true)) return fault;
     privileges.push_back(privilege);
+    accesses.push_back({linear, data.size(), true, privilege});
     write_physical({linear}, data);
     return std::nullopt;
   }
@@ -185,7 +195,7 @@ class FakeCore final : public Core {
   std::optional<Fault> check(uint64_t linear, uint64_t size, bool write) const {
     for (uint64_t page = linear / kPage; page <= (linear + size - 1) / kPage; ++page) {
       const uint64_t address = std::max(linear, page * kPage);
-      if (ept_violations.contains(page)) {
+      if (ept_violations.contains(page) || (write && write_violations.contains(page))) {
         return EptExit{EptViolation{write ? 2u : 1u, address, address}};
       }
       const bool refused = write ? unwritable.contains(page) : unreadable.contains(page);

@@ -79,6 +79,54 @@ const OperationCase kCases[] = {
     {{0xf3, 0x6e}, Operation::kOuts},
     {{0x6f}, Operation::kOuts},
     {{0xcf}, Operation::kIret},
+    {{0x66, 0xcf}, Operation::kIret},
+    {{0x48, 0xcf}, Operation::kIret, k64Only},
+    {{0xf3, 0xcf}, Operation::kIret},
+    {{0x48, 0xff, 0x28}, Operation::kFarJump, k64Only},
+    {{0xff, 0x28}, Operation::kFarJump},
+    {{0x66, 0xff, 0x28}, Operation::kFarJump},
+    {{0xf2, 0xff, 0x28}, Operation::kFarJump},
+    {{0xff, 0x18}, Operation::kFarCall},
+    {{0x66, 0xff, 0x18}, Operation::kFarCall},
+    {{0x48, 0xff, 0x18}, Operation::kFarCall, k64Only},
+    {{0xff, 0x10}, Operation::kOther},  // near
+    {{0xff, 0x20}, Operation::kOther},
+    {{0xff, 0xd0}, Operation::kOther},
+    {{0xff, 0xe0}, Operation::kOther},
+    {{0xff, 0x30}, Operation::kOther},  // PUSH
+    {{0xcb}, Operation::kFarReturn},
+    {{0x66, 0xcb}, Operation::kFarReturn},
+    {{0x48, 0xcb}, Operation::kFarReturn, k64Only},
+    {{0xca, 0xf0, 0xff}, Operation::kFarReturn},
+    {{0x48, 0xca, 0xf0, 0xff}, Operation::kFarReturn, k64Only},
+    {{0xc3}, Operation::kOther},
+    {{0x9d}, Operation::kPopf},
+    {{0x66, 0x9d}, Operation::kPopf},
+    {{0x8e, 0xd0}, Operation::kMoveToSegment},
+    {{0x8e, 0x18}, Operation::kMoveToSegment},
+    {{0x66, 0x8e, 0xe0}, Operation::kMoveToSegment},
+    {{0x48, 0x8e, 0xe8}, Operation::kMoveToSegment, k64Only},
+    {{0x8c, 0xd8}, Operation::kOther},  // from one
+    {{0x07}, Operation::kPopSegment, kNot64},
+    {{0x17}, Operation::kPopSegment, kNot64},
+    {{0x1f}, Operation::kPopSegment, kNot64},
+    {{0x0f, 0xa1}, Operation::kPopSegment},
+    {{0x66, 0x0f, 0xa9}, Operation::kPopSegment},
+    {{0x58}, Operation::kOther},
+    {{0xc5, 0x00}, Operation::kLds, kNot64},
+    {{0xc4, 0x00}, Operation::kLes, kNot64},
+    {{0x66, 0xc4, 0x00}, Operation::kLes, kNot64},
+    {{0x0f, 0xb4, 0x00}, Operation::kLfs},
+    {{0x0f, 0xb5, 0x00}, Operation::kLgs},
+    {{0x4c, 0x0f, 0xb5, 0x00}, Operation::kLgs, k64Only},
+    {{0x0f, 0xb2, 0x00}, Operation::kLss},
+    {{0x0f, 0x02, 0xc8}, Operation::kLar},
+    {{0x0f, 0x02, 0x08}, Operation::kLar},
+    {{0x48, 0x0f, 0x02, 0xc8}, Operation::kLar, k64Only},
+    {{0x0f, 0x03, 0xc8}, Operation::kLsl},
+    {{0x0f, 0x03, 0x08}, Operation::kLsl},
+    {{0x0f, 0x00, 0xe0}, Operation::kVerr},
+    {{0x0f, 0x00, 0x28}, Operation::kVerw},
     {{0x0f, 0x01, 0xc1}, Operation::kVmcall},
     {{0x66, 0x0f, 0xc7, 0x37}, Operation::kVmclear},
     {{0x0f, 0x01, 0xd4}, Operation::kVmfunc},
@@ -138,6 +186,17 @@ TEST(Decoder, RejectsWhatIsNoInstruction) {
   EXPECT_FALSE(decoder.decode(Bytes{0xf0, 0x0f, 0x22, 0xc0}, CodeMode::k32));  // LOCK MOV CR
   EXPECT_FALSE(decoder.decode(Bytes{0xf3, 0x0f, 0x78, 0xc1}, CodeMode::k32));
   EXPECT_FALSE(decoder.decode(Bytes{0x0f, 0x22}, CodeMode::k64));  // cut off
+  for (const CodeMode mode : {CodeMode::k16, CodeMode::k32, CodeMode::k64}) {
+    // Far pointers in registers; a segment register that does not exist.
+    for (const Bytes& bytes : {Bytes{0xff, 0xd8}, Bytes{0xff, 0xe8}, Bytes{0x0f, 0xb2, 0xc0},
+                               Bytes{0x0f, 0xb4, 0xc0}, Bytes{0x8e, 0xf0}, Bytes{0x8e, 0xf8}}) {
+      EXPECT_FALSE(decoder.decode(bytes, mode)) << testing::PrintToString(bytes);
+    }
+  }
+  for (const Bytes& bytes : {Bytes{0x9a, 1, 2, 3, 4, 5, 6}, Bytes{0xea, 1, 2, 3, 4, 5, 6},
+                             Bytes{0x07}, Bytes{0x17}, Bytes{0x1f}, Bytes{0xc4, 0x00}}) {
+    EXPECT_FALSE(decoder.decode(bytes, CodeMode::k64)) << testing::PrintToString(bytes);
+  }
   EXPECT_FALSE(decoder.decode(Bytes{}, CodeMode::k64));
   EXPECT_FALSE(decoder.decode(Bytes(16, 0x66), CodeMode::k64));
 }
@@ -257,6 +316,53 @@ TEST(Decoder, SixteenBitCodeWithMandatoryPrefixes) {
   EXPECT_EQ(i.memory()->address_size, 4);
   EXPECT_EQ(i.memory()->base, vmx::kRcx);
   EXPECT_EQ(i.memory()->segment, vmx::kEs);
+}
+
+TEST(Decoder, FarPointers) {
+  struct Case {
+    Bytes bytes;
+    CodeMode mode;
+    uint8_t length, operand_size;
+    uint64_t selector, offset;
+  };
+  const Case cases[] = {
+      {{0xea, 1, 2, 3, 4, 5, 6}, CodeMode::k16, 5, 2, 0x403, 0x201},
+      {{0xea, 1, 2, 3, 4, 5, 6}, CodeMode::k32, 7, 4, 0x605, 0x4030201},
+      {{0x66, 0xea, 1, 2, 3, 4, 5, 6}, CodeMode::k16, 8, 4, 0x605, 0x4030201},
+      {{0x66, 0xea, 1, 2, 3, 4, 5, 6}, CodeMode::k32, 6, 2, 0x403, 0x201},
+      {{0x9a, 1, 2, 0xff, 0xff, 5, 6}, CodeMode::k16, 5, 2, 0xffff, 0x201},
+      {{0x9a, 1, 2, 3, 0x84, 5, 0x86}, CodeMode::k32, 7, 4, 0x8605, 0x84030201},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(testing::PrintToString(c.bytes));
+    const Instruction i = decode(c.bytes, c.mode);
+    EXPECT_EQ(i.length, c.length);
+    EXPECT_EQ(i.operand_size, c.operand_size);
+    EXPECT_EQ(i.memory(), nullptr);
+    ASSERT_GE(i.operand_count, 2);
+    EXPECT_EQ(i.operand[0].immediate & 0xffff, c.selector);
+    EXPECT_EQ(i.operand[1].immediate & (c.operand_size == 2 ? 0xffff : 0xffffffff), c.offset);
+  }
+}
+
+TEST(Decoder, SegmentRegistersAndWhatIsLoadedBesideThem) {
+  Instruction i = decode({0x45, 0x8e, 0xe1}, CodeMode::k64);  // mov fs, r9d; REX.R is ignored
+  EXPECT_EQ(i.operand[0].kind, Kind::kSegment);
+  EXPECT_EQ(i.operand[0].number, vmx::kFs);
+  EXPECT_EQ(i.operand[1].number, vmx::kR9);
+  i = decode({0x17}, CodeMode::k32);
+  EXPECT_EQ(i.operand[0].number, vmx::kSs);
+  for (const auto& [bytes, size] : {std::pair<Bytes, int>{{0x66, 0x0f, 0xb5, 0x08}, 2},
+                                    {{0x0f, 0xb5, 0x08}, 4},
+                                    {{0x48, 0x0f, 0xb5, 0x08}, 8}}) {
+    i = decode(bytes, CodeMode::k64);
+    EXPECT_EQ(i.operand_size, size);
+    EXPECT_EQ(i.operand[0].size, size);
+    EXPECT_EQ(i.operand[0].number, vmx::kRcx);
+  }
+  i = decode({0x48, 0x0f, 0x02, 0xc8}, CodeMode::k64);  // lar rcx, eax
+  EXPECT_EQ(i.operand[0].size, 8);
+  EXPECT_EQ(i.operand[1].number, vmx::kRax);
 }
 
 TEST(Decoder, StringIoOperands) {
