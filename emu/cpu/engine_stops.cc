@@ -5,6 +5,7 @@
 
 #include "emu/cpu/engine_driver.h"
 #include "emu/cpu/far_transfer.h"
+#include "emu/cpu/instruction_prices.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
@@ -234,7 +235,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   }
   const bool trapping = traps_each_instruction();
   count_emulated();
+  const InstructionCharge price(*instruction, core_.state());
   const Executed executed = execute(core_, *instruction);
+  price.charge(core_.around().prices, core_.state(), executed.outcome);
   if (operation == Operation::kPause && core_.processors() > 1) {
     paused_ = true;
     core_.around().prices.charge(&PriceList::pause_among_several);
