@@ -19,6 +19,7 @@ constexpr Priced kPriced[] = {
 
 constexpr auto kPrices = [] {
   std::array<uint64_t PriceList::*, static_cast<size_t>(Operation::kCount)> table{};
+  table.fill(nullptr);  // GCC 12 makes zeros of {}, which is the first member
   for (const Priced& row : kPriced) table[static_cast<size_t>(row.operation)] = row.price;
   return table;
 }();
