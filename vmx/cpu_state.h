@@ -134,8 +134,9 @@ struct CpuState {
   void fields(Archive& archive) {
     archive(gpr, rip, rflags, segment, gdtr, idtr, cr0, cr2, cr3, cr4, pdptes, dr, dr6, dr7, efer,
             pat, star, lstar, cstar, fmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip,
-            debugctl, tsc_aux, spec_ctrl, misc_enable, perf_global_ctrl, pkru, pkrs, activity, blocking_by_sti,
-            blocking_by_mov_ss, blocking_by_nmi, monitor_armed, pending_debug_exceptions);
+            debugctl, tsc_aux, spec_ctrl, misc_enable, perf_global_ctrl, pkru, pkrs, activity,
+            blocking_by_sti, blocking_by_mov_ss, blocking_by_nmi, monitor_armed,
+            pending_debug_exceptions);
     archive.require(activity <= ActivityState::kWaitForSipi);
   }
 

@@ -37,8 +37,8 @@ inline constexpr size_t kFeatureCount = static_cast<size_t>(Feature::kNone);
 // A feature as users name it.
 struct NamedFeature {
   std::string_view name;
-  Generation since;               // the first model that has it
-  Feature needs;                  // is not there without this one; kNone: needs no other
+  Generation since;  // the first model that has it
+  Feature needs;     // is not there without this one; kNone: needs no other
 };
 
 // In the order of the enumerators.
@@ -59,7 +59,8 @@ constexpr const NamedFeature& named(Feature feature) {
 class FeatureSet {
  public:
   constexpr bool has(Feature feature) const {
-    return (words_[static_cast<size_t>(feature) / 64] >> static_cast<size_t>(feature) % 64 & 1) != 0;
+    return (words_[static_cast<size_t>(feature) / 64] >> static_cast<size_t>(feature) % 64 & 1) !=
+           0;
   }
   constexpr void add(Feature feature) {
     words_[static_cast<size_t>(feature) / 64] |= uint64_t{1} << static_cast<size_t>(feature) % 64;

@@ -181,7 +181,8 @@ class CompareMmuCommand {
       std::optional<std::string_view> missing = l0_misses(processor, mode.mode);
       if (!missing && !processor.has(vmx::Feature::kVmxShadowing))
         missing = vmx::named(vmx::Feature::kVmxShadowing).name;
-      if (missing) return fmt::format("compare-mmu needs {}, which this --cpu does not have", *missing);
+      if (missing)
+        return fmt::format("compare-mmu needs {}, which this --cpu does not have", *missing);
     }
     return {};
   }
@@ -215,8 +216,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   AuditCommand audit(app);
   CompareMmuCommand compare(app);
 
-  const auto complain = [&](std::string_view message,
-                            ExitStatus status = ExitStatus::kBadUsage) {
+  const auto complain = [&](std::string_view message, ExitStatus status = ExitStatus::kBadUsage) {
     const auto named = app.get_subcommands();
     return PrintAndExit{fmt::format("{0}: {1}; see {0} {2} --help\n", program.name, message,
                                     named.empty() ? "run" : named.front()->get_name()),

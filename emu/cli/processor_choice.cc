@@ -17,15 +17,14 @@ using vmx::ProcessorType;
 
 // What real processors of these models have, and Nestor does not.
 constexpr std::string_view kNotImplemented[] = {
-    "vme",        "movbe",      "avx",        "f16c",       "fma",        "smx",
-    "avx2",       "bmi1",       "bmi2",       "hle",        "rtm",        "erms",
-    "mpx",        "adx",        "clflushopt", "clwb",       "intel-pt",   "sha-ni",
-    "avx512f",    "avx512dq",   "avx512bw",   "avx512vl",   "avx512cd",   "gfni",
-    "vaes",       "vpclmulqdq", "fsrm",       "spec-ctrl",  "stibp",      "ssbd",
-    "sgx",        "shstk",      "ibt",        "cet-ss",     "cet-ibt",    "waitpkg",
-    "serialize",  "movdiri",    "movdir64b",  "enqcmd",     "cldemote",   "uintr",
-    "lam",        "amx-tile",   "arch-lbr",   "pdcm",       "ds",         "dtes64",
-    "aperfmperf", "hwp",        "vmx-hlat",   "vmx-ipi-virt",
+    "vme",        "movbe",     "avx",          "f16c",      "fma",        "smx",      "avx2",
+    "bmi1",       "bmi2",      "hle",          "rtm",       "erms",       "mpx",      "adx",
+    "clflushopt", "clwb",      "intel-pt",     "sha-ni",    "avx512f",    "avx512dq", "avx512bw",
+    "avx512vl",   "avx512cd",  "gfni",         "vaes",      "vpclmulqdq", "fsrm",     "spec-ctrl",
+    "stibp",      "ssbd",      "sgx",          "shstk",     "ibt",        "cet-ss",   "cet-ibt",
+    "waitpkg",    "serialize", "movdiri",      "movdir64b", "enqcmd",     "cldemote", "uintr",
+    "lam",        "amx-tile",  "arch-lbr",     "pdcm",      "ds",         "dtes64",   "aperfmperf",
+    "hwp",        "vmx-hlat",  "vmx-ipi-virt",
 };
 
 // Letters to change, insert or leave out to get from one to the other.
@@ -118,8 +117,7 @@ std::string change(ProcessorType& processor, std::string_view word) {
 
 std::variant<ProcessorType, std::string> parse_processor(std::string_view text) {
   const std::string_view name = text.substr(0, text.find(','));
-  const auto model =
-      std::ranges::find(vmx::kProcessorModels, name, &vmx::ProcessorModel::name);
+  const auto model = std::ranges::find(vmx::kProcessorModels, name, &vmx::ProcessorModel::name);
   if (model == vmx::kProcessorModels.end())
     return fmt::format("--cpu: '{}' is no model{}", name, suggestion(name, model_names()));
   ProcessorType processor = vmx::processor_of(model->generation);

@@ -9,8 +9,8 @@
 #include "emu/cpu/core.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
-#include "emu/devices/apic/local_apic.h"
 #include "emu/cpu/xsave_area.h"
+#include "emu/devices/apic/local_apic.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 #include "vmx/features.h"
@@ -42,7 +42,8 @@ constexpr CpuidRegisters cache(uint32_t type, uint32_t level, uint32_t ways, uin
   return {type | level << 5 | kSelfInitializing, (kLineSize - 1) | (ways - 1) << 22, sets - 1, 0};
 }
 
-// What is neither a feature flag nor the model's. A leaf without `subleaf_matters` answers alike for each of them.
+// What is neither a feature flag nor the model's. A leaf without `subleaf_matters` answers alike
+// for each of them.
 struct Leaf {
   uint32_t leaf, subleaf;
   bool subleaf_matters;

@@ -144,7 +144,9 @@ void EngineDriver::run(uint64_t turn_end) {
   const Place before{linear_rip(core_.state()), core_.context().instructions};
   // Somebody may have changed RIP while the run had stopped.
   if (stepping_through_ && !stepping_through_->holds(before.linear)) leave_watched_block();
+  BranchRecording branch(core_);
   run_engine(turn_end);
+  branch.finish();
   const Place now{linear_rip(core_.state()), core_.context().instructions};
   // A block is executed in the order of its addresses; what begins it again is another one.
   if (stepping_through_ && now != before &&
@@ -180,7 +182,8 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     return;
   }
   const bool trapping = traps_each_instruction();
-  mode_.single_step = approaching_ || trapping || is_in_the_middle() || aligned;
+  mode_.single_step =
+      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(core_);
   // The engine does not step behind MOV to SS and POP SS; there its second block is one too many.
   stop_after_ = trapping ? std::optional(context.instructions) : std::nullopt;
   mode_.deadline = deadline(turn_end);

@@ -5,6 +5,7 @@
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
+#include "emu/cpu/memory_type_msrs.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/segments.h"
@@ -26,17 +27,6 @@ constexpr uint64_t kLow32 = 0xffffffff;
 const vmx::RegisterRules& rules(Core& core) { return core.vmx().capabilities().registers; }
 
 MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
-
-// Whether each byte of `value` is a member of `types`, one bit a memory type.
-bool memory_types(uint64_t value, uint32_t types) {
-  for (unsigned i = 0; i < 64; i += 8) {
-    const unsigned type = value >> i & 0xff;
-    if (type > 7 || !(types >> type & 1)) return false;
-  }
-  return true;
-}
-// UC, WC, WT, WP, WB; the PAT has UC- (7) too.
-constexpr uint32_t kMtrrTypes = 0x73, kPatTypes = kMtrrTypes | 0x80;
 
 // --- one function an access; `index` is for rows of several MSRs
 
@@ -180,7 +170,7 @@ MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
 }
 
 MsrStatus write_pat(Core& core, uint32_t, uint64_t value) {
-  if (!memory_types(value, kPatTypes)) return kGeneralProtection;
+  if (!are_pat_types(value)) return kGeneralProtection;
   core.state().pat = value;
   return kOk;
 }
@@ -254,56 +244,7 @@ MsrStatus write_overflow_control(Core& core, uint32_t, uint64_t value) {
   return core.performance_monitor().write_overflow_control(value);
 }
 
-// --- MTRRs
-
-constexpr uint64_t kMtrrCap = kVariableMtrrs | 1u << 8 | 1u << 10;  // fixed ranges, WC
-
-MsrStatus read_mtrr_variable(Core& core, uint32_t index, uint64_t& value) {
-  value = core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0];
-  return kOk;
-}
-
-MsrStatus write_mtrr_variable(Core& core, uint32_t index, uint64_t value) {
-  constexpr uint64_t kValidBit = 1u << 11;
-  const uint64_t address = ~0xfffull & ((1ull << rules(core).physical_address_width) - 1);
-  const bool mask = index & 1;
-  const bool valid = mask ? !(value & ~(address | kValidBit))
-                          : !(value & ~(address | 0xff)) && memory_types(value & 0xff, kMtrrTypes);
-  if (valid) core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0] = value;
-  return accept(valid);
-}
-
-// The fixed-range MTRRs, in the order of their storage.
-constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {
-    vmx::kIa32MtrrFix64k00000,    vmx::kIa32MtrrFix16k80000,    vmx::kIa32MtrrFix16k80000 + 1,
-    vmx::kIa32MtrrFix4kC0000,     vmx::kIa32MtrrFix4kC0000 + 1, vmx::kIa32MtrrFix4kC0000 + 2,
-    vmx::kIa32MtrrFix4kC0000 + 3, vmx::kIa32MtrrFix4kC0000 + 4, vmx::kIa32MtrrFix4kC0000 + 5,
-    vmx::kIa32MtrrFix4kC0000 + 6, vmx::kIa32MtrrFix4kC0000 + 7};
-
-uint64_t& fixed_mtrr(Core& core, uint32_t index) {
-  const auto place = std::find(kFixedIndices.begin(), kFixedIndices.end(), index);
-  return core.msr_storage().mtrr_fixed[static_cast<size_t>(place - kFixedIndices.begin())];
-}
-
-MsrStatus read_mtrr_fixed(Core& core, uint32_t index, uint64_t& value) {
-  value = fixed_mtrr(core, index);
-  return kOk;
-}
-
-MsrStatus write_mtrr_fixed(Core& core, uint32_t index, uint64_t value) {
-  if (!memory_types(value, kMtrrTypes)) return kGeneralProtection;
-  fixed_mtrr(core, index) = value;
-  return kOk;
-}
-
-MsrStatus write_mtrr_def_type(Core& core, uint32_t, uint64_t value) {
-  constexpr uint64_t kFixedEnable = 1u << 10, kEnable = 1u << 11;
-  if ((value & ~(0xff | kFixedEnable | kEnable)) || !memory_types(value & 0xff, kMtrrTypes)) {
-    return kGeneralProtection;
-  }
-  core.msr_storage().mtrr_def_type = value;
-  return kOk;
-}
+// --- constants
 
 // IA32_ARCH_CAPABILITIES: nothing is executed speculatively, so none of these attacks exists.
 // RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO,
@@ -373,6 +314,7 @@ struct Msr {
 
 using S = CpuState;
 using M = MsrStorage;
+constexpr uint32_t kPairs = LastBranches::kMostPairs;
 
 // Sorted by index.
 constexpr Msr kMsrs[] = {
@@ -397,7 +339,7 @@ constexpr Msr kMsrs[] = {
     {vmx::kMsrPlatformInfo, 1, "MSR_PLATFORM_INFO", read_platform_info, nullptr},
     {vmx::kMsrPkgCstConfigControl, 1, "MSR_PKG_CST_CONFIG_CONTROL",
      read_storage<&M::pkg_cst_config>, write_storage<&M::pkg_cst_config, kPkgCstWritable>},
-    {vmx::kIa32Mtrrcap, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
+    {vmx::kIa32Mtrrcap, 1, "IA32_MTRRCAP", read_mtrr, nullptr},
     {vmx::kIa32ArchCapabilities, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>,
      nullptr, Feature::kArchCapabilities},
     {vmx::kMsrFeatureConfig, 1, "MSR_FEATURE_CONFIG", read_constant<0>, nullptr, Feature::kAesni},
@@ -425,17 +367,18 @@ constexpr Msr kMsrs[] = {
     {vmx::kMsrMiscPwrMgmt, 1, "MSR_MISC_PWR_MGMT", read_storage<&M::misc_pwr_mgmt>,
      write_storage<&M::misc_pwr_mgmt, kMiscPwrMgmtWritable>},
     {vmx::kMsrTurboRatioLimit, 1, "MSR_TURBO_RATIO_LIMIT", read_turbo_ratio_limit, nullptr},
+    {vmx::kMsrLbrSelect, 1, "MSR_LBR_SELECT", read_last_branch, write_last_branch},
+    {vmx::kMsrLastbranchTos, 1, "MSR_LASTBRANCH_TOS", read_last_branch, write_last_branch},
     {vmx::kIa32Debugctl, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
+    {vmx::kMsrLerFromLip, 2, "MSR_LER_LIP", read_last_branch, nullptr},
     {vmx::kMsrPowerCtl, 1, "MSR_POWER_CTL", read_storage<&M::power_ctl>,
      write_storage<&M::power_ctl, kPowerCtlWritable>},
-    {vmx::kIa32MtrrPhysbase0, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable,
-     write_mtrr_variable},
-    {vmx::kIa32MtrrFix64k00000, 1, "IA32_MTRR_FIX64K_00000", read_mtrr_fixed, write_mtrr_fixed},
-    {vmx::kIa32MtrrFix16k80000, 2, "IA32_MTRR_FIX16K", read_mtrr_fixed, write_mtrr_fixed},
-    {vmx::kIa32MtrrFix4kC0000, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
+    {vmx::kIa32MtrrPhysbase0, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix64k00000, 1, "IA32_MTRR_FIX64K_00000", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix16k80000, 2, "IA32_MTRR_FIX16K", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix4kC0000, 8, "IA32_MTRR_FIX4K", read_mtrr, write_mtrr},
     {vmx::kIa32Pat, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
-    {vmx::kIa32MtrrDefType, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>,
-     write_mtrr_def_type},
+    {vmx::kIa32MtrrDefType, 1, "IA32_MTRR_DEF_TYPE", read_mtrr, write_mtrr},
     {vmx::kIa32FixedCtr0, vmx::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
      write_fixed_counter},
     {vmx::kIa32FixedCtrCtrl, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
@@ -458,11 +401,16 @@ constexpr Msr kMsrs[] = {
      Feature::kNone, Generation::kSandyBridge},
     {vmx::kMsrDramEnergyStatus, 1, "MSR_DRAM_ENERGY_STATUS", read_constant<0>, nullptr,
      Feature::kNone, Generation::kSandyBridge},
+    {vmx::kMsrLastbranchFrom0, kPairs, "MSR_LASTBRANCH_FROM_IP", read_last_branch,
+     write_last_branch},
+    {vmx::kMsrLastbranchTo0, kPairs, "MSR_LASTBRANCH_TO_IP", read_last_branch, write_last_branch},
     {vmx::kIa32TscDeadline, 1, "IA32_TSC_DEADLINE", read_apic, write_apic, Feature::kTscDeadline},
     {vmx::kIa32Pkrs, 1, "IA32_PKRS", read_pkrs, write_pkrs, Feature::kPks},
     {vmx::kFirstX2apicMsr, vmx::kLastX2apicMsr - vmx::kFirstX2apicMsr + 1, "IA32_X2APIC", read_apic,
      write_apic, Feature::kX2apic},
     {vmx::kIa32Xss, 1, "IA32_XSS", read_constant<0>, write_nothing, Feature::kXsaves},
+    {vmx::kMsrLbrInfo0, kPairs, "MSR_LBR_INFO", read_last_branch, write_last_branch, Feature::kNone,
+     Generation::kSkylake},
     {vmx::kIa32Efer, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
     {vmx::kIa32Star, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
     {vmx::kIa32Lstar, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},
@@ -474,8 +422,8 @@ constexpr Msr kMsrs[] = {
      write_segment_base<vmx::kGs>},
     {vmx::kIa32KernelGsBase, 1, "IA32_KERNEL_GS_BASE", read_state<&S::kernel_gs_base>,
      write_canonical<&S::kernel_gs_base>},
-    {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>,
-     write_valid<&S::tsc_aux, kLow32>, Feature::kRdtscp},
+    {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>, write_valid<&S::tsc_aux, kLow32>,
+     Feature::kRdtscp},
 };
 static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a, const Msr& b) {
   return a.first + a.count <= b.first;

@@ -17,9 +17,9 @@
 namespace nestor::emu {
 
 using vmx::is_canonical;
-// An address that is accessed, or that RIP gets. What registers can hold (bases, MSRs), and operands
-// of instructions that invalidate, are as wide as the processor's linear addresses, whatever
-// CR4.LA57 is: vmx::RegisterRules. Processors do so; see docs/divergences.md.
+// An address that is accessed, or that RIP gets. What registers can hold (bases, MSRs), and
+// operands of instructions that invalidate, are as wide as the processor's linear addresses,
+// whatever CR4.LA57 is: vmx::RegisterRules. Processors do so; see docs/divergences.md.
 constexpr bool is_canonical(uint64_t linear, const vmx::CpuState& state) {
   return is_canonical(linear, state.cr4 & vmx::cr4::kLa57 ? vmx::kLinearAddressBits
                                                           : vmx::kNarrowLinearAddressBits);

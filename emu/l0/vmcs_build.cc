@@ -65,12 +65,21 @@ constexpr uint32_t kEnabling = SecondaryProcBased::kEnableRdtscp |
 
 std::optional<std::string_view> l0_misses(const vmx::ProcessorType& processor, L0Mode mode) {
   using enum vmx::Feature;
-  constexpr vmx::Feature kAlways[] = {
-      kVmx, kVmxSecondaryControls, kVmxVpid, kVmxMsrBitmaps, kVmxInvlpgExiting,
-      kVmxHostAddressSpaceSize, kVmxIa32eModeGuest, kVmxExitSavePat, kVmxExitLoadPat,
-      kVmxExitSaveEfer, kVmxExitLoadEfer, kVmxEntryLoadPat, kVmxEntryLoadEfer};
-  constexpr vmx::Feature kForEpt[] = {kVmxEpt, kVmxUnrestrictedGuest, kVmxEptWalkLength4,
-                                      kVmxEptWriteBack, kVmxEptPages2M, kVmxEptPages1G};
+  constexpr vmx::Feature kAlways[] = {kVmx,
+                                      kVmxSecondaryControls,
+                                      kVmxVpid,
+                                      kVmxMsrBitmaps,
+                                      kVmxInvlpgExiting,
+                                      kVmxHostAddressSpaceSize,
+                                      kVmxIa32eModeGuest,
+                                      kVmxExitSavePat,
+                                      kVmxExitLoadPat,
+                                      kVmxExitSaveEfer,
+                                      kVmxExitLoadEfer,
+                                      kVmxEntryLoadPat,
+                                      kVmxEntryLoadEfer};
+  constexpr vmx::Feature kForEpt[] = {kVmxEpt,          kVmxUnrestrictedGuest, kVmxEptWalkLength4,
+                                      kVmxEptWriteBack, kVmxEptPages2M,        kVmxEptPages1G};
   if (!info_of(mode).has_l0) return std::nullopt;
   for (const vmx::Feature feature : kAlways)
     if (!processor.has(feature)) return vmx::named(feature).name;

@@ -112,8 +112,9 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
   if (current == nullptr) return std::nullopt;
   const vmx::Vmx& vmx = l1_vmx(processor);
   if (view == View::kL1Linear) {
-    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging_of(core(processor).vmx(), *current, view),
-                                                       ept::LinearAddress{address}, kLook);
+    const auto walk =
+        ept::walk_linear<ept::ProbeOnly>(memory, paging_of(core(processor).vmx(), *current, view),
+                                         ept::LinearAddress{address}, kLook);
     return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
   }
   // The controls of the VMCS, whoever runs.

@@ -92,9 +92,8 @@ Invalidated dropped_by_cr4(uint64_t changed, uint64_t value) {
 Outcome load_cr4(Core& core, uint64_t value) {
   constexpr uint64_t kLoadsPdptes =
       vmx::cr4::kPae | vmx::cr4::kPge | vmx::cr4::kPse | vmx::cr4::kSmep;
-  constexpr uint64_t kInvalidates =
-      kLoadsPdptes | vmx::cr4::kPcide | vmx::cr4::kSmap | vmx::cr4::kPke | vmx::cr4::kPks |
-      vmx::cr4::kLa57;
+  constexpr uint64_t kInvalidates = kLoadsPdptes | vmx::cr4::kPcide | vmx::cr4::kSmap |
+                                    vmx::cr4::kPke | vmx::cr4::kPks | vmx::cr4::kLa57;
   CpuState& state = core.state();
   if (value & ~rules(core).cr4_writable) return general_protection();
   const uint64_t changed = value ^ state.cr4;

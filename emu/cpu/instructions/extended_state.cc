@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/cpuid.h"
+#include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/xsave_area.h"
@@ -155,9 +155,8 @@ Result<uint64_t> area_address(Core& core, const Instruction& instruction, Segmen
                               uint64_t offset, uint64_t size) {
   constexpr uint64_t kAlignment = 64;
   const MemoryOperand& memory = instruction.operand[0].memory;
-  const auto linear =
-      linear_address(core.state(), memory.segment, effective_address(core.state(), memory) + offset,
-                     size, access);
+  const auto linear = linear_address(
+      core.state(), memory.segment, effective_address(core.state(), memory) + offset, size, access);
   if (const auto* event = std::get_if<vmx::Event>(&linear)) return *event;
   if (std::get<uint64_t>(linear) % kAlignment != 0) return general_protection();
   return std::get<uint64_t>(linear);
@@ -200,8 +199,8 @@ Outcome xsetbv(Core& core, const Instruction& instruction) {
   if (state.cpl() != 0) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
   const uint64_t value = read_edx_eax(state);
-  if ((state.gpr[vmx::kRcx] & 0xffffffff) != 0 || (value & ~extended_components(core.type())) != 0 ||
-      !(value & kX87Component)) {
+  if ((state.gpr[vmx::kRcx] & 0xffffffff) != 0 ||
+      (value & ~extended_components(core.type())) != 0 || !(value & kX87Component)) {
     return general_protection();
   }
   core.msr_storage().xcr0 = value;
@@ -211,8 +210,7 @@ Outcome xsetbv(Core& core, const Instruction& instruction) {
 Outcome xsave(Core& core, const Instruction& instruction) {
   const Form& form = form_of(instruction.operation);
   if (auto outcome = refused(core, instruction, form)) return *outcome;
-  const auto address =
-      area_address(core, instruction, SegmentAccess::kWrite, 0, kXsaveHeaderEnd);
+  const auto address = area_address(core, instruction, SegmentAccess::kWrite, 0, kXsaveHeaderEnd);
   if (!address) return to_outcome(address.fault());
   // Nothing is written unless all can be.
   if (auto fault = core.probe_write(*address, kXsaveHeaderEnd, Privilege::kCurrent)) {
