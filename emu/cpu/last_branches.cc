@@ -26,7 +26,8 @@ enum Select : uint8_t {
 };
 
 bool is_prefix(uint8_t byte, bool code64) {
-  constexpr uint8_t kPrefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3};
+  constexpr uint8_t kPrefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
+                                   0x66, 0x67, 0xf0, 0xf2, 0xf3};
   for (const uint8_t prefix : kPrefixes)
     if (byte == prefix) return true;
   return code64 && (byte & 0xf0) == 0x40;  // REX
@@ -129,10 +130,14 @@ void BranchRecording::finish() {
   if (!recording_ || core_.vmx().in_non_root() != non_root_) return;
   const bool executed = core_.context().instructions == instructions_ + 1;
   const bool delivered = core_.msr_storage().last_branches.recorded != recorded_;
-  if (executed && !delivered && core_.state().rip != next_) record_branch(core_, kind_, from_);
+  // A taken branch to the next instruction is seen only where it is always taken, one to itself
+  // never.
+  const bool always = kind_ >= kNearRelativeCall && kind_ <= kNearRelativeJump;
+  const bool branched = always || core_.state().rip != next_;
+  if (executed && !delivered && branched) record_branch(core_, kind_, from_);
 }
 
-// "If the LBR flag is set, a debug exception clears it" before its handler is reached.
+// A debug exception has cleared the flag by now, unless VM entry injects it.
 void record_event(HardwareCore& core, uint64_t from) {
   if (!records_branches(core)) return;
   LastBranches& branches = core.msr_storage().last_branches;

@@ -27,10 +27,10 @@ struct LastBranches {
   };
   std::array<Pair, kMostPairs> stack{};
   std::array<uint64_t, kMostPairs> info{};
-  uint64_t top = 0;           // MSR_LASTBRANCH_TOS: of the latest
-  uint64_t select = 0;        // MSR_LBR_SELECT: what is not recorded
-  Pair before_exception;      // the latest when an exception or interrupt arrived
-  uint64_t recorded = 0;      // so far, by this processor
+  uint64_t top = 0;       // MSR_LASTBRANCH_TOS: of the latest
+  uint64_t select = 0;    // MSR_LBR_SELECT: what is not recorded
+  Pair before_exception;  // the latest when an exception or interrupt arrived
+  uint64_t recorded = 0;  // so far, by this processor
 
   // `pairs`: how many the model has, a power of two.
   void record(unsigned pairs, const Pair& branch) {

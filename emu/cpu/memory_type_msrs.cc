@@ -33,9 +33,7 @@ constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {
     vmx::kIa32MtrrFix4kC0000 + 3, vmx::kIa32MtrrFix4kC0000 + 4, vmx::kIa32MtrrFix4kC0000 + 5,
     vmx::kIa32MtrrFix4kC0000 + 6, vmx::kIa32MtrrFix4kC0000 + 7};
 
-bool is_variable(uint32_t index) {
-  return index - vmx::kIa32MtrrPhysbase0 < 2 * kVariableMtrrs;
-}
+bool is_variable(uint32_t index) { return index - vmx::kIa32MtrrPhysbase0 < 2 * kVariableMtrrs; }
 
 uint64_t& mtrr_of(Core& core, uint32_t index) {
   MsrStorage& storage = core.msr_storage();

@@ -318,7 +318,7 @@ constexpr uint32_t kPairs = LastBranches::kMostPairs;
 
 // Sorted by index.
 constexpr Msr kMsrs[] = {
-    {vmx::kIa32P5McAddr, 2, "IA32_P5_MC", read_constant<0>, ignore_write},
+    {vmx::kIa32P5McAddr, 2, "IA32_P5_MC", read_constant<0>, nullptr},
     {vmx::kIa32MonitorFilterSize, 1, "IA32_MONITOR_FILTER_SIZE", read_constant<kLineSize>, nullptr,
      Feature::kMonitor},
     {vmx::kIa32TimeStampCounter, 1, "IA32_TIME_STAMP_COUNTER", read_tsc, write_tsc},

@@ -43,9 +43,9 @@ TEST(ProcessorType, FeaturesNeedWhatIsNotNewer) {
 TEST(ProcessorType, RemovingAFeatureRemovesWhatNeedsIt) {
   ProcessorType type;
   type.features.remove(Feature::kVmxEpt);
-  for (const Feature gone : {Feature::kVmxEpt, Feature::kVmxEptAccessedDirty, Feature::kVmxPml,
-                             Feature::kVmxFunctions, Feature::kVmxEptpSwitching,
-                             Feature::kVmxUnrestrictedGuest, Feature::kVmxInveptAll}) {
+  for (const Feature gone :
+       {Feature::kVmxEpt, Feature::kVmxEptAccessedDirty, Feature::kVmxPml, Feature::kVmxFunctions,
+        Feature::kVmxEptpSwitching, Feature::kVmxUnrestrictedGuest, Feature::kVmxInveptAll}) {
     EXPECT_FALSE(type.has(gone)) << named(gone).name;
   }
   EXPECT_TRUE(type.has(Feature::kVmxVpid));

@@ -8,7 +8,7 @@
 namespace nestor::emu {
 namespace {
 
-TEST(InstructionPrices, MostHaveNone) {
+TEST(PriceTable, MostHaveNone) {
   EXPECT_EQ(price_of(Operation::kOther), nullptr);
   EXPECT_EQ(price_of(Operation::kLgdt), nullptr);
   EXPECT_EQ(price_of(Operation::kRdmsr), nullptr);
@@ -33,8 +33,8 @@ class InstructionPrices : public NestedMachineTest {
 TEST_F(InstructionPrices, OfPortAccesses) {
   EXPECT_EQ(kList.port_access, 2000u);
   cpu_.gpr[vmx::kRdx] = 0x80;
-  for (const Code& code : {ASM64("in al, 0x80"), ASM64("in eax, dx"), ASM64("out 0x80, al"),
-                           ASM64("out dx, ax")}) {
+  for (const Code& code :
+       {ASM64("in al, 0x80"), ASM64("in eax, dx"), ASM64("out 0x80, al"), ASM64("out dx, ax")}) {
     EXPECT_EQ(cost(code), kList.port_access) << testing::PrintToString(code);
   }
 }

@@ -68,8 +68,8 @@ TEST_P(ProtectionKeys, ChangesApplyAtOnce) {
   EXPECT_EQ(fault_of(kRead + kWrite + wrpkru(kAccessDisable) + wrpkru(0) + kRead + kWrite),
             std::nullopt);
   // XSETBV of x87 and PKRU; XRSTOR of PKRU from an area at 20000H.
-  const Code restore = ASM64(
-      "xor ecx, ecx; xor edx, edx; mov eax, 0x201; xsetbv; mov eax, 0x200; xrstor [0x20000]");
+  const Code restore =
+      ASM64("xor ecx, ecx; xor edx, edx; mov eax, 0x201; xsetbv; mov eax, 0x200; xrstor [0x20000]");
   put<uint64_t>(0x20000 + 512, 0x200);
   put<uint64_t>(0x20000 + 2688, kAccessDisable);
   EXPECT_EQ(fault_of(kRead + restore + kRead), 0x21u);
@@ -125,9 +125,8 @@ TEST_P(ProtectionKeys, OfTheSupervisor) {
   EXPECT_EQ(run(pkrs(0) + exit_with(1)).code, status(13)) << "there is no IA32_PKRS";
 }
 
-INSTANTIATE_TEST_SUITE_P(Caches, ProtectionKeys, testing::Bool(), [](const auto& mode) {
-  return mode.param ? "kept" : "flushed";
-});
+INSTANTIATE_TEST_SUITE_P(Caches, ProtectionKeys, testing::Bool(),
+                         [](const auto& mode) { return mode.param ? "kept" : "flushed"; });
 
 // UMIP, which CPUID offers.
 class Umip : public MachineTest {};
