@@ -70,12 +70,14 @@ std::string suggestion(std::string_view name, const std::vector<std::string_view
 
 std::vector<std::string_view> model_names() {
   std::vector<std::string_view> names;
+  names.reserve(vmx::kProcessorModels.size());
   for (const vmx::ProcessorModel& model : vmx::kProcessorModels) names.push_back(model.name);
   return names;
 }
 
 std::vector<std::string_view> feature_names() {
   std::vector<std::string_view> names;
+  names.reserve(vmx::kNamedFeatures.size());
   for (const vmx::NamedFeature& feature : vmx::kNamedFeatures)
     if (!feature.name.empty()) names.push_back(feature.name);
   return names;
