@@ -2,6 +2,7 @@
 #include "vmx/capabilities.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "vmx/msr_index.h"
 #include "vmx/vmcs.h"
@@ -28,6 +29,16 @@ uint64_t vmcs_enum_msr(const Capabilities& c) {
   for (const FieldInfo& info : kFields)
     if (c.has_field(info.field)) highest = std::max<uint64_t>(highest, index_of(info.field));
   return highest << 1;
+}
+
+// A control, or the bits of a capability MSR.
+template <class Bit>
+constexpr auto mask_of(Bit bit) {
+  if constexpr (std::is_enum_v<Bit>) {
+    return mask(bit);
+  } else {
+    return bit;
+  }
 }
 
 std::optional<uint64_t> if_any(uint64_t condition, uint64_t value) {
@@ -128,60 +139,26 @@ bool Capabilities::has_field(Field field) const {
   return condition.always() || meets(condition.first) || meets(condition.second);
 }
 
-Capabilities nestor_capabilities() {
+Capabilities capabilities_of(const ProcessorType& processor) {
   Capabilities c;
   c.revision_id = 0x4e455354;  // "NEST"; changes with the layout of the VMCS region
-
   c.pin.default1 = kPinDefault1;
-  c.pin.offered = PinBased::kExternalInterruptExiting | PinBased::kNmiExiting |
-                  PinBased::kVirtualNmis | PinBased::kActivatePreemptionTimer |
-                  PinBased::kProcessPostedInterrupts;
-
-  using enum PrimaryProcBased;
   c.primary.default1 = kPrimaryDefault1;
-  c.primary.flexible = kCr3LoadExiting | kCr3StoreExiting;
-  c.primary.offered = kInterruptWindowExiting | kUseTscOffsetting | kHltExiting | kInvlpgExiting |
-                      kMwaitExiting | kRdpmcExiting | kRdtscExiting | kCr8LoadExiting |
-                      kCr8StoreExiting | kUseTprShadow | kNmiWindowExiting | kMovDrExiting |
-                      kUnconditionalIoExiting | kUseIoBitmaps | kMonitorTrapFlag | kUseMsrBitmaps |
-                      kMonitorExiting | kPauseExiting | kActivateSecondaryControls;
-
-  c.secondary =
-      SecondaryProcBased::kEnableEpt | SecondaryProcBased::kDescriptorTableExiting |
-      SecondaryProcBased::kEnableRdtscp | SecondaryProcBased::kEnableVpid |
-      SecondaryProcBased::kWbinvdExiting | SecondaryProcBased::kUnrestrictedGuest |
-      SecondaryProcBased::kPauseLoopExiting | SecondaryProcBased::kEnableInvpcid |
-      SecondaryProcBased::kEnableVmFunctions | SecondaryProcBased::kVmcsShadowing |
-      SecondaryProcBased::kEnablePml | SecondaryProcBased::kModeBasedExecuteControl |
-      SecondaryProcBased::kUseTscScaling | SecondaryProcBased::kVirtualizeApicAccesses |
-      SecondaryProcBased::kVirtualizeX2apicMode | SecondaryProcBased::kApicRegisterVirtualization |
-      SecondaryProcBased::kVirtualInterruptDelivery | SecondaryProcBased::kEptViolationVe |
-      SecondaryProcBased::kSubPageWritePermissions | SecondaryProcBased::kRdrandExiting |
-      SecondaryProcBased::kRdseedExiting | SecondaryProcBased::kEnableXsavesXrstors;
-  c.vm_functions = mask(VmFunction::kEptpSwitching);
-
+  c.primary.flexible = PrimaryProcBased::kCr3LoadExiting | PrimaryProcBased::kCr3StoreExiting;
   c.exit.default1 = kExitDefault1;
   c.exit.flexible = mask(VmExitControl::kSaveDebugControls);
-  c.exit.offered = VmExitControl::kHostAddressSpaceSize |
-                   VmExitControl::kAcknowledgeInterruptOnExit | VmExitControl::kSavePat |
-                   VmExitControl::kLoadPat | VmExitControl::kSaveEfer | VmExitControl::kLoadEfer |
-                   VmExitControl::kSavePreemptionTimerValue | VmExitControl::kLoadPerfGlobalCtrl;
-
   c.entry.default1 = kEntryDefault1;
   c.entry.flexible = mask(VmEntryControl::kLoadDebugControls);
-  c.entry.offered = VmEntryControl::kIa32eModeGuest | VmEntryControl::kLoadPat |
-                    VmEntryControl::kLoadEfer | VmEntryControl::kLoadPerfGlobalCtrl;
-
-  c.ept_vpid = ept_vpid_cap::kExecuteOnly | ept_vpid_cap::kWalkLength4 |
-               ept_vpid_cap::kWalkLength5 | ept_vpid_cap::kUncacheable | ept_vpid_cap::kWriteBack |
-               ept_vpid_cap::kPages2M | ept_vpid_cap::kPages1G | ept_vpid_cap::kInvept |
-               ept_vpid_cap::kAccessedDirty | ept_vpid_cap::kAdvancedExitInformation |
-               ept_vpid_cap::kInveptSingle | ept_vpid_cap::kInveptAll | ept_vpid_cap::kInvvpid |
-               ept_vpid_cap::kInvvpidAddress | ept_vpid_cap::kInvvpidSingle |
-               ept_vpid_cap::kInvvpidAll | ept_vpid_cap::kInvvpidSingleRetainingGlobals;
-  c.misc = vmx_misc::kStoresLma | vmx_misc::kHlt | vmx_misc::kShutdown | vmx_misc::kWaitForSipi |
-           vmx_misc::kVmwriteAnyField | vmx_misc::kInjectionLength0;
   c.preemption_timer_shift = 0;  // it counts as fast as the TSC
+#define NESTOR_VMX_FEATURE(enumerator, name, since, needs, part, bit) \
+  if (processor.has(Feature::enumerator)) c.part |= mask_of(bit);
+#include "vmx/features.inc"
+  if (!processor.has(Feature::kVmxSecondaryControls)) c.secondary = 0;
+
+  c.registers.physical_address_width = processor.model().physical_address_bits;
+  c.registers.linear_address_width = processor.linear_address_bits();
+  c.registers.cr4_writable = cr4_bits(processor.features);
+  c.registers.efer_writable = efer_bits(processor.features);
   return c;
 }
 

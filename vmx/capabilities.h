@@ -11,6 +11,7 @@
 #include "vmx/controls.h"
 #include "vmx/features.h"
 #include "vmx/fields.h"
+#include "vmx/processor_type.h"
 
 namespace nestor::vmx {
 
@@ -47,7 +48,7 @@ struct ControlRange {
 };
 
 // Bits that a register can hold, and features that VM-entry checks ask for; unless set otherwise,
-// those of the processor that Nestor is.
+// those of the default processor.
 struct RegisterRules {
   uint8_t physical_address_width = kPhysicalAddressBits;  // 36 to 52
   uint8_t linear_address_width = kLinearAddressBits;      // 48 or 57
@@ -135,7 +136,9 @@ inline constexpr uint32_t kPrimaryDefault1 = 0x0401e172;
 inline constexpr uint32_t kExitDefault1 = 0x00036dff;
 inline constexpr uint32_t kEntryDefault1 = 0x000011ff;
 
-// The VMX of the processor that Nestor is: what is implemented, and no more.
-Capabilities nestor_capabilities();
+// The VMX of a processor: what is implemented of it, and no more.
+Capabilities capabilities_of(const ProcessorType& processor);
+// Of the one that Nestor is where nothing else is asked for.
+inline Capabilities nestor_capabilities() { return capabilities_of(ProcessorType{}); }
 
 }  // namespace nestor::vmx

@@ -76,7 +76,8 @@ inline constexpr uint64_t kVme = 1u << 0, kPvi = 1u << 1, kTsd = 1u << 2, kDe = 
                           kPce = 1u << 8, kOsfxsr = 1u << 9, kOsxmmexcpt = 1u << 10,
                           kUmip = 1u << 11, kLa57 = 1u << 12, kVmxe = 1u << 13, kSmxe = 1u << 14,
                           kFsgsbase = 1u << 16, kPcide = 1u << 17, kOsxsave = 1u << 18,
-                          kSmep = 1u << 20, kSmap = 1u << 21, kPke = 1u << 22, kCet = 1u << 23;
+                          kSmep = 1u << 20, kSmap = 1u << 21, kPke = 1u << 22, kCet = 1u << 23,
+                          kPks = 1u << 24;
 }
 namespace efer {
 inline constexpr uint64_t kSce = 1u << 0, kLme = 1u << 8, kLma = 1u << 10, kNxe = 1u << 11;
@@ -121,6 +122,7 @@ struct CpuState {
   uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
   uint64_t debugctl = 0, tsc_aux = 0;
   uint64_t spec_ctrl = 0, misc_enable = 1, perf_global_ctrl = 0;
+  uint32_t pkru = 0, pkrs = 0;  // PKRU, which VMX neither saves nor loads, and IA32_PKRS
 
   ActivityState activity = ActivityState::kActive;
   bool blocking_by_sti = false, blocking_by_mov_ss = false, blocking_by_nmi = false;
@@ -132,8 +134,9 @@ struct CpuState {
   void fields(Archive& archive) {
     archive(gpr, rip, rflags, segment, gdtr, idtr, cr0, cr2, cr3, cr4, pdptes, dr, dr6, dr7, efer,
             pat, star, lstar, cstar, fmask, kernel_gs_base, sysenter_cs, sysenter_esp, sysenter_eip,
-            debugctl, tsc_aux, spec_ctrl, misc_enable, perf_global_ctrl, activity, blocking_by_sti,
-            blocking_by_mov_ss, blocking_by_nmi, monitor_armed, pending_debug_exceptions);
+            debugctl, tsc_aux, spec_ctrl, misc_enable, perf_global_ctrl, pkru, pkrs, activity,
+            blocking_by_sti, blocking_by_mov_ss, blocking_by_nmi, monitor_armed,
+            pending_debug_exceptions);
     archive.require(activity <= ActivityState::kWaitForSipi);
   }
 

@@ -143,6 +143,8 @@ void Vmx::load_guest_state() {
   if (vmcs_.has(VmEntryControl::kLoadPerfGlobalCtrl))
     s.perf_global_ctrl = field(Field::kGuestIa32PerfGlobalCtrl);
   if (vmcs_.has(VmEntryControl::kLoadPat)) s.pat = field(Field::kGuestIa32Pat);
+  if (vmcs_.has(VmEntryControl::kLoadPkrs))
+    s.pkrs = static_cast<uint32_t>(field(Field::kGuestIa32Pkrs));
 
   load_guest_segments();
   s.rip = field(Field::kGuestRip);

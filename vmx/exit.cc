@@ -153,6 +153,7 @@ void Vmx::save_guest_state(const ExitInformation& exit) {
   if (vmcs_.has(VmExitControl::kSaveEfer)) vmcs_.write(Field::kGuestIa32Efer, s.efer);
   if (vmcs_.has(VmExitControl::kSavePerfGlobalCtrl))
     vmcs_.write(Field::kGuestIa32PerfGlobalCtrl, s.perf_global_ctrl);
+  if (capabilities_.offers(VmEntryControl::kLoadPkrs)) vmcs_.write(Field::kGuestIa32Pkrs, s.pkrs);
 
   store_segments(s, vmcs_);
   vmcs_.write(Field::kGuestRip, s.rip);
@@ -344,6 +345,8 @@ bool Vmx::load_host_state() {
   s.efer = host64 ? s.efer | kLongMode : s.efer & ~kLongMode;
   if (vmcs_.has(VmExitControl::kLoadEfer)) s.efer = field(Field::kHostIa32Efer);
   if (vmcs_.has(VmExitControl::kLoadPat)) s.pat = field(Field::kHostIa32Pat);
+  if (vmcs_.has(VmExitControl::kLoadPkrs))
+    s.pkrs = static_cast<uint32_t>(field(Field::kHostIa32Pkrs));
   if (vmcs_.has(VmExitControl::kLoadPerfGlobalCtrl))
     s.perf_global_ctrl = field(Field::kHostIa32PerfGlobalCtrl);
 

@@ -31,7 +31,7 @@ int audit_command(const AuditOptions& options) {
     return complain(ExitStatus::kBadImage, fmt::format("{}: {}", file_name(options.file), *bad));
   const auto& documents = std::get<std::vector<VmcsDocument>>(read);
 
-  const vmx::Capabilities own = vmx::nestor_capabilities();
+  const vmx::Capabilities own = vmx::capabilities_of(options.processor);
   bool violated = false, written = true;
   size_t number = 0;
   for (const VmcsDocument& document : documents) {

@@ -3,11 +3,14 @@
 
 #include <string>
 
+#include "vmx/processor_type.h"
+
 namespace nestor::emu {
 
 struct AuditOptions {
   std::string file;
   bool json = false;
+  vmx::ProcessorType processor{};  // where the file does not state the capabilities
 };
 
 // `nestor audit`: judges the VMCSs of a file and prints what it finds on the standard output.

@@ -28,6 +28,7 @@ enum class ExitStatus : int {
   kKvmFailed = 30,
   kNotSupported = 32,
   kModesDiffer = 34,
+  kNoSuchProcessor = 36,
 };
 
 struct ExitStatusEntry {
@@ -59,6 +60,8 @@ inline constexpr std::array kExitStatusTable = {
                     "the guest needs what the chosen --l0 mode does not have"},
     ExitStatusEntry{ExitStatus::kModesDiffer,
                     "nestor compare-mmu: the results differ from mode to mode"},
+    ExitStatusEntry{ExitStatus::kNoSuchProcessor,
+                    "--cpu: no such model or feature, or a feature that is not implemented"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

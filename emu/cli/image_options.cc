@@ -52,6 +52,7 @@ void ImageOptions::add_to(CLI::App& command) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--max-instructions", count_, "Stop after so many instructions")
       ->type_name("N");
+  add_processor_option(command, cpu_);
   command
       .add_option("--cpus", cpus_,
                   fmt::format("Logical processors, 1 to {}", ProcessorConfig::kMaxCount))
@@ -59,7 +60,7 @@ void ImageOptions::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
-std::string ImageOptions::read(const CLI::App& command, ImageRun& run) const {
+Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   run.image = image_;
   run.append = append_;
   run.modules = modules_;
@@ -67,6 +68,9 @@ std::string ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   run.machine.memory_bytes = *parse_size(memory_);
   if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;
   run.machine.processor.count = static_cast<unsigned>(*parse_count(cpus_));
+  auto processor = read_processor(cpu_);
+  if (auto* bad = std::get_if<Complaint>(&processor)) return std::move(*bad);
+  run.machine.processor.type = std::get<vmx::ProcessorType>(processor);
   if (command.count("--max-instructions") != 0) {
     if (std::string bad = check_count(count_); !bad.empty()) return bad;
     run.machine.max_instructions = *parse_count(count_);

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "emu/cli/complaint.h"
+#include "emu/cli/processor_choice.h"
 #include "emu/machine/machine.h"
 
 namespace CLI {
@@ -26,14 +28,14 @@ class ImageOptions {
  public:
   // This object outlives the parsing. Whether the image is required is the command's to say.
   void add_to(CLI::App& command);
-  // After the parsing. A complaint, or the empty string and the image, the size of the machine and
-  // its instruction budget.
-  [[nodiscard]] std::string read(const CLI::App& command, ImageRun& run) const;
+  // After the parsing. A complaint, or none and the image, the size of the machine, its processor
+  // and its instruction budget.
+  [[nodiscard]] Complaint read(const CLI::App& command, ImageRun& run) const;
 
  private:
   std::string image_, append_;
   std::vector<std::string> modules_;
-  std::string memory_ = "512M", count_, cpus_ = "1";
+  std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
 };
 
 }  // namespace nestor::emu

@@ -29,6 +29,7 @@ int run_natively(const std::vector<std::string>& arguments) {
   program.name = "nestor-kvm";
   program.run_example = "nestor-kvm run hypervisor.elf --trace native.txt";
   program.missing = {
+      {"--cpu", "the processor is the host's"},
       {"--cpus", "the machine has one processor"},
       {"--max-instructions", "KVM does not count instructions; use --max-seconds"},
       {"--random-seed", "the random numbers are the host processor's"},

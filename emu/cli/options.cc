@@ -8,8 +8,11 @@
 #include <array>
 #include <string_view>
 
+#include "emu/cli/complaint.h"
 #include "emu/cli/output_options.h"
+#include "emu/cli/processor_choice.h"
 #include "emu/cli/processor_options.h"
+#include "emu/l0/vmcs_build.h"
 
 namespace nestor::emu {
 namespace {
@@ -55,13 +58,13 @@ class RunCommand {
   }
 
   bool parsed() const { return run_.parsed(); }
-  std::string read(RunOptions& options) const {
+  Complaint read(RunOptions& options) const {
     for (const Program::Missing& missing : program_.missing) {
       if (run_.count(missing.option) != 0)
         return fmt::format("{}: {}", missing.option, missing.why);
     }
+    if (Complaint bad = image_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
-    if (std::string bad = image_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 6> kLevels = {"trace",   "debug", "info",
@@ -116,10 +119,10 @@ class DiffCommand {
   }
 
   bool parsed() const { return diff_.parsed(); }
-  std::string read(DiffOptions& options) const {
+  Complaint read(DiffOptions& options) const {
     options = options_;
     const bool complete = options.list_ignored || !options.right.empty();
-    return complete ? "" : "two traces are required: nestor diff A B";
+    return complete ? Complaint() : Complaint("two traces are required: nestor diff A B");
   }
 
  private:
@@ -136,17 +139,22 @@ class AuditCommand {
         ->type_name("")
         ->required();
     audit_.add_flag("--json", options_.json, "Print JSON");
+    add_processor_option(audit_, cpu_);
   }
 
   bool parsed() const { return audit_.parsed(); }
-  std::string read(AuditOptions& options) const {
+  Complaint read(AuditOptions& options) const {
     options = options_;
+    auto processor = read_processor(cpu_);
+    if (auto* bad = std::get_if<Complaint>(&processor)) return std::move(*bad);
+    options.processor = std::get<vmx::ProcessorType>(processor);
     return {};
   }
 
  private:
   CLI::App& audit_;
   AuditOptions options_;
+  std::string cpu_ = default_processor_name();
 };
 
 class CompareMmuCommand {
@@ -164,10 +172,18 @@ class CompareMmuCommand {
   }
 
   bool parsed() const { return compare_.parsed(); }
-  std::string read(CompareMmuOptions& options) const {
-    if (std::string bad = image_.read(compare_, options); !bad.empty()) return bad;
+  Complaint read(CompareMmuOptions& options) const {
+    if (Complaint bad = image_.read(compare_, options); !bad.empty()) return bad;
     if (json_ == "") return "--json: the name of the file is empty";
     options.json = json_;
+    const vmx::ProcessorType& processor = options.machine.processor.type;
+    for (const L0ModeInfo& mode : kL0Modes) {
+      std::optional<std::string_view> missing = l0_misses(processor, mode.mode);
+      if (!missing && !processor.has(vmx::Feature::kVmxShadowing))
+        missing = vmx::named(vmx::Feature::kVmxShadowing).name;
+      if (missing)
+        return fmt::format("compare-mmu needs {}, which this --cpu does not have", *missing);
+    }
     return {};
   }
 
@@ -200,11 +216,11 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   AuditCommand audit(app);
   CompareMmuCommand compare(app);
 
-  const auto complain = [&](std::string_view message) {
+  const auto complain = [&](std::string_view message, ExitStatus status = ExitStatus::kBadUsage) {
     const auto named = app.get_subcommands();
     return PrintAndExit{fmt::format("{0}: {1}; see {0} {2} --help\n", program.name, message,
                                     named.empty() ? "run" : named.front()->get_name()),
-                        ExitStatus::kBadUsage};
+                        status};
   };
   // CLI11 takes the arguments last first, without the program's name.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -219,8 +235,10 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   }
 
   const auto finish = [&](const auto& command, auto options) -> CommandLine {
-    if (const std::string bad = command.read(options); !bad.empty()) return complain(bad);
-    return options;
+    const Complaint bad = command.read(options);
+    if (bad.empty()) return options;
+    if (bad.status == ExitStatus::kSuccess) return PrintAndExit{bad.text};
+    return complain(bad.text, bad.status);
   };
   if (run.parsed()) return finish(run, RunOptions{});
   if (diff.parsed()) return finish(diff, DiffOptions{});

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "emu/cli/numbers.h"
+#include "emu/l0/vmcs_build.h"
 
 namespace nestor::emu {
 
@@ -34,7 +35,7 @@ void ProcessorOptions::add_to(CLI::App& run) {
 
 std::string ProcessorOptions::read(const CLI::App& run, MachineConfig& machine) const {
   if (std::string bad = read_seed(run, machine.processor); !bad.empty()) return bad;
-  if (std::string bad = read_l0(run, machine.l0); !bad.empty()) return bad;
+  if (std::string bad = read_l0(run, machine.processor.type, machine.l0); !bad.empty()) return bad;
   return read_tlb(machine.l0, machine.processor);
 }
 
@@ -48,7 +49,8 @@ std::string ProcessorOptions::read_seed(const CLI::App& run, ProcessorConfig& pr
   return {};
 }
 
-std::string ProcessorOptions::read_l0(const CLI::App& run, L0Config& l0) const {
+std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorType& type,
+                                      L0Config& l0) const {
   const auto mode = find_l0_mode(l0_mode_);
   if (!mode) {
     std::string names;
@@ -56,10 +58,16 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, L0Config& l0) const {
     return fmt::format("--l0: '{}' is no mode; choose one of{}", l0_mode_, names);
   }
   l0.mode = *mode;
+  if (const auto missing = l0_misses(type, *mode)) {
+    return fmt::format("--l0 {}: the hypervisor needs {}, which this --cpu does not have", l0_mode_,
+                       *missing);
+  }
   if (vmcs_shadowing_ != "on" && vmcs_shadowing_ != "off") {
     return fmt::format("--vmcs-shadowing: '{}' is neither on nor off", vmcs_shadowing_);
   }
-  l0.vmcs_shadowing = vmcs_shadowing_ == "on";
+  l0.vmcs_shadowing = vmcs_shadowing_ == "on" && type.has(vmx::Feature::kVmxShadowing);
+  if (run.count("--vmcs-shadowing") != 0 && vmcs_shadowing_ == "on" && !l0.vmcs_shadowing)
+    return "--vmcs-shadowing: this --cpu does not have it";
   for (const char* option : {"--vmcs-shadowing", "--shadow-pages"}) {
     if (run.count(option) != 0 && !info_of(*mode).has_l0)
       return fmt::format("{} has no effect without --l0 MODE", option);

@@ -68,7 +68,7 @@ RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> se
   if (options.stats) sinks_.add(statistics_);
   if (dump_file_) {
     sinks_.add(dump_.emplace(*dump_file_, options.dump_when, options.dump_format,
-                             vmx::nestor_capabilities()));
+                             vmx::capabilities_of(options.machine.processor.type)));
   }
   // Behind the others: the moment itself is in their outputs.
   if (state) sinks_.add(save_point_.emplace(options.save_state->at, std::move(state)));

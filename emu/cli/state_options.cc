@@ -12,7 +12,7 @@ constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "-
 
 // What a saved state decides.
 constexpr const char* kOfTheMachine[] = {
-    "--append",      "--memory", "--module",         "--cpus",        "--tlb",
+    "--append",      "--memory", "--module",         "--cpu",         "--cpus", "--tlb",
     "--random-seed", "--l0",     "--vmcs-shadowing", "--shadow-pages"};
 
 }  // namespace

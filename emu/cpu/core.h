@@ -12,6 +12,7 @@
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 #include "vmx/processor.h"
+#include "vmx/processor_type.h"
 #include "vmx/vmx.h"
 
 namespace nestor::emu {
@@ -46,6 +47,8 @@ class Core : public vmx::Processor {
   // #GP for a reserved bit, or how EPT refused to read them; nothing was loaded then.
   virtual std::optional<Fault> reload_pdptes(uint64_t cr3) = 0;
 
+  // Which processor it is: what CPUID, MSRs and VMX follow from.
+  virtual const vmx::ProcessorType& type() const = 0;
   virtual vmx::Vmx& vmx() = 0;
   virtual Bus& bus() = 0;
   virtual LocalApic& apic() = 0;

@@ -16,7 +16,8 @@ vmx::MsrStatus CoreWithPort::write_msr(uint32_t index, uint64_t value) {
 }
 
 std::optional<Fault> CoreWithPort::set_pdptes(const std::array<uint64_t, 4>& pdptes) {
-  if (!ept::pdptes_are_valid(pdptes, vmx::kPhysicalAddressBits)) return vmx::exception(vmx::kGp, 0);
+  const unsigned width = vmx().capabilities().registers.physical_address_width;
+  if (!ept::pdptes_are_valid(pdptes, width)) return vmx::exception(vmx::kGp, 0);
   state().pdptes = pdptes;
   return std::nullopt;
 }

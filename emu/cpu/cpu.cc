@@ -11,7 +11,7 @@ Cpu::Cpu(unsigned number, const Surroundings& around, LocalApic& apic)
 void Cpu::wait_for_start_up() {
   vmx::CpuState power_up;
   power_up.cr0 = vmx::cr0::kCd | vmx::cr0::kNw;
-  start(state_after_init(power_up));
+  start(state_after_init(power_up, core_.type().model().signature));
 }
 
 bool Cpu::root_software_is_due() const {

@@ -7,9 +7,10 @@
 #include <string_view>
 
 #include "emu/cpu/core.h"
+#include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
+#include "emu/cpu/xsave_area.h"
 #include "emu/devices/apic/local_apic.h"
-#include "emu/engine/extended_state.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 #include "vmx/features.h"
@@ -20,8 +21,7 @@ namespace {
 constexpr uint32_t kExtended = 0x80000000;
 
 constexpr std::string_view kVendor = "GenuineIntel";
-constexpr std::string_view kBrand = "Nestor virtual CPU";
-constexpr uint32_t kHighestBasic = 0x16, kHighestExtended = kExtended + 8;
+constexpr uint32_t kHighestExtended = kExtended + 8;
 
 constexpr uint32_t text(std::string_view string, size_t position) {
   uint32_t word = 0;
@@ -31,9 +31,9 @@ constexpr uint32_t text(std::string_view string, size_t position) {
   return word;
 }
 
-constexpr CpuidRegisters brand(size_t position) {
-  return {text(kBrand, position), text(kBrand, position + 4), text(kBrand, position + 8),
-          text(kBrand, position + 12)};
+constexpr CpuidRegisters brand(std::string_view brand, size_t position) {
+  return {text(brand, position), text(brand, position + 4), text(brand, position + 8),
+          text(brand, position + 12)};
 }
 
 // Leaf 4, one private cache: `type` 1 data, 2 instruction, 3 unified.
@@ -42,7 +42,8 @@ constexpr CpuidRegisters cache(uint32_t type, uint32_t level, uint32_t ways, uin
   return {type | level << 5 | kSelfInitializing, (kLineSize - 1) | (ways - 1) << 22, sets - 1, 0};
 }
 
-// What is not a feature flag. A leaf without `subleaf_matters` answers alike for each of them.
+// What is neither a feature flag nor the model's. A leaf without `subleaf_matters` answers alike
+// for each of them.
 struct Leaf {
   uint32_t leaf, subleaf;
   bool subleaf_matters;
@@ -52,8 +53,8 @@ struct Leaf {
 constexpr auto kMegahertz = static_cast<uint32_t>(Clock::kFrequency / 1'000'000);
 
 constexpr Leaf kLeaves[] = {
-    {0, 0, false, {kHighestBasic, text(kVendor, 0), text(kVendor, 8), text(kVendor, 4)}},
-    {1, 0, false, {kProcessorSignature, kLineSize / 8 << 8, 0, 0}},
+    {0, 0, false, {0, text(kVendor, 0), text(kVendor, 8), text(kVendor, 4)}},
+    {1, 0, false, {0, kLineSize / 8 << 8, 0, 0}},
     {2, 0, false, {0xff01, 0, 0, 0}},  // the caches are in leaf 4
     {4, 0, true, cache(1, 1, 8, 64)},
     {4, 1, true, cache(2, 1, 8, 64)},
@@ -73,21 +74,11 @@ constexpr Leaf kLeaves[] = {
     {0xb, 0, true, {0, 1, 0x100, 0}},
     {0xb, 1, true, {0, 1, 0x201, 0}},
     // The core crystal clock, which is also the APIC timer's, runs at the frequency of the TSC.
-    // Components that XCR0 may have; the sizes of the area for those enabled, and for all. Whatever
-    // XCR0 is, x87 and SSE fit into the legacy region.
-    {0xd, 0, true, {kExtendedComponents, kXsaveAreaSize, kXsaveAreaSize, 0}},
-    // XSAVEOPT, XSAVEC with the compacted form of XRSTOR, XGETBV with ECX = 1, XSAVES and IA32_XSS,
-    // of which no bit can be set.
-    {0xd, 1, true, {0xf, kXsaveAreaSize, 0, 0}},
     {0x15, 0, false, {1, 1, static_cast<uint32_t>(LocalApic::kTimerFrequency), 0}},
     {0x16, 0, false, {kMegahertz, kMegahertz, 100, 0}},
     {kExtended, 0, false, {kHighestExtended, 0, 0, 0}},
-    {kExtended + 2, 0, false, brand(0)},
-    {kExtended + 3, 0, false, brand(16)},
-    {kExtended + 4, 0, false, brand(32)},
     // The second-level cache: its size in KiB, 16 ways.
     {kExtended + 6, 0, false, {0, 0, 1024 << 16 | 8 << 12 | kLineSize, 0}},
-    {kExtended + 8, 0, false, {vmx::kPhysicalAddressBits | vmx::kLinearAddressBits << 8, 0, 0, 0}},
 };
 static_assert(LocalApic::kTimerFrequency == Clock::kFrequency);
 static_assert(Clock::kFrequency <= 0xffffffff);
@@ -109,12 +100,61 @@ bool shows(const CpuidState& state, vmx::FeatureShows when) {
       return !(state.misc_enable & vmx::misc_enable::kExecuteDisableDisable);
     case kOsxsaveSet:
       return state.osxsave;
+    case kPkeSet:
+      return state.pke;
     case k64BitMode:
       return state.code_64bit;
     case kSeveralProcessors:
       return state.processors > 1;
   }
   return false;
+}
+
+// Leaf 0DH. IA32_XSS has no bit that can be set.
+void add_extended_state(CpuidRegisters& out, const CpuidState& state, uint32_t subleaf) {
+  if (!state.type.has(vmx::Feature::kXsave)) return;
+  const uint64_t components = extended_components(state.type);
+  if (subleaf == 0) {
+    out.eax = static_cast<uint32_t>(components);
+    out.ebx = xsave_area_size(state.xcr0, false);
+    out.ecx = xsave_area_size(components, false);
+  } else if (subleaf == 1) {
+    if (state.type.has(vmx::Feature::kXsavec)) out.ebx = xsave_area_size(state.xcr0, true);
+  } else if (subleaf == kPkruNumber && (components & kPkruComponent) != 0) {
+    out.eax = kPkruSize;
+    out.ebx = kPkruOffset;
+  }
+}
+
+// What the model says, and what the state of the processor does.
+void add_state(CpuidRegisters& out, const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
+  const vmx::ProcessorModel& model = state.type.model();
+  switch (leaf) {
+    case 0:
+      out.eax = state.misc_enable & vmx::misc_enable::kLimitCpuid ? 2 : model.highest_leaf;
+      break;
+    case 1:
+      out.eax = model.signature;
+      out.ebx |= (state.apic_id & 0xff) << 24;
+      break;
+    case 0xb:
+      out.edx = state.apic_id;
+      if (subleaf > 1) out.ecx = subleaf & 0xff;  // a level of type 0: there are no more
+      break;
+    case 0xd:
+      add_extended_state(out, state, subleaf);
+      break;
+    case kExtended + 2:
+    case kExtended + 3:
+    case kExtended + 4:
+      out = brand(model.brand, (leaf - kExtended - 2) * 16);
+      break;
+    case kExtended + 8:
+      out.eax = model.physical_address_bits | state.type.linear_address_bits() << 8;
+      break;
+    default:
+      break;
+  }
 }
 
 // What tells of a package with several cores; nothing changes for one.
@@ -134,34 +174,21 @@ void add_topology(CpuidRegisters& out, unsigned processors, uint32_t leaf, uint3
 }  // namespace
 
 CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
-  const bool exists = leaf <= kHighestBasic || (leaf >= kExtended && leaf <= kHighestExtended);
-  if (!exists) leaf = kHighestBasic;
+  const uint32_t highest = state.type.model().highest_leaf;
+  const bool exists = leaf <= highest || (leaf >= kExtended && leaf <= kHighestExtended);
+  if (!exists) leaf = highest;
 
   CpuidRegisters out;
   for (const Leaf& row : kLeaves) {
     if (row.leaf == leaf && (!row.subleaf_matters || row.subleaf == subleaf)) out = row.value;
   }
-  if (leaf != 7 || subleaf == 0) {
-    for (const vmx::FeatureInfo& feature : vmx::kFeatures) {
-      if (feature.leaf == leaf && shows(state, feature.shows)) {
-        out.*kRegisters[static_cast<size_t>(feature.reg)] |= 1u << feature.bit;
-      }
-    }
+  const bool subleaf_matters = leaf == 7 || leaf == 0xd;
+  for (const vmx::FeatureInfo& flag : vmx::kFeatures) {
+    if (flag.leaf != leaf || (subleaf_matters && flag.subleaf() != subleaf)) continue;
+    if (!state.type.has(flag.feature) || !shows(state, flag.shows)) continue;
+    out.*kRegisters[static_cast<size_t>(flag.reg)] |= 1u << flag.bit;
   }
-  switch (leaf) {
-    case 0:
-      if (state.misc_enable & vmx::misc_enable::kLimitCpuid) out.eax = 2;
-      break;
-    case 1:
-      out.ebx |= (state.apic_id & 0xff) << 24;
-      break;
-    case 0xb:
-      out.edx = state.apic_id;
-      if (subleaf > 1) out.ecx = subleaf & 0xff;  // a level of type 0: there are no more
-      break;
-    default:
-      break;
-  }
+  add_state(out, state, leaf, subleaf);
   add_topology(out, state.processors, leaf, subleaf);
   return out;
 }
@@ -170,13 +197,14 @@ CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
   const vmx::CpuState& state = core.state();
   return cpuid(
       CpuidState{core.apic().base_msr(), state.misc_enable, core.apic().initial_id(),
-                 state.code_64bit(), core.processors(), (state.cr4 & vmx::cr4::kOsxsave) != 0},
+                 state.code_64bit(), core.processors(), (state.cr4 & vmx::cr4::kOsxsave) != 0,
+                 (state.cr4 & vmx::cr4::kPke) != 0, core.msr_storage().xcr0, core.type()},
       leaf, subleaf);
 }
 
 bool offers(Core& core, vmx::Feature feature) {
   const vmx::FeatureInfo& info = vmx::info_of(feature);
-  const CpuidRegisters registers = cpuid(core, info.leaf, 0);
+  const CpuidRegisters registers = cpuid(core, info.leaf, info.subleaf());
   return registers.*kRegisters[static_cast<size_t>(info.reg)] >> info.bit & 1;
 }
 

@@ -5,14 +5,11 @@
 
 #include <cstdint>
 
-#include "vmx/features.h"
+#include "vmx/processor_type.h"
 
 namespace nestor::emu {
 
 class Core;
-
-// CPUID.1:EAX: display family 6, model 5EH, stepping 3.
-inline constexpr uint32_t kProcessorSignature = 0x000506e3;
 
 struct CpuidRegisters {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -27,6 +24,9 @@ struct CpuidState {
   bool code_64bit = false;  // in 64-bit mode
   unsigned processors = 1;  // logical processors of the machine, each a core of one package
   bool osxsave = false;     // CR4.OSXSAVE
+  bool pke = false;         // CR4.PKE
+  uint64_t xcr0 = 1;
+  vmx::ProcessorType type{};
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.

@@ -143,7 +143,9 @@ void EngineDriver::run(uint64_t turn_end) {
   const Place before{linear_rip(core_.state()), core_.context().instructions};
   // Somebody may have changed RIP while the run had stopped.
   if (stepping_through_ && !stepping_through_->holds(before.linear)) leave_watched_block();
+  BranchRecording branch(core_);
   run_engine(turn_end);
+  branch.finish();
   const Place now{linear_rip(core_.state()), core_.context().instructions};
   // A block is executed in the order of its addresses; what begins it again is another one.
   if (stepping_through_ && now != before &&
@@ -202,7 +204,8 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   mode_.single_step = false;
   mode_.code_set = 0;
   if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
-  mode_.single_step |= approaching_ || trapping || is_in_the_middle() || aligned;
+  mode_.single_step |=
+      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(core_);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;

@@ -6,6 +6,7 @@
 #include "emu/cpu/breakpoints.h"
 #include "emu/cpu/engine_driver.h"
 #include "emu/cpu/entry_conditions.h"
+#include "emu/cpu/instruction_prices.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
@@ -244,9 +245,11 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   const uint64_t breaks =
       has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
   count_emulated();
+  const InstructionCharge price(*instruction, core_.state());
   const Executed executed = execute(core_, *instruction);
   // What changes the level counts where it began.
   if (core_.counters().counting() && state.cpl() != cpl) core_.count_performance(cpl);
+  price.charge(core_.around().prices, core_.state(), executed.outcome);
   if (operation == Operation::kPause && core_.processors() > 1) {
     paused_ = true;
     core_.around().prices.charge(&PriceList::pause_among_several);

@@ -37,8 +37,12 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
       vmx.set_vectoring(event, origin == EventOrigin::kVmEntry);
     }
     report(event);
+    const uint64_t from = linear_rip(core_.state());
     const Delivery delivery = deliver_once(core_, event, origin);
-    if (std::holds_alternative<Delivered>(delivery)) return;
+    if (std::holds_alternative<Delivered>(delivery)) {
+      record_event(core_, from);
+      return;
+    }
     if (const auto* exit = std::get_if<EptExit>(&delivery)) {
       // No #VE occurs during the delivery of an event.
       (void)take_ept_exit(core_, core_.decoder(), *exit);

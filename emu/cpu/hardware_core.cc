@@ -22,7 +22,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
       apic_(apic),
       exit_log_(number, around.turns, around.events),
       vmx_events_(around.prices, &exit_log_),
-      vmx_(vmx::nestor_capabilities(), *this, vmx_events_),
+      vmx_(vmx::capabilities_of(around.config.type), *this, vmx_events_),
       mmu_(around.memory, state_, vmx_, around.prices, around.events),
       context_(number),
       port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_),

@@ -119,6 +119,7 @@ class HardwareCore final : public CoreWithPort {
   void vmx_abort(uint32_t indicator) override;
 
   std::optional<Fault> reload_pdptes(uint64_t cr3) override;
+  const vmx::ProcessorType& type() const override { return around_.config.type; }
   vmx::Vmx& vmx() override { return vmx_; }
   const vmx::Vmx& vmx() const { return vmx_; }
   Bus& bus() override { return around_.bus; }

@@ -25,7 +25,7 @@ uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, 
   return FillCache::key(linear, kind, user, smap && (rflags & vmx::rflags::kAc) != 0);
 }
 
-ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
+ept::PagingState paging_state(const vmx::Vmx& vmx, const vmx::CpuState& state, uint64_t rflags) {
   ept::PagingState paging;
   paging.mode = ept::paging_mode(state.cr0 & cr0::kPg, state.cr4 & cr4::kPae,
                                  state.efer & vmx::efer::kLma, state.cr4 & cr4::kLa57);
@@ -38,7 +38,11 @@ ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags) {
   paging.smap = state.cr4 & cr4::kSmap;
   paging.ac = rflags & vmx::rflags::kAc;
   paging.nxe = state.efer & vmx::efer::kNxe;
-  paging.maxphyaddr = vmx::kPhysicalAddressBits;
+  paging.pke = state.cr4 & cr4::kPke;
+  paging.pks = state.cr4 & cr4::kPks;
+  paging.pkru = state.pkru;
+  paging.pkrs = state.pkrs;
+  paging.maxphyaddr = vmx.capabilities().registers.physical_address_width;
   return paging;
 }
 
@@ -90,7 +94,7 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   if (const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt) {
     return translate_over_ept(linear, access, rflags, *eptp, account);
   }
-  const ept::PagingState paging = paging_state(state_, rflags);
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
@@ -123,7 +127,7 @@ ept::MappingTag Mmu::tag(const ept::PagingState& paging, const ept::EptState* ep
 }
 
 std::optional<Translation> Mmu::find_cached(uint64_t linear, Access access, uint64_t rflags) {
-  const ept::PagingState paging = paging_state(state_, rflags);
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const std::optional<ept::EptState> state = current_ept();
   if (!state && paging.mode == ept::PagingMode::kNone) return std::nullopt;
   const ept::EptState* ept = state ? &*state : nullptr;
@@ -190,7 +194,7 @@ void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t line
 }
 
 std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
-  const ept::PagingState paging = paging_state(state_, rflags);
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const std::optional<ept::EptState> ept = current_ept();
   if (caches_ != nullptr) {
     if (!state_.long_mode_active()) linear &= 0xffffffff;

@@ -32,8 +32,9 @@ struct Translation {
 uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, bool user,
                   uint64_t rflags);
 
-// What decides the linear-address translation of a processor in this state; `rflags`: for AC.
-ept::PagingState paging_state(const vmx::CpuState& state, uint64_t rflags);
+// What decides the linear-address translation of a processor with this VMX in this state; `rflags`:
+// for AC.
+ept::PagingState paging_state(const vmx::Vmx& vmx, const vmx::CpuState& state, uint64_t rflags);
 // The same of the guest-physical-address translation through `eptp`, in non-root operation.
 ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp);
 

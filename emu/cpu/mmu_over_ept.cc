@@ -159,7 +159,7 @@ ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
   const vmx::Vmcs& vmcs = vmx.current_vmcs();
   state.paging_write_control = vmcs.has(vmx::TertiaryProcBased::kEptPagingWriteControl);
   state.guest_paging_verification = vmcs.has(vmx::TertiaryProcBased::kGuestPagingVerification);
-  state.maxphyaddr = vmx::kPhysicalAddressBits;
+  state.maxphyaddr = offered.registers.physical_address_width;
   return state;
 }
 
@@ -193,7 +193,7 @@ template <class Memory, class Recorder>
 std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linear, Access access,
                                                   uint64_t rflags, uint64_t eptp, Account account,
                                                   Recorder& recorder) {
-  const ept::PagingState paging = paging_state(state_, rflags);
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const ept::EptState state = ept_state(vmx_, eptp);
   const auto plain = [&](auto& seen) {
     if constexpr (Recorder::kRecords) recorder.clear();

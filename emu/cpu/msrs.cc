@@ -5,6 +5,7 @@
 
 #include "emu/cpu/core.h"
 #include "emu/cpu/cpuid.h"
+#include "emu/cpu/memory_type_msrs.h"
 #include "emu/cpu/msr_storage.h"
 #include "emu/cpu/performance_monitor.h"
 #include "emu/cpu/segments.h"
@@ -18,22 +19,14 @@ namespace {
 using vmx::CpuState;
 using vmx::MsrStatus;
 using enum vmx::MsrStatus;
+using vmx::Feature;
+using vmx::Generation;
 
-constexpr uint64_t kPhysicalMask = (1ull << vmx::kPhysicalAddressBits) - 1;
 constexpr uint64_t kLow32 = 0xffffffff;
 
-MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
+const vmx::RegisterRules& rules(Core& core) { return core.vmx().capabilities().registers; }
 
-// Whether each byte of `value` is a member of `types`, one bit a memory type.
-bool memory_types(uint64_t value, uint32_t types) {
-  for (unsigned i = 0; i < 64; i += 8) {
-    const unsigned type = value >> i & 0xff;
-    if (type > 7 || !(types >> type & 1)) return false;
-  }
-  return true;
-}
-// UC, WC, WT, WP, WB; the PAT has UC- (7) too.
-constexpr uint32_t kMtrrTypes = 0x73, kPatTypes = kMtrrTypes | 0x80;
+MsrStatus accept(bool condition) { return condition ? kOk : kGeneralProtection; }
 
 // --- one function an access; `index` is for rows of several MSRs
 
@@ -58,6 +51,13 @@ MsrStatus write_tsc_adjust(Core& core, uint32_t, uint64_t value) {
 
 MsrStatus read_apic(Core& core, uint32_t index, uint64_t& value) {
   return core.apic().read_msr(index, value);
+}
+
+MsrStatus write_apic_base(Core& core, uint32_t index, uint64_t value) {
+  constexpr uint64_t kExtd = 1u << 10;
+  if (!rules(core).physical(value)) return kGeneralProtection;
+  if ((value & kExtd) && !core.type().has(Feature::kX2apic)) return kGeneralProtection;
+  return core.apic().write_msr(index, value);
 }
 
 MsrStatus write_apic(Core& core, uint32_t index, uint64_t value) {
@@ -100,7 +100,7 @@ MsrStatus read_state(Core& core, uint32_t, uint64_t& value) {
 
 template <uint64_t CpuState::*kMember>
 MsrStatus write_canonical(Core& core, uint32_t, uint64_t value) {
-  if (!is_canonical(value)) return kGeneralProtection;
+  if (!rules(core).canonical(value)) return kGeneralProtection;
   core.state().*kMember = value;
   return kOk;
 }
@@ -120,7 +120,7 @@ MsrStatus read_segment_base(Core& core, uint32_t, uint64_t& value) {
 
 template <vmx::SegmentRegister kSegment>
 MsrStatus write_segment_base(Core& core, uint32_t, uint64_t value) {
-  if (!is_canonical(value)) return kGeneralProtection;
+  if (!rules(core).canonical(value)) return kGeneralProtection;
   core.state().segment[kSegment].base = value;
   return kOk;
 }
@@ -132,7 +132,7 @@ MsrStatus write_sysenter_cs(Core& core, uint32_t, uint64_t value) {
 }
 
 MsrStatus write_debugctl(Core& core, uint32_t, uint64_t value) {
-  if (value & ~vmx::kSupportedDebugctl) return kGeneralProtection;
+  if (value & ~rules(core).debugctl_writable) return kGeneralProtection;
   core.state().debugctl = value;
   return kOk;
 }
@@ -160,7 +160,7 @@ MsrStatus write_misc_enable(Core& core, uint32_t, uint64_t value) {
 
 MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
   CpuState& state = core.state();
-  if (value & ~vmx::kSupportedEfer) return kGeneralProtection;
+  if (value & ~rules(core).efer_writable) return kGeneralProtection;
   if (((value ^ state.efer) & vmx::efer::kLme) && (state.cr0 & vmx::cr0::kPg)) {
     return kGeneralProtection;
   }
@@ -172,7 +172,7 @@ MsrStatus write_efer(Core& core, uint32_t, uint64_t value) {
 }
 
 MsrStatus write_pat(Core& core, uint32_t, uint64_t value) {
-  if (!memory_types(value, kPatTypes)) return kGeneralProtection;
+  if (!are_pat_types(value)) return kGeneralProtection;
   core.state().pat = value;
   return kOk;
 }
@@ -246,62 +246,62 @@ MsrStatus write_overflow_control(Core& core, uint32_t, uint64_t value) {
   return core.performance_monitor().write_overflow_control(value);
 }
 
-// --- MTRRs
-
-constexpr uint64_t kMtrrCap = kVariableMtrrs | 1u << 8 | 1u << 10;  // fixed ranges, WC
-
-MsrStatus read_mtrr_variable(Core& core, uint32_t index, uint64_t& value) {
-  value = core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0];
-  return kOk;
-}
-
-MsrStatus write_mtrr_variable(Core& core, uint32_t index, uint64_t value) {
-  constexpr uint64_t kAddress = kPhysicalMask & ~0xfffull, kValidBit = 1u << 11;
-  const bool mask = index & 1;
-  const bool valid = mask ? !(value & ~(kAddress | kValidBit))
-                          : !(value & ~(kAddress | 0xff)) && memory_types(value & 0xff, kMtrrTypes);
-  if (valid) core.msr_storage().mtrr_variable[index - vmx::kIa32MtrrPhysbase0] = value;
-  return accept(valid);
-}
-
-// The fixed-range MTRRs, in the order of their storage.
-constexpr std::array<uint32_t, kFixedMtrrs> kFixedIndices = {
-    vmx::kIa32MtrrFix64k00000,    vmx::kIa32MtrrFix16k80000,    vmx::kIa32MtrrFix16k80000 + 1,
-    vmx::kIa32MtrrFix4kC0000,     vmx::kIa32MtrrFix4kC0000 + 1, vmx::kIa32MtrrFix4kC0000 + 2,
-    vmx::kIa32MtrrFix4kC0000 + 3, vmx::kIa32MtrrFix4kC0000 + 4, vmx::kIa32MtrrFix4kC0000 + 5,
-    vmx::kIa32MtrrFix4kC0000 + 6, vmx::kIa32MtrrFix4kC0000 + 7};
-
-uint64_t& fixed_mtrr(Core& core, uint32_t index) {
-  const auto place = std::find(kFixedIndices.begin(), kFixedIndices.end(), index);
-  return core.msr_storage().mtrr_fixed[static_cast<size_t>(place - kFixedIndices.begin())];
-}
-
-MsrStatus read_mtrr_fixed(Core& core, uint32_t index, uint64_t& value) {
-  value = fixed_mtrr(core, index);
-  return kOk;
-}
-
-MsrStatus write_mtrr_fixed(Core& core, uint32_t index, uint64_t value) {
-  if (!memory_types(value, kMtrrTypes)) return kGeneralProtection;
-  fixed_mtrr(core, index) = value;
-  return kOk;
-}
-
-MsrStatus write_mtrr_def_type(Core& core, uint32_t, uint64_t value) {
-  constexpr uint64_t kFixedEnable = 1u << 10, kEnable = 1u << 11;
-  if ((value & ~(0xff | kFixedEnable | kEnable)) || !memory_types(value & 0xff, kMtrrTypes)) {
-    return kGeneralProtection;
-  }
-  core.msr_storage().mtrr_def_type = value;
-  return kOk;
-}
+// --- constants
 
 // IA32_ARCH_CAPABILITIES: nothing is executed speculatively, so none of these attacks exists.
 // RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO,
 // PSDP_NO.
 constexpr uint64_t kArchCapabilities =
     1u << 0 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 13 | 1u << 14 | 1u << 15;
-constexpr uint64_t kMicrocodeRevision = 1ull << 32;
+
+// --- what is the model's own
+
+MsrStatus read_microcode_revision(Core& core, uint32_t, uint64_t& value) {
+  value = uint64_t{core.type().model().microcode} << 32;
+  return kOk;
+}
+
+// Cores in bits 31:16, threads in 15:0.
+MsrStatus read_core_thread_count(Core& core, uint32_t, uint64_t& value) {
+  value = uint64_t{core.processors()} << 16 | core.processors();
+  return kOk;
+}
+
+// The ratio of the TSC to the bus clock is the lowest, the highest and the one of the moment.
+MsrStatus read_platform_info(Core& core, uint32_t, uint64_t& value) {
+  constexpr uint64_t kCpuidFaulting = 1ull << 31;
+  const uint64_t ratio = core.type().model().ratio;
+  value = ratio << 8 | ratio << 40;
+  if (core.type().generation >= Generation::kIvyBridge) value |= kCpuidFaulting;
+  return kOk;
+}
+
+MsrStatus read_perf_status(Core& core, uint32_t, uint64_t& value) {
+  value = uint64_t{core.type().model().ratio} << 8;
+  return kOk;
+}
+
+// The highest ratio with 1 to 8 active cores, a byte each.
+MsrStatus read_turbo_ratio_limit(Core& core, uint32_t, uint64_t& value) {
+  value = uint64_t{core.type().model().ratio} * 0x0101010101010101;
+  return kOk;
+}
+
+MsrStatus write_pkrs(Core& core, uint32_t, uint64_t value) {
+  if (value & ~kLow32) return kGeneralProtection;
+  core.state().pkrs = static_cast<uint32_t>(value);
+  core.invalidate({vmx::Invalidation::Kind::kAccessRights});
+  return kOk;
+}
+
+MsrStatus read_pkrs(Core& core, uint32_t, uint64_t& value) {
+  value = core.state().pkrs;
+  return kOk;
+}
+
+// The bits that software may change; nothing follows from them.
+constexpr uint64_t kPkgCstWritable = 0x1e008407, kPerfCtlWritable = 0x1'0000'ffff,
+                   kMiscPwrMgmtWritable = 0x401b41, kPowerCtlWritable = 0xffffffff;
 
 // --- the table
 
@@ -310,29 +310,48 @@ struct Msr {
   std::string_view name;
   MsrStatus (*read)(Core&, uint32_t index, uint64_t& value);
   MsrStatus (*write)(Core&, uint32_t index, uint64_t value);  // nullptr: read-only
+  Feature needs = Feature::kNone;                             // without which it does not exist
+  Generation since = Generation::kWestmere;                   // the first model that has it
 };
 
 using S = CpuState;
 using M = MsrStorage;
+constexpr uint32_t kPairs = LastBranches::kMostPairs;
 
 // Sorted by index.
 constexpr Msr kMsrs[] = {
+    {vmx::kIa32P5McAddr, 2, "IA32_P5_MC", read_constant<0>, nullptr},
+    {vmx::kIa32MonitorFilterSize, 1, "IA32_MONITOR_FILTER_SIZE", read_constant<kLineSize>, nullptr,
+     Feature::kMonitor},
     {vmx::kIa32TimeStampCounter, 1, "IA32_TIME_STAMP_COUNTER", read_tsc, write_tsc},
     {vmx::kIa32PlatformId, 1, "IA32_PLATFORM_ID", read_constant<0>, nullptr},
-    {vmx::kIa32ApicBase, 1, "IA32_APIC_BASE", read_apic, write_apic},
+    {vmx::kIa32ApicBase, 1, "IA32_APIC_BASE", read_apic, write_apic_base},
+    {vmx::kMsrSmiCount, 1, "MSR_SMI_COUNT", read_constant<0>, nullptr},
+    {vmx::kMsrCoreThreadCount, 1, "MSR_CORE_THREAD_COUNT", read_core_thread_count, nullptr},
     {vmx::kIa32FeatureControl, 1, "IA32_FEATURE_CONTROL", read_feature_control,
-     write_feature_control},
-    {vmx::kIa32TscAdjust, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust},
+     write_feature_control, Feature::kVmx},
+    {vmx::kIa32TscAdjust, 1, "IA32_TSC_ADJUST", read_storage<&M::tsc_adjust>, write_tsc_adjust,
+     Feature::kTscAdjust},
     // Write-only. No update is for this processor, so none is loaded; nor is any in non-root
     // operation.
     {vmx::kIa32BiosUpdtTrig, 1, "IA32_BIOS_UPDT_TRIG", read_nothing, ignore_write},
-    // Software writes 0 before it asks for the revision.
-    {vmx::kIa32BiosSignId, 1, "IA32_BIOS_SIGN_ID", read_constant<kMicrocodeRevision>, ignore_write},
+    // Software writes 0 before it asks for the revision; no update can be loaded.
+    {vmx::kIa32BiosSignId, 1, "IA32_BIOS_SIGN_ID", read_microcode_revision, ignore_write},
+    // There is no SMM, and no MSEG then.
+    {vmx::kIa32SmmMonitorCtl, 1, "IA32_SMM_MONITOR_CTL", read_constant<0>, nullptr, Feature::kVmx},
     {vmx::kIa32Pmc0, vmx::kGeneralCounters, "IA32_PMC", read_general_counter,
      write_general_counter},
-    {vmx::kIa32Mtrrcap, 1, "IA32_MTRRCAP", read_constant<kMtrrCap>, nullptr},
+    {vmx::kMsrPlatformInfo, 1, "MSR_PLATFORM_INFO", read_platform_info, nullptr},
+    {vmx::kMsrPkgCstConfigControl, 1, "MSR_PKG_CST_CONFIG_CONTROL",
+     read_storage<&M::pkg_cst_config>, write_storage<&M::pkg_cst_config, kPkgCstWritable>},
+    {vmx::kIa32Mtrrcap, 1, "IA32_MTRRCAP", read_mtrr, nullptr},
     {vmx::kIa32ArchCapabilities, 1, "IA32_ARCH_CAPABILITIES", read_constant<kArchCapabilities>,
-     nullptr},
+     nullptr, Feature::kArchCapabilities},
+    {vmx::kMsrFeatureConfig, 1, "MSR_FEATURE_CONFIG", read_constant<0>, nullptr, Feature::kAesni},
+    {vmx::kMsrMiscFeatureEnables, 1, "MSR_MISC_FEATURE_ENABLES",
+     read_storage<&M::misc_feature_enables>,
+     write_storage<&M::misc_feature_enables, MsrStorage::kCpuidFaulting>, Feature::kNone,
+     Generation::kIvyBridge},
     {vmx::kIa32SysenterCs, 1, "IA32_SYSENTER_CS", read_state<&S::sysenter_cs>, write_sysenter_cs},
     {vmx::kIa32SysenterEsp, 1, "IA32_SYSENTER_ESP", read_state<&S::sysenter_esp>,
      write_canonical<&S::sysenter_esp>},
@@ -343,16 +362,28 @@ constexpr Msr kMsrs[] = {
      write_storage<&M::mcg_status, 7>},
     {vmx::kIa32Perfevtsel0, vmx::kGeneralCounters, "IA32_PERFEVTSEL", read_event_select,
      write_event_select},
+    {vmx::kIa32PerfStatus, 1, "IA32_PERF_STATUS", read_perf_status, nullptr},
+    {vmx::kIa32PerfCtl, 1, "IA32_PERF_CTL", read_storage<&M::perf_ctl>,
+     write_storage<&M::perf_ctl, kPerfCtlWritable>},
     {vmx::kIa32MiscEnable, 1, "IA32_MISC_ENABLE", read_misc_enable, write_misc_enable},
+    {vmx::kMsrTemperatureTarget, 1, "MSR_TEMPERATURE_TARGET", read_constant<100 << 16>, nullptr},
+    {vmx::kMsrMiscFeatureControl, 1, "MSR_MISC_FEATURE_CONTROL",
+     read_storage<&M::misc_feature_control>, write_storage<&M::misc_feature_control, 0xf>},
+    {vmx::kMsrMiscPwrMgmt, 1, "MSR_MISC_PWR_MGMT", read_storage<&M::misc_pwr_mgmt>,
+     write_storage<&M::misc_pwr_mgmt, kMiscPwrMgmtWritable>},
+    {vmx::kMsrTurboRatioLimit, 1, "MSR_TURBO_RATIO_LIMIT", read_turbo_ratio_limit, nullptr},
+    {vmx::kMsrLbrSelect, 1, "MSR_LBR_SELECT", read_last_branch, write_last_branch},
+    {vmx::kMsrLastbranchTos, 1, "MSR_LASTBRANCH_TOS", read_last_branch, write_last_branch},
     {vmx::kIa32Debugctl, 1, "IA32_DEBUGCTL", read_state<&S::debugctl>, write_debugctl},
-    {vmx::kIa32MtrrPhysbase0, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr_variable,
-     write_mtrr_variable},
-    {vmx::kIa32MtrrFix64k00000, 1, "IA32_MTRR_FIX64K_00000", read_mtrr_fixed, write_mtrr_fixed},
-    {vmx::kIa32MtrrFix16k80000, 2, "IA32_MTRR_FIX16K", read_mtrr_fixed, write_mtrr_fixed},
-    {vmx::kIa32MtrrFix4kC0000, 8, "IA32_MTRR_FIX4K", read_mtrr_fixed, write_mtrr_fixed},
+    {vmx::kMsrLerFromLip, 2, "MSR_LER_LIP", read_last_branch, nullptr},
+    {vmx::kMsrPowerCtl, 1, "MSR_POWER_CTL", read_storage<&M::power_ctl>,
+     write_storage<&M::power_ctl, kPowerCtlWritable>},
+    {vmx::kIa32MtrrPhysbase0, 2 * kVariableMtrrs, "IA32_MTRR_PHYS", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix64k00000, 1, "IA32_MTRR_FIX64K_00000", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix16k80000, 2, "IA32_MTRR_FIX16K", read_mtrr, write_mtrr},
+    {vmx::kIa32MtrrFix4kC0000, 8, "IA32_MTRR_FIX4K", read_mtrr, write_mtrr},
     {vmx::kIa32Pat, 1, "IA32_PAT", read_state<&S::pat>, write_pat},
-    {vmx::kIa32MtrrDefType, 1, "IA32_MTRR_DEF_TYPE", read_storage<&M::mtrr_def_type>,
-     write_mtrr_def_type},
+    {vmx::kIa32MtrrDefType, 1, "IA32_MTRR_DEF_TYPE", read_mtrr, write_mtrr},
     {vmx::kIa32FixedCtr0, vmx::kFixedCounters, "IA32_FIXED_CTR", read_fixed_counter,
      write_fixed_counter},
     {vmx::kIa32FixedCtrCtrl, 1, "IA32_FIXED_CTR_CTRL", read_fixed_control, write_fixed_control},
@@ -361,11 +392,30 @@ constexpr Msr kMsrs[] = {
      write_global_ctrl},
     {vmx::kIa32PerfGlobalOvfCtrl, 1, "IA32_PERF_GLOBAL_OVF_CTRL", read_constant<0>,
      write_overflow_control},
-    {vmx::kFirstVmxMsr, vmx::kLastVmxMsr - vmx::kFirstVmxMsr + 1, "IA32_VMX", read_vmx, nullptr},
-    {vmx::kIa32TscDeadline, 1, "IA32_TSC_DEADLINE", read_apic, write_apic},
+    // No core and no package was ever in such a state.
+    {vmx::kMsrPkgC3Residency, 3, "MSR_PKG_C_RESIDENCY", read_constant<0>, ignore_write},
+    {vmx::kMsrCoreC3Residency, 3, "MSR_CORE_C_RESIDENCY", read_constant<0>, ignore_write},
+    {vmx::kFirstVmxMsr, vmx::kLastVmxMsr - vmx::kFirstVmxMsr + 1, "IA32_VMX", read_vmx, nullptr,
+     Feature::kVmx},
+    // Units of 1/8 W, 61 uJ, 976 us; nothing takes energy.
+    {vmx::kMsrRaplPowerUnit, 1, "MSR_RAPL_POWER_UNIT", read_constant<0xa0e03>, nullptr,
+     Feature::kNone, Generation::kSandyBridge},
+    {vmx::kMsrPkgC2Residency, 1, "MSR_PKG_C2_RESIDENCY", read_constant<0>, ignore_write,
+     Feature::kNone, Generation::kSandyBridge},
+    {vmx::kMsrPkgEnergyStatus, 1, "MSR_PKG_ENERGY_STATUS", read_constant<0>, nullptr,
+     Feature::kNone, Generation::kSandyBridge},
+    {vmx::kMsrDramEnergyStatus, 1, "MSR_DRAM_ENERGY_STATUS", read_constant<0>, nullptr,
+     Feature::kNone, Generation::kSandyBridge},
+    {vmx::kMsrLastbranchFrom0, kPairs, "MSR_LASTBRANCH_FROM_IP", read_last_branch,
+     write_last_branch},
+    {vmx::kMsrLastbranchTo0, kPairs, "MSR_LASTBRANCH_TO_IP", read_last_branch, write_last_branch},
+    {vmx::kIa32TscDeadline, 1, "IA32_TSC_DEADLINE", read_apic, write_apic, Feature::kTscDeadline},
+    {vmx::kIa32Pkrs, 1, "IA32_PKRS", read_pkrs, write_pkrs, Feature::kPks},
     {vmx::kFirstX2apicMsr, vmx::kLastX2apicMsr - vmx::kFirstX2apicMsr + 1, "IA32_X2APIC", read_apic,
-     write_apic},
-    {vmx::kIa32Xss, 1, "IA32_XSS", read_constant<0>, write_nothing},
+     write_apic, Feature::kX2apic},
+    {vmx::kIa32Xss, 1, "IA32_XSS", read_constant<0>, write_nothing, Feature::kXsaves},
+    {vmx::kMsrLbrInfo0, kPairs, "MSR_LBR_INFO", read_last_branch, write_last_branch, Feature::kNone,
+     Generation::kSkylake},
     {vmx::kIa32Efer, 1, "IA32_EFER", read_state<&S::efer>, write_efer},
     {vmx::kIa32Star, 1, "IA32_STAR", read_state<&S::star>, write_valid<&S::star, ~0ull>},
     {vmx::kIa32Lstar, 1, "IA32_LSTAR", read_state<&S::lstar>, write_canonical<&S::lstar>},
@@ -377,8 +427,8 @@ constexpr Msr kMsrs[] = {
      write_segment_base<vmx::kGs>},
     {vmx::kIa32KernelGsBase, 1, "IA32_KERNEL_GS_BASE", read_state<&S::kernel_gs_base>,
      write_canonical<&S::kernel_gs_base>},
-    {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>,
-     write_valid<&S::tsc_aux, kLow32>},
+    {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>, write_valid<&S::tsc_aux, kLow32>,
+     Feature::kRdtscp},
 };
 static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a, const Msr& b) {
   return a.first + a.count <= b.first;
@@ -393,15 +443,22 @@ const Msr* find(uint32_t index) {
   return index - row.first < row.count ? &row : nullptr;
 }
 
+// nullptr: this processor does not have it.
+const Msr* find(const vmx::ProcessorType& type, uint32_t index) {
+  const Msr* row = find(index);
+  if (row == nullptr || type.generation < row->since) return nullptr;
+  return row->needs == Feature::kNone || type.has(row->needs) ? row : nullptr;
+}
+
 }  // namespace
 
 vmx::MsrStatus read_msr(Core& core, uint32_t index, uint64_t& value) {
-  const Msr* row = find(index);
+  const Msr* row = find(core.type(), index);
   return row ? row->read(core, index, value) : kGeneralProtection;
 }
 
 vmx::MsrStatus write_msr(Core& core, uint32_t index, uint64_t value) {
-  const Msr* row = find(index);
+  const Msr* row = find(core.type(), index);
   return row && row->write ? row->write(core, index, value) : kGeneralProtection;
 }
 

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "vmx/processor_type.h"
+
 namespace nestor::emu {
 
 struct ProcessorConfig {
@@ -14,10 +16,11 @@ struct ProcessorConfig {
   // Cached translations stay until an operation must invalidate them, and the use of one that the
   // tables no longer hold is reported.
   bool keep_translations = false;
+  vmx::ProcessorType type{};
 
   template <class Archive>
   void fields(Archive& archive) {
-    archive(count, random_seed, keep_translations);
+    archive(count, random_seed, keep_translations, type);
     archive.require(count >= 1 && count <= kMaxCount);
   }
 };

@@ -17,15 +17,12 @@
 namespace nestor::emu {
 
 using vmx::is_canonical;
-// What registers can hold (bases, MSRs), and operands of instructions that invalidate: the
-// processor's width of linear addresses, whatever CR4.LA57 is. Processors do so; see
-// docs/divergences.md.
-constexpr bool is_canonical(uint64_t linear) {
-  return is_canonical(linear, vmx::kLinearAddressBits);
-}
-// An address that is accessed, or that RIP gets.
+// An address that is accessed, or that RIP gets. What registers can hold (bases, MSRs), and
+// operands of instructions that invalidate, are as wide as the processor's linear addresses,
+// whatever CR4.LA57 is: vmx::RegisterRules. Processors do so; see docs/divergences.md.
 constexpr bool is_canonical(uint64_t linear, const vmx::CpuState& state) {
-  return is_canonical(linear, state.cr4 & vmx::cr4::kLa57 ? vmx::kLinearAddressBits : 48u);
+  return is_canonical(linear, state.cr4 & vmx::cr4::kLa57 ? vmx::kLinearAddressBits
+                                                          : vmx::kNarrowLinearAddressBits);
 }
 
 // Moves RIP over an instruction of `length` bytes, as wide as the code segment is.

@@ -29,7 +29,7 @@ void Signals::take_init() {
     core_.around().turns.finish({RunEnd::Kind::kReset});
     return;
   }
-  core_.state() = state_after_init(core_.state());
+  core_.state() = state_after_init(core_.state(), core_.type().model().signature);
   core_.apic().init_reset();
   core_.context().request_flush();
   nmi_ = false;

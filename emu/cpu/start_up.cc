@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/start_up.h"
 
-#include "emu/cpu/cpuid.h"
-
 namespace nestor::emu {
 
 using vmx::ActivityState;
 using vmx::CpuState;
 
-CpuState state_after_init(const CpuState& before) {
+CpuState state_after_init(const CpuState& before, uint32_t signature) {
   constexpr uint32_t kData = 0x93, kCode = 0x9b, kLdt = 0x82, kBusyTss = 0x8b;
   constexpr uint64_t kKeptOfCr0 = vmx::cr0::kCd | vmx::cr0::kNw;
   CpuState state = before;
   const CpuState reset;
   state.gpr = {};
-  state.gpr[vmx::kRdx] = kProcessorSignature;
+  state.gpr[vmx::kRdx] = signature;
   state.rip = 0xfff0;
   state.rflags = vmx::rflags::kFixed1;
   for (vmx::Segment& segment : state.segment) segment = {0, {kData}, 0xffff, 0};

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 
 namespace nestor::emu {
@@ -24,11 +23,5 @@ struct ExtendedState {
     archive(fcw, fsw, ftw, fop, fcs, fds, fip, fdp, st, mxcsr, xmm);
   }
 };
-
-// The state components that XCR0 can enable; x87 always is.
-inline constexpr uint64_t kX87Component = 1, kSseComponent = 2,
-                          kExtendedComponents = kX87Component | kSseComponent;
-// "Legacy Region of an XSAVE Area", "XSAVE Header".
-inline constexpr size_t kXsaveHeader = 512, kXsaveAreaSize = 576;
 
 }  // namespace nestor::emu

@@ -23,7 +23,7 @@ GuestCore::GuestCore(Core& core, const MachineMap& map, const vmx::Capabilities&
     : core_(core), memory_(core, map), vmx_(offered, *this, sink), port_(*this) {}
 
 ept::PagingState GuestCore::paging_state() const {
-  return emu::paging_state(state_, state_.rflags);
+  return emu::paging_state(vmx_, state_, state_.rflags);
 }
 
 std::optional<ept::EptState> GuestCore::ept_state() const {

@@ -57,6 +57,7 @@ class GuestCore final : public CoreWithPort {
   void end_of_interrupt() override { core_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override { on_vmx_abort(indicator); }
   MemoryPort& port() override { return port_; }
+  const vmx::ProcessorType& type() const override { return core_.type(); }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return core_.bus(); }
   LocalApic& apic() override { return core_.apic(); }

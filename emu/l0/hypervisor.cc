@@ -36,7 +36,7 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
   if (config_.mode == L0Mode::kTwoLevel) {
     two_level_ept_.emplace();
     two_level_ept_->eptp.value = memory.eptp01();
-    two_level_ept_->maxphyaddr = vmx::kPhysicalAddressBits;
+    two_level_ept_->maxphyaddr = processor().capabilities().registers.physical_address_width;
   }
   hardware().set_root_software(*this, *this);
 }

@@ -63,6 +63,34 @@ constexpr uint32_t kEnabling = SecondaryProcBased::kEnableRdtscp |
 
 }  // namespace
 
+std::optional<std::string_view> l0_misses(const vmx::ProcessorType& processor, L0Mode mode) {
+  using enum vmx::Feature;
+  constexpr vmx::Feature kAlways[] = {kVmx,
+                                      kVmxSecondaryControls,
+                                      kVmxVpid,
+                                      kVmxMsrBitmaps,
+                                      kVmxInvlpgExiting,
+                                      kVmxHostAddressSpaceSize,
+                                      kVmxIa32eModeGuest,
+                                      kVmxExitSavePat,
+                                      kVmxExitLoadPat,
+                                      kVmxExitSaveEfer,
+                                      kVmxExitLoadEfer,
+                                      kVmxEntryLoadPat,
+                                      kVmxEntryLoadEfer};
+  constexpr vmx::Feature kForEpt[] = {kVmxEpt,          kVmxUnrestrictedGuest, kVmxEptWalkLength4,
+                                      kVmxEptWriteBack, kVmxEptPages2M,        kVmxEptPages1G};
+  if (!info_of(mode).has_l0) return std::nullopt;
+  for (const vmx::Feature feature : kAlways)
+    if (!processor.has(feature)) return vmx::named(feature).name;
+  for (const vmx::Feature feature : kForEpt)
+    if (info_of(mode).l0_uses_ept && !processor.has(feature)) return vmx::named(feature).name;
+  // L1's RAM is in the upper half.
+  if (processor.model().physical_address_bits < vmx::kPhysicalAddressBits)
+    return "physical addresses of 46 bits";
+  return std::nullopt;
+}
+
 vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0Mode mode) {
   vmx::Capabilities c = processor;
   const auto without = [](auto& offered, auto... controls) { ((offered &= ~mask(controls)), ...); };

@@ -5,10 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "emu/l0/machine_map.h"
 #include "emu/l0/mode.h"
 #include "vmx/capabilities.h"
+#include "vmx/processor_type.h"
 #include "vmx/vmcs.h"
 
 namespace nestor::emu {
@@ -24,6 +27,10 @@ struct L0Structures {
 inline constexpr uint16_t kVpid01 = 1, kVpid02 = 2;
 // Of an EPTP: write-back, and a walk of 4 levels.
 inline constexpr uint64_t kEptWriteBack4Levels = 3 << 3 | 6;
+
+// What a hypervisor of this mode needs of the processor that runs it and the processor does not
+// have; std::nullopt: nothing.
+std::optional<std::string_view> l0_misses(const vmx::ProcessorType& processor, L0Mode mode);
 
 // What L0 offers L1: what its own emulation covers of what the processor offers.
 vmx::Capabilities l0_offered_capabilities(const vmx::Capabilities& processor, L0Mode mode);

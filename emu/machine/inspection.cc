@@ -16,7 +16,7 @@ using vmx::Field;
 constexpr ept::Access kLook{ept::Access::kRead, false, false};
 
 // The paging of the host-state or the guest-state area.
-ept::PagingState paging_of(const vmx::Vmcs& vmcs, View view) {
+ept::PagingState paging_of(const vmx::Vmx& vmx, const vmx::Vmcs& vmcs, View view) {
   vmx::CpuState state;
   if (view == View::kL2Linear) {
     vmx::load_guest_area(vmcs, state);
@@ -32,7 +32,7 @@ ept::PagingState paging_of(const vmx::Vmcs& vmcs, View view) {
                      ? vmx::efer::kLme | vmx::efer::kLma | vmx::efer::kNxe
                      : vmx::efer::kNxe;
   }
-  return paging_state(state, vmx::rflags::kAc);
+  return paging_state(vmx, state, vmx::rflags::kAc);
 }
 
 // L1's physical address.
@@ -112,8 +112,9 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
   if (current == nullptr) return std::nullopt;
   const vmx::Vmx& vmx = l1_vmx(processor);
   if (view == View::kL1Linear) {
-    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging_of(*current, view),
-                                                       ept::LinearAddress{address}, kLook);
+    const auto walk =
+        ept::walk_linear<ept::ProbeOnly>(memory, paging_of(core(processor).vmx(), *current, view),
+                                         ept::LinearAddress{address}, kLook);
     return walk.translated() ? std::optional(walk.address.value) : std::nullopt;
   }
   // The controls of the VMCS, whoever runs.
@@ -128,7 +129,7 @@ std::optional<uint64_t> Inspection::translate_from_vmcs(Memory& memory, unsigned
     return walk.outcome == ept::EptOutcome::kTranslated ? std::optional(walk.address.value)
                                                         : std::nullopt;
   }
-  const ept::PagingState paging = paging_of(*current, view);
+  const ept::PagingState paging = paging_of(core(processor).vmx(), *current, view);
   if (!eptp) {
     const auto walk =
         ept::walk_linear<ept::ProbeOnly>(memory, paging, ept::LinearAddress{address}, kLook);

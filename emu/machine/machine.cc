@@ -20,10 +20,19 @@ namespace {
 
 using Kind = RunEnd::Kind;
 
+// Shadow page tables have no protection keys: what runs on them is not offered any.
+MachineConfig without_unshadowed(MachineConfig config) {
+  const L0ModeInfo& l0 = info_of(config.l0.mode);
+  if (!l0.has_l0 || l0.l0_uses_ept) return config;
+  config.processor.type.features.remove(vmx::Feature::kPku);
+  config.processor.type.features.remove(vmx::Feature::kPks);
+  return config;
+}
+
 class Pc final : public Machine {
  public:
   Pc(const MachineConfig& config, const MachineOutputs& outputs)
-      : config_(config),
+      : config_(without_unshadowed(config)),
         outputs_(outputs),
         ram_(config.memory_bytes, info_of(config.l0.mode).has_l0
                                       ? L0Memory::placement(config.processor.count)

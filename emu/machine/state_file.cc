@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "emu/l0/vmcs_build.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 
@@ -34,6 +35,9 @@ bool can_be_made(const MachineConfig& config) {
   return config.memory_bytes >= Ram::kMinimumSize && config.memory_bytes <= Ram::kMaximumSize &&
          config.memory_bytes % kPageSize == 0 &&
          !(config.processor.keep_translations && l0.has_l0) &&
+         !l0_misses(config.processor.type, config.l0.mode) &&
+         (!l0.has_l0 || !config.l0.vmcs_shadowing ||
+          config.processor.type.has(vmx::Feature::kVmxShadowing)) &&
          (pages == 0 || (l0.fills_tables && pages >= kFewestShadowPages));
 }
 

@@ -22,6 +22,11 @@ struct PriceList {
   // PAUSE where there are several processors, beside its price as an instruction: who spins lets
   // time pass, as on processors of this signature, instead of making the host spin too.
   uint64_t pause_among_several = 139;
+  // Instructions beside their price as such. One iteration of INS or OUTS is a port access.
+  uint64_t port_access = 2000;  // IN, OUT: over the bus to a device
+  uint64_t rdtsc = 25;
+  uint64_t cpuid = 100;
+  uint64_t wrmsr = 130;
 };
 
 class Prices {
@@ -45,7 +50,9 @@ class Prices {
     clock_.refund(count * list.instruction);
   }
   void charge_walk(uint64_t references) { clock_.charge(references * list.walk_reference); }
-  void charge(uint64_t PriceList::*price) { clock_.charge(list.*price); }
+  void charge(uint64_t PriceList::*price, uint64_t times = 1) {
+    clock_.charge(times * (list.*price));
+  }
 
   // The instructions; the clock is saved by whoever has it.
   template <typename Archive>

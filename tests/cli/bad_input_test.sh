@@ -61,6 +61,16 @@ expect 2 '--bogus' run good --bogus
 expect 2 '--memory' run good --memory lots
 expect 2 '--memory' run good --memory 100G
 expect 2 '--cpus' run good --cpus 9
+expect 36 "did you mean 'Icelake-Server'" run good --cpu Icelake
+expect 36 "'Pentium' is no model; --cpu help lists them" run good --cpu Pentium
+expect 36 "did you mean 'invpcid'" run good --cpu Icelake-Server,-invcpid
+expect 36 "'avx' cannot be added: it is not implemented" run good --cpu Icelake-Server,+avx
+expect 36 "cannot be added without 'vmx-eptad'" run good --cpu Westmere,+vmx-pml
+expect 36 'is no model' audit good --cpu Pentium
+expect 2 'which this --cpu does not have' run good --cpu Westmere --l0 nested-ept
+expect 2 'which this --cpu does not have' run good --cpu Icelake-Server,-vmx-ept --l0 two-level
+expect 2 'which this --cpu does not have' compare-mmu good --cpu Icelake-Server,-vmx-shadow-vmcs
+expect 2 '--vmcs-shadowing' run good --cpu Icelake-Server,-vmx-shadow-vmcs --l0 two-level --vmcs-shadowing on
 expect 2 '--max-instructions' run good --max-instructions -5
 expect 2 '--trace-format' run good --trace t --trace-format xml
 expect 2 '--log' run good --log loud
@@ -71,6 +81,9 @@ expect 2 '--dump-vmcs-format' run good --dump-vmcs-format json
 expect 2 'both write to the standard output' run good --dump-vmcs on-exit -
 expect 0 '' --help
 expect 0 '' run --help
+expect 0 '' run --cpu help
+grep -q '^  Westmere .*06_2CH stepping 2' out || fail '--cpu help does not list the models'
+grep -q ' vmx-eptad' out || fail '--cpu help does not list the features'
 expect 0 '' --version
 
 # --- files
@@ -109,6 +122,12 @@ expect 4 'the ELF header is truncated' run short
   tail -c +29 good
 } >oversized
 expect 4 'outside RAM' run oversized
+
+# --- processors: CPUID.1:EAX goes to the debug exit, which keeps 7 bits of it
+flat '\270\001\000\000\000\017\242\347\364\364' >signature
+expect 77 '' run signature
+expect 133 '' run signature --cpu Westmere
+expect 241 '' run signature --cpu SapphireRapids,-pku
 
 # --- ends of a guest
 expect 5 '' run good

@@ -41,6 +41,11 @@ for moment in 0 20000 exit:3 mark:EPT; do
 done
 cmp -s whole.txt rest.txt && fail 'the moment mark:EPT was at the beginning'
 
+# So it does on another processor, which the state knows.
+expect 1 '' "$image" --cpu Haswell,-vmx-vmfunc --serial whole.txt --trace whole --save-state state --save-at exit:3
+expect 1 '' --load-state state --serial rest.txt --trace rest
+tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'another processor: the trace differs'
+
 # A state of a state; exits are counted from the beginning of the first run.
 expect 1 '' "$image" --serial none --save-state direct --save-at exit:5
 expect 1 '' "$image" --serial none --save-state early --save-at exit:2
@@ -82,6 +87,7 @@ expect 4 'damaged or incomplete' --load-state short
 expect 2 'exclude each other' "$image" --load-state direct
 expect 2 '--memory has no effect' --load-state direct --memory 64M
 expect 2 '--l0 has no effect' --load-state direct --l0 nested-ept
+expect 2 '--cpu has no effect' --load-state direct --cpu Westmere
 # Two names of one file.
 ln -s direct link
 expect 2 'both write to' "$image" --serial all --trace ./all

@@ -4,7 +4,6 @@
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/devices/apic/local_apic.h"
-#include "vmx/features.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -70,7 +69,7 @@ Outcome load_cr3(Core& core, uint64_t value) {
   CpuState& state = core.state();
   const bool retains = (state.cr4 & vmx::cr4::kPcide) && (value & kCr3NoInvalidation);
   if (retains) value &= ~kCr3NoInvalidation;
-  if (state.long_mode_active() && value >> vmx::kPhysicalAddressBits) return general_protection();
+  if (state.long_mode_active() && !rules(core).physical(value)) return general_protection();
   if (const auto fault = load_pdptes(core, state.cr0, value, state.cr4, state.efer)) {
     return to_outcome(*fault);
   }
@@ -93,10 +92,10 @@ Invalidated dropped_by_cr4(uint64_t changed, uint64_t value) {
 Outcome load_cr4(Core& core, uint64_t value) {
   constexpr uint64_t kLoadsPdptes =
       vmx::cr4::kPae | vmx::cr4::kPge | vmx::cr4::kPse | vmx::cr4::kSmep;
-  constexpr uint64_t kInvalidates =
-      kLoadsPdptes | vmx::cr4::kPcide | vmx::cr4::kSmap | vmx::cr4::kPke | vmx::cr4::kLa57;
+  constexpr uint64_t kInvalidates = kLoadsPdptes | vmx::cr4::kPcide | vmx::cr4::kSmap |
+                                    vmx::cr4::kPke | vmx::cr4::kPks | vmx::cr4::kLa57;
   CpuState& state = core.state();
-  if (value & ~vmx::kSupportedCr4) return general_protection();
+  if (value & ~rules(core).cr4_writable) return general_protection();
   const uint64_t changed = value ^ state.cr4;
   const bool long_mode = state.long_mode_active();
   if (long_mode && !(value & vmx::cr4::kPae)) return general_protection();

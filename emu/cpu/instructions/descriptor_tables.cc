@@ -37,7 +37,7 @@ Outcome load_table(Core& core, const Instruction& instruction) {
   std::memcpy(&table.limit, bytes.data(), sizeof table.limit);
   std::memcpy(&table.base, bytes.data() + sizeof table.limit, sizeof table.base);
   if (instruction.mode == CodeMode::k64) {
-    if (!is_canonical(table.base)) return general_protection();
+    if (!rules(core).canonical(table.base)) return general_protection();
   } else if (instruction.operand_size == 2) {
     table.base &= 0xffffff;
   }
@@ -87,7 +87,7 @@ Outcome load_system_segment(Core& core, const Instruction& instruction) {
   if (!right_type || upper_type) return general_protection(selector_error(*selector));
   if (!descriptor.present()) return vmx::exception(vmx::kNp, selector_error(*selector));
   descriptor.high &= 0xffffffff;
-  if (long_mode && !is_canonical(descriptor.base())) {
+  if (long_mode && !rules(core).canonical(descriptor.base())) {
     return general_protection(selector_error(*selector));
   }
   if (!ldt) {

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/xsave_area.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -42,6 +44,7 @@ const Form& form_of(Operation operation) {
   return *std::ranges::find(kForms, operation, &Form::operation);
 }
 
+// The legacy region and the header.
 class Area {
  public:
   std::span<uint8_t> bytes() { return bytes_; }
@@ -71,7 +74,7 @@ class Area {
   }
 
  private:
-  std::array<uint8_t, kXsaveAreaSize> bytes_{};
+  std::array<uint8_t, kXsaveHeaderEnd> bytes_{};
 };
 
 void Area::put_x87(const ExtendedState& state, bool wide_pointers) {
@@ -118,7 +121,7 @@ void reset_x87(ExtendedState& state) {
 }
 
 // XINUSE: the components that are not in their initial configuration. MXCSR does not count.
-uint64_t in_use(const ExtendedState& state) {
+uint64_t in_use(const CpuState& cpu, const ExtendedState& state) {
   const ExtendedState initial;
   ExtendedState other = state;
   reset_x87(other);
@@ -127,7 +130,8 @@ uint64_t in_use(const ExtendedState& state) {
   other = state;
   other.xmm = initial.xmm;
   other.mxcsr = initial.mxcsr;
-  return (other == initial ? 0 : kX87Component) | (sse ? kSseComponent : 0);
+  return (other == initial ? 0 : kX87Component) | (sse ? kSseComponent : 0) |
+         (cpu.pkru != 0 ? kPkruComponent : 0);
 }
 
 bool osxsave(const CpuState& state) { return (state.cr4 & vmx::cr4::kOsxsave) != 0; }
@@ -146,13 +150,25 @@ std::optional<Outcome> refused(Core& core, const Instruction& instruction, const
   return std::nullopt;
 }
 
-Result<uint64_t> area_address(Core& core, const Instruction& instruction, SegmentAccess access) {
+// The linear address of `size` bytes at `offset` of the area.
+Result<uint64_t> area_address(Core& core, const Instruction& instruction, SegmentAccess access,
+                              uint64_t offset, uint64_t size) {
   constexpr uint64_t kAlignment = 64;
-  const auto linear =
-      linear_address(core.state(), instruction.operand[0].memory, kXsaveAreaSize, access);
+  const MemoryOperand& memory = instruction.operand[0].memory;
+  const auto linear = linear_address(
+      core.state(), memory.segment, effective_address(core.state(), memory) + offset, size, access);
   if (const auto* event = std::get_if<vmx::Event>(&linear)) return *event;
   if (std::get<uint64_t>(linear) % kAlignment != 0) return general_protection();
   return std::get<uint64_t>(linear);
+}
+
+// Of PKRU, where a component is requested that is nowhere else; it may be written then.
+Result<uint64_t> pkru_address(Core& core, const Instruction& instruction, SegmentAccess access,
+                              bool compacted) {
+  auto address = area_address(core, instruction, access, pkru_offset(compacted), kPkruSize);
+  if (!address || access == SegmentAccess::kRead) return address;
+  if (auto fault = core.probe_write(*address, kPkruSize, Privilege::kCurrent)) return *fault;
+  return address;
 }
 
 }  // namespace
@@ -166,9 +182,10 @@ Outcome xgetbv(Core& core, const Instruction&) {
       write_edx_eax(state, xcr0);
       return vmx::Completed{};
     case 1: {
+      if (!offers(core, vmx::Feature::kXgetbv1)) return general_protection();
       ExtendedState extended;
       core.read_extended_state(extended);
-      write_edx_eax(state, xcr0 & in_use(extended));
+      write_edx_eax(state, xcr0 & in_use(state, extended));
       return vmx::Completed{};
     }
     default:
@@ -182,8 +199,8 @@ Outcome xsetbv(Core& core, const Instruction& instruction) {
   if (state.cpl() != 0) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
   const uint64_t value = read_edx_eax(state);
-  if ((state.gpr[vmx::kRcx] & 0xffffffff) != 0 || (value & ~kExtendedComponents) != 0 ||
-      !(value & kX87Component)) {
+  if ((state.gpr[vmx::kRcx] & 0xffffffff) != 0 ||
+      (value & ~extended_components(core.type())) != 0 || !(value & kX87Component)) {
     return general_protection();
   }
   core.msr_storage().xcr0 = value;
@@ -193,10 +210,10 @@ Outcome xsetbv(Core& core, const Instruction& instruction) {
 Outcome xsave(Core& core, const Instruction& instruction) {
   const Form& form = form_of(instruction.operation);
   if (auto outcome = refused(core, instruction, form)) return *outcome;
-  const auto address = area_address(core, instruction, SegmentAccess::kWrite);
+  const auto address = area_address(core, instruction, SegmentAccess::kWrite, 0, kXsaveHeaderEnd);
   if (!address) return to_outcome(address.fault());
   // Nothing is written unless all can be.
-  if (auto fault = core.probe_write(*address, kXsaveAreaSize, Privilege::kCurrent)) {
+  if (auto fault = core.probe_write(*address, kXsaveHeaderEnd, Privilege::kCurrent)) {
     return to_outcome(*fault);
   }
   Area area;
@@ -208,10 +225,17 @@ Outcome xsave(Core& core, const Instruction& instruction) {
   const uint64_t requested = read_edx_eax(state) & core.msr_storage().xcr0;
   ExtendedState extended;
   core.read_extended_state(extended);
-  uint64_t used = in_use(extended);
+  uint64_t used = in_use(state, extended);
   // The compacted format has MXCSR among the SSE state.
   if (form.compacted && extended.mxcsr != kMxcsrReset) used |= kSseComponent;
   const uint64_t saved = form.init_optimization ? requested & used : requested;
+  if (saved & kPkruComponent) {
+    const auto pkru = pkru_address(core, instruction, SegmentAccess::kWrite, form.compacted);
+    if (!pkru) return to_outcome(pkru.fault());
+    uint64_t value = state.pkru;
+    const std::span bytes(reinterpret_cast<const uint8_t*>(&value), sizeof value);
+    if (auto fault = core.write(*pkru, bytes, Privilege::kCurrent)) return to_outcome(*fault);
+  }
   if (saved & kX87Component) area.put_x87(extended, instruction.prefixes.rex_w);
   if (form.compacted ? saved & kSseComponent : requested & kSseComponent) {
     area.put_mxcsr(extended);
@@ -229,7 +253,7 @@ Outcome xsave(Core& core, const Instruction& instruction) {
 Outcome xrstor(Core& core, const Instruction& instruction) {
   const Form& form = form_of(instruction.operation);
   if (auto outcome = refused(core, instruction, form)) return *outcome;
-  const auto address = area_address(core, instruction, SegmentAccess::kRead);
+  const auto address = area_address(core, instruction, SegmentAccess::kRead, 0, kXsaveHeaderEnd);
   if (!address) return to_outcome(address.fault());
   Area area;
   if (auto fault = core.read(*address, area.bytes(), Privilege::kCurrent)) {
@@ -241,12 +265,13 @@ Outcome xrstor(Core& core, const Instruction& instruction) {
   const uint64_t present = area.get<uint64_t>(kXstateBv), format = area.get<uint64_t>(kXcompBv);
   const bool compacted = (format & kCompacted) != 0;
   if (form.compacted && !compacted) return general_protection();
+  if (compacted && !offers(core, vmx::Feature::kXsavec)) return general_protection();
   const uint64_t laid_out = compacted ? format & ~kCompacted : enabled;
   if ((laid_out & ~enabled) || (present & ~laid_out) || (!compacted && format != 0)) {
     return general_protection();
   }
   // Bytes 23:16 of the header for the standard format, all from there on for the compacted one.
-  const size_t reserved_end = compacted ? kXsaveAreaSize : kHeaderReserved + 8;
+  const size_t reserved_end = compacted ? kXsaveHeaderEnd : kHeaderReserved + 8;
   for (size_t at = kHeaderReserved; at < reserved_end; at += 8) {
     if (area.get<uint64_t>(at) != 0) return general_protection();
   }
@@ -254,6 +279,13 @@ Outcome xrstor(Core& core, const Instruction& instruction) {
   const uint64_t requested = read_edx_eax(state) & enabled;
   const bool loads_mxcsr = (requested & kSseComponent) && (!compacted || (present & kSseComponent));
   if (loads_mxcsr && (area.get<uint32_t>(kMxcsr) & ~kMxcsrMask)) return general_protection();
+  uint64_t pkru = 0;
+  if (requested & present & kPkruComponent) {
+    const auto at = pkru_address(core, instruction, SegmentAccess::kRead, compacted);
+    if (!at) return to_outcome(at.fault());
+    const std::span bytes(reinterpret_cast<uint8_t*>(&pkru), sizeof pkru);
+    if (auto fault = core.read(*at, bytes, Privilege::kCurrent)) return to_outcome(*fault);
+  }
   ExtendedState extended;
   core.read_extended_state(extended);
   if (requested & kX87Component) {
@@ -267,6 +299,7 @@ Outcome xrstor(Core& core, const Instruction& instruction) {
     if (present & kSseComponent) area.get_sse(extended, registers);
   }
   core.write_extended_state(extended);
+  if (requested & kPkruComponent) set_pkru(core, static_cast<uint32_t>(pkru));
   return vmx::Completed{};
 }
 

@@ -56,7 +56,8 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
   if (names_context && descriptor.pcid != 0 && !(state.cr4 & vmx::cr4::kPcide)) {
     return general_protection();
   }
-  if (type == kIndividualAddress && !is_canonical(descriptor.linear)) return general_protection();
+  if (type == kIndividualAddress && !rules(core).canonical(descriptor.linear))
+    return general_protection();
   vmx::Invalidation invalidation;
   invalidation.kind = kDroppedByInvpcid[type];
   invalidation.vpid = core.vmx().vpid();
@@ -66,10 +67,12 @@ Outcome invpcid(Core& core, const Instruction& instruction) {
   return vmx::Completed{};
 }
 
-// Both instructions have one exit reason; the qualification tells them apart.
+// Both instructions have one exit reason; the qualification tells them apart. Where there is no
+// WBNOINVD, the prefix that makes it of WBINVD means nothing.
 Outcome wbinvd(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
-  const bool without_invalidation = instruction.operation == Operation::kWbnoinvd;
+  const bool without_invalidation =
+      instruction.operation == Operation::kWbnoinvd && core.type().has(vmx::Feature::kWbnoinvd);
   if (exits(core, instruction, without_invalidation)) {
     return vmx::Transferred{};
   }

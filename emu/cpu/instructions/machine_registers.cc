@@ -118,7 +118,7 @@ Outcome write_segment_base(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
   if (!has_segment_bases(state, instruction)) return undefined_opcode();
   const uint64_t base = read_register(state, instruction.operand[0]);
-  if (!is_canonical(base)) return general_protection();
+  if (!rules(core).canonical(base)) return general_protection();
   state.segment[base_segment(instruction)].base = base;
   return vmx::Completed{};
 }

@@ -18,6 +18,9 @@ namespace nestor::emu::instructions {
 inline vmx::Event undefined_opcode() { return vmx::exception(vmx::kUd); }
 inline vmx::Event general_protection(uint32_t error = 0) { return vmx::exception(vmx::kGp, error); }
 
+// What the processor's registers can hold.
+inline const vmx::RegisterRules& rules(Core& core) { return core.vmx().capabilities().registers; }
+
 // LLDT, LTR and their like, and task switches: not in real-address and virtual-8086 mode.
 inline bool has_descriptors(const vmx::CpuState& state) {
   return state.protected_mode() && !state.virtual_8086();
@@ -50,6 +53,9 @@ uint64_t read_edx_eax(const vmx::CpuState& state);
 
 // Drops what `kind` says of the current VPID and PCID.
 void invalidate(Core& core, vmx::Invalidation::Kind kind, uint64_t linear = 0);
+
+// Loads PKRU.
+void set_pkru(Core& core, uint32_t value);
 
 // What VMX is told of the instruction; `size` and `access` are those of its memory operand, if it
 // has one.

@@ -4,6 +4,7 @@
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
+#include "emu/cpu/msr_storage.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -20,8 +21,11 @@ bool mwait_passes(const vmx::Vmx& vmx) {
 }  // namespace
 
 Outcome cpuid_instruction(Core& core, const Instruction& instruction) {
-  if (exits(core, instruction)) return vmx::Transferred{};
   CpuState& state = core.state();
+  // CPUID faulting; like other faults that depend on the CPL it comes before the VM exit.
+  const bool faults = core.msr_storage().misc_feature_enables & MsrStorage::kCpuidFaulting;
+  if (faults && state.cpl() != 0) return general_protection();
+  if (exits(core, instruction)) return vmx::Transferred{};
   const CpuidRegisters registers = cpuid(core, static_cast<uint32_t>(state.gpr[vmx::kRax]),
                                          static_cast<uint32_t>(state.gpr[vmx::kRcx]));
   state.gpr[vmx::kRax] = registers.eax;

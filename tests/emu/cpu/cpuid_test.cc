@@ -31,8 +31,54 @@ TEST(CpuidTest, IsAnIntelProcessorWithItsName) {
     const CpuidRegisters part = cpuid(kState, leaf, 0);
     brand.append(reinterpret_cast<const char*>(&part), sizeof part);
   }
-  EXPECT_STREQ(brand.c_str(), "Nestor virtual CPU");
-  EXPECT_EQ(cpuid(kState, 1, 0).eax >> 8 & 15, 6u);
+  EXPECT_STREQ(brand.c_str(), "Intel(R) Xeon(R) Gold 6330 CPU @ 2.00GHz");
+  EXPECT_EQ(cpuid(kState, 1, 0).eax, 0x606a6u) << "06_6AH, stepping 6: Ice Lake server";
+}
+
+TEST(CpuidTest, EachModelIsARealProcessor) {
+  struct Real {
+    const char* name;
+    uint32_t signature, highest, widths;
+  };
+  constexpr Real kReal[] = {
+      {"Westmere", 0x206c2, 0xb, 0x3028},        {"SandyBridge", 0x206d7, 0xd, 0x302e},
+      {"IvyBridge", 0x306e4, 0xd, 0x302e},       {"Haswell", 0x306f2, 0xd, 0x302e},
+      {"Broadwell", 0x406f1, 0xd, 0x302e},       {"Skylake-Server", 0x50654, 0x16, 0x302e},
+      {"Icelake-Server", 0x606a6, 0x16, 0x392e}, {"SapphireRapids", 0x806f8, 0x16, 0x3934},
+  };
+  ASSERT_EQ(std::size(kReal), vmx::kProcessorModels.size());
+  for (const vmx::ProcessorModel& model : vmx::kProcessorModels) {
+    CpuidState state = kState;
+    state.type = vmx::processor_of(model.generation);
+    const Real& real = kReal[static_cast<size_t>(model.generation)];
+    EXPECT_EQ(model.name, real.name);
+    EXPECT_EQ(cpuid(state, 1, 0).eax, real.signature) << real.name;
+    EXPECT_EQ(cpuid(state, 0, 0).eax, real.highest) << real.name;
+    EXPECT_EQ(cpuid(state, 0x80000008, 0).eax, real.widths) << real.name;
+    EXPECT_EQ(cpuid(state, 0x40000000, 0), cpuid(state, real.highest, 0)) << real.name;
+    EXPECT_LT(model.brand.size(), 48u);
+    for (const vmx::FeatureInfo& flag : vmx::kFeatures) {
+      if (flag.shows != vmx::FeatureShows::kAlways || flag.leaf > real.highest) continue;
+      const CpuidRegisters r = cpuid(state, flag.leaf, flag.subleaf());
+      const uint32_t values[] = {r.eax, r.ebx, r.ecx, r.edx};
+      EXPECT_EQ((values[static_cast<size_t>(flag.reg)] >> flag.bit & 1) != 0,
+                state.type.has(flag.feature))
+          << real.name << " leaf " << std::hex << flag.leaf << " bit " << int{flag.bit};
+    }
+  }
+}
+
+TEST(CpuidTest, AFeatureThatIsTakenAwayDoesNotShow) {
+  CpuidState state = kState;
+  EXPECT_TRUE(has(7, 1, 10, state));
+  state.type.features.remove(vmx::Feature::kInvpcid);
+  EXPECT_FALSE(has(7, 1, 10, state));
+  state.type.features.remove(vmx::Feature::kXsave);
+  state.osxsave = true;
+  EXPECT_FALSE(has(1, 2, 26, state));
+  EXPECT_FALSE(has(1, 2, 27, state));
+  EXPECT_EQ(cpuid(state, 0xd, 0), CpuidRegisters{});
+  EXPECT_EQ(cpuid(state, 0xd, 1), CpuidRegisters{});
 }
 
 TEST(CpuidTest, OffersX8664V2) {
@@ -52,20 +98,32 @@ TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
   for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 19u, 29u}) {
     EXPECT_FALSE(has(7, 1, bit)) << bit;
   }
-  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 16 | 1u << 22);  // LA57, RDPID; no UMIP, PKU and others
+  // UMIP, PKU, LA57, RDPID; no CET and others.
+  EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 2 | 1u << 3 | 1u << 16 | 1u << 22);
 }
 
-// "CPUID leaf 0DH": x87 and SSE, both in the legacy region.
+// "CPUID leaf 0DH": x87 and SSE, both in the legacy region, and PKRU.
 TEST(CpuidTest, ExtendedState) {
   EXPECT_TRUE(has(1, 2, 26));
   EXPECT_FALSE(has(1, 2, 27));
   CpuidState enabled = kState;
   enabled.osxsave = true;
   EXPECT_TRUE(has(1, 2, 27, enabled));
-  EXPECT_EQ(cpuid(kState, 0xd, 0), (CpuidRegisters{3, 576, 576, 0}));
+  EXPECT_EQ(cpuid(kState, 0xd, 0), (CpuidRegisters{0x203, 576, 2696, 0}));
   EXPECT_EQ(cpuid(kState, 0xd, 1), (CpuidRegisters{0xf, 576, 0, 0}));
-  for (uint32_t component = 2; component < 64; ++component)
-    EXPECT_EQ(cpuid(kState, 0xd, component), CpuidRegisters{}) << component;
+  enabled.xcr0 = 0x203;
+  EXPECT_EQ(cpuid(enabled, 0xd, 0), (CpuidRegisters{0x203, 2696, 2696, 0}));
+  EXPECT_EQ(cpuid(enabled, 0xd, 1), (CpuidRegisters{0xf, 584, 0, 0})) << "compacted";
+  for (uint32_t component = 2; component < 64; ++component) {
+    const CpuidRegisters expected =
+        component == 9 ? CpuidRegisters{8, 2688, 0, 0} : CpuidRegisters{};
+    EXPECT_EQ(cpuid(kState, 0xd, component), expected) << component;
+  }
+  CpuidState older = kState;
+  older.type = vmx::processor_of(vmx::Generation::kHaswell);
+  EXPECT_EQ(cpuid(older, 0xd, 0), (CpuidRegisters{3, 576, 576, 0}));
+  EXPECT_EQ(cpuid(older, 0xd, 1), (CpuidRegisters{1, 0, 0, 0})) << "XSAVEOPT alone";
+  EXPECT_EQ(cpuid(older, 0xd, 9), CpuidRegisters{});
 }
 
 TEST(CpuidTest, ControlBitsFollowFromFeatures) {
@@ -130,6 +188,9 @@ TEST(CpuidTest, DynamicFlagsFollowTheState) {
   EXPECT_FALSE(has(0x80000001, 3, 20, state));
   state.misc_enable = 1u << 22;
   EXPECT_EQ(cpuid(state, 0, 0).eax, 2u);
+  EXPECT_FALSE(has(7, 2, 4, state));
+  state.pke = true;
+  EXPECT_TRUE(has(7, 2, 4, state)) << "OSPKE";
   EXPECT_TRUE(has(0x80000001, 3, 11, state));
   state.code_64bit = false;
   EXPECT_FALSE(has(0x80000001, 3, 11, state));

@@ -57,6 +57,7 @@ class FakeCore final : public Core {
 
   vmx::CpuState cpu;
   std::vector<uint8_t> memory = std::vector<uint8_t>(1 << 20);
+  vmx::ProcessorType processor;
   RecordingDevice device;
   std::map<uint32_t, uint64_t> msrs;          // all others fault
   std::set<uint64_t> unreadable, unwritable;  // page numbers; accesses cause #PF
@@ -153,6 +154,7 @@ class FakeCore final : public Core {
     if (pdpte_exit) return Fault{*pdpte_exit};
     return pdptes_valid ? std::nullopt : std::optional<Fault>(vmx::exception(vmx::kGp, 0));
   }
+  const vmx::ProcessorType& type() const override { return processor; }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return bus_; }
   LocalApic& apic() override { return apic_; }

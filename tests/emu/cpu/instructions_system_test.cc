@@ -304,6 +304,25 @@ TEST_F(ProcessorControlTest, Cpuid) {
   EXPECT_LT(cpu.gpr[kRax], 0x100u);
 }
 
+// CPUID faulting: at CPL 0 alone it goes on, and before its VM exit.
+TEST_F(ProcessorControlTest, CpuidMayFaultForTheUser) {
+  for (const bool nested : {false, true}) {
+    NestedGuest guest(core);
+    if (nested) guest.enter();
+    enter_64bit_mode(core, 3);
+    core.msr_storage().misc_feature_enables = MsrStorage::kCpuidFaulting;
+    expect_gp(ASM64("cpuid"));
+    EXPECT_EQ(core.vmx().in_non_root(), nested);
+    core.msr_storage().misc_feature_enables = 0;
+    nested ? expect_transferred(ASM64("cpuid")) : expect_completed(ASM64("cpuid"));
+    if (nested) continue;
+    enter_64bit_mode(core, 0);
+    core.msr_storage().misc_feature_enables = MsrStorage::kCpuidFaulting;
+    expect_completed(ASM64("cpuid"));
+    core.msr_storage().misc_feature_enables = 0;
+  }
+}
+
 TEST_F(ProcessorControlTest, CpuidExitsAtEveryLevel) {
   NestedGuest guest(core);
   guest.enter();

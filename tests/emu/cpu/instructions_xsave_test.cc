@@ -288,7 +288,7 @@ TEST_F(XsaveTest, Xcr0) {
   expect_completed(kXgetbv);
   EXPECT_EQ(cpu.gpr[kRax], 1u);
   EXPECT_EQ(cpu.gpr[kRdx], 0u);
-  for (const uint64_t bad : {0ull, 2ull, 7ull, 0x201ull, 1ull << 63}) {
+  for (const uint64_t bad : {0ull, 2ull, 7ull, 0x401ull, 1ull << 63}) {
     set(bad);
     expect_gp(kXsetbv);
   }
@@ -302,6 +302,149 @@ TEST_F(XsaveTest, Xcr0) {
   expect_completed(kXgetbv);
   EXPECT_EQ(cpu.gpr[kRax], 2u) << "what is in use";
   cpu.gpr[kRcx] = 2;
+  expect_gp(kXgetbv);
+}
+
+class PkruTest : public XsaveTest {
+ protected:
+  static constexpr uint64_t kPkruAt = kArea + 2688, kPkruCompactedAt = kArea + 576;
+  const Bytes kRdpkru = ASM64("rdpkru"), kWrpkru = ASM64("wrpkru");
+
+  void start(unsigned cpl = 0) {
+    XsaveTest::start(cpl);
+    cpu.cr4 |= vmx::cr4::kPke;
+    core.msr_storage().xcr0 = 0x203;
+    cpu.gpr[kRax] = 0x200;
+    core.poke<uint64_t>(kPkruAt, kOld);
+    core.poke<uint64_t>(kPkruAt - 8, kOld);
+    core.poke<uint64_t>(kPkruAt + 8, kOld);
+    core.invalidations.clear();
+  }
+};
+
+TEST_F(PkruTest, ReadAndWritten) {
+  for (const unsigned cpl : {0u, 3u}) {
+    start(cpl);
+    cpu.gpr[kRax] = 0xffff'ffff'1234'5678;
+    cpu.gpr[kRcx] = cpu.gpr[kRdx] = 0xffff'ffff'0000'0000;
+    expect_completed(kWrpkru);
+    EXPECT_EQ(cpu.pkru, 0x12345678u);
+    EXPECT_EQ(core.invalidations.size(), 1u) << "cached rights";
+    expect_completed(kWrpkru);
+    EXPECT_EQ(core.invalidations.size(), 1u) << "nothing has changed";
+    cpu.gpr[kRax] = cpu.gpr[kRdx] = ~0ull;
+    expect_completed(kRdpkru);
+    EXPECT_EQ(cpu.gpr[kRax], 0x12345678u);
+    EXPECT_EQ(cpu.gpr[kRdx], 0u);
+  }
+}
+
+TEST_F(PkruTest, Faults) {
+  start();
+  cpu.gpr[kRcx] = 1;
+  expect_gp(kRdpkru);
+  expect_gp(kWrpkru);
+  cpu.gpr[kRcx] = 0;
+  cpu.gpr[kRdx] = 1;
+  expect_gp(kWrpkru);
+  expect_completed(kRdpkru);
+  cpu.cr4 &= ~vmx::cr4::kPke;
+  expect_ud(kRdpkru);
+  expect_ud(kWrpkru);
+  start();
+  core.processor.features.remove(vmx::Feature::kPku);
+  expect_ud(kRdpkru);
+  EXPECT_EQ(cpu.pkru, 0u);
+}
+
+TEST_F(PkruTest, IsComponent9OfTheStandardForm) {
+  start();
+  cpu.pkru = 0x55;
+  expect_completed(kXsave);
+  EXPECT_EQ(core.peek<uint64_t>(kPkruAt), 0x55u);
+  EXPECT_EQ(core.peek<uint64_t>(kPkruAt - 8), kOld) << "what is between stays";
+  EXPECT_EQ(core.peek<uint64_t>(kPkruAt + 8), kOld);
+  EXPECT_EQ(core.peek<uint64_t>(kArea), kOld) << "x87 was not asked for";
+  EXPECT_EQ(xstate_bv(), 0x200u);
+  cpu.pkru = 0x77;
+  expect_completed(kXrstor);
+  EXPECT_EQ(cpu.pkru, 0x55u);
+  EXPECT_EQ(core.invalidations.size(), 1u);
+  core.poke<uint64_t>(kArea + 512, 0);
+  expect_completed(kXrstor);
+  EXPECT_EQ(cpu.pkru, 0u) << "its initial state";
+}
+
+TEST_F(PkruTest, InTheCompactedFormItFollowsTheHeader) {
+  start();
+  cpu.pkru = 0x99;
+  expect_completed(kXsavec);
+  EXPECT_EQ(core.peek<uint64_t>(kPkruCompactedAt), 0x99u);
+  EXPECT_EQ(core.peek<uint64_t>(kPkruAt), kOld);
+  EXPECT_EQ(xcomp_bv(), kCompacted | 0x200);
+  cpu.pkru = 0;
+  expect_completed(kXrstor);
+  EXPECT_EQ(cpu.pkru, 0x99u);
+  cpu.gpr[kRax] = 3;
+  expect_completed(kXrstor);
+  EXPECT_EQ(cpu.pkru, 0x99u) << "it was not asked for";
+}
+
+TEST_F(PkruTest, InUseOnceItIsNotZero) {
+  start();
+  expect_completed(kXsaveopt);
+  EXPECT_EQ(xstate_bv(), 0u);
+  EXPECT_EQ(core.peek<uint64_t>(kPkruAt), kOld);
+  cpu.gpr[kRcx] = 1;
+  expect_completed(kXgetbv);
+  EXPECT_EQ(cpu.gpr[kRax] & 0x200, 0u);
+  cpu.pkru = 1;
+  expect_completed(kXgetbv);
+  EXPECT_EQ(cpu.gpr[kRax] & 0x200, 0x200u);
+}
+
+TEST_F(PkruTest, ItsPageMayFaultAndNothingIsWritten) {
+  start();
+  cpu.gpr[kRdi] = 0x9600;  // PKRU is at A080H
+  core.poke<uint64_t>(0x9600 + 520, 0);
+  core.poke<uint64_t>(0x9600 + 512, 0x200);
+  cpu.gpr[kRax] = 0x203;
+  cpu.pkru = 3;
+  core.unwritable = {0xa};
+  expect_fault(kXsave, vmx::kPf, 2);
+  EXPECT_EQ(core.peek<uint16_t>(0x9600), 0) << "FCW";
+  core.unreadable = {0xa};
+  expect_fault(kXrstor, vmx::kPf, 0);
+  EXPECT_EQ(cpu.pkru, 3u);
+}
+
+TEST_F(PkruTest, Xcr0TakesItsBitWhereThereAreKeys) {
+  start();
+  cpu.gpr[kRax] = 0x201;
+  expect_completed(kXsetbv);
+  EXPECT_EQ(core.msr_storage().xcr0, 0x201u);
+  core.processor.features.remove(vmx::Feature::kPku);
+  expect_gp(kXsetbv);
+}
+
+// Each form of XSAVE exists with its flag alone.
+TEST_F(XsaveTest, FormsGoWithTheirFeatures) {
+  start();
+  core.processor.features.remove(vmx::Feature::kXsavec);
+  core.poke<uint64_t>(kArea + 520, kCompacted | 3);
+  expect_ud(kXsavec);
+  expect_ud(kXsaves);
+  expect_ud(kXrstors);
+  expect_gp(kXrstor);
+  core.poke<uint64_t>(kArea + 520, 0);
+  core.poke<uint32_t>(kArea + 24, 0x1f80);
+  expect_completed(kXrstor);
+  expect_completed(kXsaveopt);
+  core.processor.features.remove(vmx::Feature::kXsaveopt);
+  expect_ud(kXsaveopt);
+  cpu.gpr[kRcx] = 1;
+  expect_completed(kXgetbv);
+  core.processor.features.remove(vmx::Feature::kXgetbv1);
   expect_gp(kXgetbv);
 }
 

@@ -22,6 +22,7 @@ constexpr uint64_t kNotCanonical = 1ull << 56, kHighHalf = 0xff00000000000000;
 // A processor without memory.
 class FakeCore : public Core {
  public:
+  explicit FakeCore(const vmx::ProcessorType& type = {}) : type_(type) {}
   vmx::CpuState& state() override { return state_; }
   bool read_physical(ept::PhysicalAddress, std::span<uint8_t> out) override {
     std::fill(out.begin(), out.end(), uint8_t{0xff});
@@ -61,6 +62,7 @@ class FakeCore : public Core {
     fetched = 0;
     return vmx::exception(vmx::kGp, 0);
   }
+  const vmx::ProcessorType& type() const override { return type_; }
   vmx::Vmx& vmx() override { return vmx_; }
   Bus& bus() override { return bus_; }
   LocalApic& apic() override { return apic_; }
@@ -90,7 +92,8 @@ class FakeCore : public Core {
   PerformanceMonitor performance_monitor_;
   uint64_t tsc_offset_ = 0;
   vmx::EventSink sink_;
-  vmx::Vmx vmx_{vmx::nestor_capabilities(), *this, sink_};
+  const vmx::ProcessorType type_;
+  vmx::Vmx vmx_{vmx::capabilities_of(type_), *this, sink_};
 };
 
 class MsrsTest : public testing::Test {
@@ -120,7 +123,7 @@ class MsrsTest : public testing::Test {
 };
 
 TEST_F(MsrsTest, UnknownMsrsFault) {
-  for (uint32_t index : {0u, 0x11u, 0x391u, 0x47fu, 0x494u, 0x7ffu, 0x900u, 0x40000000u,
+  for (uint32_t index : {2u, 0x11u, 0x391u, 0x47fu, 0x494u, 0x7ffu, 0x900u, 0x40000000u,
                          0xc0000085u, 0xc0000104u, 0xc0010015u, 0xffffffffu}) {
     EXPECT_FALSE(reads(index)) << std::hex << index;
     EXPECT_FALSE(writes(index, 0)) << std::hex << index;
@@ -130,7 +133,8 @@ TEST_F(MsrsTest, UnknownMsrsFault) {
 }
 
 TEST_F(MsrsTest, ReadOnlyMsrsRefuseWrites) {
-  for (uint32_t index : {0x17u, 0xfeu, 0x10au, 0x179u, 0x480u, 0x48au, 0x48cu}) {
+  for (uint32_t index : {0x17u, 0x34u, 0x35u, 0x9bu, 0xceu, 0xfeu, 0x10au, 0x179u, 0x198u, 0x1adu,
+                         0x480u, 0x48au, 0x48cu}) {
     expect_refused(index, 0);
     expect_refused(index, 1);
   }
@@ -331,6 +335,103 @@ TEST_F(MsrsTest, MachineCheckAndMicrocode) {
   for (const uint64_t update : {uint64_t{0}, uint64_t{0x10'0030}, kNotCanonical})
     EXPECT_TRUE(writes(0x79, update));
   EXPECT_EQ(read(0x8b), revision);
+}
+
+// What kernels and hypervisors read without asking, or because of the model alone.
+TEST(MsrsOfModels, WhatSoftwareReadsWithoutAskingExists) {
+  constexpr uint32_t kAlways[] = {
+      0x0,   0x1,   0x6,   0x10,  0x17,  0x1b,       0x34,       0x35,       0x3a,
+      0x8b,  0x9b,  0xce,  0xe2,  0xfe,  0x13c,      0x174,      0x175,      0x176,
+      0x179, 0x17a, 0x198, 0x199, 0x1a0, 0x1a2,      0x1a4,      0x1aa,      0x1ad,
+      0x1d9, 0x1fc, 0x277, 0x2ff, 0x38f, 0x3f8,      0x3f9,      0x3fa,      0x3fc,
+      0x3fd, 0x3fe, 0x480, 0x485, 0x48c, 0xc0000080, 0xc0000081, 0xc0000102, 0xc0000103};
+  constexpr uint32_t kFromSandyBridge[] = {0x606, 0x60d, 0x611, 0x619, 0x6e0};
+  for (const vmx::ProcessorModel& model : vmx::kProcessorModels) {
+    FakeCore core(vmx::processor_of(model.generation));
+    uint64_t value = 0;
+    for (const uint32_t index : kAlways)
+      EXPECT_EQ(read_msr(core, index, value), kOk) << model.name << std::hex << " " << index;
+    for (const uint32_t index : kFromSandyBridge) {
+      EXPECT_EQ(read_msr(core, index, value) == kOk,
+                model.generation >= vmx::Generation::kSandyBridge)
+          << model.name << std::hex << " " << index;
+    }
+  }
+}
+
+// Revisions up to which software distrusts a processor: kernels' lists of broken updates against
+// Spectre and of TSC-deadline errata.
+TEST(MsrsOfModels, NoListRejectsTheMicrocode) {
+  struct Rejected {
+    uint32_t signature, revision;
+  };
+  constexpr Rejected kRejected[] = {
+      {0x206d7, 0x712},      {0x306e4, 0x42a},      {0x306f2, 0x3b},       {0x306f2, 0x3a},
+      {0x406f1, 0x0b000025}, {0x406f1, 0x0b000020}, {0x50654, 0x0200003c}, {0x50654, 0x02000014},
+  };
+  for (const vmx::ProcessorModel& model : vmx::kProcessorModels) {
+    FakeCore core(vmx::processor_of(model.generation));
+    uint64_t value = 0;
+    ASSERT_EQ(read_msr(core, 0x8b, value), kOk);
+    EXPECT_EQ(value, uint64_t{model.microcode} << 32);
+    for (const Rejected& rejected : kRejected) {
+      if (rejected.signature == model.signature) {
+        EXPECT_GT(value >> 32, rejected.revision) << model.name;
+      }
+    }
+  }
+}
+
+TEST(MsrsOfModels, GoWithTheirFeature) {
+  struct Pair {
+    uint32_t index;
+    vmx::Feature feature;
+  };
+  using enum vmx::Feature;
+  constexpr Pair kPairs[] = {{0x6, kMonitor},
+                             {0x3a, kVmx},
+                             {0x3b, kTscAdjust},
+                             {0x9b, kVmx},
+                             {0x10a, kArchCapabilities},
+                             {0x480, kVmx},
+                             {0x6e0, kTscDeadline},
+                             {0x6e1, kPks},
+                             {0xda0, kXsaves},
+                             {0xc0000103, kRdtscp}};
+  for (const Pair& pair : kPairs) {
+    vmx::ProcessorType type = vmx::processor_of(vmx::Generation::kSapphireRapids);
+    FakeCore with(type);
+    uint64_t value = 0;
+    EXPECT_EQ(read_msr(with, pair.index, value), kOk) << std::hex << pair.index;
+    type.features.remove(pair.feature);
+    FakeCore without(type);
+    EXPECT_EQ(read_msr(without, pair.index, value), kGeneralProtection) << std::hex << pair.index;
+    EXPECT_EQ(write_msr(without, pair.index, 0), kGeneralProtection) << std::hex << pair.index;
+  }
+}
+
+TEST_F(MsrsTest, PlatformMsrs) {
+  EXPECT_EQ(read(0xce), 20ull << 8 | 20ull << 40 | 1u << 31) << "2.0 GHz; CPUID faulting";
+  EXPECT_EQ(read(0x198), 20u << 8);
+  EXPECT_EQ(read(0x1ad), 0x1414141414141414u);
+  EXPECT_EQ(read(0x35), 0x10001u);
+  expect_stored(0x1fc, 0x2);
+  expect_refused(0x1fc, 1ull << 32);
+  expect_stored(0xe2, 0x8007);
+  expect_refused(0xe2, 1ull << 40);
+  expect_stored(0x1a4, 0xf);
+  expect_refused(0x1a4, 0x10);
+  expect_stored(0x140, 1);
+  expect_refused(0x140, 2);
+}
+
+TEST(MsrsOfModels, AddressesAreAsWideAsTheModels) {
+  FakeCore core(vmx::processor_of(vmx::Generation::kWestmere));
+  EXPECT_EQ(write_msr(core, 0x200, (1ull << 40) - 0x1000 + 6), kOk);
+  EXPECT_EQ(write_msr(core, 0x200, (1ull << 40) + 6), kGeneralProtection);
+  EXPECT_EQ(write_msr(core, 0xc0000102, (1ull << 47) - 1), kOk);
+  EXPECT_EQ(write_msr(core, 0xc0000102, 1ull << 47), kGeneralProtection) << "no LA57";
+  EXPECT_EQ(write_msr(core, 0x1b, 1ull << 40 | 0x900), kGeneralProtection);
 }
 
 TEST_F(MsrsTest, ResetRestoresPowerUpValues) {

@@ -215,20 +215,26 @@ class StateFile : public SavedMachine {
     auto input = StateInput::open(path());
     if (const auto* bad = std::get_if<std::string>(&input)) return *bad;
     auto next = create();
-    return std::get<std::unique_ptr<StateInput>>(input)->load(*next).value_or("");
+    const auto bad = std::get<std::unique_ptr<StateInput>>(input)->load(*next);
+    if (!bad) loaded_ = saved_bytes([&](Archive& archive) { next->serialize(archive); });
+    return bad.value_or("");
   }
 
   fs::path folder_;
+  Bytes loaded_;  // the state of the last machine that complaint() has loaded
 };
 
 TEST_F(StateFile, HoldsTheMachineAndItsConfiguration) {
   config_.processor.random_seed = 77;
+  config_.processor.type = vmx::processor_of(vmx::Generation::kWestmere);
+  config_.processor.type.features.remove(vmx::Feature::kPcid);
   save();
   EXPECT_EQ(files(), 1u);
   auto input = StateInput::open(path());
   auto& state = std::get<std::unique_ptr<StateInput>>(input);
   EXPECT_EQ(state->config().memory_bytes, config_.memory_bytes);
   EXPECT_EQ(state->config().processor.random_seed, 77u);
+  EXPECT_EQ(state->config().processor.type, config_.processor.type);
   EXPECT_EQ(state->config().max_instructions, 0u);
   const Bytes before = saved();
   machine_ = create();
@@ -272,22 +278,28 @@ TEST_F(StateFile, ThatIsNoneOrOfAnotherVersionIsRefused) {
   EXPECT_THAT(complaint(), testing::HasSubstr("is no saved state"));
   save();
   std::string bytes = content();
-  bytes[13] = 2;
+  bytes[13] = 1;
   write(bytes);
-  EXPECT_THAT(complaint(), testing::HasSubstr("has version 2 of the format"));
+  EXPECT_THAT(complaint(), testing::HasSubstr("has version 1 of the format"));
 }
 
 TEST_F(StateFile, ThatIsDamagedIsRefused) {
   save();
   const std::string whole = content();
   EXPECT_EQ(complaint(), "");
+  const Bytes state = loaded_;
   std::mt19937_64 random(2);
   for (int i = 0; i < 40; ++i) {
     std::string changed = whole;
     const size_t at = 17 + random() % (whole.size() - 17);
     changed[at] = static_cast<char>(changed[at] ^ 1 << random() % 8);
     write(changed);
-    EXPECT_THAT(complaint(), testing::HasSubstr("damaged or incomplete")) << at;
+    // Few bits of a compressed file mean nothing.
+    if (const std::string said = complaint(); said.empty()) {
+      EXPECT_EQ(loaded_, state) << at;
+    } else {
+      EXPECT_THAT(said, testing::HasSubstr("damaged or incomplete")) << at;
+    }
     write(whole.substr(0, at));
     EXPECT_THAT(complaint(), testing::HasSubstr("damaged or incomplete")) << at;
   }

@@ -21,6 +21,8 @@ TEST(Prices, ChargeTheClockByTheList) {
   EXPECT_EQ(clock.cycles(), 38u);
   prices.charge(&PriceList::vm_exit);
   EXPECT_EQ(clock.cycles(), 38u + prices.list.vm_exit);
+  prices.charge(&PriceList::rdtsc, 3);
+  EXPECT_EQ(clock.cycles(), 38u + prices.list.vm_exit + 3 * prices.list.rdtsc);
   EXPECT_EQ(prices.instructions(), 6u);
 }
 

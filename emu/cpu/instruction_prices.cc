@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cpu/instruction_prices.h"
+
+#include <array>
+
+namespace nestor::emu {
+namespace {
+
+struct Priced {
+  Operation operation;
+  uint64_t PriceList::*price;
+};
+constexpr Priced kPriced[] = {
+    {Operation::kIn, &PriceList::port_access},  {Operation::kOut, &PriceList::port_access},
+    {Operation::kIns, &PriceList::port_access}, {Operation::kOuts, &PriceList::port_access},
+    {Operation::kRdtsc, &PriceList::rdtsc},     {Operation::kRdtscp, &PriceList::rdtsc},
+    {Operation::kCpuid, &PriceList::cpuid},     {Operation::kWrmsr, &PriceList::wrmsr},
+};
+
+constexpr auto kPrices = [] {
+  std::array<uint64_t PriceList::*, static_cast<size_t>(Operation::kCount)> table{};
+  table.fill(nullptr);  // GCC 12 makes zeros of {}, which is the first member
+  for (const Priced& row : kPriced) table[static_cast<size_t>(row.operation)] = row.price;
+  return table;
+}();
+
+}  // namespace
+
+uint64_t PriceList::*price_of(Operation operation) {
+  return kPrices[static_cast<size_t>(operation)];
+}
+
+InstructionCharge::InstructionCharge(const Instruction& instruction, const vmx::CpuState& state)
+    : price_(price_of(instruction.operation)) {
+  const bool string =
+      instruction.operation == Operation::kIns || instruction.operation == Operation::kOuts;
+  repeated_ = string && (instruction.prefixes.rep || instruction.prefixes.repne);
+  if (instruction.address_size != 8) count_mask_ = (1ull << instruction.address_size * 8) - 1;
+  count_before_ = state.gpr[vmx::kRcx] & count_mask_;
+}
+
+void InstructionCharge::charge(Prices& prices, const vmx::CpuState& state,
+                               const Outcome& outcome) const {
+  if (price_ == nullptr) return;
+  const bool completed = std::holds_alternative<vmx::Completed>(outcome);
+  const uint64_t done = count_before_ - (state.gpr[vmx::kRcx] & count_mask_);
+  prices.charge(price_, repeated_ ? done : completed ? 1 : 0);
+}
+
+}  // namespace nestor::emu

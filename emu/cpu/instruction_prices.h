@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What emulated instructions cost beside their price as instructions.
+#pragma once
+
+#include "emu/cpu/core.h"
+#include "emu/cpu/memory_fault.h"
+#include "emu/decode/instruction.h"
+#include "emu/time/prices.h"
+
+namespace nestor::emu {
+
+// Which price of the list the operation has; nullptr: none.
+uint64_t PriceList::*price_of(Operation operation);
+
+// Whose execution is about to be charged.
+class InstructionCharge {
+ public:
+  // Before the execution.
+  InstructionCharge(const Instruction& instruction, const vmx::CpuState& state);
+  // After it. One that faulted or caused a VM exit costs what that costs; of a string instruction
+  // the iterations that were completed count.
+  void charge(Prices& prices, const vmx::CpuState& state, const Outcome& outcome) const;
+
+ private:
+  uint64_t PriceList::*price_;
+  bool repeated_ = false;
+  uint64_t count_before_ = 0;  // iterations that are left, in the bits of the address size
+  uint64_t count_mask_ = ~0ull;
+};
+
+}  // namespace nestor::emu
