@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/breakpoints.h"
 
-#include <algorithm>
 #include <array>
 
 #include "emu/cpu/segments.h"
@@ -83,15 +82,12 @@ uint64_t port_breakpoints(const CpuState& state, uint16_t port, unsigned size) {
   return met;
 }
 
-std::optional<uint64_t> first_instruction_breakpoint(const CpuState& state, uint64_t linear,
-                                                     uint64_t size) {
-  std::optional<uint64_t> first;
+bool has_instruction_breakpoint(const CpuState& state, uint64_t linear, uint64_t size) {
+  bool found = false;
   for_each(state, [&](const Breakpoint& breakpoint) {
-    if (breakpoint.condition != Condition::kInstruction) return;
-    if (breakpoint.address - linear >= size) return;
-    first = std::min(first.value_or(breakpoint.address), breakpoint.address);
+    found |= breakpoint.condition == Condition::kInstruction && breakpoint.address - linear < size;
   });
-  return first;
+  return found;
 }
 
 bool has_data_breakpoint(const CpuState& state, uint64_t linear) {

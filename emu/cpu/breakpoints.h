@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "emu/cpu/memory_accesses.h"
 #include "vmx/cpu_state.h"
@@ -21,9 +20,8 @@ uint64_t data_breakpoints(const vmx::CpuState& state, const MemoryAccesses& acce
 // CR4.DE turns them on.
 uint64_t port_breakpoints(const vmx::CpuState& state, uint16_t port, unsigned size);
 
-// The lowest linear address of an instruction breakpoint in a range of code.
-std::optional<uint64_t> first_instruction_breakpoint(const vmx::CpuState& state, uint64_t linear,
-                                                     uint64_t size);
+// Whether there is an instruction breakpoint in a range of code.
+bool has_instruction_breakpoint(const vmx::CpuState& state, uint64_t linear, uint64_t size);
 // Whether some byte of this page has a data breakpoint.
 bool has_data_breakpoint(const vmx::CpuState& state, uint64_t linear);
 

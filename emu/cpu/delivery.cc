@@ -9,6 +9,7 @@
 #include "emu/cpu/stack.h"
 #include "emu/cpu/task_switch.h"
 #include "vmx/exceptions.h"
+#include "vmx/guest_state_formats.h"
 #include "vmx/injection.h"
 
 namespace nestor::emu {
@@ -59,6 +60,16 @@ struct Attempt {
 Delivery to_delivery(const Fault& fault) {
   if (const auto* event = std::get_if<Event>(&fault)) return *event;
   return std::get<EptExit>(fault);
+}
+
+// An event behind MOV to SS: the single-step trap of that instruction is lost, and so are its data
+// breakpoints but where the event is INT n, INT3 or INTO ("Masking Exceptions and Interrupts When
+// Switching Stacks"). VM entry has decided on its own events.
+void drop_held_back(CpuState& state, const Event& event) {
+  if (!state.blocking_by_mov_ss) return;
+  const bool keeps =
+      event.type == EventType::kSoftwareInterrupt || event.type == EventType::kSoftwareException;
+  state.pending_debug_exceptions &= keeps ? ~uint64_t{vmx::pending_debug::kSingleStep} : 0;
 }
 
 // The event has been recognized: nothing that meets its delivery undoes this.
@@ -308,6 +319,7 @@ void update_event_registers(CpuState& state, const Event& event) {
 Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
   // At once: a VM exit on the way through the IDT finds all this updated (SDM, "Architectural State
   // Before A VM Exit").
+  if (origin == EventOrigin::kProcessor) drop_held_back(core.state(), event);
   begin_delivery(core, event);
   if (origin == EventOrigin::kProcessor) update_event_registers(core.state(), event);
   Attempt attempt(core, event, origin);

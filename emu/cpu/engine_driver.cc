@@ -158,8 +158,14 @@ void EngineDriver::run(uint64_t turn_end) {
   }
 }
 
-// They come before the instruction is fetched; behind MOV to SS as if RF were 1 ("Instruction-
-// Breakpoint Exception Condition").
+// Behind MOV to SS it is as if RF were 1 ("Instruction-Breakpoint Exception Condition").
+uint64_t EngineDriver::due_breakpoints() const {
+  const vmx::CpuState& state = core_.state();
+  const bool passes = (state.rflags & vmx::rflags::kRf) != 0 || state.blocking_by_mov_ss;
+  return passes ? 0 : instruction_breakpoints(state, linear_rip(state));
+}
+
+// They come before the instruction is fetched.
 bool EngineDriver::breaks_here() {
   const vmx::CpuState& state = core_.state();
   mode_.code_set = breakpoint_set(state);
@@ -167,12 +173,11 @@ bool EngineDriver::breaks_here() {
     breakpoints_ = mode_.code_set;
     core_.context().request_flush();
   }
-  const uint64_t met = instruction_breakpoints(state, linear_rip(state));
-  if (met == 0) return false;
-  if ((state.rflags & vmx::rflags::kRf) == 0 && !state.blocking_by_mov_ss) {
+  if (const uint64_t met = due_breakpoints()) {
     delivery_.deliver(vmx::exception(vmx::kDb, std::nullopt, met));
     return true;
   }
+  if (instruction_breakpoints(state, linear_rip(state)) == 0) return false;
   // This one instruction is let through.
   mode_.code_set ^= 1ull << 61;
   mode_.single_step = true;
@@ -189,6 +194,9 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   context.set_tag((state.cr3 * 0x9e3779b97f4a7c15) ^ vmx.eptp().value_or(0) ^
                   (vmx.in_non_root() ? 1ull << 63 : 0));
   if (core_.take_dropped_translations()) context.request_flush();
+  mode_.single_step = false;
+  mode_.code_set = 0;
+  if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
   engine_.set_client(*this);
   engine_.enter(context);
   const PerformanceMonitor& counters = core_.counters();
@@ -201,9 +209,6 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     return;
   }
   const bool trapping = traps_each_instruction();
-  mode_.single_step = false;
-  mode_.code_set = 0;
-  if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
   mode_.single_step |=
       approaching_ || trapping || is_in_the_middle() || aligned || records_branches(core_);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
@@ -325,6 +330,20 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   return std::max(core_.decoder().instruction_starts(code, code_mode(core_.state()), starts), 1u);
 }
 
+// The first instruction with a breakpoint. Those at RIP have been looked at.
+std::optional<unsigned> EngineDriver::find_breakpoint(std::span<const uint8_t> code,
+                                                      uint64_t linear) {
+  const vmx::CpuState& state = core_.state();
+  if (!has_instruction_breakpoint(state, linear, code.size())) return std::nullopt;
+  std::array<uint16_t, kPageSize> starts;
+  const unsigned count = core_.decoder().instruction_starts(code, code_mode(state), starts);
+  for (unsigned i = 0; i < count; ++i) {
+    const uint64_t at = linear + starts[i];
+    if (at != linear_rip(state) && instruction_breakpoints(state, at) != 0) return starts[i];
+  }
+  return std::nullopt;
+}
+
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size,
                                                   EntryConditions& conditions) {
   std::array<uint8_t, kPageSize> bytes;
@@ -340,9 +359,10 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
   const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);
   auto unsafe = unknown ? unknown : modelled;
-  // Those at RIP itself have been looked at.
-  if (const auto at = first_instruction_breakpoint(state, linear, unsafe.value_or(size))) {
-    if (*at != linear_rip(state)) unsafe = static_cast<unsigned>(*at - linear);
+  if (has_breakpoints(state)) {
+    const auto at =
+        find_breakpoint(code.first(unsafe.value_or(static_cast<unsigned>(code.size()))), linear);
+    if (at) unsafe = at;
   }
   if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};

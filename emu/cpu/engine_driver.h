@@ -43,6 +43,7 @@ class EngineDriver final : private EngineClient {
   unsigned count_instructions(uint64_t linear, unsigned size) override;
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
+  std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
   // The bytes of code that could be read, into `buffer`.
   std::span<uint8_t> code_at(uint64_t linear, std::span<uint8_t> buffer);
 
@@ -69,6 +70,8 @@ class EngineDriver final : private EngineClient {
   uint64_t deadline(uint64_t turn_end);
   // An instruction breakpoint raises #DB here; or what it takes to execute beyond one is set.
   bool breaks_here();
+  // Instruction breakpoints that raise #DB at RIP: bits as in DR6.
+  uint64_t due_breakpoints() const;
   void run_engine(uint64_t turn_end);
   // The instruction at RIP accesses memory that is not aligned, and no page fault comes before.
   bool misaligned();

@@ -83,7 +83,10 @@ void EngineDriver::handle(const Stop& stop) {
       return;
     case StopKind::kInstruction:
       // A block that ends before such an instruction does not hold the breakpoint on it.
-      if (stop.unsafe && (enter_watched_block() || at_breakpoint() || is_written_over())) return;
+      if (stop.unsafe && (enter_watched_block() || at_breakpoint() || due_breakpoints() != 0 ||
+                          is_written_over())) {
+        return;
+      }
       return emulate_instruction(std::nullopt);
     case StopKind::kCondition:
       return handle_condition();

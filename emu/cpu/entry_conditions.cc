@@ -240,10 +240,11 @@ bool Conditions::add_access(vmx::SegmentRegister segment, const EntryCondition& 
     add_never();
     return true;
   }
-  // Nothing can lie outside; the end of 4 GBytes is watched otherwise.
-  if (range->least == 0 && range->most >= std::min<uint64_t>(offset.mask, 0x1'0000'0000 - size)) {
-    return true;
-  }
+  // Nothing can lie outside. Of a segment that begins at 0 and has 4 GBytes only an operand that
+  // wraps around can, and for that its page is watched.
+  constexpr uint64_t kFourGBytes = 1ull << 32;
+  const bool whole = range->most == kFourGBytes - size && base_of(segment) == 0;
+  if (range->least == 0 && (whole || range->most >= offset.mask)) return true;
   if (bits == 0) return false;
   EntryCondition inside = offset;
   inside.constant &= offset.mask;

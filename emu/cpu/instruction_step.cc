@@ -6,6 +6,7 @@
 
 #include "emu/cpu/instructions/emulate.h"
 #include "emu/cpu/segments.h"
+#include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
 
@@ -52,6 +53,10 @@ Executed execute(Core& core, const Instruction& instruction) {
         jumped->traps_by_new_flag ? (state.rflags & vmx::rflags::kTf) != 0 : trap_flag;
     // Not an iteration of INS or OUTS.
     if (branches_alone && instruction.repeated) executed.single_step = false;
+  }
+  // The trap of what has blocked events is none of its own: it merges with the next one or is lost.
+  if (executed.at_boundary && was_blocked && !executed.single_step) {
+    state.pending_debug_exceptions &= ~vmx::pending_debug::kSingleStep;
   }
   return executed;
 }

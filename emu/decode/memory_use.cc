@@ -9,7 +9,7 @@
 namespace nestor::emu {
 namespace {
 
-// Directions that Capstone has wrong. A memory operand comes first in all of them.
+// Directions of memory operands that Capstone has wrong.
 struct Direction {
   x86_insn id;
   bool read, written;
@@ -24,7 +24,21 @@ constexpr Direction kDirections[] = {
     {X86_INS_ROR, true, true},           {X86_INS_RCL, true, true},
     {X86_INS_RCR, true, true},           {X86_INS_CMPXCHG, true, true},
     {X86_INS_CMPXCHG8B, true, true},     {X86_INS_CMPXCHG16B, true, true},
-    {X86_INS_FRSTOR, true, false},
+    {X86_INS_FRSTOR, true, false},       {X86_INS_TEST, true, false},
+    {X86_INS_ROUNDSD, true, false},      {X86_INS_ROUNDSS, true, false},
+};
+
+// What only writes to memory where that is the first operand, though Capstone says that it reads.
+constexpr x86_insn kStores[] = {
+    X86_INS_EXTRACTPS, X86_INS_FIST,    X86_INS_FISTP,   X86_INS_FISTTP,  X86_INS_FNSTCW,
+    X86_INS_FST,       X86_INS_FSTP,    X86_INS_MOVD,    X86_INS_MOVHPD,  X86_INS_MOVHPS,
+    X86_INS_MOVLPD,    X86_INS_MOVLPS,  X86_INS_MOVNTDQ, X86_INS_MOVNTPD, X86_INS_MOVNTPS,
+    X86_INS_MOVNTQ,    X86_INS_MOVNTSD, X86_INS_MOVNTSS, X86_INS_MOVQ,    X86_INS_MOVUPD,
+    X86_INS_MOVUPS,    X86_INS_PEXTRB,  X86_INS_PEXTRD,  X86_INS_PEXTRQ,  X86_INS_PEXTRW,
+    X86_INS_SETA,      X86_INS_SETAE,   X86_INS_SETB,    X86_INS_SETBE,   X86_INS_SETE,
+    X86_INS_SETG,      X86_INS_SETGE,   X86_INS_SETL,    X86_INS_SETLE,   X86_INS_SETNE,
+    X86_INS_SETNO,     X86_INS_SETNP,   X86_INS_SETNS,   X86_INS_SETO,    X86_INS_SETP,
+    X86_INS_SETS,      X86_INS_STMXCSR,
 };
 
 // Sizes that Capstone has wrong: in bytes, with operands of 16 bits and of more.
@@ -35,13 +49,13 @@ struct Size {
 constexpr Size kSizes[] = {
     {X86_INS_FXSAVE, 512, 512},    {X86_INS_FXSAVE64, 512, 512}, {X86_INS_FXRSTOR, 512, 512},
     {X86_INS_FXRSTOR64, 512, 512}, {X86_INS_FNSAVE, 94, 108},    {X86_INS_FRSTOR, 94, 108},
-    {X86_INS_FNSTENV, 14, 28},     {X86_INS_FLDENV, 14, 28},
+    {X86_INS_FNSTENV, 14, 28},     {X86_INS_FLDENV, 14, 28},     {X86_INS_COMISD, 8, 8},
 };
 
-// Operands of 16 bytes that need not be aligned; COMISD has 8 bytes in truth.
+// Operands of 16 bytes that need not be aligned.
 constexpr x86_insn kUnaligned[] = {
-    X86_INS_MOVUPS,    X86_INS_MOVUPD,    X86_INS_MOVDQU,    X86_INS_LDDQU,  X86_INS_PCMPESTRI,
-    X86_INS_PCMPESTRM, X86_INS_PCMPISTRI, X86_INS_PCMPISTRM, X86_INS_COMISD,
+    X86_INS_MOVUPS,    X86_INS_MOVUPD,    X86_INS_MOVDQU,    X86_INS_LDDQU,
+    X86_INS_PCMPESTRI, X86_INS_PCMPESTRM, X86_INS_PCMPISTRI, X86_INS_PCMPISTRM,
 };
 
 StackUse stack_use(unsigned id) {
@@ -113,6 +127,13 @@ void add_implied_operand(Instruction& instruction, unsigned id) {
 
 void correct(Operand& operand, const Instruction& instruction, unsigned id) {
   if (operand.kind != Operand::Kind::kMemory) return;
+  if (&operand == instruction.operand.data() &&
+      std::ranges::find(kStores, id) != std::end(kStores)) {
+    operand.read = false;
+    operand.written = true;
+  }
+  // Of strings; the SSE instruction of the same name has one operand in memory.
+  if (id == X86_INS_CMPSD) operand.read = true;
   const auto* direction = std::ranges::find(kDirections, id, &Direction::id);
   if (direction != std::end(kDirections)) {
     operand.read = direction->read;

@@ -312,9 +312,9 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
     stop_before_unsafe();
     return;
   }
-  if (!known || block.linear != Block::conditional(linear)) {
-    if (!examine(block, linear, size)) return;
-  }
+  const bool examined =
+      known && (block.linear == linear || block.linear == Block::conditional(linear));
+  if (!examined && !examine(block, linear, size)) return;
   if (block.linear == Block::conditional(linear) && !mode_.conditions_hold &&
       !std::ranges::all_of(current_->blocks.conditions(block), [this](const EntryCondition& one) {
         return one.holds(contexts_->general_registers());
@@ -322,7 +322,10 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
     stop_before_block(StopKind::kCondition);
     return;
   }
-  charge(block);
+  if (block.linear == linear) return charge(block);
+  kept_block_ = block;
+  kept_block_.linear = linear;
+  charge(kept_block_);
 }
 
 // Finds out what there is to know of the block. false: it cannot be entered as it is.
