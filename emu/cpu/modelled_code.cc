@@ -27,13 +27,13 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
   switch (instruction.operation) {
     case Operation::kIns:
     case Operation::kIret:
+    case Operation::kFarJump:
+    case Operation::kFarCall:
+    case Operation::kFarReturn:
       return true;
     case Operation::kMoveToSegment:
     case Operation::kPopSegment:
       return descriptors || instruction.operand[0].number == vmx::kSs;
-    case Operation::kFarJump:
-    case Operation::kFarCall:
-    case Operation::kFarReturn:
     case Operation::kLds:
     case Operation::kLes:
     case Operation::kLfs:

@@ -10,10 +10,10 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "emu/engine/unicorn/calibration.h"
+#include "emu/engine/unicorn/device_window.h"
 #include "emu/engine/unicorn/guest_mode.h"
 #include "emu/engine/unicorn/processor_contexts.h"
 
@@ -53,7 +53,7 @@ class UnicornEngine final : public Engine {
   }
   void flush_tlb() override {
     uc_ctl_flush_tlb(uc_);
-    forget_window();
+    window_.forget();
   }
   const ExecutionContext* context() const override { return current_; }
   void resume(ExecutionContext* context) override;
@@ -112,11 +112,6 @@ class UnicornEngine final : public Engine {
   void end_before(std::optional<uint64_t> linear);
   bool ends_before(uint64_t linear) const { return translation_end_ == linear; }
   uint64_t window_page(uint64_t physical);
-  void forget_window() {
-    if (window_.empty()) return;
-    window_.clear();
-    window_index_.clear();
-  }
 
   Stop execute();
 
@@ -149,8 +144,7 @@ class UnicornEngine final : public Engine {
   std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
   FillAccess refused_access_ = FillAccess::kRead;
 
-  std::vector<uint64_t> window_;  // guest-physical page behind each page of the window
-  std::unordered_map<uint64_t, uint64_t> window_index_;
+  DeviceWindow window_;
 };
 
 std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
@@ -357,13 +351,13 @@ bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
 
 uint64_t UnicornEngine::on_read(uc_engine*, uint64_t offset, unsigned size, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  return self.client_->read_device(self.window_[offset >> 12] | (offset & 0xfff), size);
+  return self.client_->read_device(self.window_.physical(offset), size);
 }
 
 void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value,
                              void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
-  self.client_->write_device(self.window_[offset >> 12] | (offset & 0xfff), size, value);
+  self.client_->write_device(self.window_.physical(offset), size, value);
 }
 
 // Translated code survives uc_mem_write, and is dropped by linear address only: through linear
@@ -478,18 +472,10 @@ Stop UnicornEngine::execute() {
   return stop_;
 }
 
-// Where the device page at `physical` appears in the window.
 uint64_t UnicornEngine::window_page(uint64_t physical) {
-  const auto [place, added] = window_index_.try_emplace(physical, window_.size());
-  if (added) {
-    if (window_.size() == svm::kWindowPages) {
-      forget_window();
-      uc_ctl_flush_tlb(uc_);
-      return window_page(physical);
-    }
-    window_.push_back(physical);
-  }
-  return svm::kWindow + (place->second << 12);
+  if (const auto page = window_.page(physical)) return *page;
+  flush_tlb();
+  return *window_.page(physical);
 }
 
 }  // namespace
