@@ -33,13 +33,7 @@ class FarReturnChecks : public TransferTest {
 };
 
 TEST_F(FarReturnChecks, OfTheCodeSegment) {
-  struct Case {
-    uint8_t type;
-    unsigned dpl, rpl, cpl;
-    bool present;
-    std::optional<uint8_t> vector;
-  };
-  constexpr Case kCases[] = {
+  constexpr SelectorCase kCases[] = {
       {kExecuteRead, 0, 0, 0, true, std::nullopt},
       {kExecuteOnly, 3, 3, 0, true, std::nullopt},
       {kExecuteRead, 1, 1, 0, true, std::nullopt},
@@ -61,7 +55,7 @@ TEST_F(FarReturnChecks, OfTheCodeSegment) {
   };
   for (const Mode at : kModes) {
     for_both([&](bool iret) {
-      for (const Case& c : kCases) {
+      for (const SelectorCase& c : kCases) {
         SCOPED_TRACE(testing::Message() << name_of(at) << " case " << &c - kCases);
         enter(at, c.cpl);
         const uint16_t ss = static_cast<uint16_t>(add(segment(kReadWrite, c.rpl)) | c.rpl);

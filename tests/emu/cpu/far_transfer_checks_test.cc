@@ -34,13 +34,7 @@ class FarTransferChecks : public TransferTest {
 };
 
 TEST_F(FarTransferChecks, OfTheCodeSegment) {
-  struct Case {
-    uint8_t type;
-    unsigned dpl, rpl, cpl;
-    bool present;
-    std::optional<uint8_t> vector;
-  };
-  constexpr Case kCases[] = {
+  constexpr SelectorCase kCases[] = {
       {kExecuteRead, 0, 0, 0, true, std::nullopt},
       {kExecuteOnly, 0, 0, 0, true, std::nullopt},
       {kExecuteRead, 0, 1, 0, true, kGp},  // RPL above CPL
@@ -63,7 +57,7 @@ TEST_F(FarTransferChecks, OfTheCodeSegment) {
   };
   for (const Mode at : kModes) {
     for_jmp_and_call([&](bool call) {
-      for (const Case& c : kCases) {
+      for (const SelectorCase& c : kCases) {
         enter(at, c.cpl);
         SCOPED_TRACE(testing::Message() << name_of(at) << " case " << &c - kCases);
         const auto code =

@@ -76,13 +76,7 @@ class SegmentLoads : public TransferTest {
 };
 
 TEST_F(SegmentLoads, OfDataSegments) {
-  struct Case {
-    uint8_t type;
-    unsigned dpl, rpl, cpl;
-    bool present;
-    std::optional<uint8_t> vector;
-  };
-  constexpr Case kCases[] = {
+  constexpr SelectorCase kCases[] = {
       {kReadWrite, 0, 0, 0, true, std::nullopt},
       {kReadOnlyData, 3, 3, 3, true, std::nullopt},
       {kReadOnlyData, 3, 0, 0, true, std::nullopt},
@@ -102,7 +96,7 @@ TEST_F(SegmentLoads, OfDataSegments) {
       {kConformingCode, 0, 0, 3, false, kNp},
   };
   for (const auto register_ : kData) {
-    for (const Case& c : kCases) {
+    for (const SelectorCase& c : kCases) {
       SCOPED_TRACE(&c - kCases);
       for_each(register_, c.cpl, [&](Kind kind) {
         const uint64_t written = segment(c.type, c.dpl, kFlags32, c.present, 0x56789000);
@@ -122,13 +116,7 @@ TEST_F(SegmentLoads, OfDataSegments) {
 }
 
 TEST_F(SegmentLoads, OfStackSegments) {
-  struct Case {
-    uint8_t type;
-    unsigned dpl, rpl, cpl;
-    bool present;
-    std::optional<uint8_t> vector;
-  };
-  constexpr Case kCases[] = {
+  constexpr SelectorCase kCases[] = {
       {kReadWrite, 0, 0, 0, true, std::nullopt}, {kExpandDown, 3, 3, 3, true, std::nullopt},
       {kReadWrite, 2, 2, 2, true, std::nullopt}, {kReadWrite, 0, 1, 0, true, kGp},
       {kReadWrite, 0, 3, 0, true, kGp},          {kReadWrite, 3, 0, 0, true, kGp},
@@ -139,7 +127,7 @@ TEST_F(SegmentLoads, OfStackSegments) {
       {kReadWrite, 0, 1, 0, false, kGp},         {kReadWrite, 3, 0, 0, false, kGp},
       {kReadWrite, 0, 0, 0, false, kSs12},       {kExpandDown, 3, 3, 3, false, kSs12},
   };
-  for (const Case& c : kCases) {
+  for (const SelectorCase& c : kCases) {
     SCOPED_TRACE(&c - kCases);
     for_each(vmx::kSs, c.cpl, [&](Kind kind) {
       const auto selector =

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,14 @@ inline Bytes operator+(Bytes bytes, const Bytes& more) {
 
 class TransferTest : public InstructionTest {
  protected:
+  // A selector with this RPL, of a segment like that, at this CPL. std::nullopt: nothing is wrong.
+  struct SelectorCase {
+    uint8_t type;
+    unsigned dpl, rpl, cpl;
+    bool present;
+    std::optional<uint8_t> vector;
+  };
+
   //   2000 a far pointer   3000 LDT   4000 TSS   8000, 9000, a000, b000 stacks of levels 0 to 3
   //   10000 GDT
   static constexpr uint64_t kTable = 0x10000, kPointer = 0x2000, kLdt = 0x3000, kTask = 0x4000;
