@@ -32,7 +32,7 @@ bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
   archive(trap_due_, approaching_, paused_, stepping_through_, breakpoints_, data_breaks_,
-          stopped_at_);
+          stopped_at_, judged_);
 }
 
 bool EngineDriver::traps_each_instruction() const {
@@ -229,8 +229,8 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   // "Single-Stepping on Branches": a branch to the next instruction counts where it always
   // branches.
   if (traced) {
-    trap_due_ = traced->is_near_branch &&
-                (traced->stack != StackUse::kNone || state.rip != from + traced->length);
+    trap_due_ = traced->always_branches() ||
+                (traced->branch == NearBranch::kConditional && state.rip != from + traced->length);
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
@@ -277,7 +277,7 @@ bool EngineDriver::undo_branch(const Stop& stop) {
   if (count == 0) return false;
   const uint16_t last = starts[count - 1];
   const auto branch = core_.decoder().decode(code.subspan(last), mode);
-  if (!branch || !branch->is_near_branch) return false;
+  if (!branch || branch->branch == NearBranch::kNone) return false;
   const uint64_t base = linear_rip(state) - state.rip;
   state.rip = (stop.completed + last - base) & (state.code_64bit() ? ~0ull : 0xffffffff);
   uint64_t pushed = 0;

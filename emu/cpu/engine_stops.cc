@@ -116,7 +116,7 @@ void EngineDriver::handle_condition() {
 bool EngineDriver::is_written_over() {
   const auto instruction = core_.instruction_at_rip();
   if (!instruction || instruction->operation != Operation::kOther) return false;
-  core_.context().blocks.at(linear_rip(core_.state())).linear = Block::kNone;
+  core_.context().blocks.at(linear_rip(core_.state())) = Block{};
   return true;
 }
 

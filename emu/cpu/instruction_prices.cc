@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "emu/cpu/segments.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -31,13 +33,10 @@ uint64_t PriceList::*price_of(Operation operation) {
 }
 
 InstructionCharge::InstructionCharge(const Instruction& instruction, const vmx::CpuState& state)
-    : price_(price_of(instruction.operation)) {
-  const bool string =
-      instruction.operation == Operation::kIns || instruction.operation == Operation::kOuts;
-  repeated_ = string && (instruction.prefixes.rep || instruction.prefixes.repne);
-  if (instruction.address_size != 8) count_mask_ = (1ull << instruction.address_size * 8) - 1;
-  count_before_ = state.gpr[vmx::kRcx] & count_mask_;
-}
+    : price_(price_of(instruction.operation)),
+      repeated_(instruction.repeated),
+      count_mask_(value_mask(instruction.address_size)),
+      count_before_(state.gpr[vmx::kRcx] & count_mask_) {}
 
 void InstructionCharge::charge(Prices& prices, const vmx::CpuState& state,
                                const Outcome& outcome) const {

@@ -24,9 +24,9 @@ class InstructionCharge {
 
  private:
   uint64_t PriceList::*price_;
-  bool repeated_ = false;
-  uint64_t count_before_ = 0;  // iterations that are left, in the bits of the address size
-  uint64_t count_mask_ = ~0ull;
+  bool repeated_;
+  uint64_t count_mask_;    // the bits of the address size
+  uint64_t count_before_;  // iterations that are left
 };
 
 }  // namespace nestor::emu

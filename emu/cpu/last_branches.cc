@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/last_branches.h"
 
-#include <array>
-#include <span>
-
 #include "emu/cpu/hardware_core.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
@@ -25,35 +22,25 @@ enum Select : uint8_t {
   kFar,
 };
 
-bool is_prefix(uint8_t byte, bool code64) {
-  constexpr uint8_t kPrefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
-                                   0x66, 0x67, 0xf0, 0xf2, 0xf3};
-  for (const uint8_t prefix : kPrefixes)
-    if (byte == prefix) return true;
-  return code64 && (byte & 0xf0) == 0x40;  // REX
-}
-
-// What the instruction would be, if it branched.
-Select kind_of(std::span<const uint8_t> code, bool code64) {
-  while (!code.empty() && is_prefix(code[0], code64)) code = code.subspan(1);
-  if (code.size() < 2) return kFar;
-  const uint8_t opcode = code[0], reg = code[1] >> 3 & 7;
-  const bool long_condition = opcode == 0x0f && (code[1] & 0xf0) == 0x80;
-  if ((opcode & 0xf0) == 0x70 || (opcode & 0xfc) == 0xe0 || long_condition) return kConditional;
-  switch (opcode) {
-    case 0xe8:
+// Of the instruction, if it branches.
+Select kind_of(const Instruction& instruction) {
+  switch (instruction.branch) {
+    case NearBranch::kConditional:
+      return kConditional;
+    case NearBranch::kRelativeCall:
       return kNearRelativeCall;
-    case 0xe9:
-    case 0xeb:
-      return kNearRelativeJump;
-    case 0xc2:
-    case 0xc3:
+    case NearBranch::kIndirectCall:
+      return kNearIndirectCall;
+    case NearBranch::kReturn:
       return kNearReturn;
-    case 0xff:
-      return reg == 2 ? kNearIndirectCall : reg == 4 ? kNearIndirectJump : kFar;
-    default:
-      return kFar;
+    case NearBranch::kIndirectJump:
+      return kNearIndirectJump;
+    case NearBranch::kRelativeJump:
+      return kNearRelativeJump;
+    case NearBranch::kNone:
+      break;
   }
+  return kFar;
 }
 
 void record_branch(HardwareCore& core, uint8_t kind, uint64_t from) {
@@ -111,17 +98,14 @@ BranchRecording::BranchRecording(HardwareCore& core)
   if (!recording_) return;
   const vmx::CpuState& state = core.state();
   from_ = linear_rip(state);
-  std::array<uint8_t, Instruction::kMaxLength> bytes{};
-  size_t fetched = 0;
-  (void)core.fetch(from_, bytes, fetched);
-  const std::span code(bytes.data(), fetched);
-  const auto instruction = core.decoder().decode(code, code_mode(state));
+  const auto instruction = core.instruction_at_rip();
   // A repeated string instruction comes back to itself without a branch.
-  recording_ = instruction && !instruction->prefixes.rep && !instruction->prefixes.repne;
+  recording_ = instruction && !instruction->repeated;
   if (!recording_) return;
   non_root_ = core.vmx().in_non_root();
   next_ = next_rip(state, instruction->length);
-  kind_ = kind_of(code, state.code_64bit());
+  kind_ = kind_of(*instruction);
+  always_ = instruction->always_branches();
   instructions_ = core.context().instructions;
   recorded_ = core.msr_storage().last_branches.recorded;
 }
@@ -132,8 +116,7 @@ void BranchRecording::finish() {
   const bool delivered = core_.msr_storage().last_branches.recorded != recorded_;
   // A taken branch to the next instruction is seen only where it is always taken, one to itself
   // never.
-  const bool always = kind_ >= kNearRelativeCall && kind_ <= kNearRelativeJump;
-  const bool branched = always || core_.state().rip != next_;
+  const bool branched = always_ || core_.state().rip != next_;
   if (executed && !delivered && branched) record_branch(core_, kind_, from_);
 }
 

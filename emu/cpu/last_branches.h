@@ -58,7 +58,7 @@ class BranchRecording {
 
  private:
   HardwareCore& core_;
-  bool recording_ = false, non_root_ = false;
+  bool recording_ = false, non_root_ = false, always_ = false;
   uint64_t from_ = 0, next_ = 0, instructions_ = 0, recorded_ = 0;
   uint8_t kind_ = 0;  // the bit of MSR_LBR_SELECT that suppresses it
 };

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "emu/decode/effects.h"
 #include "emu/decode/memory_use.h"
 
 namespace nestor::emu {
@@ -309,25 +310,6 @@ Technology technology_of(const cs_insn& insn) {
   return x87 ? Technology::kX87 : Technology::kOther;
 }
 
-RegisterEffect effect_of(unsigned id) {
-  switch (id) {
-    case X86_INS_MOV:
-    case X86_INS_MOVABS:
-    case X86_INS_LEA:
-      return RegisterEffect::kMove;
-    case X86_INS_ADD:
-    case X86_INS_INC:
-      return RegisterEffect::kAdd;
-    case X86_INS_SUB:
-    case X86_INS_DEC:
-      return RegisterEffect::kSubtract;
-    case X86_INS_AND:
-      return RegisterEffect::kAnd;
-    default:
-      return RegisterEffect::kUnknown;
-  }
-}
-
 // General registers that the instruction may write to, named or not.
 uint16_t changed_registers(size_t handle, const cs_insn& insn) {
   cs_regs read, written;
@@ -472,7 +454,7 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
   for (unsigned i = 0; i < instruction.operand_count; ++i) {
     instruction.operand[i] = operand_of(x86.operands[i], instruction);
   }
-  instruction.effect = effect_of(insn.id);
+  set_effects(instruction, insn);
   instruction.changed_registers = changed_registers(handles_[index].full, insn);
   complete_memory_use(instruction, insn, bytes[opcode]);
   set_text(instruction, insn);

@@ -37,6 +37,17 @@ enum class Technology : uint8_t {
   kSse,  // XMM registers or MXCSR
 };
 
+// How control goes elsewhere within the code segment.
+enum class NearBranch : uint8_t {
+  kNone,
+  kConditional,  // LOOP and JCXZ with their kin, too
+  kRelativeCall,
+  kIndirectCall,
+  kReturn,
+  kIndirectJump,
+  kRelativeJump,
+};
+
 // What becomes of operand 0, a register, where that is easily said.
 enum class RegisterEffect : uint8_t {
   kUnknown,
@@ -111,7 +122,7 @@ struct Instruction {
   Prefixes prefixes;
   StackUse stack = StackUse::kNone;
   uint8_t stack_width = 0;  // bytes that each push or pop moves
-  bool is_near_branch = false;
+  NearBranch branch = NearBranch::kNone;
   bool repeated = false;    // a string instruction with a REP prefix
   bool bit_offset = false;  // BT and its kin: operand 1, a register, is a bit offset from operand 0
   RegisterEffect effect = RegisterEffect::kUnknown;
@@ -121,6 +132,9 @@ struct Instruction {
   std::array<Operand, kMaxOperands> operand;
   std::array<char, 96> text{};  // mnemonic and operands in Intel syntax, zero-terminated
 
+  bool always_branches() const {
+    return branch != NearBranch::kNone && branch != NearBranch::kConditional;
+  }
   const MemoryOperand* memory() const {
     for (unsigned i = 0; i < operand_count; ++i) {
       if (operand[i].kind == Operand::Kind::kMemory) return &operand[i].memory;

@@ -92,14 +92,6 @@ bool is_string(uint8_t opcode) {
          (opcode >= 0x6c && opcode <= 0x6f);
 }
 
-bool is_near_branch(const cs_insn& decoded) {
-  const cs_detail& detail = *decoded.detail;
-  return std::any_of(detail.groups, detail.groups + detail.groups_count, [](uint8_t group) {
-    return group == X86_GRP_JUMP || group == X86_GRP_CALL || group == X86_GRP_RET ||
-           group == X86_GRP_BRANCH_RELATIVE;
-  });
-}
-
 Operand implied_operand(const Instruction& instruction, vmx::Gpr base, uint16_t size) {
   Operand operand;
   operand.kind = Operand::Kind::kMemory;
@@ -160,7 +152,6 @@ void complete_memory_use(Instruction& instruction, const cs_insn& decoded, uint8
   instruction.bit_offset =
       (id == X86_INS_BT || id == X86_INS_BTS || id == X86_INS_BTR || id == X86_INS_BTC) &&
       instruction.operand[1].kind == Operand::Kind::kRegister;
-  instruction.is_near_branch = is_near_branch(decoded);
   instruction.stack = stack_use(id);
   instruction.stack_width = instruction.operand_size;
   if (instruction.mode == CodeMode::k64) {

@@ -19,8 +19,10 @@ struct Block {
   static constexpr uint64_t kNone = 0x8000'0000'0000'0001;
 
   // Instead of `linear`, so that few look further: the engine stops before it, each time; or only
-  // if its conditions do not hold. Neither is a canonical address.
+  // if its conditions do not hold. None of these is a canonical address.
   static constexpr uint64_t stopping(uint64_t linear) { return linear ^ 1ull << 62; }
+  // Its instructions are counted, and nothing else is known of it yet.
+  static constexpr uint64_t translated(uint64_t linear) { return linear ^ 1ull << 60; }
   static constexpr uint64_t conditional(uint64_t linear) { return linear ^ 1ull << 61; }
 
   uint64_t linear = kNone;

@@ -114,7 +114,7 @@ Outcome ins_or_outs(Core& core, const Instruction& instruction) {
   const MemoryOperand& memory = data.memory;
   const unsigned width = memory.address_size;
   const vmx::Gpr pointer = in ? vmx::kRdi : vmx::kRsi;
-  const bool rep = instruction.prefixes.rep || instruction.prefixes.repne;
+  const bool rep = instruction.repeated;
 
   vmx::IoAccess access;
   access.port = static_cast<uint16_t>(state.gpr[vmx::kRdx]);

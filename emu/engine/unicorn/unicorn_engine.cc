@@ -257,23 +257,19 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
   uc_emu_stop(uc);
 }
 
-// Everything that is translated comes by here before it executes. What the engine must not execute
-// is never part of a block that it does: where there is such an instruction, the block is
-// translated once more, up to there.
+// Everything that is translated comes by here before it executes, and is examined when it is
+// entered.
 void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
   const uint64_t linear = translated->pc;
   const uint32_t size = translated->size;
   Block& block = self.current_->blocks.at(linear);
   self.keep_current_block(block);
-  block = Block{linear, self.block_tag_, size, translated->icount};
+  block = Block{Block::translated(linear), self.block_tag_, size, translated->icount};
+  // Unicorn counts the HLT that it has put there.
   if (self.ends_before(linear + size))
     block.instructions = self.client_->count_instructions(linear, size);
   self.end_before(std::nullopt);
-  self.conditions_.clear();
-  const bool unsafe = self.client_->find_unsafe(linear, size, self.conditions_).has_value();
-  // Looked at when it is entered.
-  if (unsafe || !self.conditions_.empty()) block.linear = Block::kNone;
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -322,7 +318,9 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
   charge(kept_block_);
 }
 
-// Finds out what there is to know of the block. false: it cannot be entered as it is.
+// Finds out what there is to know of the block. false: it cannot be entered as it is. What the
+// engine must not execute is never part of a block that it does: where there is such an
+// instruction, the block is translated once more, up to there.
 bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
   conditions_.clear();
   const auto unsafe = client_->find_unsafe(linear, size, conditions_);
@@ -335,8 +333,12 @@ bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
     keep_current_block(*current_block_);
     current_->blocks.clear();
   }
+  const bool counted =
+      block.linear == Block::translated(linear) && block.size == size && block.tag == block_tag_;
+  const uint32_t instructions =
+      counted ? block.instructions : client_->count_instructions(linear, size);
   keep_current_block(block);
-  block = Block{linear, block_tag_, size, client_->count_instructions(linear, size)};
+  block = Block{linear, block_tag_, size, instructions};
   if (unsafe) {
     block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
     stop_before_unsafe();

@@ -46,7 +46,7 @@ class MemoryAccessesOfTheEngine : public EngineTest {
   std::optional<Instruction> decode(const Code& code) {
     const auto instruction = decoder_.decode(code, code_mode(state_));
     if (!instruction || instruction->operation != Operation::kOther) return std::nullopt;
-    if (instruction->is_near_branch) return std::nullopt;  // it would leave
+    if (instruction->branch != NearBranch::kNone) return std::nullopt;  // it would leave
     return instruction;
   }
 
