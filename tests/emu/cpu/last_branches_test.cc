@@ -47,6 +47,7 @@ TEST_F(LastBranchRecords, AreOfTakenBranchesOfAnyKind) {
   EXPECT_EQ(read_after(ASM64("cmp eax, eax; jne 2f; 2: nop"), kTop), code_of(0)) << "not taken";
   EXPECT_EQ(read_after(ASM64("cmp eax, eax; je 2f; nop; 2:"), kTop), code_of(1));
   EXPECT_EQ(read_after(ASM64("call 2f; jmp 3f; 2: ret; 3:"), kTop), code_of(3));
+  EXPECT_EQ(read_after(ASM64("call 2f; jmp 3f; 2: rep ret; 3:"), kTop), code_of(3));
   EXPECT_EQ(read_after(ASM64("mov ecx, 5; 2: nop; loop 2b"), kTop), code_of(4));
   EXPECT_EQ(read_after(ASM64("mov ecx, 5; mov edi, 0x80000; rep stosb"), kTop), code_of(0));
   EXPECT_EQ(read_after(ASM64("cpuid; in al, 0x80"), kTop), code_of(0));
