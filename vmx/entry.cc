@@ -213,6 +213,8 @@ Outcome Vmx::fail_entry(ExitReason reason, uint64_t qualification) {
   vmcs_.write(Field::kExitQualification, qualification);
   report_exit(exit_reason, qualification);
   load_host();
+  // The control registers of the host, and no change between root and non-root operation.
+  cpu_.invalidate({.kind = Invalidation::Kind::kAccessRights});
   return Transferred{};
 }
 

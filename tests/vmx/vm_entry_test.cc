@@ -255,6 +255,17 @@ TEST_F(VmEntry, InvalidatesMappingsWithoutVpidOnly) {
   EXPECT_EQ(vmx.vpid(), 0) << "root operation has none";
 }
 
+// Nothing but the control registers tells the host of a VM entry that fails from who made it.
+TEST_F(VmEntry, InvalidatesAccessRightsWhereItFails) {
+  prepare();
+  enable(SecondaryProcBased::kEnableVpid);
+  set(Field::kVirtualProcessorIdentifier, 9);
+  set(Field::kVmcsLinkPointer, 0x3001);
+  ASSERT_EQ(vmlaunch(), "transfer");
+  ASSERT_EQ(cpu.invalidations.size(), 1u);
+  EXPECT_EQ(cpu.invalidations[0], (Invalidation{.kind = Invalidation::Kind::kAccessRights}));
+}
+
 // --- Event injection.
 
 TEST_F(VmEntry, InjectsEvents) {
