@@ -20,6 +20,16 @@
 
 namespace nestor::emu {
 
+namespace {
+
+// No code can be at RIP.
+bool is_beyond_code(const vmx::CpuState& state) {
+  return state.code_64bit() ? !is_canonical(state.rip, state)
+                            : state.rip > state.segment[vmx::kCs].limit;
+}
+
+}  // namespace
+
 EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, const Signals& signals)
     : core_(core),
       engine_(core.around().engine),
@@ -143,7 +153,7 @@ void EngineDriver::run(uint64_t turn_end) {
   const Place before{linear_rip(core_.state()), core_.context().instructions};
   // Somebody may have changed RIP while the run had stopped.
   if (stepping_through_ && !stepping_through_->holds(before.linear)) leave_watched_block();
-  BranchRecording branch(core_);
+  BranchRecording branch(core_, core_.state());
   run_engine(turn_end);
   branch.finish();
   const Place now{linear_rip(core_.state()), core_.context().instructions};
@@ -210,7 +220,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step |=
-      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(core_);
+      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(state);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
@@ -243,7 +253,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     state.pending_debug_exceptions |= data_breaks_ | vmx::pending_debug::kEnabledBreakpoint;
   }
   if (!refused_again) data_breaks_ = 0;
-  if (undo_branch(stop)) {
+  if (stop.completed_size != 0 && is_beyond_code(state) && undo_branch(stop)) {
     delivery_.deliver(vmx::exception(vmx::kGp, 0));
     return;
   }
@@ -254,10 +264,10 @@ void EngineDriver::run_engine(uint64_t turn_end) {
 
 void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   vmx::CpuState& state = core_.state();
+  if (stop.kind != StopKind::kDeadline && stop.kind != StopKind::kException) return;
   const bool again = linear_rip(state) - stop.completed < stop.completed_size ||
                      (mode_.single_step && state.rip == from);
-  const bool between = stop.kind == StopKind::kDeadline || stop.kind == StopKind::kException;
-  if (!again || !between) return;
+  if (!again) return;
   const auto instruction = core_.instruction_at_rip();
   if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
 }
@@ -265,9 +275,6 @@ void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
 // CALL has written to the stack by then, below what the program may rely on.
 bool EngineDriver::undo_branch(const Stop& stop) {
   vmx::CpuState& state = core_.state();
-  const bool outside = state.code_64bit() ? !is_canonical(state.rip, state)
-                                          : state.rip > state.segment[vmx::kCs].limit;
-  if (!outside || stop.completed_size == 0) return false;
   std::array<uint8_t, kPageSize> bytes;
   std::array<uint16_t, kPageSize> starts;
   const auto code = code_at(

@@ -82,7 +82,8 @@ class EngineDriver final : private EngineClient {
   bool is_written_over();
   // Between two iterations of a repeated string instruction RF is 1.
   void mark_iteration(const Stop& stop, uint64_t from);
-  // A near branch has led where no code can be: it has not been executed.
+  // The last instruction of the block that was completed, a near branch, has led where no code can
+  // be: it has not been executed. false: it is no near branch.
   bool undo_branch(const Stop& stop);
   void handle_condition();
   void handle_exception(const Stop& stop);

@@ -89,29 +89,23 @@ vmx::MsrStatus write_last_branch(Core& core, uint32_t index, uint64_t value) {
   return vmx::MsrStatus::kOk;
 }
 
-bool records_branches(const HardwareCore& core) {
-  return (core.state().debugctl & vmx::debugctl::kLbr) != 0;
-}
-
-BranchRecording::BranchRecording(HardwareCore& core)
-    : core_(core), recording_(records_branches(core)) {
-  if (!recording_) return;
-  const vmx::CpuState& state = core.state();
+void BranchRecording::begin() {
+  const vmx::CpuState& state = core_.state();
   from_ = linear_rip(state);
-  const auto instruction = core.instruction_at_rip();
+  const auto instruction = core_.instruction_at_rip();
   // A repeated string instruction comes back to itself without a branch.
   recording_ = instruction && !instruction->repeated;
   if (!recording_) return;
-  non_root_ = core.vmx().in_non_root();
+  non_root_ = core_.vmx().in_non_root();
   next_ = next_rip(state, instruction->length);
   kind_ = kind_of(*instruction);
   always_ = instruction->always_branches();
-  instructions_ = core.context().instructions;
-  recorded_ = core.msr_storage().last_branches.recorded;
+  instructions_ = core_.context().instructions;
+  recorded_ = core_.msr_storage().last_branches.recorded;
 }
 
-void BranchRecording::finish() {
-  if (!recording_ || core_.vmx().in_non_root() != non_root_) return;
+void BranchRecording::record() {
+  if (core_.vmx().in_non_root() != non_root_) return;
   const bool executed = core_.context().instructions == instructions_ + 1;
   const bool delivered = core_.msr_storage().last_branches.recorded != recorded_;
   // A taken branch to the next instruction is seen only where it is always taken, one to itself
@@ -122,7 +116,7 @@ void BranchRecording::finish() {
 
 // A debug exception has cleared the flag by now, unless VM entry injects it.
 void record_event(HardwareCore& core, uint64_t from) {
-  if (!records_branches(core)) return;
+  if (!records_branches(core.state())) return;
   LastBranches& branches = core.msr_storage().last_branches;
   branches.before_exception = branches.stack[branches.top];
   record_branch(core, kFar, from);

@@ -47,16 +47,25 @@ struct LastBranches {
 };
 
 // Whether IA32_DEBUGCTL.LBR is 1. Branches are found an instruction at a time then.
-bool records_branches(const HardwareCore& core);
+inline bool records_branches(const vmx::CpuState& state) {
+  return (state.debugctl & vmx::debugctl::kLbr) != 0;
+}
 
 // One instruction, about to be executed while branches are recorded.
 class BranchRecording {
  public:
-  explicit BranchRecording(HardwareCore& core);
+  BranchRecording(HardwareCore& core, const vmx::CpuState& state) : core_(core) {
+    if (records_branches(state)) begin();
+  }
   // It is over; records where it has branched to.
-  void finish();
+  void finish() {
+    if (recording_) record();
+  }
 
  private:
+  void begin();
+  void record();
+
   HardwareCore& core_;
   bool recording_ = false, non_root_ = false, always_ = false;
   uint64_t from_ = 0, next_ = 0, instructions_ = 0, recorded_ = 0;

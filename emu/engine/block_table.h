@@ -30,26 +30,27 @@ struct Block {
   uint32_t size = 0, instructions = 0;
   // How many instructions stand before an offset; the last answer.
   uint32_t offset = 0, before = 0;
-  uint32_t first_condition = 0, condition_count = 0;  // in BlockTable
 };
 
 // Remembers some: a block goes where its address says, in the place of another.
 class BlockTable {
  public:
-  Block& at(uint64_t linear) { return blocks_[(linear ^ (linear >> 14)) & (kBlocks - 1)]; }
+  Block& at(uint64_t linear) { return blocks_[place_of(linear)]; }
 
   void clear() {
     blocks_.assign(kBlocks, Block{});
     conditions_.clear();
   }
 
-  void set_conditions(Block& block, const EntryConditions& conditions) {
-    block.first_condition = static_cast<uint32_t>(conditions_.size());
-    block.condition_count = static_cast<uint32_t>(conditions.size());
+  // Of the block that is where `linear` goes.
+  void set_conditions(uint64_t linear, const EntryConditions& conditions) {
+    condition_ranges_.resize(kBlocks);
+    condition_ranges_[place_of(linear)] = {conditions_.size(), conditions.size()};
     conditions_.insert(conditions_.end(), conditions.begin(), conditions.end());
   }
-  std::span<const EntryCondition> conditions(const Block& block) const {
-    return std::span(conditions_).subspan(block.first_condition, block.condition_count);
+  std::span<const EntryCondition> conditions(uint64_t linear) const {
+    const Range& range = condition_ranges_[place_of(linear)];
+    return std::span(conditions_).subspan(range.first, range.count);
   }
   // Those of blocks that were replaced are kept until then.
   bool is_full() const { return conditions_.size() > kMostConditions; }
@@ -57,7 +58,15 @@ class BlockTable {
  private:
   static constexpr size_t kBlocks = 1u << 14;
   static constexpr size_t kMostConditions = 1u << 18;
+  struct Range {
+    size_t first = 0, count = 0;
+  };
+  static constexpr size_t place_of(uint64_t linear) {
+    return (linear ^ (linear >> 14)) & (kBlocks - 1);
+  }
+
   EntryConditions conditions_;
+  std::vector<Range> condition_ranges_;  // by place; empty where there were never any
   std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
 };
 

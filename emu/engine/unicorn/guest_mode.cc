@@ -59,10 +59,10 @@ uint32_t hidden_flags(const CpuState& state) {
   return flags;
 }
 
-uint64_t code_mode(const CpuState& state) {
+uint64_t code_mode(const CpuState& state, uint32_t hidden_flags) {
   constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
   uint64_t number =
-      (hidden_flags(state) & (kCode32 | kCode64 | kProtected)) | (state.rflags & vmx::rflags::kVm);
+      (hidden_flags & (kCode32 | kCode64 | kProtected)) | (state.rflags & vmx::rflags::kVm);
   const bool flat = state.code_64bit();
   for (size_t i = flat ? vmx::kFs : vmx::kEs; i <= vmx::kGs; ++i) {
     const Segment& segment = state.segment[i];

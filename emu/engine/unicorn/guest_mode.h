@@ -63,8 +63,9 @@ inline constexpr uint64_t kEferSvme = 1u << 12;
 uint32_t hidden_flags(const vmx::CpuState& state);
 
 // What the meaning of code depends on, beside its bytes, as a number that tells it apart: the mode,
-// and the segments as far as they limit accesses or shift them against alignment.
-uint64_t code_mode(const vmx::CpuState& state);
+// and the segments as far as they limit accesses or shift them against alignment. `hidden_flags`:
+// of `state`.
+uint64_t code_mode(const vmx::CpuState& state, uint32_t hidden_flags);
 
 // Access rights between the VMCS's format and bits 8 to 23 of a descriptor's second word.
 uint32_t descriptor_flags(vmx::AccessRights rights);

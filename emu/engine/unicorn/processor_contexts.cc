@@ -56,22 +56,33 @@ vmx::Segment ProcessorContexts::segment(size_t index) const {
           get<uint32_t>(at + Layout::kLimitAt), get<uint64_t>(at + Layout::kBaseAt)};
 }
 
-void ProcessorContexts::load(const CpuState& state, const RunMode& mode) {
+// A segment that the guest did not load keeps what the engine cannot express.
+void ProcessorContexts::save_segment(size_t index, vmx::Segment& segment) const {
+  const EngineSegment& loaded = loaded_segments_[index];
+  const size_t at = layout_.segments + index * Layout::kSegmentSize;
+  if (std::memcmp(live_state_ + at, loaded.data(), loaded.size()) == 0) return;
+  const vmx::AccessRights rights = segment.rights;
+  segment = this->segment(index);
+  // Real-address mode loads a selector and a base only.
+  if (std::memcmp(live_state_ + at + Layout::kFlagsAt, &loaded[Layout::kFlagsAt],
+                  sizeof(uint32_t)) == 0) {
+    segment.rights = rights;
+  }
+}
+
+void ProcessorContexts::load(const CpuState& state, uint32_t hidden_flags, const RunMode& mode) {
   loaded_rip_ = state.rip;
   loaded_rf_ = state.rflags & vmx::rflags::kRf;
-  loaded_segments_ = state.segment;
   std::memcpy(live_state_ + layout_.gpr, state.gpr.data(), sizeof state.gpr);
   put(layout_.rip, state.rip);
   // The engine would keep RF for a whole block, and PUSHF would push it. It serves breakpoints
   // only, which the engine has not got.
   put(layout_.rflags, (state.rflags & ~uint64_t{vmx::rflags::kRf}) | vmx::rflags::kFixed1);
-  uint32_t hflags = svm::hidden_flags(state) | hidden_flags_rest_;
-  if (mode.single_step) hflags |= svm::kTrap;
-  put(layout_.hflags, hflags);
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
-    engine_segments_[i] = engine_segment(state, i);
-    put_segment(i, engine_segments_[i]);
-  }
+  hidden_flags |= hidden_flags_rest_;
+  if (mode.single_step) hidden_flags |= svm::kTrap;
+  put(layout_.hflags, hidden_flags);
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
+  std::memcpy(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_);
   const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
     const size_t at = layout_.segments + index * Layout::kSegmentSize;
     put<uint64_t>(at + Layout::kBaseAt, table.base);
@@ -92,18 +103,9 @@ void ProcessorContexts::save(CpuState& state, bool completed) const {
   state.rip = rip();
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
   if (state.rip == loaded_rip_ && !completed) state.rflags |= loaded_rf_;
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) {
-    const vmx::Segment now = segment(i);
-    const vmx::Segment& before = engine_segments_[i];
-    // A segment that the guest did not load keeps what the engine cannot express.
-    const bool same_rights =
-        svm::descriptor_flags(before.rights) ==
-        get<uint32_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kFlagsAt);
-    const bool same = now.selector == before.selector && now.base == before.base &&
-                      now.limit == before.limit && same_rights;
-    state.segment[i] = same ? loaded_segments_[i] : now;
-    // Real-address mode loads a selector and a base only.
-    if (same_rights) state.segment[i].rights = loaded_segments_[i].rights;
+  if (std::memcmp(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_) !=
+      0) {
+    for (size_t i = 0; i < vmx::kSegmentCount; ++i) save_segment(i, state.segment[i]);
   }
   // Code that runs over the end of 4 GBytes goes on counting.
   if (!state.code_64bit()) state.rip &= 0xffffffff;

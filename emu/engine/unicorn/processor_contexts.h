@@ -40,9 +40,10 @@ class ProcessorContexts {
     selected_ = processor;
   }
 
-  // x87 and SSE state is left alone.
-  void load(const vmx::CpuState& state, const RunMode& mode);
-  // What became of it since the last load(). `completed`: an instruction was.
+  // x87 and SSE state is left alone. `hidden_flags`: svm::hidden_flags() of `state`.
+  void load(const vmx::CpuState& state, uint32_t hidden_flags, const RunMode& mode);
+  // What became since the last load() of `state`, which is as it was then. `completed`: an
+  // instruction was.
   void save(vmx::CpuState& state, bool completed) const;
 
   uint64_t rip() const { return get<uint64_t>(layout_.rip); }
@@ -88,6 +89,7 @@ class ProcessorContexts {
     std::memcpy(live_state_ + at, &value, sizeof value);
   }
   void put_segment(size_t index, const vmx::Segment& segment);
+  void save_segment(size_t index, vmx::Segment& segment) const;
 
   uc_engine* const uc_;
   const Layout layout_;
@@ -96,10 +98,10 @@ class ProcessorContexts {
   unsigned selected_ = 0;
   uint8_t* const live_state_;  // of the selected one
 
-  // What load() was given, and what it made of it for the engine, to tell what the guest changed.
+  // What load() was given, and how the engine holds the segments, to tell what the guest changed.
   uint64_t loaded_rip_ = 0, loaded_rf_ = 0;
-  std::array<vmx::Segment, vmx::kSegmentCount> loaded_segments_;
-  std::array<vmx::Segment, vmx::kSegmentCount> engine_segments_;
+  using EngineSegment = std::array<uint8_t, Layout::kSegmentSize>;
+  std::array<EngineSegment, vmx::kSegmentCount> loaded_segments_{};
 };
 
 }  // namespace nestor::emu

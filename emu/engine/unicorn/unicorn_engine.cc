@@ -306,7 +306,7 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
       known && (block.linear == linear || block.linear == Block::conditional(linear));
   if (!examined && !examine(block, linear, size)) return;
   if (block.linear == Block::conditional(linear) && !mode_.conditions_hold &&
-      !std::ranges::all_of(current_->blocks.conditions(block), [this](const EntryCondition& one) {
+      !std::ranges::all_of(current_->blocks.conditions(linear), [this](const EntryCondition& one) {
         return one.holds(contexts_->general_registers());
       })) {
     stop_before_block(StopKind::kCondition);
@@ -346,7 +346,7 @@ bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
   }
   if (!conditions_.empty()) {
     block.linear = Block::conditional(linear);
-    current_->blocks.set_conditions(block, conditions_);
+    current_->blocks.set_conditions(linear, conditions_);
   }
   return true;
 }
@@ -411,9 +411,10 @@ void UnicornEngine::resume(ExecutionContext* context) {
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
-  block_tag_ =
-      current_->tag() ^ svm::code_mode(state) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
-  contexts_->load(state, mode);
+  const uint32_t hidden_flags = svm::hidden_flags(state);
+  block_tag_ = current_->tag() ^ svm::code_mode(state, hidden_flags) ^ mode.code_set ^
+               (mode.single_step ? 1ull << 60 : 0);
+  contexts_->load(state, hidden_flags, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);
   if (abandoned_) {
