@@ -196,13 +196,11 @@ bool EngineDriver::breaks_here() {
 
 void EngineDriver::run_engine(uint64_t turn_end) {
   vmx::CpuState& state = core_.state();
-  vmx::Vmx& vmx = core_.vmx();
   watched_ahead_.reset();
   ++core_.around().turns.engine_runs;
   core_.waiting().engine_runs();
   ExecutionContext& context = core_.context();
-  context.set_tag((state.cr3 * 0x9e3779b97f4a7c15) ^ vmx.eptp().value_or(0) ^
-                  (vmx.in_non_root() ? 1ull << 63 : 0));
+  context.set_tag(address_space(core_.vmx(), state));
   if (core_.take_dropped_translations()) context.request_flush();
   mode_.single_step = false;
   mode_.code_set = 0;

@@ -9,19 +9,35 @@
 namespace nestor::emu {
 
 std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Access access) {
+  const uint64_t key = grant_key(state(), linear, access, state().rflags);
+  FillCache* const fills = fills_now();
+  const TlbGrant* const known = fills != nullptr ? fills->find_allowing(key) : nullptr;
+  if (known != nullptr) return known->physical | linear % kPageSize;
   const auto result = mmu_.translate(linear, access, state().rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
-  const uint64_t physical = std::get<Translation>(result).physical;
-  if (!vmx_.is_apic_access_page(physical)) return physical;
-  using Kind = vmx::Vmx::ApicAccess;
-  return Fault{ApicPageAccess{access.kind == ept::Access::kWrite ? Kind::kWrite : Kind::kRead,
-                              static_cast<uint16_t>(linear % kPageSize)}};
+  const Translation& translation = std::get<Translation>(result);
+  if (vmx_.is_apic_access_page(translation.physical)) {
+    using Kind = vmx::Vmx::ApicAccess;
+    return Fault{ApicPageAccess{access.kind == ept::Access::kWrite ? Kind::kWrite : Kind::kRead,
+                                static_cast<uint16_t>(linear % kPageSize)}};
+  }
+  if (fills != nullptr && !translation.by_sub_page) {
+    fills->insert(key, grant_of(translation, access, memory_.is_ram(translation.physical)));
+  }
+  return translation.physical;
+}
+
+FillCache* HardwarePort::fills_now() {
+  const bool stale = context_.flush_pending() || context_.tag() != address_space(vmx_, state());
+  return stale ? nullptr : &context_.fills;
 }
 
 std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
   const ept::Access fetch = access(ept::Access::kFetch, Privilege::kCurrent);
-  const uint64_t key = fill_key(state(), linear, FillAccess::kFetch, fetch.user, state().rflags);
-  const TlbGrant* known = context_.flush_pending() ? nullptr : context_.fills.find_allowing(key);
+  const FillCache* const fills = fills_now();
+  const TlbGrant* const known =
+      fills != nullptr ? fills->find_allowing(grant_key(state(), linear, fetch, state().rflags))
+                       : nullptr;
   if (known != nullptr) return known->physical | linear % kPageSize;
   return mmu_.probe(linear, fetch, state().rflags);
 }

@@ -16,7 +16,7 @@ class HardwarePort final : public MemoryPort {
  public:
   // All references outlive the port.
   HardwarePort(const vmx::CpuState& state, Mmu& mmu, vmx::Vmx& vmx, PhysicalMemory& memory,
-               LocalApic& apic, Bus& bus, const ExecutionContext& context)
+               LocalApic& apic, Bus& bus, ExecutionContext& context)
       : MemoryPort(state),
         mmu_(mmu),
         vmx_(vmx),
@@ -31,6 +31,7 @@ class HardwarePort final : public MemoryPort {
   void write_device(uint64_t physical, unsigned size, uint64_t value);
 
  private:
+  // The engine's grants serve the model, too, and a walk of the model grants the page to both.
   std::variant<uint64_t, Fault> translate(uint64_t linear, ept::Access access) override;
   // Where the engine has fetched these bytes, as it was granted that; and a walk leaves no trace.
   std::variant<uint64_t, Fault> translate_code(uint64_t linear) override;
@@ -38,13 +39,15 @@ class HardwarePort final : public MemoryPort {
   void write_data(uint64_t physical, std::span<const uint8_t> data) override;
   void read_code(uint64_t physical, std::span<uint8_t> out) override;
   bool is_device_access(uint64_t physical, size_t size) const;
+  // What the engine's TLB was granted; null: not in this address space, or it is to forget it all.
+  FillCache* fills_now();
 
   Mmu& mmu_;
   vmx::Vmx& vmx_;
   PhysicalMemory& memory_;
   LocalApic& apic_;
   Bus& bus_;
-  const ExecutionContext& context_;
+  ExecutionContext& context_;
 };
 
 }  // namespace nestor::emu

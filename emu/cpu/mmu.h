@@ -28,9 +28,15 @@ struct Translation {
   void fields(Archive& archive) { archive(physical, read, write, execute, by_sub_page); }
 };
 
-// Under which the engine's grant of this access is kept; `rflags`: for AC.
-uint64_t fill_key(const vmx::CpuState& state, uint64_t linear, FillAccess kind, bool user,
-                  uint64_t rflags);
+// --- what the engine's TLB is granted, by a walk of the engine or one of the model
+
+// Under which the grant of this access is kept; `rflags`: for AC.
+uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Access access,
+                   uint64_t rflags);
+// What the whole page is granted after this access; `ram`: it is there.
+TlbGrant grant_of(const Translation& translation, ept::Access access, bool ram);
+// ExecutionContext::tag of what executes now.
+uint64_t address_space(const vmx::Vmx& vmx, const vmx::CpuState& state);
 
 // What decides the linear-address translation of a processor with this VMX in this state; `rflags`:
 // for AC.

@@ -22,12 +22,9 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   access.kind = kind == FillAccess::kFetch   ? ept::Access::kFetch
                 : kind == FillAccess::kWrite ? ept::Access::kWrite
                                              : ept::Access::kRead;
-  uint64_t rflags = 0;
-  if ((state.cr0 & vmx::cr0::kPg) != 0) {
-    rflags = core_.around().engine.live_rflags();
-    access.user = state.cpl() == 3;
-  }
-  const uint64_t key = fill_key(state, linear, kind, access.user, rflags);
+  access.user = state.cpl() == 3;
+  const uint64_t rflags = core_.around().engine.live_rflags();
+  const uint64_t key = grant_key(state, linear, access, rflags);
   if (const TlbGrant* known = core_.context().fills.find_allowing(key)) {
     grant = *known;
     keep_code_true(linear, access, rflags, grant);
@@ -36,17 +33,14 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const auto result = core_.mmu().translate(linear, access, rflags, Mmu::Account::kUnlessFault);
   const auto* translation = std::get_if<Translation>(&result);
   if (translation == nullptr) return false;  // the Mmu keeps why
-  grant.physical = translation->physical & ~(kPageSize - 1);
-  grant.read = translation->read;
-  grant.write = translation->write && kind != FillAccess::kFetch;
+  grant = grant_of(*translation, access, core_.memory().is_ram(translation->physical));
   if (core_.vmx().is_apic_access_page(grant.physical)) {
     grant.read &= apic_read_.has_value();
     grant.write &= apic_write_.has_value();
     if (kind == FillAccess::kFetch || !grant.allows(kind)) return false;
     grant.physical = core_.vmx().virtual_apic_page();
+    grant.device = !core_.memory().is_ram(grant.physical);
   }
-  grant.device = !core_.memory().is_ram(grant.physical);
-  grant.execute = translation->execute;
   core_.context().fills.insert(key, grant);
   keep_code_true(linear, access, rflags, grant);
   return true;
@@ -69,7 +63,7 @@ void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rfl
     grant.execute = true;
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
     FillCache& fills = core_.context().fills;
-    const uint64_t key = fill_key(core_.state(), linear, FillAccess::kFetch, access.user, rflags);
+    const uint64_t key = grant_key(core_.state(), linear, access, rflags);
     if (fills.find(key) == nullptr) fills.insert(key, grant);
     return;
   }
