@@ -22,7 +22,7 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
                                 static_cast<uint16_t>(linear % kPageSize)}};
   }
   if (fills != nullptr && !translation.by_sub_page) {
-    fills->insert(key, grant_of(translation, access, memory_.is_ram(translation.physical)));
+    context_.grant(key, grant_of(translation, access, memory_.is_ram(translation.physical)));
   }
   return translation.physical;
 }

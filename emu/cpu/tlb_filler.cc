@@ -41,7 +41,7 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
     grant.physical = core_.vmx().virtual_apic_page();
     grant.device = !core_.memory().is_ram(grant.physical);
   }
-  core_.context().fills.insert(key, grant);
+  core_.context().grant(key, grant);
   keep_code_true(linear, access, rflags, grant);
   return true;
 }
@@ -62,9 +62,9 @@ void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rfl
   if (std::holds_alternative<uint64_t>(core_.mmu().probe(linear, access, rflags))) {
     grant.execute = true;
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
-    FillCache& fills = core_.context().fills;
+    ExecutionContext& context = core_.context();
     const uint64_t key = grant_key(core_.state(), linear, access, rflags);
-    if (fills.find(key) == nullptr) fills.insert(key, grant);
+    if (context.fills.find(key) == nullptr) context.grant(key, grant);
     return;
   }
   // Where this mode may not execute, the page's code goes instead, and comes back by a fetch.

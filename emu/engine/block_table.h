@@ -25,6 +25,9 @@ struct Block {
   static constexpr uint64_t translated(uint64_t linear) { return linear ^ 1ull << 60; }
   static constexpr uint64_t conditional(uint64_t linear) { return linear ^ 1ull << 61; }
 
+  // Whatever is known of it.
+  bool is_at(uint64_t address) const { return ((linear ^ address) & ~(7ull << 60)) == 0; }
+
   uint64_t linear = kNone;
   uint64_t tag = 0;  // of the address space and the mode
   uint32_t size = 0, instructions = 0;
@@ -40,6 +43,18 @@ class BlockTable {
   void clear() {
     blocks_.assign(kBlocks, Block{});
     conditions_.clear();
+    pages_.assign(kPages, Page{});
+  }
+
+  // Code of the page at `linear`, in the address space of `tag`, comes from `physical` from now on;
+  // both are page aligned. Blocks that were found in another page are forgotten: what the engine
+  // has translated from this one may be of the same size.
+  void set_page(uint64_t linear, uint64_t tag, uint64_t physical) {
+    const uint64_t key = linear ^ (tag * 0x9e3779b97f4a7c15);
+    Page& page = pages_[((key >> 12) ^ (key >> 40)) % kPages];
+    if (page.key == key && page.physical == physical) return;
+    page = {key, physical};
+    forget(linear);
   }
 
   // Of the block that is where `linear` goes.
@@ -58,15 +73,29 @@ class BlockTable {
  private:
   static constexpr size_t kBlocks = 1u << 14;
   static constexpr size_t kMostConditions = 1u << 18;
+  static constexpr size_t kPages = 1u << 13;
+  static constexpr uint64_t kPageSize = 4096;
+  struct Page {
+    uint64_t key = 0, physical = 1;
+  };
   struct Range {
     size_t first = 0, count = 0;
   };
+  // What has a byte on the page, if it began there or on the page before.
+  void forget(uint64_t page) {
+    for (uint64_t linear = page - kPageSize; linear != page + kPageSize; ++linear) {
+      Block& block = at(linear);
+      if (block.is_at(linear) && linear + block.size - page - 1 < kPageSize + block.size)
+        block = Block{};
+    }
+  }
   static constexpr size_t place_of(uint64_t linear) {
     return (linear ^ (linear >> 14)) & (kBlocks - 1);
   }
 
   EntryConditions conditions_;
   std::vector<Range> condition_ranges_;  // by place; empty where there were never any
+  std::vector<Page> pages_ = std::vector<Page>(kPages);  // of others nothing is known
   std::vector<Block> blocks_ = std::vector<Block>(kBlocks);
 };
 

@@ -36,6 +36,12 @@ class ExecutionContext {
     fills.clear();
   }
 
+  // `key` is in `fills` from now on, and was not.
+  void grant(uint64_t key, const TlbGrant& grant) {
+    fills.insert(key, grant);
+    if (grant.execute) blocks.set_page(FillCache::linear_of(key), tag_, grant.physical);
+  }
+
   FillCache fills;
   BlockTable blocks;
   uint64_t instructions = 0;  // completed here, those included that the model emulated

@@ -25,6 +25,9 @@ class FillCache {
            (ac ? 2u : 0u) | 1u;
   }
 
+  // Page aligned.
+  static constexpr uint64_t linear_of(uint64_t key) { return key >> 5 << 12; }
+
   // nullptr: not granted yet.
   const TlbGrant* find(uint64_t key) const {
     for (size_t i = first(key);; i = (i + 1) & (entries_.size() - 1)) {

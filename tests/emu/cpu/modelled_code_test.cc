@@ -330,5 +330,30 @@ TEST_F(ModelledCode, VmEntryAcceptsWhatTransfersOfL2Leave) {
   }
 }
 
+// Two pages take turns at one address, and what stands there has the same size.
+TEST_F(ModelledCode, IsFoundInAPageThatComesBack) {
+  constexpr uint64_t kSwapped = 0x111000, kPlain = 0x114000, kModelled = 0x116000;
+  put(kGdt + kNewData, 0x0000810000000067);  // a TSS of 16 bits: in IA-32e mode LAR refuses it
+  const Code plain = ASM64("nop dword ptr [rax]; ret"), modelled = ASM64("lar eax, ecx; ret");
+  const auto call_with = [](uint64_t page) {
+    Code code = ASM64("mov dword ptr [0xa888], 0; invlpg [0x111000]; xor edx, edx; call rbx");
+    const auto entry = static_cast<uint32_t>(page | kAll);
+    std::memcpy(&code[7], &entry, sizeof entry);
+    return code;
+  };
+  // With the first byte on the page before, too, which stays.
+  for (const uint8_t before : {uint8_t{0}, uint8_t{1}}) {
+    put_code(kSwapped - before, plain);
+    put_code(kPlain, Code(plain.begin() + before, plain.end()));
+    put_code(kModelled, Code(modelled.begin() + before, modelled.end()));
+    Code code = ASM64("mov ebx, 0; mov ecx, 0x40");
+    const auto address = static_cast<uint32_t>(kSwapped - before);
+    std::memcpy(&code[1], &address, sizeof address);
+    for (const uint64_t page : {kModelled, kPlain, kModelled}) code = code + call_with(page);
+    EXPECT_EQ(run(code + ASM64("sete al; movzx eax, al; out 0xf4, eax")).code, status(0))
+        << unsigned{before};
+  }
+}
+
 }  // namespace
 }  // namespace nestor::emu
