@@ -16,6 +16,7 @@
 #include "emu/engine/unicorn/device_window.h"
 #include "emu/engine/unicorn/guest_mode.h"
 #include "emu/engine/unicorn/processor_contexts.h"
+#include "emu/engine/unicorn/translations.h"
 
 namespace nestor::emu {
 
@@ -61,6 +62,9 @@ class UnicornEngine final : public Engine {
   uint64_t live_rflags() const override { return contexts_->steady_rflags(); }
 
  private:
+  // Whom a page miss is for: the guest, or who drops translations, of some code or all.
+  enum class Filling : uint8_t { kGuest, kDropWritten, kDropAll };
+
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
   static void on_interrupt(uc_engine*, uint32_t number, void*);
   static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
@@ -108,9 +112,13 @@ class UnicornEngine final : public Engine {
   [[noreturn]] void abandon_instruction();
   // Takes back what was charged for the instructions of the current block from RIP on.
   void refund_from(uint64_t linear);
-  void prepare_translation();
-  void end_before(std::optional<uint64_t> linear);
-  bool ends_before(uint64_t linear) const { return translation_end_ == linear; }
+  void drop_translations();
+  void go_on() {
+    goes_on_ = stopped_ = false;
+    if (translations_->are_full()) return drop_translations();
+    stop_ = Stop{};
+    translations_->translate_again();
+  }
   uint64_t window_page(uint64_t physical);
 
   Stop execute();
@@ -119,6 +127,7 @@ class UnicornEngine final : public Engine {
   EngineClient* client_ = nullptr;
   uc_engine* uc_ = nullptr;
   std::unique_ptr<ProcessorContexts> contexts_;
+  std::optional<Translations> translations_;
   uint8_t* scratch_ = nullptr;
   size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
@@ -127,12 +136,7 @@ class UnicornEngine final : public Engine {
   Block kept_block_;
   EntryConditions conditions_;  // of the block that is looked at
   uint64_t block_tag_ = 0;      // of the address space, the mode of the code, and single-stepping
-  // A block that must be translated again, to end earlier; and where the next translation ends.
-  struct Translation {
-    uint64_t linear = 0, end = 0;
-  };
-  std::optional<Translation> translate_again_;
-  std::optional<uint64_t> translation_end_;
+  bool goes_on_ = false;        // with the block before which it stops, once go_on() was called
   ExecutionContext* current_ = nullptr;
   RunMode mode_;
   uint64_t effective_deadline_ = ~0ull;
@@ -140,7 +144,7 @@ class UnicornEngine final : public Engine {
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
-  bool dropping_code_ = false;                     // code_written() is under way
+  Filling filling_ = Filling::kGuest;
   std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
   FillAccess refused_access_ = FillAccess::kRead;
 
@@ -157,6 +161,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
     return HostError{"Unicorn " + unicorn_version() + " was built without x86-64 support"};
   }
+  translations_.emplace(uc_);
   scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
   if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
   std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);
@@ -184,7 +189,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
                        instruction) == UC_ERR_OK;
   };
   if (!hook(UC_HOOK_TLB_FILL, on_fill) || !hook(UC_HOOK_INTR, on_interrupt) ||
-      !hook(UC_HOOK_BLOCK, on_block) || !hook(UC_HOOK_EDGE_GENERATED, on_translated) ||
+      !translations_->hook_blocks(on_block, this) || !hook(UC_HOOK_EDGE_GENERATED, on_translated) ||
       !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) || !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSCALL) ||
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
@@ -222,8 +227,9 @@ bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tl
   const FillAccess access = type == UC_MEM_FETCH   ? FillAccess::kFetch
                             : type == UC_MEM_WRITE ? FillAccess::kWrite
                                                    : FillAccess::kRead;
-  if (self.dropping_code_) {
-    entry->paddr = linear - svm::kPhysicalLinear;
+  if (self.filling_ != Filling::kGuest) {
+    entry->paddr =
+        self.filling_ == Filling::kDropAll ? svm::kOpenBus : linear - svm::kPhysicalLinear;
     entry->perms = UC_PROT_EXEC;
     return true;
   }
@@ -267,9 +273,9 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   self.keep_current_block(block);
   block = Block{Block::translated(linear), self.block_tag_, size, translated->icount};
   // Unicorn counts the HLT that it has put there.
-  if (self.ends_before(linear + size))
+  if (self.translations_->ends_before(linear + size))
     block.instructions = self.client_->count_instructions(linear, size);
-  self.end_before(std::nullopt);
+  self.translations_->note_translated();
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
@@ -322,10 +328,16 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
 // engine must not execute is never part of a block that it does: where there is such an
 // instruction, the block is translated once more, up to there.
 bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
+  if (translations_->are_full()) {
+    goes_on_ = stopped_ = true;  // and the block that was completed last is that still
+    uc_emu_stop(uc_);
+    return false;
+  }
   conditions_.clear();
   const auto unsafe = client_->find_unsafe(linear, size, conditions_);
   if (unsafe && *unsafe != 0) {
-    translate_again_ = Translation{linear, linear + *unsafe};
+    translations_->ask_again(linear, linear + *unsafe);
+    goes_on_ = true;
     stop_before_block(StopKind::kDeadline);
     return false;
   }
@@ -367,10 +379,10 @@ void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_
 void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
   if (data.empty()) return;
   uc_mem_write(uc_, physical, data.data(), data.size());
-  dropping_code_ = true;
+  filling_ = Filling::kDropWritten;
   const uint64_t linear = svm::kPhysicalLinear + physical;
   uc_ctl_remove_cache(uc_, linear, linear + data.size());
-  dropping_code_ = false;
+  filling_ = Filling::kGuest;
 }
 
 void UnicornEngine::refund_from(uint64_t linear) {
@@ -404,7 +416,15 @@ void UnicornEngine::enter(ExecutionContext& context) {
 void UnicornEngine::resume(ExecutionContext* context) {
   current_ = context;
   if (context != nullptr) contexts_->select(context->processor());
-  uc_ctl_flush_tb(uc_);
+  drop_translations();
+}
+
+// Nothing changes by it but how long the next blocks take.
+void UnicornEngine::drop_translations() {
+  flush_tlb();
+  filling_ = Filling::kDropAll;
+  translations_->drop();
+  filling_ = Filling::kGuest;
   flush_tlb();
 }
 
@@ -425,24 +445,6 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   return stop;
 }
 
-// Drops the block that is to be translated again, and has the next translation end before the
-// address that was found in it.
-void UnicornEngine::prepare_translation() {
-  const Translation what = *std::exchange(translate_again_, std::nullopt);
-  stopped_ = false;
-  stop_ = Stop{};
-  uc_ctl_remove_cache(uc_, what.linear, what.linear + 1);
-  end_before(what.end);
-}
-
-// At an address at which Unicorn is to end it translates HLT, whatever stands there.
-void UnicornEngine::end_before(std::optional<uint64_t> linear) {
-  if (linear == translation_end_) return;
-  translation_end_ = linear;
-  uint64_t exits[] = {linear.value_or(0)};
-  uc_ctl_set_exits(uc_, exits, linear ? 1 : 0);
-}
-
 Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
@@ -450,9 +452,9 @@ Stop UnicornEngine::execute() {
   effective_deadline_ = mode_.deadline;
   uc_err error = UC_ERR_OK;
   do {
-    if (translate_again_) prepare_translation();
+    if (goes_on_) go_on();
     error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
-  } while (translate_again_);
+  } while (goes_on_);
   if (!stopped_ && fill_refused_) {
     stop_.kind = StopKind::kRefusedFill;
     stop_.access = refused_access_;
