@@ -15,6 +15,7 @@
 #include "emu/cpu/modelled_code.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/stack.h"
+#include "emu/decode/plain_code.h"
 #include "emu/memory/page_size.h"
 #include "vmx/guest_state_formats.h"
 
@@ -331,8 +332,10 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   std::array<uint8_t, kPageSize> bytes;
   std::array<uint16_t, kPageSize> starts;
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
+  const CodeMode mode = code_mode(core_.state());
+  if (const auto plain = count_plain_instructions(code, mode)) return *plain;
   // One that the decoder does not know is one all the same.
-  return std::max(core_.decoder().instruction_starts(code, code_mode(core_.state()), starts), 1u);
+  return std::max(core_.decoder().instruction_starts(code, mode, starts), 1u);
 }
 
 // The first instruction with a breakpoint. Those at RIP have been looked at.

@@ -8,6 +8,7 @@
 #include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/stack.h"
+#include "emu/decode/plain_code.h"
 #include "emu/memory/page_size.h"
 
 namespace nestor::emu {
@@ -257,8 +258,11 @@ bool Conditions::add_access(vmx::SegmentRegister segment, const EntryCondition& 
 // Whether anything in the code may have a condition.
 bool may_have_conditions(std::span<const uint8_t> code, const CpuState& state) {
   constexpr uint8_t kTwoByteOpcodes = 0x0f;
-  if (std::ranges::find(code, kTwoByteOpcodes) != code.end()) return true;
-  if (state.code_64bit()) return false;
+  const bool two_byte_opcodes = std::ranges::find(code, kTwoByteOpcodes) != code.end();
+  if (state.code_64bit()) {
+    return two_byte_opcodes && !count_plain_instructions(code, CodeMode::k64);
+  }
+  if (two_byte_opcodes) return true;
   return std::ranges::any_of(state.segment.begin(), state.segment.begin() + vmx::kLdtr,
                              [](const Segment& segment) {
                                return segment.limit != 0xffffffff || segment.rights.unusable() ||

@@ -5,6 +5,7 @@
 #include <array>
 #include <initializer_list>
 
+#include "emu/decode/plain_code.h"
 #include "emu/memory/page_size.h"
 
 namespace nestor::emu {
@@ -55,6 +56,7 @@ std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t>
                                       CodeMode mode, bool descriptors) {
   const auto hint = [](uint8_t byte) { return kHints[byte]; };
   if (std::ranges::none_of(code, hint)) return std::nullopt;
+  if (count_plain_instructions(code, mode)) return std::nullopt;
   std::array<uint16_t, kPageSize> starts;
   const unsigned count = decoder.instruction_starts(code, mode, starts);
   for (unsigned i = 0; i < count; ++i) {
