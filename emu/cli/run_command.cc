@@ -168,6 +168,12 @@ void log_result(const RunResult& result) {
         "of each",
         result.stale_translations);
   }
+  if (result.zero_code) {
+    spdlog::warn(
+        "L1 executed a page of zeros at {:#x}, where nothing was loaded; look for a wrong jump, "
+        "call or return: --trace FILE shows when, as zero-code",
+        *result.zero_code);
+  }
 }
 
 // Tells the user how the run ended. Returns the exit status of the process.

@@ -43,7 +43,7 @@ bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
   archive(trap_due_, approaching_, paused_, stepping_through_, breakpoints_, data_breaks_,
-          stopped_at_, judged_);
+          stopped_at_, judged_, zero_code_);
 }
 
 bool EngineDriver::traps_each_instruction() const {
@@ -352,11 +352,27 @@ std::optional<unsigned> EngineDriver::find_breakpoint(std::span<const uint8_t> c
   return std::nullopt;
 }
 
+// A program that has jumped to where nothing was loaded executes zeros, which are instructions.
+void EngineDriver::look_for_zero_code(uint64_t linear, std::span<const uint8_t> code) {
+  const auto all_zeros = [](std::span<const uint8_t> bytes) {
+    return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+  };
+  const uint64_t page = linear & ~(kPageSize - 1);
+  const bool ends_page = linear + code.size() - page >= kPageSize;
+  if (!ends_page || zero_code_ || core_.in_l2() || !all_zeros(code)) return;
+  std::array<uint8_t, kPageSize> bytes;
+  const auto whole = code_at(page, bytes);
+  if (whole.size() != bytes.size() || !all_zeros(whole)) return;
+  zero_code_ = page;
+  if (core_.around().events != nullptr) core_.around().events->zero_code(page);
+}
+
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size,
                                                   EntryConditions& conditions) {
   std::array<uint8_t, kPageSize> bytes;
   const vmx::CpuState& state = core_.state();
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
+  if (!code.empty() && code.back() == 0) look_for_zero_code(linear, code);
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
   auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
   // Alone, what the decoder does not know is safe.

@@ -29,6 +29,9 @@ class EngineDriver final : private EngineClient {
   // A PAUSE gave the rest of the turn away since the last call.
   bool take_pause();
 
+  // Where L1 has executed a page of zeros here, the first time; a linear address.
+  std::optional<uint64_t> zero_code() const { return zero_code_; }
+
   // What lasts from one run of the engine to the next.
   void serialize(Archive& archive);
 
@@ -44,6 +47,7 @@ class EngineDriver final : private EngineClient {
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
+  void look_for_zero_code(uint64_t linear, std::span<const uint8_t> code);
   // The bytes of code that could be read, into `buffer`.
   std::span<uint8_t> code_at(uint64_t linear, std::span<uint8_t> buffer);
 
@@ -121,6 +125,7 @@ class EngineDriver final : private EngineClient {
   uint64_t breakpoints_ = 0;  // the set that the engine's TLB heeds
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
+  std::optional<uint64_t> zero_code_;
   Place judged_;  // the instruction there breaks no rule of entry_conditions.h
 };
 

@@ -86,6 +86,12 @@ struct StaleTranslationEvent {
   std::string_view missing;            // the instructions that would have helped
 };
 
+// L1 executes zeros up to the end of a page that holds nothing else, for the first time on its
+// processor: nobody has loaded that code.
+struct ZeroCodeEvent {
+  uint64_t linear = 0;  // of the page
+};
+
 struct TripleFaultEvent {
   uint64_t rip = 0;
   bool non_root = false;
@@ -106,10 +112,11 @@ struct WorkloadEvent {
 };
 
 // What spans and pointers in an event refer to is valid during the call of the sink.
-using MachineEvent = std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
-                                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent,
-                                  InterruptEvent, WalkEvent, StaleTranslationEvent, UnclaimedAccess,
-                                  TripleFaultEvent, VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
+using MachineEvent =
+    std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
+                 vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent, InterruptEvent,
+                 WalkEvent, StaleTranslationEvent, UnclaimedAccess, ZeroCodeEvent, TripleFaultEvent,
+                 VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {
@@ -158,6 +165,7 @@ class MachineEventSink : public vmx::EventSink {
   void walk(const WalkEvent& event) { on(event); }
   void stale_translation(const StaleTranslationEvent& event) { on(event); }
   void unclaimed_access(const UnclaimedAccess& access) { on(access); }
+  void zero_code(uint64_t linear) { on(ZeroCodeEvent{linear}); }
   void triple_fault(uint64_t rip, bool non_root) { on(TripleFaultEvent{rip, non_root}); }
   void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }
   void debug_exit(uint32_t value) { on(DebugExitEvent{value}); }

@@ -331,6 +331,18 @@ struct Row<UnclaimedAccess> {
 };
 
 template <>
+struct Row<ZeroCodeEvent> {
+  using E = ZeroCodeEvent;
+  static constexpr std::string_view kName = "zero-code";
+  static constexpr std::string_view kMeaning =
+      "L1 executes a page of zeros, for the first time on its processor: nobody has loaded that "
+      "code";
+  static constexpr Field<E> kFields[] = {
+      {"linear", "of the page", [](const E& e) { return hex(e.linear); }},
+  };
+};
+
+template <>
 struct Row<TripleFaultEvent> {
   using E = TripleFaultEvent;
   static constexpr std::string_view kName = "triple-fault", kMeaning = "triple fault";

@@ -90,6 +90,7 @@ class Pc final : public Machine {
       if (const auto counts = cpu->core().translation_counts()) {
         result.stale_translations += counts->stale;
       }
+      if (!result.zero_code) result.zero_code = cpu->zero_code();
     }
     return result;
   }

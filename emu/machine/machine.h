@@ -45,7 +45,8 @@ struct MachineOutputs {
 
 struct RunResult : RunEnd {
   uint64_t instructions = 0, cycles = 0;
-  uint64_t stale_translations = 0;  // uses of them, with keep_translations
+  uint64_t stale_translations = 0;      // uses of them, with keep_translations
+  std::optional<uint64_t> zero_code{};  // where L1 has executed a page of zeros: a linear address
 };
 
 class Inspection;

@@ -62,6 +62,7 @@ inline std::vector<MachineEvent> sample_events() {
     events.emplace_back(stale);
   }
   events.emplace_back(UnclaimedAccess{true, true, 0xfed40000, 4, 0xffffffff});
+  events.emplace_back(ZeroCodeEvent{0x400000});
   events.emplace_back(TripleFaultEvent{0x30, true});
   for (uint32_t indicator = 1; indicator < 8; ++indicator)
     events.emplace_back(VmxAbortEvent{indicator});

@@ -79,11 +79,12 @@ class MachineTest : public testing::Test {
     void handle(const TripleFaultEvent& event) { triple_faults.push_back(event.rip); }
     void handle(const vmx::VmExitEvent& event) { exits.push_back(event); }
     void handle(const UnclaimedAccess& access) { unclaimed.push_back(access); }
+    void handle(const ZeroCodeEvent& event) { zero_code.push_back(event.linear); }
 
     const Clock* clock = nullptr;
     std::vector<Exception> exceptions;
     std::vector<Interrupt> interrupts;
-    std::vector<uint64_t> interrupt_cycles, triple_faults;
+    std::vector<uint64_t> interrupt_cycles, triple_faults, zero_code;
     std::vector<UnclaimedAccess> unclaimed;
     std::vector<vmx::VmExitEvent> exits;
   };

@@ -322,6 +322,11 @@ TEST_F(TraceTest, StaleTranslation) {
   }
 }
 
+TEST_F(TraceTest, ZeroCode) {
+  EXPECT_EQ(text([](Trace& trace) { trace.zero_code(0x400000); }),
+            "        1234 zero-code linear=0x400000\n");
+}
+
 TEST_F(TraceTest, EveryJsonLineParses) {
   const std::string all = json([](Trace& trace) {
     for (uint32_t reason = 0; reason < 80; ++reason) {
