@@ -48,6 +48,7 @@ constexpr Row kRows[] = {
     {"sieve L2", "sieve of 8192", true},
     {"touch L1", "load, TLB miss", true},
     {"touch L2", "load, TLB miss", true},
+    {"once L1", "11 instr., new code", true},
     {"exit L2", "VM exit and entry", false},
     {"exit-resume L2", "VM exit and entry", false},
     {"exit-32-pages L2", "VM exit and entry", false},

@@ -19,6 +19,7 @@
 namespace {
 
 constexpr uint64_t kCode = 0x100000, kMemory = 0x2000000, kMemoryBytes = 0x6000000;
+constexpr uint64_t kOnce = 0x6400000;
 constexpr uint64_t kStack = kMemory + kMemoryBytes;
 constexpr uint8_t kHlt = 0xf4;
 
@@ -26,13 +27,15 @@ struct Item {
   const char* name;
   uint64_t (*loop)(uint64_t, void*);
   const uint8_t* end;
-  uint64_t rounds, units;  // as in images/speed/main.c
+  uint64_t rounds, units, memory;  // these and `once` as in images/speed/main.c
+  bool once;
 };
 
 const std::array kItems = {
-    Item{"compute", loop_compute, loop_compute_end, 20000000, 1},
-    Item{"sieve", loop_sieve, loop_sieve_end, 2000, 1},
-    Item{"touch", loop_touch, loop_touch_end, 64, LOOP_TOUCH_PAGES},
+    Item{"compute", loop_compute, loop_compute_end, 20000000, 1, kMemory, false},
+    Item{"sieve", loop_sieve, loop_sieve_end, 2000, 1, kMemory, false},
+    Item{"touch", loop_touch, loop_touch_end, 64, LOOP_TOUCH_PAGES, kMemory, false},
+    Item{"once", loop_once, loop_once_end, 200000, 1, kOnce, true},
 };
 
 void require(uc_err error, const char* what) {
@@ -56,7 +59,7 @@ uint64_t run(uc_engine* uc, const Item& item, uint64_t rounds) {
   const uint64_t entry = kCode + 0x1000 * static_cast<uint64_t>(&item - kItems.data());
   const uint64_t landing = kCode + 0x8000, stack = kStack - 64;
   require(uc_mem_write(uc, entry, begin, static_cast<size_t>(item.end - begin)), "writing code");
-  uint64_t memory = kMemory, result = 0;
+  uint64_t memory = item.memory, result = 0;
   require(uc_mem_write(uc, landing, &kHlt, 1), "writing code");
   require(uc_mem_write(uc, stack, &landing, sizeof landing), "writing the stack");
   require(uc_reg_write(uc, UC_X86_REG_RSP, &stack), "setting RSP");
@@ -90,7 +93,7 @@ int main(int argc, char** argv) {
   uc_engine* uc = nullptr;
   require(uc_open(UC_ARCH_X86, UC_MODE_64, &uc), "opening the engine");
   require(uc_mem_map(uc, kCode, 0x10000, UC_PROT_ALL), "mapping code");
-  require(uc_mem_map(uc, kMemory, kMemoryBytes, UC_PROT_READ | UC_PROT_WRITE), "mapping memory");
+  require(uc_mem_map(uc, kMemory, kMemoryBytes, UC_PROT_ALL), "mapping memory");
   if (virtual_tlb) {
     uc_hook handle;
     require(uc_ctl_tlb_mode(uc, UC_TLB_VIRTUAL), "choosing the virtual TLB");
@@ -100,7 +103,7 @@ int main(int argc, char** argv) {
   }
   for (const Item& item : kItems) {
     const uint64_t rounds = item.rounds > divide ? item.rounds / divide : 1;
-    run(uc, item, rounds > 16 ? rounds / 16 : 1);
+    if (!item.once) run(uc, item, rounds > 16 ? rounds / 16 : 1);
     std::printf("begin %s alone %" PRIu64 "\n", item.name, rounds * item.units);
     std::fflush(stdout);
     const uint64_t result = run(uc, item, rounds);

@@ -4,6 +4,7 @@
 #define TOUCH_PAGES 16384
 // A page and a cache line: pages of one offset would share one set of the host's cache.
 #define TOUCH_STRIDE 4160
+#define ONCE_BYTES 64
 
   .text
   .global loop_compute
@@ -84,5 +85,51 @@ loop_touch:
   jnz 1b
   ret
 loop_touch_end:
+
+  .global loop_once
+  .global loop_once_end
+  .balign 64
+loop_once:
+  jmp 2f
+  .balign 64
+1:  // What is copied, ONCE_BYTES.
+  movq (%rsi), %rcx
+  leaq 7(%rcx, %rax, 2), %r8
+  xorq %r8, %rcx
+  movzbl 3(%rsi), %r9d
+  addq %r9, %rax
+  movq %rcx, (%rsi)
+  testb $1, %cl
+  jz 3f
+  addq $0x1234567, %rax
+  rolq $13, %rax
+3:
+  incq %rax
+  jmp 4f
+  .balign ONCE_BYTES
+4:
+2:
+  xorl %eax, %eax
+  movq %rax, (%rsi)
+  leaq 1b(%rip), %r8
+  leaq ONCE_BYTES(%rsi), %rdx
+  movq %rdx, %r11
+5:
+  xorl %ecx, %ecx
+6:
+  movq (%r8, %rcx, 8), %r9
+  movq %r9, (%rdx, %rcx, 8)
+  incq %rcx
+  cmpq $(ONCE_BYTES / 8), %rcx
+  jb 6b
+  addq $ONCE_BYTES, %rdx
+  decq %rdi
+  jnz 5b
+  movl $0xe2ff41, (%rdx)  // jmp *%r10
+  leaq 7f(%rip), %r10
+  jmp *%r11
+7:
+  ret
+loop_once_end:
 
   .section .note.GNU-stack, "", @progbits

@@ -14,6 +14,7 @@ extern "C" {
 #define LOOP_COMPUTE_BYTES 32768
 #define LOOP_SIEVE_BYTES 8192
 #define LOOP_TOUCH_PAGES 16384
+#define LOOP_ONCE_BYTES 64
 #define LOOP_TOUCH_BYTES ((LOOP_TOUCH_PAGES + LOOP_TOUCH_PAGES / 64 + 1) * 4096)
 
 // Arithmetic on a table of LOOP_COMPUTE_BYTES at `table`, with a branch that follows the data: one
@@ -28,6 +29,12 @@ extern const uint8_t loop_sieve_end[];
 // Loads once from each of LOOP_TOUCH_PAGES pages. Returns the sum of what it loaded.
 uint64_t loop_touch(uint64_t rounds, void* pages);
 extern const uint8_t loop_touch_end[];
+
+// Writes `rounds` times the same 11 instructions, LOOP_ONCE_BYTES, to memory that nothing was
+// executed from, and executes all of them once: loads, stores and a branch that follows the data.
+// Returns a checksum. Memory: LOOP_ONCE_BYTES for each round, and two more.
+uint64_t loop_once(uint64_t rounds, void* memory);
+extern const uint8_t loop_once_end[];
 
 #ifdef __cplusplus
 }
