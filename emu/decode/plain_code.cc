@@ -38,9 +38,9 @@ constexpr Layouts kOneByte = [] {
     set(layouts, first + 4, first + 4, kImmediate8);
     set(layouts, first + 5, first + 5, kImmediateFull);
   }
-  set(layouts, 0x50, 0x5f, 0);                       // PUSH, POP
-  set(layouts, 0x63, 0x63, kModrm);                  // MOVSXD
-  set(layouts, 0x68, 0x68, kImmediateFull);          // PUSH
+  set(layouts, 0x50, 0x5f, 0);                        // PUSH, POP
+  set(layouts, 0x63, 0x63, kModrm);                   // MOVSXD
+  set(layouts, 0x68, 0x68, kImmediateFull);           // PUSH
   set(layouts, 0x69, 0x69, kModrm | kImmediateFull);  // IMUL
   set(layouts, 0x6a, 0x6a, kImmediate8);
   set(layouts, 0x6b, 0x6b, kModrm | kImmediate8);
@@ -48,9 +48,9 @@ constexpr Layouts kOneByte = [] {
   set(layouts, 0x80, 0x80, kModrm | kImmediate8);
   set(layouts, 0x81, 0x81, kModrm | kImmediateFull);
   set(layouts, 0x83, 0x83, kModrm | kImmediate8);
-  set(layouts, 0x84, 0x8b, kModrm);               // TEST, XCHG, MOV
+  set(layouts, 0x84, 0x8b, kModrm);                // TEST, XCHG, MOV
   set(layouts, 0x8d, 0x8d, kModrm | kMemoryOnly);  // LEA
-  set(layouts, 0x90, 0x99, 0);                    // XCHG, CBW, CWD and their kin
+  set(layouts, 0x90, 0x99, 0);                     // XCHG, CBW, CWD and their kin
   set(layouts, 0xa8, 0xa8, kImmediate8);
   set(layouts, 0xa9, 0xa9, kImmediateFull);
   set(layouts, 0xb0, 0xb7, kImmediate8);
@@ -74,10 +74,10 @@ constexpr Layouts kOneByte = [] {
 // Behind 0FH.
 constexpr Layouts kTwoBytes = [] {
   Layouts layouts{};
-  set(layouts, 0x1f, 0x1f, kModrm);                        // NOP
-  set(layouts, 0x40, 0x4f, kModrm);                        // CMOVcc
-  set(layouts, 0x80, 0x8f, kImmediateFull | kNear);        // Jcc
-  set(layouts, 0x90, 0x9f, kModrm);                        // SETcc
+  set(layouts, 0x1f, 0x1f, kModrm);                           // NOP
+  set(layouts, 0x40, 0x4f, kModrm);                           // CMOVcc
+  set(layouts, 0x80, 0x8f, kImmediateFull | kNear);           // Jcc
+  set(layouts, 0x90, 0x9f, kModrm);                           // SETcc
   for (const unsigned opcode : {0xa3u, 0xabu, 0xb3u, 0xbbu})  // BT and its kin
     set(layouts, opcode, opcode, kModrm);
   for (const unsigned opcode : {0xa4u, 0xacu}) {  // SHLD, SHRD
@@ -143,7 +143,16 @@ constexpr bool is_segment_prefix(uint8_t byte) {
   return (byte & 0xe7) == 0x26 || (byte & 0xfe) == 0x64;
 }
 
+// Compilers put it where indirect branches may lead.
+bool skip_endbr64(Cursor& code) {
+  constexpr std::array<uint8_t, 4> kEndbr64 = {0xf3, 0x0f, 0x1e, 0xfa};
+  const auto left = static_cast<size_t>(code.end - code.at);
+  return left >= kEndbr64.size() && std::ranges::equal(kEndbr64, std::span(code.at, 4)) &&
+         code.skip(kEndbr64.size());
+}
+
 bool skip_plain(Cursor& code, CodeMode mode) {
+  if (code.peek() == 0xf3) return mode == CodeMode::k64 && skip_endbr64(code);
   bool narrow = false, wide = false;
   const uint8_t* const first = code.at;
   for (; code.peek() == 0x66 || is_segment_prefix(code.peek()); ++code.at) {

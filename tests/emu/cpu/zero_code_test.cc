@@ -63,8 +63,7 @@ TEST_F(ZeroCode, IsNotToldWhereItEndsInTheMiddle) {
 
 TEST_F(ZeroCode, OfL2IsItsOwnBusiness) {
   put_code(kZeros + 2 * kPage, ASM64("vmcall"));
-  const RunResult result =
-      run_guest(ASM64("mov eax, 0x80000") + jump_to(kZeros), exit_with(7));
+  const RunResult result = run_guest(ASM64("mov eax, 0x80000") + jump_to(kZeros), exit_with(7));
   EXPECT_EQ(result.code, status(7)) << result.detail;
   EXPECT_EQ(record_.exits.size(), 1u);
   EXPECT_THAT(record_.zero_code, IsEmpty());

@@ -42,8 +42,7 @@ class PlainCode : public testing::Test {
     const auto instruction = decoder_.decode(bytes, mode);
     ASSERT_TRUE(instruction) << hex(bytes);
     EXPECT_EQ(unsigned{instruction->length}, length) << hex(bytes) << instruction->text.data();
-    EXPECT_EQ(instruction->operation, Operation::kOther)
-        << hex(bytes) << instruction->text.data();
+    EXPECT_EQ(instruction->operation, Operation::kOther) << hex(bytes) << instruction->text.data();
     EXPECT_EQ(instruction->technology, Technology::kOther)
         << hex(bytes) << instruction->text.data();
     EXPECT_FALSE(instruction->repeated) << hex(bytes);
@@ -109,14 +108,35 @@ TEST_F(PlainCode, IsCounted) {
 }
 
 TEST_F(PlainCode, IsNothingElse) {
-  for (const Code& other :
-       {ASM64("mov ds, eax"), ASM64("mov eax, ds"), ASM64("pop fs"), ASM64("iretq"), ASM64("retf"),
-        ASM64("jmp fword ptr [rax]"), ASM64("call fword ptr [rax]"), ASM64("lar eax, ecx"),
-        ASM64("verr ax"), ASM64("lss eax, [rax]"), ASM64("rep movsb"), ASM64("insb"),
-        ASM64("outsb"), ASM64("lock inc dword ptr [rax]"), ASM64("movaps xmm0, [rax]"),
-        ASM64("in al, dx"), ASM64("out dx, al"), ASM64("cli"), ASM64("hlt"), ASM64("syscall"),
-        ASM64("cpuid"), ASM64("mov rax, cr0"), ASM64("vmcall"), ASM64("fld st(0)"), ASM64("int3"),
-        ASM64("popfq"), Code{0x66, 0xe9, 0, 0, 0, 0}, Code{0x66, 0xc3}, Code{0x8d, 0xc0}}) {
+  for (const Code& other : {ASM64("mov ds, eax"),
+                            ASM64("mov eax, ds"),
+                            ASM64("pop fs"),
+                            ASM64("iretq"),
+                            ASM64("retf"),
+                            ASM64("jmp fword ptr [rax]"),
+                            ASM64("call fword ptr [rax]"),
+                            ASM64("lar eax, ecx"),
+                            ASM64("verr ax"),
+                            ASM64("lss eax, [rax]"),
+                            ASM64("rep movsb"),
+                            ASM64("insb"),
+                            ASM64("outsb"),
+                            ASM64("lock inc dword ptr [rax]"),
+                            ASM64("movaps xmm0, [rax]"),
+                            ASM64("in al, dx"),
+                            ASM64("out dx, al"),
+                            ASM64("cli"),
+                            ASM64("hlt"),
+                            ASM64("syscall"),
+                            ASM64("cpuid"),
+                            ASM64("mov rax, cr0"),
+                            ASM64("vmcall"),
+                            ASM64("fld st(0)"),
+                            ASM64("int3"),
+                            ASM64("popfq"),
+                            Code{0x66, 0xe9, 0, 0, 0, 0},
+                            Code{0x66, 0xc3},
+                            Code{0x8d, 0xc0}}) {
     EXPECT_EQ(count_plain_instructions(other, CodeMode::k64), std::nullopt) << hex(other);
     Code behind = ASM64("nop");
     behind.insert(behind.end(), other.begin(), other.end());
@@ -124,6 +144,17 @@ TEST_F(PlainCode, IsNothingElse) {
   }
   EXPECT_EQ(count_plain_instructions({}, CodeMode::k64), std::nullopt);
   EXPECT_EQ(count_plain_instructions(ASM16("nop"), CodeMode::k16), std::nullopt);
+}
+
+TEST_F(PlainCode, HasEndbr64) {
+  const Code code = ASM64("endbr64");
+  EXPECT_EQ(count_plain_instructions(code, CodeMode::k64), 1u);
+  expect_agreement(code, 4, CodeMode::k64);
+  EXPECT_EQ(count_plain_instructions(code, CodeMode::k32), std::nullopt);
+  for (size_t size = 1; size < code.size(); ++size) {
+    EXPECT_EQ(count_plain_instructions(std::span(code).first(size), CodeMode::k64), std::nullopt);
+  }
+  EXPECT_EQ(count_plain_instructions(ASM64("rdsspq rax"), CodeMode::k64), std::nullopt);
 }
 
 TEST_F(PlainCode, IsWhole) {
