@@ -170,8 +170,8 @@ void log_result(const RunResult& result) {
   }
   if (result.zero_code) {
     spdlog::warn(
-        "L1 executed a page of zeros at {:#x}, where nothing was loaded; look for a wrong jump, "
-        "call or return: --trace FILE shows when, as zero-code",
+        "L1 executed a page of zeros at {:#x}; look for a jump, call or return to where nothing "
+        "was loaded: --trace FILE shows when, as zero-code",
         *result.zero_code);
   }
 }

@@ -140,6 +140,13 @@ expect 5 '' run hello --serial serial.txt
 [ "$(cat serial.txt)" = H ] || fail "the serial file holds '$(cat serial.txt)', not H"
 flat '\017\013' >triple
 expect 8 'triple fault' run triple
+# MOV EAX, 300000H; zeros; debug exit.
+{
+  flat '\270\000\000\060\000'
+  head -c 12288 /dev/zero
+  printf '\270\002\000\000\000\347\364\364'
+} >zeros
+expect 5 'a page of zeros at 0x101000' run zeros
 flat '\353\376' >loop
 expect 12 'budget' run loop --max-instructions 100000
 grep -q '^processor 0: L1, 32-bit protected mode, RIP 0x100020: eb fe "jmp 0x100020"' places ||
