@@ -376,9 +376,7 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
   auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
   // Alone, what the decoder does not know is safe.
-  if (modelled == 0u && mode_.single_step && !core_.decoder().decode(code, code_mode(state))) {
-    modelled.reset();
-  }
+  if (modelled == 0u && mode_.single_step && !core_.instruction_at_rip()) modelled.reset();
   // What comes behind is another block.
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
   const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);

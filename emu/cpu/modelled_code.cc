@@ -18,6 +18,7 @@ constexpr auto kHints = [] {
   for (const int opcode :
        {0x6c, 0x6d, 0x07, 0x17, 0x1f, 0x8e, 0xc4, 0xc5, 0xca, 0xcb, 0xcf, 0x9a, 0xea, 0xff})
     hints[static_cast<size_t>(opcode)] = true;
+  hints[0x66] = true;  // near branches with a prefix
   // Group 6 (VERR, VERW), LAR, LSL, POP FS, POP GS, LSS, LFS, LGS.
   for (const int opcode : {0x00, 0x02, 0x03, 0xa1, 0xa9, 0xb2, 0xb4, 0xb5})
     hints[static_cast<size_t>(opcode)] = true;
@@ -31,6 +32,7 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
     case Operation::kFarJump:
     case Operation::kFarCall:
     case Operation::kFarReturn:
+    case Operation::kNearBranch:
       return true;
     case Operation::kMoveToSegment:
     case Operation::kPopSegment:
@@ -73,10 +75,12 @@ std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t>
   }
   const auto rest = code.subspan(known);
   if (std::ranges::none_of(rest, hint)) return std::nullopt;
-  // Where decoder and engine disagree on a length only, there is nothing behind it: it is a branch.
+  // Where decoder and engine disagree on a length only, there is nothing behind it: it is a branch,
+  // and the model's if the engine takes it for a shorter one.
   std::array<uint8_t, Instruction::kMaxLength> padded{};
   std::copy_n(rest.begin(), std::min(rest.size(), padded.size()), padded.begin());
-  if (decoder.decode(padded, mode)) return std::nullopt;
+  const auto branch = decoder.decode(padded, mode);
+  if (branch && !is_modelled(*branch, descriptors)) return std::nullopt;
   return static_cast<unsigned>(known);
 }
 

@@ -146,12 +146,14 @@ bool counts(SegmentRegister prefix, CodeMode mode) {
   return mode != CodeMode::k64 || prefix == vmx::kFs || prefix == vmx::kGs;
 }
 
-// The legacy prefixes, and REX in 64-bit mode. Capstone does not report those that an opcode takes
-// for itself.
+// The legacy prefixes, and in 64-bit mode REX, which is ignored unless the opcode follows it.
+// Capstone does not report those that an opcode takes for itself.
 Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& opcode) {
   Prefixes prefixes;
   for (opcode = 0; opcode < bytes.size(); ++opcode) {
     const uint8_t byte = bytes[opcode];
+    const bool rex = mode == CodeMode::k64 && (byte & 0xf0) == 0x40;
+    if (rex) continue;
     const auto* segment = std::ranges::find(kSegmentPrefixes, byte, &SegmentPrefix::byte);
     if (segment != std::end(kSegmentPrefixes)) {
       if (counts(segment->segment, mode)) prefixes.segment = segment->segment;
@@ -168,10 +170,8 @@ Prefixes scan_prefixes(std::span<const uint8_t> bytes, CodeMode mode, size_t& op
     else
       break;
   }
-  if (mode == CodeMode::k64 && opcode < bytes.size() && (bytes[opcode] & 0xf0) == 0x40) {
-    prefixes.rex_w = bytes[opcode] & 8;
-    ++opcode;
-  }
+  const bool rex = mode == CodeMode::k64 && opcode != 0 && (bytes[opcode - 1] & 0xf0) == 0x40;
+  prefixes.rex_w = rex && (bytes[opcode - 1] & 8) != 0;
   return prefixes;
 }
 
@@ -455,6 +455,11 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
     instruction.operand[i] = operand_of(x86.operands[i], instruction);
   }
   set_effects(instruction, insn);
+  // The engine takes 66 for operands of 16 bits there, as other processors do.
+  if (is_relative(instruction.branch) && mode == CodeMode::k64 && prefixes.operand_size) {
+    instruction.operation = Operation::kNearBranch;
+    instruction.branch_opcode = bytes[opcode] == 0x0f ? bytes[opcode + 1] : bytes[opcode];
+  }
   instruction.changed_registers = changed_registers(handles_[index].full, insn);
   complete_memory_use(instruction, insn, bytes[opcode]);
   set_text(instruction, insn);

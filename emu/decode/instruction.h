@@ -48,6 +48,11 @@ enum class NearBranch : uint8_t {
   kRelativeJump,
 };
 
+constexpr bool is_relative(NearBranch branch) {
+  return branch == NearBranch::kConditional || branch == NearBranch::kRelativeCall ||
+         branch == NearBranch::kRelativeJump;
+}
+
 // What becomes of operand 0, a register, where that is easily said.
 enum class RegisterEffect : uint8_t {
   kUnknown,
@@ -123,7 +128,8 @@ struct Instruction {
   StackUse stack = StackUse::kNone;
   uint8_t stack_width = 0;  // bytes that each push or pop moves
   NearBranch branch = NearBranch::kNone;
-  bool repeated = false;    // a string instruction with a REP prefix
+  uint8_t branch_opcode = 0;  // of kNearBranch: the last byte of the opcode
+  bool repeated = false;      // a string instruction with a REP prefix
   bool bit_offset = false;  // BT and its kin: operand 1, a register, is a bit offset from operand 0
   RegisterEffect effect = RegisterEffect::kUnknown;
   uint16_t changed_registers = 0;  // bit n: vmx::Gpr n may change
