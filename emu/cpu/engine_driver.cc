@@ -10,6 +10,7 @@
 #include "emu/cpu/boundary.h"
 #include "emu/cpu/breakpoints.h"
 #include "emu/cpu/entry_conditions.h"
+#include "emu/cpu/floating_point.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/modelled_code.h"
@@ -195,6 +196,31 @@ bool EngineDriver::breaks_here() {
   return false;
 }
 
+std::optional<EngineDriver::TracedBranch> EngineDriver::branch_at_rip() {
+  const auto instruction = core_.instruction_at_rip();
+  if (!instruction) return std::nullopt;
+  return TracedBranch{instruction->always_branches(),
+                      instruction->branch == NearBranch::kConditional, instruction->length};
+}
+
+Stop EngineDriver::run_arithmetic(std::optional<vmx::Event>& fault) {
+  const auto instruction = core_.instruction_at_rip();
+  auto arithmetic = instruction ? FloatingPointStep::begin(core_, *instruction) : std::nullopt;
+  const Stop stop = engine_.run(core_.state(), mode_);
+  if (!arithmetic) return stop;
+  approaching_ = false;
+  if (stop.kind != StopKind::kException || stop.vector != vmx::kDb) {
+    arithmetic->cancel();
+    return stop;
+  }
+  fault = arithmetic->finish();
+  if (fault) {
+    --core_.context().instructions;
+    core_.around().prices.refund_instructions(1);
+  }
+  return stop;
+}
+
 void EngineDriver::run_engine(uint64_t turn_end) {
   vmx::CpuState& state = core_.state();
   watched_ahead_.reset();
@@ -208,6 +234,8 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
   engine_.set_client(*this);
   engine_.enter(context);
+  simd_exceptions_ = has_simd_exceptions(engine_.mxcsr());
+  if (simd_exceptions_) mode_.code_set ^= 1ull << 62;
   const PerformanceMonitor& counters = core_.counters();
   if (counters.counting() || counters.global_ctrl() != state.perf_global_ctrl) {
     core_.count_performance(state.cpl());
@@ -226,20 +254,21 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
-  const auto traced = branches_alone && trap_due_ ? core_.instruction_at_rip() : std::nullopt;
+  const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
   const uint64_t from = state.rip;
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
     core_.around().prices.refund_instructions(1);
   }
-  const Stop stop = engine_.run(state, mode_);
-  const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
+  const bool alone = mode_.conditions_hold && mode_.single_step;
+  std::optional<vmx::Event> event;
+  const Stop stop = alone ? run_arithmetic(event) : engine_.run(state, mode_);
+  const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb && !event;
   // "Single-Stepping on Branches": a branch to the next instruction counts where it always
   // branches.
   if (traced) {
-    trap_due_ = traced->always_branches() ||
-                (traced->branch == NearBranch::kConditional && state.rip != from + traced->length);
+    trap_due_ = traced->always || (traced->conditional && state.rip != from + traced->length);
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
@@ -252,6 +281,10 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     state.pending_debug_exceptions |= data_breaks_ | vmx::pending_debug::kEnabledBreakpoint;
   }
   if (!refused_again) data_breaks_ = 0;
+  if (event) {
+    delivery_.deliver(*event);
+    return;
+  }
   if (stop.completed_size != 0 && is_beyond_code(state) && undo_branch(stop)) {
     delivery_.deliver(vmx::exception(vmx::kGp, 0));
     return;
@@ -379,7 +412,8 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   if (modelled == 0u && mode_.single_step && !core_.instruction_at_rip()) modelled.reset();
   // What comes behind is another block.
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
-  const auto unknown = find_entry_conditions(core_.decoder(), executed, linear, state, conditions);
+  const auto unknown =
+      find_entry_conditions(core_.decoder(), executed, linear, state, simd_exceptions_, conditions);
   auto unsafe = unknown ? unknown : modelled;
   if (has_breakpoints(state)) {
     const auto at =

@@ -77,6 +77,15 @@ class EngineDriver final : private EngineClient {
   // Instruction breakpoints that raise #DB at RIP: bits as in DR6.
   uint64_t due_breakpoints() const;
   void run_engine(uint64_t turn_end);
+  // Runs the engine for one instruction that may do floating-point arithmetic. `fault`: what that
+  // has caused; the state is that before it.
+  Stop run_arithmetic(std::optional<vmx::Event>& fault);
+  struct TracedBranch {
+    bool always, conditional;
+    uint8_t length;
+  };
+  // Of the instruction at RIP; std::nullopt: there is none.
+  std::optional<TracedBranch> branch_at_rip();
   // The instruction at RIP accesses memory that is not aligned, and no page fault comes before.
   bool misaligned();
 
@@ -108,6 +117,7 @@ class EngineDriver final : private EngineClient {
   RunMode mode_;
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
+  bool simd_exceptions_ = false;   // MXCSR leaves some unmasked
   bool trap_due_ = false;          // RFLAGS.TF was 1 when the engine was started
   // Step up to a page that cannot be fetched, or over what the decoder does not know.
   bool approaching_ = false;

@@ -6,6 +6,7 @@
 #include "emu/cpu/breakpoints.h"
 #include "emu/cpu/engine_driver.h"
 #include "emu/cpu/entry_conditions.h"
+#include "emu/cpu/floating_point.h"
 #include "emu/cpu/instruction_prices.h"
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/segments.h"
@@ -101,10 +102,18 @@ void EngineDriver::handle(const Stop& stop) {
 void EngineDriver::handle_condition() {
   const vmx::CpuState& state = core_.state();
   const auto instruction = core_.instruction_at_rip();
-  const auto event = instruction ? broken_rule(state, *instruction) : std::nullopt;
+  auto event = instruction ? broken_rule(state, *instruction) : std::nullopt;
+  if (instruction && reports_x87_exception(core_, *instruction)) {
+    event = vmx::exception(vmx::kMf);
+  }
   if (event) {
     delivery_.deliver(*event);
     return;
+  }
+  // STI with RFLAGS.IF = 1, and FNINIT where there is more to clear than the engine knows of.
+  if (instruction &&
+      (instruction->operation == Operation::kSti || instruction->operation == Operation::kFninit)) {
+    return emulate_instruction(std::nullopt);
   }
   if (mode_.single_step || !instruction)
     judged_ = {linear_rip(state), core_.context().instructions};
@@ -116,7 +125,9 @@ void EngineDriver::handle_condition() {
 bool EngineDriver::is_written_over() {
   const auto instruction = core_.instruction_at_rip();
   if (!instruction || instruction->operation != Operation::kOther) return false;
-  core_.context().blocks.at(linear_rip(core_.state())) = Block{};
+  const uint64_t linear = linear_rip(core_.state());
+  Block& block = core_.context().blocks.at(linear);
+  if (block.linear == Block::stopping(linear)) block = Block{};
   return true;
 }
 

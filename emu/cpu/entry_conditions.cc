@@ -9,6 +9,7 @@
 #include "emu/cpu/segments.h"
 #include "emu/cpu/stack.h"
 #include "emu/decode/plain_code.h"
+#include "emu/engine/extended_state.h"
 #include "emu/memory/page_size.h"
 
 namespace nestor::emu {
@@ -132,6 +133,9 @@ class Conditions {
 
   // false: one of the instruction's accesses depends on what is not known.
   bool add(const Instruction& instruction, const Registers& registers, uint64_t at);
+  // false: the block must end before it.
+  bool add_floating_point(const Instruction& instruction, bool simd_exceptions);
+  void add_interrupt_flag(const Instruction& instruction, uint8_t opcode);
   void add_never() { add({.mask = 0, .least = 1, .most = 0}); }
   bool breaks_code_limit(uint64_t at, unsigned length) const {
     if (state_.code_64bit()) return false;
@@ -157,6 +161,8 @@ class Conditions {
   const CpuState& state_;
   const uint64_t linear_;
   EntryConditions& conditions_;
+  bool interrupts_disabled_ = false;
+  bool meets_exceptions_ = false, compares_ = false;  // by x87 instructions before
 };
 
 bool Conditions::add(const Instruction& instruction, const Registers& registers, uint64_t at) {
@@ -166,6 +172,39 @@ bool Conditions::add(const Instruction& instruction, const Registers& registers,
     if (!add_operand(instruction, operand, registers, at)) return false;
   }
   return add_stack(instruction, registers);
+}
+
+// The engine keeps x87 exceptions to itself until it enters a block with a condition.
+bool Conditions::add_floating_point(const Instruction& instruction, bool simd_exceptions) {
+  if (simd_exceptions && instruction.simd.kind != SimdArithmetic::Kind::kNone) add_never();
+  if (!instruction.waits && instruction.x87 == X87Use::kNone) return true;
+  add({.base = EntryCondition::kFcw,
+       .mask = kFloatingPointExceptions,
+       .least = kFloatingPointExceptions,
+       .most = kFloatingPointExceptions});
+  if (instruction.operation == Operation::kFninit) add({.base = EntryCondition::kFop});
+  switch (instruction.x87) {
+    // FNSTSW behind a comparison is for its result; it finds no exception of that comparison.
+    case X87Use::kReadStatus:
+      return !meets_exceptions_;
+    case X87Use::kClearStatus:
+      return !meets_exceptions_ && !compares_;
+    case X87Use::kComparison:
+      compares_ = true;
+      return true;
+    case X87Use::kArithmetic:
+      meets_exceptions_ = true;
+      return true;
+    default:
+      return true;
+  }
+}
+
+void Conditions::add_interrupt_flag(const Instruction& instruction, uint8_t opcode) {
+  constexpr uint8_t kCli = 0xfa;
+  if (opcode == kCli) interrupts_disabled_ = true;
+  if (instruction.operation != Operation::kSti || interrupts_disabled_) return;
+  add({.base = EntryCondition::kRflags, .mask = vmx::rflags::kIf});
 }
 
 bool Conditions::add_operand(const Instruction& instruction, const Operand& operand,
@@ -257,12 +296,13 @@ bool Conditions::add_access(vmx::SegmentRegister segment, const EntryCondition& 
 
 // Whether anything in the code may have a condition.
 bool may_have_conditions(std::span<const uint8_t> code, const CpuState& state) {
-  constexpr uint8_t kTwoByteOpcodes = 0x0f;
-  const bool two_byte_opcodes = std::ranges::find(code, kTwoByteOpcodes) != code.end();
-  if (state.code_64bit()) {
-    return two_byte_opcodes && !count_plain_instructions(code, CodeMode::k64);
-  }
-  if (two_byte_opcodes) return true;
+  // Opcodes of two bytes, x87 instructions and WAIT; STI, which ends a block.
+  const auto hint = [](uint8_t byte) {
+    return byte == 0x0f || (byte >= 0xd8 && byte <= 0xdf) || byte == 0x9b;
+  };
+  const bool hinted = std::ranges::any_of(code, hint) || (!code.empty() && code.back() == 0xfb);
+  if (state.code_64bit()) return hinted && !count_plain_instructions(code, CodeMode::k64);
+  if (hinted) return true;
   return std::ranges::any_of(state.segment.begin(), state.segment.begin() + vmx::kLdtr,
                              [](const Segment& segment) {
                                return segment.limit != 0xffffffff || segment.rights.unusable() ||
@@ -274,7 +314,7 @@ bool may_have_conditions(std::span<const uint8_t> code, const CpuState& state) {
 
 std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const uint8_t> code,
                                               uint64_t linear, const CpuState& state,
-                                              EntryConditions& conditions) {
+                                              bool simd_exceptions, EntryConditions& conditions) {
   if (!may_have_conditions(code, state)) return std::nullopt;
   const CodeMode mode = code_mode(state);
   Conditions found(state, linear, conditions);
@@ -282,21 +322,32 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
   for (unsigned at = 0; at < code.size();) {
     const auto instruction = decoder.decode(code.subspan(at), mode);
     if (!instruction) return std::nullopt;
-    const bool known =
-        !found.breaks_code_limit(at, instruction->length) && found.add(*instruction, registers, at);
+    const bool known = !found.breaks_code_limit(at, instruction->length) &&
+                       found.add(*instruction, registers, at) &&
+                       found.add_floating_point(*instruction, simd_exceptions);
     if (!known && at != 0) return at;
     if (!known) found.add_never();
+    found.add_interrupt_flag(*instruction, code[at]);
     registers.execute(*instruction, state);
     at += instruction->length;
+    if (instruction->x87 == X87Use::kLoadControl && at < code.size()) return at;
   }
   return std::nullopt;
 }
 
+bool is_available(const CpuState& state, const Instruction& instruction) {
+  if (instruction.technology == Technology::kOther) {
+    const uint64_t needed = instruction.waits ? vmx::cr0::kMp | vmx::cr0::kTs : 0;  // WAIT
+    return needed == 0 || (state.cr0 & needed) != needed;
+  }
+  if (instruction.technology == Technology::kSse && (state.cr4 & vmx::cr4::kOsfxsr) == 0) {
+    return false;
+  }
+  return (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) == 0;
+}
+
 std::optional<vmx::Event> broken_rule(const CpuState& state, const Instruction& instruction) {
-  const bool unavailable =
-      (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) != 0 ||
-      (instruction.technology == Technology::kSse && (state.cr4 & vmx::cr4::kOsfxsr) == 0);
-  if (unavailable && instruction.technology != Technology::kOther) return std::nullopt;
+  if (!is_available(state, instruction)) return std::nullopt;
   const Segment& cs = state.segment[vmx::kCs];
   if (!state.code_64bit() && state.rip + instruction.length - 1 > cs.limit) {
     return vmx::exception(vmx::kGp, 0);

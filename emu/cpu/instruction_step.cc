@@ -37,12 +37,14 @@ Executed execute(Core& core, const Instruction& instruction) {
   vmx::CpuState& state = core.state();
   const bool trap_flag = (state.rflags & vmx::rflags::kTf) != 0;
   const bool was_blocked = state.blocking_by_mov_ss;
+  const bool could_interrupt = (state.rflags & vmx::rflags::kIf) != 0;
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
   Executed executed{.outcome = emulate(core, instruction)};
   if (std::holds_alternative<vmx::Completed>(executed.outcome)) {
     advance_rip(state, instruction.length);
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
-    state.blocking_by_sti = false;
+    state.blocking_by_sti = instruction.operation == Operation::kSti && !could_interrupt &&
+                            (state.rflags & vmx::rflags::kIf) != 0;
     // Of several in a row the first one counts.
     state.blocking_by_mov_ss = blocks_events(instruction) && !was_blocked;
     executed.at_boundary = true;

@@ -18,7 +18,8 @@ constexpr auto kHints = [] {
   for (const int opcode :
        {0x6c, 0x6d, 0x07, 0x17, 0x1f, 0x8e, 0xc4, 0xc5, 0xca, 0xcb, 0xcf, 0x9a, 0xea, 0xff})
     hints[static_cast<size_t>(opcode)] = true;
-  hints[0x66] = true;  // near branches with a prefix
+  // Group 15 (FXSAVE, LDMXCSR and their kin), FNSTENV and FNSAVE with theirs, 66.
+  for (const int opcode : {0xae, 0xd9, 0xdd, 0x66}) hints[static_cast<size_t>(opcode)] = true;
   // Group 6 (VERR, VERW), LAR, LSL, POP FS, POP GS, LSS, LFS, LGS.
   for (const int opcode : {0x00, 0x02, 0x03, 0xa1, 0xa9, 0xb2, 0xb4, 0xb5})
     hints[static_cast<size_t>(opcode)] = true;
@@ -33,6 +34,14 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
     case Operation::kFarCall:
     case Operation::kFarReturn:
     case Operation::kNearBranch:
+    case Operation::kFxsave:
+    case Operation::kFxrstor:
+    case Operation::kLdmxcsr:
+    case Operation::kStmxcsr:
+    case Operation::kFnstenv:
+    case Operation::kFnsave:
+    case Operation::kFldenv:
+    case Operation::kFrstor:
       return true;
     case Operation::kMoveToSegment:
     case Operation::kPopSegment:

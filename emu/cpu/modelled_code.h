@@ -3,7 +3,8 @@
 // Code that the model executes itself, since the engine would get it wrong: whatever touches a
 // descriptor table, a TSS or the stack of another privilege level. The engine tells neither that
 // such an access is implicit nor with which rights it is made, sets no accessed flags, and leaves
-// checks out. And near branches that it decodes as other processors do.
+// checks out. And what saves and loads the state of the x87 FPU and MXCSR, of which the engine
+// keeps a part only; and near branches that it decodes as other processors do.
 #pragma once
 
 #include <optional>

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "emu/decode/effects.h"
+#include "emu/decode/floating_point.h"
 #include "emu/decode/memory_use.h"
 
 namespace nestor::emu {
@@ -294,17 +295,21 @@ Operand operand_of(const cs_x86_op& source, const Instruction& instruction) {
   return operand;
 }
 
+bool works_on(const cs_x86& x86, x86_reg first, x86_reg last) {
+  return std::any_of(x86.operands, x86.operands + x86.op_count, [=](const cs_x86_op& operand) {
+    return operand.type == X86_OP_REG && operand.reg >= first && operand.reg <= last;
+  });
+}
+
+bool uses_mmx(const cs_insn& insn) {
+  return insn.id == X86_INS_EMMS || works_on(insn.detail->x86, X86_REG_MM0, X86_REG_MM7);
+}
+
 Technology technology_of(const cs_insn& insn) {
   if (insn.id == X86_INS_LDMXCSR || insn.id == X86_INS_STMXCSR) return Technology::kSse;
   const cs_x86& x86 = insn.detail->x86;
-  const auto works_on = [&x86](x86_reg first, x86_reg last) {
-    return std::any_of(x86.operands, x86.operands + x86.op_count, [=](const cs_x86_op& operand) {
-      return operand.type == X86_OP_REG && operand.reg >= first && operand.reg <= last;
-    });
-  };
-  if (works_on(X86_REG_XMM0, X86_REG_XMM31)) return Technology::kSse;
-  const bool mmx = insn.id == X86_INS_EMMS || works_on(X86_REG_MM0, X86_REG_MM7);
-  if (mmx) return Technology::kMmx;
+  if (works_on(x86, X86_REG_XMM0, X86_REG_XMM31)) return Technology::kSse;
+  if (uses_mmx(insn)) return Technology::kMmx;
   constexpr uint8_t kFirstX87 = 0xd8, kLastX87 = 0xdf;
   const bool x87 = x86.opcode[0] >= kFirstX87 && x86.opcode[0] <= kLastX87;
   return x87 ? Technology::kX87 : Technology::kOther;
@@ -460,6 +465,8 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
     instruction.operation = Operation::kNearBranch;
     instruction.branch_opcode = bytes[opcode] == 0x0f ? bytes[opcode + 1] : bytes[opcode];
   }
+  set_floating_point(instruction, bytes, opcode);
+  instruction.waits |= uses_mmx(insn);
   instruction.changed_registers = changed_registers(handles_[index].full, insn);
   complete_memory_use(instruction, insn, bytes[opcode]);
   set_text(instruction, insn);

@@ -37,6 +37,32 @@ enum class Technology : uint8_t {
   kSse,  // XMM registers or MXCSR
 };
 
+// Of an x87 instruction, what it has to do with exceptions.
+enum class X87Use : uint8_t {
+  kNone,
+  kControl,      // causes none
+  kReadStatus,   // nor this, which reads those of FSW: FNSTSW
+  kClearStatus,  // and clears them: FNCLEX, FNINIT
+  kLoadControl,  // FLDCW
+  kComparison,   // may cause some, and its result is in FSW
+  kArithmetic,   // may cause some
+};
+
+// Of an instruction that may cause SIMD floating-point exceptions, what they come from.
+struct SimdArithmetic {
+  enum class Kind : uint8_t {
+    kNone,        // causes none
+    kConversion,  // of integers, or to them: no denormal operands, no tiny results
+    kOrdinary,
+    kDivide,
+    kSquareRoot,
+  } kind = Kind::kNone;
+  uint8_t size = 0, count = 0;  // of floating-point elements in a source: bytes, and how many
+  uint8_t result_size = 0;      // bytes, of elements that may be tiny; 0: there are none
+  bool two_sources = false;     // the destination is a source, too
+  uint8_t destination = 0, source = 0;  // XMM registers; the source may be in memory instead
+};
+
 // How control goes elsewhere within the code segment.
 enum class NearBranch : uint8_t {
   kNone,
@@ -129,7 +155,11 @@ struct Instruction {
   uint8_t stack_width = 0;  // bytes that each push or pop moves
   NearBranch branch = NearBranch::kNone;
   uint8_t branch_opcode = 0;  // of kNearBranch: the last byte of the opcode
-  bool repeated = false;      // a string instruction with a REP prefix
+  bool waits = false;         // reports an x87 exception that is pending
+  X87Use x87 = X87Use::kNone;
+  uint16_t fop = 0;  // of an x87 instruction, as FOP has it
+  SimdArithmetic simd;
+  bool repeated = false;    // a string instruction with a REP prefix
   bool bit_offset = false;  // BT and its kin: operand 1, a register, is a bit offset from operand 0
   RegisterEffect effect = RegisterEffect::kUnknown;
   uint16_t changed_registers = 0;  // bit n: vmx::Gpr n may change

@@ -108,8 +108,10 @@ class Engine : public CodeCache {
   virtual void request_stop() = 0;
 
   // x87 and SSE state of the processor with this number, while no guest code runs.
-  virtual void read_extended(unsigned processor, ExtendedState& state) const = 0;
+  virtual void read_extended(unsigned processor, ExtendedState& state) = 0;
   virtual void write_extended(unsigned processor, const ExtendedState& state) = 0;
+  // Of the context that was entered last, without the exceptions since it was written.
+  virtual uint32_t mxcsr() const = 0;
 
   // From a client call: RFLAGS as it is now, but for the status flags and DF.
   virtual uint64_t live_rflags() const = 0;

@@ -2,6 +2,7 @@
 //
 // XSAVE and its relatives, XGETBV, XSETBV: "Managing State Using the XSAVE Feature Set". The engine
 // would execute some of them, but not stop at XSETBV, so CR4.OSXSAVE is 0 for it and all come here.
+// And FXSAVE and FXRSTOR, whose area is the legacy region.
 #include "emu/engine/extended_state.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/x87_pointers.h"
 #include "emu/cpu/xsave_area.h"
 
 namespace nestor::emu::instructions {
@@ -19,7 +21,7 @@ namespace {
 using vmx::CpuState;
 
 constexpr uint64_t kCompacted = 1ull << 63;  // XCOMP_BV
-constexpr uint32_t kMxcsrReset = 0x1f80, kMxcsrMask = 0xffff;
+constexpr uint32_t kMxcsrReset = 0x1f80;
 
 // Offsets into the area.
 constexpr size_t kFcw = 0, kFsw = 2, kFtw = 4, kFop = 6, kFip = 8, kFcs = 12, kFdp = 16, kFds = 20,
@@ -59,7 +61,7 @@ class Area {
     return value;
   }
 
-  void put_x87(const ExtendedState& state, bool wide_pointers);
+  void put_x87(const ExtendedState& state, const X87Pointers& pointers, bool wide_pointers);
   void put_mxcsr(const ExtendedState& state) {
     put(kMxcsr, state.mxcsr);
     put(kMxcsrMaskAt, kMxcsrMask);
@@ -77,16 +79,16 @@ class Area {
   std::array<uint8_t, kXsaveHeaderEnd> bytes_{};
 };
 
-void Area::put_x87(const ExtendedState& state, bool wide_pointers) {
+void Area::put_x87(const ExtendedState& state, const X87Pointers& pointers, bool wide_pointers) {
   put(kFcw, state.fcw);
   put(kFsw, state.fsw);
   put(kFtw, uint16_t{state.ftw});
-  put(kFop, state.fop);
-  put(kFip, state.fip);
-  put(kFdp, state.fdp);
+  put(kFop, pointers.fop);
+  put(kFip, pointers.fip);
+  put(kFdp, pointers.fdp);
   if (!wide_pointers) {
-    put(kFcs, uint32_t{state.fcs});
-    put(kFds, uint32_t{state.fds});
+    put(kFcs, uint32_t{pointers.fcs});
+    put(kFds, uint32_t{pointers.fds});
   }
   for (size_t i = 0; i < state.st.size(); ++i) {
     put(kSt + kRegisterSpace * i, std::array<uint8_t, kRegisterSpace>{});
@@ -98,26 +100,19 @@ void Area::get_x87(ExtendedState& state, bool wide_pointers) const {
   state.fcw = get<uint16_t>(kFcw);
   state.fsw = get<uint16_t>(kFsw);
   state.ftw = get<uint8_t>(kFtw);
-  state.fop = get<uint16_t>(kFop);
-  state.fip = wide_pointers ? get<uint64_t>(kFip) : get<uint32_t>(kFip);
-  state.fdp = wide_pointers ? get<uint64_t>(kFdp) : get<uint32_t>(kFdp);
-  state.fcs = wide_pointers ? uint16_t{0} : get<uint16_t>(kFcs);
-  state.fds = wide_pointers ? uint16_t{0} : get<uint16_t>(kFds);
+  X87Pointers pointers{.fop = get<uint16_t>(kFop)};
+  pointers.fip = wide_pointers ? get<uint64_t>(kFip) : get<uint32_t>(kFip);
+  pointers.fdp = wide_pointers ? get<uint64_t>(kFdp) : get<uint32_t>(kFdp);
+  pointers.fcs = wide_pointers ? uint16_t{0} : get<uint16_t>(kFcs);
+  pointers.fds = wide_pointers ? uint16_t{0} : get<uint16_t>(kFds);
+  set_x87_pointers(state, pointers);
   for (size_t i = 0; i < state.st.size(); ++i)
     state.st[i] = get<std::array<uint8_t, 10>>(kSt + kRegisterSpace * i);
 }
 
 void reset_x87(ExtendedState& state) {
-  const ExtendedState initial;
-  state.fcw = initial.fcw;
-  state.fsw = initial.fsw;
-  state.ftw = initial.ftw;
-  state.fop = initial.fop;
-  state.fip = initial.fip;
-  state.fdp = initial.fdp;
-  state.fcs = initial.fcs;
-  state.fds = initial.fds;
-  state.st = initial.st;
+  initialize_x87(state);
+  state.st = ExtendedState{}.st;
 }
 
 // XINUSE: the components that are not in their initial configuration. MXCSR does not count.
@@ -152,13 +147,12 @@ std::optional<Outcome> refused(Core& core, const Instruction& instruction, const
 
 // The linear address of `size` bytes at `offset` of the area.
 Result<uint64_t> area_address(Core& core, const Instruction& instruction, SegmentAccess access,
-                              uint64_t offset, uint64_t size) {
-  constexpr uint64_t kAlignment = 64;
+                              uint64_t offset, uint64_t size, uint64_t alignment = 64) {
   const MemoryOperand& memory = instruction.operand[0].memory;
   const auto linear = linear_address(
       core.state(), memory.segment, effective_address(core.state(), memory) + offset, size, access);
   if (const auto* event = std::get_if<vmx::Event>(&linear)) return *event;
-  if (std::get<uint64_t>(linear) % kAlignment != 0) return general_protection();
+  if (std::get<uint64_t>(linear) % alignment != 0) return general_protection();
   return std::get<uint64_t>(linear);
 }
 
@@ -236,7 +230,9 @@ Outcome xsave(Core& core, const Instruction& instruction) {
     const std::span bytes(reinterpret_cast<const uint8_t*>(&value), sizeof value);
     if (auto fault = core.write(*pkru, bytes, Privilege::kCurrent)) return to_outcome(*fault);
   }
-  if (saved & kX87Component) area.put_x87(extended, instruction.prefixes.rex_w);
+  if (saved & kX87Component) {
+    area.put_x87(extended, x87_pointers(core.type(), extended), instruction.prefixes.rex_w);
+  }
   if (form.compacted ? saved & kSseComponent : requested & kSseComponent) {
     area.put_mxcsr(extended);
   }
@@ -300,6 +296,49 @@ Outcome xrstor(Core& core, const Instruction& instruction) {
   }
   core.write_extended_state(extended);
   if (requested & kPkruComponent) set_pkru(core, static_cast<uint32_t>(pkru));
+  return vmx::Completed{};
+}
+
+// Of the 512 bytes the last 96 are left alone, and without CR4.OSFXSR what is SSE's.
+Outcome fxsave(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) return vmx::exception(vmx::kNm);
+  const auto address = area_address(core, instruction, SegmentAccess::kWrite, 0, kXsaveHeader, 16);
+  if (!address) return to_outcome(address.fault());
+  if (auto fault = core.probe_write(*address, kXsaveHeader, Privilege::kCurrent)) {
+    return to_outcome(*fault);
+  }
+  Area area;
+  const auto legacy = area.bytes().first(kXsaveHeader);
+  if (auto fault = core.read(*address, legacy, Privilege::kCurrent)) return to_outcome(*fault);
+  ExtendedState extended;
+  core.read_extended_state(extended);
+  area.put_x87(extended, x87_pointers(core.type(), extended), instruction.prefixes.rex_w);
+  if (state.cr4 & vmx::cr4::kOsfxsr) {
+    area.put_mxcsr(extended);
+    area.put_sse(extended, visible_xmm(state));
+  }
+  if (auto fault = core.write(*address, legacy, Privilege::kCurrent)) return to_outcome(*fault);
+  return vmx::Completed{};
+}
+
+Outcome fxrstor(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  if (state.cr0 & (vmx::cr0::kEm | vmx::cr0::kTs)) return vmx::exception(vmx::kNm);
+  const auto address = area_address(core, instruction, SegmentAccess::kRead, 0, kXsaveHeader, 16);
+  if (!address) return to_outcome(address.fault());
+  Area area;
+  const auto legacy = area.bytes().first(kXsaveHeader);
+  if (auto fault = core.read(*address, legacy, Privilege::kCurrent)) return to_outcome(*fault);
+  ExtendedState extended;
+  core.read_extended_state(extended);
+  area.get_x87(extended, instruction.prefixes.rex_w);
+  if (state.cr4 & vmx::cr4::kOsfxsr) {
+    extended.mxcsr = area.get<uint32_t>(kMxcsr);
+    if (extended.mxcsr & ~kMxcsrMask) return general_protection();
+    area.get_sse(extended, visible_xmm(state));
+  }
+  core.write_extended_state(extended);
   return vmx::Completed{};
 }
 

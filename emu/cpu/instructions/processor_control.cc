@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// CPUID, HLT, PAUSE, MONITOR, MWAIT, CLAC, STAC.
+// CPUID, HLT, PAUSE, MONITOR, MWAIT, CLAC, STAC, STI.
 #include "emu/cpu/cpuid.h"
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
@@ -89,6 +89,17 @@ Outcome set_access_check(Core& core, const Instruction& instruction) {
   } else {
     state.rflags &= ~vmx::rflags::kAc;
   }
+  return vmx::Completed{};
+}
+
+// The blocking begins with the instruction's end. There are no virtual-8086 mode extensions.
+Outcome sti(Core& core, const Instruction&) {
+  CpuState& state = core.state();
+  const unsigned iopl = (state.rflags & vmx::rflags::kIopl) >> 12;
+  const bool allowed =
+      !state.protected_mode() || (state.virtual_8086() ? iopl == 3 : state.cpl() <= iopl);
+  if (!allowed) return general_protection();
+  state.rflags |= vmx::rflags::kIf;
   return vmx::Completed{};
 }
 

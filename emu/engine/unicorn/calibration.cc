@@ -113,6 +113,7 @@ class Experiment {
   }
   std::optional<std::string> find_registers();
   std::optional<std::string> find_hidden_state();
+  std::optional<std::string> find_floating_point();
   std::optional<std::string> find_error_code();
   std::optional<std::string> find_fault_address();
   std::optional<std::string> find_live_state();
@@ -258,6 +259,46 @@ std::optional<std::string> Experiment::find_hidden_state() {
   return std::nullopt;
 }
 
+// x87 registers end with FOP, FCS, FDS, FIP and FDP; then come the status of x87 arithmetic, a
+// register, the status of 3DNow!, that of SSE, and MXCSR.
+std::optional<std::string> Experiment::find_floating_point() {
+  constexpr uint64_t kFip = 0x0a0b'0c0d'0e0f'0102;
+  constexpr uint16_t kFcw = 0x1b7f, kFop = 0x2d3;
+  constexpr uint32_t kMxcsr = 0x5a5a'1f80;
+  uc_reg_write(uc_, UC_X86_REG_FIP, &kFip);
+  uc_reg_write(uc_, UC_X86_REG_FPCW, &kFcw);
+  uc_reg_write(uc_, UC_X86_REG_FOP, &kFop);
+  uc_reg_write(uc_, UC_X86_REG_MXCSR, &kMxcsr);
+  save();
+  constexpr size_t kRegisters = 8 * 16, kTags = 8, kMostPadding = 8;
+  const auto fip = find<uint64_t>(kFip);
+  if (!fip) return "the x87 instruction pointer";
+  layout_.fop = *fip - 8;
+  for (size_t padding = 0; padding <= kMostPadding; padding += 4) {
+    const size_t fcw = layout_.fop - kRegisters - padding - kTags - sizeof kFcw;
+    if (at<uint16_t>(fcw) == kFcw) layout_.fcw = fcw;
+  }
+  layout_.fsw = layout_.fcw - sizeof kFcw;
+  layout_.x87_status = *fip + 16;
+  layout_.sse_status = layout_.x87_status + 32;
+  layout_.mxcsr = layout_.sse_status + 8;
+  if (layout_.fcw == 0 || at<uint16_t>(layout_.fop) != kFop) return "the x87 control word";
+  if (at<uint32_t>(layout_.mxcsr) != kMxcsr) return "MXCSR";
+
+  CpuState state = long_mode();
+  state.cr4 |= vmx::cr4::kOsfxsr;
+  state.rip = kCode + 0x40;
+  // fninit; fldz; fdiv st, st; xorps xmm0, xmm0; divss xmm0, xmm0; hlt
+  enter(state, {0xdb, 0xe3, 0xd9, 0xee, 0xd8, 0xf0, 0x0f, 0x57, 0xc0, 0xf3, 0x0f, 0x5e, 0xc0, 0xf4},
+        kCode + 0x40);
+  constexpr uint8_t kInvalid = 1;
+  if (trap_ != 0x178 || at<uint8_t>(layout_.x87_status + Layout::kExceptionsAt) != kInvalid ||
+      at<uint8_t>(layout_.sse_status + Layout::kExceptionsAt) != kInvalid) {
+    return "the exceptions of floating-point arithmetic";
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> Experiment::find_error_code() {
   CpuState state = long_mode();
   state.rip = kCode + 0x40;
@@ -398,6 +439,7 @@ std::variant<Calibrated, std::string> Experiment::run() {
   }
   std::optional<std::string> missing = find_registers();
   if (!missing) missing = find_hidden_state();
+  if (!missing) missing = find_floating_point();
   if (!missing) missing = find_error_code();
   if (!missing) missing = find_fault_address();
   if (!missing) missing = prove_abandoning();

@@ -18,10 +18,15 @@ struct Layout {
   size_t segments = 0;  // ES CS SS DS FS GS LDTR TR GDTR IDTR, kSegmentSize bytes each
   size_t cr = 0;        // CR0; CRn follows at 8 * n
   size_t efer = 0, kernel_gs_base = 0, error_code = 0, intercepts = 0;
+  size_t fcw = 0, fsw = 0, fop = 0, mxcsr = 0;  // FSW without TOP
+  // What the arithmetic keeps, as float_status of QEMU: rounding and exception flags.
+  size_t x87_status = 0, sse_status = 0;
   // Into the engine object: the linear address of a refused page-table fill.
   size_t fault_address = 0;
 
   static constexpr size_t kSegmentSize = 24, kBaseAt = 8, kLimitAt = 16, kFlagsAt = 20;
+  // In a float_status.
+  static constexpr size_t kExceptionsAt = 2, kFlushToZeroAt = 4;
 };
 
 }  // namespace nestor::emu

@@ -32,6 +32,7 @@ std::unique_ptr<ProcessorContexts> ProcessorContexts::create(uc_engine* uc,
     made->contexts_.push_back(context);
     uc_context_save(uc, context);
   }
+  made->x87_rest_.resize(processors);
   for (unsigned i = 0; i != processors; ++i) {
     made->write_extended(i, ExtendedState{});  // the engine begins with MXCSR = 0
   }
@@ -118,9 +119,58 @@ void ProcessorContexts::save(CpuState& state, bool completed) const {
   }
 }
 
+namespace {
+
+// Of float_status.
+enum SoftFloat : uint8_t {
+  kInvalid = 1,
+  kDivideByZero = 4,
+  kOverflow = 8,
+  kUnderflow = 16,
+  kInexact = 32,
+  kOutputDenormal = 128,  // and flushed to zero
+};
+
+// As FSW and MXCSR have them.
+uint8_t exceptions_of(uint8_t soft_float) {
+  constexpr uint8_t kSame = kInvalid | kDivideByZero | kOverflow | kUnderflow | kInexact;
+  const bool flushed = (soft_float & kOutputDenormal) != 0;
+  return static_cast<uint8_t>((soft_float & kSame) | (flushed ? kUnderflow | kInexact : 0));
+}
+
+uint16_t with_error_summary(uint16_t fsw, uint16_t fcw) {
+  constexpr uint16_t kSummaryAndBusy = 0x8080;
+  const bool unmasked = (fsw & ~fcw & kFloatingPointExceptions) != 0;
+  return static_cast<uint16_t>((fsw & ~kSummaryAndBusy) | (unmasked ? kSummaryAndBusy : 0));
+}
+
+template <class T>
+T& at(uint8_t* state, size_t offset) {
+  return *reinterpret_cast<T*>(state + offset);
+}
+
+}  // namespace
+
+// The engine sets ZE by itself, but for each divisor of 0. FNCLEX and FNINIT clear FSW alone, which
+// shows in what was folded in before.
+void ProcessorContexts::fold_x87_exceptions(uint8_t* state, unsigned processor) {
+  auto& flags = at<uint8_t>(state, layout_.x87_status + Layout::kExceptionsAt);
+  auto& fsw = at<uint16_t>(state, layout_.fsw);
+  uint8_t& exceptions = x87_rest_[processor].exceptions;
+  exceptions = static_cast<uint8_t>((exceptions & fsw) | exceptions_of(flags));
+  flags = 0;
+  const auto folded = static_cast<uint16_t>((fsw & ~kFloatingPointExceptions) | exceptions);
+  fsw = with_error_summary(folded, at<uint16_t>(state, layout_.fcw));
+}
+
 // Of what the tag word says, only "empty" (3) has a meaning for the engine.
-void ProcessorContexts::read_extended(unsigned processor, ExtendedState& state) const {
-  if (processor == selected_) uc_context_save(uc_, contexts_[processor]);
+void ProcessorContexts::read_extended(unsigned processor, ExtendedState& state) {
+  if (processor == selected_) {
+    fold_x87_exceptions(live_state_, processor);
+    uc_context_save(uc_, contexts_[processor]);
+  } else {
+    fold_x87_exceptions(saved_state(processor), processor);
+  }
   const auto read = [&](int name, void* value) {
     uc_context_reg_read(contexts_[processor], name, value);
   };
@@ -132,13 +182,28 @@ void ProcessorContexts::read_extended(unsigned processor, ExtendedState& state) 
   for (unsigned i = 0; i < 8; ++i)
     if ((tags >> (2 * i) & 3) != 3) state.ftw |= static_cast<uint8_t>(1u << i);
   read(UC_X86_REG_FOP, &state.fop);
+  state.exception_fdp = state.fop != 0 ? x87_rest_[processor].exception_fdp : 0;
+  state.fop &= ExtendedState::kFopMask;
   read(UC_X86_REG_FIP, &state.fip);
   read(UC_X86_REG_FCS, &state.fcs);
   read(UC_X86_REG_FDP, &state.fdp);
   read(UC_X86_REG_FDS, &state.fds);
   for (int i = 0; i < 8; ++i) read(UC_X86_REG_ST0 + i, state.st[i].data());
   read(UC_X86_REG_MXCSR, &state.mxcsr);
+  state.mxcsr |= exceptions_of(
+      at<uint8_t>(saved_state(processor), layout_.sse_status + Layout::kExceptionsAt));
   for (int i = 0; i < 16; ++i) read(UC_X86_REG_XMM0 + i, state.xmm[i].data());
+}
+
+// The engine heeds MXCSR.FZ in x87 arithmetic and not in that of SSE. Its fast path is for those
+// who have met an inexact result already.
+void ProcessorContexts::put_arithmetic(uint8_t* state, uint32_t mxcsr) const {
+  constexpr uint32_t kFlushToZero = 1 << 15, kUnderflowMask = 1 << 11;
+  const bool flush = (mxcsr & kFlushToZero) != 0 && (mxcsr & kUnderflowMask) != 0;
+  at<uint8_t>(state, layout_.x87_status + Layout::kFlushToZeroAt) = 0;
+  at<uint8_t>(state, layout_.sse_status + Layout::kFlushToZeroAt) = flush;
+  at<uint8_t>(state, layout_.x87_status + Layout::kExceptionsAt) = 0;
+  at<uint8_t>(state, layout_.sse_status + Layout::kExceptionsAt) = mxcsr & kInexact;
 }
 
 // FSW first: its TOP says which registers ST0 to ST7 are.
@@ -147,19 +212,27 @@ void ProcessorContexts::write_extended(unsigned processor, const ExtendedState& 
   const auto write = [&](int name, const void* value) {
     uc_context_reg_write(contexts_[processor], name, value);
   };
-  write(UC_X86_REG_FPSW, &state.fsw);
+  const uint16_t fsw = with_error_summary(state.fsw, state.fcw);
+  write(UC_X86_REG_FPSW, &fsw);
   write(UC_X86_REG_FPCW, &state.fcw);
   uint16_t tags = 0;
   for (unsigned i = 0; i < 8; ++i)
     if (!(state.ftw >> i & 1)) tags |= static_cast<uint16_t>(3u << (2 * i));
   write(UC_X86_REG_FPTAG, &tags);
-  write(UC_X86_REG_FOP, &state.fop);
+  // Not 0 where there is anything that FNINIT has to clear.
+  constexpr uint16_t kRecorded = 0x8000;
+  const bool recorded = state.fop != 0 || state.exception_fdp != 0;
+  const auto fop = static_cast<uint16_t>(recorded ? state.fop | kRecorded : 0);
+  write(UC_X86_REG_FOP, &fop);
+  x87_rest_[processor] = {static_cast<uint8_t>(state.fsw & kFloatingPointExceptions),
+                          state.exception_fdp};
   write(UC_X86_REG_FIP, &state.fip);
   write(UC_X86_REG_FCS, &state.fcs);
   write(UC_X86_REG_FDP, &state.fdp);
   write(UC_X86_REG_FDS, &state.fds);
   for (int i = 0; i < 8; ++i) write(UC_X86_REG_ST0 + i, state.st[i].data());
   write(UC_X86_REG_MXCSR, &state.mxcsr);
+  put_arithmetic(saved_state(processor), state.mxcsr);
   for (int i = 0; i < 16; ++i) write(UC_X86_REG_XMM0 + i, state.xmm[i].data());
   if (processor == selected_) uc_context_restore(uc_, contexts_[processor]);
 }

@@ -51,9 +51,17 @@ class ProcessorContexts {
   uint16_t selector(size_t index) const {
     return static_cast<uint16_t>(get<uint32_t>(layout_.segments + index * Layout::kSegmentSize));
   }
-  std::array<uint64_t, 16> general_registers() const {
-    return get<std::array<uint64_t, 16>>(layout_.gpr);
+  // What the conditions of blocks are about. x87 exceptions until now are then in FSW.
+  EntryValues entry_values() {
+    fold_x87_exceptions(live_state_, selected_);
+    EntryValues values;
+    std::memcpy(values.data(), live_state_ + layout_.gpr, 16 * sizeof values[0]);
+    values[EntryCondition::kRflags] = get<uint64_t>(layout_.rflags);
+    values[EntryCondition::kFcw] = get<uint16_t>(layout_.fcw);
+    values[EntryCondition::kFop] = get<uint16_t>(layout_.fop);
+    return values;
   }
+  uint32_t mxcsr() const { return get<uint32_t>(layout_.mxcsr); }
   // Where RIP is relative to.
   uint64_t code_base() const {
     return get<uint64_t>(layout_.segments + vmx::kCs * Layout::kSegmentSize + Layout::kBaseAt);
@@ -67,7 +75,7 @@ class ProcessorContexts {
   }
   uint32_t error_code() const { return get<uint32_t>(layout_.error_code); }
 
-  void read_extended(unsigned processor, ExtendedState& state) const;
+  void read_extended(unsigned processor, ExtendedState& state);
   void write_extended(unsigned processor, const ExtendedState& state);
 
  private:
@@ -77,6 +85,12 @@ class ProcessorContexts {
         hidden_flags_rest_(calibrated.hidden_flags_rest),
         contexts_{calibrated.context},
         live_state_(calibrated.live_state) {}
+
+  // Of each processor, what the engine does not keep.
+  struct X87Rest {
+    uint8_t exceptions = 0;  // in FSW since they were folded in last
+    uint64_t exception_fdp = 0;
+  };
 
   template <class T>
   T get(size_t at) const {
@@ -90,11 +104,18 @@ class ProcessorContexts {
   }
   void put_segment(size_t index, const vmx::Segment& segment);
   void save_segment(size_t index, vmx::Segment& segment) const;
+  // The engine's arithmetic keeps the exceptions it has met to itself.
+  void fold_x87_exceptions(uint8_t* state, unsigned processor);
+  void put_arithmetic(uint8_t* state, uint32_t mxcsr) const;
+  uint8_t* saved_state(unsigned processor) const {
+    return reinterpret_cast<uint8_t*>(contexts_[processor]);
+  }
 
   uc_engine* const uc_;
   const Layout layout_;
   const uint32_t hidden_flags_rest_;   // hidden flags that no state of ours decides
   std::vector<uc_context*> contexts_;  // of each processor; out of date for the selected one
+  std::vector<X87Rest> x87_rest_;
   unsigned selected_ = 0;
   uint8_t* const live_state_;  // of the selected one
 

@@ -42,7 +42,7 @@ class UnicornEngine final : public Engine {
   void set_client(EngineClient& client) override { client_ = &client; }
   void enter(ExecutionContext& context) override;
   Stop run(CpuState& state, const RunMode& mode) override;
-  void read_extended(unsigned processor, ExtendedState& state) const override {
+  void read_extended(unsigned processor, ExtendedState& state) override {
     contexts_->read_extended(processor, state);
   }
   void write_extended(unsigned processor, const ExtendedState& state) override {
@@ -60,6 +60,7 @@ class UnicornEngine final : public Engine {
   void resume(ExecutionContext* context) override;
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   uint64_t live_rflags() const override { return contexts_->steady_rflags(); }
+  uint32_t mxcsr() const override { return contexts_->mxcsr(); }
 
  private:
   // Whom a page miss is for: the guest, or who drops translations, of some code or all.
@@ -311,12 +312,11 @@ void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* u
   const bool examined =
       known && (block.linear == linear || block.linear == Block::conditional(linear));
   if (!examined && !examine(block, linear, size)) return;
-  if (block.linear == Block::conditional(linear) && !mode_.conditions_hold &&
-      !std::ranges::all_of(current_->blocks.conditions(linear), [this](const EntryCondition& one) {
-        return one.holds(contexts_->general_registers());
-      })) {
-    stop_before_block(StopKind::kCondition);
-    return;
+  if (block.linear == Block::conditional(linear)) {
+    const EntryValues values = contexts_->entry_values();
+    const auto holds = [&values](const EntryCondition& one) { return one.holds(values); };
+    const bool all = std::ranges::all_of(current_->blocks.conditions(linear), holds);
+    if (!all && !mode_.conditions_hold) return stop_before_block(StopKind::kCondition);
   }
   if (block.linear == linear) return charge(block);
   kept_block_ = block;

@@ -98,6 +98,9 @@ TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
   for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 19u, 29u}) {
     EXPECT_FALSE(has(7, 1, bit)) << bit;
   }
+  // FDP of exceptions only, no FCS and FDS.
+  EXPECT_TRUE(has(7, 1, 6));
+  EXPECT_TRUE(has(7, 1, 13));
   // UMIP, PKU, LA57, RDPID; no CET and others.
   EXPECT_EQ(cpuid(kState, 7, 0).ecx, 1u << 2 | 1u << 3 | 1u << 16 | 1u << 22);
 }

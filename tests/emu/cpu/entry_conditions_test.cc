@@ -11,8 +11,12 @@ namespace nestor::emu {
 namespace {
 
 bool all_hold(const EntryConditions& conditions, const vmx::CpuState& state) {
+  EntryValues values{};
+  std::ranges::copy(state.gpr, values.begin());
+  values[EntryCondition::kRflags] = state.rflags;
+  values[EntryCondition::kFcw] = 0x37f;
   return std::ranges::all_of(conditions,
-                             [&](const EntryCondition& one) { return one.holds(state.gpr); });
+                             [&](const EntryCondition& one) { return one.holds(values); });
 }
 
 class ConditionsTest : public EngineTest {
@@ -20,7 +24,7 @@ class ConditionsTest : public EngineTest {
   std::optional<unsigned> find(const Code& code, const vmx::CpuState& state,
                                EntryConditions& conditions) {
     return find_entry_conditions(decoder_, code, state.segment[vmx::kCs].base + state.rip, state,
-                                 conditions);
+                                 false, conditions);
   }
 };
 

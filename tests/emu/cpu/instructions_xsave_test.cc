@@ -46,7 +46,7 @@ class XsaveTest : public InstructionTest {
     s.ftw = 0x80;
     s.fop = 0x123;
     s.fip = 0x11112222'33334444;
-    s.fdp = 0x55556666'77778888;
+    s.fdp = s.exception_fdp = 0x55556666'77778888;
     s.fcs = 0x99;
     s.fds = 0xaa;
     for (uint8_t i = 0; i < 8; ++i) s.st[i].fill(static_cast<uint8_t>(0x10 + i));
@@ -66,8 +66,8 @@ TEST_F(XsaveTest, LegacyRegion) {
   EXPECT_EQ(core.peek<uint16_t>(kArea + 2), 0x3800);
   EXPECT_EQ(core.peek<uint16_t>(kArea + 4), 0x80) << "the byte behind the tags is 0";
   EXPECT_EQ(core.peek<uint16_t>(kArea + 6), 0x123);
-  EXPECT_EQ(core.peek<uint64_t>(kArea + 8), 0x99'33334444u);
-  EXPECT_EQ(core.peek<uint64_t>(kArea + 16), 0xaa'77778888u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 8), 0x33334444u);
+  EXPECT_EQ(core.peek<uint64_t>(kArea + 16), 0x77778888u);
   EXPECT_EQ(core.peek<uint64_t>(kArea + 24), 0xffff'00001fa0u);
   EXPECT_EQ(core.peek<uint64_t>(kArea + 32 + 7 * 16), 0x1717171717171717u);
   EXPECT_EQ(core.peek<uint64_t>(kArea + 32 + 7 * 16 + 8), 0x1717u);
@@ -80,6 +80,61 @@ TEST_F(XsaveTest, LegacyRegion) {
   expect_completed(kXsave64);
   EXPECT_EQ(core.peek<uint64_t>(kArea + 8), 0x11112222'33334444u);
   EXPECT_EQ(core.peek<uint64_t>(kArea + 16), 0x55556666'77778888u);
+}
+
+// "x87 FPU Instruction and Data (Operand) Pointers": what CPUID.7.0:EBX bits 6 and 13 say.
+TEST_F(XsaveTest, PointersOfEachModel) {
+  struct Model {
+    vmx::Generation generation;
+    bool selectors, exceptions_only;
+  };
+  for (const Model& model : {Model{vmx::Generation::kSandyBridge, true, false},
+                             Model{vmx::Generation::kIvyBridge, true, false},
+                             Model{vmx::Generation::kHaswell, false, false},
+                             Model{vmx::Generation::kBroadwell, false, false},
+                             Model{vmx::Generation::kSkylake, false, true},
+                             Model{vmx::Generation::kSapphireRapids, false, true}}) {
+    start();
+    core.processor = vmx::processor_of(model.generation);
+    core.extended.exception_fdp = 0x4321;
+    for (const Bytes& bytes : {kXsave, ASM64("fxsave [rdi]")}) {
+      expect_completed(bytes);
+      EXPECT_EQ(core.peek<uint16_t>(kArea + 12), model.selectors ? 0x99 : 0);
+      EXPECT_EQ(core.peek<uint16_t>(kArea + 20), model.selectors ? 0xaa : 0);
+      EXPECT_EQ(core.peek<uint32_t>(kArea + 16), model.exceptions_only ? 0x4321u : 0x77778888u);
+      EXPECT_EQ(core.peek<uint32_t>(kArea + 8), 0x33334444u);
+    }
+    expect_completed(ASM64("fnstenv [rdi]"));
+    EXPECT_EQ(core.peek<uint32_t>(kArea + 12), 0x33334444u);
+    EXPECT_EQ(core.peek<uint32_t>(kArea + 16), 0x01230000u | (model.selectors ? 0x99 : 0));
+    EXPECT_EQ(core.peek<uint32_t>(kArea + 20), model.exceptions_only ? 0x4321u : 0x77778888u);
+    EXPECT_EQ(core.peek<uint32_t>(kArea + 24), 0xffff0000u | (model.selectors ? 0xaa : 0));
+  }
+}
+
+// "Saving the x87 FPU's State": linear addresses in real-address mode.
+TEST_F(XsaveTest, EnvironmentInRealAddressMode) {
+  core.processor = vmx::processor_of(vmx::Generation::kIvyBridge);
+  core.extended = used_state();
+  core.extended.fip = 0xabcd;
+  core.extended.fdp = 0x1234;
+  core.extended.fcs = 0x9000;
+  core.extended.fds = 0x8000;
+  enter_real_mode(core);
+  cpu.segment[vmx::kDs].base = 0;
+  cpu.gpr[kRdi] = 0x800;
+  expect_completed(ASM16("fnstenv [di]"));
+  const uint16_t kNarrow[] = {0x27f, 0x3800, 0xbfff, 0xabcd, 0x9123, 0x1234, 0x8000};
+  for (unsigned i = 0; i < 7; ++i) EXPECT_EQ(core.peek<uint16_t>(0x800 + 2 * i), kNarrow[i]) << i;
+  core.extended.fcw = 0x27f;
+  expect_completed(ASM16("data32 fnstenv [di]"));
+  const uint32_t kWide[] = {0xffff027f, 0xffff3800, 0xffffbfff, 0xffffabcd,
+                            0x9123,     0xffff1234, 0x8000};
+  for (unsigned i = 0; i < 7; ++i) EXPECT_EQ(core.peek<uint32_t>(0x800 + 4 * i), kWide[i]) << i;
+  expect_completed(ASM16("data32 fldenv [di]"));
+  EXPECT_EQ(core.extended.fip, 0x9abcdu);
+  EXPECT_EQ(core.extended.fdp, 0x81234u);
+  EXPECT_EQ(core.extended.fop, 0x123u);
 }
 
 TEST_F(XsaveTest, OnlyWhatIsRequestedAndEnabled) {
@@ -149,11 +204,10 @@ TEST_F(XsaveTest, WhatIsSavedIsRestored) {
     core.extended = ExtendedState{};
     expect_completed(pair.restore);
     ExtendedState expected = used_state();
+    expected.fcs = expected.fds = 0;
     if (pair.save != kXsave64) {
       expected.fip &= 0xffffffff;
-      expected.fdp &= 0xffffffff;
-    } else {
-      expected.fcs = expected.fds = 0;
+      expected.fdp = expected.exception_fdp = expected.fdp & 0xffffffff;
     }
     EXPECT_EQ(core.extended, expected);
   }
