@@ -43,6 +43,76 @@ class FloatingPoint : public MachineTest {
   static constexpr uint64_t kConstants = 0x81000;
 };
 
+// "Emulation of the MMX Instruction Set", "Action Taken for Combinations of OSFXSR, OSXMMEXCPT,
+// SSE, SSE2, SSE3, EM, MP, and TS", "x87 FPU Instructions": each instruction in a slot of its own,
+// with all values of the bits.
+TEST_F(FloatingPoint, AvailabilityFollowsCr0AndCr4) {
+  enum Kind { kX87, kWait, kMmx, kSse };
+  struct Slot {
+    Code code;
+    Kind kind;
+  };
+  const Slot kSlots[] = {
+      {ASM64("fninit"), kX87},
+      {ASM64("fld1"), kX87},
+      {ASM64("fnstsw ax"), kX87},
+      {ASM64("fnstcw [rcx]"), kX87},
+      {ASM64("fldcw [rcx]"), kX87},
+      {ASM64("fxsave [rcx]"), kX87},
+      {ASM64("fxrstor [rcx]"), kX87},
+      {ASM64("fnstenv [rcx]"), kX87},
+      {ASM64("fldenv [rcx]"), kX87},
+      {ASM64("fnsave [rcx]"), kX87},
+      {ASM64("frstor [rcx]"), kX87},
+      {ASM64("fnclex"), kX87},
+      {ASM64("wait"), kWait},
+      {ASM64("movq mm0, mm1"), kMmx},
+      {ASM64("paddb mm0, mm1"), kMmx},
+      {ASM64("emms"), kMmx},
+      {ASM64("stmxcsr [rcx]"), kSse},
+      {ASM64("ldmxcsr [rcx]"), kSse},
+      {ASM64("addps xmm0, xmm1"), kSse},
+      {ASM64("movaps xmm0, [rcx]"), kSse},
+      {ASM64("cvtps2pi mm0, xmm0"), kSse},
+      {ASM64("paddb xmm0, xmm1"), kSse},
+  };
+  constexpr size_t kSlotSize = 16;
+  Code all;
+  for (const Slot& slot : kSlots) all = all + slot.code + nops(kSlotSize - slot.code.size());
+  for (const unsigned vector : {vmx::kUd, vmx::kNm}) {
+    handle(vector, ASM64("or qword ptr [rsp], 15; inc qword ptr [rsp]; iretq"));
+  }
+  for (unsigned bits = 0; bits < 16; ++bits) {
+    const bool em = bits & 1, mp = bits & 2, ts = bits & 4, osfxsr = bits & 8;
+    SCOPED_TRACE(bits);
+    cpu_.cr0 = vmx::cr0::kPe | vmx::cr0::kEt | vmx::cr0::kNe | vmx::cr0::kPg |
+               (em ? vmx::cr0::kEm : 0) | (mp ? vmx::cr0::kMp : 0) | (ts ? vmx::cr0::kTs : 0);
+    cpu_.cr4 = vmx::cr4::kPae | (osfxsr ? vmx::cr4::kOsfxsr : 0);
+    EXPECT_EQ(run(all + exit_with(1)).code, status(1));
+    for (size_t i = 0; i < std::size(kSlots); ++i) {
+      unsigned expected = 0;
+      switch (kSlots[i].kind) {
+        case kX87:
+          expected = em || ts ? vmx::kNm : 0;
+          break;
+        case kWait:
+          expected = mp && ts ? vmx::kNm : 0;
+          break;
+        case kMmx:
+          expected = em ? vmx::kUd : ts ? vmx::kNm : 0;
+          break;
+        case kSse:
+          expected = em || !osfxsr ? vmx::kUd : ts ? vmx::kNm : 0;
+          break;
+      }
+      const uint64_t rip = kCode + i * kSlotSize;
+      const auto seen = std::ranges::find(record_.exceptions, rip, &Exception::rip);
+      EXPECT_EQ(seen != record_.exceptions.end() ? seen->vector : 0, expected)
+          << testing::PrintToString(kSlots[i].code);
+    }
+  }
+}
+
 // --- x87
 
 class PendingX87Exception : public FloatingPoint {
