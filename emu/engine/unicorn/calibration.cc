@@ -352,6 +352,16 @@ std::optional<std::string> Experiment::find_live_state() {
     std::memcpy(&pointer, at, sizeof pointer);
     return pointer;
   };
+  // Copies are told from the registers themselves by writing there.
+  const auto is_live = [this, rbx](uint8_t* registers) {
+    uint8_t* const place = registers + 8 * vmx::kRbx;
+    const uint64_t changed = ~rbx;
+    uint64_t read = 0;
+    std::memcpy(place, &changed, sizeof changed);
+    uc_reg_read(uc_, UC_X86_REG_RBX, &read);
+    std::memcpy(place, &rbx, sizeof rbx);
+    return read == changed;
+  };
   uint8_t object[kCpuObject];
   uint8_t* found = nullptr;
   for (size_t i = 0; i < kEngineObject; i += 8) {
@@ -363,8 +373,7 @@ std::optional<std::string> Experiment::find_live_state() {
           reinterpret_cast<uintptr_t>(registers) - reinterpret_cast<uintptr_t>(cpu);
       if (distance >= kRegistersAt || registers == found) continue;
       if (!copy_if_mapped(registers, there) || !std::ranges::equal(there, saved)) continue;
-      if (found != nullptr) return "the one place of the registers";
-      found = registers;
+      if (found == nullptr || is_live(registers)) found = registers;
     }
   }
   if (found == nullptr) return "the registers themselves";
