@@ -113,6 +113,53 @@ static inline void write_cr4(uint64_t value) {
   __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
 }
 
+enum { kDr6Initial = 0xffff0ff0, kDebugAddresses = 4 };
+
+static inline uint64_t read_dr6(void) {
+  uint64_t value;
+  __asm__ volatile("mov %%dr6, %0" : "=r"(value));
+  return value;
+}
+
+static inline void write_dr6(uint64_t value) { __asm__ volatile("mov %0, %%dr6" : : "r"(value)); }
+
+// DR0 to DR3.
+static inline uint64_t read_debug_address(unsigned number) {
+  uint64_t value = 0;
+  switch (number) {
+    case 0:
+      __asm__ volatile("mov %%dr0, %0" : "=r"(value));
+      break;
+    case 1:
+      __asm__ volatile("mov %%dr1, %0" : "=r"(value));
+      break;
+    case 2:
+      __asm__ volatile("mov %%dr2, %0" : "=r"(value));
+      break;
+    case 3:
+      __asm__ volatile("mov %%dr3, %0" : "=r"(value));
+      break;
+  }
+  return value;
+}
+
+static inline void write_debug_address(unsigned number, uint64_t value) {
+  switch (number) {
+    case 0:
+      __asm__ volatile("mov %0, %%dr0" : : "r"(value));
+      break;
+    case 1:
+      __asm__ volatile("mov %0, %%dr1" : : "r"(value));
+      break;
+    case 2:
+      __asm__ volatile("mov %0, %%dr2" : : "r"(value));
+      break;
+    case 3:
+      __asm__ volatile("mov %0, %%dr3" : : "r"(value));
+      break;
+  }
+}
+
 static inline DescriptorTableRegister read_gdtr(void) {
   DescriptorTableRegister value;
   __asm__ volatile("sgdt %0" : "=m"(value));

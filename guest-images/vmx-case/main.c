@@ -9,6 +9,7 @@
 #include "guest-images/lib/image_main.h"
 #include "guest-images/lib/memory.h"
 #include "guest-images/lib/processor.h"
+#include "guest-images/lib/selectors.h"
 #include "guest-images/lib/vmcs.h"
 #include "guest-images/lib/vmx_instructions.h"
 #include "guest-images/vmx-case/case_abi.h"
@@ -64,6 +65,13 @@ static void set_memory(uint64_t address, const char* digits) {
   }
 }
 
+// A guest's DR0 to DR3 are what L1 leaves there. DR7 of L1 enables none of them.
+static void set_debug_register(uint64_t number, uint64_t address) {
+  if (number >= kDebugAddresses) give_up("there is no DR%lu to set", number);
+  if (read_debug_address((unsigned)number) != address)
+    write_debug_address((unsigned)number, address);
+}
+
 // What guests change and no VM exit restores.
 static uint64_t first_cr0, first_pat, first_efer;
 
@@ -76,8 +84,38 @@ static void remember_registers(void) {
 static void restore_registers(void) {
   if (read_cr0() != first_cr0) write_cr0(first_cr0);
   write_cr2(0);
+  if (read_dr6() != kDr6Initial) write_dr6(kDr6Initial);
+  for (unsigned number = 0; number < kDebugAddresses; number++) set_debug_register(number, 0);
   if (read_msr(kMsrPat) != first_pat) write_msr(kMsrPat, first_pat);
   if (read_msr(kMsrEfer) != first_efer) write_msr(kMsrEfer, first_efer);
+}
+
+// NMIs that guests send reach L1 when no guest takes them: at any time, and they mean nothing.
+__asm__("ignore_nmi: iretq");
+extern const uint8_t ignore_nmi[];
+
+static void ignore_nmis(void) {
+  const uint64_t handler = (uint64_t)ignore_nmi;
+  // The gate of vector 2 of 64-bit mode: bits 15:0 of the offset, and at 6 bits 63:16.
+  uint8_t* const gate = (uint8_t*)read_idtr().base + 2 * 16;
+  memcpy(gate, &handler, 2);
+  memcpy(gate + 6, (const uint8_t*)&handler + 2, 6);
+}
+
+// A VM exit may leave them blocked; IRET ends that, and takes one that has been held back.
+static void unblock_nmis(void) {
+  __asm__ volatile(
+      "movq %%rsp, %%rax\n\t"
+      "pushq %0\n\t"
+      "pushq %%rax\n\t"
+      "pushfq\n\t"
+      "pushq %1\n\t"
+      "pushq $1f\n\t"
+      "iretq\n"
+      "1:"
+      :
+      : "i"(SELECTOR_DATA), "i"(SELECTOR_CODE64)
+      : "rax", "memory");
 }
 
 // A timer that the firmware left running must not interrupt a guest.
@@ -89,6 +127,7 @@ static void mask_legacy_interrupts(void) {
 static void begin_case(void) {
   in_base = false;
   exits = NESTOR_CASE_EXITS;
+  unblock_nmis();
   restore_registers();
   registers = base_registers;
   // Few words differ, and writing the others would cost the machine its decoded code.
@@ -132,6 +171,7 @@ static void run_case(void) {
 void image_main(void) {
   Text text = text_open(kImage);
   mask_legacy_interrupts();
+  ignore_nmis();
   remember_registers();
   vmx_operation_enter(vmxon_region);
   report_open(text_option("e9"), text_option("quiet"), text_option("all"));
@@ -145,6 +185,9 @@ void image_main(void) {
     } else if (text_is(word, "flip")) {
       const uint64_t encoding = text_number(&text);
       flip_field(encoding, text_number(&text));
+    } else if (text_is(word, "debug")) {
+      const uint64_t number = text_number(&text);
+      set_debug_register(number, text_number(&text));
     } else if (text_is(word, "memory")) {
       const uint64_t address = text_number(&text);
       set_memory(address, text_word(&text));
