@@ -247,7 +247,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step |=
-      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(state);
+      approaching_ || trapping || is_within_instruction() || aligned || records_branches(state);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
@@ -255,7 +255,11 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
-  const uint64_t from = state.rip;
+  // One instruction at a time even if nobody watched.
+  const bool steps = mode_.single_step || trap_due_;
+  const auto watched = stepping_through_ && !steps ? core_.instruction_at_rip() : std::nullopt;
+  mode_.single_step |= stepping_through_.has_value();
+  const uint64_t from = state.rip, count = state.gpr[vmx::kRcx];
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
@@ -272,8 +276,9 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
+  if (watched && watched->repeated && stepped) count_watched_iteration(*watched, count, from);
   // The engine would have stopped there without being watched, too.
-  if (!stepped) leave_watched_block();
+  if (!stepped || (steps && state.rip == from)) leave_watched_block();
   if (counters.counting()) core_.count_performance(cpl);
   const bool refused_again = stop.kind == StopKind::kRefusedFill && state.rip == from;
   filler_.end_grants(stepped, refused_again);
@@ -297,11 +302,35 @@ void EngineDriver::run_engine(uint64_t turn_end) {
 void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   vmx::CpuState& state = core_.state();
   if (stop.kind != StopKind::kDeadline && stop.kind != StopKind::kException) return;
-  const bool again = linear_rip(state) - stop.completed < stop.completed_size ||
-                     (mode_.single_step && state.rip == from);
+  const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb;
+  const bool stays = state.rip == from && (mode_.single_step || stepped);
+  const bool again = linear_rip(state) - stop.completed < stop.completed_size || stays;
   if (!again) return;
   const auto instruction = core_.instruction_at_rip();
-  if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
+  if (!instruction) return;
+  if (instruction->repeated) {
+    state.rflags |= vmx::rflags::kRf;
+  } else if (stays && stepped && stop.completed_size == 0) {
+    count_emulated();  // a branch to itself: the engine has not counted what it would execute again
+  }
+}
+
+void EngineDriver::count_watched_iteration(const Instruction& instruction, uint64_t count,
+                                           uint64_t from) {
+  const vmx::CpuState& state = core_.state();
+  const uint64_t mask = value_mask(instruction.address_size);
+  if (state.rip == from) {
+    count_emulated();
+    leave_watched_block();
+    return;
+  }
+  // The engine begins once more to find that nothing is left, but not if it was a comparison that
+  // has ended it.
+  const bool compares = std::ranges::none_of(
+      std::span(instruction.operand).first(instruction.operand_count), &Operand::written);
+  const bool equal = (state.rflags & vmx::rflags::kZf) != 0;
+  const bool ended = compares && equal != instruction.prefixes.rep;
+  if ((count & mask) != 0 && (state.gpr[vmx::kRcx] & mask) == 0 && !ended) count_emulated();
 }
 
 // CALL has written to the stack by then, below what the program may rely on.

@@ -159,6 +159,9 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
     return;
   }
   approaching_ = false;
+  if (fetch && filler_.is_beyond_code(stop.linear & ~(kPageSize - 1))) {
+    return delivery_.deliver(vmx::exception(vmx::kGp, 0));
+  }
   const auto instruction = fetch ? std::nullopt : core_.instruction_at_rip();
   // INS and OUTS ask for their port, and for VM exits, before they ask for their operand.
   if (instruction &&

@@ -20,8 +20,8 @@ constexpr auto kHints = [] {
     hints[static_cast<size_t>(opcode)] = true;
   // Group 15 (FXSAVE, LDMXCSR and their kin), FNSTENV and FNSAVE with theirs, 66.
   for (const int opcode : {0xae, 0xd9, 0xdd, 0x66}) hints[static_cast<size_t>(opcode)] = true;
-  // Group 6 (VERR, VERW), LAR, LSL, POP FS, POP GS, LSS, LFS, LGS.
-  for (const int opcode : {0x00, 0x02, 0x03, 0xa1, 0xa9, 0xb2, 0xb4, 0xb5})
+  // Group 6 (VERR, VERW), LAR, LSL, POP FS, POP GS, LSS, LFS, LGS, CMPXCHG8B.
+  for (const int opcode : {0x00, 0x02, 0x03, 0xa1, 0xa9, 0xb2, 0xb4, 0xb5, 0xc7})
     hints[static_cast<size_t>(opcode)] = true;
   return hints;
 }();
@@ -61,6 +61,13 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
   }
 }
 
+// CMPXCHG8B, CMPXCHG16B and, which does no harm, what looks like them. Before them the engine takes
+// the flags that they leave alone from the last block, not from the instruction before.
+bool takes_old_flags(const Instruction& instruction, std::span<const uint8_t> bytes) {
+  constexpr std::array<uint8_t, 2> kOpcode = {0x0f, 0xc7};
+  return (instruction.modrm >> 3 & 7) == 1 && !std::ranges::search(bytes, kOpcode).empty();
+}
+
 }  // namespace
 
 std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,
@@ -75,7 +82,9 @@ std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t>
     const auto bytes = code.subspan(starts[i], end - starts[i]);
     if (std::ranges::none_of(bytes, hint)) continue;
     const auto instruction = decoder.decode(code.subspan(starts[i]), mode);
-    if (instruction && is_modelled(*instruction, descriptors)) return starts[i];
+    if (!instruction) continue;
+    if (is_modelled(*instruction, descriptors)) return starts[i];
+    if (i != 0 && takes_old_flags(*instruction, bytes)) return starts[i];
   }
   size_t known = 0;
   if (count != 0) {

@@ -19,6 +19,9 @@ namespace nestor::emu {
 // blocking of events the engine does not tell from that of STI. `descriptors`: selectors name
 // descriptors, as they do in protected mode but for virtual-8086 mode.
 //
+// Or that of an instruction that must begin a block, because the engine takes the flags that it
+// does not change from the block before; then never 0.
+//
 // Or that of an instruction that the decoder does not know, if one of them may stand behind it:
 // the engine may know it, and where it ends. To be executed alone.
 std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,

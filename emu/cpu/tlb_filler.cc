@@ -14,6 +14,7 @@ namespace nestor::emu {
 bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const vmx::CpuState& state = core_.state();
   if (!is_canonical(linear, state)) return false;
+  if (kind == FillAccess::kFetch && is_beyond_code(linear)) return false;
   if (kind != FillAccess::kFetch && !watched_granted_ && watches_page(linear)) return false;
   if (kind == FillAccess::kWrite && fill_sub_page(linear, grant)) return true;
   ept::Access access;
@@ -89,6 +90,14 @@ bool TlbFiller::watches_page(uint64_t linear) const {
   const vmx::CpuState& state = core_.state();
   if (!state.code_64bit() && (linear & ~(kPageSize - 1)) == kLastPage) return true;
   return has_breakpoints(state) && has_data_breakpoint(state, linear);
+}
+
+bool TlbFiller::is_beyond_code(uint64_t linear) const {
+  const vmx::CpuState& state = core_.state();
+  if (state.code_64bit()) return false;
+  const vmx::Segment& cs = state.segment[vmx::kCs];
+  const auto first = static_cast<uint32_t>(linear - cs.base);
+  return first > cs.limit && first <= 0xffffffff - (kPageSize - 1);
 }
 
 void TlbFiller::grant_sub_page_write(uint64_t linear, const Translation& translation) {

@@ -25,6 +25,10 @@ class TlbFiller {
   // last one of 4 GBytes, where operands must not wrap around.
   bool watches_page(uint64_t linear) const;
 
+  // Whether no byte of this page belongs to the code segment: nothing is fetched there, since the
+  // limit comes first. `linear` is page aligned.
+  bool is_beyond_code(uint64_t linear) const;
+
   // --- grants to the next instruction alone
 
   // It reads from the virtual-APIC page, or writes there at `offset`, in the place of the

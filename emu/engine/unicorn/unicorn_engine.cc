@@ -114,10 +114,10 @@ class UnicornEngine final : public Engine {
   // Takes back what was charged for the instructions of the current block from RIP on.
   void refund_from(uint64_t linear);
   void drop_translations();
+  // The block that was completed last stays that.
   void go_on() {
     goes_on_ = stopped_ = false;
     if (translations_->are_full()) return drop_translations();
-    stop_ = Stop{};
     translations_->translate_again();
   }
   uint64_t window_page(uint64_t physical);

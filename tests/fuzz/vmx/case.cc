@@ -121,6 +121,7 @@ void append(std::string& text, const Case& part) {
   for (const auto& [field, value] : part.fields) line("field ", vmx::encoding_of(field), value);
   for (const auto& [field, bits] : part.flips) line("flip ", vmx::encoding_of(field), bits);
   for (const auto& [number, value] : part.registers) line("register ", number, value);
+  for (const auto& [number, value] : part.debug) line("debug ", number, value);
   for (const Patch& patch : part.memory) {
     text += "memory ";
     append_hex(text, patch.address);

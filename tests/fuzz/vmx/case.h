@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,12 +42,35 @@ struct Patch {
   std::vector<uint8_t> bytes;
 };
 
+// What an instruction of L2 does with memory, aside from its own bytes and the paging structures.
+enum class AccessKind : uint8_t {
+  kReads,        // reads operands
+  kWrites,       // writes an operand, which it may read before
+  kDescriptors,  // reads descriptors, and sets their accessed and busy flags
+};
+
+// What must come of a case.
+struct Expectation {
+  // Paging and EPT map the arena to itself, and only what is supervisor there is so.
+  bool identity = false;
+  // L2 begins at CPL 3, the page of the GDT is a supervisor page, and where L2 gets to at CPL 0 it
+  // reads no data.
+  bool secret = false;
+  std::map<uint64_t, AccessKind> accesses;  // by linear address
+  std::optional<uint64_t> nmi_sent;         // linear address before which an NMI to itself comes
+};
+// In the page of the GDT.
+inline constexpr uint64_t kSecret = kGdt + 0x740;
+inline constexpr uint32_t kSecretWord = 0x5ec2e75e;
+
 struct Case {
   uint64_t seed = 0;
   std::map<vmx::Field, uint64_t> fields;  // all but host state
   std::map<vmx::Field, uint64_t> flips;   // of host state, which L1 writes: bits to invert
   std::vector<Patch> memory;
   std::map<unsigned, uint64_t> registers;  // RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8 ...
+  std::map<unsigned, uint64_t> debug;      // DR0 to DR3
+  Expectation expectation;
 };
 
 // The base: fields, memory and registers; no flips. `capabilities`: whose default controls it has.

@@ -5,8 +5,10 @@
 #include <array>
 #include <iterator>
 
+#include "tests/fuzz/vmx/descriptors.h"
+#include "tests/fuzz/vmx/draft.h"
 #include "tests/fuzz/vmx/instructions.h"
-#include "tests/fuzz/vmx/random.h"
+#include "tests/fuzz/vmx/kinds.h"
 #include "vmx/cpu_state.h"
 
 namespace nestor::fuzz {
@@ -75,59 +77,7 @@ const std::vector<const vmx::EntryCheck*>& all_checks() {
   return kAll;
 }
 
-bool is_host(Field field) { return vmx::type_of(field) == vmx::FieldType::kHostState; }
-
 }  // namespace
-
-// A case under construction, and the VMCS that it makes.
-struct Generator::Draft {
-  Random random;
-  Case result;
-  const Generator& generator;
-
-  Draft(uint64_t seed, const Generator& owner) : random(seed), generator(owner) {
-    result.seed = seed;
-  }
-  vmx::Vmcs vmcs() const { return vmcs_of(generator.base_, result); }
-  uint64_t get(Field field) const { return vmcs()[field]; }
-  // A field that a processor does not have stays away.
-  void set(Field field, uint64_t value) {
-    if (!generator.own_.has_field(field)) return;
-    if (generator.other_ && !generator.other_->has_field(field)) return;
-    value &= vmx::value_mask(field);
-    if (is_host(field)) {
-      Case without = result;
-      without.flips.erase(field);
-      const uint64_t bits = vmcs_of(generator.base_, without)[field] ^ value;
-      result.flips.erase(field);
-      if (bits != 0) result.flips[field] = bits;
-    } else {
-      result.fields[field] = value;
-    }
-  }
-  template <vmx::Control C>
-  void turn(Field field, C control, bool on) {
-    set(field, on ? get(field) | mask(control) : get(field) & ~uint64_t{mask(control)});
-  }
-  void put(uint64_t address, uint64_t value, unsigned size = 8) {
-    Patch patch{address, {}};
-    for (unsigned i = 0; i < size; ++i)
-      patch.bytes.push_back(static_cast<uint8_t>(value >> (8 * i)));
-    result.memory.push_back(std::move(patch));
-  }
-  bool passes(const vmx::EntryCheck& check) const {
-    const vmx::Vmcs now = vmcs();
-    const ArenaMemory memory(generator.base_, result);
-    return check.passes({.vmcs = now,
-                         .capabilities = generator.own_,
-                         .memory = &memory,
-                         .current_vmcs = ept::PhysicalAddress{1}});
-  }
-  std::optional<CheckGroup> fails() const {
-    const ArenaMemory memory(generator.base_, result);
-    return first_failing_group(vmcs(), generator.own_, &memory);
-  }
-};
 
 std::optional<CheckGroup> first_failing_group(const vmx::Vmcs& vmcs,
                                               const vmx::Capabilities& capabilities,
@@ -147,10 +97,10 @@ Generator::Generator(const Case& base, const vmx::Capabilities& own,
     : base_(base), own_(own), other_(other) {}
 
 void Generator::choose_mode(Draft& draft) const {
-  enum Mode { kLong, kUser, kCompatibility, kPae, k32Bit, kUnpaged, kReal, kV86 };
+  using enum GuestMode;
   constexpr std::array kModes = {kLong,  kLong,    kLong, kUser, kCompatibility, kPae, kPae,
                                  k32Bit, kUnpaged, kReal, kV86};
-  const Mode mode = draft.random.of(kModes);
+  const GuestMode mode = draft.mode = draft.random.of(kModes);
   const bool long_mode = mode == kLong || mode == kUser || mode == kCompatibility;
   const bool unrestricted = mode == kUnpaged || mode == kReal;
   const auto set = [&](Field field, uint64_t value) { draft.set(field, value); };
@@ -431,8 +381,10 @@ void Generator::keep_l1_alive(Draft& draft) const {
     draft.set(field, (value & (0xfff | beyond)) | (kArena + draft.random.below(32) * kPage));
   }
   draft.turn(Field::kPinBasedControls, vmx::PinBased::kActivatePreemptionTimer, true);
+  // A guest that loops does not do so for long.
+  const uint64_t patience = draft.result.seed >= kFirstSeedOfKinds ? 0x200 : 0x100000;
   if (draft.get(Field::kVmxPreemptionTimerValue) != 0)
-    draft.set(Field::kVmxPreemptionTimerValue, 0x100000);
+    draft.set(Field::kVmxPreemptionTimerValue, patience);
   const vmx::Vmcs now = draft.vmcs();
   if (!now.has(vmx::PrimaryProcBased::kUseIoBitmaps))
     draft.turn(Field::kPrimaryProcBasedControls, vmx::PrimaryProcBased::kUnconditionalIoExiting,
@@ -441,24 +393,77 @@ void Generator::keep_l1_alive(Draft& draft) const {
   constexpr auto kWaits = static_cast<uint64_t>(vmx::ActivityState::kWaitForSipi);
   if (!fails && draft.get(Field::kGuestActivityState) == kWaits)
     draft.set(Field::kGuestActivityState, static_cast<uint64_t>(vmx::ActivityState::kActive));
-  // Address breakpoints are not what this is about.
-  if (draft.get(Field::kGuestDr7) & 0xff)
+  // Breakpoints that were not drawn as such.
+  if (draft.result.debug.empty() && (draft.get(Field::kGuestDr7) & 0xff))
     draft.set(Field::kGuestDr7, draft.get(Field::kGuestDr7) & ~0xffull);
 }
 
+void Generator::choose_kinds(Draft& draft) const {
+  Random& random = draft.random;
+  const bool nmis = random.one_in(6) &&
+                    (draft.mode == GuestMode::kLong || draft.mode == GuestMode::kCompatibility ||
+                     draft.mode == GuestMode::kPae);
+  change_privilege(draft);
+  change_descriptors(draft);
+  if (random.one_in(2)) change_page_rights(draft);
+  if (random.one_in(3)) {
+    const uint64_t cr4 = vmx::cr4::kOsfxsr & draft.cr4_offered();
+    draft.set(Field::kGuestCr4, draft.get(Field::kGuestCr4) | cr4);
+  }
+  if (!nmis && random.one_in(2)) change_limits(draft);
+  if (nmis) change_nmis(draft);
+  Code code(draft);
+  if (code.bits() == 16) {
+    // Not the EPT, which the low halves of the base's lead to.
+    draft.result.registers.try_emplace(4, kStack + 0xe00);
+    draft.result.registers.try_emplace(6, kData + 0x200);
+  }
+  if (nmis && code.bits() != 16) add_nmi(draft, code);
+  const uint64_t kind = random.below(3);
+  for (uint64_t count = 2 + random.below(7); count > 0 && !nmis; --count) {
+    if (kind == 0 || random.one_in(2)) {
+      add_plain(draft, code);
+    } else if (!random.one_in(8)) {
+      add_descriptor_use(draft, code);
+    } else {
+      code.add(random.of(instructions(!other_)));
+    }
+  }
+  if (code.bytes().empty()) code.add({0x90});
+  if (!nmis && random.one_in(5)) limit_code(draft, code);
+  if (random.one_in(3)) change_debugging(draft, code);
+  draft.result.expectation.accesses = code.accesses();
+  Patch patch{kCode, code.bytes()};
+  while (patch.bytes.size() % 3 != 0) patch.bytes.push_back(0x90);
+  // SYSCALL leads to code of which nothing is known.
+  constexpr std::array<uint8_t, 2> kSyscall = {0x0f, 0x05};
+  if (!std::ranges::search(patch.bytes, kSyscall).empty()) draft.result.expectation.secret = false;
+  draft.result.memory.push_back(std::move(patch));
+}
+
 Case Generator::make(uint64_t seed) const {
-  Draft draft(seed, *this);
+  Draft draft(seed, base_, own_, other_);
+  const bool kinds = seed >= kFirstSeedOfKinds;
   choose_mode(draft);
   choose_controls(draft);
-  choose_injection(draft);
-  change_ept(draft);
-  choose_code(draft);
+  if (!kinds || draft.random.one_in(3)) choose_injection(draft);
+  const size_t patches = draft.result.memory.size();
+  if (!kinds || draft.random.one_in(4)) change_ept(draft);
+  const bool other_ept = draft.result.memory.size() != patches;
+  if (kinds)
+    choose_kinds(draft);
+  else
+    choose_code(draft);
   const Case before = draft.result;
-  approach_boundary(draft);
+  const bool boundary = !kinds || draft.random.one_in(4);
+  if (boundary) approach_boundary(draft);
   keep_comparable(draft, before);
   keep_l1_alive(draft);
   // What the last step took away may let the entry go further than before.
   keep_l1_alive(draft);
+  Expectation& expectation = draft.result.expectation;
+  expectation.identity = kinds && !boundary && !other_ept;
+  if (!expectation.identity) expectation = {};
   return std::move(draft.result);
 }
 

@@ -11,6 +11,11 @@
 
 namespace nestor::fuzz {
 
+struct Draft;
+
+// Cases from this seed on are also about what kinds.h has; what the earlier ones are never changes.
+inline constexpr uint64_t kFirstSeedOfKinds = 10'000'000'000;
+
 class Generator {
  public:
   // `other`: a second processor; then the cases mean the same on both.
@@ -20,12 +25,12 @@ class Generator {
   Case make(uint64_t seed) const;
 
  private:
-  struct Draft;
   void choose_mode(Draft&) const;
   void choose_controls(Draft&) const;
   void choose_injection(Draft&) const;
   void change_ept(Draft&) const;
   void choose_code(Draft&) const;
+  void choose_kinds(Draft&) const;
   void approach_boundary(Draft&) const;
   uint64_t mutated(Draft&, vmx::Field field, uint64_t value) const;
   void keep_comparable(Draft&, const Case& before) const;

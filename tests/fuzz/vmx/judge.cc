@@ -3,10 +3,12 @@
 
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 
 #include "emu/time/clock.h"
 #include "tests/fuzz/vmx/generator.h"
+#include "tests/fuzz/vmx/guest_checks.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
 
@@ -111,7 +113,10 @@ void Judge::expect(bool holds, std::string_view what, uint64_t value, uint64_t o
 }
 
 void Judge::begin(uint64_t seed) {
-  if (current_ != nullptr) ++finished_;
+  if (current_ != nullptr) {
+    ++finished_;
+    hashes_.push_back(hash_);
+  }
   current_ = nullptr;
   for (const Case& change : cases_)
     if (change.seed == seed) current_ = &change;
@@ -308,6 +313,18 @@ void Judge::judge_saved_state(const vmx::VmExitEvent& event) {
   }
 }
 
+// What the VMCS does not have.
+void Judge::mix_guest(const vmx::VmExitEvent& event, std::span<const uint8_t> arena) {
+  for (const uint64_t value : event.state->gpr) mix(value);
+  mix(event.state->dr6);
+  mix(event.state->cr2);
+  for (size_t at = 0; at < arena.size(); at += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, arena.data() + at, sizeof word);
+    mix(word);
+  }
+}
+
 void Judge::handle(const vmx::VmExitEvent& event) {
   reason_ = event.reason;
   mix(event.reason);
@@ -330,6 +347,14 @@ void Judge::handle(const vmx::VmExitEvent& event) {
   }
   judge_exit_information(event);
   judge_saved_state(event);
+  std::vector<uint8_t> arena(kArenaEnd - kArena);
+  read_arena_(arena);
+  mix_guest(event, arena);
+  if (current_ == nullptr) return;
+  check_guest(base_, *current_, event, arena,
+              [this](std::string_view what, uint64_t value, uint64_t other) {
+                expect(false, what, value, other);
+              });
 }
 
 }  // namespace nestor::fuzz

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,11 +23,17 @@ class Judge final : public emu::EventHandler<Judge> {
         Complaint complain)
       : base_(base), cases_(cases), capabilities_(capabilities), complain_(std::move(complain)) {}
 
+  // Reads the arena of the machine that runs. Must be set before it runs.
+  void watch(std::function<void(std::span<uint8_t>)> read_arena) {
+    read_arena_ = std::move(read_arena);
+  }
   // What the image writes to the serial port.
   void serial(uint8_t byte);
 
   // Of all events so far, times included.
   uint64_t hash() const { return hash_; }
+  // The same at the end of each case.
+  const std::vector<uint64_t>& hashes() const { return hashes_; }
   // The case that is under way; nullptr: none is.
   const Case* current() const { return current_; }
   size_t finished() const { return finished_; }
@@ -51,12 +58,14 @@ class Judge final : public emu::EventHandler<Judge> {
                    uint64_t qualification);
   void judge_exit_information(const vmx::VmExitEvent& event);
   void judge_saved_state(const vmx::VmExitEvent& event);
+  void mix_guest(const vmx::VmExitEvent& event, std::span<const uint8_t> arena);
   void expect(bool holds, std::string_view what, uint64_t value, uint64_t other = 0);
 
   const Case& base_;
   const std::vector<Case>& cases_;
   const vmx::Capabilities capabilities_;
   const Complaint complain_;
+  std::function<void(std::span<uint8_t>)> read_arena_;
   const emu::Clock* clock_ = nullptr;
   std::string line_;
   const Case* current_ = nullptr;
@@ -64,6 +73,7 @@ class Judge final : public emu::EventHandler<Judge> {
   bool first_entry_ = false;
   std::vector<std::string_view> failed_;
   std::map<std::string, uint64_t> outcomes_;
+  std::vector<uint64_t> hashes_;
   uint64_t hash_ = 0xcbf29ce484222325;
   uint32_t reason_ = 0;
 };

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -33,10 +34,11 @@ using Time = std::chrono::steady_clock;
 
 constexpr std::string_view kUsage =
     "usage: vmx_fuzz [--seeds A-B] [--shard I/N] [--minutes M] [--batch N] [--replay-every N]\n"
-    "       vmx_fuzz --seed S [--verbose]\n"
+    "       vmx_fuzz --seed S [--verbose] [--stepped]\n"
     "       vmx_fuzz --seeds A-B --write-case FILE\n"
     "       vmx_fuzz --seeds A-B --print-output\n"
     "       vmx_fuzz --other FILE --compare OUTPUT OTHER-OUTPUT\n"
+    "  --stepped      one instruction of L2 at a time, which must not make a difference\n"
     "  --image FILE   vmx-case.elf\n"
     "  --other FILE   the output of vmx-case on another machine: make cases that mean the same "
     "there\n";
@@ -47,7 +49,7 @@ struct Options {
   uint64_t minutes = 0;
   uint64_t batch = 200;
   uint64_t replay_every = 10;
-  bool single = false, verbose = false, print_output = false;
+  bool single = false, verbose = false, stepped = false, print_output = false;
   std::string image = NESTOR_GUEST_IMAGES "/vmx-case/vmx-case.elf";
   std::string write_case, other;
   std::vector<std::string> compare;
@@ -97,6 +99,8 @@ Options parse(int argc, char** argv) {
       options.single = true;
     } else if (name == "--verbose") {
       options.verbose = true;
+    } else if (name == "--stepped") {
+      options.stepped = true;
     } else if (name == "--image") {
       options.image = value();
     } else if (name == "--other") {
@@ -187,7 +191,8 @@ class Campaign {
       file = std::get<std::unique_ptr<emu::OutputFile>>(std::move(opened));
       trace.emplace(*file, emu::TraceFormat::kText);
     }
-    const RunOutcome outcome = run_cases(image_, base_, cases, false, trace ? &*trace : nullptr);
+    const RunOutcome outcome = run_cases(image_, base_, cases, false, trace ? &*trace : nullptr,
+                                         {.stepped = options_.stepped});
     if (trace) trace->finish();
     if (file) file->flush();
     if (options_.verbose) std::printf("%s", outcome.text.c_str());
@@ -245,17 +250,24 @@ class Campaign {
       complaints += outcome.complaints.size();
       for (const auto& [name, count] : outcome.outcomes) outcomes_[name] += count;
       cases_ += outcome.finished;
-      if (options_.replay_every != 0 && number_of_batch % options_.replay_every == 1) {
-        // By turns from the beginning to the end, and handed over to other machines on the way.
-        const uint64_t relay = number_of_batch / options_.replay_every % 2 == 0
-                                   ? 0
-                                   : outcome.instructions / kHandOvers + number_of_batch;
-        const RunOutcome again = run_cases(image_, base_, cases, true, nullptr, relay);
+      if (options_.replay_every != 0 && (number_of_batch - 1) % options_.replay_every == 0) {
+        constexpr std::array kWays = {"", ", the second one through saved states",
+                                      ", the second one instruction by instruction"};
+        // By turns from the beginning to the end, handed over to other machines on the way, and
+        // one instruction of L2 at a time.
+        const uint64_t turn = (number_of_batch - 1) / options_.replay_every % kWays.size();
+        Way way;
+        if (turn == 1) way.relay = outcome.instructions / kHandOvers + number_of_batch;
+        way.stepped = turn == 2;
+        const RunOutcome again = run_cases(image_, base_, cases, true, nullptr, way);
         if (again.hash != outcome.hash) {
-          std::fprintf(stderr, "seeds %llu-%llu: two runs differ%s\n",
+          const auto [one, other] = std::ranges::mismatch(outcome.hashes, again.hashes);
+          const auto at =
+              std::min<size_t>(static_cast<size_t>(one - outcome.hashes.begin()), cases.size() - 1);
+          std::fprintf(stderr, "seeds %llu-%llu: two runs differ%s, first at seed %llu\n",
                        static_cast<unsigned long long>(batch_first),
-                       static_cast<unsigned long long>(batch_last),
-                       relay == 0 ? "" : ", the second one through saved states");
+                       static_cast<unsigned long long>(batch_last), kWays[turn],
+                       static_cast<unsigned long long>(cases[at].seed));
           ++complaints;
         }
       }

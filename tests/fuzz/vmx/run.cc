@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "emu/engine/unicorn/unicorn_engine.h"
+#include "emu/machine/inspection.h"
 #include "emu/machine/machine.h"
 #include "tests/fuzz/vmx/judge.h"
 #include "vmx/capabilities.h"
@@ -21,25 +22,39 @@ constexpr uint64_t kBudgetPerCase = 4'000'000, kBudgetOfStart = 20'000'000;
 
 using Made = std::unique_ptr<emu::Machine>;
 
-emu::RunResult run_in_relay(Made machine, const std::function<Made()>& make, uint64_t relay) {
+// Breakpoints where L2's code is: blocks there are not executed as a whole. The machine stops at
+// some, and goes on.
+emu::Until stops_of(const Way& way) {
   emu::Until until;
-  for (uint64_t place = relay; relay != 0; place += relay) {
-    until.instructions = place;
-    if (!machine->run_until(until)) return machine->result();
+  if (!way.stepped) return until;
+  constexpr uint64_t kLongest = 0x100;
+  for (const uint64_t page : {kCode - kArena, kHandlers - kArena, kCode, kHandlers})
+    for (uint64_t offset = 0; offset < kLongest; ++offset)
+      until.breakpoints.push_back(page + offset);
+  return until;
+}
+
+// `machine`: the one that runs.
+emu::RunResult run_in(Made& machine, const std::function<Made()>& make, const Way& way) {
+  emu::Until until = stops_of(way);
+  if (way.relay != 0) until.instructions = way.relay;
+  while (const auto pause = machine->run_until(until)) {
+    if (pause->reason != emu::Pause::Reason::kInstructions) continue;
     const auto state =
         emu::saved_bytes([&](emu::Archive& archive) { machine->serialize(archive); });
     machine = make();
     if (!emu::load_bytes(state, [&](emu::Archive& archive) { machine->serialize(archive); })) {
       throw std::logic_error("what was saved cannot be loaded");
     }
+    *until.instructions += way.relay;
   }
-  return machine->run();
+  return machine->result();
 }
 
 }  // namespace
 
 RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::vector<Case>& cases,
-                     bool quiet, emu::MachineEventSink* trace, uint64_t relay) {
+                     bool quiet, emu::MachineEventSink* trace, const Way& way) {
   RunOutcome outcome;
   Judge judge(base, cases, vmx::nestor_capabilities(), [&](uint64_t seed, const std::string& what) {
     outcome.complaints.emplace_back(seed, what);
@@ -67,8 +82,12 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     }
     return std::get<Made>(std::move(created));
   };
+  Made machine;
+  judge.watch([&](std::span<uint8_t> arena) {
+    machine->inspection()->read(0, emu::View::kL1Physical, kArena, arena);
+  });
   try {
-    Made machine = make();
+    machine = make();
     const auto loaded =
         emu::load_image(image, {module}, quiet ? "quiet" : "", machine->memory_map());
     if (const auto* error = std::get_if<emu::LoadError>(&loaded)) {
@@ -76,7 +95,7 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
       return outcome;
     }
     machine->load(std::get<emu::LoadedImage>(loaded));
-    const emu::RunResult result = run_in_relay(std::move(machine), make, relay);
+    const emu::RunResult result = run_in(machine, make, way);
     outcome.instructions = result.instructions;
     if (result.kind != emu::RunResult::Kind::kDebugExit || result.code != 1) {
       lost("the run ended with kind " + std::to_string(static_cast<int>(result.kind)) + ", code " +
@@ -86,6 +105,7 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     lost(std::string("internal error: ") + error.what());
   }
   outcome.hash = judge.hash();
+  outcome.hashes = judge.hashes();
   outcome.finished = judge.finished();
   outcome.outcomes = judge.outcomes();
   return outcome;
