@@ -83,7 +83,11 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kDeadline:
       return;
     case StopKind::kInstruction:
-      // A block that ends before such an instruction does not hold the breakpoint on it.
+      // A block that ends before such an instruction does not hold the breakpoint on it; and time
+      // has passed in it.
+      if (stop.unsafe && stop.completed_size != 0 && !is_in_the_middle() && deadline_passed()) {
+        return;
+      }
       if (stop.unsafe && (enter_watched_block() || at_breakpoint() || due_breakpoints() != 0 ||
                           is_written_over())) {
         return;
@@ -248,6 +252,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     delivery_.settle(fault ? to_outcome(*fault)
                            : Outcome(engine_fault.value_or(vmx::exception(vmx::kUd))));
     return;
+  }
+  if (breaks_code_limit(core_.state(), *instruction)) {
+    return delivery_.deliver(vmx::exception(vmx::kGp, 0));
   }
   const Operation operation = instruction->operation;
   if (engine_fault && !decides(operation, engine_fault->vector)) {

@@ -335,6 +335,10 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
   return std::nullopt;
 }
 
+bool breaks_code_limit(const CpuState& state, const Instruction& instruction) {
+  return !state.code_64bit() && state.rip + instruction.length - 1 > state.segment[vmx::kCs].limit;
+}
+
 bool is_available(const CpuState& state, const Instruction& instruction) {
   if (instruction.technology == Technology::kOther) {
     const uint64_t needed = instruction.waits ? vmx::cr0::kMp | vmx::cr0::kTs : 0;  // WAIT
@@ -348,10 +352,7 @@ bool is_available(const CpuState& state, const Instruction& instruction) {
 
 std::optional<vmx::Event> broken_rule(const CpuState& state, const Instruction& instruction) {
   if (!is_available(state, instruction)) return std::nullopt;
-  const Segment& cs = state.segment[vmx::kCs];
-  if (!state.code_64bit() && state.rip + instruction.length - 1 > cs.limit) {
-    return vmx::exception(vmx::kGp, 0);
-  }
+  if (breaks_code_limit(state, instruction)) return vmx::exception(vmx::kGp, 0);
   for (const MemoryAccess& access : memory_accesses(state, instruction)) {
     for (const SegmentAccess kind : {SegmentAccess::kRead, SegmentAccess::kWrite}) {
       if (!(kind == SegmentAccess::kRead ? access.read : access.written)) continue;

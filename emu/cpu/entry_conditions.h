@@ -26,6 +26,9 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
 
 // CR0 and CR4 let the instruction use x87, MMX or SSE registers, if it does.
 bool is_available(const vmx::CpuState& state, const Instruction& instruction);
+// The instruction at RIP does not end within the code segment.
+bool breaks_code_limit(const vmx::CpuState& state, const Instruction& instruction);
+
 // Why the instruction at RIP cannot be executed, by these rules; std::nullopt: it can. What has
 // priority over them (#UD, #NM) is left to the engine.
 std::optional<vmx::Event> broken_rule(const vmx::CpuState& state, const Instruction& instruction);

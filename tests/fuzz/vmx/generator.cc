@@ -382,7 +382,7 @@ void Generator::keep_l1_alive(Draft& draft) const {
   }
   draft.turn(Field::kPinBasedControls, vmx::PinBased::kActivatePreemptionTimer, true);
   // A guest that loops does not do so for long.
-  const uint64_t patience = draft.result.seed >= kFirstSeedOfKinds ? 0x200 : 0x100000;
+  const uint64_t patience = draft.result.seed >= kFirstSeedOfKinds ? 0x1000 : 0x100000;
   if (draft.get(Field::kVmxPreemptionTimerValue) != 0)
     draft.set(Field::kVmxPreemptionTimerValue, patience);
   const vmx::Vmcs now = draft.vmcs();

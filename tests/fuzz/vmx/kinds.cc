@@ -193,6 +193,7 @@ void send_nmi(Code& code) {
 void change_nmis(Draft& draft) {
   Random& random = draft.random;
   using vmx::PinBased, vmx::PrimaryProcBased;
+  draft.turn(Field::kPrimaryProcBasedControls, PrimaryProcBased::kActivateSecondaryControls, true);
   draft.turn(Field::kSecondaryProcBasedControls, vmx::SecondaryProcBased::kEnableEpt, true);
   draft.put(kEptTable + 8 * ((kApicPage - kArena) / kPage), kApic | 7);
   draft.result.registers[6] = kApicPage + kInterruptCommand;
