@@ -247,7 +247,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step |=
-      approaching_ || trapping || is_within_instruction() || aligned || records_branches(state);
+      approaching_ || trapping || is_in_the_middle() || aligned || records_branches(state);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
   mode_.deadline = deadline(turn_end);
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
@@ -255,11 +255,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
-  // One instruction at a time even if nobody watched.
-  const bool steps = mode_.single_step || trap_due_;
-  const auto watched = stepping_through_ && !steps ? core_.instruction_at_rip() : std::nullopt;
-  mode_.single_step |= stepping_through_.has_value();
-  const uint64_t from = state.rip, count = state.gpr[vmx::kRcx];
+  const uint64_t from = state.rip, linear = linear_rip(state), count = state.gpr[vmx::kRcx];
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
@@ -276,9 +272,9 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
-  if (watched && watched->repeated && stepped) count_watched_iteration(*watched, count, from);
-  // The engine would have stopped there without being watched, too.
-  if (!stepped || (steps && state.rip == from)) leave_watched_block();
+  if (stepped && state.rip != from) count_last_iteration(linear, count);
+  // The engine would have stopped there without being watched, too; or begun another block.
+  if (!stepped || state.rip == from) leave_watched_block();
   if (counters.counting()) core_.count_performance(cpl);
   const bool refused_again = stop.kind == StopKind::kRefusedFill && state.rip == from;
   filler_.end_grants(stepped, refused_again);
@@ -306,31 +302,25 @@ void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   const bool stays = state.rip == from && (mode_.single_step || stepped);
   const bool again = linear_rip(state) - stop.completed < stop.completed_size || stays;
   if (!again) return;
+  // A branch to itself, or an iteration: the engine takes it for one that is not over.
+  if (stays && stepped && stop.completed_size == 0) count_emulated();
   const auto instruction = core_.instruction_at_rip();
-  if (!instruction) return;
-  if (instruction->repeated) {
-    state.rflags |= vmx::rflags::kRf;
-  } else if (stays && stepped && stop.completed_size == 0) {
-    count_emulated();  // a branch to itself: the engine has not counted what it would execute again
-  }
+  if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
 }
 
-void EngineDriver::count_watched_iteration(const Instruction& instruction, uint64_t count,
-                                           uint64_t from) {
+void EngineDriver::count_last_iteration(uint64_t linear, uint64_t count) {
   const vmx::CpuState& state = core_.state();
-  const uint64_t mask = value_mask(instruction.address_size);
-  if (state.rip == from) {
-    count_emulated();
-    leave_watched_block();
-    return;
-  }
-  // The engine begins once more to find that nothing is left, but not if it was a comparison that
-  // has ended it.
+  const uint64_t left = state.gpr[vmx::kRcx];
+  if (left == count || (left & 0xffff) != 0) return;
+  std::array<uint8_t, Instruction::kMaxLength> bytes;
+  const auto instruction = core_.decoder().decode(code_at(linear, bytes), code_mode(state));
+  if (!instruction || !instruction->repeated) return;
+  const uint64_t mask = value_mask(instruction->address_size);
   const bool compares = std::ranges::none_of(
-      std::span(instruction.operand).first(instruction.operand_count), &Operand::written);
+      std::span(instruction->operand).first(instruction->operand_count), &Operand::written);
   const bool equal = (state.rflags & vmx::rflags::kZf) != 0;
-  const bool ended = compares && equal != instruction.prefixes.rep;
-  if ((count & mask) != 0 && (state.gpr[vmx::kRcx] & mask) == 0 && !ended) count_emulated();
+  const bool ended = compares && equal != instruction->prefixes.rep;
+  if ((count & mask) != 0 && (left & mask) == 0 && !ended) count_emulated();
 }
 
 // CALL has written to the stack by then, below what the program may rely on.

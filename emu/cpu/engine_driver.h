@@ -95,9 +95,10 @@ class EngineDriver final : private EngineClient {
   bool is_written_over();
   // Between two iterations of a repeated string instruction RF is 1.
   void mark_iteration(const Stop& stop, uint64_t from);
-  // A repeated string instruction has been stepped through because its block is watched, `from` on:
-  // counts it as the engine does that executes it at once.
-  void count_watched_iteration(const Instruction& instruction, uint64_t count, uint64_t from);
+  // What was at `linear`, with `count` in RCX, is over. A repeated string instruction that is not
+  // stepped through begins once more to find that nothing is left, but not if it is a comparison
+  // that ends it: that is counted here, too.
+  void count_last_iteration(uint64_t linear, uint64_t count);
   // The last instruction of the block that was completed, a near branch, has led where no code can
   // be: it has not been executed. false: it is no near branch.
   bool undo_branch(const Stop& stop);

@@ -53,6 +53,7 @@ enum class AccessKind : uint8_t {
 struct Expectation {
   // Paging and EPT map the arena to itself, and only what is supervisor there is so.
   bool identity = false;
+  bool descriptors = false;  // what segment registers hold comes from descriptors
   // L2 begins at CPL 3, the page of the GDT is a supervisor page, and where L2 gets to at CPL 0 it
   // reads no data.
   bool secret = false;

@@ -155,6 +155,9 @@ void add_plain(Draft& draft, Code& code) {
   for (unsigned i = 0; i < chosen.immediate; ++i)
     bytes.push_back(static_cast<uint8_t>(random.below(40)));
   code.add(bytes, chosen.kind);
+  // Of the flags that BT and its kin leave undefined the engine makes one thing or another.
+  const bool tests_bits = chosen.opcode[0] == 0x0f && (chosen.opcode[1] & 0xe0) == 0xa0;
+  if (tests_bits) code.add({0x85, 0xc0});  // TEST EAX, EAX
 }
 
 namespace {

@@ -404,6 +404,11 @@ void Generator::choose_kinds(Draft& draft) const {
                     (draft.mode == GuestMode::kLong || draft.mode == GuestMode::kCompatibility ||
                      draft.mode == GuestMode::kPae);
   change_privilege(draft);
+  // Most accesses near address 0 are nothing but mistakes.
+  if (!random.one_in(8)) {
+    draft.put(kDirectory, 0);
+    draft.put(kDirectory32, 0, 4);
+  }
   change_descriptors(draft);
   if (random.one_in(2)) change_page_rights(draft);
   if (random.one_in(3)) {
@@ -435,9 +440,17 @@ void Generator::choose_kinds(Draft& draft) const {
   draft.result.expectation.accesses = code.accesses();
   Patch patch{kCode, code.bytes()};
   while (patch.bytes.size() % 3 != 0) patch.bytes.push_back(0x90);
-  // SYSCALL leads to code of which nothing is known.
-  constexpr std::array<uint8_t, 2> kSyscall = {0x0f, 0x05};
-  if (!std::ranges::search(patch.bytes, kSyscall).empty()) draft.result.expectation.secret = false;
+  // SYSCALL leads to code of which nothing is known; it, SYSRET, SYSENTER and SYSEXIT load segments
+  // without descriptors.
+  Expectation& expectation = draft.result.expectation;
+  expectation.descriptors = true;
+  constexpr std::array<uint8_t, 4> kOpcodes = {0x05, 0x07, 0x34, 0x35};
+  for (const uint8_t opcode : kOpcodes) {
+    const std::array<uint8_t, 2> code_of_it = {0x0f, opcode};
+    if (std::ranges::search(patch.bytes, code_of_it).empty()) continue;
+    expectation.descriptors = false;
+    if (opcode == 0x05) expectation.secret = false;
+  }
   draft.result.memory.push_back(std::move(patch));
 }
 

@@ -19,6 +19,7 @@ struct Checks {
   const Case& change;
   const vmx::Vmcs entry;  // as the case begins
   const vmx::VmExitEvent& event;
+  const bool first;
   const vmx::CpuState& state;
   std::span<const uint8_t> arena;
   const Doubt& doubt;
@@ -66,7 +67,9 @@ struct Checks {
 
 // A segment that L2 has loaded is that of its descriptor, which is then accessed.
 void Checks::accessed_flags() const {
-  if (!identity() || !state.protected_mode() || state.virtual_8086()) return;
+  if (!change.expectation.descriptors || !identity() || !state.protected_mode() ||
+      state.virtual_8086())
+    return;
   for (uint8_t i = vmx::kEs; i <= vmx::kGs; ++i) {
     const vmx::Segment& segment = state.segment[i];
     if (segment.rights.unusable() || segment.selector < 4) continue;
@@ -163,15 +166,15 @@ void Checks::nmis() const {
   const auto sent = change.expectation.nmi_sent;
   const bool held_back = !is_virtual && (entry[Field::kGuestInterruptibilityState] & kNmi) != 0;
   const bool injected = entry[Field::kVmEntryInterruptionInformation] & kValid;
-  if (sent && exits && !held_back && !injected && linear_rip() == *sent)
+  if (first && sent && exits && !held_back && !injected && linear_rip() == *sent)
     expect(!began_instruction(), "an NMI that did not come", linear_rip());
 }
 
 }  // namespace
 
-void check_guest(const Case& base, const Case& change, const vmx::VmExitEvent& event,
+void check_guest(const Case& base, const Case& change, const vmx::VmExitEvent& event, bool first,
                  std::span<const uint8_t> arena, const Doubt& doubt) {
-  const Checks checks{change, vmcs_of(base, change), event, *event.state, arena, doubt};
+  const Checks checks{change, vmcs_of(base, change), event, first, *event.state, arena, doubt};
   checks.accessed_flags();
   checks.secrets();
   checks.accesses();

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "emu/time/clock.h"
 #include "tests/fuzz/vmx/generator.h"
@@ -121,6 +122,7 @@ void Judge::begin(uint64_t seed) {
   for (const Case& change : cases_)
     if (change.seed == seed) current_ = &change;
   first_entry_ = true;
+  first_exit_ = true;
   failed_.clear();
 }
 
@@ -308,6 +310,10 @@ void Judge::judge_saved_state(const vmx::VmExitEvent& event) {
       const bool debug = vmx::basic_reason(event.reason) == ExitReason::kExceptionOrNmi &&
                          (event.interruption_information & 0xff) == vmx::kDb;
       if (debug && check.id == "guest-pending-debug-bs-missing") continue;
+      // The entry has passed by a BTF flag that it does not load.
+      if (check.id.starts_with("guest-pending-debug-bs") &&
+          !vmcs.has(vmx::VmEntryControl::kLoadDebugControls))
+        continue;
       expect(false, "not re-enterable: " + std::string(check.id), vmcs[check.field]);
     }
   }
@@ -351,7 +357,7 @@ void Judge::handle(const vmx::VmExitEvent& event) {
   read_arena_(arena);
   mix_guest(event, arena);
   if (current_ == nullptr) return;
-  check_guest(base_, *current_, event, arena,
+  check_guest(base_, *current_, event, std::exchange(first_exit_, false), arena,
               [this](std::string_view what, uint64_t value, uint64_t other) {
                 expect(false, what, value, other);
               });

@@ -70,7 +70,7 @@ class Judge final : public emu::EventHandler<Judge> {
   std::string line_;
   const Case* current_ = nullptr;
   size_t finished_ = 0;
-  bool first_entry_ = false;
+  bool first_entry_ = false, first_exit_ = false;
   std::vector<std::string_view> failed_;
   std::map<std::string, uint64_t> outcomes_;
   std::vector<uint64_t> hashes_;

@@ -213,7 +213,7 @@ void change_nmis(Draft& draft) {
 void add_nmi(Draft& draft, Code& code) {
   Random& random = draft.random;
   if (random.one_in(3)) code.add({0xfb});                    // STI
-  if (random.one_in(6)) code.add({0x8c, 0xd0, 0x8e, 0xd0});  // SS as it is
+  if (random.one_in(6)) code.add({0x8c, 0xd1, 0x8e, 0xd1});  // SS as it is
   send_nmi(code);
   draft.result.expectation.nmi_sent = code.here();
   for (uint64_t count = random.below(4); count > 0; --count) {
