@@ -302,8 +302,6 @@ void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   const bool stays = state.rip == from && (mode_.single_step || stepped);
   const bool again = linear_rip(state) - stop.completed < stop.completed_size || stays;
   if (!again) return;
-  // A branch to itself, or an iteration: the engine takes it for one that is not over.
-  if (stays && stepped && stop.completed_size == 0) count_emulated();
   const auto instruction = core_.instruction_at_rip();
   if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
 }

@@ -98,6 +98,8 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kRefusedFill:
       return handle_refused_fill(stop);
     case StopKind::kException:
+      // What the engine calls undefined is not always part of the block that leads to it.
+      if (!stepped && due_breakpoints() != 0) return;
       return handle_exception(stop);
   }
 }

@@ -17,6 +17,7 @@
 #include "emu/engine/unicorn/guest_mode.h"
 #include "emu/engine/unicorn/processor_contexts.h"
 #include "emu/engine/unicorn/translations.h"
+#include "vmx/exceptions.h"
 
 namespace nestor::emu {
 
@@ -449,6 +450,7 @@ Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
   leave_block();
+  const uint64_t before = current_->instructions;
   effective_deadline_ = mode_.deadline;
   uc_err error = UC_ERR_OK;
   do {
@@ -469,10 +471,18 @@ Stop UnicornEngine::execute() {
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
   // Blocks are known by linear address, RIP is relative to CS.
   const uint64_t here = contexts_->rip() + contexts_->code_base();
-  if (between || here - current_block_->linear >= current_block_->size) {
+  // A branch to itself, or an iteration.
+  const bool again = stop_.kind == StopKind::kException && stop_.vector == vmx::kDb &&
+                     here == current_block_->linear;
+  if (between || again || here - current_block_->linear >= current_block_->size) {
     note_completed_block();
   } else {
     refund_from(here);
+  }
+  // What Unicorn begins anew, as it does with stores to pages of code, is one all the same.
+  if (mode_.single_step && current_->instructions > before + 1) {
+    prices_.refund_instructions(current_->instructions - before - 1);
+    current_->instructions = before + 1;
   }
   return stop_;
 }

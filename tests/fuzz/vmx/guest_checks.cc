@@ -42,7 +42,9 @@ struct Checks {
     const vmx::ExitReasonInfo* info = vmx::find_exit_reason(event.reason & 0xffff);
     if (reason() == ExitReason::kExceptionOrNmi) {
       const uint32_t type = event.interruption_information >> 8 & 7;
-      return type == 6 || (type == 3 && (event.interruption_information & 0xff) != vmx::kDb);
+      const uint32_t vector = event.interruption_information & 0xff;
+      // #DF comes of the delivery of another one.
+      return type == 6 || (type == 3 && vector != vmx::kDb && vector != vmx::kDf);
     }
     return reason() == ExitReason::kEptViolation ||
            (info->defines & vmx::kDefinesLength && reason() != ExitReason::kApicWrite);
