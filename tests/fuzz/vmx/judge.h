@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "emu/events/events.h"
+#include "emu/time/clock.h"
 #include "tests/fuzz/vmx/case.h"
 
 namespace nestor::fuzz {
@@ -32,8 +33,8 @@ class Judge final : public emu::EventHandler<Judge> {
 
   // Of all events so far, times included.
   uint64_t hash() const { return hash_; }
-  // The same at the end of each case.
-  const std::vector<uint64_t>& hashes() const { return hashes_; }
+  // Of each case, times excluded; 0: time has ended it.
+  const std::vector<uint64_t>& guest_hashes() const { return guest_hashes_; }
   // The case that is under way; nullptr: none is.
   const Case* current() const { return current_; }
   size_t finished() const { return finished_; }
@@ -49,11 +50,16 @@ class Judge final : public emu::EventHandler<Judge> {
   void handle(const emu::VmxAbortEvent& event);
 
  private:
+  static constexpr uint64_t kFirstHash = 0xcbf29ce484222325, kHashFactor = 0x100000001b3;
   enum class Outcome { kEntered, kControls, kHostState, kGuestState, kMsrLoading };
 
   void begin(uint64_t seed);
   void complain(const std::string& what);
-  void mix(uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3; }
+  void mix(uint64_t value) {
+    hash_ = (hash_ ^ value) * kHashFactor;
+    guest_hash_ = (guest_hash_ ^ value) * kHashFactor;
+  }
+  void mix_time() { hash_ = (hash_ ^ clock_->cycles()) * kHashFactor; }
   void judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                    uint64_t qualification);
   void judge_exit_information(const vmx::VmExitEvent& event);
@@ -73,8 +79,8 @@ class Judge final : public emu::EventHandler<Judge> {
   bool first_entry_ = false, first_exit_ = false;
   std::vector<std::string_view> failed_;
   std::map<std::string, uint64_t> outcomes_;
-  std::vector<uint64_t> hashes_;
-  uint64_t hash_ = 0xcbf29ce484222325;
+  std::vector<uint64_t> guest_hashes_;
+  uint64_t hash_ = kFirstHash, guest_hash_ = kFirstHash;
   uint32_t reason_ = 0;
 };
 

@@ -100,7 +100,7 @@ void change_limits(Draft& draft) {
     const unsigned number = random.of(kRegisters);
     const uint64_t address =
         stack ? kStack + kPage - 0x200 : kData + random.below(2) * (kPage - 0x20);
-    constexpr std::array<uint64_t, 7> kOffsets = {0, 4, 0x7f8, 0x1000, 0xfffffff8, 0xfff8, 0x10000};
+    constexpr std::array<uint64_t, 7> kOffsets = {0, 4, 0x7f8, 0x1000, 0xfffffff8, 0xfff8, 0x20000};
     const uint64_t offset =
         random.of(kOffsets) & (big && (!stack || random.one_in(2)) ? 0xffffffff : 0xffff);
     draft.set(vmx::guest_base(segment), (address - offset) & 0xffffffff);

@@ -105,7 +105,7 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     lost(std::string("internal error: ") + error.what());
   }
   outcome.hash = judge.hash();
-  outcome.hashes = judge.hashes();
+  outcome.guest_hashes = judge.guest_hashes();
   outcome.finished = judge.finished();
   outcome.outcomes = judge.outcomes();
   return outcome;
