@@ -50,7 +50,8 @@ uint32_t hidden_flags(const CpuState& state) {
   if (state.code_64bit()) {
     flags |= kCode32 | kCode64;
   } else {
-    const bool code32 = !cs.rights.unusable() && cs.rights.default_big();
+    // VM entry may load CS as unusable; code runs all the same.
+    const bool code32 = cs.rights.default_big();
     if (code32) flags |= kCode32;
     const bool based = (state.segment[vmx::kDs].base | state.segment[vmx::kEs].base | ss.base) != 0;
     if (!state.protected_mode() || state.virtual_8086() || !code32 || based) flags |= kAddSegment;

@@ -68,6 +68,19 @@ TEST_F(BreakpointMachine, OnInstructionsThatTheModelExecutes) {
   }
 }
 
+// The engine ends the block before what it calls undefined.
+TEST_F(BreakpointMachine, ComeBeforeAnUndefinedInstruction) {
+  cpu_.dr[0] = kCode + 2;
+  cpu_.dr7 = enable(0, kExecute, 1);
+  cpu_.cr4 &= ~vmx::cr4::kOsfxsr;
+  handle(vmx::kUd, ASM64("add qword ptr [rsp], 3; iretq"));
+  run(ASM64("nop; nop; addps xmm0, [rcx]; nop; nop; nop; nop") + exit_with(1));
+  ASSERT_EQ(record_.exceptions.size(), 2u);
+  EXPECT_EQ(record_.exceptions[0].vector, unsigned{vmx::kDb});
+  EXPECT_EQ(record_.exceptions[0].rip, kCode + 2);
+  EXPECT_EQ(record_.exceptions[1].vector, unsigned{vmx::kUd});
+}
+
 TEST_F(BreakpointMachine, AreSuppressedBehindMovSs) {
   cpu_.dr[0] = kCode + 4;
   cpu_.dr7 = enable(0, kExecute, 1);

@@ -151,6 +151,17 @@ TEST_F(ModelledCode, MadeByTheCodeBeforeIt) {
   }
 }
 
+// The engine takes the flags that CMPXCHG8B leaves alone from the end of the block before.
+TEST_F(ModelledCode, CmpxchgOfTwoWordsKeepsTheFlagsOfItsBlock) {
+  for (const Code& exchange :
+       {ASM64("cmpxchg8b [rdi]"), ASM64("lock cmpxchg8b [rdi]"), ASM64("cmpxchg16b [rdi]")}) {
+    put_code(kCode, ASM64("mov edi, 0x80000; xor edx, edx; jmp 2f; 2: mov eax, 0x7f; add al, 2") +
+                        exchange +
+                        ASM64("pushfq; pop rax; shr eax, 4; and eax, 0x88; out 0xf4, eax"));
+    EXPECT_EQ(run().code, status(0x88));  // OF and SF
+  }
+}
+
 TEST_F(ModelledCode, ChangedBetweenTwoVisits) {
   // The function at kHandlers: MOV DS, then two NOPs, then MOV DS again.
   put_code(kHandlers, kLoadDs + ASM64("ret"));
@@ -233,6 +244,41 @@ TEST_F(StoppedRuns, AreTheSameRun) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+// Each iteration ends a block, and so does a branch to itself.
+TEST_F(StoppedRuns, OfRepeatedStringsAreTheSameRun) {
+  put_code(kCode, ASM64("nop; mov edi, 0x80000; mov ecx, 5; rep stosb; nop; mov edi, 0x80000; "
+                        "mov ecx, 4; xor eax, eax; repe scasb; mov ecx, 4; repne scasb; "
+                        "mov ecx, 3; mov esi, edi; rep lodsd; mov ecx, 3; 2: loop 2b; nop") +
+                      exit_with(9));
+  ASSERT_EQ(run().code, status(9));
+  const Seen unbroken = seen();
+  start();
+  std::set<uint64_t> addresses;
+  while (machine_->run_until({.step = true})) {
+    addresses.insert(machine_->inspection()->state(0).rip);
+  }
+  EXPECT_EQ(seen(), unbroken);
+  for (const uint64_t address : addresses) {
+    SCOPED_TRACE(address);
+    start();
+    while (machine_->run_until({.breakpoints = {address}})) continue;
+    EXPECT_EQ(seen(), unbroken);
+  }
+}
+
+TEST_F(StoppedRuns, DoNotLoseTheMonitorTrapFlagBetweenIterations) {
+  enable_ept();
+  enable(vmx::PrimaryProcBased::kMonitorTrapFlag);
+  put_guest(ASM64("mov edi, 0x80000; mov ecx, 3; rep stosb; nop"), resume_until(6));
+  put_code(kCode, launch());
+  run();
+  const auto expected = exits();
+  ASSERT_EQ(expected.size(), 6u);
+  start();
+  while (machine_->run_until({.breakpoints = {kGuest + 10}})) continue;
+  EXPECT_EQ(exits(), expected);
+}
+
 TEST_F(StoppedRuns, CanBeSavedAnywhere) {
   put_mixture();
   ASSERT_EQ(run().code, status(9));
@@ -287,6 +333,15 @@ TEST_F(ModelledTraps, TheTrapExitsBehindTheInstructionBehindMovSs) {
   constexpr auto kException = ExitReason::kExceptionOrNmi;
   EXPECT_THAT(exits(), ElementsAre(Pair(kException, kGuest + 2), Pair(kException, kGuest + 5),
                                    Pair(kException, kGuest + 6)));
+}
+
+TEST_F(ModelledTraps, ABranchToItselfClearsTheResumeFlag) {
+  enable_ept();
+  enable(vmx::PrimaryProcBased::kMonitorTrapFlag);
+  vmcs_.write(Field::kGuestRflags, 0x10002);
+  run_guest(ASM64("2: jmp 2b"), ASM64("mov ecx, 0x6820; vmread rax, rcx; shr eax, 16; and eax, 1;"
+                                      "out 0xf4, eax"));
+  EXPECT_EQ(machine_->result().code, status(0));
 }
 
 TEST_F(ModelledTraps, TheMonitorTrapFlagStopsBehindEach) {
