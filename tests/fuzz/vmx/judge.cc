@@ -320,7 +320,7 @@ void Judge::judge_saved_state(const vmx::VmExitEvent& event) {
   }
 }
 
-// What the VMCS does not have.
+// What the VMCS does not have; memory without accessed and dirty flags, as the image sums it.
 void Judge::mix_guest(const vmx::VmExitEvent& event, std::span<const uint8_t> arena) {
   for (const uint64_t value : event.state->gpr) mix(value);
   mix(event.state->dr6);
@@ -328,7 +328,7 @@ void Judge::mix_guest(const vmx::VmExitEvent& event, std::span<const uint8_t> ar
   for (size_t at = 0; at < arena.size(); at += sizeof(uint64_t)) {
     uint64_t word = 0;
     std::memcpy(&word, arena.data() + at, sizeof word);
-    mix(word);
+    mix(word & ~uint64_t{0x6000000360});
   }
 }
 
