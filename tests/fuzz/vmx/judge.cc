@@ -150,7 +150,7 @@ void Judge::handle(const vmx::CheckFailure& failure) { failed_.push_back(failure
 
 void Judge::judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                         uint64_t qualification) {
-  mix_time();
+  mix_time(clock_->cycles());
   if (current_ == nullptr) return;
   const std::vector<std::string_view> failed = std::move(failed_);
   failed_.clear();
@@ -219,7 +219,7 @@ void Judge::handle(const vmx::VmInstructionErrorEvent& event) {
 void Judge::handle(const emu::ExceptionEvent& event) {
   mix(event.vector);
   mix(event.rip);
-  mix_time();
+  mix_time(clock_->cycles());
 }
 
 void Judge::handle(const emu::VmxAbortEvent& event) {
@@ -337,8 +337,14 @@ void Judge::handle(const vmx::VmExitEvent& event) {
   mix(event.reason);
   mix(event.qualification);
   mix(event.guest_rip);
-  mix_time();
-  for (const vmx::FieldInfo& info : vmx::kFields) mix((*event.data)[info.field]);
+  mix_time(clock_->cycles());
+  for (const vmx::FieldInfo& info : vmx::kFields) {
+    const uint64_t value = (*event.data)[info.field];
+    if (info.field == Field::kVmxPreemptionTimerValue)
+      mix_time(value);
+    else
+      mix(value);
+  }
   ++outcomes_[std::string(vmx::exit_reason_name(event.reason))];
   const auto basic = vmx::basic_reason(event.reason);
   const bool failure = basic == ExitReason::kEntryFailureGuestState ||

@@ -59,7 +59,8 @@ class Judge final : public emu::EventHandler<Judge> {
     hash_ = (hash_ ^ value) * kHashFactor;
     guest_hash_ = (guest_hash_ ^ value) * kHashFactor;
   }
-  void mix_time() { hash_ = (hash_ ^ clock_->cycles()) * kHashFactor; }
+  // What depends on virtual time.
+  void mix_time(uint64_t value) { hash_ = (hash_ ^ value) * kHashFactor; }
   void judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                    uint64_t qualification);
   void judge_exit_information(const vmx::VmExitEvent& event);
