@@ -75,6 +75,40 @@ TEST_F(DebugExceptions, LeaveTheDebugRegisters) {
   }
 }
 
+// "Masking Exceptions and Interrupts When Switching Stacks": what MOV to SS holds back is lost when
+// another event is delivered, but the data breakpoints where that is INT n, INT3 or INTO. Nothing
+// is held back otherwise, and VM entry has decided on its own events.
+TEST_F(DebugExceptions, HeldBackByMovSsAreLostToOtherEvents) {
+  constexpr uint64_t kBs = 1u << 14, kBreakpoints = 1u << 12 | 5;
+  constexpr uint8_t kVector = 0x21;
+  struct Row {
+    EventType type;
+    uint64_t left;
+  };
+  constexpr Row kRows[] = {
+      {EventType::kExternalInterrupt, 0},
+      {EventType::kNmi, 0},
+      {EventType::kHardwareException, 0},
+      {EventType::kPrivilegedSoftwareException, 0},
+      {EventType::kSoftwareInterrupt, kBreakpoints},
+      {EventType::kSoftwareException, kBreakpoints},
+  };
+  for (const Row& row : kRows) {
+    for (const auto origin : {EventOrigin::kProcessor, EventOrigin::kVmEntry}) {
+      for (const bool blocking : {false, true}) {
+        enter_real_mode(core);
+        cpu.blocking_by_mov_ss = blocking;
+        cpu.pending_debug_exceptions = kBs | kBreakpoints;
+        const Event event{row.type, kVector, {}, 1, 0};
+        ASSERT_TRUE(std::holds_alternative<Delivered>(deliver_once(core, event, origin)));
+        const bool lost = blocking && origin == EventOrigin::kProcessor;
+        EXPECT_EQ(cpu.pending_debug_exceptions, lost ? row.left : kBs | kBreakpoints)
+            << static_cast<int>(row.type) << blocking;
+      }
+    }
+  }
+}
+
 // "Resume Flag", in what is pushed.
 TEST_F(DebugExceptions, OfGeneralDetectAreFaultsAndOthersTraps) {
   constexpr uint64_t kBd = 1u << 13, kBs = 1u << 14, kBt = 1u << 15;
