@@ -168,6 +168,27 @@ TEST_F(ConditionsTest, FollowTheRegistersThroughABlock) {
   EXPECT_GT(unknown, 200u);
 }
 
+// AL of XLAT and the register of a bit offset move the operand, and no condition speaks of them: a
+// block ends before such an instruction, and one that begins with it is stepped.
+TEST_F(ConditionsTest, HiddenPartsOfAnAddressAreNotKnown) {
+  vmx::CpuState state = protected_mode();
+  state.segment[vmx::kDs].limit = 0xffff;
+  for (const Code& code : {Code(ASM32("xlatb")), Code(ASM32("bt [ecx], eax")),
+                           Code(ASM32("bts [ecx], eax")), Code(ASM32("btr [ecx + 4], cx")),
+                           Code(ASM32("btc [ecx], esi"))}) {
+    EntryConditions conditions;
+    Code behind = ASM32("nop");
+    behind.insert(behind.end(), code.begin(), code.end());
+    EXPECT_EQ(find(behind, state, conditions), 1u);
+    EXPECT_TRUE(conditions.empty());
+    EXPECT_EQ(find(code, state, conditions), std::nullopt);
+    EXPECT_FALSE(all_hold(conditions, state));
+  }
+  EntryConditions conditions;
+  EXPECT_EQ(find(ASM32("nop; bts dword ptr [ecx], 3"), state, conditions), std::nullopt);
+  EXPECT_FALSE(conditions.empty());
+}
+
 TEST_F(ConditionsTest, CodeMustNotRunOverTheLimitOfItsSegment) {
   vmx::CpuState state = protected_mode();
   state.segment[vmx::kCs].limit = kCode + 3;
