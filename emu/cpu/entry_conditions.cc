@@ -287,7 +287,6 @@ bool Conditions::add_access(vmx::SegmentRegister segment, const EntryCondition& 
   if (range->least == 0 && (whole || range->most >= offset.mask)) return true;
   if (bits == 0) return false;
   EntryCondition inside = offset;
-  inside.constant &= offset.mask;
   inside.least = range->least;
   inside.most = range->most;
   add(inside);
