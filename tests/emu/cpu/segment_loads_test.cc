@@ -73,6 +73,16 @@ class SegmentLoads : public TransferTest {
       }
     }
   }
+  // Each case with its type, and with that of a segment that has been accessed: it is judged alike.
+  template <size_t kCount, class Check>
+  static void for_each_case(const SelectorCase (&cases)[kCount], const Check& check) {
+    for (const SelectorCase& c : cases) {
+      for (uint8_t accessed_flag = 0; accessed_flag < 2; ++accessed_flag) {
+        SCOPED_TRACE(testing::Message() << "case " << &c - cases << " " << int{accessed_flag});
+        check(c, static_cast<uint8_t>(c.type | accessed_flag));
+      }
+    }
+  }
 };
 
 TEST_F(SegmentLoads, OfDataSegments) {
@@ -95,11 +105,10 @@ TEST_F(SegmentLoads, OfDataSegments) {
       {kReadWrite, 3, 3, 3, false, kNp},
       {kConformingCode, 0, 0, 3, false, kNp},
   };
-  for (const auto register_ : kData) {
-    for (const SelectorCase& c : kCases) {
-      SCOPED_TRACE(&c - kCases);
+  for_each_case(kCases, [&](const SelectorCase& c, uint8_t type) {
+    for (const auto register_ : kData) {
       for_each(register_, c.cpl, [&](Kind kind) {
-        const uint64_t written = segment(c.type, c.dpl, kFlags32, c.present, 0x56789000);
+        const uint64_t written = segment(type, c.dpl, kFlags32, c.present, 0x56789000);
         const auto selector = static_cast<uint16_t>(add(written) | c.rpl);
         const Bytes bytes = *loading(kind, register_, selector);
         if (c.vector) {
@@ -112,7 +121,7 @@ TEST_F(SegmentLoads, OfDataSegments) {
         EXPECT_TRUE(accessed(selector));
       });
     }
-  }
+  });
 }
 
 TEST_F(SegmentLoads, OfStackSegments) {
@@ -127,11 +136,10 @@ TEST_F(SegmentLoads, OfStackSegments) {
       {kReadWrite, 0, 1, 0, false, kGp},         {kReadWrite, 3, 0, 0, false, kGp},
       {kReadWrite, 0, 0, 0, false, kSs12},       {kExpandDown, 3, 3, 3, false, kSs12},
   };
-  for (const SelectorCase& c : kCases) {
-    SCOPED_TRACE(&c - kCases);
+  for_each_case(kCases, [&](const SelectorCase& c, uint8_t type) {
     for_each(vmx::kSs, c.cpl, [&](Kind kind) {
       const auto selector =
-          static_cast<uint16_t>(add(segment(c.type, c.dpl, kFlags32, c.present)) | c.rpl);
+          static_cast<uint16_t>(add(segment(type, c.dpl, kFlags32, c.present)) | c.rpl);
       const Bytes bytes = *loading(kind, vmx::kSs, selector);
       if (c.vector) {
         expect_no_effect(bytes, *c.vector, selector & ~3u);
@@ -142,7 +150,7 @@ TEST_F(SegmentLoads, OfStackSegments) {
       EXPECT_EQ(cpu.cpl(), c.cpl);
       EXPECT_TRUE(accessed(selector));
     });
-  }
+  });
 }
 
 TEST_F(SegmentLoads, OfSelectorsWithoutADescriptor) {
