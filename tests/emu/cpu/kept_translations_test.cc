@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// With --tlb keep a translation that was used stays until it is invalidated, wherever the code that
+// uses it runs; without, it goes with any invalidation.
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+class KeptTranslations : public NestedMachineTest, public testing::WithParamInterface<bool> {
+ protected:
+  // A page for data at 80000H, then at 81000H.
+  static constexpr uint32_t kOld = 1, kNew = 2;
+
+  KeptTranslations() {
+    config_.processor.keep_translations = GetParam();
+    put(kData, kOld);
+    put(kData + kPage, kNew);
+  }
+  // The values that it reads: after INVLPG of another page, and after its own.
+  static Code reading() {
+    return ASM64(
+        "mov eax, [0x80000]; mov dword ptr [0xa400], 0x81007; invlpg [0x83000]; "
+        "mov eax, [0x80000]; invlpg [0x80000]; mov ecx, [0x80000]; "
+        "shl eax, 4; or eax, ecx; out 0xf4, eax");
+  }
+  static uint32_t expected() { return (GetParam() ? kOld : kNew) << 4 | kNew; }
+};
+
+TEST_P(KeptTranslations, InVmxRootOperation) {
+  EXPECT_EQ(run(reading()).code, status(expected()));
+}
+
+TEST_P(KeptTranslations, InNonRootOperation) {
+  EXPECT_EQ(run_guest(reading()).code, status(expected()));
+}
+
+TEST_P(KeptTranslations, OverEpt) {
+  enable_ept();
+  EXPECT_EQ(run_guest(reading()).code, status(expected()));
+}
+
+// INVLPG reaches no mapping of guest-physical addresses.
+TEST_P(KeptTranslations, OfGuestPhysicalAddresses) {
+  enable_ept();
+  const Code guest = ASM64(
+      "mov eax, [0x80000]; mov dword ptr [0x16400], 0x81407; invlpg [0x83000]; "
+      "mov eax, [0x80000]; invlpg [0x80000]; mov ecx, [0x80000]; "
+      "shl eax, 4; or eax, ecx; out 0xf4, eax");
+  const uint32_t seen = GetParam() ? kOld : kNew;
+  EXPECT_EQ(run_guest(guest).code, status(seen << 4 | seen));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations, testing::Bool(),
+                         [](const auto& mode) { return mode.param ? "keep" : "flush"; });
+
+}  // namespace
+}  // namespace nestor::emu
