@@ -123,6 +123,40 @@ TEST_F(SavedMachine, KeepsEveryModeOfL0) {
   }
 }
 
+// The program ends with a sum of all that it reads.
+TEST_F(SavedMachine, KeepsCountersBranchRecordsAndOtherMsrs) {
+  constexpr std::pair<uint32_t, uint64_t> kWritten[] = {
+      {0x38d, 3}, {0x38f, 0x1'0000'0003}, {0x186, 0x4300c0}, {0x187, 0x43003c},
+      {0x1d9, 1}, {0x10, 5},              {0xe2, 7},         {0x200, 0x80000006}};
+  constexpr uint32_t kRead[] = {0xc1,  0xc2, 0x309, 0x186, 0x1c9, 0x680,
+                                0x6c0, 0x10, 0x3b,  0xe2,  0x200};
+  Code code;
+  for (const auto& [index, value] : kWritten) {
+    Code write = ASM64("mov ecx, 0; mov eax, 0; mov edx, 0; wrmsr");
+    std::memcpy(&write[1], &index, 4);
+    std::memcpy(&write[6], &value, 4);
+    write[11] = static_cast<uint8_t>(value >> 32);
+    code = code + write;
+  }
+  code = code + ASM64("mov ebp, 40; 2: dec ebp; jne 2b; xor esi, esi");
+  for (const uint32_t index : kRead) {
+    Code read = ASM64("mov ecx, 0; rdmsr; rol esi, 7; add esi, eax");
+    std::memcpy(&read[1], &index, 4);
+    code = code + read;
+  }
+  put_code(kCode, code + ASM64("mov eax, esi; out 0xf4, eax"));
+  start().run();
+  const Seen unbroken = seen();
+  ASSERT_EQ(machine_->result().kind, RunEnd::Kind::kDebugExit);
+  start();
+  ASSERT_TRUE(machine_->run_until({.instructions = unbroken.instructions / 2}));
+  const Bytes state = saved();
+  start();
+  ASSERT_TRUE(load(*machine_, state));
+  machine_->run();
+  EXPECT_EQ(seen(), unbroken);
+}
+
 TEST_F(SavedMachine, CanBeLoadedWhereAnotherRunHasEnded) {
   put_hypervisor();
   start().run();
