@@ -35,6 +35,14 @@ TEST_F(ConditionsTest, FlatSegmentsDemandNothing) {
               std::nullopt);
     EXPECT_TRUE(conditions.empty());
   }
+  // With 0F, which an aligned operand would have; in 64-bit mode no segment is asked.
+  vmx::CpuState state = long_mode();
+  for (vmx::Segment& segment : state.segment) segment.limit = 0;
+  EntryConditions conditions;
+  EXPECT_EQ(find(ASM64("nop; movzx eax, byte ptr [rcx]; mov [rcx + rsi*2], al; movups [rdi], xmm0"),
+                 state, conditions),
+            std::nullopt);
+  EXPECT_TRUE(conditions.empty());
 }
 
 // Of one instruction: the conditions hold exactly where it breaks no rule.
@@ -173,9 +181,9 @@ TEST_F(ConditionsTest, FollowTheRegistersThroughABlock) {
 TEST_F(ConditionsTest, HiddenPartsOfAnAddressAreNotKnown) {
   vmx::CpuState state = protected_mode();
   state.segment[vmx::kDs].limit = 0xffff;
-  for (const Code& code : {Code(ASM32("xlatb")), Code(ASM32("bt [ecx], eax")),
-                           Code(ASM32("bts [ecx], eax")), Code(ASM32("btr [ecx + 4], cx")),
-                           Code(ASM32("btc [ecx], esi"))}) {
+  for (const Code& code :
+       {Code(ASM32("xlatb")), Code(ASM32("bt [ecx], eax")), Code(ASM32("bts [ecx], eax")),
+        Code(ASM32("btr [ecx + 4], cx")), Code(ASM32("btc [ecx], esi"))}) {
     EntryConditions conditions;
     Code behind = ASM32("nop");
     behind.insert(behind.end(), code.begin(), code.end());

@@ -27,9 +27,7 @@ class KeptTranslations : public NestedMachineTest, public testing::WithParamInte
   static uint32_t expected() { return (GetParam() ? kOld : kNew) << 4 | kNew; }
 };
 
-TEST_P(KeptTranslations, InVmxRootOperation) {
-  EXPECT_EQ(run(reading()).code, status(expected()));
-}
+TEST_P(KeptTranslations, InVmxRootOperation) { EXPECT_EQ(run(reading()).code, status(expected())); }
 
 TEST_P(KeptTranslations, InNonRootOperation) {
   EXPECT_EQ(run_guest(reading()).code, status(expected()));

@@ -42,7 +42,8 @@ void expect_same(CpuState actual, CpuState expected) {
 
 // "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT".
 TEST(StartUp, StateAfterInit) {
-  for (const uint64_t caching : {uint64_t{0}, vmx::cr0::kCd, vmx::cr0::kNw, vmx::cr0::kCd | vmx::cr0::kNw}) {
+  for (const uint64_t caching :
+       {uint64_t{0}, vmx::cr0::kCd, vmx::cr0::kNw, vmx::cr0::kCd | vmx::cr0::kNw}) {
     CpuState before = busy_state();
     before.cr0 = (0xffffffff & ~(vmx::cr0::kCd | vmx::cr0::kNw)) | caching;
     CpuState expected = before;

@@ -125,9 +125,10 @@ TEST_F(SavedMachine, KeepsEveryModeOfL0) {
 
 // The program ends with a sum of all that it reads.
 TEST_F(SavedMachine, KeepsCountersBranchRecordsAndOtherMsrs) {
-  constexpr std::pair<uint32_t, uint64_t> kWritten[] = {
-      {0x38d, 3}, {0x38f, 0x1'0000'0003}, {0x186, 0x4300c0}, {0x187, 0x43003c},
-      {0x1d9, 1}, {0x10, 5},              {0xe2, 7},         {0x200, 0x80000006}};
+  constexpr std::pair<uint32_t, uint64_t> kWritten[] = {{0x38d, 3},        {0x38f, 0x1'0000'0003},
+                                                        {0x186, 0x4300c0}, {0x187, 0x43003c},
+                                                        {0x1d9, 1},        {0x10, 5},
+                                                        {0xe2, 7},         {0x200, 0x80000006}};
   constexpr uint32_t kRead[] = {0xc1,  0xc2, 0x309, 0x186, 0x1c9, 0x680,
                                 0x6c0, 0x10, 0x3b,  0xe2,  0x200};
   Code code;
