@@ -49,6 +49,28 @@ TEST_P(KeptTranslations, OfGuestPhysicalAddresses) {
   EXPECT_EQ(run_guest(guest).code, status(seen << 4 | seen));
 }
 
+// MONITOR watches the page that an access would reach: only a store to that one ends MWAIT.
+TEST_P(KeptTranslations, OfAWatchedLine) {
+  map(0x82000, kData | kAll);  // the old page, once 80000H has the new one
+  const Code monitor = ASM64(
+      "mov eax, [0x80000]; mov dword ptr [0xa400], 0x81007; invlpg [0x83000]; "
+      "mov eax, 0x80000; xor ecx, ecx; xor edx, edx; monitor");
+  const Code wait = ASM64("mwait") + exit_with(1);
+  const Code store_old = monitor + ASM64("mov dword ptr [0x82000], 3") + wait;
+  const Code store_new = monitor + ASM64("mov dword ptr [0x81000], 3") + wait;
+  const auto wakes = [this](const Code& code, bool guest) {
+    map(kData, kData | kAll);
+    return (guest ? run_guest(code) : run(code)).kind == RunEnd::Kind::kDebugExit;
+  };
+  for (const bool guest : {false, true}) {
+    EXPECT_EQ(wakes(store_old, guest), GetParam());
+    EXPECT_EQ(wakes(store_new, guest), !GetParam());
+  }
+  enable_ept();
+  EXPECT_EQ(wakes(store_old, true), GetParam());
+  EXPECT_EQ(wakes(store_new, true), !GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations, testing::Bool(),
                          [](const auto& mode) { return mode.param ? "keep" : "flush"; });
 
