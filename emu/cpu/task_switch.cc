@@ -192,10 +192,6 @@ Result<Descriptor> find_tss(Core& core, const TaskSwitch& request) {
   return descriptor;
 }
 
-bool pae_paging(const CpuState& state) {
-  return (state.cr0 & vmx::cr0::kPg) && (state.cr4 & vmx::cr4::kPae);
-}
-
 // A task switch once the new TSS is found and no VM exit takes its place.
 class Switch {
  public:
@@ -222,6 +218,7 @@ class Switch {
     return request_.source == TaskSwitchSource::kCall ||
            request_.source == TaskSwitchSource::kGateInIdt;
   }
+  // Paging is on, and not that of IA-32e mode, which has no task switches.
   bool new_cr3() const { return (state_.cr0 & vmx::cr0::kPg) && task_.cr3 != state_.cr3; }
   std::optional<Fault> write_old_image();
 
@@ -266,7 +263,7 @@ std::optional<Fault> Switch::save_old_task() {
     const std::span link(reinterpret_cast<const uint8_t*>(&old_tss_.selector), 2);
     if (auto fault = core_.write(new_tss_.base, link, Privilege::kSupervisor)) return fault;
   }
-  if (new_cr3() && pae_paging(state_)) return core_.reload_pdptes(task_.cr3);
+  if (new_cr3() && (state_.cr4 & vmx::cr4::kPae)) return core_.reload_pdptes(task_.cr3);
   return std::nullopt;
 }
 

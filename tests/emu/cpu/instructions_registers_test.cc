@@ -54,6 +54,19 @@ TEST_F(ControlRegisterTest, Cr0ReservedAndContradictoryBits) {
   EXPECT_EQ(cpu.cr0, vmx::cr0::kPe | vmx::cr0::kEt);
 }
 
+TEST_F(ControlRegisterTest, Cr0KeepsEachBitThatItHas) {
+  constexpr uint64_t kHas = 0xe005003f, kEt = 0x10, kPe = 1, kCd = 1u << 30, kNw = 1u << 29;
+  for (unsigned bit = 0; bit < 32; ++bit) {
+    enter_protected_mode(core);
+    uint64_t value = 1ull << bit | kPe;
+    if (value & kNw) value |= kCd;
+    mov(kMovCr0Eax, value);
+    EXPECT_EQ(cpu.cr0, (value & kHas) | kEt) << bit;
+    mov(kMovEaxCr0, 0);
+    EXPECT_EQ(cpu.gpr[kRax], cpu.cr0);
+  }
+}
+
 TEST_F(ControlRegisterTest, EnteringAndLeavingIa32eMode) {
   enter_protected_mode(core);
   cpu.efer = vmx::efer::kLme;
