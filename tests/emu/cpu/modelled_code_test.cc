@@ -110,18 +110,21 @@ TEST_F(ModelledCode, BehindInstructionsThatAreNotInTheManual) {
       {0x0f, 0xae, 0xe9},  // LFENCE
   };
   put_code(kHandlers, exit_with(5));
-  for (const Code& unknown : kUnknown) {
-    SCOPED_TRACE(testing::PrintToString(unknown));
-    handle(vmx::kUd, exit_with(6));
-    put_code(kHandlers, exit_with(5));
-    cpu_.gpr[vmx::kRax] = kData;
-    const RunResult result =
-        run(push_pointer(kNewCode, kHandlers) + kNop + unknown + ASM64("retfq"));
-    // Who does not know it says so.
-    if (result.code == status(6)) continue;
-    EXPECT_EQ(result.code, status(5));
-    EXPECT_EQ(result.instructions, 7u);
-    EXPECT_TRUE(accessed(kNewCode));
+  // The block goes on with it, or begins with it.
+  for (const Code& before : {kNop, Code(ASM64("jmp 2f; 2:"))}) {
+    for (const Code& unknown : kUnknown) {
+      SCOPED_TRACE(testing::PrintToString(before + unknown));
+      handle(vmx::kUd, exit_with(6));
+      put_code(kHandlers, exit_with(5));
+      cpu_.gpr[vmx::kRax] = kData;
+      const RunResult result =
+          run(push_pointer(kNewCode, kHandlers) + before + unknown + ASM64("retfq"));
+      // Who does not know it says so.
+      if (result.code == status(6)) continue;
+      EXPECT_EQ(result.code, status(5));
+      EXPECT_EQ(result.instructions, 7u);
+      EXPECT_TRUE(accessed(kNewCode));
+    }
   }
 }
 
