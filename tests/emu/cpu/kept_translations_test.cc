@@ -49,6 +49,30 @@ TEST_P(KeptTranslations, OfGuestPhysicalAddresses) {
   EXPECT_EQ(run_guest(guest).code, status(seen << 4 | seen));
 }
 
+// A walk from a cached PDE that ends in a fault is made again from the root, be it the engine or
+// the model that asks: LMSW is the model's.
+TEST_P(KeptTranslations, OfATableDoNotFault) {
+  constexpr uint64_t kOldTable = 0x30000, kNewTable = 0x31000, kDirectoryEntry = kPml4 + 0x2008;
+  static_assert(kDirectoryEntry == 0x6008);
+  put(kOldTable, kData | kAll);
+  put(kNewTable, kData | kAll);
+  put(kNewTable + 8, (kData + kPage) | kAll);
+  handle(vmx::kPf, exit_with(14));
+  const Code stale = ASM64("mov eax, [0x200000]; mov dword ptr [0x6008], 0x31007");
+  const auto expect_no_fault = [&](bool guest) {
+    for (const Code& access :
+         {Code(ASM64("mov eax, [0x201000]")), Code(ASM64("lmsw word ptr [0x201000]"))}) {
+      put(kDirectoryEntry, kOldTable | kAll);
+      const Code code = stale + access + exit_with(1);
+      EXPECT_EQ((guest ? run_guest(code) : run(code)).code, status(1)) << guest;
+    }
+  };
+  expect_no_fault(false);
+  expect_no_fault(true);
+  enable_ept();
+  expect_no_fault(true);
+}
+
 // MONITOR watches the page that an access would reach: only a store to that one ends MWAIT.
 TEST_P(KeptTranslations, OfAWatchedLine) {
   map(0x82000, kData | kAll);  // the old page, once 80000H has the new one
