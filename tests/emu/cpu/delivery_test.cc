@@ -1,11 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "emu/cpu/delivery.h"
-
-#include <gtest/gtest.h>
-
-#include <vector>
-
-#include "tests/emu/cpu/fake_core.h"
+#include "tests/emu/cpu/delivery_fixture.h"
 
 namespace nestor::emu::test {
 namespace {
@@ -17,93 +11,6 @@ using vmx::EventType;
 constexpr uint8_t kInterruptGate = 0x8e, kTrapGate = 0x8f, kUserTrapGate = 0xef,
                   kInterruptGate16Byte = 0x86, kTaskGateByte = 0x85;
 constexpr uint32_t kHandler = 0x12345678;
-
-Event external(uint8_t vector) { return {EventType::kExternalInterrupt, vector, {}, 0, 0}; }
-Event software(uint8_t vector) { return {EventType::kSoftwareInterrupt, vector, {}, 2, 0}; }
-
-class DeliveryTest : public ::testing::Test {
- protected:
-  FakeCore core;
-  CpuState& cpu = core.cpu;
-
-  void set_gate(uint8_t vector, uint64_t low) { core.poke(kIdt + vector * 8u, low); }
-  void set_gate64(uint8_t vector, uint64_t low, uint64_t high = 0) {
-    core.poke(kIdt + vector * 16u, low);
-    core.poke(kIdt + vector * 16u + 8, high);
-  }
-  void deliver(const Event& event, EventOrigin origin = EventOrigin::kProcessor) {
-    const Delivery delivery = deliver_once(core, event, origin);
-    ASSERT_TRUE(std::holds_alternative<Delivered>(delivery));
-    EXPECT_FALSE(std::get<Delivered>(delivery).vm_exit);
-  }
-  // The delivery fails with this exception, and changes nothing.
-  void expect_fault(const Event& event, uint8_t vector, uint32_t error) {
-    const uint64_t rip = cpu.rip, rsp = cpu.gpr[vmx::kRsp], flags = cpu.rflags, cr2 = cpu.cr2;
-    const auto segments = cpu.segment;
-    const Delivery delivery = deliver_once(core, event);
-    const auto* fault = std::get_if<Event>(&delivery);
-    ASSERT_NE(fault, nullptr);
-    EXPECT_EQ(fault->vector, vector);
-    EXPECT_EQ(fault->error_code, error);
-    EXPECT_EQ(cpu.rip, rip);
-    EXPECT_EQ(cpu.gpr[vmx::kRsp], rsp);
-    EXPECT_EQ(cpu.rflags, flags);
-    EXPECT_EQ(cpu.cr2, cr2);
-    EXPECT_EQ(cpu.segment, segments);
-  }
-  template <class T>
-  std::vector<uint64_t> stack(uint64_t base, size_t count) {
-    std::vector<uint64_t> values;
-    for (size_t i = 0; i < count; ++i) values.push_back(core.peek<T>(base + i * sizeof(T)));
-    return values;
-  }
-  using Values = std::vector<uint64_t>;
-};
-
-// --- real-address mode
-
-TEST_F(DeliveryTest, RealModeInterruptUsesTheVectorTable) {
-  enter_real_mode(core);
-  cpu.rflags = 0x202 | vmx::rflags::kTf;
-  core.poke<uint32_t>(0x21 * 4, 0x2000'5678);
-  deliver(external(0x21));
-  EXPECT_EQ(cpu.segment[vmx::kCs].selector, 0x2000);
-  EXPECT_EQ(cpu.segment[vmx::kCs].base, 0x20000u);
-  EXPECT_EQ(cpu.rip, 0x5678u);
-  EXPECT_EQ(cpu.rflags, 2u);
-  EXPECT_EQ(cpu.gpr[vmx::kRsp], 0xfau);
-  EXPECT_EQ(stack<uint16_t>(0x80fa, 3), (Values{0x1234, 0x100, 0x302}));
-}
-
-TEST_F(DeliveryTest, RealModeExceptionPushesNoErrorCode) {
-  enter_real_mode(core);
-  core.poke<uint32_t>(vmx::kGp * 4, 0x2000'0000);
-  deliver(vmx::exception(vmx::kGp, 0));
-  EXPECT_EQ(cpu.gpr[vmx::kRsp], 0xfau);
-}
-
-TEST_F(DeliveryTest, RealModeSoftwareInterruptReturnsBehindItself) {
-  enter_real_mode(core);
-  cpu.rip = 0xffff;
-  deliver(software(0x10));
-  EXPECT_EQ(core.peek<uint16_t>(0x80fa), 1);
-}
-
-TEST_F(DeliveryTest, RealModeFaults) {
-  enter_real_mode(core);
-  cpu.idtr.limit = 0x86;
-  expect_fault(external(0x21), vmx::kGp, 0x21 * 8 + 3);
-  cpu.idtr.limit = 0x3ff;
-  cpu.gpr[vmx::kRsp] = 1;
-  expect_fault(external(0x21), vmx::kSs12, 0);
-}
-
-TEST_F(DeliveryTest, RealModeStackWraps) {
-  enter_real_mode(core);
-  cpu.gpr[vmx::kRsp] = 0xabcd0002;
-  deliver(external(0x21));
-  EXPECT_EQ(cpu.gpr[vmx::kRsp], 0xabcdfffcu);
-}
 
 // --- protected mode
 
