@@ -65,7 +65,8 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
 // the flags that they leave alone from the last block, not from the instruction before.
 bool takes_old_flags(const Instruction& instruction, std::span<const uint8_t> bytes) {
   constexpr std::array<uint8_t, 2> kOpcode = {0x0f, 0xc7};
-  return (instruction.modrm >> 3 & 7) == 1 && !std::ranges::search(bytes, kOpcode).empty();
+  return (instruction.modrm >> 3 & 7) == 1 &&
+         std::search(bytes.begin(), bytes.end(), kOpcode.begin(), kOpcode.end()) != bytes.end();
 }
 
 }  // namespace

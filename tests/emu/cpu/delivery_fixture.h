@@ -12,8 +12,12 @@
 
 namespace nestor::emu::test {
 
-inline vmx::Event external(uint8_t vector) { return {vmx::EventType::kExternalInterrupt, vector, {}, 0, 0}; }
-inline vmx::Event software(uint8_t vector) { return {vmx::EventType::kSoftwareInterrupt, vector, {}, 2, 0}; }
+inline vmx::Event external(uint8_t vector) {
+  return {vmx::EventType::kExternalInterrupt, vector, {}, 0, 0};
+}
+inline vmx::Event software(uint8_t vector) {
+  return {vmx::EventType::kSoftwareInterrupt, vector, {}, 2, 0};
+}
 
 class DeliveryTest : public ::testing::Test {
  protected:
