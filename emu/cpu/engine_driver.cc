@@ -44,7 +44,7 @@ bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
   archive(trap_due_, approaching_, paused_, stepping_through_, breakpoints_, data_breaks_,
-          stopped_at_, judged_, zero_code_);
+          stopped_at_, judged_, iterating_at_, zero_code_);
 }
 
 bool EngineDriver::traps_each_instruction() const {
@@ -232,6 +232,10 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   mode_.single_step = false;
   mode_.code_set = 0;
   if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
+  // Nothing has come between two iterations: RF was for that.
+  if (std::exchange(iterating_at_, Place{}) == Place{linear_rip(state), context.instructions}) {
+    state.rflags &= ~uint64_t{vmx::rflags::kRf};
+  }
   engine_.set_client(*this);
   engine_.enter(context);
   simd_exceptions_ = has_simd_exceptions(engine_.mxcsr());
@@ -303,7 +307,9 @@ void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   const bool again = linear_rip(state) - stop.completed < stop.completed_size || stays;
   if (!again) return;
   const auto instruction = core_.instruction_at_rip();
-  if (instruction && instruction->repeated) state.rflags |= vmx::rflags::kRf;
+  if (!instruction || !instruction->repeated || (state.rflags & vmx::rflags::kRf) != 0) return;
+  state.rflags |= vmx::rflags::kRf;
+  iterating_at_ = {linear_rip(state), core_.context().instructions};
 }
 
 void EngineDriver::count_last_iteration(uint64_t linear, uint64_t count) {

@@ -104,9 +104,10 @@ class EngineDriver final : private EngineClient {
   bool undo_branch(const Stop& stop);
   void handle_condition();
   void handle_exception(const Stop& stop);
-  void handle_refused_fill(const Stop& stop);
-  // `accesses`: those of the instruction at RIP; none: it could not be fetched.
-  void access_apic_page(uint64_t linear, FillAccess kind, const MemoryAccesses& accesses);
+  // Whether the instruction is begun again; it has caused an event or a VM exit otherwise.
+  bool handle_refused_fill(const Stop& stop);
+  // The same. `accesses`: those of the instruction at RIP; none: it could not be fetched.
+  bool access_apic_page(uint64_t linear, FillAccess kind, const MemoryAccesses& accesses);
   // `engine_fault`: what the engine made of the instruction at RIP, if it did not just stop there.
   void emulate_instruction(const std::optional<vmx::Event>& engine_fault);
   void count_emulated();
@@ -140,7 +141,8 @@ class EngineDriver final : private EngineClient {
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
   std::optional<uint64_t> zero_code_;
-  Place judged_;  // the instruction there breaks no rule of entry_conditions.h
+  Place judged_;        // the instruction there breaks no rule of entry_conditions.h
+  Place iterating_at_;  // between two iterations of the instruction there, for which RF was set
 };
 
 }  // namespace nestor::emu

@@ -96,7 +96,11 @@ void EngineDriver::handle(const Stop& stop) {
     case StopKind::kCondition:
       return handle_condition();
     case StopKind::kRefusedFill:
-      return handle_refused_fill(stop);
+      if (handle_refused_fill(stop)) return;
+      // The instruction is over, and so is what it alone was granted and has met.
+      filler_.end_grants(false, false);
+      data_breaks_ = 0;
+      return;
     case StopKind::kException:
       // What the engine calls undefined is not always part of the block that leads to it.
       if (!stepped && due_breakpoints() != 0) return;
@@ -156,24 +160,25 @@ void EngineDriver::handle_exception(const Stop& stop) {
   if (trap_due_ || !mode_.single_step) delivery_.single_step_trap();
 }
 
-void EngineDriver::handle_refused_fill(const Stop& stop) {
+bool EngineDriver::handle_refused_fill(const Stop& stop) {
   const vmx::CpuState& state = core_.state();
   const bool fetch = stop.access == FillAccess::kFetch;
   // The engine translates ahead of RIP. Go there one instruction at a time.
   if (fetch && !mode_.single_step && stop.linear / kPageSize != linear_rip(state) / kPageSize) {
     approaching_ = true;
-    return;
+    return true;
   }
   approaching_ = false;
   if (fetch && filler_.is_beyond_code(stop.linear & ~(kPageSize - 1))) {
-    return delivery_.deliver(vmx::exception(vmx::kGp, 0));
+    delivery_.deliver(vmx::exception(vmx::kGp, 0));
+    return false;
   }
   const auto instruction = fetch ? std::nullopt : core_.instruction_at_rip();
   // INS and OUTS ask for their port, and for VM exits, before they ask for their operand.
   if (instruction &&
       (instruction->operation == Operation::kIns || instruction->operation == Operation::kOuts)) {
     emulate_instruction(std::nullopt);
-    return;
+    return false;
   }
   const MemoryAccesses accesses =
       instruction ? memory_accesses(state, *instruction) : MemoryAccesses{};
@@ -181,7 +186,7 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
   if (!is_canonical(stop.linear, state)) {
     const bool stack = refused != nullptr && refused->segment == vmx::kSs;
     delivery_.deliver(vmx::exception(stack ? vmx::kSs12 : vmx::kGp, 0));
-    return;
+    return false;
   }
   ept::Access access = core_.port().access(kind_of(stop.access), Privilege::kCurrent);
   // The engine reads before it writes; to the processor what is read and written is a write.
@@ -199,25 +204,31 @@ void EngineDriver::handle_refused_fill(const Stop& stop) {
       !fetch && !filler_.grants_watched_pages() && filler_.watches_page(stop.linear);
   if (watched) {
     const auto event = instruction ? broken_rule(state, *instruction) : std::nullopt;
-    if (event) return delivery_.deliver(*event);
+    if (event) {
+      delivery_.deliver(*event);
+      return false;
+    }
   }
   const auto result = core_.mmu().translate_refused(linear, access, state.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) {
     delivery_.settle(to_outcome(*fault));
-  } else if (watched) {
+    return false;
+  }
+  if (watched) {
     filler_.grant_watched_pages();
     data_breaks_ = data_breakpoints(state, accesses);
   } else if (std::get<Translation>(result).by_sub_page) {
     filler_.grant_sub_page_write(linear, std::get<Translation>(result));
   } else if (core_.vmx().is_apic_access_page(std::get<Translation>(result).physical)) {
-    access_apic_page(stop.linear, stop.access, accesses);
+    return access_apic_page(stop.linear, stop.access, accesses);
   }
+  return true;
 }
 
 // The instruction at RIP accesses the APIC-access page: a VM exit, or a step with the virtual-APIC
 // page in its place. Each access is judged by itself; of one that is read and written, the read
 // first.
-void EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
+bool EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
                                     const MemoryAccesses& accesses) {
   using ApicAccess = vmx::Vmx::ApicAccess;
   vmx::Vmx& vmx = core_.vmx();
@@ -228,6 +239,7 @@ void EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
                               : write                    ? ApicAccess::kWrite
                                                          : ApicAccess::kRead;
     vmx.apic_access(static_cast<uint16_t>(address % kPageSize), access, core_.instruction_length());
+    return false;
   };
   bool found = false;
   for (const MemoryAccess& access : accesses) {
@@ -240,7 +252,7 @@ void EngineDriver::access_apic_page(uint64_t linear, FillAccess kind,
     found = true;
   }
   // A fetch, or the second half of what begins on another page.
-  if (!found) exits_at(linear);
+  return found || exits_at(linear);
 }
 
 void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault) {

@@ -132,6 +132,20 @@ TEST_F(BreakpointMachine, OnDataTrapBehindEachIteration) {
   EXPECT_THAT(traps(prepare + ASM64("rep stosb")), ElementsAre(kCode + prepare.size()));
 }
 
+// What a fault interrupts has met nothing.
+TEST_F(BreakpointMachine, OnDataWaitForTheInstructionToComplete) {
+  constexpr uint64_t kMissing = 0x82000;
+  map(kMissing, 0);
+  handle(vmx::kPf, ASM64("mov dword ptr [0xa410], 0x82007; nop; add rsp, 8; iretq"));
+  cpu_.dr[0] = kData;
+  cpu_.dr7 = enable(0, kAccess, 1);
+  cpu_.gpr[vmx::kRsi] = kData;
+  cpu_.gpr[vmx::kRdi] = kMissing;
+  run(ASM64("nop; movsb") + exit_with(0));
+  EXPECT_THAT(record_.exceptions, ElementsAre(Exception{vmx::kPf, 2, kCode + 1, kMissing},
+                                              Exception{vmx::kDb, {}, kCode + 2, 0}));
+}
+
 TEST_F(BreakpointMachine, OnPorts) {
   cpu_.dr[3] = 0x80;
   cpu_.dr7 = enable(3, kPort, 2);
