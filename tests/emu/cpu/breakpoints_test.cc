@@ -146,6 +146,25 @@ TEST_F(BreakpointMachine, OnDataWaitForTheInstructionToComplete) {
                                               Exception{vmx::kDb, {}, kCode + 2, 0}));
 }
 
+// RF is for what comes between two iterations. A double fault in the next one pushes what it was,
+// whoever watches.
+TEST_F(BreakpointMachine, RfIsGoneWhereAnIterationFollows) {
+  constexpr uint64_t kMissing = 0x82000;
+  map(kMissing, 0);  // and #PF has no gate
+  handle(vmx::kDf, ASM64("mov eax, [rsp + 24]; shr eax, 16; and eax, 1; out 0xf4, eax"));
+  cpu_.gpr[vmx::kRsi] = kData;
+  cpu_.gpr[vmx::kRdi] = kMissing - 2;
+  cpu_.gpr[vmx::kRcx] = 4;
+  EXPECT_EQ(run(ASM64("nop; rep movsb") + exit_with(99)).code, status(0));
+  start();
+  Until each;
+  each.step = true;
+  unsigned steps = 0;
+  while (machine_->run_until(each)) ++steps;
+  EXPECT_GE(steps, 3u);
+  EXPECT_EQ(machine_->result().code, status(0));
+}
+
 TEST_F(BreakpointMachine, OnPorts) {
   cpu_.dr[3] = 0x80;
   cpu_.dr7 = enable(3, kPort, 2);
