@@ -125,7 +125,13 @@ class UnicornEngine final : public Engine {
 
   Stop execute();
 
+  // What on_block() looks at stands together.
   Prices& prices_;
+  ExecutionContext* current_ = nullptr;
+  Block* current_block_ = &no_block_;  // was charged and is not known to be complete
+  uint64_t block_tag_ = 0;  // of the address space, the mode of the code, and single-stepping
+  uint64_t effective_deadline_ = ~0ull;
+
   EngineClient* client_ = nullptr;
   uc_engine* uc_ = nullptr;
   std::unique_ptr<ProcessorContexts> contexts_;
@@ -133,15 +139,11 @@ class UnicornEngine final : public Engine {
   uint8_t* scratch_ = nullptr;
   size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
-  Block no_block_{.size = 1};          // nothing ends inside it
-  Block* current_block_ = &no_block_;  // was charged and is not known to be complete
+  Block no_block_{.size = 1};  // nothing ends inside it
   Block kept_block_;
   EntryConditions conditions_;  // of the block that is looked at
-  uint64_t block_tag_ = 0;      // of the address space, the mode of the code, and single-stepping
   bool goes_on_ = false;        // with the block before which it stops, once go_on() was called
-  ExecutionContext* current_ = nullptr;
   RunMode mode_;
-  uint64_t effective_deadline_ = ~0ull;
   bool stop_requested_ = false;
 
   Stop stop_;
