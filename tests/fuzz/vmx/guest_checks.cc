@@ -60,6 +60,17 @@ struct Checks {
     return value;
   }
 
+  // L2 has written over the code at RIP.
+  bool is_rewritten() const {
+    for (const Patch& patch : change.memory) {
+      const uint64_t offset = linear_rip() - patch.address;
+      if (offset >= patch.bytes.size()) continue;
+      return !std::equal(patch.bytes.begin() + static_cast<ptrdiff_t>(offset), patch.bytes.end(),
+                         arena.begin() + static_cast<ptrdiff_t>(linear_rip() - kArena));
+    }
+    return false;
+  }
+
   void accessed_flags() const;
   void secrets() const;
   void accesses() const;
@@ -101,7 +112,7 @@ void Checks::secrets() const {
 void Checks::accesses() const {
   if ((event.idt_vectoring_information & kValid) != 0) return;
   const auto found = change.expectation.accesses.find(linear_rip());
-  if (found == change.expectation.accesses.end()) return;
+  if (found == change.expectation.accesses.end() || is_rewritten()) return;
   const AccessKind kind = found->second;
   if (is_event(3, vmx::kPf)) {
     if (event.qualification / kPage == linear_rip() / kPage) return;  // of the instruction itself
