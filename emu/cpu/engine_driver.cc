@@ -431,8 +431,13 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   if (!code.empty() && code.back() == 0) look_for_zero_code(linear, code);
   const bool descriptors = state.protected_mode() && !state.virtual_8086();
   auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
-  // Alone, what the decoder does not know is safe.
-  if (modelled == 0u && mode_.single_step && !core_.instruction_at_rip()) modelled.reset();
+  if (modelled == 0u) {
+    // The engine ends a block in the midst of what it calls undefined. Alone, what the decoder does
+    // not know is safe.
+    std::array<uint8_t, Instruction::kMaxLength> whole;
+    const auto first = core_.decoder().decode(code_at(linear, whole), code_mode(state));
+    if (first ? !is_modelled(*first, descriptors) : mode_.single_step) modelled.reset();
+  }
   // What comes behind is another block.
   const auto executed = code.first(modelled.value_or(static_cast<unsigned>(code.size())));
   const auto unknown =

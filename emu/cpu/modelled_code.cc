@@ -26,6 +26,16 @@ constexpr auto kHints = [] {
   return hints;
 }();
 
+// CMPXCHG8B, CMPXCHG16B and, which does no harm, what looks like them. Before them the engine takes
+// the flags that they leave alone from the last block, not from the instruction before.
+bool takes_old_flags(const Instruction& instruction, std::span<const uint8_t> bytes) {
+  constexpr std::array<uint8_t, 2> kOpcode = {0x0f, 0xc7};
+  return (instruction.modrm >> 3 & 7) == 1 &&
+         std::search(bytes.begin(), bytes.end(), kOpcode.begin(), kOpcode.end()) != bytes.end();
+}
+
+}  // namespace
+
 bool is_modelled(const Instruction& instruction, bool descriptors) {
   switch (instruction.operation) {
     case Operation::kIns:
@@ -60,16 +70,6 @@ bool is_modelled(const Instruction& instruction, bool descriptors) {
       return false;
   }
 }
-
-// CMPXCHG8B, CMPXCHG16B and, which does no harm, what looks like them. Before them the engine takes
-// the flags that they leave alone from the last block, not from the instruction before.
-bool takes_old_flags(const Instruction& instruction, std::span<const uint8_t> bytes) {
-  constexpr std::array<uint8_t, 2> kOpcode = {0x0f, 0xc7};
-  return (instruction.modrm >> 3 & 7) == 1 &&
-         std::search(bytes.begin(), bytes.end(), kOpcode.begin(), kOpcode.end()) != bytes.end();
-}
-
-}  // namespace
 
 std::optional<unsigned> find_modelled(Decoder& decoder, std::span<const uint8_t> code,
                                       CodeMode mode, bool descriptors) {

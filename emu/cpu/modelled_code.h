@@ -14,10 +14,13 @@
 
 namespace nestor::emu {
 
+// Whether it is one of them. `descriptors`: selectors name descriptors, as they do in protected
+// mode but for virtual-8086 mode.
+bool is_modelled(const Instruction& instruction, bool descriptors);
+
 // The offset of the first such instruction in `code`, which starts with one; INS is among them, to
 // whose destination the engine writes zeros before anything stops it, and what loads SS, whose
-// blocking of events the engine does not tell from that of STI. `descriptors`: selectors name
-// descriptors, as they do in protected mode but for virtual-8086 mode.
+// blocking of events the engine does not tell from that of STI.
 //
 // Or that of an instruction that must begin a block, because the engine takes the flags that it
 // does not change from the block before; then never 0.

@@ -311,9 +311,17 @@ TEST_F(CpuFaults, TheFpusBitsOfTheControlRegisters) {
       {Uses::kSse, ASM64("pabsb xmm0, xmm1")},
       {Uses::kSse, ASM64("ldmxcsr [rcx]")},
       {Uses::kSse, ASM64("stmxcsr [rcx]")},
+      // The engine looks at no more than their opcode.
+      {Uses::kSse, ASM64("maskmovdqu xmm0, xmm1")},
+      {Uses::kSse, ASM64("movntdq [rcx], xmm0")},
+      {Uses::kSse, ASM64("pextrw eax, xmm0, 1")},
+      {Uses::kSse, ASM64("pmovmskb eax, xmm0")},
+      {Uses::kSse, ASM64("movdq2q mm0, xmm0")},
+      {Uses::kSse, ASM64("lddqu xmm0, [rcx]")},
+      {Uses::kSse, ASM64("comisd xmm0, xmm1")},
   };
   put<uint32_t>(kHole, 0x1f80);
-  cpu_.gpr[vmx::kRcx] = kHole;
+  cpu_.gpr[vmx::kRcx] = cpu_.gpr[vmx::kRdi] = kHole;
   for (unsigned bits = 0; bits != 16; ++bits) {
     const bool em = bits & 1, mp = bits & 2, ts = bits & 4, osfxsr = bits & 8;
     const auto set = [](uint64_t& reg, uint64_t bit, bool to) {
