@@ -95,7 +95,7 @@ Outcome set_access_check(Core& core, const Instruction& instruction) {
 // The blocking begins with the instruction's end. There are no virtual-8086 mode extensions.
 Outcome sti(Core& core, const Instruction&) {
   CpuState& state = core.state();
-  const unsigned iopl = (state.rflags & vmx::rflags::kIopl) >> 12;
+  const uint64_t iopl = (state.rflags & vmx::rflags::kIopl) >> 12;
   const bool allowed =
       !state.protected_mode() || (state.virtual_8086() ? iopl == 3 : state.cpl() <= iopl);
   if (!allowed) return general_protection();
