@@ -137,7 +137,9 @@ bool FloatingPointStep::has_denormal_operand() {
     }
     Register source = before_.xmm[simd.source];
     const std::vector<uint8_t> memory = operand_in_memory(false);
-    std::memcpy(source.data(), memory.data(), std::min(memory.size(), sizeof source));
+    if (!memory.empty()) {
+      std::memcpy(source.data(), memory.data(), std::min(memory.size(), sizeof source));
+    }
     for (unsigned i = 0; i < simd.count; ++i) {
       const uint64_t bits = element(source, simd.size, i);
       const Number second = number_of(bits, simd.size);
