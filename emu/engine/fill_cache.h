@@ -21,12 +21,12 @@ class FillCache {
   // All that decides a grant while translations are cached. `ac`: an access by the supervisor that
   // SMAP would forbid with RFLAGS.AC = 0.
   static constexpr uint64_t key(uint64_t linear, FillAccess access, bool user, bool ac) {
-    return (linear >> 12) << 5 | static_cast<uint64_t>(access) << kAccessAt | (user ? 4u : 0u) |
-           (ac ? 2u : 0u) | 1u;
+    return (linear >> 12) << kPageAt | static_cast<uint64_t>(access) << kAccessAt |
+           (user ? 4u : 0u) | (ac ? 2u : 0u) | 1u;
   }
 
   // Page aligned.
-  static constexpr uint64_t linear_of(uint64_t key) { return key >> 5 << 12; }
+  static constexpr uint64_t linear_of(uint64_t key) { return key >> kPageAt << 12; }
 
   // nullptr: not granted yet.
   const TlbGrant* find(uint64_t key) const {
@@ -91,7 +91,7 @@ class FillCache {
   }
 
  private:
-  static constexpr unsigned kAccessAt = 3;
+  static constexpr unsigned kAccessAt = 3, kPageAt = 5;
   static constexpr uint64_t kAccess = 3u << kAccessAt;
 
   struct Entry {
@@ -99,10 +99,14 @@ class FillCache {
     TlbGrant grant;
   };
 
-  // The accesses to one page stand together.
+  // The accesses to one page stand together, and so do neighbouring pages: who walks through memory
+  // finds them in the host's cache.
   size_t first(uint64_t key) const {
-    return static_cast<size_t>(((key & ~kAccess) * 0x9e3779b97f4a7c15) >> 32) &
-           (entries_.size() - 1);
+    constexpr unsigned kTogether = 3;  // a power of two
+    const uint64_t group =
+        key >> (kPageAt + kTogether) << kAccessAt | (key & ~(~0ull << kAccessAt));
+    const uint64_t spread = group * 0x9e3779b97f4a7c15 >> (64 + kTogether - size_log2_);
+    return static_cast<size_t>(spread << kTogether | (key >> kPageAt & ~(~0ull << kTogether)));
   }
   // Few others are in the place of `key` and behind it, unless somebody has chosen them so.
   bool is_spread(uint64_t key) const {
@@ -121,12 +125,13 @@ class FillCache {
   }
   void grow() {
     const std::vector<Entry> before = std::move(entries_);
-    entries_ = std::vector<Entry>(2 * before.size());
+    entries_ = std::vector<Entry>(size_t{1} << ++size_log2_);
     for (const Entry& entry : before)
       if (entry.epoch == epoch_) place(entry);
   }
 
-  std::vector<Entry> entries_ = std::vector<Entry>(256);  // a power of two
+  unsigned size_log2_ = 8;
+  std::vector<Entry> entries_ = std::vector<Entry>(size_t{1} << size_log2_);
   uint64_t epoch_ = 1;
   size_t count_ = 0;
 };

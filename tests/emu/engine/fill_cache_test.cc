@@ -122,9 +122,9 @@ TEST(FillCache, RefusesFillsThatTakeForEver) {
   EXPECT_FALSE(load(saved({{1, grant_of(0)}, {1, grant_of(0)}})));  // the same twice
   // Keys that meet in one place, however large the table is.
   std::vector<FillCache::Fill> fills;
-  for (uint64_t key = 1; fills.size() != 1100; key += 2) {
-    if (((key & ~0x18) * 0x9e3779b97f4a7c15 >> 32 & 0xfff) == 0)
-      fills.push_back({key, grant_of(0)});
+  for (uint64_t page = 0; fills.size() != 1100; page += 8) {
+    if (((page | 1) * 0x9e3779b97f4a7c15) >> 55 == 0)
+      fills.push_back({FillCache::key(page << 12, FillAccess::kRead, false, false), grant_of(0)});
   }
   EXPECT_FALSE(load(saved(fills)));
   fills.resize(100);
