@@ -27,6 +27,7 @@ struct Breakpoint {
 // Calls `use` for each that is enabled.
 template <class Use>
 void for_each(const CpuState& state, const Use& use) {
+  if (!has_breakpoints(state)) return;
   constexpr std::array<uint64_t, 4> kSizes = {1, 2, 8, 4};  // by DR7.LENn
   for (unsigned n = 0; n < state.dr.size(); ++n) {
     if ((state.dr7 >> (2 * n) & 3) == 0) continue;

@@ -19,16 +19,6 @@ constexpr ept::EptRights kEveryEptRight{true, true, true, true};
 
 }  // namespace
 
-uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, Access access, uint64_t rflags) {
-  const FillAccess kind = access.kind == Access::kFetch   ? FillAccess::kFetch
-                          : access.kind == Access::kWrite ? FillAccess::kWrite
-                                                          : FillAccess::kRead;
-  if ((state.cr0 & cr0::kPg) == 0) return FillCache::key(linear, kind, false, false);
-  const bool exempt = (state.cr4 & cr4::kSmap) != 0 && (rflags & vmx::rflags::kAc) != 0 &&
-                      !access.user && !access.implicit_supervisor;
-  return FillCache::key(linear, kind, access.user_mode(), exempt);
-}
-
 TlbGrant grant_of(const Translation& translation, Access access, bool ram) {
   return {translation.physical & ~(kPageSize - 1), !ram, translation.read,
           translation.write && access.kind != Access::kFetch, translation.execute};

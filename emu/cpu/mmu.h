@@ -31,8 +31,16 @@ struct Translation {
 // --- what the engine's TLB is granted, by a walk of the engine or one of the model
 
 // Under which the grant of this access is kept; `rflags`: for AC.
-uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Access access,
-                   uint64_t rflags);
+inline uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Access access,
+                          uint64_t rflags) {
+  const FillAccess kind = access.kind == ept::Access::kFetch   ? FillAccess::kFetch
+                          : access.kind == ept::Access::kWrite ? FillAccess::kWrite
+                                                               : FillAccess::kRead;
+  if ((state.cr0 & vmx::cr0::kPg) == 0) return FillCache::key(linear, kind, false, false);
+  const bool exempt = (state.cr4 & vmx::cr4::kSmap) != 0 && (rflags & vmx::rflags::kAc) != 0 &&
+                      !access.user && !access.implicit_supervisor;
+  return FillCache::key(linear, kind, access.user_mode(), exempt);
+}
 // What the whole page is granted after this access; `ram`: it is there.
 TlbGrant grant_of(const Translation& translation, ept::Access access, bool ram);
 // ExecutionContext::tag of what executes now.

@@ -5,7 +5,6 @@
 #include <span>
 #include <utility>
 
-#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
 
@@ -83,13 +82,6 @@ bool TlbFiller::fill_sub_page(uint64_t linear, TlbGrant& grant) {
     return true;
   }
   return false;
-}
-
-bool TlbFiller::watches_page(uint64_t linear) const {
-  constexpr uint64_t kLastPage = 0xfffff000;
-  const vmx::CpuState& state = core_.state();
-  if (!state.code_64bit() && (linear & ~(kPageSize - 1)) == kLastPage) return true;
-  return has_breakpoints(state) && has_data_breakpoint(state, linear);
 }
 
 bool TlbFiller::is_beyond_code(uint64_t linear) const {

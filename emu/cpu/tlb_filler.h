@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <optional>
 
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/hardware_core.h"
 #include "emu/engine/engine.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 
@@ -23,7 +25,11 @@ class TlbFiller {
 
   // Whether each access to the page of `linear` is looked at: it has data breakpoints, or it is the
   // last one of 4 GBytes, where operands must not wrap around.
-  bool watches_page(uint64_t linear) const;
+  bool watches_page(uint64_t linear) const {
+    const vmx::CpuState& state = core_.state();
+    if (!state.code_64bit() && linear / kPageSize == 0xfffff) return true;
+    return has_breakpoints(state) && has_data_breakpoint(state, linear);
+  }
 
   // Whether no byte of this page belongs to the code segment: nothing is fetched there, since the
   // limit comes first. `linear` is page aligned.
