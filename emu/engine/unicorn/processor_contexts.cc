@@ -71,6 +71,14 @@ void ProcessorContexts::save_segment(size_t index, vmx::Segment& segment) const 
   }
 }
 
+void ProcessorContexts::load_segments(const CpuState& state) {
+  const HeldSegments held{state.segment, state.code_64bit()};
+  if (held_segments_ == held) return;
+  held_segments_ = held;
+  for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
+  std::memcpy(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_);
+}
+
 void ProcessorContexts::load(const CpuState& state, uint32_t hidden_flags, const RunMode& mode) {
   loaded_rip_ = state.rip;
   loaded_rf_ = state.rflags & vmx::rflags::kRf;
@@ -82,8 +90,7 @@ void ProcessorContexts::load(const CpuState& state, uint32_t hidden_flags, const
   hidden_flags |= hidden_flags_rest_;
   if (mode.single_step) hidden_flags |= svm::kTrap;
   put(layout_.hflags, hidden_flags);
-  for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
-  std::memcpy(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_);
+  load_segments(state);
   const auto put_table = [this](size_t index, const vmx::DescriptorTable& table) {
     const size_t at = layout_.segments + index * Layout::kSegmentSize;
     put<uint64_t>(at + Layout::kBaseAt, table.base);
@@ -99,7 +106,7 @@ void ProcessorContexts::load(const CpuState& state, uint32_t hidden_flags, const
                               (mode.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
 }
 
-void ProcessorContexts::save(CpuState& state, bool completed) const {
+void ProcessorContexts::save(CpuState& state, bool completed) {
   std::memcpy(state.gpr.data(), live_state_ + layout_.gpr, sizeof state.gpr);
   state.rip = rip();
   state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
@@ -107,6 +114,7 @@ void ProcessorContexts::save(CpuState& state, bool completed) const {
   if (std::memcmp(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_) !=
       0) {
     for (size_t i = 0; i < vmx::kSegmentCount; ++i) save_segment(i, state.segment[i]);
+    held_segments_.reset();
   }
   // Code that runs over the end of 4 GBytes goes on counting.
   if (!state.code_64bit()) state.rip &= 0xffffffff;

@@ -38,13 +38,14 @@ class ProcessorContexts {
     uc_context_save(uc_, contexts_[selected_]);
     uc_context_restore(uc_, contexts_[processor]);
     selected_ = processor;
+    held_segments_.reset();
   }
 
   // x87 and SSE state is left alone. `hidden_flags`: svm::hidden_flags() of `state`.
   void load(const vmx::CpuState& state, uint32_t hidden_flags, const RunMode& mode);
   // What became since the last load() of `state`, which is as it was then. `completed`: an
   // instruction was.
-  void save(vmx::CpuState& state, bool completed) const;
+  void save(vmx::CpuState& state, bool completed);
 
   uint64_t rip() const { return get<uint64_t>(layout_.rip); }
   vmx::Segment segment(size_t index) const;
@@ -103,6 +104,7 @@ class ProcessorContexts {
     std::memcpy(live_state_ + at, &value, sizeof value);
   }
   void put_segment(size_t index, const vmx::Segment& segment);
+  void load_segments(const vmx::CpuState& state);
   void save_segment(size_t index, vmx::Segment& segment) const;
   // The engine's arithmetic keeps the exceptions it has met to itself.
   void fold_x87_exceptions(uint8_t* state, unsigned processor);
@@ -123,6 +125,13 @@ class ProcessorContexts {
   uint64_t loaded_rip_ = 0, loaded_rf_ = 0;
   using EngineSegment = std::array<uint8_t, Layout::kSegmentSize>;
   std::array<EngineSegment, vmx::kSegmentCount> loaded_segments_{};
+  // What the engine's segments were made of, as long as they are those.
+  struct HeldSegments {
+    std::array<vmx::Segment, vmx::kSegmentCount> segment;
+    bool code_64bit = false;
+    bool operator==(const HeldSegments&) const = default;
+  };
+  std::optional<HeldSegments> held_segments_;
 };
 
 }  // namespace nestor::emu

@@ -283,7 +283,8 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
-void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size, void* user) {
+[[gnu::aligned(64)]] void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size,
+                                                  void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
   Block& block = self.current_->blocks.at(linear);
   if (self.ends_inside(linear, size) || block.linear != linear || block.size != size ||
