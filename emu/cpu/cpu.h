@@ -51,7 +51,7 @@ class Cpu {
   Signals signals_{core_};
   EventDelivery delivery_{core_, signals_};
   InstructionBoundary boundary_{core_, delivery_, signals_};
-  EngineDriver driver_{core_, delivery_, signals_};
+  EngineDriver driver_{core_, delivery_};
   bool waiting_ = false;    // the last boundary left the processor in an inactive state
   bool turn_over_ = false;  // the turn that was begun last
 };

@@ -32,12 +32,8 @@ bool is_beyond_code(const vmx::CpuState& state) {
 
 }  // namespace
 
-EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, const Signals& signals)
-    : core_(core),
-      engine_(core.around().engine),
-      delivery_(delivery),
-      signals_(signals),
-      filler_(core) {}
+EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery)
+    : core_(core), engine_(core.around().engine), delivery_(delivery), filler_(core) {}
 
 bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
@@ -75,11 +71,7 @@ uint64_t EngineDriver::deadline(uint64_t turn_end) {
       (vmx.in_non_root() && vmx.primary(vmx::PrimaryProcBased::kInterruptWindowExiting));
   if (state.blocking_by_sti || state.blocking_by_mov_ss) {
     // What the shadow holds back is due after one instruction.
-    const bool nmi_window =
-        vmx.in_non_root() && vmx.primary(vmx::PrimaryProcBased::kNmiWindowExiting);
-    if (watch_interrupts_ || signals_.nmi() || nmi_window || state.pending_debug_exceptions != 0) {
-      mode_.single_step = true;
-    }
+    mode_.single_step = true;
     watch_interrupts_ = false;
   }
   if (is_in_the_middle()) {
@@ -260,6 +252,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
   const uint64_t from = state.rip, linear = linear_rip(state), count = state.gpr[vmx::kRcx];
+  const uint64_t before = context.instructions;
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
@@ -276,7 +269,8 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
-  if (stepped && state.rip != from) count_last_iteration(linear, count);
+  const bool one = stepped && context.instructions == before + 1;
+  if (one && state.rip != from) count_last_iteration(linear, count);
   // The engine would have stopped there without being watched, too; or begun another block.
   if (!stepped || state.rip == from) leave_watched_block();
   if (counters.counting()) core_.count_performance(cpl);
@@ -390,7 +384,7 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
   const CodeMode mode = code_mode(core_.state());
   if (const auto plain = count_plain_instructions(code, mode)) return *plain;
-  // One that the decoder does not know is one all the same.
+  // One that the decoder does not know is one all the same, and so it is to the engine.
   return std::max(core_.decoder().instruction_starts(code, mode, starts), 1u);
 }
 
@@ -448,7 +442,8 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
         find_breakpoint(code.first(unsafe.value_or(static_cast<unsigned>(code.size()))), linear);
     if (at) unsafe = at;
   }
-  if (unsafe || stepping_through_ || !core_.around().turns.watches_instructions()) return unsafe;
+  // One instruction at a time, breakpoints are met between them.
+  if (unsafe || mode_.single_step || !core_.around().turns.watches_instructions()) return unsafe;
   WatchedBlock block{linear, size, 0};
   if (!is_watched(block)) return std::nullopt;
   std::array<uint16_t, kPageSize> starts;

@@ -10,7 +10,6 @@
 #include "emu/cpu/event_delivery.h"
 #include "emu/cpu/hardware_core.h"
 #include "emu/cpu/memory_accesses.h"
-#include "emu/cpu/signals.h"
 #include "emu/cpu/tlb_filler.h"
 #include "emu/engine/engine.h"
 
@@ -19,7 +18,7 @@ namespace nestor::emu {
 class EngineDriver final : private EngineClient {
  public:
   // All references outlive this object.
-  EngineDriver(HardwareCore& core, EventDelivery& delivery, const Signals& signals);
+  EngineDriver(HardwareCore& core, EventDelivery& delivery);
 
   // Until `turn_end`, in cycles, or until something comes up.
   void run(uint64_t turn_end);
@@ -117,7 +116,6 @@ class EngineDriver final : private EngineClient {
   HardwareCore& core_;
   Engine& engine_;
   EventDelivery& delivery_;
-  const Signals& signals_;
   TlbFiller filler_;
   RunMode mode_;
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due

@@ -481,9 +481,8 @@ unsigned Decoder::instruction_starts(std::span<const uint8_t> bytes, CodeMode mo
   uint64_t address = 0;
   unsigned count = 0;
   while (size != 0 && count < offsets.size()) {
-    const uint64_t start = address;
+    offsets[count++] = static_cast<uint16_t>(address);
     if (!cs_disasm_iter(handle.boundaries, &code, &size, &address, handle.boundary)) break;
-    offsets[count++] = static_cast<uint16_t>(start);
   }
   return count;
 }

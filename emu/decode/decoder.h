@@ -31,8 +31,8 @@ class Decoder {
   std::string text_at(std::span<const uint8_t> bytes, CodeMode mode, uint64_t address);
 
   // The offsets into `bytes` at which instructions start, from offset 0; returns how many of
-  // `offsets` were written. Ends at the first byte that starts no whole instruction, or when
-  // `offsets` is full.
+  // `offsets` were written. The last one may start what is invalid, or longer than `bytes`: what
+  // follows it is not known. Ends when `offsets` is full, too.
   unsigned instruction_starts(std::span<const uint8_t> bytes, CodeMode mode,
                               std::span<uint16_t> offsets);
 

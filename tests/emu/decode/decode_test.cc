@@ -412,9 +412,9 @@ TEST(Decoder, InstructionStarts) {
   // mov eax, 5; cpuid; nop; jmp short; then half of an instruction
   const Bytes code = {0xb8, 5, 0, 0, 0, 0x0f, 0xa2, 0x90, 0xeb, 0xfe, 0xb8, 1};
   std::vector<uint16_t> offsets(8);
-  EXPECT_EQ(decoder.instruction_starts(code, CodeMode::k32, offsets), 4u);
-  offsets.resize(4);
-  EXPECT_EQ(offsets, (std::vector<uint16_t>{0, 5, 7, 8}));
+  EXPECT_EQ(decoder.instruction_starts(code, CodeMode::k32, offsets), 5u);
+  offsets.resize(5);
+  EXPECT_EQ(offsets, (std::vector<uint16_t>{0, 5, 7, 8, 10}));
   offsets.resize(2);
   EXPECT_EQ(decoder.instruction_starts(code, CodeMode::k32, offsets), 2u);
   EXPECT_EQ(decoder.instruction_starts({}, CodeMode::k32, offsets), 0u);

@@ -162,5 +162,75 @@ TEST_F(RunControl, StopsOfAGuestDoNotChangeTheRunEither) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+// The engine ends a block in the midst of an instruction that it calls undefined, and counts it.
+TEST_F(RunControl, ABlockThatEndsWithAnUndefinedInstructionTakesTheSameTime) {
+  handle(vmx::kUd, ASM64("mov eax, ebx; out 0xf4, eax"));
+  put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) + apic_write(0x320, 0x10040) +
+                      apic_write(0x380, 0x10000000) +
+                      ASM64("mov edx, 0xfee00390; jmp 2f; 2: mov ebx, [rdx]; vmread [rsp], rcx"));
+  run();
+  const Seen unbroken = seen();
+  ASSERT_FALSE(unbroken.exceptions.empty());
+  start();
+  while (machine_->run_until({.step = true})) {
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
+// The store to its own bytes makes the engine translate it anew, which is looked at again.
+TEST_F(RunControl, AnInstructionOnItsOwnUnderABreakpointIsExecuted) {
+  enable_ept();
+  enable(vmx::PrimaryProcBased::kMonitorTrapFlag);
+  // What an unmasked exception makes of x87 instructions.
+  const Code guest = ASM64(
+      "fninit; push 0x37e; fldcw [rsp]; lea rax, [rip + 2f]; fild word ptr [rax]; "
+      "2: fistp word ptr [rax]; nop; hlt");
+  start_guest(guest, resume_until(7)).run();
+  const Seen unbroken = seen();
+  EXPECT_EQ(unbroken.code, status(0));
+  start_guest(guest, resume_until(7));
+  std::vector<uint64_t> everywhere;
+  for (uint64_t at = 0; at != guest.size(); ++at) everywhere.push_back(kGuest + at);
+  while (machine_->run_until({.breakpoints = everywhere})) {
+    ASSERT_LT(machine_->inspection()->instructions(0), 1000u);
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
+TEST_F(RunControl, RepetitionBehindBlockingByStiTakesTheSameTime) {
+  enable_ept();
+  vmcs_.write(Field::kGuestRflags, 2 | vmx::rflags::kIf);
+  vmcs_.write(Field::kGuestInterruptibilityState, 1);
+  const Code guest = ASM64("rep movsb; cpuid");
+  put_guest(guest, exit_with(0));
+  put_code(kCode, ASM64("mov ecx, 40; mov esi, 0x20000; mov edi, 0x21000; push rcx") +
+                      ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; "
+                            "mov rax, cr4; or eax, 0x2000; mov cr4, rax; vmxon [0xb000]; "
+                            "vmptrld [0xb008]; pop rcx; vmlaunch") +
+                      exit_with(99));
+  start().run();
+  const Seen unbroken = seen();
+  EXPECT_EQ(unbroken.code, status(0));
+  start();
+  while (machine_->run_until({.step = true})) {
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
+// RFLAGS.TF ends the run of the engine that the repetition began.
+TEST_F(RunControl, RepetitionBeforeSingleSteppingTakesTheSameTime) {
+  handle(vmx::kDb, exit_with(5));
+  put_code(kCode,
+           ASM64("mov ecx, 40; mov esi, 0x20000; mov edi, 0x21000; push 0x102; out 0x80, al; "
+                 "rep movsb; popf; nop; nop"));
+  run();
+  const Seen unbroken = seen();
+  EXPECT_EQ(unbroken.code, status(5));
+  start();
+  while (machine_->run_until({.step = true})) {
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
 }  // namespace
 }  // namespace nestor::emu
