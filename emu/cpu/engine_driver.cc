@@ -43,6 +43,10 @@ void EngineDriver::serialize(Archive& archive) {
           stopped_at_, judged_, iterating_at_, zero_code_);
 }
 
+bool EngineDriver::selectors_name_descriptors() const {
+  return core_.state().protected_mode() && !core_.state().virtual_8086();
+}
+
 bool EngineDriver::traps_each_instruction() const {
   return core_.vmx().in_non_root() && core_.vmx().monitor_trap_flag();
 }
@@ -423,7 +427,7 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const vmx::CpuState& state = core_.state();
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
   if (!code.empty() && code.back() == 0) look_for_zero_code(linear, code);
-  const bool descriptors = state.protected_mode() && !state.virtual_8086();
+  const bool descriptors = selectors_name_descriptors();
   auto modelled = find_modelled(core_.decoder(), code, code_mode(state), descriptors);
   if (modelled == 0u) {
     // The engine ends a block in the midst of what it calls undefined. Alone, what the decoder does

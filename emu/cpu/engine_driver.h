@@ -112,6 +112,7 @@ class EngineDriver final : private EngineClient {
   void count_emulated();
   // A monitor-trap-flag VM exit is due at the end of each instruction.
   bool traps_each_instruction() const;
+  bool selectors_name_descriptors() const;
 
   HardwareCore& core_;
   Engine& engine_;

@@ -9,6 +9,7 @@
 #include "emu/cpu/floating_point.h"
 #include "emu/cpu/instruction_prices.h"
 #include "emu/cpu/instruction_step.h"
+#include "emu/cpu/modelled_code.h"
 #include "emu/cpu/segments.h"
 #include "emu/memory/page_size.h"
 #include "vmx/exceptions.h"
@@ -134,7 +135,8 @@ void EngineDriver::handle_condition() {
 // block ends there for another reason.
 bool EngineDriver::is_written_over() {
   const auto instruction = core_.instruction_at_rip();
-  if (!instruction || instruction->operation != Operation::kOther) return false;
+  if (!instruction || instruction->operation == Operation::kHlt) return false;
+  if (is_modelled(*instruction, selectors_name_descriptors())) return false;
   const uint64_t linear = linear_rip(core_.state());
   Block& block = core_.context().blocks.at(linear);
   if (block.linear == Block::stopping(linear)) block = Block{};

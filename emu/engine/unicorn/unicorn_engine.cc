@@ -81,6 +81,13 @@ class UnicornEngine final : public Engine {
   bool ends_inside(uint64_t linear, uint32_t size) const {
     return linear + size - current_block_->linear - 1 < current_block_->size - 1;
   }
+  // A store into a block of one instruction has it begun again, translated anew. So is the next
+  // iteration of one that has been.
+  bool begins_again(const Block& block, uint64_t linear, uint32_t size) const {
+    return block.linear == Block::translated(linear) && current_block_->linear == linear &&
+           current_block_->size == size && current_block_->instructions == 1 &&
+           current_->instructions != begun_again_;
+  }
   void charge(Block& block) {
     current_block_ = &block;
     current_->instructions += block.instructions;
@@ -141,8 +148,9 @@ class UnicornEngine final : public Engine {
 
   Block no_block_{.size = 1};  // nothing ends inside it
   Block kept_block_;
-  EntryConditions conditions_;  // of the block that is looked at
-  bool goes_on_ = false;        // with the block before which it stops, once go_on() was called
+  uint64_t begun_again_ = ~0ull;  // when so many instructions had been charged
+  EntryConditions conditions_;    // of the block that is looked at
+  bool goes_on_ = false;          // with the block before which it stops, once go_on() was called
   RunMode mode_;
   bool stop_requested_ = false;
 
@@ -297,8 +305,13 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
 }
 
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
+  Block& block = current_->blocks.at(linear);
   // A store into its own block is begun again in a block that ends with it.
   if (ends_inside(linear, size)) {
+    refund_from(linear);
+    leave_block();
+  } else if (begins_again(block, linear, size)) {
+    begun_again_ = current_->instructions;
     refund_from(linear);
     leave_block();
   }
@@ -307,7 +320,6 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
     stop_before_block(StopKind::kDeadline);
     return;
   }
-  Block& block = current_->blocks.at(linear);
   const bool known = block.size == size && block.tag == block_tag_;
   if (known && block.linear == Block::stopping(linear)) {
     stop_before_unsafe();
@@ -453,8 +465,8 @@ Stop UnicornEngine::execute() {
   stop_ = Stop{};
   stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
   leave_block();
-  const uint64_t before = current_->instructions;
   effective_deadline_ = mode_.deadline;
+  begun_again_ = ~0ull;
   uc_err error = UC_ERR_OK;
   do {
     if (goes_on_) go_on();
@@ -481,11 +493,6 @@ Stop UnicornEngine::execute() {
     note_completed_block();
   } else {
     refund_from(here);
-  }
-  // What Unicorn begins anew, as it does with stores to pages of code, is one all the same.
-  if (mode_.single_step && current_->instructions > before + 1) {
-    prices_.refund_instructions(current_->instructions - before - 1);
-    current_->instructions = before + 1;
   }
   return stop_;
 }

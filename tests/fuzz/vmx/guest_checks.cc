@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/fuzz/vmx/guest_checks.h"
 
-#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -194,15 +193,6 @@ void check_guest(const Case& base, const Case& change, const vmx::VmExitEvent& e
   checks.accesses();
   checks.breakpoints();
   checks.nmis();
-}
-
-bool is_code_written(const Case& change, std::span<const uint8_t> arena) {
-  return std::ranges::any_of(change.memory, [arena](const Patch& patch) {
-    const uint64_t page = patch.address / kPage * kPage;
-    if (page != kCode && page != kHandlers) return false;
-    const auto now = arena.subspan(patch.address - kArena, patch.bytes.size());
-    return !std::ranges::equal(patch.bytes, now);
-  });
 }
 
 }  // namespace nestor::fuzz

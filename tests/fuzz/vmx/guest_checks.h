@@ -20,7 +20,4 @@ using Doubt = std::function<void(std::string_view what, uint64_t value, uint64_t
 void check_guest(const Case& base, const Case& change, const vmx::VmExitEvent& event, bool first,
                  std::span<const uint8_t> arena, const Doubt& doubt);
 
-// Whether some code that the case has put there is other code now.
-bool is_code_written(const Case& change, std::span<const uint8_t> arena);
-
 }  // namespace nestor::fuzz

@@ -33,12 +33,8 @@ class Judge final : public emu::EventHandler<Judge> {
 
   // Of all events so far, times included.
   uint64_t hash() const { return hash_; }
-  struct CaseEnd {
-    uint64_t hash = 0;  // hash() by then
-    bool code_written = false;
-  };
-  // Of each case.
-  const std::vector<CaseEnd>& ends() const { return ends_; }
+  // hash() at the end of each case.
+  const std::vector<uint64_t>& hashes() const { return hashes_; }
   // The case that is under way; nullptr: none is.
   const Case* current() const { return current_; }
   size_t finished() const { return finished_; }
@@ -79,9 +75,8 @@ class Judge final : public emu::EventHandler<Judge> {
   bool first_entry_ = false, first_exit_ = false;
   std::vector<std::string_view> failed_;
   std::map<std::string, uint64_t> outcomes_;
-  std::vector<CaseEnd> ends_;
+  std::vector<uint64_t> hashes_;
   uint64_t hash_ = kFirstHash;
-  bool code_written_ = false;
   uint32_t reason_ = 0;
 };
 

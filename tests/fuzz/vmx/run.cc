@@ -11,6 +11,7 @@
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/inspection.h"
 #include "emu/machine/machine.h"
+#include "tests/fuzz/vmx/judge.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
@@ -104,7 +105,7 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     lost(std::string("internal error: ") + error.what());
   }
   outcome.hash = judge.hash();
-  outcome.ends = judge.ends();
+  outcome.hashes = judge.hashes();
   outcome.finished = judge.finished();
   outcome.outcomes = judge.outcomes();
   return outcome;
