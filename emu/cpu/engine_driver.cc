@@ -392,6 +392,13 @@ unsigned EngineDriver::count_instructions(uint64_t linear, unsigned size) {
   return std::max(core_.decoder().instruction_starts(code, mode, starts), 1u);
 }
 
+bool EngineDriver::may_follow_itself(uint64_t linear, unsigned size) {
+  std::array<uint8_t, kPageSize> bytes;
+  const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
+  const auto instruction = core_.decoder().decode(code, code_mode(core_.state()));
+  return !instruction || instruction->repeated || instruction->branch != NearBranch::kNone;
+}
+
 // The first instruction with a breakpoint. Those at RIP have been looked at.
 std::optional<unsigned> EngineDriver::find_breakpoint(std::span<const uint8_t> code,
                                                       uint64_t linear) {

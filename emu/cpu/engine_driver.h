@@ -43,6 +43,7 @@ class EngineDriver final : private EngineClient {
   void write_device(uint64_t physical, unsigned size, uint64_t value) override;
   bool deadline_passed() override;
   unsigned count_instructions(uint64_t linear, unsigned size) override;
+  bool may_follow_itself(uint64_t linear, unsigned size) override;
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);

@@ -320,7 +320,13 @@ std::optional<unsigned> find_entry_conditions(Decoder& decoder, std::span<const 
   Registers registers;
   for (unsigned at = 0; at < code.size();) {
     const auto instruction = decoder.decode(code.subspan(at), mode);
-    if (!instruction) return std::nullopt;
+    if (!instruction) {
+      // What the engine calls undefined, it does not read to its end.
+      if (!found.breaks_code_limit(at, 1)) return std::nullopt;
+      if (at != 0) return at;
+      found.add_never();
+      return std::nullopt;
+    }
     const bool known = !found.breaks_code_limit(at, instruction->length) &&
                        found.add(*instruction, registers, at) &&
                        found.add_floating_point(*instruction, simd_exceptions);

@@ -38,7 +38,7 @@ inline uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Acce
                                                                : FillAccess::kRead;
   if ((state.cr0 & vmx::cr0::kPg) == 0) return FillCache::key(linear, kind, false, false);
   const bool exempt = (state.cr4 & vmx::cr4::kSmap) != 0 && (rflags & vmx::rflags::kAc) != 0 &&
-                      !access.user && !access.implicit_supervisor;
+                      kind != FillAccess::kFetch && !access.user && !access.implicit_supervisor;
   return FillCache::key(linear, kind, access.user_mode(), exempt);
 }
 // What the whole page is granted after this access; `ram`: it is there.

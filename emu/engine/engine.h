@@ -41,6 +41,9 @@ class EngineClient {
 
   // Instructions in the `size` bytes of code at `linear`, an instruction's first byte.
   virtual unsigned count_instructions(uint64_t linear, unsigned size) = 0;
+  // Whether the instruction of `size` bytes at `linear` may be followed by itself: a branch, or a
+  // repeated one.
+  virtual bool may_follow_itself(uint64_t linear, unsigned size) = 0;
   // The offset in the same code before which its block must end; std::nullopt: behind it. Where the
   // offset is 0, the engine stops there: Stop::unsafe. `conditions`, empty before, gets what must
   // be so when the rest is entered; if it is not, the engine stops with StopKind::kCondition. The

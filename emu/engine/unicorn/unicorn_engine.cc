@@ -81,13 +81,7 @@ class UnicornEngine final : public Engine {
   bool ends_inside(uint64_t linear, uint32_t size) const {
     return linear + size - current_block_->linear - 1 < current_block_->size - 1;
   }
-  // A store into a block of one instruction has it begun again, translated anew. So is the next
-  // iteration of one that has been.
-  bool begins_again(const Block& block, uint64_t linear, uint32_t size) const {
-    return block.linear == Block::translated(linear) && current_block_->linear == linear &&
-           current_block_->size == size && current_block_->instructions == 1 &&
-           current_->instructions != begun_again_;
-  }
+  bool begins_again(const Block& block, uint64_t linear, uint32_t size) const;
   void charge(Block& block) {
     current_block_ = &block;
     current_->instructions += block.instructions;
@@ -302,6 +296,16 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
     return;
   }
   self.charge(block);
+}
+
+// Whether the last instruction of the current block, which makes a block, was translated anew
+// because it had written to its own bytes. So is the next iteration of one that has been.
+bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t size) const {
+  const bool last = linear - current_block_->linear < current_block_->size &&
+                    linear + size == current_block_->linear + current_block_->size;
+  if (!last || block.linear != Block::translated(linear) || block.instructions != 1) return false;
+  if (!client_->may_follow_itself(linear, size)) return true;
+  return linear == current_block_->linear && current_->instructions != begun_again_;
 }
 
 [[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {

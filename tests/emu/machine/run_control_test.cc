@@ -220,14 +220,15 @@ TEST_F(RunControl, RepetitionBehindBlockingByStiTakesTheSameTime) {
 // Such a store is begun again, and so is each iteration that makes one.
 TEST_F(RunControl, AStoreOverItselfIsOneInstruction) {
   put_code(kCode, ASM64("lea rdi, [rip + 2f]; mov al, [rdi]; mov ecx, 1; jmp 2f; "
-                        "2: mov [rip + 2b], al; jmp 2f; 2: mov edx, 3; "
+                        "2: mov [rip + 2b], al; jmp 4f; 4: nop; 2: mov [rip + 2b], al; jmp 2f; "
+                        "2: mov edx, 3; "
                         "3: lea rdi, [rip + 2f]; mov al, [rdi]; mov ecx, 1; jmp 2f; "
                         "2: rep stosb; dec edx; jne 3b") +
                       exit_with(1));
   EXPECT_EQ(run().code, status(1));
   const Seen unbroken = seen();
   // RCX = 0 is one more for a repetition.
-  EXPECT_EQ(unbroken.instructions, 4u + 2 + 1 + 3 * (4 + 2 + 2) + 2);
+  EXPECT_EQ(unbroken.instructions, 4u + 2 + 3 + 1 + 3 * (4 + 2 + 2) + 2);
   start();
   while (machine_->run_until({.step = true})) {
   }

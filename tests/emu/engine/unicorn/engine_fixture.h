@@ -178,6 +178,10 @@ class EngineTest : public testing::Test, protected EngineClient {
     std::array<uint16_t, kPage> starts;
     return decoder_.instruction_starts(code_at(linear, size), code_mode_, starts);
   }
+  bool may_follow_itself(uint64_t linear, unsigned size) override {
+    const auto instruction = decoder_.decode(code_at(linear, size), code_mode_);
+    return !instruction || instruction->repeated || instruction->branch != NearBranch::kNone;
+  }
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override {
     if (add_conditions) add_conditions(conditions);
