@@ -116,8 +116,9 @@ void Judge::expect(bool holds, std::string_view what, uint64_t value, uint64_t o
 void Judge::begin(uint64_t seed) {
   if (current_ != nullptr) {
     ++finished_;
-    hashes_.push_back(hash_);
+    ends_.push_back({hash_, guest_hash_});
   }
+  guest_hash_ = kFirstHash;
   current_ = nullptr;
   for (const Case& change : cases_)
     if (change.seed == seed) current_ = &change;
@@ -149,7 +150,7 @@ void Judge::handle(const vmx::CheckFailure& failure) { failed_.push_back(failure
 
 void Judge::judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                         uint64_t qualification) {
-  mix(clock_->cycles());
+  mix_time(clock_->cycles());
   if (current_ == nullptr) return;
   const std::vector<std::string_view> failed = std::move(failed_);
   failed_.clear();
@@ -218,7 +219,7 @@ void Judge::handle(const vmx::VmInstructionErrorEvent& event) {
 void Judge::handle(const emu::ExceptionEvent& event) {
   mix(event.vector);
   mix(event.rip);
-  mix(clock_->cycles());
+  mix_time(clock_->cycles());
 }
 
 void Judge::handle(const emu::VmxAbortEvent& event) {
@@ -336,8 +337,14 @@ void Judge::handle(const vmx::VmExitEvent& event) {
   mix(event.reason);
   mix(event.qualification);
   mix(event.guest_rip);
-  mix(clock_->cycles());
-  for (const vmx::FieldInfo& info : vmx::kFields) mix((*event.data)[info.field]);
+  mix_time(clock_->cycles());
+  for (const vmx::FieldInfo& info : vmx::kFields) {
+    const uint64_t value = (*event.data)[info.field];
+    if (info.field == Field::kVmxPreemptionTimerValue)
+      mix_time(value);
+    else
+      mix(value);
+  }
   ++outcomes_[std::string(vmx::exit_reason_name(event.reason))];
   const auto basic = vmx::basic_reason(event.reason);
   const bool failure = basic == ExitReason::kEntryFailureGuestState ||
@@ -357,6 +364,7 @@ void Judge::handle(const vmx::VmExitEvent& event) {
   read_arena_(arena);
   mix_guest(event, arena);
   if (current_ == nullptr) return;
+  if (basic == ExitReason::kPreemptionTimerExpired) guest_hash_ = 0;
   check_guest(base_, *current_, event, std::exchange(first_exit_, false), arena,
               [this](std::string_view what, uint64_t value, uint64_t other) {
                 expect(false, what, value, other);

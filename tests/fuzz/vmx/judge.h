@@ -33,8 +33,12 @@ class Judge final : public emu::EventHandler<Judge> {
 
   // Of all events so far, times included.
   uint64_t hash() const { return hash_; }
-  // hash() at the end of each case.
-  const std::vector<uint64_t>& hashes() const { return hashes_; }
+  struct CaseEnd {
+    uint64_t hash = 0;   // hash() by then
+    uint64_t guest = 0;  // of the case alone, times excluded; 0: time has ended it
+  };
+  // Of each case.
+  const std::vector<CaseEnd>& ends() const { return ends_; }
   // The case that is under way; nullptr: none is.
   const Case* current() const { return current_; }
   size_t finished() const { return finished_; }
@@ -55,7 +59,12 @@ class Judge final : public emu::EventHandler<Judge> {
 
   void begin(uint64_t seed);
   void complain(const std::string& what);
-  void mix(uint64_t value) { hash_ = (hash_ ^ value) * kHashFactor; }
+  void mix(uint64_t value) {
+    hash_ = (hash_ ^ value) * kHashFactor;
+    guest_hash_ = (guest_hash_ ^ value) * kHashFactor;
+  }
+  // What depends on virtual time.
+  void mix_time(uint64_t value) { hash_ = (hash_ ^ value) * kHashFactor; }
   void judge_entry(Outcome outcome, const vmx::Vmcs& vmcs, uint64_t address,
                    uint64_t qualification);
   void judge_exit_information(const vmx::VmExitEvent& event);
@@ -75,8 +84,8 @@ class Judge final : public emu::EventHandler<Judge> {
   bool first_entry_ = false, first_exit_ = false;
   std::vector<std::string_view> failed_;
   std::map<std::string, uint64_t> outcomes_;
-  std::vector<uint64_t> hashes_;
-  uint64_t hash_ = kFirstHash;
+  std::vector<CaseEnd> ends_;
+  uint64_t hash_ = kFirstHash, guest_hash_ = kFirstHash;
   uint32_t reason_ = 0;
 };
 

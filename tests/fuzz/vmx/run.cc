@@ -11,7 +11,6 @@
 #include "emu/engine/unicorn/unicorn_engine.h"
 #include "emu/machine/inspection.h"
 #include "emu/machine/machine.h"
-#include "tests/fuzz/vmx/judge.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::fuzz {
@@ -105,7 +104,7 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
     lost(std::string("internal error: ") + error.what());
   }
   outcome.hash = judge.hash();
-  outcome.hashes = judge.hashes();
+  outcome.ends = judge.ends();
   outcome.finished = judge.finished();
   outcome.outcomes = judge.outcomes();
   return outcome;

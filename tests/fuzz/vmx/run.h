@@ -9,13 +9,14 @@
 #include "emu/events/events.h"
 #include "emu/loaders/image.h"
 #include "tests/fuzz/vmx/case.h"
+#include "tests/fuzz/vmx/judge.h"
 
 namespace nestor::fuzz {
 
 struct RunOutcome {
   uint64_t hash = 0;
-  std::vector<uint64_t> hashes;  // of all until the end of each case
-  size_t finished = 0;           // cases
+  std::vector<Judge::CaseEnd> ends;  // of each case
+  size_t finished = 0;               // cases
   uint64_t instructions = 0;
   std::map<std::string, uint64_t> outcomes;
   // By the seed of the case, in order; seed 0: of no case.
