@@ -6,6 +6,7 @@
 
 #include "emu/cli/complain.h"
 #include "emu/cli/inputs.h"
+#include "emu/cli/progress.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/compare/mmu_modes.h"
 #include "emu/observe/trace/output_file.h"
@@ -43,8 +44,15 @@ int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& 
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
   try {
+    Progress progress(options.machine.max_instructions);
+    const auto watched = [&](const MachineConfig& config, const MachineOutputs& outputs) {
+      MachineOutputs with_progress = outputs;
+      with_progress.progress = [&](uint64_t instructions) { progress.update(instructions); };
+      return create(config, with_progress);
+    };
     const auto compared =
-        compare_mmu_modes(image, modules, options.append, options.machine, create);
+        compare_mmu_modes(image, modules, options.append, options.machine, watched);
+    progress.clear();
     if (const auto* bad = std::get_if<HostError>(&compared))
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     if (const auto* bad = std::get_if<LoadError>(&compared))

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the user is told on the standard error, which may be closed or full.
 #pragma once
 
 #include <string>
@@ -12,8 +14,19 @@ namespace nestor::emu {
 // stays valid.
 void complain_as(std::string_view program);
 
-// Tells the user on the standard error, on one line whatever characters a file name brings into
-// it. Returns the status.
+// Why the process ends as it does, on one line whatever characters a file name brings into it.
+// Returns the status, which says the same if the line is lost.
 int complain(ExitStatus status, std::string message);
+
+// Something else that the user asked for or should know.
+void tell(std::string_view text);
+
+// Warnings and what is less than these come by tell() from now on, after the program's name and
+// their level. `level`: "info", "warning" or "off".
+void log_by_telling(const std::string& level);
+
+// What the process returns in place of `status`: kOutputError if something was told and lost, and
+// nobody has complained.
+int final_status(int status);
 
 }  // namespace nestor::emu

@@ -23,6 +23,10 @@ int print(const std::string& text, ExitStatus status) {
 
 int diff_command(const DiffOptions& options) {
   if (options.list_ignored) return print(list_ignored_fields(), ExitStatus::kSuccess);
+  if (const auto bad = unknown_ignored(options.rules.ignore))
+    return complain(ExitStatus::kBadUsage, "--ignore: " + *bad);
+  if (options.left == "-" && options.right == "-")
+    return complain(ExitStatus::kBadUsage, "only one of the traces can be the standard input");
   auto left = TraceReader::open(options.left), right = TraceReader::open(options.right);
   for (const auto* opened : {&left, &right}) {
     if (const auto* bad = std::get_if<std::string>(opened))

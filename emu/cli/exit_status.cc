@@ -7,7 +7,7 @@ namespace nestor::emu {
 
 std::string exit_status_help() {
   std::string text = "Exit status:\n";
-  text += "  odd  (value << 1) | 1, of the value that the guest wrote to port 0xf4\n";
+  text += "  odd  (value << 1) | 1, of the value that L1 wrote to port 0xf4\n";
   for (const ExitStatusEntry& entry : kExitStatusTable) {
     text += fmt::format("  {:>3}  {}\n", static_cast<int>(entry.status), entry.meaning);
   }

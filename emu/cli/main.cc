@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <capstone/capstone.h>
+#include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -13,8 +14,10 @@
 
 #include "emu/cli/audit_command.h"
 #include "emu/cli/compare_mmu_command.h"
+#include "emu/cli/complain.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
+#include "emu/cli/orderly_stop.h"
 #include "emu/cli/run_command.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 
@@ -38,7 +41,8 @@ int run(const std::vector<std::string>& arguments) {
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
     std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
     const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
-    return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
+    const bool said = out == stderr;  // by the status
+    return static_cast<int>(failed && !said ? ExitStatus::kOutputError : print->status);
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
@@ -46,21 +50,33 @@ int run(const std::vector<std::string>& arguments) {
     return compare_mmu_command(*compare, create_machine);
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
-  spdlog::set_default_logger(spdlog::stderr_logger_st("nestor"));
-  spdlog::set_pattern("%n: %l: %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  log_by_telling(options.log_level);
   return run_command(options, create_machine);
 }
 
 }  // namespace
 }  // namespace nestor::emu
 
+namespace {
+
+// A file that is opened must not become the standard output or error because that was closed.
+// Writing to what stands in for it fails.
+void keep_standard_descriptors() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
+    if (::fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", O_RDONLY);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using nestor::emu::ExitStatus;
+  keep_standard_descriptors();
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    return nestor::emu::run({argv + (argc > 0 ? 1 : 0), argv + argc});
+    nestor::emu::end_at_signals();
+    return nestor::emu::final_status(nestor::emu::run({argv + (argc > 0 ? 1 : 0), argv + argc}));
   } catch (const std::bad_alloc&) {
     std::fputs("nestor: internal error: the host has no memory left; use less with --memory\n",
                stderr);

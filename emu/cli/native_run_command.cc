@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cli/native_run_command.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -54,7 +51,8 @@ int run_natively(const std::vector<std::string>& arguments) {
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
     std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
     const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
-    return static_cast<int>(failed ? ExitStatus::kOutputError : print->status);
+    const bool said = out == stderr;  // by the status
+    return static_cast<int>(failed && !said ? ExitStatus::kOutputError : print->status);
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
   native.needs_vmx = !no_vmx;
@@ -63,18 +61,15 @@ int run_natively(const std::vector<std::string>& arguments) {
     return complain(ExitStatus::kBadUsage,
                     "--trace-from N: KVM does not count instructions; use exit:N or mark:TEXT");
   }
-  spdlog::set_default_logger(spdlog::stderr_logger_st("nestor-kvm"));
-  spdlog::set_pattern("%n: %l: %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  log_by_telling(options.log_level);
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    return run_command(
-        options,
-        [&](const MachineConfig& config,
-            const MachineOutputs& outputs) -> std::variant<std::unique_ptr<Machine>, HostError> {
-          return create_native_machine(native, config, outputs);
-        });
+    return final_status(run_command(options,
+                                    [&](const MachineConfig& config, const MachineOutputs& outputs)
+                                        -> std::variant<std::unique_ptr<Machine>, HostError> {
+                                      return create_native_machine(native, config, outputs);
+                                    }));
   } catch (const NoVmx& error) {
     return complain(ExitStatus::kNoVmx, error.what());
   } catch (const Unavailable& error) {

@@ -48,9 +48,10 @@ class RunCommand {
     state_.add_to(run_);
     processor_.add_to(run_);
     run_.add_option("--log", log_level_,
-                    "Verbosity on the standard error: trace, debug, info, warning, error or off")
-        ->type_name("LEVEL")
+                    "What is said on the standard error beside the end of the run")
+        ->type_name("info|warning|off")
         ->capture_default_str();
+    run_.add_flag("--quiet", quiet_, "The same as --log off");
     if (program.add_run_options) program.add_run_options(run_);
     for (const Program::Missing& missing : program.missing) {
       run_.get_option(missing.option)->group("");  // not in the help
@@ -67,13 +68,11 @@ class RunCommand {
     if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
-    constexpr std::array<std::string_view, 6> kLevels = {"trace",   "debug", "info",
-                                                         "warning", "error", "off"};
+    constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};
     if (std::ranges::find(kLevels, log_level_) == kLevels.end()) {
-      return fmt::format(
-          "--log: '{}' is no level; choose trace, debug, info, warning, error or off", log_level_);
+      return fmt::format("--log: '{}' is no level; choose info, warning or off", log_level_);
     }
-    options.log_level = log_level_;
+    options.log_level = quiet_ ? "off" : log_level_;
     return {};
   }
 
@@ -85,6 +84,7 @@ class RunCommand {
   StateOptions state_;
   ProcessorOptions processor_;
   std::string log_level_ = "warning";
+  bool quiet_ = false;
 };
 
 class DiffCommand {
@@ -92,7 +92,8 @@ class DiffCommand {
   explicit DiffCommand(CLI::App& app)
       : diff_(*app.add_subcommand("diff", "Compare two traces, event by event")) {
     diff_.footer(footer(kDiffExample));
-    diff_.add_option("A", options_.left, "A trace, as text or JSON lines")->type_name("");
+    diff_.add_option("A", options_.left, "A trace, as text or JSON lines; - is the standard input")
+        ->type_name("");
     diff_.add_option("B", options_.right, "Another one")->type_name("");
     diff_.add_option("--only", options_.rules.only, "Compare events of these kinds alone")
         ->type_name("KIND,...")

@@ -5,8 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
-#include <csignal>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +13,7 @@
 #include "emu/cli/complain.h"
 #include "emu/cli/file_roles.h"
 #include "emu/cli/inputs.h"
+#include "emu/cli/orderly_stop.h"
 #include "emu/cli/run_outputs.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
@@ -22,33 +21,6 @@
 
 namespace nestor::emu {
 namespace {
-
-volatile std::sig_atomic_t stop_signal = 0;
-
-void remember_signal(int signal) { stop_signal = signal; }
-
-// While it lives, SIGINT and SIGTERM end the run in order, so that buffered output is not lost.
-// A second one ends the process at once.
-class OrderlyStop {
- public:
-  OrderlyStop() {
-    stop_signal = 0;
-    struct sigaction action {};
-    action.sa_handler = remember_signal;
-    action.sa_flags = SA_RESETHAND;
-    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &action, &before_[i]);
-  }
-  ~OrderlyStop() {
-    for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
-  }
-  OrderlyStop(const OrderlyStop&) = delete;
-  OrderlyStop& operator=(const OrderlyStop&) = delete;
-  bool requested() const { return stop_signal != 0; }
-
- private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM};
-  std::array<struct sigaction, kSignals.size()> before_{};
-};
 
 // What the user is told of how the run ended, and the exit status.
 struct Ending {
@@ -59,18 +31,17 @@ struct Ending {
 
 constexpr std::array kEndings = {
     Ending{RunResult::Kind::kShutdown, ExitStatus::kGuestShutdown,
-           "the guest shut down after a triple fault; --trace FILE shows the exceptions that led "
-           "to it"},
+           "L1 shut down after a triple fault; --trace FILE shows the exceptions that led to it"},
     Ending{
         RunResult::Kind::kVmxAbort, ExitStatus::kVmxAbort,
         "VMX abort: a VM exit could not be completed; check the VMCS's host state and MSR areas"},
     Ending{RunResult::Kind::kBudgetSpent, ExitStatus::kBudgetSpent,
            "the instruction budget is spent; raise --max-instructions to go on longer"},
     Ending{RunResult::Kind::kHaltedForever, ExitStatus::kHaltedForever,
-           "the guest halted for ever"},
-    Ending{RunResult::Kind::kReset, ExitStatus::kReset, "the guest reset the machine"},
+           "L1 halted, and nothing is left that could wake it"},
+    Ending{RunResult::Kind::kReset, ExitStatus::kReset, "L1 reset the machine"},
     Ending{RunResult::Kind::kUnsupported, ExitStatus::kNotSupported,
-           "the guest needs what this mode of --l0 does not have"},
+           "L1 needs what this mode of --l0 does not have"},
     Ending{RunResult::Kind::kOutputError, ExitStatus::kOutputError,
            "the run was stopped because an output could not be written"},
 };
@@ -181,11 +152,11 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
   int status = static_cast<int>(ExitStatus::kOutputError);
   if (stop.requested()) {
     complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
-    status = 128 + stop_signal;
+    status = 128 + stop.signal();
   } else if (ended.result.kind != RunResult::Kind::kOutputError) {
     status = report(ended.result);
   }
-  fmt::print(stderr, "{}", ended.places);
+  tell(ended.places);
   for (const std::string& error : outputs.errors()) {
     status = complain(ExitStatus::kOutputError, error);
   }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 
+#include "emu/cli/complain.h"
 #include "emu/observe/compare/l0_report.h"
 #include "vmx/capabilities.h"
 
@@ -120,7 +121,7 @@ void RunOutputs::finish() {
   if (trace_) trace_->finish();
   if (trace_file_) trace_file_->close();
   if (dump_file_) dump_file_->close();
-  fmt::print(stderr, "{}", statistics_report_);
+  tell(statistics_report_);
 }
 
 std::vector<std::string> RunOutputs::errors() const {

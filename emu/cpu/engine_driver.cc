@@ -256,7 +256,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
   const uint64_t from = state.rip, linear = linear_rip(state), count = state.gpr[vmx::kRcx];
-  const uint64_t before = context.instructions;
+  const uint64_t before = context.instructions, resume = state.rflags & vmx::rflags::kRf;
   const uint8_t cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
@@ -289,6 +289,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     return;
   }
   if (stop.completed_size != 0 && is_beyond_code(state) && undo_branch(stop)) {
+    if (context.instructions == before) state.rflags |= resume;
     delivery_.deliver(vmx::exception(vmx::kGp, 0));
     return;
   }

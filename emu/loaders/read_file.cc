@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -32,42 +33,46 @@ LoadError cannot_read(std::string_view what, const std::string& path, int error_
                                std::generic_category().message(error_number))};
 }
 
+// What a device would give without end.
+bool can_be_read(mode_t mode) { return S_ISREG(mode) || S_ISFIFO(mode); }
+
 }  // namespace
 
 std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
                                                         std::string_view what, uint64_t limit) {
-  // A FIFO without a writer would block in open(), before its type is known.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Descriptor file(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                    : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return cannot_read(what, path, errno);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return cannot_read(what, path, errno);
   if (S_ISDIR(status.st_mode)) {
     return LoadError{fmt::format("{} {} is a directory; name the file in it", what, path)};
   }
-  if (!S_ISREG(status.st_mode)) {
-    return LoadError{fmt::format("{} {} is not a regular file; copy it into one", what, path)};
+  if (!can_be_read(status.st_mode)) {
+    return LoadError{
+        fmt::format("{} {} is neither a file nor a pipe; copy it into a file", what, path)};
   }
-  const uint64_t size = static_cast<uint64_t>(status.st_size);
-  if (size == 0)
-    return LoadError{fmt::format("{} {} is empty; build or copy it again", what, path)};
-  if (size > limit) {
-    return LoadError{fmt::format(
-        "{} {} has {} bytes, more than the {} that can be loaded; give the machine more with "
-        "--memory or use a smaller file",
-        what, path, size, limit)};
-  }
-  std::vector<uint8_t> bytes(size);
+  // A byte more than may be there tells that it is too long.
+  constexpr size_t kPart = 1 << 20;
+  std::vector<uint8_t> bytes;
   size_t filled = 0;
-  while (filled < bytes.size()) {
+  for (;;) {
+    bytes.resize(std::min<uint64_t>(std::max<uint64_t>(2 * filled, kPart), limit + 1));
     const ssize_t got = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return cannot_read(what, path, errno);
-    if (got == 0) {
-      return LoadError{
-          fmt::format("{} {} became shorter while it was read; try again", what, path)};
-    }
+    if (got == 0) break;
     filled += static_cast<size_t>(got);
+    if (filled > limit) {
+      return LoadError{fmt::format(
+          "{} {} has more than the {} bytes that can be loaded; give the machine more with "
+          "--memory or use a smaller file",
+          what, path, limit)};
+    }
   }
+  bytes.resize(filled);
+  if (bytes.empty())
+    return LoadError{fmt::format("{} {} is empty; build or copy it again", what, path)};
   return bytes;
 }
 

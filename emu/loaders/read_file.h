@@ -13,8 +13,9 @@
 
 namespace nestor::emu {
 
-// The whole of `path`. Errors: it does not exist, may not be read, is not a regular file, is empty,
-// or is longer than `limit` bytes. `what` names its part in messages, for example "image" or
+// The whole of `path`; "-" is the standard input. Waits for who writes into a pipe. Errors: it does
+// not exist, may not be read, is neither a file nor a pipe, is empty, or is longer than `limit`
+// bytes. `what` names its part in messages, for example "image" or
 // "module".
 [[nodiscard]] std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
                                                                       std::string_view what,

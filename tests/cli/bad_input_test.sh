@@ -91,12 +91,11 @@ expect 4 'No such file or directory' run missing
 expect 4 'is a directory' run "$folder"
 : >empty
 expect 4 'is empty' run empty
-mkfifo fifo
-expect 4 'not a regular file' run fifo
+expect 4 'neither a file nor a pipe' run /dev/zero
 truncate -s 2M large
-expect 4 'more than the 1048576 that can be loaded' run large --memory 1M
+expect 4 'more than the 1048576 bytes that can be loaded' run large --memory 1M
 truncate -s 60G huge
-expect 4 'more than the 1073741824 that can be loaded' run huge --memory 64G
+expect 4 'more than the 1073741824 bytes that can be loaded' run huge --memory 64G
 expect 4 'cannot read image two?lines' run "$(printf 'two\nlines')"
 expect 4 'cannot read module nothing' run good --module nothing
 if [ "$(id -u)" -ne 0 ]; then
@@ -152,7 +151,7 @@ expect 12 'budget' run loop --max-instructions 100000
 grep -q '^processor 0: L1, 32-bit protected mode, RIP 0x100020: eb fe "jmp 0x100020"' places ||
   fail "the loop is not shown: $(cat places)"
 flat '\372\364' >halt
-expect 18 'halted' run halt
+expect 18 'L1 halted' run halt
 grep -q '^processor 0: L1, 32-bit protected mode, halted, RIP' places || fail "no halt: $(cat places)"
 flat '\260\376\346\144\353\376' >reset
 expect 20 'reset' run reset
@@ -164,6 +163,62 @@ expect 14 'cannot write /dev/full: No space left on device' run good --trace /de
 expect 14 'cannot write /nonexistent/vmcs: No such file' run good --dump-vmcs on-exit /nonexistent/vmcs
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl
 expect 14 'cannot write /dev/full: No space left on device' run hello --serial /dev/full
+
+# --- a standard error that is closed or full: what was lost is a status, and hides none
+# lost STATUS ARGUMENT...
+lost() {
+  status=$1
+  shift
+  for way in closed full; do
+    got=0
+    if [ $way = closed ]; then
+      timeout 60 "$nestor" "$@" >out 2>&- </dev/null || got=$?
+    else
+      timeout 60 "$nestor" "$@" >out 2>/dev/full </dev/null || got=$?
+    fi
+    [ "$got" -eq "$status" ] || fail "status $got, not $status, with a $way standard error: nestor $*"
+  done
+}
+lost 5 run good
+lost 14 run good --stats
+lost 14 run zeros
+lost 12 run loop --max-instructions 1000 --stats
+lost 4 run missing
+lost 4 audit missing
+lost 2 run --bogus
+got=0
+"$nestor" run hello --trace trace >&- 2>&- </dev/null || got=$?
+[ "$got" -eq 14 ] || fail "status $got, not 14, with closed outputs"
+[ ! -s trace ] || grep -q '^ *[0-9]* debug-exit' trace || fail "the trace holds '$(cat trace)'"
+
+# --- pipes
+got=0
+"$nestor" run - <hello >out || got=$?
+[ "$got $(cat out)" = '5 H' ] || fail "from the standard input: status $got, output '$(cat out)'"
+got=0
+cat hello | "$nestor" run /dev/stdin --module hello >out || got=$?
+[ "$got $(cat out)" = '5 H' ] || fail "from a pipe: status $got, output '$(cat out)'"
+
+# --- signals: one line, 128 and the signal
+# interrupted SIGNAL STATUS ARGUMENT...
+interrupted() {
+  signal=$1
+  status=$2
+  shift 2
+  "$nestor" "$@" >out 2>err </dev/null &
+  process=$!
+  sleep 1
+  kill -s "$signal" $process
+  got=0
+  wait $process || got=$?
+  [ "$got" -eq "$status" ] || fail "status $got, not $status, after SIG$signal: nestor $*"
+  grep -q '^nestor: interrupted' err || fail "SIG$signal is not told: nestor $*"
+}
+interrupted TERM 143 run loop
+interrupted TERM 143 compare-mmu loop
+# A shell lets its background jobs ignore SIGINT.
+expect 2 '--log' run good --log debug
+expect 5 '' run zeros --quiet
 
 # --- nestor audit
 expect 2 'VMCS' audit

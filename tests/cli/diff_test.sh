@@ -68,6 +68,17 @@ expect 0 'the same: 1 events' '' diff a.txt some.txt --only debug-exit
 expect 2 '' "'walks' is no kind of event; choose from all, none, vm-entry" \
   run image --trace t --trace-events -walks
 
+expect 4 '' 'has any event' diff none.txt none.txt
+expect 2 '' "no event has a field 'vm-exit.rib'" diff a.txt a.txt --ignore rip,vm-exit.rib
+expect 0 'the same: 2 events' '' diff a.txt a.txt --ignore vm-exit.rip,walk.steps,decoded.size
+expect 2 '' 'only one of the traces' diff - -
+got=0
+"$nestor" diff - b.txt <a.txt >out || got=$?
+[ "$got" -eq 22 ] && grep -q 'A: the standard input\|A: -' out || {
+  echo "FAIL: diff of the standard input: status $got"
+  failures=1
+}
+
 expect 2 '' 'neither trace has a '"'"'vm-exut'"'"' event' diff a.txt a.txt --only debug-exit,vm-exut
 expect 2 '' 'two traces are required: nestor diff A B; see nestor diff --help' diff
 expect 2 '' 'two traces are required' diff a.txt

@@ -148,6 +148,23 @@ const std::vector<IgnoredField>& ignored_fields() {
   return all;
 }
 
+std::optional<std::string> unknown_ignored(const std::vector<std::string>& ignore) {
+  const auto has = [](const EventKind& kind, std::string_view field) {
+    const std::string_view name = field.substr(0, field.find_first_of(".["));
+    return name == "cycle" || name == "sequence" || name == "count" ||
+           std::ranges::find(kind.fields, name, &EventField::name) != kind.fields.end();
+  };
+  for (const std::string& name : ignore) {
+    const bool known = std::ranges::any_of(event_kinds(), [&](const EventKind& kind) {
+      const std::string prefix = dotted(std::string(kind.name), "");
+      return has(kind, name) ||
+             (name.starts_with(prefix) && has(kind, std::string_view(name).substr(prefix.size())));
+    });
+    if (!known) return fmt::format("no event has a field '{}'; docs/trace.md lists them", name);
+  }
+  return std::nullopt;
+}
+
 DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules& rules) {
   DiffResult result;
   Comparer comparer(rules);
@@ -191,6 +208,10 @@ DiffResult compare_traces(TraceReader& left, TraceReader& right, const DiffRules
       difference.after_right.push_back(other.event);
     }
     return result;
+  }
+  if (left.events() == 0 && right.events() == 0) {
+    result.error = fmt::format("neither {} nor {} has any event; give traces of runs that had some",
+                               left.path(), right.path());
   }
   result.never_seen = comparer.never_seen();
   return result;

@@ -24,6 +24,10 @@ struct IgnoredField {
 // What `nestor diff --list-ignored` prints; docs/trace.md has the same list.
 const std::vector<IgnoredField>& ignored_fields();
 
+// What is wrong with DiffRules::ignore: a sentence that names the one that no event has;
+// std::nullopt: nothing.
+[[nodiscard]] std::optional<std::string> unknown_ignored(const std::vector<std::string>& ignore);
+
 struct DiffRules {
   std::vector<std::string> only{};    // the kinds of events that count; empty: all
   std::vector<std::string> ignore{};  // fields beside the table: "rip", or "vm-exit.rip"

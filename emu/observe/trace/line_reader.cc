@@ -13,6 +13,7 @@ namespace nestor::emu {
 namespace {
 
 constexpr size_t kReadBuffer = 1 << 16;
+const std::string kStandardInput = "the standard input";
 
 std::string cannot_read(const std::string& path, int error) {
   return fmt::format("cannot read {}: {}", path, std::strerror(error));
@@ -21,9 +22,11 @@ std::string cannot_read(const std::string& path, int error) {
 }  // namespace
 
 std::variant<LineReader, std::string> LineReader::open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return cannot_read(path, errno);
-  return LineReader(path, descriptor);
+  const bool standard = path == "-";
+  const int descriptor = standard ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                  : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return cannot_read(standard ? kStandardInput : path, errno);
+  return LineReader(standard ? kStandardInput : path, descriptor);
 }
 
 LineReader::LineReader(std::string path, int descriptor)

@@ -15,7 +15,7 @@ class LineReader {
   // No line of a trace comes near it; what is longer is some other file.
   static constexpr size_t kLongestLine = 1 << 20;
 
-  // The error is one sentence that names the path and the reason.
+  // "-" is the standard input. The error is one sentence that names the path and the reason.
   [[nodiscard]] static std::variant<LineReader, std::string> open(const std::string& path);
   LineReader(LineReader&& other) noexcept;
   LineReader& operator=(LineReader&&) = delete;

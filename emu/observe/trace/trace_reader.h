@@ -48,6 +48,7 @@ class TraceReader {
 
   // The next line's event; false at the end, and after an error.
   [[nodiscard]] bool next(TraceEvent& event);
+  uint64_t events() const { return number_; }  // so far; equal ones in a row are one
   // What is wrong with the file, one sentence that names file and line.
   const std::optional<std::string>& error() const { return error_; }
   const std::string& path() const { return lines_.path(); }

@@ -155,7 +155,7 @@ TEST(Options, All) {
                                        "--random-seed",
                                        "0",
                                        "--log",
-                                       "debug",
+                                       "info",
                                        "image"});
   EXPECT_EQ(options.image, "image");
   EXPECT_EQ(options.append, "a b=c -x");
@@ -168,7 +168,7 @@ TEST(Options, All) {
   EXPECT_EQ(options.machine.max_instructions, 1000u);
   EXPECT_EQ(options.machine.processor.count, 8u);
   EXPECT_EQ(options.machine.processor.random_seed, 0u);
-  EXPECT_EQ(options.log_level, "debug");
+  EXPECT_EQ(options.log_level, "info");
 }
 
 TEST(Options, WhatOfTheEventsIsTraced) {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace nestor::emu {
 namespace {
@@ -46,20 +47,26 @@ TEST_F(ReadFile, NamesWhatIsWrong) {
   const std::string missing = folder_ + "/missing";
   EXPECT_EQ(error(missing), "cannot read image " + missing + ": No such file or directory");
   EXPECT_EQ(error(folder_), "image " + folder_ + " is a directory; name the file in it");
-  EXPECT_EQ(error("/dev/null"), "image /dev/null is not a regular file; copy it into one");
+  EXPECT_EQ(error("/dev/zero"),
+            "image /dev/zero is neither a file nor a pipe; copy it into a file");
   const std::string empty = create("empty", "");
   EXPECT_EQ(error(empty), "image " + empty + " is empty; build or copy it again");
   const std::string large = create("large", std::string(101, 'x'));
   EXPECT_EQ(error(large),
             "image " + large +
-                " has 101 bytes, more than the 100 that can be loaded; give the machine more with "
+                " has more than the 100 bytes that can be loaded; give the machine more with "
                 "--memory or use a smaller file");
 }
 
-TEST_F(ReadFile, DoesNotWaitForAFifo) {
+TEST_F(ReadFile, ReadsAPipeToItsEnd) {
   const std::string fifo = folder_ + "/fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  EXPECT_EQ(error(fifo), "image " + fifo + " is not a regular file; copy it into one");
+  const std::string content(200000, 'x');
+  std::thread writer([&] { std::ofstream(fifo, std::ios::binary) << content; });
+  const auto result = read_file(fifo, "image", content.size());
+  writer.join();
+  ASSERT_TRUE(std::holds_alternative<std::vector<uint8_t>>(result));
+  EXPECT_EQ(std::get<std::vector<uint8_t>>(result).size(), content.size());
 }
 
 TEST_F(ReadFile, RefusesWhatMayNotBeRead) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/orderly_stop.h"
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <string_view>
+
+namespace nestor::emu {
+namespace {
+
+volatile std::sig_atomic_t stop_signal = 0;
+
+void remember_signal(int signal) { stop_signal = signal; }
+
+void end_now(int signal) {
+  constexpr std::string_view kLine = "nestor: interrupted\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kLine.data(), kLine.size());
+  ::_exit(128 + signal);
+}
+
+}  // namespace
+
+void end_at_signals() {
+  std::signal(SIGINT, end_now);
+  std::signal(SIGTERM, end_now);
+}
+
+OrderlyStop::OrderlyStop() {
+  stop_signal = 0;
+  struct sigaction action {};
+  action.sa_handler = remember_signal;
+  action.sa_flags = SA_RESETHAND;
+  for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &action, &before_[i]);
+}
+
+OrderlyStop::~OrderlyStop() {
+  for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+}
+
+int OrderlyStop::signal() const { return stop_signal; }
+
+}  // namespace nestor::emu
