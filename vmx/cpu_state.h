@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <variant>
 
 namespace nestor::vmx {
@@ -194,6 +195,8 @@ struct Event {
   // #PF: the faulting linear address. #DB: the bits to merge into DR6, in the format of the
   // exit qualification for debug exceptions.
   uint64_t payload = 0;
+  // For whoever listens: the reason, where vector and error code do not tell it. A static text.
+  std::string_view why = {};
 
   template <class Archive>
   void fields(Archive& archive) {
@@ -206,6 +209,10 @@ struct Event {
 constexpr Event exception(Vector vector, std::optional<uint32_t> error = std::nullopt,
                           uint64_t payload = 0) {
   return Event{EventType::kHardwareException, vector, error, 0, payload};
+}
+constexpr Event because(std::string_view why, Event event) {
+  event.why = why;
+  return event;
 }
 
 // All done; the caller advances RIP over the instruction.

@@ -39,6 +39,8 @@ struct VmExitEvent {
   uint32_t interruption_information = 0, interruption_error_code = 0;
   uint32_t idt_vectoring_information = 0, idt_vectoring_error_code = 0;
   const Vmcs* data = nullptr;  // of the current VMCS; valid during the call
+  // Of the exception that caused it: Event::why.
+  std::string_view why = {};
   // The processor's state; that of the guest unless the VM entry failed. Valid during the call.
   const CpuState* state = nullptr;
 };

@@ -195,13 +195,14 @@ void Vmx::abort(VmxAbort reason) {
   cpu_.vmx_abort(indicator);
 }
 
-void Vmx::report_exit(uint32_t reason, uint64_t qualification) {
+void Vmx::report_exit(uint32_t reason, uint64_t qualification, std::string_view why) {
   VmExitEvent event;
   event.vmcs = current_vmcs_;
   event.data = &vmcs_;
   event.state = &cpu_.state();
   event.reason = reason;
   event.qualification = qualification;
+  event.why = why;
   event.guest_rip = field(Field::kGuestRip);
   if (!(reason & kExitReasonEntryFailure)) {
     const auto field32 = [this](Field f) { return static_cast<uint32_t>(vmcs_[f]); };
@@ -232,7 +233,8 @@ void Vmx::vm_exit(const ExitInformation& exit) {
   const bool was_long_mode = cpu_.state().long_mode_active();
   record_exit(exit);
   save_guest_state(exit);
-  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification));
+  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification),
+              exit.interruption ? exit.interruption->why : std::string_view());
   complete_exit(was_long_mode);
 }
 

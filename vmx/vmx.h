@@ -57,6 +57,12 @@ struct IoAccess {
   uint64_t linear = 0;  // string instructions: guest-linear address of the memory operand
 };
 
+// Event::why of a VMX instruction.
+inline constexpr std::string_view kOutsideVmx = "the processor is not in VMX operation",
+                                  kWrongMode =
+                                      "VMX instructions need protected mode, and 64-bit code "
+                                      "where IA32_EFER.LMA is 1";
+
 class Vmx {
  public:
   Vmx(const Capabilities& capabilities, Processor& processor, EventSink& sink);
@@ -262,6 +268,8 @@ class Vmx {
   Outcome vm_succeed();
   Outcome vm_fail_invalid(std::string_view instruction);
   Outcome vm_fail(std::string_view instruction, InstructionError error);
+  // VM-instruction error 12.
+  Outcome unsupported_component(std::string_view instruction, uint64_t encoding);
   std::optional<Event> read_operand(const InstructionContext&, std::span<uint8_t> out);
   // What a failed access to an operand in memory makes of the instruction; `was_non_root`: as it
   // was before the access.
@@ -333,7 +341,7 @@ class Vmx {
   void load_host();
   bool load_host_state();
   void load_host_segments();
-  void report_exit(uint32_t reason, uint64_t qualification);
+  void report_exit(uint32_t reason, uint64_t qualification, std::string_view why = {});
   void abort(VmxAbort reason);
   void leave_non_root();
 

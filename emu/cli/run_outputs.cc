@@ -71,6 +71,12 @@ RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> se
     sinks_.add(dump_.emplace(*dump_file_, options.dump_when, options.dump_format,
                              vmx::capabilities_of(options.machine.processor.type)));
   }
+  if (options.log_level != "off") {
+    sinks_.add(causes_.emplace([this](const std::string& text) {
+      progress_.clear();
+      spdlog::warn("{}", text);
+    }));
+  }
   // Behind the others: the moment itself is in their outputs.
   if (state) sinks_.add(save_point_.emplace(options.save_state->at, std::move(state)));
 }

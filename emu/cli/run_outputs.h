@@ -18,6 +18,7 @@
 #include "emu/events/filter.h"
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/vmcs_dump.h"
+#include "emu/observe/causes/causes.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
 #include "emu/observe/trace/trace.h"
@@ -83,6 +84,7 @@ class RunOutputs {
   const std::unique_ptr<OutputFile> dump_file_;
   std::optional<VmcsDump> dump_;
   std::optional<SavePoint> save_point_;
+  std::optional<Causes> causes_;
   Statistics statistics_;
   std::string statistics_report_;
   FanOut sinks_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 #include <optional>
+#include <string_view>
 
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/stack.h"
@@ -18,6 +19,14 @@ namespace {
 using vmx::CpuState;
 using vmx::Event;
 using vmx::EventType;
+
+// Event::why of what meets a delivery.
+constexpr std::string_view kBeyondIdt = "the IDT limit is below its gate",
+                           kReadingGate = "its gate in the IDT was read",
+                           kReadingDescriptor = "the descriptor of its code segment was accessed",
+                           kReadingStack = "its stack was read from the TSS",
+                           kPushing = "its stack frame was pushed",
+                           kUnreachable = "the address of its handler cannot be reached";
 
 constexpr uint32_t kIdtFlag = 2;  // "Error Code": the index refers to a gate in the IDT
 
@@ -38,11 +47,12 @@ struct Attempt {
     }
   }
 
-  Event selector_fault(vmx::Vector vector, uint16_t selector) const {
-    return vmx::exception(vector, selector_error(selector, ext));
+  Event selector_fault(vmx::Vector vector, uint16_t selector, std::string_view why) const {
+    return vmx::because(why, vmx::exception(vector, selector_error(selector, ext)));
   }
-  Event gate_fault(vmx::Vector vector) const {
-    return vmx::exception(vector, event.vector * 8u | kIdtFlag | (ext ? 1u : 0u));
+  Event gate_fault(vmx::Vector vector, std::string_view why) const {
+    return vmx::because(why,
+                        vmx::exception(vector, event.vector * 8u | kIdtFlag | (ext ? 1u : 0u)));
   }
   // INT n, INT3 and INTO check the DPL of the gate.
   bool checks_gate_dpl() const { return !ext; }
@@ -56,6 +66,13 @@ struct Attempt {
   uint64_t return_rip = 0;
   uint64_t flags_image = 0;
 };
+
+// `why`: what the delivery was at, unless the fault tells more.
+Fault met(std::string_view why, Fault fault) {
+  auto* event = std::get_if<Event>(&fault);
+  if (event != nullptr && event->why.empty()) event->why = why;
+  return fault;
+}
 
 Delivery to_delivery(const Fault& fault) {
   if (const auto* event = std::get_if<Event>(&fault)) return *event;
@@ -93,18 +110,19 @@ Delivery deliver_real(Attempt& attempt) {
   const CpuState& old = attempt.old;
   CpuState& next = attempt.next;
   const uint32_t offset = attempt.event.vector * 4u;
-  if (offset + 3 > old.idtr.limit) return attempt.gate_fault(vmx::kGp);
+  if (offset + 3 > old.idtr.limit) return attempt.gate_fault(vmx::kGp, kBeyondIdt);
   const auto entry = read_value<uint32_t>(attempt.core, old.idtr.base + offset);
-  if (!entry) return to_delivery(entry.fault());
+  if (!entry) return to_delivery(met(kReadingGate, entry.fault()));
   const uint16_t ip = *entry & 0xffff;
   const auto selector = static_cast<uint16_t>(*entry >> 16);
-  if (ip > old.segment[vmx::kCs].limit) return vmx::exception(vmx::kGp, 0);
+  if (ip > old.segment[vmx::kCs].limit)
+    return vmx::because(kUnreachable, vmx::exception(vmx::kGp, 0));
 
   PushedValues stack(attempt.core, next, 2, Privilege::kCurrent);
   stack.push(attempt.flags_image);
   stack.push(old.segment[vmx::kCs].selector);
   stack.push(attempt.return_rip);
-  if (stack.fault()) return to_delivery(*stack.fault());
+  if (stack.fault()) return to_delivery(met(kPushing, *stack.fault()));
 
   next.segment[vmx::kCs].selector = selector;
   next.segment[vmx::kCs].base = static_cast<uint32_t>(selector) << 4;
@@ -135,18 +153,20 @@ Result<Gate> read_gate(Attempt& attempt) {
   const bool long_mode = old.long_mode_active();
   const unsigned size = long_mode ? 16 : 8;
   const uint32_t offset = attempt.event.vector * size;
-  if (offset + size - 1 > old.idtr.limit) return attempt.gate_fault(vmx::kGp);
+  if (offset + size - 1 > old.idtr.limit) return attempt.gate_fault(vmx::kGp, kBeyondIdt);
   uint64_t address = old.idtr.base + offset;
   if (!long_mode) address &= 0xffffffff;
   const auto low = read_value<uint64_t>(attempt.core, address);
-  if (!low) return low.fault();
+  if (!low) return met(kReadingGate, low.fault());
 
   const unsigned type = *low >> 40 & 0x1f;  // with the S flag, which is 0 in gates
-  if (!gate_type_allowed(type, long_mode)) return attempt.gate_fault(vmx::kGp);
+  if (!gate_type_allowed(type, long_mode))
+    return attempt.gate_fault(vmx::kGp, "the type of its gate in the IDT is not that of a gate");
   const unsigned dpl = *low >> 45 & 3;
-  if (attempt.checks_gate_dpl() && dpl < old.cpl()) return attempt.gate_fault(vmx::kGp);
+  if (attempt.checks_gate_dpl() && dpl < old.cpl())
+    return attempt.gate_fault(vmx::kGp, "the DPL of its gate is below the CPL");
   const bool present = *low >> 47 & 1;
-  if (!present) return attempt.gate_fault(vmx::kNp);
+  if (!present) return attempt.gate_fault(vmx::kNp, "its gate in the IDT is not present");
 
   Gate gate;
   gate.type = static_cast<uint8_t>(type);
@@ -155,7 +175,7 @@ Result<Gate> read_gate(Attempt& attempt) {
   if (gate.width() == 4) gate.offset |= *low >> 32 & 0xffff0000;
   if (long_mode) {
     const auto high = read_value<uint64_t>(attempt.core, address + 8);
-    if (!high) return high.fault();
+    if (!high) return met(kReadingGate, high.fault());
     gate.offset |= *high << 32;
     gate.ist = *low >> 32 & 7;
   }
@@ -166,7 +186,7 @@ Result<Gate> read_gate(Attempt& attempt) {
 // Frame", "Interrupt Stack Table").
 std::optional<Fault> switch_stack(Attempt& attempt, uint8_t cpl) {
   const auto stack = inner_stack(attempt.core, cpl, attempt.ext);
-  if (!stack) return stack.fault();
+  if (!stack) return met(kReadingStack, stack.fault());
   attempt.next.segment[vmx::kSs] = stack->ss;
   attempt.next.gpr[vmx::kRsp] = stack->rsp;
   return std::nullopt;
@@ -178,7 +198,7 @@ std::optional<Fault> switch_stack_64(Attempt& attempt, uint8_t cpl, unsigned ist
   if (ist != 0 || inner) {
     const auto rsp = ist != 0 ? interrupt_stack_pointer(attempt.core, ist, attempt.ext)
                               : inner_stack_pointer(attempt.core, cpl, attempt.ext);
-    if (!rsp) return rsp.fault();
+    if (!rsp) return met(kReadingStack, rsp.fault());
     next.gpr[vmx::kRsp] = *rsp;
   }
   if (inner) next.segment[vmx::kSs] = null_stack_segment(cpl, cpl);
@@ -211,26 +231,33 @@ struct Handler {
 
 Result<Handler> find_handler(Attempt& attempt, const Gate& gate) {
   const CpuState& old = attempt.old;
-  if (is_null(gate.selector)) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
+  if (is_null(gate.selector))
+    return vmx::because("the selector in its gate is null",
+                        vmx::exception(vmx::kGp, attempt.ext ? 1 : 0));
   const auto read = read_descriptor(attempt.core, gate.selector, vmx::kGp, attempt.ext);
-  if (!read) return read.fault();
+  if (!read) return met(kReadingDescriptor, read.fault());
   Handler handler{*read, old.cpl()};
   Descriptor& code = handler.code;
   if (!code.is_code() || code.dpl() > old.cpl()) {
-    return attempt.selector_fault(vmx::kGp, gate.selector);
+    return attempt.selector_fault(vmx::kGp, gate.selector,
+                                  "its gate names no code segment that the CPL may enter");
   }
   if (old.long_mode_active() && (!code.long_mode() || code.default_big())) {
-    return attempt.selector_fault(vmx::kGp, gate.selector);
+    return attempt.selector_fault(vmx::kGp, gate.selector,
+                                  "its gate names no code segment for 64-bit mode");
   }
-  if (!code.present()) return attempt.selector_fault(vmx::kNp, gate.selector);
+  if (!code.present())
+    return attempt.selector_fault(vmx::kNp, gate.selector,
+                                  "the code segment of its gate is not present");
   if (!code.is_conforming_code()) handler.cpl = code.dpl();
   if (old.virtual_8086() && handler.cpl != 0) {
-    return attempt.selector_fault(vmx::kGp, gate.selector);
+    return attempt.selector_fault(vmx::kGp, gate.selector,
+                                  "its gate leads from virtual-8086 mode to another level than 0");
   }
   const bool reachable =
       old.long_mode_active() ? is_canonical(gate.offset, old) : gate.offset <= code.limit();
-  if (!reachable) return vmx::exception(vmx::kGp, attempt.ext ? 1 : 0);
-  if (auto fault = mark_accessed(attempt.core, code)) return *fault;
+  if (!reachable) return vmx::because(kUnreachable, vmx::exception(vmx::kGp, attempt.ext ? 1 : 0));
+  if (auto fault = mark_accessed(attempt.core, code)) return met(kReadingDescriptor, *fault);
   return handler;
 }
 
@@ -275,7 +302,7 @@ Delivery deliver_protected(Attempt& attempt) {
   stack.push(old.segment[vmx::kCs].selector);
   stack.push(attempt.return_rip);
   if (attempt.event.error_code) stack.push(*attempt.event.error_code);
-  if (stack.fault()) return to_delivery(*stack.fault());
+  if (stack.fault()) return to_delivery(met(kPushing, *stack.fault()));
 
   if (from_v86) {
     for (const auto segment : kDataSegments) next.segment[segment] = null_segment();

@@ -29,6 +29,7 @@ void EventDelivery::deliver(const Event& event, EventOrigin origin) {
 // Through the IDT, with what goes wrong on the way; or to a VM exit.
 void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
   vmx::Vmx& vmx = core_.vmx();
+  std::optional<Event> met;
   for (;;) {
     if (vmx.in_non_root()) {
       if (origin == EventOrigin::kProcessor && !is_interrupt(event) && vmx.exception_exits(event)) {
@@ -36,7 +37,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
       }
       vmx.set_vectoring(event, origin == EventOrigin::kVmEntry);
     }
-    report(event);
+    report(event, met);
     const uint64_t from = linear_rip(core_.state());
     const Delivery delivery = deliver_once(core_, event, origin);
     if (std::holds_alternative<Delivered>(delivery)) {
@@ -54,9 +55,10 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
     update_event_registers(core_.state(), fault);
     const auto next = combine(event, fault);
     if (std::holds_alternative<Shutdown>(next)) {
-      triple_fault();
+      triple_fault(fault);
       return;
     }
+    met = fault;
     event = std::get<Event>(next);
     origin = EventOrigin::kProcessor;
   }
@@ -83,13 +85,13 @@ void EventDelivery::single_step_trap() {
   deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep | held_back));
 }
 
-void EventDelivery::triple_fault() {
+void EventDelivery::triple_fault(const Event& met) {
   const uint64_t rip = core_.state().rip;
-  if (auto* events = core_.around().events) events->triple_fault(rip, core_.in_l2());
+  if (auto* events = core_.around().events) events->triple_fault({rip, core_.in_l2(), met});
   if (!core_.vmx().in_non_root() || !core_.vmx().triple_fault_exits()) core_.shut_down(rip);
 }
 
-void EventDelivery::report(const Event& event) {
+void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
   core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
   MachineEventSink* const events = core_.around().events;
@@ -106,6 +108,8 @@ void EventDelivery::report(const Event& event) {
   exception.rip = rip;
   exception.cr2 = event.vector == vmx::kPf ? event.payload : 0;
   exception.non_root = core_.in_l2();
+  exception.why = event.why;
+  exception.met = met;
   events->exception(exception);
 }
 

@@ -3,6 +3,8 @@
 // Where what comes out of an instruction, or between two, goes: through the IDT, or to a VM exit.
 #pragma once
 
+#include <optional>
+
 #include "emu/cpu/delivery.h"
 #include "emu/cpu/hardware_core.h"
 #include "emu/cpu/signals.h"
@@ -22,8 +24,9 @@ class EventDelivery {
 
  private:
   void deliver_or_exit(vmx::Event event, EventOrigin origin);
-  void triple_fault();
-  void report(const vmx::Event& event);
+  // `met`: what the delivery of an event before met; of #DF.
+  void triple_fault(const vmx::Event& met);
+  void report(const vmx::Event& event, const std::optional<vmx::Event>& met);
 
   HardwareCore& core_;
   const Signals& signals_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/exit_log.h"
 
+#include <algorithm>
+
 namespace nestor::emu {
 
 void ExitLog::vm_entry(const vmx::VmEntryEvent& event) {
@@ -9,14 +11,31 @@ void ExitLog::vm_entry(const vmx::VmEntryEvent& event) {
 }
 
 void ExitLog::vm_exit(const vmx::VmExitEvent& event) {
-  const bool again = last_ && last_->reason == event.reason &&
-                     last_->guest_rip == event.guest_rip &&
-                     last_->guest_physical == event.guest_physical;
-  last_ = LastExit{event.reason, event.qualification, event.guest_rip, event.guest_physical,
-                   again ? last_->times + 1 : 1};
+  LastExit exit{event.reason, event.qualification, event.guest_rip, event.guest_physical, 1};
+  if (last_) {
+    if (exit.is_as(*last_)) exit.times += last_->times;
+    std::shift_right(recent_.begin(), recent_.end(), 1);
+    recent_.front() = *last_;
+  }
+  for (size_t period = 2; period <= kLongestCycle; ++period) {
+    const bool same = exits_ >= period && exit.is_as(recent_[period - 1]);
+    same_[period] = same ? same_[period] + 1 : 0;
+  }
+  last_ = exit;
   ++exits_;
   if (turns_.until().vm_exit) turns_.stop({Pause::Reason::kVmExit, processor_});
   if (listener_ != nullptr) listener_->vm_exit(event);
+}
+
+std::optional<ExitCycle> ExitLog::cycle() const {
+  if (!last_ || last_->times > 1) return std::nullopt;
+  for (size_t period = 2; period <= kLongestCycle; ++period) {
+    if (same_[period] < period) continue;
+    ExitCycle cycle{{*last_}, 1 + same_[period] / period};
+    for (size_t i = 0; i + 1 < period; ++i) cycle.exits.insert(cycle.exits.begin(), recent_[i]);
+    return cycle;
+  }
+  return std::nullopt;
 }
 
 }  // namespace nestor::emu

@@ -4,8 +4,10 @@
 // asked for.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "emu/cpu/turns.h"
 #include "emu/memory/archive.h"
@@ -19,9 +21,19 @@ struct LastExit {
   // How often in a row, with the same reason, RIP and guest-physical address.
   uint64_t times = 0;
 
+  bool is_as(const LastExit& other) const {
+    return reason == other.reason && guest_rip == other.guest_rip &&
+           guest_physical == other.guest_physical;
+  }
   void fields(Archive& archive) {
     archive(reason, qualification, guest_rip, guest_physical, times);
   }
+};
+
+// VM exits that come by turns, again and again: where L2 makes no progress.
+struct ExitCycle {
+  std::vector<LastExit> exits;  // in their order; the last VM exit is the last of them
+  uint64_t times = 0;           // in a row
 };
 
 class ExitLog final : public vmx::EventSink {
@@ -32,9 +44,12 @@ class ExitLog final : public vmx::EventSink {
 
   // std::nullopt: there was none yet.
   const std::optional<LastExit>& last() const { return last_; }
+  // The shortest cycle of 2 to kLongestCycle VM exits that was gone through at least twice, up to
+  // the last one.
+  std::optional<ExitCycle> cycle() const;
   // All that there were, failed VM entries included.
   uint64_t exits() const { return exits_; }
-  void serialize(Archive& archive) { archive(last_, exits_); }
+  void serialize(Archive& archive) { archive(last_, exits_, recent_, same_); }
 
   void vm_entry(const vmx::VmEntryEvent& event) override;
   void vm_exit(const vmx::VmExitEvent& event) override;
@@ -49,7 +64,11 @@ class ExitLog final : public vmx::EventSink {
   const unsigned processor_;
   Turns& turns_;
   vmx::EventSink* const listener_;
+  static constexpr size_t kLongestCycle = 4;
   std::optional<LastExit> last_;
+  // Before the last one, the latest first; and how many in a row were as those 2, 3, ... before.
+  std::array<LastExit, kLongestCycle> recent_{};
+  std::array<uint64_t, kLongestCycle + 1> same_{};
   uint64_t exits_ = 0;
 };
 

@@ -100,6 +100,7 @@ class Mmu {
     walk_references_ += references;
     prices_.charge_walk(references);
   }
+  void explain_refused(uint64_t rflags, uint64_t eptp);
   std::variant<Translation, Fault> translate_over_ept(uint64_t linear, ept::Access access,
                                                       uint64_t rflags, uint64_t eptp,
                                                       Account account);

@@ -139,6 +139,12 @@ std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
   return reserved ? ept::explain_reserved_bits(paging, last.entry, last.level) : std::string_view();
 }
 
+bool is_misconfiguration(const std::variant<Translation, Fault>& result) {
+  const auto* fault = std::get_if<Fault>(&result);
+  const auto* exit = fault != nullptr ? std::get_if<EptExit>(fault) : nullptr;
+  return exit != nullptr && std::holds_alternative<EptMisconfiguration>(*exit);
+}
+
 }  // namespace
 
 ept::EptState ept_state(const vmx::Vmx& vmx, uint64_t eptp) {
@@ -263,7 +269,29 @@ std::variant<Translation, Fault> Mmu::translate_over_ept(uint64_t linear, Access
     return translate_nested(linear, access, rflags, eptp, account, steps);
   }
   ept::NoSteps none;
-  return translate_nested(linear, access, rflags, eptp, account, none);
+  auto result = translate_nested(linear, access, rflags, eptp, account, none);
+  if (events_ != nullptr && is_misconfiguration(result)) explain_refused(rflags, eptp);
+  return result;
+}
+
+// A misconfiguration ends most guests: who listens sees its walk in any case.
+void Mmu::explain_refused(uint64_t rflags, uint64_t eptp) {
+  if (!refused_ || machine_ept_) return;
+  const uint64_t linear = refused_->page * kPageSize;
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
+  const ept::EptState state = ept_state(vmx_, eptp);
+  ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> recorder;
+  const auto walk = ept::walk_nested<ept::ProbeOnly>(
+      memory_, paging, state, ept::LinearAddress{linear}, refused_->access, recorder);
+  if (walk.outcome != ept::NestedOutcome::kEptMisconfiguration) return;
+  refused_->event = WalkEvent{linear,
+                              walk.guest_physical.value,
+                              0,
+                              eptp,
+                              WalkOutcome::kEptMisconfiguration,
+                              {},
+                              broken_rule(walk, paging, state, recorder.steps())};
+  refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
 }
 
 std::variant<uint64_t, Fault> Mmu::probe_over_ept(uint64_t linear, Access access,

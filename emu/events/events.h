@@ -20,6 +20,7 @@
 #include "emu/time/clock.h"
 #include "ept/access.h"
 #include "ept/recorder.h"
+#include "vmx/cpu_state.h"
 #include "vmx/events.h"
 
 namespace nestor::emu {
@@ -38,6 +39,9 @@ struct ExceptionEvent {
   uint64_t rip = 0;  // of the instruction that raised it
   uint64_t cr2 = 0;  // #PF: the faulting linear address
   bool non_root = false;
+  std::string_view why = {};  // Event::why; may be empty
+  // #DF, or what takes the place of an event whose delivery failed: what that met.
+  std::optional<vmx::Event> met = {};
 };
 
 // An external interrupt or NMI (vector 2) that is delivered through the IDT.
@@ -95,6 +99,7 @@ struct ZeroCodeEvent {
 struct TripleFaultEvent {
   uint64_t rip = 0;
   bool non_root = false;
+  std::optional<vmx::Event> met = {};  // what the delivery of #DF met
 };
 
 struct VmxAbortEvent {
@@ -166,7 +171,7 @@ class MachineEventSink : public vmx::EventSink {
   void stale_translation(const StaleTranslationEvent& event) { on(event); }
   void unclaimed_access(const UnclaimedAccess& access) { on(access); }
   void zero_code(uint64_t linear) { on(ZeroCodeEvent{linear}); }
-  void triple_fault(uint64_t rip, bool non_root) { on(TripleFaultEvent{rip, non_root}); }
+  void triple_fault(const TripleFaultEvent& event) { on(event); }
   void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }
   void debug_exit(uint32_t value) { on(DebugExitEvent{value}); }
   void workload(uint8_t number) { on(WorkloadEvent{number}); }

@@ -9,6 +9,7 @@
 #include "vmx/exit_reasons.h"
 #include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
+#include "vmx/vmcs.h"
 #include "vmx/vmx_aborts.h"
 
 namespace nestor::emu {
@@ -52,6 +53,42 @@ Value parts(const vmx::QualificationItems& items) {
 Value interruption(uint32_t information) {
   if (!vmx::interruption::is_valid(information)) return absent();
   return parts(vmx::decode_interruption_information(information));
+}
+
+Value text(std::string_view text) { return text.empty() ? absent() : word(text); }
+
+// An exception that the delivery of another event met.
+Value met(const vmx::Event& event) {
+  Parts parts = {{"name", vmx::exception_info(event.vector).mnemonic}};
+  if (event.error_code) parts.push_back({"error_code", Hex{*event.error_code}});
+  if (event.vector == vmx::kPf) parts.push_back({"linear", Hex{event.payload}});
+  return parts;
+}
+
+// What a VM exit was for: the MSR, or the leaf of CPUID.
+Value register_of(const vmx::VmExitEvent& exit, std::initializer_list<vmx::ExitReason> reasons,
+                  vmx::Gpr gpr) {
+  const auto basic = vmx::basic_reason(exit.reason);
+  const bool failed = (exit.reason & vmx::kExitReasonEntryFailure) != 0;
+  if (exit.state == nullptr || failed || std::ranges::find(reasons, basic) == reasons.end())
+    return absent();
+  return hex(exit.state->gpr[gpr] & 0xffffffff);
+}
+
+// What of the VM-execution controls decided on the VM exit.
+Value decided_by(const vmx::VmExitEvent& exit) {
+  if (exit.data == nullptr || exit.state == nullptr) return absent();
+  const vmx::Vmcs& vmcs = *exit.data;
+  const auto basic = vmx::basic_reason(exit.reason);
+  if (basic == vmx::ExitReason::kIoInstruction) {
+    return word(vmcs.has(vmx::PrimaryProcBased::kUseIoBitmaps) ? "I/O bitmap"
+                                                               : "unconditional I/O exiting");
+  }
+  if (basic != vmx::ExitReason::kRdmsr && basic != vmx::ExitReason::kWrmsr) return absent();
+  if (!vmcs.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return word("no MSR bitmaps");
+  const auto index = static_cast<uint32_t>(exit.state->gpr[vmx::kRcx]);
+  const bool covered = index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002000);
+  return word(covered ? "MSR bitmap" : "outside both ranges of the MSR bitmaps");
 }
 
 Value error_code(uint32_t information, uint32_t code) {
@@ -162,6 +199,22 @@ struct Row<vmx::VmExitEvent> {
        [](const E& e) {
          return defines(e, vmx::kDefinesInformation) ? hex(e.instruction_information) : absent();
        }},
+      {"msr", "of RDMSR and WRMSR: ECX",
+       [](const E& e) {
+         return register_of(e, {vmx::ExitReason::kRdmsr, vmx::ExitReason::kWrmsr}, vmx::kRcx);
+       }},
+      {"leaf", "of CPUID: EAX",
+       [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRax); }},
+      {"subleaf", "of CPUID: ECX",
+       [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRcx); }},
+      {"decided_by", "of RDMSR, WRMSR and I/O instructions: bitmap, range or control",
+       [](const E& e) { return decided_by(e); }},
+      {"why", "of an exception: its reason, where the fields before do not tell it",
+       [](const E& e) { return text(e.why); }},
+      {"host_rip", "where L1 goes on",
+       [](const E& e) { return e.data ? hex((*e.data)[vmx::Field::kHostRip]) : absent(); }},
+      {"host_rsp", "its stack",
+       [](const E& e) { return e.data ? hex((*e.data)[vmx::Field::kHostRsp]) : absent(); }},
   };
 };
 
@@ -234,6 +287,12 @@ struct Row<ExceptionEvent> {
        [](const E& e) { return e.error_code ? hex(*e.error_code) : absent(); }},
       {"cr2", "of #PF: the linear address",
        [](const E& e) { return e.vector == vmx::kPf && !e.software ? hex(e.cr2) : absent(); }},
+      {"why", "its reason, where the fields before do not tell it",
+       [](const E& e) { return text(e.why); }},
+      {"met", "where the delivery of the event before failed: what it met",
+       [](const E& e) { return e.met ? met(*e.met) : absent(); }},
+      {"met_when", "and what that was at, or its reason",
+       [](const E& e) { return e.met ? text(e.met->why) : absent(); }},
   };
 };
 
@@ -349,6 +408,10 @@ struct Row<TripleFaultEvent> {
   static constexpr Field<E> kFields[] = {
       {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
       {"rip", "", [](const E& e) { return hex(e.rip); }},
+      {"met", "what the delivery of #DF met",
+       [](const E& e) { return e.met ? met(*e.met) : absent(); }},
+      {"met_when", "and what that was at, or its reason",
+       [](const E& e) { return e.met ? text(e.met->why) : absent(); }},
   };
 };
 

@@ -82,6 +82,10 @@ const std::optional<LastExit>& Inspection::last_exit(unsigned processor) const {
   return core(processor).exit_log().last();
 }
 
+std::optional<ExitCycle> Inspection::exit_cycle(unsigned processor) const {
+  return core(processor).exit_log().cycle();
+}
+
 vmx::CpuState& Inspection::edit_state(unsigned processor) {
   core(processor).context().request_flush();
   GuestCore* const guest = handled_by_l0(processor);

@@ -39,6 +39,8 @@ class Inspection {
   uint64_t exits() const;
   // std::nullopt: there was no VM exit to L1 yet.
   const std::optional<LastExit>& last_exit(unsigned processor) const;
+  // ExitLog::cycle.
+  std::optional<ExitCycle> exit_cycle(unsigned processor) const;
 
   // Of that level.
   const vmx::CpuState& state(unsigned processor) const;

@@ -219,7 +219,7 @@ void NativePc::handle(kvm_run& stop) {
       break;
     case KVM_EXIT_SHUTDOWN:
       if (outputs_.events != nullptr) {
-        outputs_.events->triple_fault(processor_.regs().rip, observer_ && observer_->in_guest());
+        outputs_.events->triple_fault({processor_.regs().rip, observer_ && observer_->in_guest()});
       }
       return end(Kind::kShutdown);
     default:

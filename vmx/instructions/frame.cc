@@ -26,7 +26,8 @@ Outcome Vmx::instruction_exit(ExitReason reason, const InstructionContext& conte
 
 std::optional<Outcome> Vmx::begin_instruction(ExitReason reason, const InstructionContext& context,
                                               uint64_t qualification) {
-  if (!in_vmx_operation_ || !mode_allows_vmx()) return exception(kUd);
+  if (!in_vmx_operation_) return because(kOutsideVmx, exception(kUd));
+  if (!mode_allows_vmx()) return because(kWrongMode, exception(kUd));
   if (in_non_root_) return instruction_exit(reason, context, qualification);
   if (cpu_.state().cpl() > 0) return exception(kGp, 0);
   return std::nullopt;

@@ -5,7 +5,7 @@ namespace nestor::vmx {
 
 // Without the dual-monitor treatment of SMIs and SMM, VMCALL in VMX root operation always fails.
 Outcome Vmx::vmcall(const InstructionContext& context) {
-  if (!in_vmx_operation_) return exception(kUd);
+  if (!in_vmx_operation_) return because(kOutsideVmx, exception(kUd));
   if (in_non_root_) return instruction_exit(ExitReason::kVmcall, context);
   const CpuState& s = cpu_.state();
   if (s.virtual_8086() || (s.long_mode_active() && !s.code_64bit())) return exception(kUd);

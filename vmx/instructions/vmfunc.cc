@@ -7,7 +7,9 @@ namespace nestor::vmx {
 
 Outcome Vmx::vmfunc(const InstructionContext& context) {
   const auto function = static_cast<uint32_t>(cpu_.state().gpr[kRax]);
-  if (!secondary(SecondaryProcBased::kEnableVmFunctions) || function > 63) return exception(kUd);
+  if (!secondary(SecondaryProcBased::kEnableVmFunctions))
+    return because("\"enable VM functions\" is 0", exception(kUd));
+  if (function > 63) return exception(kUd);
   const bool enabled = (field(Field::kVmFunctionControls) >> function) & 1;
   if (enabled && function == 0) return switch_eptp(context);
   return instruction_exit(ExitReason::kVmfunc, context);

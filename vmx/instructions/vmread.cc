@@ -17,9 +17,17 @@ bool Vmx::shadow_access_exits(uint64_t encoding, bool write) {
   return (byte >> (encoding % 8)) & 1;
 }
 
+Outcome Vmx::unsupported_component(std::string_view instruction, uint64_t encoding) {
+  sink_.check_failed({"vmcs-component", "VMCS-field encoding", encoding,
+                      "must be that of a field which the processor has",
+                      "VMREAD—Read Field from Virtual-Machine Control Structure"});
+  return vm_fail(instruction, InstructionError::kUnsupportedComponent);
+}
+
 Outcome Vmx::vmread(const InstructionContext& context) {
   CpuState& s = cpu_.state();
-  if (!in_vmx_operation_ || !mode_allows_vmx()) return exception(kUd);
+  if (!in_vmx_operation_) return because(kOutsideVmx, exception(kUd));
+  if (!mode_allows_vmx()) return because(kWrongMode, exception(kUd));
   const uint64_t mask = operand_mask();
   const uint64_t encoding = s.gpr[context.reg] & mask;
   if (in_non_root_ && shadow_access_exits(encoding, false))
@@ -36,7 +44,7 @@ Outcome Vmx::vmread(const InstructionContext& context) {
     value = in_non_root_ ? load_vmcs(link).vmread(component, capabilities_)
                          : vmcs_.vmread(component, capabilities_);
   }
-  if (!value) return vm_fail(kVmreadName, InstructionError::kUnsupportedComponent);
+  if (!value) return unsupported_component(kVmreadName, encoding);
 
   if (context.memory_fault) return *context.memory_fault;
   if (context.memory) {

@@ -10,7 +10,8 @@ constexpr std::string_view kVmwriteName = "VMWRITE";
 
 Outcome Vmx::vmwrite(const InstructionContext& context) {
   const CpuState& s = cpu_.state();
-  if (!in_vmx_operation_ || !mode_allows_vmx()) return exception(kUd);
+  if (!in_vmx_operation_) return because(kOutsideVmx, exception(kUd));
+  if (!mode_allows_vmx()) return because(kWrongMode, exception(kUd));
   const uint64_t mask = operand_mask();
   const uint64_t encoding = s.gpr[context.reg] & mask;
   if (in_non_root_ && shadow_access_exits(encoding, true))
@@ -32,14 +33,14 @@ Outcome Vmx::vmwrite(const InstructionContext& context) {
   } else {
     value = s.gpr[context.rm_reg] & mask;
   }
-  if (encoding > 0xffffffff) return vm_fail(kVmwriteName, InstructionError::kUnsupportedComponent);
+  if (encoding > 0xffffffff) return unsupported_component(kVmwriteName, encoding);
 
   const auto component = static_cast<uint32_t>(encoding);
   Vmcs shadow;
   if (in_non_root_) shadow = load_vmcs(link);
   switch ((in_non_root_ ? shadow : vmcs_).vmwrite(component, value, capabilities_)) {
     case Vmcs::WriteResult::kUnsupported:
-      return vm_fail(kVmwriteName, InstructionError::kUnsupportedComponent);
+      return unsupported_component(kVmwriteName, encoding);
     case Vmcs::WriteResult::kReadOnly:
       return vm_fail(kVmwriteName, InstructionError::kVmwriteReadOnly);
     case Vmcs::WriteResult::kOk:

@@ -36,7 +36,9 @@ std::optional<CheckFailure> Vmx::vmxon_refusal() const {
 Outcome Vmx::vmxon(const InstructionContext& context) {
   const CpuState& s = cpu_.state();
   const bool register_operand = !context.memory && !context.memory_fault;
-  if (register_operand || !mode_allows_vmx() || !(s.cr4 & cr4::kVmxe)) return exception(kUd);
+  if (register_operand) return exception(kUd);
+  if (!mode_allows_vmx()) return because(kWrongMode, exception(kUd));
+  if (!(s.cr4 & cr4::kVmxe)) return because("CR4.VMXE is 0", exception(kUd));
   if (in_non_root_) return instruction_exit(ExitReason::kVmxon, context, context.displacement);
   if (s.cpl() > 0) return exception(kGp, 0);
   if (in_vmx_operation_) return vm_fail(kVmxonName, InstructionError::kVmxonInRootOperation);

@@ -8,9 +8,11 @@ namespace nestor::emu {
 
 Outcome emulate(Core& core, const Instruction& instruction) {
   // None of these instructions takes a LOCK prefix.
-  if (instruction.prefixes.lock) return vmx::exception(vmx::kUd);
+  if (instruction.prefixes.lock)
+    return vmx::because("it has a LOCK prefix", vmx::exception(vmx::kUd));
   const instructions::InstructionInfo& info = instructions::info_of(instruction.operation);
-  if (info.feature && !offers(core, *info.feature)) return vmx::exception(vmx::kUd);
+  if (info.feature && !offers(core, *info.feature))
+    return vmx::because("this processor does not have the instruction", vmx::exception(vmx::kUd));
   return info.handler(core, instruction);
 }
 

@@ -135,9 +135,10 @@ size_t visible_xmm(const CpuState& state) { return state.code_64bit() ? 16 : 8; 
 // What comes before the operand is looked at; a value: the instruction is over.
 std::optional<Outcome> refused(Core& core, const Instruction& instruction, const Form& form) {
   const CpuState& state = core.state();
-  if (!osxsave(state)) return undefined_opcode();
+  if (!osxsave(state)) return undefined_opcode("CR4.OSXSAVE is 0");
   if (form.supervisor) {
-    if (core.vmx().in_non_root() && !core.vmx().xsaves_enabled()) return undefined_opcode();
+    if (core.vmx().in_non_root() && !core.vmx().xsaves_enabled())
+      return undefined_opcode("\"enable XSAVES/XRSTORS\" is 0");
     if (state.cpl() != 0) return general_protection();
     if (exits(core, instruction)) return vmx::Transferred{};
   }
@@ -169,7 +170,7 @@ Result<uint64_t> pkru_address(Core& core, const Instruction& instruction, Segmen
 
 Outcome xgetbv(Core& core, const Instruction&) {
   CpuState& state = core.state();
-  if (!osxsave(state)) return undefined_opcode();
+  if (!osxsave(state)) return undefined_opcode("CR4.OSXSAVE is 0");
   const uint64_t xcr0 = core.msr_storage().xcr0;
   switch (static_cast<uint32_t>(state.gpr[vmx::kRcx])) {
     case 0:
@@ -189,7 +190,7 @@ Outcome xgetbv(Core& core, const Instruction&) {
 
 Outcome xsetbv(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
-  if (!osxsave(state)) return undefined_opcode();
+  if (!osxsave(state)) return undefined_opcode("CR4.OSXSAVE is 0");
   if (state.cpl() != 0) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
   const uint64_t value = read_edx_eax(state);

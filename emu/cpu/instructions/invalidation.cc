@@ -42,7 +42,7 @@ Outcome invlpg(Core& core, const Instruction& instruction) {
 Outcome invpcid(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   const bool enabled = !core.vmx().in_non_root() || core.vmx().invpcid_enabled();
-  if (!enabled) return undefined_opcode();
+  if (!enabled) return undefined_opcode("\"enable INVPCID\" is 0");
   if (state.cpl() != 0) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
   InvpcidDescriptor descriptor;

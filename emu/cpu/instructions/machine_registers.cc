@@ -78,7 +78,7 @@ Outcome rdtsc(Core& core, const Instruction& instruction) {
 
 Outcome rdtscp(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled) return undefined_opcode();
+  if (!enabled) return undefined_opcode("\"enable RDTSCP\" is 0");
   if (tsc_forbidden(core.state())) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
   CpuState& state = core.state();
@@ -90,7 +90,7 @@ Outcome rdtscp(Core& core, const Instruction& instruction) {
 // With "enable RDTSCP" 0 it does not exist either; it never causes a VM exit.
 Outcome rdpid(Core& core, const Instruction& instruction) {
   const bool enabled = !core.vmx().in_non_root() || core.vmx().rdtscp_enabled();
-  if (!enabled) return undefined_opcode();
+  if (!enabled) return undefined_opcode("\"enable RDTSCP\" is 0");
   CpuState& state = core.state();
   write_register(state, instruction.operand[0], state.tsc_aux & 0xffffffff);
   return vmx::Completed{};

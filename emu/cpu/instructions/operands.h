@@ -15,7 +15,10 @@
 
 namespace nestor::emu::instructions {
 
-inline vmx::Event undefined_opcode() { return vmx::exception(vmx::kUd); }
+// `why`: Event::why.
+inline vmx::Event undefined_opcode(std::string_view why = {}) {
+  return vmx::because(why, vmx::exception(vmx::kUd));
+}
 inline vmx::Event general_protection(uint32_t error = 0) { return vmx::exception(vmx::kGp, error); }
 
 // What the processor's registers can hold.

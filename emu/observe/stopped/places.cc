@@ -51,14 +51,25 @@ std::string instruction_at_rip(const Inspection& machine, unsigned processor, De
 }
 
 std::string describe(const LastExit& exit) {
-  std::string text = fmt::format("; last VM exit: {} at RIP {:#x}",
-                                 vmx::exit_reason_name(exit.reason), exit.guest_rip);
+  std::string text =
+      fmt::format("{} at RIP {:#x}", vmx::exit_reason_name(exit.reason), exit.guest_rip);
   const auto* info = vmx::find_exit_reason(static_cast<uint16_t>(exit.reason));
   if (info != nullptr && (info->defines & vmx::kDefinesGuestPhysical) != 0) {
     text += fmt::format(", guest-physical address {:#x}", exit.guest_physical);
   }
-  if (exit.times > 1) text += fmt::format(", {} times in a row", exit.times);
   return text;
+}
+
+// The last one, or those that come by turns.
+std::string describe_exits(const LastExit& last, const std::optional<ExitCycle>& cycle) {
+  if (!cycle) {
+    const std::string times =
+        last.times > 1 ? fmt::format(", {} times in a row", last.times) : std::string();
+    return "; last VM exit: " + describe(last) + times;
+  }
+  std::string text = "; last VM exits: ";
+  for (const LastExit& exit : cycle->exits) text += describe(exit) + ", then ";
+  return text + fmt::format("again, {} times in a row", cycle->times);
 }
 
 }  // namespace
@@ -71,7 +82,8 @@ std::string describe_places(const Inspection& machine) {
     text += fmt::format("processor {}: L{}, {}{}, RIP {:#x}: {}; RSP {:#x}", i, machine.level(i),
                         mode_of(state), activity_of(state), state.rip,
                         instruction_at_rip(machine, i, decoder), state.gpr[vmx::kRsp]);
-    if (const auto& exit = machine.last_exit(i)) text += describe(*exit);
+    if (const auto& exit = machine.last_exit(i))
+      text += describe_exits(*exit, machine.exit_cycle(i));
     text += '\n';
   }
   return text;

@@ -81,7 +81,7 @@ TEST(FilteredEvents, ByLevelOnEachProcessor) {
     events.exception({});
     events.processor(1);  // still runs L1
     EXPECT_EQ(events.wants_walks(), level == 1);
-    events.triple_fault(0, false);
+    events.triple_fault({0, false});
     events.processor(0);
     events.walk({});
     events.vm_exit({});

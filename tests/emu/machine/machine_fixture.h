@@ -206,7 +206,10 @@ class MachineTest : public testing::Test {
     MachineOutputs outputs;
     outputs.serial = [this](uint8_t byte) { serial_ += static_cast<char>(byte); };
     outputs.console = [this](uint8_t byte) { console_ += static_cast<char>(byte); };
-    outputs.events = &record_;
+    sinks_ = FanOut();
+    sinks_.add(record_);
+    if (listener_ != nullptr) sinks_.add(*listener_);
+    outputs.events = &sinks_;
     auto created = Machine::create(config_, outputs, create_unicorn_engine);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
     return std::move(std::get<std::unique_ptr<Machine>>(created));
@@ -218,6 +221,8 @@ class MachineTest : public testing::Test {
   // A program that runs away ends all the same.
   MachineConfig config_{4 << 20, 1'000'000};
   Record record_;
+  MachineEventSink* listener_ = nullptr;  // gets the events, too
+  FanOut sinks_;
   std::string serial_, console_;
   std::unique_ptr<Machine> machine_;
 };

@@ -74,9 +74,9 @@ vmx::VmExitEvent ept_violation() {
 
 TEST_F(TraceTest, NamesTheProcessorWhereThereAreSeveral) {
   const auto emit = [](Trace& trace) {
-    trace.triple_fault(0x10, false);
+    trace.triple_fault({0x10, false});
     trace.processor(3);
-    trace.triple_fault(0x20, false);
+    trace.triple_fault({0x20, false});
   };
   EXPECT_EQ(traced(TraceFormat::kText, emit),
             "        1234 triple-fault level=L1 rip=0x10\n"
@@ -223,7 +223,7 @@ TEST_F(TraceTest, OtherEvents) {
       json([](Trace& trace) {
         trace.interrupt({32, false, 0x10, false});
         trace.unclaimed_access({false, true, 0x80, 1, 0x5a});
-        trace.triple_fault(0x30, true);
+        trace.triple_fault({0x30, true});
         trace.vmx_abort(4);
         trace.debug_exit(3);
         trace.workload(2);

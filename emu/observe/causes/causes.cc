@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/observe/causes/causes.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <utility>
+
+#include "emu/events/kinds.h"
+#include "vmx/exceptions.h"
+#include "vmx/exit_reasons.h"
+#include "vmx/instruction_errors.h"
+#include "vmx/vmcs.h"
+
+namespace nestor::emu {
+namespace {
+
+std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
+
+// "#PF(2) for linear address 0x1000".
+std::string exception_name(uint8_t vector, const std::optional<uint32_t>& error_code,
+                           uint64_t linear) {
+  const std::string_view mnemonic = vmx::exception_info(vector).mnemonic;
+  std::string text = mnemonic.empty() ? fmt::format("exception {}", vector) : std::string(mnemonic);
+  if (error_code) text += fmt::format("({:#x})", *error_code);
+  if (vector == vmx::kPf) text += fmt::format(" for linear address {:#x}", linear);
+  return text;
+}
+
+std::string met(const vmx::Event& event) {
+  std::string text = exception_name(event.vector, event.error_code, event.payload);
+  if (!event.why.empty()) text += fmt::format(" ({})", event.why);
+  return text;
+}
+
+}  // namespace
+
+void Causes::once(const std::string& text) {
+  if (told_.size() > kMost || !told_.insert(text).second) return;
+  tell_(told_.size() <= kMost ? text : "more went wrong; --trace FILE shows it");
+}
+
+void Causes::with_checks(std::string what) {
+  for (const std::string& check : std::exchange(failed_, {})) what += "\n  " + check;
+  once(what);
+}
+
+void Causes::handle(const vmx::CheckFailure& failure) {
+  failed_.push_back(fmt::format("{} = {:#x}: {} (check {}; SDM, \"{}\")", failure.field,
+                                failure.value, failure.requirement, failure.id, failure.section));
+}
+
+void Causes::handle(const vmx::VmEntryEvent& event) {
+  failed_.clear();
+  if (event.data == nullptr) return;
+  const vmx::Vmcs& vmcs = *event.data;
+  const uint64_t secondary = vmcs[vmx::Field::kSecondaryProcBasedControls];
+  if (secondary == 0 || vmcs.has(vmx::PrimaryProcBased::kActivateSecondaryControls)) return;
+  once(fmt::format(
+      "VM entry with secondary processor-based VM-execution controls {:#x} that do not count: "
+      "\"activate secondary controls\" (bit 31 of the primary ones) is 0",
+      secondary));
+}
+
+void Causes::handle(const vmx::VmExitEvent& event) {
+  chain_.clear();
+  if ((event.reason & vmx::kExitReasonEntryFailure) == 0) return failed_.clear();
+  with_checks(fmt::format("VM entry failed: exit reason {:#x}, {}; the VMCS is at {:#x}",
+                          event.reason, vmx::exit_reason_name(event.reason), event.vmcs));
+}
+
+void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
+  std::string result = "VMfailInvalid";
+  if (event.error != 0) {
+    result = fmt::format("VM-instruction error {}, {}", event.error,
+                         vmx::instruction_error_text(event.error));
+  } else if (failed_.empty()) {
+    result += ": there is no current VMCS";
+  }
+  with_checks(fmt::format("{} failed: {}", event.instruction, result));
+}
+
+void Causes::handle(const ExceptionEvent& event) {
+  if (event.software) return;
+  const std::string name = exception_name(event.vector, event.error_code, event.cr2);
+  if (event.met) {
+    chain_ += fmt::format("\n  its delivery met {}: {}", met(*event.met), name);
+    return;
+  }
+  chain_ = fmt::format("\n  {} at RIP {:#x}", name, event.rip);
+  if (!event.why.empty()) chain_ += fmt::format(": {}", event.why);
+  if (event.non_root) return;
+  const std::string text = fmt::format("L1: {} at RIP {:#x}", name, event.rip);
+  if (event.vector == vmx::kGp && !failed_.empty()) return with_checks(text);
+  failed_.clear();
+  if (!event.why.empty()) once(text + ": " + std::string(event.why));
+}
+
+void Causes::handle(const TripleFaultEvent& event) {
+  std::string text =
+      fmt::format("{}: triple fault at RIP {:#x}", level(event.non_root), event.rip) +
+      std::exchange(chain_, {});
+  if (event.met) text += fmt::format("\n  its delivery met {}: triple fault", met(*event.met));
+  once(text);
+}
+
+void Causes::handle(const WalkEvent& event) {
+  if (event.outcome != WalkOutcome::kEptMisconfiguration || event.steps.empty()) return;
+  const ept::Step& last = event.steps.back();
+  once(fmt::format(
+      "EPT misconfiguration for guest-physical address {:#x}\n  the level {} entry at {:#x} is "
+      "{:#x}: {}",
+      event.guest_physical, last.level, last.address, last.entry,
+      event.rule.empty() ? "not as the manual demands" : event.rule));
+}
+
+void Causes::handle(const StaleTranslationEvent& event) {
+  once(fmt::format(
+      "{}: a cached translation of linear address {:#x} was used that the tables no longer hold; "
+      "missing: {}",
+      level(event.non_root), event.linear, event.missing));
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Says why something went wrong while a machine runs: what a user would look for in the trace.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "emu/events/events.h"
+
+namespace nestor::emu {
+
+// Failed VM entries and VMX instructions, EPT misconfigurations, triple faults, stale translations,
+// and exceptions of L1 whose reason nothing shows. Each is told once, however often it comes.
+class Causes final : public EventHandler<Causes> {
+ public:
+  // A text without a newline at its end; further lines of it are indented.
+  using Tell = std::function<void(const std::string& text)>;
+  // More than these would only repeat that something is wrong.
+  static constexpr size_t kMost = 8;
+
+  explicit Causes(Tell tell) : tell_(std::move(tell)) {}
+
+  void handle(const vmx::CheckFailure& failure);
+  void handle(const vmx::VmEntryEvent& event);
+  void handle(const vmx::VmExitEvent& event);
+  void handle(const vmx::VmInstructionErrorEvent& event);
+  void handle(const ExceptionEvent& event);
+  void handle(const TripleFaultEvent& event);
+  void handle(const WalkEvent& event);
+  void handle(const StaleTranslationEvent& event);
+
+ private:
+  void once(const std::string& text);
+  // `what`, and the checks that have failed since the last one.
+  void with_checks(std::string what);
+
+  const Tell tell_;
+  std::set<std::string> told_;
+  std::vector<std::string> failed_;  // checks
+  std::string chain_;                // the exceptions that may end in a triple fault
+};
+
+}  // namespace nestor::emu
