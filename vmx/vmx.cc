@@ -9,11 +9,15 @@ Vmx::Vmx(const Capabilities& capabilities, Processor& processor, EventSink& sink
     : capabilities_(capabilities), cpu_(processor), sink_(sink) {}
 
 MsrStatus Vmx::write_feature_control(uint64_t value) {
-  constexpr uint64_t kLock = 1u << 0, kVmxOutsideSmx = 1u << 2;
-  if ((feature_control & kLock) || (value & ~(kLock | kVmxOutsideSmx)))
+  if ((feature_control & kFeatureControlLock) ||
+      (value & ~(kFeatureControlLock | kFeatureControlVmxOutsideSmx)))
     return MsrStatus::kGeneralProtection;
   feature_control = value;
   return MsrStatus::kOk;
+}
+
+void Vmx::lock_feature_control() {
+  feature_control = kFeatureControlLock | kFeatureControlVmxOutsideSmx;
 }
 
 std::optional<ept::PhysicalAddress> Vmx::current_vmcs_pointer() const {

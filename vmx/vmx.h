@@ -63,6 +63,9 @@ inline constexpr std::string_view kOutsideVmx = "the processor is not in VMX ope
                                       "VMX instructions need protected mode, and 64-bit code "
                                       "where IA32_EFER.LMA is 1";
 
+// IA32_FEATURE_CONTROL.
+inline constexpr uint64_t kFeatureControlLock = 1u << 0, kFeatureControlVmxOutsideSmx = 1u << 2;
+
 class Vmx {
  public:
   Vmx(const Capabilities& capabilities, Processor& processor, EventSink& sink);
@@ -75,6 +78,8 @@ class Vmx {
   uint64_t feature_control = 0;
   // WRMSR of it: #GP once the lock bit is set, and for bits that this processor does not have.
   MsrStatus write_feature_control(uint64_t value);
+  // As firmware leaves it: locked, with VMX outside SMX enabled.
+  void lock_feature_control();
   // std::nullopt: there is no current VMCS.
   std::optional<ept::PhysicalAddress> current_vmcs_pointer() const;
 

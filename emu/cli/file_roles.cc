@@ -21,12 +21,14 @@ struct Role {
 std::vector<Role> roles_of(const RunOptions& options) {
   std::vector<Role> roles;
   if (!options.load_state) roles.push_back({"IMAGE", options.image});
-  for (const std::string& module : options.modules) roles.push_back({"--module", module});
+  for (const ModuleFile& module : options.modules) roles.push_back({"--module", module.path});
   if (options.serial != "stdio" && options.serial != "none")
     roles.push_back({"--serial", options.serial, true});
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
   if (options.dump_vmcs && *options.dump_vmcs != "-")
     roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});
+  if (options.screen && *options.screen != "-")
+    roles.push_back({"--screen", *options.screen, true});
   if (options.load_state) roles.push_back({"--load-state", *options.load_state});
   if (options.save_state) roles.push_back({"--save-state", options.save_state->file, true});
   return roles;

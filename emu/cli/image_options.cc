@@ -4,6 +4,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "emu/cli/numbers.h"
 #include "emu/memory/page_size.h"
@@ -45,8 +46,11 @@ void ImageOptions::add_to(CLI::App& command) {
   command.add_option("--memory", memory_, "RAM in bytes, or with suffix K, M or G")
       ->type_name("SIZE")
       ->capture_default_str();
-  command.add_option("--module", modules_, "A boot module; may be repeated")
-      ->type_name("FILE")
+  command
+      .add_option("--module", modules_,
+                  "A boot module and its command line [its name]; may be repeated; a comma in FILE "
+                  "is written ,,")
+      ->type_name("FILE[,ARGS]")
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -58,12 +62,21 @@ void ImageOptions::add_to(CLI::App& command) {
                   fmt::format("Logical processors, 1 to {}", ProcessorConfig::kMaxCount))
       ->type_name("N")
       ->capture_default_str();
+  command
+      .add_option("--feature-control", feature_control_,
+                  "IA32_FEATURE_CONTROL at the start: locked with VMX enabled, as firmware leaves "
+                  "it, or unlocked (0)")
+      ->type_name("locked|unlocked")
+      ->capture_default_str();
 }
 
 Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   run.image = image_;
   run.append = append_;
-  run.modules = modules_;
+  for (const std::string& module : modules_) run.modules.push_back(parse_module(module));
+  if (std::ranges::any_of(run.modules,
+                          [](const ModuleFile& module) { return module.path.empty(); }))
+    return "--module: the name of the file is empty; a comma in it is written ,,";
   if (std::string bad = check_memory(memory_); !bad.empty()) return bad;
   run.machine.memory_bytes = *parse_size(memory_);
   if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;
@@ -71,6 +84,9 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   auto processor = read_processor(cpu_);
   if (auto* bad = std::get_if<Complaint>(&processor)) return std::move(*bad);
   run.machine.processor.type = std::get<vmx::ProcessorType>(processor);
+  if (feature_control_ != "locked" && feature_control_ != "unlocked")
+    return fmt::format("--feature-control: '{}' is neither locked nor unlocked", feature_control_);
+  run.machine.processor.lock_feature_control = feature_control_ == "locked";
   if (command.count("--max-instructions") != 0) {
     if (std::string bad = check_count(count_); !bad.empty()) return bad;
     run.machine.max_instructions = *parse_count(count_);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "emu/cli/complaint.h"
+#include "emu/cli/inputs.h"
 #include "emu/cli/processor_choice.h"
 #include "emu/machine/machine.h"
 
@@ -20,7 +21,7 @@ namespace nestor::emu {
 struct ImageRun {
   std::string image;
   std::string append;  // arguments of the image, without its name
-  std::vector<std::string> modules;
+  std::vector<ModuleFile> modules;
   MachineConfig machine{};
 };
 
@@ -36,6 +37,7 @@ class ImageOptions {
   std::string image_, append_;
   std::vector<std::string> modules_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
+  std::string feature_control_ = "locked";
 };
 
 }  // namespace nestor::emu

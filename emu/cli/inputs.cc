@@ -15,17 +15,33 @@ constexpr uint64_t kLargestImage = 1ull << 30;
 
 }  // namespace
 
+ModuleFile parse_module(std::string_view text) {
+  ModuleFile module;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == ',') {
+      if (!text.substr(i + 1).starts_with(',')) {
+        module.command_line = text.substr(i + 1);
+        break;
+      }
+      ++i;
+    }
+    module.path += text[i];
+  }
+  return module;
+}
+
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,
-                                            const std::vector<std::string>& modules,
+                                            const std::vector<ModuleFile>& modules,
                                             uint64_t memory_bytes) {
   const uint64_t limit = std::min(memory_bytes, kLargestImage);
   auto image = read_file(image_path, "image", limit);
   if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
   Inputs inputs{{file_name(image_path), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
-  for (const std::string& path : modules) {
+  for (const auto& [path, command_line] : modules) {
     auto module = read_file(path, "module", limit);
     if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
-    inputs.modules.push_back({file_name(path), std::get<std::vector<uint8_t>>(std::move(module))});
+    inputs.modules.push_back(
+        {file_name(path), std::get<std::vector<uint8_t>>(std::move(module)), command_line});
   }
   return inputs;
 }

@@ -2,13 +2,26 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "emu/loaders/image.h"
 
 namespace nestor::emu {
+
+// A boot module as a user names it.
+struct ModuleFile {
+  std::string path;
+  std::optional<std::string> command_line{};  // std::nullopt: the file's name without folders
+  bool operator==(const ModuleFile&) const = default;
+};
+
+// "FILE" or "FILE,ARGS": what follows the first comma is the command line. ",," is a comma of the
+// file's name.
+ModuleFile parse_module(std::string_view text);
 
 // The files of which a run is made.
 struct Inputs {
@@ -18,7 +31,7 @@ struct Inputs {
 
 // Reads them; none may be larger than the guest's memory.
 [[nodiscard]] std::variant<Inputs, LoadError> read_inputs(const std::string& image,
-                                                          const std::vector<std::string>& modules,
+                                                          const std::vector<ModuleFile>& modules,
                                                           uint64_t memory_bytes);
 
 }  // namespace nestor::emu

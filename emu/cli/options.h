@@ -33,6 +33,7 @@ struct RunOptions : ImageRun, StateRun {
   std::optional<std::string> dump_vmcs;  // a file, or "-"
   VmcsDump::When dump_when = VmcsDump::When::kFailure;
   VmcsDump::Format dump_format = VmcsDump::Format::kText;
+  std::optional<std::string> screen;  // a file, or "-"
   bool stats = false;
   std::string log_level = "warning";
 };

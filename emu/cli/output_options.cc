@@ -16,10 +16,14 @@ std::string check_dump(const std::vector<std::string>& dump) {
   return dump[1].empty() ? "--dump-vmcs: the name of the file is empty" : "";
 }
 
-// At most one output is the standard output.
+// At most one output is the standard output; the screen may follow what COM1 has written.
 std::string check_standard_output(const RunOptions& options) {
   const bool serial = options.serial == "stdio", trace = options.trace == "-",
              dump = options.dump_vmcs == "-";
+  if (options.screen == "-" && (trace || dump)) {
+    return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
+                       trace ? "--trace -" : "--dump-vmcs -");
+  }
   if (serial + trace + dump < 2) return {};
   return fmt::format("{} and {} both write to the standard output; give {}",
                      trace ? "--trace -" : "--dump-vmcs -",
@@ -48,6 +52,10 @@ void OutputOptions::add_to(CLI::App& run) {
   run.add_option("--dump-vmcs-format", dump_format_, "Format of the dumps; nestor audit reads json")
       ->type_name("text|json")
       ->capture_default_str();
+  run.add_flag(
+      "--screen{-}", screen_,
+      "Write the text screen to the standard output at the end, or with --screen=FILE to a "
+      "file");
   run.add_flag("--stats", stats_, "Print VM exits by reason on the standard error at the end");
 }
 
@@ -56,6 +64,10 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
   if (std::string bad = read_dump(run, options); !bad.empty()) return bad;
   if (serial_.empty()) return "--serial: the name of the file is empty";
   options.serial = serial_;
+  if (run.count("--screen") != 0) {
+    if (screen_.empty()) return "--screen: the name of the file is empty";
+    options.screen = screen_;
+  }
   options.stats = stats_;
   return check_standard_output(options);
 }

@@ -32,6 +32,7 @@ class OutputOptions {
   TraceFilterOptions trace_filter_;
   std::vector<std::string> dump_;  // when, and the file
   std::string dump_format_ = "text";
+  std::string screen_;
   bool stats_ = false;
 };
 

@@ -87,7 +87,7 @@ std::optional<LoadError> begin(const Beginning& beginning, const std::string& ap
     return std::nullopt;
   }
   const auto& [image, modules] = std::get<Inputs>(beginning);
-  const auto loaded = load_image(image, modules, append, machine.memory_map());
+  const auto loaded = load_image(image, modules, append, machine.memory_map(), machine.firmware());
   if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
   const LoadedImage& ready = std::get<LoadedImage>(loaded);
   spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
@@ -125,6 +125,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       ended.places = describe_places(*machine.inspection());
     }
     outputs.take_statistics(machine);  // while the machine's clock is there
+    outputs.take_screen(machine);
     return ended;
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
@@ -145,6 +146,14 @@ void log_result(const RunResult& result) {
         "was loaded: --trace FILE shows when, as zero-code",
         *result.zero_code);
   }
+  const auto outside = [](std::string_view what, const std::optional<uint64_t>& linear) {
+    if (!linear) return;
+    spdlog::warn(
+        "{} was used at {:#x}, where there is no RAM; --trace FILE shows when, as outside-ram",
+        what, *linear);
+  };
+  outside("the stack", result.stack_outside_ram);
+  outside("the interrupt table", result.interrupt_table_outside_ram);
 }
 
 // Tells the user how the run ended. Returns the exit status of the process.

@@ -35,7 +35,8 @@ void SerialOutput::put(uint8_t byte) {
 }
 
 std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const RunOptions& options) {
-  const std::array paths = {serial_path(options.serial), options.trace, options.dump_vmcs};
+  const std::array paths = {serial_path(options.serial), options.trace, options.dump_vmcs,
+                            options.screen};
   std::array<std::unique_ptr<OutputFile>, paths.size()> files;
   for (size_t i = 0; i < paths.size(); ++i) {
     if (!paths[i]) continue;
@@ -49,19 +50,21 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const Ru
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
   }
-  auto& [serial, trace, dump] = files;
+  auto& [serial, trace, dump, screen] = files;
   return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(serial), std::move(trace),
-                                                    std::move(dump), std::move(state)));
+                                                    std::move(dump), std::move(screen),
+                                                    std::move(state)));
 }
 
 RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
                        std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-                       std::unique_ptr<StateOutput> state)
+                       std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state)
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(serial), somebody_watches(options.serial), progress_),
       trace_file_(std::move(trace)),
-      dump_file_(std::move(dump)) {
+      dump_file_(std::move(dump)),
+      screen_file_(std::move(screen)) {
   if (trace_file_) {
     trace_.emplace(*trace_file_, options.trace_format);
     sinks_.add(filter_.emplace(options.trace_filter, *trace_));
@@ -119,8 +122,16 @@ void RunOutputs::take_statistics(const Machine& machine) {
   }
 }
 
+void RunOutputs::take_screen(const Machine& machine) {
+  if (screen_file_) screen_ = machine.screen();
+}
+
 void RunOutputs::finish() {
   serial_.close();
+  if (screen_file_) {
+    screen_file_->write(screen_);
+    screen_file_->close();
+  }
   if (filter_ && !filter_->started()) {
     spdlog::warn("the run ended before the moment of --trace-from; the trace is empty");
   }
@@ -133,7 +144,8 @@ void RunOutputs::finish() {
 std::vector<std::string> RunOutputs::errors() const {
   std::vector<std::string> errors;
   for (const auto& error : {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
-                            dump_file_ ? dump_file_->error() : std::nullopt}) {
+                            dump_file_ ? dump_file_->error() : std::nullopt,
+                            screen_file_ ? screen_file_->error() : std::nullopt}) {
     if (error) errors.push_back(*error + "; the run's output is incomplete");
   }
   if (save_point_ && save_point_->error()) errors.push_back(*save_point_->error());

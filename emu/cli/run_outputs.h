@@ -62,6 +62,8 @@ class RunOutputs {
 
   // Once the run has ended: what the machine counted, for --stats.
   void take_statistics(const Machine& machine);
+  // The same: its screen, for --screen.
+  void take_screen(const Machine& machine);
   // Writes what is left, and the statistics on the standard error, and closes the files.
   void finish();
   // What could not be written, a sentence for each file.
@@ -73,7 +75,7 @@ class RunOutputs {
   // A null file: that output is not wanted.
   RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
              std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-             std::unique_ptr<StateOutput> state);
+             std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state);
 
   const RunOptions& options_;
   Progress progress_;
@@ -83,6 +85,8 @@ class RunOutputs {
   std::optional<FilteredEvents> filter_;
   const std::unique_ptr<OutputFile> dump_file_;
   std::optional<VmcsDump> dump_;
+  const std::unique_ptr<OutputFile> screen_file_;
+  std::string screen_;
   std::optional<SavePoint> save_point_;
   std::optional<Causes> causes_;
   Statistics statistics_;

@@ -9,6 +9,7 @@
 
 #include "emu/cpu/memory_fault.h"
 #include "emu/devices/bus.h"
+#include "emu/events/events.h"
 #include "emu/time/clock.h"
 #include "vmx/cpu_state.h"
 #include "vmx/processor.h"
@@ -42,6 +43,11 @@ class Core : public vmx::Processor {
   // Instruction bytes at `linear`; `fetched` tells how many could be read before the fault, if
   // there was one.
   virtual std::optional<Fault> fetch(uint64_t linear, std::span<uint8_t> out, size_t& fetched) = 0;
+
+  // How many accesses of read() and write() have met no RAM so far.
+  virtual uint64_t device_accesses() const { return 0; }
+  // One of them was to such memory: an event, the first time.
+  virtual void note_outside_ram(ImplicitMemory /*what*/, uint64_t /*linear*/) {}
 
   // MOV to CR and task switches, in PAE paging: loads the PDPTEs that `cr3` references. The fault:
   // #GP for a reserved bit, or how EPT refused to read them; nothing was loaded then.

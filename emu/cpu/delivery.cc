@@ -105,13 +105,23 @@ Delivery commit(Attempt& attempt) {
   return Delivered{};
 }
 
+// Eight bytes or four of the interrupt table.
+template <class Entry>
+Result<Entry> read_interrupt_table(Core& core, uint64_t address) {
+  const uint64_t before = core.device_accesses();
+  auto entry = read_value<Entry>(core, address);
+  if (core.device_accesses() != before)
+    core.note_outside_ram(ImplicitMemory::kInterruptTable, address);
+  return entry;
+}
+
 // "Interrupt and Exception Handling in Real-Address Mode".
 Delivery deliver_real(Attempt& attempt) {
   const CpuState& old = attempt.old;
   CpuState& next = attempt.next;
   const uint32_t offset = attempt.event.vector * 4u;
   if (offset + 3 > old.idtr.limit) return attempt.gate_fault(vmx::kGp, kBeyondIdt);
-  const auto entry = read_value<uint32_t>(attempt.core, old.idtr.base + offset);
+  const auto entry = read_interrupt_table<uint32_t>(attempt.core, old.idtr.base + offset);
   if (!entry) return to_delivery(met(kReadingGate, entry.fault()));
   const uint16_t ip = *entry & 0xffff;
   const auto selector = static_cast<uint16_t>(*entry >> 16);
@@ -156,7 +166,7 @@ Result<Gate> read_gate(Attempt& attempt) {
   if (offset + size - 1 > old.idtr.limit) return attempt.gate_fault(vmx::kGp, kBeyondIdt);
   uint64_t address = old.idtr.base + offset;
   if (!long_mode) address &= 0xffffffff;
-  const auto low = read_value<uint64_t>(attempt.core, address);
+  const auto low = read_interrupt_table<uint64_t>(attempt.core, address);
   if (!low) return met(kReadingGate, low.fault());
 
   const unsigned type = *low >> 40 & 0x1f;  // with the S flag, which is 0 in gates

@@ -266,6 +266,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   std::optional<vmx::Event> event;
   const Stop stop = alone ? run_arithmetic(event) : engine_.run(state, mode_);
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb && !event;
+  look_for_stack_outside_ram();
   // "Single-Stepping on Branches": a branch to the next instruction counts where it always
   // branches.
   if (traced) {
@@ -362,12 +363,14 @@ void EngineDriver::count_emulated() {
 
 uint64_t EngineDriver::read_device(uint64_t physical, unsigned size) {
   const uint64_t value = core_.port().read_device(physical, size);
+  device_access_ = {physical, size, true};
   engine_.request_stop();  // the access may have changed what is due
   return value;
 }
 
 void EngineDriver::write_device(uint64_t physical, unsigned size, uint64_t value) {
   core_.port().write_device(physical, size, value);
+  device_access_ = {physical, size, false};
   engine_.request_stop();
 }
 
@@ -412,6 +415,23 @@ std::optional<unsigned> EngineDriver::find_breakpoint(std::span<const uint8_t> c
     if (at != linear_rip(state) && instruction_breakpoints(state, at) != 0) return starts[i];
   }
   return std::nullopt;
+}
+
+// What a block has accessed last lies at the stack pointer if it was pushed, and below it if it was
+// popped.
+void EngineDriver::look_for_stack_outside_ram() {
+  const auto access = std::exchange(device_access_, std::nullopt);
+  if (!access) return;
+  const vmx::CpuState& state = core_.state();
+  const uint64_t popped = access->read ? access->size : 0;
+  const uint64_t pointer = (state.gpr[vmx::kRsp] - popped) & stack_pointer_mask(state);
+  const uint64_t linear = unchecked_linear_address(state, vmx::kSs, pointer);
+  if (linear % kPageSize != access->physical % kPageSize) return;
+  const ept::Access probe = core_.port().access(ept::Access::kRead, Privilege::kCurrent);
+  const auto physical = core_.mmu().probe(linear, probe, state.rflags);
+  const auto* found = std::get_if<uint64_t>(&physical);
+  if (found != nullptr && *found == access->physical)
+    core_.note_outside_ram(ImplicitMemory::kStack, linear);
 }
 
 // A program that has jumped to where nothing was loaded executes zeros, which are instructions.

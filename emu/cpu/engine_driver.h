@@ -47,6 +47,7 @@ class EngineDriver final : private EngineClient {
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
+  void look_for_stack_outside_ram();
   void look_for_zero_code(uint64_t linear, std::span<const uint8_t> code);
   // The bytes of code that could be read, into `buffer`.
   std::span<uint8_t> code_at(uint64_t linear, std::span<uint8_t> buffer);
@@ -141,6 +142,12 @@ class EngineDriver final : private EngineClient {
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
   std::optional<uint64_t> zero_code_;
+  struct DeviceAccess {
+    uint64_t physical;
+    unsigned size;
+    bool read;
+  };
+  std::optional<DeviceAccess> device_access_;  // the last one of this run of the engine
   Place judged_;        // the instruction there breaks no rule of entry_conditions.h
   Place iterating_at_;  // between two iterations of the instruction there, for which RF was set
 };

@@ -54,7 +54,7 @@ void HardwareCore::serialize(Archive& archive) {
   archive(msr_storage_);
   performance_monitor_.serialize(archive);
   random_numbers_.serialize(archive);
-  archive(tsc_offset_, injected_);
+  archive(tsc_offset_, injected_, outside_ram_);
   ExtendedState extended;
   if (!archive.loads()) around_.engine.read_extended(number_, extended);
   archive(extended);
@@ -122,6 +122,14 @@ void HardwareCore::shut_down(uint64_t rip) {
   std::snprintf(where, sizeof where, "triple fault at RIP %#llx",
                 static_cast<unsigned long long>(rip));
   around_.turns.finish({RunEnd::Kind::kShutdown, 0, named_here(where)});
+}
+
+void HardwareCore::note_outside_ram(ImplicitMemory what, uint64_t linear) {
+  std::optional<uint64_t>& first = outside_ram_[static_cast<size_t>(what)];
+  if (first) return;
+  first = linear;
+  if (around_.events == nullptr) return;
+  around_.events->outside_ram({what, linear, state_.rip, !state_.protected_mode(), in_l2()});
 }
 
 void HardwareCore::vmx_abort(uint32_t indicator) {

@@ -103,7 +103,14 @@ class HardwareCore final : public CoreWithPort {
   // Ends the run after a triple fault at `rip`.
   void shut_down(uint64_t rip);
 
+  // Where it has used such memory outside RAM, the first time; a linear address.
+  std::optional<uint64_t> outside_ram(ImplicitMemory what) const {
+    return outside_ram_[static_cast<size_t>(what)];
+  }
+
   // --- Core
+  uint64_t device_accesses() const override { return port_.device_accesses(); }
+  void note_outside_ram(ImplicitMemory what, uint64_t linear) override;
   vmx::CpuState& state() override { return state_; }
   const vmx::CpuState& state() const { return state_; }
   bool read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) override;
@@ -162,6 +169,7 @@ class HardwareCore final : public CoreWithPort {
   uint64_t tsc_offset_ = 0;
   std::optional<vmx::Event> injected_;
   RootSoftware* root_ = nullptr;
+  std::array<std::optional<uint64_t>, 2> outside_ram_;  // by ImplicitMemory
 };
 
 }  // namespace nestor::emu

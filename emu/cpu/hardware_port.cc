@@ -66,12 +66,14 @@ void HardwarePort::read_code(uint64_t physical, std::span<uint8_t> out) {
 }
 
 uint64_t HardwarePort::read_device(uint64_t physical, unsigned size) {
+  ++device_accesses_;
   if (!apic_.holds(physical, size)) return bus_.read_memory(physical, size);
   const uint64_t value = apic_.read_memory(physical - apic_.base(), size);
   return size == 8 ? value : value & ((1ull << (8 * size)) - 1);
 }
 
 void HardwarePort::write_device(uint64_t physical, unsigned size, uint64_t value) {
+  ++device_accesses_;
   if (!apic_.holds(physical, size)) return bus_.write_memory(physical, size, value);
   apic_.write_memory(physical - apic_.base(), size, value);
 }

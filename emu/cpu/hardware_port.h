@@ -29,6 +29,7 @@ class HardwarePort final : public MemoryPort {
   // 1, 2, 4 or 8.
   uint64_t read_device(uint64_t physical, unsigned size);
   void write_device(uint64_t physical, unsigned size, uint64_t value);
+  uint64_t device_accesses() const { return device_accesses_; }
 
  private:
   // The engine's grants serve the model, too, and a walk of the model grants the page to both.
@@ -48,6 +49,7 @@ class HardwarePort final : public MemoryPort {
   LocalApic& apic_;
   Bus& bus_;
   ExecutionContext& context_;
+  uint64_t device_accesses_ = 0;  // so far
 };
 
 }  // namespace nestor::emu

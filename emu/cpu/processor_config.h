@@ -16,11 +16,13 @@ struct ProcessorConfig {
   // Cached translations stay until an operation must invalidate them, and the use of one that the
   // tables no longer hold is reported.
   bool keep_translations = false;
+  // IA32_FEATURE_CONTROL as firmware leaves it: locked, with VMX outside SMX; or else 0.
+  bool lock_feature_control = true;
   vmx::ProcessorType type{};
 
   template <class Archive>
   void fields(Archive& archive) {
-    archive(count, random_seed, keep_translations, type);
+    archive(count, random_seed, keep_translations, lock_feature_control, type);
     archive.require(count >= 1 && count <= kMaxCount);
   }
 };

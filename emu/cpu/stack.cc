@@ -25,11 +25,14 @@ Result<uint64_t> read_stack(Core& core, uint64_t offset, unsigned size) {
   const auto linear = linear_address(state, vmx::kSs, at, size, SegmentAccess::kRead);
   if (const auto* fault = std::get_if<vmx::Event>(&linear)) return *fault;
   uint64_t value = 0;
+  const uint64_t before = core.device_accesses();
   if (auto fault =
           core.read(std::get<uint64_t>(linear), std::span(reinterpret_cast<uint8_t*>(&value), size),
                     Privilege::kCurrent)) {
     return *fault;
   }
+  if (core.device_accesses() != before)
+    core.note_outside_ram(ImplicitMemory::kStack, std::get<uint64_t>(linear));
   return value;
 }
 
@@ -54,8 +57,11 @@ void PushedValues::push(uint64_t value) {
     fault_ = *event;
     return;
   }
+  const uint64_t before = core_.device_accesses();
   fault_ = core_.write(std::get<uint64_t>(linear),
                        std::span(reinterpret_cast<const uint8_t*>(&value), width_), privilege_);
+  if (core_.device_accesses() != before)
+    core_.note_outside_ram(ImplicitMemory::kStack, std::get<uint64_t>(linear));
   if (!fault_) set_stack_pointer(next_, next_.gpr[vmx::kRsp] - width_);
 }
 

@@ -96,6 +96,19 @@ struct ZeroCodeEvent {
   uint64_t linear = 0;  // of the page
 };
 
+// What a processor uses without an operand that names it.
+enum class ImplicitMemory : uint8_t { kStack, kInterruptTable };
+
+// The stack, or the table of interrupt vectors, is used where there is no RAM, for the first time
+// on its processor.
+struct OutsideRamEvent {
+  ImplicitMemory what = ImplicitMemory::kStack;
+  uint64_t linear = 0;
+  uint64_t rip = 0;  // where the processor was when that was noticed
+  bool real_mode = false;
+  bool non_root = false;
+};
+
 struct TripleFaultEvent {
   uint64_t rip = 0;
   bool non_root = false;
@@ -120,8 +133,8 @@ struct WorkloadEvent {
 using MachineEvent =
     std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent, InterruptEvent,
-                 WalkEvent, StaleTranslationEvent, UnclaimedAccess, ZeroCodeEvent, TripleFaultEvent,
-                 VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
+                 WalkEvent, StaleTranslationEvent, UnclaimedAccess, ZeroCodeEvent, OutsideRamEvent,
+                 TripleFaultEvent, VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {
@@ -171,6 +184,7 @@ class MachineEventSink : public vmx::EventSink {
   void stale_translation(const StaleTranslationEvent& event) { on(event); }
   void unclaimed_access(const UnclaimedAccess& access) { on(access); }
   void zero_code(uint64_t linear) { on(ZeroCodeEvent{linear}); }
+  void outside_ram(const OutsideRamEvent& event) { on(event); }
   void triple_fault(const TripleFaultEvent& event) { on(event); }
   void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }
   void debug_exit(uint32_t value) { on(DebugExitEvent{value}); }

@@ -402,6 +402,26 @@ struct Row<ZeroCodeEvent> {
 };
 
 template <>
+struct Row<OutsideRamEvent> {
+  using E = OutsideRamEvent;
+  static constexpr std::string_view kName = "outside-ram";
+  static constexpr std::string_view kMeaning =
+      "the stack or the interrupt table is used where there is no RAM, for the first time on its "
+      "processor";
+  static constexpr Field<E> kFields[] = {
+      {"what", "stack, IVT or IDT",
+       [](const E& e) {
+         if (e.what == ImplicitMemory::kStack) return word("stack");
+         return word(e.real_mode ? "IVT" : "IDT");
+       }},
+      {"linear", "", [](const E& e) { return hex(e.linear); }},
+      {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
+      {"rip", "where the processor was when that was noticed",
+       [](const E& e) { return hex(e.rip); }},
+  };
+};
+
+template <>
 struct Row<TripleFaultEvent> {
   using E = TripleFaultEvent;
   static constexpr std::string_view kName = "triple-fault", kMeaning = "triple fault";

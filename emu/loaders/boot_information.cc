@@ -11,7 +11,27 @@ namespace {
 
 constexpr std::string_view kLoaderName = "nestor";
 constexpr uint64_t kOneMiB = 1 << 20, kLowMemory = 640 << 10, kKiB = 1024;
-constexpr uint64_t kAvailable = 1;  // the type of RAM in both versions' memory maps
+// Types in both versions' memory maps.
+constexpr uint64_t kAvailable = 1, kReserved = 2;
+// The first disk of the BIOS, which image and modules would be from, and none of its partitions.
+constexpr uint64_t kBiosDisk = 0x80, kNoPartition = 0xffffffff;
+constexpr size_t kOldRsdpBytes = 20;  // of version 1, with which the later ones begin
+
+// The text screen, as both versions describe a framebuffer.
+constexpr uint64_t kScreen = 0xb8000, kColumns = 80, kRows = 25, kScreenBits = 16, kEgaText = 2;
+
+struct MapEntry {
+  MemoryRange range;
+  uint64_t type;
+};
+
+std::vector<MapEntry> memory_map(const BootInformation& boot) {
+  std::vector<MapEntry> map;
+  for (const MemoryRange& range : boot.memory) map.push_back({range, kAvailable});
+  for (const MemoryRange& range : boot.firmware.reserved) map.push_back({range, kReserved});
+  std::ranges::sort(map, {}, [](const MapEntry& entry) { return entry.range.first; });
+  return map;
+}
 
 // How many bytes of RAM follow `address` without a gap.
 uint64_t contiguous_from(const MemoryMap& memory, uint64_t address) {
@@ -43,17 +63,25 @@ enum Multiboot1Field : size_t {
   kFlags = 0,
   kMemLower = 4,
   kMemUpper = 8,
+  kBootDevice = 12,
   kCmdline = 16,
   kModsCount = 20,
   kModsAddr = 24,
   kMmapLength = 44,
   kMmapAddr = 48,
   kBootLoaderName = 64,
+  kFramebufferAddr = 88,
+  kFramebufferPitch = 96,
+  kFramebufferWidth = 100,
+  kFramebufferHeight = 104,
+  kFramebufferBppAndType = 108,  // a byte each
   kMultiboot1Bytes = 116,
 };
 
-// Which fields are valid: memory sizes, command line, modules, memory map, loader name.
-constexpr uint32_t kMultiboot1Flags = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 6 | 1u << 9;
+// Which fields are valid: memory sizes, boot device, command line, modules, memory map, loader
+// name, framebuffer.
+constexpr uint32_t kMultiboot1Flags =
+    1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 6 | 1u << 9 | 1u << 12;
 
 enum Multiboot2Tag : uint32_t {
   kEndTag = 0,
@@ -61,7 +89,11 @@ enum Multiboot2Tag : uint32_t {
   kLoaderNameTag = 2,
   kModuleTag = 3,
   kMemorySizesTag = 4,
+  kBootDeviceTag = 5,
   kMemoryMapTag = 6,
+  kTextScreenTag = 8,
+  kOldAcpiTag = 14,
+  kNewAcpiTag = 15,
 };
 
 // Appends a tag with its size and the padding that follows it.
@@ -85,15 +117,21 @@ std::vector<uint8_t> multiboot1_information(const BootInformation& boot, uint64_
   set(kFlags, kMultiboot1Flags);
   set(kMemLower, lower_kib(boot.memory));
   set(kMemUpper, upper_kib(boot.memory));
+  set(kBootDevice, kBiosDisk << 24 | (kNoPartition & 0xffffff));
+  set(kFramebufferAddr, kScreen);
+  set(kFramebufferPitch, kColumns * kScreenBits / 8);
+  set(kFramebufferWidth, kColumns);
+  set(kFramebufferHeight, kRows);
+  set(kFramebufferBppAndType, kScreenBits | kEgaText << 8);
 
   align(out, 8);
   set(kMmapAddr, address + out.size());
   const size_t map_start = out.size();
-  for (const MemoryRange& range : boot.memory) {
+  for (const MapEntry& entry : memory_map(boot)) {
     append_number(out, 20, 4);  // the size of what follows
-    append_number(out, range.first, 8);
-    append_number(out, range.size, 8);
-    append_number(out, kAvailable, 4);
+    append_number(out, entry.range.first, 8);
+    append_number(out, entry.range.size, 8);
+    append_number(out, entry.type, 4);
   }
   set(kMmapLength, out.size() - map_start);
 
@@ -108,7 +146,7 @@ std::vector<uint8_t> multiboot1_information(const BootInformation& boot, uint64_
   }
   for (size_t i = 0; i < boot.modules.size(); ++i) {
     store_number(out, modules_start + 16 * i + 8, address + out.size(), 4);
-    append_string(out, boot.modules[i].name);
+    append_string(out, boot.modules[i].command_line);
   }
   set(kCmdline, address + out.size());
   append_string(out, boot.command_line);
@@ -125,7 +163,7 @@ std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
     append_tag(out, kModuleTag, [&] {
       append_number(out, module.address, 4);
       append_number(out, module.address + module.size, 4);
-      append_string(out, module.name);
+      append_string(out, module.command_line);
     });
   }
   append_tag(out, kMemorySizesTag, [&] {
@@ -135,13 +173,33 @@ std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
   append_tag(out, kMemoryMapTag, [&] {
     append_number(out, 24, 4);  // the size of an entry
     append_number(out, 0, 4);   // the entries' version
-    for (const MemoryRange& range : boot.memory) {
-      append_number(out, range.first, 8);
-      append_number(out, range.size, 8);
-      append_number(out, kAvailable, 4);
+    for (const MapEntry& entry : memory_map(boot)) {
+      append_number(out, entry.range.first, 8);
+      append_number(out, entry.range.size, 8);
+      append_number(out, entry.type, 4);
       append_number(out, 0, 4);
     }
   });
+  append_tag(out, kBootDeviceTag, [&] {
+    append_number(out, kBiosDisk, 4);
+    append_number(out, kNoPartition, 4);
+    append_number(out, kNoPartition, 4);  // of the partition
+  });
+  append_tag(out, kTextScreenTag, [&] {
+    append_number(out, kScreen, 8);
+    append_number(out, kColumns * kScreenBits / 8, 4);
+    append_number(out, kColumns, 4);
+    append_number(out, kRows, 4);
+    append_number(out, kScreenBits, 1);
+    append_number(out, kEgaText, 1);
+    append_number(out, 0, 2);
+  });
+  const std::vector<uint8_t>& rsdp = boot.firmware.rsdp;
+  if (!rsdp.empty()) {
+    append_tag(out, kOldAcpiTag,
+               [&] { out.insert(out.end(), rsdp.begin(), rsdp.begin() + kOldRsdpBytes); });
+    append_tag(out, kNewAcpiTag, [&] { out.insert(out.end(), rsdp.begin(), rsdp.end()); });
+  }
   append_tag(out, kEndTag, [] {});
   store_number(out, 0, out.size(), 4);
   return out;

@@ -15,13 +15,14 @@ inline constexpr uint32_t kMultiboot1Magic = 0x2badb002, kMultiboot2Magic = 0x36
 
 struct PlacedModule {
   uint64_t address = 0, size = 0;  // below 4 GiB
-  std::string name;
+  std::string command_line;
 };
 
 struct BootInformation {
   std::string command_line;  // argv[0] included
   std::vector<PlacedModule> modules;
   MemoryMap memory;
+  FirmwareInformation firmware{};
 };
 
 // The structure and all that it points to, to be placed at `address`, which is 8-byte aligned. Its

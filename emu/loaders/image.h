@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -24,14 +25,21 @@ struct MemoryRange {
 // The RAM of the machine: ascending, neither empty nor overlapping nor adjacent.
 using MemoryMap = std::vector<MemoryRange>;
 
+// What firmware tells a loader, beside the RAM.
+struct FirmwareInformation {
+  std::vector<MemoryRange> reserved;  // what it keeps for itself, ascending; not in the MemoryMap
+  std::vector<uint8_t> rsdp;          // the RSDP of ACPI, version 2; empty: there is no ACPI
+};
+
 struct ImageFile {
   std::string name;  // argv[0] of the guest, and what messages call the file
   std::vector<uint8_t> bytes;
 };
 
 struct Module {
-  std::string name;  // the module's command line
+  std::string name;  // what messages call the file
   std::vector<uint8_t> bytes;
+  std::optional<std::string> command_line{};  // std::nullopt: the name
 };
 
 enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64 };
@@ -63,6 +71,7 @@ struct LoadError {
 [[nodiscard]] std::variant<LoadedImage, LoadError> load_image(const ImageFile& image,
                                                               const std::vector<Module>& modules,
                                                               std::string_view command_line,
-                                                              const MemoryMap& memory);
+                                                              const MemoryMap& memory,
+                                                              const FirmwareInformation& = {});
 
 }  // namespace nestor::emu

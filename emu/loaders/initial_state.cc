@@ -81,11 +81,13 @@ std::vector<uint8_t> identity_map(uint64_t address) {
   return out;
 }
 
-CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t information, uint64_t gdt) {
+CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t information, uint64_t gdt,
+                              uint64_t stack) {
   CpuState cpu = flat_state(kCode32, gdt);
   cpu.rip = entry;
   cpu.gpr[vmx::kRax] = magic;
   cpu.gpr[vmx::kRbx] = information;
+  cpu.gpr[vmx::kRsp] = stack;
   return cpu;
 }
 

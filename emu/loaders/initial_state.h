@@ -19,9 +19,10 @@ std::vector<uint8_t> boot_gdt();
 inline constexpr uint64_t kIdentityMapBytes = 6 * 0x1000;
 std::vector<uint8_t> identity_map(uint64_t address);
 
-// 32-bit protected mode without paging, flat segments, EAX = `magic`, EBX = `information`.
+// 32-bit protected mode without paging, flat segments, EAX = `magic`, EBX = `information`, ESP =
+// `stack`.
 vmx::CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t information,
-                                   uint64_t gdt);
+                                   uint64_t gdt, uint64_t stack);
 
 // 64-bit mode at CPL 0, the identity map in CR3; RAX = `magic`, RBX = RDI = `information`, RSP =
 // `stack`.

@@ -19,8 +19,8 @@ constexpr uint64_t kLowestModule = 1 << 20;
 // room.
 constexpr uint64_t kBootBlockLow = 0x1000, kBootBlockPreferred = 0x10000, kBootBlockLimit = 0xa0000;
 constexpr uint64_t kStackBytes = 0x4000;
-// Inside the boot block: the GDT in its own page, then for ELF64 images page tables and stack, then
-// the information structure.
+// Inside the boot block: the GDT in its own page, for ELF64 images page tables, the stack, and the
+// information structure.
 constexpr uint64_t kGdtBytes = kPageBytes;
 
 // What is to be loaded, before it is laid out in memory.
@@ -112,7 +112,7 @@ OrError<std::vector<PlacedModule>> place_modules(const std::vector<Module>& modu
     }
     if (auto bad = placement.claim(*address, size, "module " + module.name)) return std::move(*bad);
     if (size != 0) pieces.push_back({*address, size, module.bytes});
-    placed.push_back({*address, size, module.name});
+    placed.push_back({*address, size, module.command_line.value_or(module.name)});
   }
   return placed;
 }
@@ -123,14 +123,14 @@ std::vector<uint8_t> information(ImageFormat format, const BootInformation& boot
                                             : multiboot2_information(boot);
 }
 
-// GDT, information structure and, for ELF64 images, page tables and a stack; and the processor that
+// GDT, stack, information structure and, for ELF64 images, page tables; and the processor that
 // refers to them.
 std::optional<LoadError> place_boot_block(const Plan& plan, const BootInformation& boot,
                                           Placement& placement, LoadedImage& result) {
   const bool long_mode = plan.format == ImageFormat::kElf64;
   const uint64_t tables_offset = kGdtBytes;
   const uint64_t stack_end_offset =
-      tables_offset + (long_mode ? kIdentityMapBytes + kStackBytes : 0);
+      tables_offset + (long_mode ? kIdentityMapBytes : 0) + kStackBytes;
   const uint64_t size = stack_end_offset + information(plan.format, boot, 0).size();
 
   auto base = placement.find(size, kBootBlockPreferred, kBootBlockLimit);
@@ -148,26 +148,25 @@ std::optional<LoadError> place_boot_block(const Plan& plan, const BootInformatio
   if (long_mode) {
     const auto tables = identity_map(*base + tables_offset);
     block.bytes.insert(block.bytes.end(), tables.begin(), tables.end());
-    block.bytes.resize(stack_end_offset);
   }
+  block.bytes.resize(stack_end_offset);
   const uint64_t info = *base + stack_end_offset;
   const auto info_bytes = information(plan.format, boot, info);
   block.bytes.insert(block.bytes.end(), info_bytes.begin(), info_bytes.end());
   result.pieces.push_back(std::move(block));
 
   // The stack holds one zero, the return address of an entry point written as a function.
+  const uint32_t magic =
+      plan.format == ImageFormat::kMultiboot1 ? kMultiboot1Magic : kMultiboot2Magic;
   result.cpu =
-      long_mode ? long_mode_state(plan.entry, kMultiboot2Magic, info, *base, *base + tables_offset,
-                                  info - 8)
-                : protected_mode_state(
-                      plan.entry,
-                      plan.format == ImageFormat::kMultiboot1 ? kMultiboot1Magic : kMultiboot2Magic,
-                      info, *base);
+      long_mode ? long_mode_state(plan.entry, magic, info, *base, *base + tables_offset, info - 8)
+                : protected_mode_state(plan.entry, magic, info, *base, info - 4);
   return std::nullopt;
 }
 
 OrError<LoadedImage> load(const ImageFile& image, const std::vector<Module>& modules,
-                          std::string_view command_line, const MemoryMap& memory) {
+                          std::string_view command_line, const MemoryMap& memory,
+                          const FirmwareInformation& firmware) {
   auto planned = plan_image(image.bytes);
   if (auto* bad = std::get_if<LoadError>(&planned)) return std::move(*bad);
   const Plan& plan = std::get<Plan>(planned);
@@ -180,7 +179,8 @@ OrError<LoadedImage> load(const ImageFile& image, const std::vector<Module>& mod
   auto placed = place_modules(modules, memory, placement, result.pieces);
   if (auto* bad = std::get_if<LoadError>(&placed)) return std::move(*bad);
 
-  BootInformation boot{image.name, std::move(std::get<std::vector<PlacedModule>>(placed)), memory};
+  BootInformation boot{image.name, std::move(std::get<std::vector<PlacedModule>>(placed)), memory,
+                       firmware};
   if (!command_line.empty()) boot.command_line.append(" ").append(command_line);
   if (auto bad = place_boot_block(plan, boot, placement, result)) return std::move(*bad);
   return result;
@@ -203,8 +203,9 @@ std::string_view to_string(ImageFormat format) {
 std::variant<LoadedImage, LoadError> load_image(const ImageFile& image,
                                                 const std::vector<Module>& modules,
                                                 std::string_view command_line,
-                                                const MemoryMap& memory) {
-  auto result = load(image, modules, command_line, memory);
+                                                const MemoryMap& memory,
+                                                const FirmwareInformation& firmware) {
+  auto result = load(image, modules, command_line, memory, firmware);
   if (auto* bad = std::get_if<LoadError>(&result)) bad->message = image.name + ": " + bad->message;
   return result;
 }

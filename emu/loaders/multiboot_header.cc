@@ -72,21 +72,16 @@ std::variant<FlatLayout, LoadError> check_addresses(const AddressFields& fields,
 // --- version 1
 
 constexpr uint64_t kMagic1 = 0x1badb002, kSearch1 = 8192;
-// Bits 15:0 are requirements. Modules are page-aligned (0) and memory is described (1) in any case.
+// Bits 15:0 are requirements. Modules are page-aligned (0) and memory is described (1) in any case;
+// the video mode (2) is a preference, and text is what there is.
 constexpr uint64_t kKnownRequirements = 0x7, kRequirements = 0xffff;
-constexpr uint64_t kVideoMode = 1u << 2, kAddressFields = 1u << 16;
+constexpr uint64_t kAddressFields = 1u << 16;
 
 Found parse1(Bytes file, uint64_t offset, uint64_t flags) {
   if (const uint64_t unknown = flags & kRequirements & ~kKnownRequirements; unknown != 0) {
     return bad_header(fmt::format(
         "its Multiboot header requires unknown features (flags {:#x}); clear bits {:#x}", flags,
         unknown));
-  }
-  if (flags & kVideoMode) {
-    return bad_header(
-        "its Multiboot header requires a video mode, and the machine has no display; clear bit 2 "
-        "of "
-        "its flags");
   }
   MultibootHeader header;
   header.version = ImageFormat::kMultiboot1;
@@ -142,34 +137,34 @@ struct TagRule {
   uint64_t type;
   uint64_t size;  // at least, in bytes, the tag's header included
   std::string_view name;
-  bool offered;  // false: an image that does not make the tag optional cannot run here
 };
 
-// Entry points for EFI matter only to a loader that runs on EFI, and an image that may be relocated
-// may also stay where it was linked.
+// What concerns EFI matters only to a loader that runs on EFI, a framebuffer is a preference, and
+// an image that may be relocated may also stay where it was linked.
 constexpr std::array kTagRules = {
-    TagRule{kInformationRequest, 8, "information request", true},
-    TagRule{kAddressTag, 24, "address", true},
-    TagRule{kEntryTag, 12, "entry address", true},
-    TagRule{kConsoleTag, 12, "console flags", true},
-    TagRule{kFramebufferTag, 20, "framebuffer", false},
-    TagRule{kModuleAlignmentTag, 8, "module alignment", true},
-    TagRule{kEfiBootServicesTag, 8, "EFI boot services", false},
-    TagRule{kEfi32EntryTag, 12, "EFI i386 entry address", true},
-    TagRule{kEfi64EntryTag, 12, "EFI amd64 entry address", true},
-    TagRule{kRelocatableTag, 24, "relocatable header", true},
+    TagRule{kInformationRequest, 8, "information request"},
+    TagRule{kAddressTag, 24, "address"},
+    TagRule{kEntryTag, 12, "entry address"},
+    TagRule{kConsoleTag, 12, "console flags"},
+    TagRule{kFramebufferTag, 20, "framebuffer"},
+    TagRule{kModuleAlignmentTag, 8, "module alignment"},
+    TagRule{kEfiBootServicesTag, 8, "EFI boot services"},
+    TagRule{kEfi32EntryTag, 12, "EFI i386 entry address"},
+    TagRule{kEfi64EntryTag, 12, "EFI amd64 entry address"},
+    TagRule{kRelocatableTag, 24, "relocatable header"},
 };
 
-// The information tags that the loader can supply: command line, loader name, modules, memory
-// sizes, memory map.
-constexpr std::array<uint64_t, 6> kSuppliedInformation = {0, 1, 2, 3, 4, 6};
+// A request is for information that a loader may have, as GRUB reads it: all that the specification
+// knows but SMBIOS. An image looks which tags it gets.
+constexpr uint64_t kLastInformation = 21, kSmbios = 13;
 
-constexpr uint64_t kConsoleRequired = 1;
+// Console flags: a console is required; text is supported.
+constexpr uint64_t kConsoleRequired = 1, kTextSupported = 2;
 
 std::optional<LoadError> check_information_request(Bytes tag) {
   for (uint64_t at = 8; at + 4 <= tag.size(); at += 4) {
     const uint64_t type = *read_number(tag, at, 4);
-    if (std::ranges::find(kSuppliedInformation, type) == kSuppliedInformation.end()) {
+    if (type > kLastInformation || type == kSmbios) {
       return bad_header(
           fmt::format("its Multiboot 2 header requires information of type {}, which this machine "
                       "does not have; make the request optional",
@@ -209,11 +204,9 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
     const Bytes tag = header.subspan(at, size);
     const auto* rule = std::ranges::find(kTagRules, type, &TagRule::type);
     const bool known = rule != kTagRules.end();
-    if ((!known || !rule->offered) && !optional) {
+    if (!known && !optional) {
       return bad_header(fmt::format(
-          "its Multiboot 2 header requires tag {} ({}), which this machine does not offer; "
-          "make the tag optional",
-          type, known ? rule->name : "unknown"));
+          "its Multiboot 2 header requires tag {}, which is unknown; make the tag optional", type));
     }
     if (known && size < rule->size) {
       return bad_header(
@@ -228,11 +221,13 @@ Found parse2(Bytes file, uint64_t offset, uint64_t length) {
                                 *read_number(tag, 16, 4), *read_number(tag, 20, 4)};
     } else if (type == kEntryTag) {
       result.entry = *read_number(tag, 8, 4);
-    } else if (type == kConsoleTag && !optional && (*read_number(tag, 8, 4) & kConsoleRequired)) {
+    } else if (type == kConsoleTag && !optional &&
+               (*read_number(tag, 8, 4) & (kConsoleRequired | kTextSupported)) ==
+                   kConsoleRequired) {
       return bad_header(
-          "its Multiboot 2 header requires a console, and the machine has no display; clear bit 0 "
-          "of "
-          "the console flags");
+          "its Multiboot 2 header requires a console other than text, and the machine has no "
+          "other; "
+          "clear bit 0 of the console flags or set bit 1");
     }
     // Tags are 8-byte aligned; `size` is at most `length`, so this does not overflow.
     at += (size + 7) / 8 * 8;

@@ -10,12 +10,16 @@
 #include "emu/devices/emulator/debug_exit.h"
 #include "emu/devices/emulator/fw_cfg.h"
 #include "emu/devices/emulator/pc_testdev.h"
+#include "emu/devices/emulator/rom.h"
 #include "emu/devices/emulator/workload_marks.h"
 #include "emu/devices/legacy/keyboard_controller.h"
+#include "emu/devices/legacy/pci_configuration.h"
 #include "emu/devices/legacy/pic.h"
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/devices/legacy/vga_text.h"
+#include "emu/machine/firmware.h"
 #include "guest-images/abi/machine_ports.h"
 
 namespace nestor::emu {
@@ -47,13 +51,19 @@ Made make_io_apic(const Context& c) {
   return io_apic;
 }
 
+Made make_screen(const Context& c) {
+  auto vga = std::make_unique<VgaText>();
+  c.inputs.screen = [&vga = *vga] { return vga.screen(); };
+  return vga;
+}
+
 }  // namespace
 
 std::span<const BoardRow> pc_board() {
   // clang-format off
   static const BoardRow kRows[] = {
       {"8259A interrupt controllers", kSoftware, {0x20, 0xa0, 0x4d0}, {}, make_pics},
-      {"I/O APIC", kSoftware, {0xfec00000}, {}, make_io_apic},
+      {"I/O APIC", kSoftware, {kIoApicBase}, {}, make_io_apic},
       {"8254 interval timer", kBoth, {0x40, 0x61}, 0,
        [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.interrupt()); }},
       {"real-time clock", kBoth, {0x70}, {},
@@ -62,6 +72,11 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset); }},
       {"COM1", kBoth, {0x3f8}, 4,
        [](const Context& c) -> Made { return std::make_unique<Serial>(c.outputs.serial, c.interrupt()); }},
+      {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
+      {"PCI configuration ports", kBoth, {0xcf8, 0xcfc}, {},
+       [](const Context&) -> Made { return std::make_unique<PciConfiguration>(); }},
+      {"ROM", kBoth, {kRomBase}, {},
+       [](const Context& c) -> Made { return std::make_unique<Rom>(firmware_rom(c.facts)); }},
       {"debug console", kBoth, {0xe9}, {},
        [](const Context& c) -> Made { return std::make_unique<DebugConsole>(c.outputs.console); }},
       {"debug exit", kBoth, {0xf4}, {},

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,8 @@
 #include "emu/time/clock.h"
 
 namespace nestor::emu {
+
+inline constexpr uint32_t kIoApicBase = 0xfec00000;
 
 // What firmware and software may know of the machine.
 struct BoardFacts {
@@ -37,11 +40,11 @@ struct BoardOutputs {
   std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC
 };
 
-// What processors do to the board. The rows of the interrupt controllers fill it in; without them
-// the functions are empty.
+// What the machine asks of the board. Rows fill it in; without them the functions are empty.
 struct BoardInputs {
   std::function<uint8_t()> acknowledge;                  // INTA: the vector from the 8259s
   std::function<void(uint8_t vector)> end_of_interrupt;  // the EOI broadcast
+  std::function<std::string()> screen;                   // what it shows; see VgaText
 };
 
 struct BoardRow;

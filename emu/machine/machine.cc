@@ -10,6 +10,7 @@
 #include "emu/devices/bus.h"
 #include "emu/l0/hypervisor.h"
 #include "emu/machine/board.h"
+#include "emu/machine/firmware.h"
 #include "emu/machine/inspection.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
@@ -44,21 +45,11 @@ class Pc final : public Machine {
 
   std::optional<HostError> power_up(const EngineFactory& create_engine);
 
-  MemoryMap memory_map() const override {
-    MemoryMap map;
-    for (const MemoryMapEntry& entry : ram_.memory_map()) {
-      if (entry.type == MemoryMapEntry::kRam) map.push_back({entry.first, entry.size});
-    }
-    return map;
-  }
+  MemoryMap memory_map() const override { return usable_memory(ram_); }
+  FirmwareInformation firmware() const override { return firmware_information(facts()); }
 
   void load(const LoadedImage& image) override {
-    for (const Piece& piece : image.pieces) {
-      // Memory is still all zeros, so only the bytes have to be written.
-      if (!ram_.write(ram_.origin() + piece.address, piece.bytes)) {
-        throw std::logic_error("a loaded image does not fit into memory");
-      }
-    }
+    fill_memory(ram_, image);
     for (const auto& cpu : cpus_) {
       if (cpu == cpus_.front()) {
         cpu->start(image.cpu);
@@ -66,6 +57,10 @@ class Pc final : public Machine {
         cpu->wait_for_start_up();
       }
     }
+    if (!config_.processor.lock_feature_control || !config_.processor.type.has(vmx::Feature::kVmx))
+      return;
+    for (const auto& cpu : cpus_) cpu->core().vmx().lock_feature_control();
+    for (const auto& l0 : l0_) l0->l1_processor().vmx().lock_feature_control();
   }
 
   std::optional<Pause> run_until(const Until& until) override {
@@ -91,9 +86,16 @@ class Pc final : public Machine {
         result.stale_translations += counts->stale;
       }
       if (!result.zero_code) result.zero_code = cpu->zero_code();
+      const auto outside = [&](std::optional<uint64_t>& first, ImplicitMemory what) {
+        if (!first) first = cpu->core().outside_ram(what);
+      };
+      outside(result.stack_outside_ram, ImplicitMemory::kStack);
+      outside(result.interrupt_table_outside_ram, ImplicitMemory::kInterruptTable);
     }
     return result;
   }
+
+  std::string screen() const override { return board_->inputs().screen(); }
 
   void request_pause() override { turns_.stop({Pause::Reason::kRequest, 0}); }
 
@@ -109,6 +111,9 @@ class Pc final : public Machine {
   }
 
  private:
+  BoardFacts facts() const {
+    return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)};
+  }
   void tell_resumed();
   void wire();
   BoardOutputs board_outputs();
@@ -202,9 +207,7 @@ BoardOutputs Pc::board_outputs() {
 }
 
 void Pc::wire() {
-  board_.emplace(pc_board(), BoardKind::kSoftware,
-                 BoardFacts{config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)},
-                 board_outputs(), bus_, clock_);
+  board_.emplace(pc_board(), BoardKind::kSoftware, facts(), board_outputs(), bus_, clock_);
   for (size_t i = 0; i < apics_.size(); ++i) wire(*apics_[i], *cpus_[i]);
   // The 8259 is wired to the bootstrap processor alone.
   bootstrap_apic().outputs.acknowledge_external = board_->inputs().acknowledge;

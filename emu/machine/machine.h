@@ -45,8 +45,10 @@ struct MachineOutputs {
 
 struct RunResult : RunEnd {
   uint64_t instructions = 0, cycles = 0;
-  uint64_t stale_translations = 0;      // uses of them, with keep_translations
-  std::optional<uint64_t> zero_code{};  // where L1 has executed a page of zeros: a linear address
+  uint64_t stale_translations = 0;  // uses of them, with keep_translations
+  // Linear addresses: where L1 has executed a page of zeros, where the stack and the interrupt
+  // table were used outside RAM.
+  std::optional<uint64_t> zero_code{}, stack_outside_ram{}, interrupt_table_outside_ram{};
 };
 
 class Inspection;
@@ -65,7 +67,9 @@ class Machine {
 
   // What a loader may use.
   virtual MemoryMap memory_map() const = 0;
-  // Copies the pieces of an image to memory and sets the processor to its initial state.
+  virtual FirmwareInformation firmware() const = 0;
+  // Copies what firmware leaves and the pieces of an image to memory and sets the processor to its
+  // initial state.
   virtual void load(const LoadedImage& image) = 0;
   // Runs until something ends the run (std::nullopt: result() says what), or stops where `until`
   // says; then it can be called again. A machine without inspection() does not stop.
@@ -74,6 +78,8 @@ class Machine {
   virtual void request_pause() {}
   // Executed so far, by all processors.
   virtual uint64_t instructions() const { return 0; }
+  // What the text screen shows now; see VgaText.
+  virtual std::string screen() const = 0;
   // Once the run has ended.
   virtual RunResult result() const = 0;
   RunResult run() {

@@ -68,6 +68,20 @@ bool set_cpuid(const Descriptor& processor, const Cpuid& cpuid) {
   return control(processor, kSetCpuid, &cpuid) >= 0;
 }
 
+bool set_msr(const Descriptor& processor, std::uint32_t index, std::uint64_t value) {
+  // kvm_msrs with room for one; the kernel's header ends it with an array without a size.
+  struct {
+    std::uint32_t count = 1;
+    std::uint32_t padding = 0;
+    kvm_msr_entry entry{};
+  } msrs;
+  static_assert(offsetof(decltype(msrs), entry) == 8);
+  constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_MSRS), 8);
+  msrs.entry.index = index;
+  msrs.entry.data = value;
+  return control(processor, kSetMsrs, &msrs) == 1;
+}
+
 std::size_t run_size(const Descriptor& device) {
   const int size = ioctl(device.number(), KVM_GET_VCPU_MMAP_SIZE, 0);
   if (size < static_cast<int>(sizeof(kvm_run))) throw Failure("KVM_GET_VCPU_MMAP_SIZE failed");

@@ -94,6 +94,8 @@ static_assert(offsetof(Cpuid, entries) == Cpuid::kHeader);
 [[nodiscard]] std::unique_ptr<Cpuid> supported_cpuid(const Descriptor& device);
 /// False: KVM refuses it.
 [[nodiscard]] bool set_cpuid(const Descriptor& processor, const Cpuid& cpuid);
+/// Writes an MSR of a processor. False: KVM refuses it.
+[[nodiscard]] bool set_msr(const Descriptor& processor, std::uint32_t index, std::uint64_t value);
 /// The size of the mapping of a processor's `kvm_run`, in bytes.
 [[nodiscard]] std::size_t run_size(const Descriptor& device);
 /// Why KVM_RUN returned, for exits that a machine does not expect.

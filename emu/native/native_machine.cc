@@ -15,6 +15,7 @@
 
 #include "emu/devices/bus.h"
 #include "emu/machine/board.h"
+#include "emu/machine/firmware.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 #include "emu/native/alarm.h"
@@ -38,25 +39,20 @@ class NativePc final : public Machine {
     wire();
   }
 
-  MemoryMap memory_map() const override {
-    MemoryMap map;
-    for (const RamRange& range : ram_.ranges()) map.push_back({range.first, range.size});
-    return map;
-  }
+  MemoryMap memory_map() const override { return usable_memory(ram_); }
+  FirmwareInformation firmware() const override { return firmware_information(facts()); }
 
   void load(const LoadedImage& image) override {
-    for (const Piece& piece : image.pieces) {
-      if (!ram_.write(piece.address, piece.bytes)) {
-        throw std::logic_error("a loaded image does not fit into memory");
-      }
-    }
+    fill_memory(ram_, image);
     processor_.start(image.cpu);
   }
 
   std::optional<Pause> run_until(const Until& until) override;
   RunResult result() const override;
+  std::string screen() const override { return board_->inputs().screen(); }
 
  private:
+  BoardFacts facts() const { return {.memory_bytes = config_.memory_bytes}; }
   void wire();
   BoardOutputs board_outputs();
   void end(Kind kind, std::uint32_t code = 0) {
@@ -100,8 +96,7 @@ void NativePc::wire() {
       outputs_.events->unclaimed_access(access);
     };
   }
-  board_.emplace(pc_board(), BoardKind::kNative, BoardFacts{.memory_bytes = config_.memory_bytes},
-                 board_outputs(), bus_, clock_);
+  board_.emplace(pc_board(), BoardKind::kNative, facts(), board_outputs(), bus_, clock_);
   board_->lines().lead_to([this](unsigned line, bool level) { processor_.set_line(line, level); });
 }
 

@@ -10,6 +10,8 @@
 
 #include "emu/devices/apic/io_apic.h"
 #include "emu/native/vmx_support.h"
+#include "vmx/msr_index.h"
+#include "vmx/vmx.h"
 
 namespace nestor::emu::native {
 namespace {
@@ -221,6 +223,9 @@ void NativeProcessor::start(const vmx::CpuState& state) {
         "{:#x}); if it runs long mode only, as PVM does, give it an ELF64 image",
         sregs.cr0, sregs.cr4, sregs.efer));
   }
+  // As firmware leaves it. A processor without VMX does not have it.
+  static_cast<void>(set_msr(processor_, vmx::kIa32FeatureControl,
+                            vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx));
   stop().s.regs.regs = regs;
   stop().s.regs.sregs = sregs;
 }

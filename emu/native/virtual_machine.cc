@@ -98,17 +98,7 @@ void VirtualMachine::load_registers() {
 }
 
 void VirtualMachine::set_msr(std::uint32_t index, std::uint64_t value) {
-  // kvm_msrs with room for one; the kernel's header ends it with an array without a size.
-  struct {
-    std::uint32_t count = 1;
-    std::uint32_t padding = 0;
-    kvm_msr_entry entry{};
-  } msrs;
-  static_assert(offsetof(decltype(msrs), entry) == 8);
-  constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_MSRS), 8);
-  msrs.entry.index = index;
-  msrs.entry.data = value;
-  if (control(processor_, kSetMsrs, &msrs) != 1) {
+  if (!native::set_msr(processor_, index, value)) {
     throw Unavailable(fmt::format("KVM on this host refuses {:#x} in MSR {:#x}", value, index));
   }
 }

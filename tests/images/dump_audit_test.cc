@@ -75,7 +75,7 @@ void run(const std::string& name, Auditor& auditor) {
   auto created = Machine::create({64 << 20, 100'000'000}, outputs, emu::create_unicorn_engine);
   ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Machine>>(created));
   Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
-  const auto loaded = load_image(image, {}, "", machine.memory_map());
+  const auto loaded = load_image(image, {}, "", machine.memory_map(), machine.firmware());
   ASSERT_TRUE(std::holds_alternative<LoadedImage>(loaded));
   machine.load(std::get<LoadedImage>(loaded));
   EXPECT_EQ(machine.run().kind, RunResult::Kind::kDebugExit);

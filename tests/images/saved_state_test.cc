@@ -99,8 +99,8 @@ class SavedState : public testing::TestWithParam<Case> {
                     config_.memory_bytes);
     auto machine = make();
     const auto& [image, read] = std::get<Inputs>(inputs);
-    machine->load(
-        std::get<LoadedImage>(load_image(image, read, std::string(), machine->memory_map())));
+    machine->load(std::get<LoadedImage>(
+        load_image(image, read, std::string(), machine->memory_map(), machine->firmware())));
     return machine;
   }
   Seen seen(const Machine& machine) const {

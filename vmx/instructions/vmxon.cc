@@ -13,7 +13,6 @@ constexpr std::string_view kRestrictions = "Restrictions on VMX Operation";
 
 // Why VMXON outside VMX operation is #GP(0) although the CPL is 0.
 std::optional<CheckFailure> Vmx::vmxon_refusal() const {
-  constexpr uint64_t kLock = 1u << 0, kVmxOutsideSmx = 1u << 2;
   const CpuState& s = cpu_.state();
   if (cpu_.a20_masked())
     return CheckFailure{"vmxon-a20m", "A20M", 1, "the processor must not be in A20M mode",
@@ -24,10 +23,10 @@ std::optional<CheckFailure> Vmx::vmxon_refusal() const {
   if (capabilities_.cr4_violations(s.cr4))
     return CheckFailure{"vmxon-cr4", "CR4", s.cr4, "must be supported in VMX operation",
                         kRestrictions};
-  if (!(feature_control & kLock))
+  if (!(feature_control & kFeatureControlLock))
     return CheckFailure{"vmxon-feature-control-lock", "IA32_FEATURE_CONTROL", feature_control,
                         "bit 0 (lock) must be 1", kEnabling};
-  if (!(feature_control & kVmxOutsideSmx))
+  if (!(feature_control & kFeatureControlVmxOutsideSmx))
     return CheckFailure{"vmxon-feature-control-enable", "IA32_FEATURE_CONTROL", feature_control,
                         "bit 2 (enable VMXON outside SMX operation) must be 1", kEnabling};
   return std::nullopt;

@@ -88,7 +88,7 @@ std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
   if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
   Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
   meter.watch(machine);
-  auto loaded = load_image(image, modules, append, machine.memory_map());
+  auto loaded = load_image(image, modules, append, machine.memory_map(), machine.firmware());
   if (auto* bad = std::get_if<LoadError>(&loaded)) return std::move(*bad);
   machine.load(std::get<LoadedImage>(loaded));
   run.result = machine.run();

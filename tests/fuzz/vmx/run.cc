@@ -87,8 +87,8 @@ RunOutcome run_cases(const emu::ImageFile& image, const Case& base, const std::v
   });
   try {
     machine = make();
-    const auto loaded =
-        emu::load_image(image, {module}, quiet ? "quiet" : "", machine->memory_map());
+    const auto loaded = emu::load_image(image, {module}, quiet ? "quiet" : "",
+                                        machine->memory_map(), machine->firmware());
     if (const auto* error = std::get_if<emu::LoadError>(&loaded)) {
       lost(error->message);
       return outcome;

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Advanced Configuration and Power Interface Specification 4.0, "ACPI Software Programming Model".
+#include "emu/machine/acpi_tables.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+
+#include "emu/loaders/byte_view.h"
+
+namespace nestor::emu {
+namespace {
+
+using Table = std::vector<uint8_t>;
+
+constexpr size_t kHeaderBytes = 36, kChecksumOffset = 9;
+
+void append_text(Table& out, std::string_view text) { out.insert(out.end(), text.begin(), text.end()); }
+
+// Makes the sum of `size` bytes from the start 0, by the byte at `offset`.
+void set_checksum(Table& table, size_t offset, size_t size) {
+  table[offset] = 0;
+  const auto end = table.begin() + static_cast<std::ptrdiff_t>(size);
+  table[offset] = static_cast<uint8_t>(-std::accumulate(table.begin(), end, 0));
+}
+
+// A table with its header.
+Table with_header(std::string_view signature, uint8_t revision, const Table& body) {
+  Table table;
+  append_text(table, signature);
+  append_number(table, kHeaderBytes + body.size(), 4);
+  append_number(table, revision, 1);
+  append_number(table, 0, 1);  // the checksum
+  append_text(table, "NESTORNESTORPC");
+  append_number(table, 1, 4);
+  append_text(table, "NSTR");
+  append_number(table, 1, 4);
+  table.insert(table.end(), body.begin(), body.end());
+  set_checksum(table, kChecksumOffset, table.size());
+  return table;
+}
+
+Table make_madt(const AcpiBoard& board) {
+  constexpr uint64_t kHasPics = 1, kEnabled = 1;
+  enum Type : uint8_t { kLocalApic = 0, kIoApic = 1, kOverride = 2, kLocalNmi = 4 };
+  Table body;
+  append_number(body, board.local_apic, 4);
+  append_number(body, kHasPics, 4);
+  const auto begin = [&body](Type type, uint8_t size) {
+    append_number(body, type, 1);
+    append_number(body, size, 1);
+  };
+  for (unsigned i = 0; i < board.processors; ++i) {
+    begin(kLocalApic, 8);
+    append_number(body, i, 1);  // the processor, and its APIC ID
+    append_number(body, i, 1);
+    append_number(body, kEnabled, 4);
+  }
+  begin(kIoApic, 12);
+  append_number(body, 0, 2);  // its ID
+  append_number(body, board.io_apic, 4);
+  append_number(body, 0, 4);  // its first interrupt
+  // ISA line 0 meets the I/O APIC at pin 2.
+  begin(kOverride, 10);
+  append_number(body, 0, 2);
+  append_number(body, 2, 4);
+  append_number(body, 0, 2);
+  begin(kLocalNmi, 6);
+  append_number(body, 0xff, 1);  // all processors
+  append_number(body, 0, 2);
+  append_number(body, 1, 1);  // LINT1
+  return with_header("APIC", 3, body);
+}
+
+Table make_fadt(uint32_t facs, uint32_t dsdt) {
+  // Offsets in the table.
+  enum Field : size_t {
+    kFirmwareControl = 36,
+    kDsdt = 40,
+    kSciInterrupt = 46,
+    kC2Latency = 96,
+    kC3Latency = 98,
+    kCentury = 108,
+    kBootArchitecture = 109,
+    kFlags = 112,
+    kResetRegister = 116,
+    kResetValue = 128,
+    kXDsdt = 140,
+    kBytes = 244,
+  };
+  constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1, kNoMsi = 1u << 3;
+  constexpr uint64_t kWbinvd = 1u << 0, kNoPowerButton = 1u << 4, kNoSleepButton = 1u << 5,
+                     kHasResetRegister = 1u << 10;
+  constexpr uint64_t kSystemPort = 0x92, kPortSpace = 1, kByteAccess = 1, kNoLatency = 0xffff;
+  Table body(kBytes - kHeaderBytes);
+  const auto set = [&body](size_t field, uint64_t value, unsigned width) {
+    store_number(body, field - kHeaderBytes, value, width);
+  };
+  set(kFirmwareControl, facs, 4);
+  set(kDsdt, dsdt, 4);
+  set(kXDsdt, dsdt, 8);
+  set(kSciInterrupt, 9, 2);
+  set(kC2Latency, kNoLatency, 2);
+  set(kC3Latency, kNoLatency, 2);
+  set(kCentury, 0x32, 1);  // in CMOS memory
+  set(kBootArchitecture, kLegacyDevices | k8042 | kNoMsi, 2);
+  set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kHasResetRegister, 4);
+  set(kResetRegister, kPortSpace | 8 << 8 | kByteAccess << 24, 4);  // 8 bits from bit 0 on
+  set(kResetRegister + 4, kSystemPort, 8);
+  set(kResetValue, 1, 1);
+  return with_header("FACP", 4, body);
+}
+
+Table make_facs() {
+  Table table;
+  append_text(table, "FACS");
+  append_number(table, 64, 4);
+  table.resize(64);
+  table[32] = 1;  // the version
+  return table;
+}
+
+Table make_rsdp(uint32_t rsdt, uint32_t xsdt) {
+  constexpr size_t kOldChecksum = 8, kOldBytes = 20, kChecksum = 32;
+  Table table;
+  append_text(table, "RSD PTR ");
+  append_number(table, 0, 1);
+  append_text(table, "NESTOR");
+  append_number(table, 2, 1);
+  append_number(table, rsdt, 4);
+  append_number(table, kRsdpBytes, 4);
+  append_number(table, xsdt, 8);
+  append_number(table, 0, 4);
+  set_checksum(table, kOldChecksum, kOldBytes);
+  set_checksum(table, kChecksum, kRsdpBytes);
+  return table;
+}
+
+}  // namespace
+
+std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
+  constexpr size_t kAlignment = 64;  // of the FACS; the others are content with less
+  Table out(kAlignment);             // the RSDP, to be written at the end
+  const auto place = [&](const Table& table) {
+    const auto at = static_cast<uint32_t>(address + out.size());
+    out.insert(out.end(), table.begin(), table.end());
+    out.resize((out.size() + kAlignment - 1) / kAlignment * kAlignment);
+    return at;
+  };
+  const uint32_t facs = place(make_facs());
+  const uint32_t dsdt = place(with_header("DSDT", 2, {}));
+  const uint32_t tables[] = {place(make_fadt(facs, dsdt)), place(make_madt(board))};
+  Table rsdt, xsdt;
+  for (const uint32_t table : tables) {
+    append_number(rsdt, table, 4);
+    append_number(xsdt, table, 8);
+  }
+  const uint32_t rsdt_at = place(with_header("RSDT", 1, rsdt));
+  const uint32_t xsdt_at = place(with_header("XSDT", 1, xsdt));
+  std::ranges::copy(make_rsdp(rsdt_at, xsdt_at), out.begin());
+  return out;
+}
+
+}  // namespace nestor::emu

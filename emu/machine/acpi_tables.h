@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, DSDT and MADT. There is no
+// hardware of ACPI on it, so the FADT names none and the DSDT is empty.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace nestor::emu {
+
+struct AcpiBoard {
+  unsigned processors = 1;  // their APIC IDs count from 0
+  uint32_t local_apic = 0, io_apic = 0;  // physical addresses
+};
+
+inline constexpr uint64_t kRsdpBytes = 36;  // of version 2
+
+// The tables, to be placed at `address`, a multiple of 64 below 4 GiB. The RSDP comes first.
+std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address);
+
+}  // namespace nestor::emu
