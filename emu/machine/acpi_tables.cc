@@ -16,7 +16,9 @@ using Table = std::vector<uint8_t>;
 
 constexpr size_t kHeaderBytes = 36, kChecksumOffset = 9;
 
-void append_text(Table& out, std::string_view text) { out.insert(out.end(), text.begin(), text.end()); }
+void append_text(Table& out, std::string_view text) {
+  out.insert(out.end(), text.begin(), text.end());
+}
 
 // Makes the sum of `size` bytes from the start 0, by the byte at `offset`.
 void set_checksum(Table& table, size_t offset, size_t size) {

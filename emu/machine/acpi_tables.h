@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, DSDT and MADT. There is no
-// hardware of ACPI on it, so the FADT names none and the DSDT is empty.
+// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, DSDT and MADT. There is
+// no hardware of ACPI on it, so the FADT names none and the DSDT is empty.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace nestor::emu {
 
 struct AcpiBoard {
-  unsigned processors = 1;  // their APIC IDs count from 0
+  unsigned processors = 1;               // their APIC IDs count from 0
   uint32_t local_apic = 0, io_apic = 0;  // physical addresses
 };
 

@@ -78,23 +78,20 @@ struct BiosField {
   uint16_t value;
 };
 constexpr BiosField kBiosFields[] = {
-    {0x400, 2, 0x3f8},              // COM1
-    {0x40e, 2, kEbda >> 4},         // segment of the EBDA
-    {0x410, 2, 0x0222},             // equipment: x87, 80 columns in colour, one serial port
-    {0x413, 2, kEbda >> 10},        // KiB of memory below the EBDA
-    {0x41a, 2, 0x1e},               // the keyboard buffer is empty: head, tail
-    {0x41c, 2, 0x1e},
-    {0x449, 1, 3},                  // video mode
-    {0x44a, 2, 80},                 // columns
-    {0x44c, 2, 0x1000},             // bytes of a page of the screen
-    {0x460, 2, 0x0d0e},             // lines of the cursor
-    {0x463, 2, 0x3d4},              // the CRTC
-    {0x465, 1, 0x29},               // mode and palette of the CGA
-    {0x466, 1, 0x30},
-    {0x480, 2, 0x1e},               // the keyboard buffer: first byte, end
-    {0x482, 2, 0x3e},
-    {0x484, 1, 24},                 // the last row
-    {0x485, 2, 16},                 // lines of a character
+    {0x400, 2, 0x3f8},        // COM1
+    {0x40e, 2, kEbda >> 4},   // segment of the EBDA
+    {0x410, 2, 0x0222},       // equipment: x87, 80 columns in colour, one serial port
+    {0x413, 2, kEbda >> 10},  // KiB of memory below the EBDA
+    {0x41a, 2, 0x1e},         // the keyboard buffer is empty: head, tail
+    {0x41c, 2, 0x1e},        {0x449, 1, 3},     // video mode
+    {0x44a, 2, 80},                             // columns
+    {0x44c, 2, 0x1000},                         // bytes of a page of the screen
+    {0x460, 2, 0x0d0e},                         // lines of the cursor
+    {0x463, 2, 0x3d4},                          // the CRTC
+    {0x465, 1, 0x29},                           // mode and palette of the CGA
+    {0x466, 1, 0x30},        {0x480, 2, 0x1e},  // the keyboard buffer: first byte, end
+    {0x482, 2, 0x3e},        {0x484, 1, 24},    // the last row
+    {0x485, 2, 16},                             // lines of a character
 };
 
 std::vector<uint8_t> bios_data() {

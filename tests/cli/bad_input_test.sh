@@ -146,6 +146,29 @@ expect 8 'triple fault' run triple
   printf '\270\002\000\000\000\347\364\364'
 } >zeros
 expect 5 'a page of zeros at 0x101000' run zeros
+# MOV ESP, 0; PUSH EAX; debug exit.
+flat '\274\000\000\000\000\120\270\002\000\000\000\347\364\364' >stack
+expect 5 'the stack was used at 0xfffffffc, where there is no RAM' run stack
+# MOV DWORD [B8000H], "ok"; debug exit.
+flat '\307\005\000\200\013\000\157\007\153\007\270\002\000\000\000\347\364\364' >screen
+expect 5 '' run --screen screen
+[ "$(cat out)" = ok ] || fail "--screen shows '$(cat out)', not ok"
+expect 5 '' run screen --screen=screen.txt
+[ ! -s out ] && [ "$(cat screen.txt)" = ok ] || fail "--screen=FILE wrote '$(cat screen.txt)'"
+expect 2 'would be overwritten' run screen --screen=screen
+expect 2 'both write to the standard output' run screen --serial none --screen --trace -
+# MOV EAX, [EBX + 24]; MOV EAX, [EAX + 8]; MOVZX EAX, BYTE [EAX]; debug exit: the first character of
+# the first module's command line, of which 7 bits are kept.
+flat '\213\103\030\213\100\010\017\266\000\347\364\364' >modules
+printf module >first
+printf module >first,second
+expect 205 '' run modules --module first
+expect 195 '' run modules --module first,arguments
+expect 197 '' run modules --module first,,second,but
+# MOV ECX, 3AH; RDMSR; debug exit.
+flat '\271\072\000\000\000\017\062\347\364\364' >feature-control
+expect 11 '' run feature-control
+expect 1 '' run feature-control --feature-control unlocked
 flat '\353\376' >loop
 expect 12 'budget' run loop --max-instructions 100000
 grep -q '^processor 0: L1, 32-bit protected mode, RIP 0x100020: eb fe "jmp 0x100020"' places ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A VGA in text mode, as far as drivers of text screens see it: memory, and registers that keep what
-// is written to them. It starts as a BIOS leaves it: 80 columns, 25 rows, blank.
+// A VGA in text mode, as far as drivers of text screens see it: memory, and registers that keep
+// what is written to them. It starts as a BIOS leaves it: 80 columns, 25 rows, blank.
 #pragma once
 
 #include <array>
@@ -31,8 +31,8 @@ class VgaText : public Device {
   void write_memory(DeviceAddress at, unsigned size, uint64_t value) override;
   void serialize(Archive& archive) override { archive(state_); }
 
-  // What the screen shows, as UTF-8: a line for each row down to the last that is not blank, without
-  // blanks at its end.
+  // What the screen shows, as UTF-8: a line for each row down to the last that is not blank,
+  // without blanks at its end.
   std::string screen() const;
 
  private:

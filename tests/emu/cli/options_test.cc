@@ -48,6 +48,33 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.log_level, "warning");
 }
 
+TEST(Options, ModulesMayHaveCommandLines) {
+  const RunOptions options = parse_ok({"run", "image", "--module", "a", "--module", "b,",
+                                       "--module", "c,d, e,,f", "--module", "g,,h,i"});
+  EXPECT_THAT(options.modules, ElementsAre(ModuleFile{"a"}, ModuleFile{"b", ""},
+                                           ModuleFile{"c", "d, e,,f"}, ModuleFile{"g,h", "i"}));
+  EXPECT_THAT(parse_print({"run", "image", "--module", ",args"}).text,
+              HasSubstr("--module: the name of the file is empty"));
+}
+
+TEST(Options, TheScreenGoesToTheStandardOutputOrAFile) {
+  EXPECT_EQ(parse_ok({"run", "image"}).screen, std::nullopt);
+  const RunOptions standard = parse_ok({"run", "--screen", "image"});
+  EXPECT_EQ(standard.screen, "-");
+  EXPECT_EQ(standard.image, "image");
+  EXPECT_EQ(parse_ok({"run", "image", "--screen=file"}).screen, "file");
+  EXPECT_THAT(parse_print({"run", "image", "--serial", "none", "--screen", "--trace", "-"}).text,
+              HasSubstr("both write to the standard output"));
+}
+
+TEST(Options, FeatureControl) {
+  EXPECT_TRUE(parse_ok({"run", "image"}).machine.processor.lock_feature_control);
+  EXPECT_FALSE(parse_ok({"run", "image", "--feature-control", "unlocked"})
+                   .machine.processor.lock_feature_control);
+  EXPECT_THAT(parse_print({"run", "image", "--feature-control", "open"}).text,
+              HasSubstr("'open' is neither locked nor unlocked"));
+}
+
 TEST(Options, SavedStates) {
   const RunOptions saving =
       parse_ok({"run", "image", "--save-state", "file", "--save-at", "exit:7"});
@@ -95,7 +122,7 @@ TEST(Options, ComparisonOfModes) {
   EXPECT_EQ(all.machine.memory_bytes, 64u << 20);
   EXPECT_EQ(all.machine.max_instructions, 7u);
   EXPECT_EQ(all.append, "a b");
-  EXPECT_THAT(all.modules, ElementsAre("m"));
+  EXPECT_THAT(all.modules, ElementsAre(ModuleFile{"m"}));
   EXPECT_EQ(all.json, "-");
   EXPECT_THAT(parse_print({"compare-mmu"}).text, HasSubstr("compare-mmu --help"));
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--memory", "1"}).text, HasSubstr("--memory"));
@@ -160,7 +187,7 @@ TEST(Options, All) {
   EXPECT_EQ(options.image, "image");
   EXPECT_EQ(options.append, "a b=c -x");
   EXPECT_EQ(options.machine.memory_bytes, 2ull << 30);
-  EXPECT_THAT(options.modules, ElementsAre("m1", "m2"));
+  EXPECT_THAT(options.modules, ElementsAre(ModuleFile{"m1"}, ModuleFile{"m2"}));
   EXPECT_EQ(options.serial, "none");
   EXPECT_EQ(options.trace, "-");
   EXPECT_EQ(options.trace_format, TraceFormat::kJsonLines);
@@ -186,7 +213,7 @@ TEST(Options, WhatOfTheEventsIsTraced) {
 
 TEST(Options, AModuleTakesOneFile) {
   const RunOptions options = parse_ok({"run", "--module", "m1", "image"});
-  EXPECT_THAT(options.modules, ElementsAre("m1"));
+  EXPECT_THAT(options.modules, ElementsAre(ModuleFile{"m1"}));
   EXPECT_EQ(options.image, "image");
 }
 

@@ -63,6 +63,11 @@ inline std::vector<MachineEvent> sample_events() {
   }
   events.emplace_back(UnclaimedAccess{true, true, 0xfed40000, 4, 0xffffffff});
   events.emplace_back(ZeroCodeEvent{0x400000});
+  for (const bool real_mode : {true, false}) {
+    events.emplace_back(OutsideRamEvent{ImplicitMemory::kStack, ~3ull, 0x30, real_mode, false});
+    events.emplace_back(
+        OutsideRamEvent{ImplicitMemory::kInterruptTable, 0xa0000, 0x30, real_mode, true});
+  }
   events.emplace_back(TripleFaultEvent{0x30, true});
   for (uint32_t indicator = 1; indicator < 8; ++indicator)
     events.emplace_back(VmxAbortEvent{indicator});

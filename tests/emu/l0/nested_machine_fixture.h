@@ -24,6 +24,7 @@ class NestedMachineTest : public MachineTest {
   vmx::Vmcs vmcs_;
 
   NestedMachineTest() {
+    config_.processor.lock_feature_control = false;  // the hypervisor does that
     using vmx::Field;
     const vmx::Capabilities offered = vmx::nestor_capabilities();
     vmcs_.revision_id = offered.revision_id;

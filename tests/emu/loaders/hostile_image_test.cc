@@ -244,12 +244,7 @@ const HostileCase kHostileCases[] = {
      [] {
        return multiboot2_elf64({{77}, {}});
      },
-     "requires tag 77 (unknown)"},
-    {"Multiboot2Framebuffer",
-     [] {
-       return multiboot2_elf64({{5, {0, 0, 0}}, {}});
-     },
-     "tag 5 (framebuffer)"},
+     "requires tag 77, which is unknown"},
     {"Multiboot2Console",
      [] {
        return multiboot2_elf64({{4, {1}}, {}});
@@ -257,9 +252,14 @@ const HostileCase kHostileCases[] = {
      "requires a console"},
     {"Multiboot2Information",
      [] {
-       return multiboot2_elf64({{1, {1, 9}}, {}});
+       return multiboot2_elf64({{1, {1, 22}}, {}});
      },
-     "information of type 9"},
+     "information of type 22"},
+    {"Multiboot2Smbios",
+     [] {
+       return multiboot2_elf64({{1, {13}}, {}});
+     },
+     "information of type 13"},
     {"Multiboot2FlatWithoutEntry",
      [] {
        return multiboot2_elf64({{2, {0x100000, 0x100000, 0, 0}}, {}});

@@ -20,8 +20,9 @@ inline const MemoryMap kMemory = {{0, 0xa0000},
                                   {0x100000, 0xf00000}};  // 16 MiB with the legacy hole
 
 inline LoadedImage load_ok(ByteVector bytes, const std::vector<Module>& modules = {},
-                           std::string_view line = "", const MemoryMap& memory = kMemory) {
-  auto result = load_image({"image", std::move(bytes)}, modules, line, memory);
+                           std::string_view line = "", const MemoryMap& memory = kMemory,
+                           const FirmwareInformation& firmware = {}) {
+  auto result = load_image({"image", std::move(bytes)}, modules, line, memory, firmware);
   if (auto* bad = std::get_if<LoadError>(&result)) {
     ADD_FAILURE() << bad->message;
     return {};

@@ -96,7 +96,13 @@ TEST(LoadImage, Multiboot1Information) {
   const uint64_t info = image.cpu.gpr[vmx::kRbx];
   const auto field = [&](uint64_t offset) { return guest_read(image, info + offset, 4).value(); };
   EXPECT_LT(info, 0xa0000u);
-  EXPECT_EQ(field(0), 0x24du);
+  EXPECT_EQ(field(0), 0x124fu);
+  EXPECT_EQ(field(12), 0x80ffffffu) << "the first disk, no partition";
+  EXPECT_EQ(guest_read(image, info + 88, 8), 0xb8000u);
+  EXPECT_EQ(field(96), 160u);
+  EXPECT_EQ(field(100), 80u);
+  EXPECT_EQ(field(104), 25u);
+  EXPECT_EQ(guest_read(image, info + 108, 2), 0x0210u) << "16 bits, EGA text";
   EXPECT_EQ(field(4), 640u);
   EXPECT_EQ(field(8), 15u * 1024);
   EXPECT_EQ(guest_string(image, field(16)), "image a \"b c\"");
@@ -122,6 +128,87 @@ TEST(LoadImage, Multiboot1Information) {
     EXPECT_EQ(guest_read(image, map + 24 * i + 4, 8), kMemory[i].first);
     EXPECT_EQ(guest_read(image, map + 24 * i + 12, 8), kMemory[i].size);
     EXPECT_EQ(guest_read(image, map + 24 * i + 20, 4), 1u);
+  }
+}
+
+const FirmwareInformation kFirmware = {
+    {{0xe0000, 0x20000}}, {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' ', 1, 2, 3, 4, 5, 6, 7, 2, 8, 9,
+                           1,   2,   3,   4,   5,   6,   7,   8,   9, 0, 1, 2, 3, 4, 5, 6, 7, 8}};
+
+TEST(LoadImage, ReservedMemoryIsInTheMap) {
+  const LoadedImage image = load_ok(multiboot1_elf32(), {}, "", kMemory, kFirmware);
+  const uint64_t info = image.cpu.gpr[vmx::kRbx];
+  ASSERT_EQ(guest_read(image, info + 44, 4), 3u * 24);
+  const uint64_t map = guest_read(image, info + 48, 4).value();
+  const std::array<MemoryRange, 3> ranges = {kMemory[0], {0xe0000, 0x20000}, kMemory[1]};
+  for (uint64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(guest_read(image, map + 24 * i + 4, 8), ranges[i].first);
+    EXPECT_EQ(guest_read(image, map + 24 * i + 12, 8), ranges[i].size);
+    EXPECT_EQ(guest_read(image, map + 24 * i + 20, 4), i == 1 ? 2u : 1u);
+  }
+}
+
+TEST(LoadImage, MultibootImagesHaveAStack) {
+  for (const auto& bytes : {multiboot1_elf32(), multiboot2_elf64()}) {
+    const LoadedImage image = load_ok(bytes);
+    const uint64_t stack = image.cpu.gpr[vmx::kRsp];
+    EXPECT_EQ(stack % 16, 12u) << "as at the entry of a C function";
+    EXPECT_EQ(guest_read(image, stack, 4), 0u);
+    EXPECT_TRUE(guest_read(image, stack - 0x3000, 4)) << "its memory belongs to the boot block";
+    const uint64_t info = image.cpu.gpr[vmx::kRbx];
+    EXPECT_FALSE(info >= stack - 0x3000 && info < stack + 4);
+  }
+}
+
+TEST(LoadImage, AModuleMayHaveACommandLine) {
+  const std::vector<Module> modules = {{"disk", {1}, "disk args, more"}, {"kernel", {2}, ""}};
+  const LoadedImage image = load_ok(multiboot1_elf32(), modules);
+  const uint64_t first = guest_read(image, image.cpu.gpr[vmx::kRbx] + 24, 4).value();
+  EXPECT_EQ(guest_string(image, guest_read(image, first + 8, 4).value()), "disk args, more");
+  EXPECT_EQ(guest_string(image, guest_read(image, first + 16 + 8, 4).value()), "");
+}
+
+TEST(LoadImage, AVideoModeIsAPreference) {
+  EXPECT_EQ(load_ok(multiboot1_elf32({}, 1u << 2)).format, ImageFormat::kMultiboot1);
+}
+
+// Where a tag of the information structure is; std::nullopt: there is none.
+std::optional<uint64_t> find_tag(const LoadedImage& image, uint64_t wanted) {
+  const uint64_t info = image.cpu.gpr[vmx::kRbx];
+  for (uint64_t at = info + 8; at < info + guest_read(image, info, 4).value();) {
+    if (guest_read(image, at, 4) == wanted) return at;
+    at += (guest_read(image, at + 4, 4).value() + 7) / 8 * 8;
+  }
+  return std::nullopt;
+}
+
+TEST(LoadImage, Multiboot2TellsScreenDiskAndAcpi) {
+  const LoadedImage image = load_ok(multiboot2_elf64(), {}, "", kMemory, kFirmware);
+  const auto disk = find_tag(image, 5), screen = find_tag(image, 8), old_rsdp = find_tag(image, 14),
+             rsdp = find_tag(image, 15);
+  ASSERT_TRUE(disk && screen && old_rsdp && rsdp);
+  EXPECT_EQ(guest_read(image, *disk + 8, 4), 0x80u);
+  EXPECT_EQ(guest_read(image, *screen + 8, 8), 0xb8000u);
+  EXPECT_EQ(guest_read(image, *screen + 28, 2), 0x0210u) << "16 bits, EGA text";
+  EXPECT_EQ(guest_read(image, *old_rsdp + 4, 4), 28u);
+  EXPECT_EQ(guest_read(image, *rsdp + 4, 4), 44u);
+  for (uint64_t i = 0; i < 36; ++i) {
+    EXPECT_EQ(guest_read(image, *rsdp + 8 + i, 1), kFirmware.rsdp[i]);
+    if (i < 20) EXPECT_EQ(guest_read(image, *old_rsdp + 8 + i, 1), kFirmware.rsdp[i]);
+  }
+  EXPECT_FALSE(find_tag(load_ok(multiboot2_elf64()), 15)) << "without ACPI";
+}
+
+TEST(LoadImage, Multiboot2RequestsAreAcceptedAsGrubAcceptsThem) {
+  // A framebuffer; EFI boot services; text; a console of text; all information but SMBIOS.
+  for (const std::vector<TagSpec>& tags : std::vector<std::vector<TagSpec>>{
+           {{5, {0, 0, 0}}, {}},
+           {{7}, {}},
+           {{4, {2}}, {}},
+           {{4, {3}}, {}},
+           {{1, {1, 5, 7, 8, 9, 14, 15, 21}}, {}},
+       }) {
+    EXPECT_EQ(load_ok(multiboot2_elf64(tags)).format, ImageFormat::kMultiboot2);
   }
 }
 
@@ -189,7 +276,7 @@ TEST(LoadImage, Multiboot2Information) {
     }
     at += (size + 7) / 8 * 8;
   }
-  EXPECT_THAT(types, ::testing::ElementsAre(1, 2, 3, 4, 6, 0));
+  EXPECT_THAT(types, ::testing::ElementsAre(1, 2, 3, 4, 6, 5, 8, 0));
 }
 
 TEST(LoadImage, Multiboot2Flat) {

@@ -81,10 +81,13 @@ class MachineTest : public testing::Test {
     void handle(const UnclaimedAccess& access) { unclaimed.push_back(access); }
     void handle(const ZeroCodeEvent& event) { zero_code.push_back(event.linear); }
 
+    void handle(const OutsideRamEvent& event) { outside_ram.push_back(event); }
+
     const Clock* clock = nullptr;
     std::vector<Exception> exceptions;
     std::vector<Interrupt> interrupts;
     std::vector<uint64_t> interrupt_cycles, triple_faults, zero_code;
+    std::vector<OutsideRamEvent> outside_ram;
     std::vector<UnclaimedAccess> unclaimed;
     std::vector<vmx::VmExitEvent> exits;
   };

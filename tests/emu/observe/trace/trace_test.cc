@@ -327,6 +327,18 @@ TEST_F(TraceTest, ZeroCode) {
             "        1234 zero-code linear=0x400000\n");
 }
 
+TEST_F(TraceTest, OutsideRam) {
+  const auto line = [&](ImplicitMemory what, bool real_mode) {
+    return text([&](Trace& trace) { trace.outside_ram({what, 0xa0000, 0x30, real_mode, true}); });
+  };
+  EXPECT_EQ(line(ImplicitMemory::kStack, true),
+            "        1234 outside-ram what=stack linear=0xa0000 level=L2 rip=0x30\n");
+  EXPECT_EQ(line(ImplicitMemory::kInterruptTable, true),
+            "        1234 outside-ram what=IVT linear=0xa0000 level=L2 rip=0x30\n");
+  EXPECT_EQ(line(ImplicitMemory::kInterruptTable, false),
+            "        1234 outside-ram what=IDT linear=0xa0000 level=L2 rip=0x30\n");
+}
+
 TEST_F(TraceTest, EveryJsonLineParses) {
   const std::string all = json([](Trace& trace) {
     for (uint32_t reason = 0; reason < 80; ++reason) {
