@@ -208,6 +208,9 @@ TEST_F(VmxTest, FeatureControlIsWritableUntilItIsLocked) {
   EXPECT_EQ(vmx.write_feature_control(5), MsrStatus::kOk);
   EXPECT_EQ(vmx.write_feature_control(5), MsrStatus::kGeneralProtection);
   EXPECT_EQ(vmx.feature_control, 5u);
+  vmx.feature_control = 0;
+  vmx.lock_feature_control();
+  EXPECT_EQ(vmx.feature_control, 5u);
 }
 
 TEST_F(VmxTest, VmcallOutsideAndInRootOperation) {

@@ -182,8 +182,9 @@ class FirmwareTest : public MachineTest {
 TEST_F(FirmwareTest, BiosServicesAreNotThere) {
   // AX is what was asked for; the value is FLAGS, with CF, above AX.
   const Code ask = ASM16("mov eax, 0x4241; clc; int 0x10"),
-             answer = ASM16("pushf; pop bx; shl ebx, 16; and ebx, 0x2010000; or eax, ebx; "
-                            "out 0xf4, eax");
+             answer = ASM16(
+                 "pushf; pop bx; shl ebx, 16; and ebx, 0x2010000; or eax, ebx; "
+                 "out 0xf4, eax");
   const auto asked = [&](uint8_t vector, const Code& before = {}) {
     Code code = ask;
     code.back() = vector;
@@ -265,8 +266,7 @@ TEST_F(OutsideRam, Push) {
 }
 
 TEST_F(OutsideRam, Pop) {
-  const RunResult result =
-      run(ASM64("mov esp, 0xd0001000; pop rax") + block_end() + exit_with(3));
+  const RunResult result = run(ASM64("mov esp, 0xd0001000; pop rax") + block_end() + exit_with(3));
   expect(ImplicitMemory::kStack, 0xd0001000, result);
 }
 

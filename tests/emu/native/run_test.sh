@@ -46,6 +46,7 @@ expect 2 'IMAGE is required; see nestor-kvm run --help' run
 expect 2 'KVM does not count instructions' run --max-instructions 5 "$image"
 expect 2 'one processor; see nestor-kvm run --help' run --cpus 2 "$image"
 expect 2 'the hypervisor below L1 is KVM' run --l0 nested-ept "$image"
+expect 2 'KVM locks it' run --feature-control unlocked "$image"
 expect 2 'random numbers' run --random-seed 3 "$image"
 expect 2 '--max-seconds' run --max-seconds 0 "$image"
 expect 4 'cannot read image missing' run missing
