@@ -7,6 +7,7 @@
 #include <string>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/input_text.h"
 #include "emu/loaders/read_file.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_document.h"
@@ -21,28 +22,27 @@ constexpr uint64_t kLargestVmcsFile = 256ull << 20;
 }  // namespace
 
 int audit_command(const AuditOptions& options) {
-  const auto bytes = read_file(options.file, "VMCS", kLargestVmcsFile);
-  if (const auto* bad = std::get_if<LoadError>(&bytes))
+  const auto text = read_text(options.file, "VMCS", kLargestVmcsFile);
+  if (const auto* bad = std::get_if<LoadError>(&text))
     return complain(ExitStatus::kBadImage, bad->message);
-  const auto& content = std::get<std::vector<uint8_t>>(bytes);
-  const auto read =
-      read_vmcs_documents({reinterpret_cast<const char*>(content.data()), content.size()});
+  const std::string file = options.file == "-" ? "standard input" : file_name(options.file);
+  const auto read = read_vmcs_documents(std::get<std::string>(text));
   if (const auto* bad = std::get_if<std::string>(&read))
-    return complain(ExitStatus::kBadImage, fmt::format("{}: {}", file_name(options.file), *bad));
+    return complain(ExitStatus::kBadImage, fmt::format("{}: {}", file, *bad));
   const auto& documents = std::get<std::vector<VmcsDocument>>(read);
 
-  const vmx::Capabilities own = vmx::capabilities_of(options.processor);
+  AuditTerms terms;
+  if (options.processor) terms.processor = vmx::capabilities_of(*options.processor);
+  terms.only_stated = options.only_stated;
   bool violated = false, written = true;
   size_t number = 0;
   for (const VmcsDocument& document : documents) {
     ++number;
-    const std::string name = documents.size() == 1
-                                 ? file_name(options.file)
-                                 : fmt::format("{} #{}", file_name(options.file), number);
-    const Audit result = audit(document, own);
+    const std::string name = documents.size() == 1 ? file : fmt::format("{} #{}", file, number);
+    const Audit result = audit(document, terms);
     violated = violated || !result.violations.empty();
-    const std::string text = options.json ? to_json(result, name) + "\n" : to_text(result, name);
-    written = written && std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+    const std::string report = options.json ? to_json(result, name) + "\n" : to_text(result, name);
+    written = written && std::fwrite(report.data(), 1, report.size(), stdout) == report.size();
   }
   if (std::fflush(stdout) != 0 || !written)
     return complain(ExitStatus::kOutputError, "cannot write the standard output");

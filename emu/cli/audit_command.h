@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "vmx/processor_type.h"
@@ -8,9 +9,11 @@
 namespace nestor::emu {
 
 struct AuditOptions {
-  std::string file;
+  std::string file;  // "-": the standard input
   bool json = false;
-  vmx::ProcessorType processor{};  // where the file does not state the capabilities
+  bool only_stated = false;
+  // Where the file does not state the capabilities; std::nullopt: any.
+  std::optional<vmx::ProcessorType> processor;
 };
 
 // `nestor audit`: judges the VMCSs of a file and prints what it finds on the standard output.

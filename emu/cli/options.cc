@@ -18,7 +18,10 @@ namespace nestor::emu {
 namespace {
 
 constexpr std::string_view kExample = "Example:\n  nestor run hypervisor.elf\n";
-constexpr std::string_view kAuditExample = "Example:\n  nestor audit vmcs.json\n";
+constexpr std::string_view kAuditExample =
+    "Examples:\n"
+    "  nestor audit vmcs.json\n"
+    "  journalctl --dmesg | nestor audit -\n";
 
 constexpr std::string_view kCompareMmuExample =
     "Example:\n  nestor compare-mmu mmu-modes.elf --memory 64M\n";
@@ -134,13 +137,19 @@ class DiffCommand {
 class AuditCommand {
  public:
   explicit AuditCommand(CLI::App& app)
-      : audit_(*app.add_subcommand("audit", "Check a VMCS that is written down as JSON")) {
+      : audit_(*app.add_subcommand("audit", "Say which checks of VM entry a VMCS violates")) {
     audit_.footer(footer(kAuditExample));
-    audit_.add_option("VMCS", options_.file, "The file; docs/audit.md describes it")
+    audit_
+        .add_option("VMCS", options_.file,
+                    "A file or - (standard input): a dump that KVM, Xen or HAXM logged, lines of "
+                    "NAME = VALUE, or JSON; docs/audit.md describes them")
         ->type_name("")
         ->required();
     audit_.add_flag("--json", options_.json, "Print JSON");
+    audit_.add_flag("--only-stated", options_.only_stated,
+                    "Judge by the fields that JSON states; absent ones are unknown, not 0");
     add_processor_option(audit_, cpu_);
+    audit_.get_option("--cpu")->default_str("any");
   }
 
   bool parsed() const { return audit_.parsed(); }
@@ -148,7 +157,7 @@ class AuditCommand {
     options = options_;
     auto processor = read_processor(cpu_);
     if (auto* bad = std::get_if<Complaint>(&processor)) return std::move(*bad);
-    options.processor = std::get<vmx::ProcessorType>(processor);
+    if (audit_.count("--cpu") != 0) options.processor = std::get<vmx::ProcessorType>(processor);
     return {};
   }
 

@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
+#include "emu/observe/audit/wrong_bits.h"
+#include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
 #include "vmx/instruction_errors.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -42,7 +46,9 @@ constexpr std::string_view kPointer = "it depends on the address of the current 
 constexpr std::string_view kMode = "it depends on IA32_EFER.LMA at the time of VM entry";
 constexpr std::string_view kMsrList = "the entries are in memory";
 
-std::vector<NotJudged> not_judged(const CheckContext& context) {
+// Of the checks for whose field and group `judged` is true.
+template <class Judged>
+std::vector<NotJudged> not_judged(const CheckContext& context, const Judged& judged) {
   std::vector<NotJudged> list;
   const AnyMemory memory;
   CheckContext with_memory = context, with_pointer = context;
@@ -50,7 +56,8 @@ std::vector<NotJudged> not_judged(const CheckContext& context) {
   with_pointer.current_vmcs = ept::PhysicalAddress{0};
   CheckContext other_mode = context;
   other_mode.long_mode = !context.long_mode;
-  for_each_check([&](const EntryCheck& check, CheckGroup) {
+  for_each_check([&](const EntryCheck& check, CheckGroup group) {
+    if (!judged(check.field, group)) return;
     const auto applies = [&](const CheckContext& c) { return check.applies(c, check.field); };
     if (applies(context) != applies(other_mode)) {
       if (!applies(context)) return;
@@ -71,123 +78,198 @@ std::vector<NotJudged> not_judged(const CheckContext& context) {
       MsrArea{Field::kVmExitMsrLoadCount, "vm-exit-msr-load", "VM-exit MSR-load area"},
   };
   for (const MsrArea& area : kAreas)
-    if (context[area.count] != 0) list.push_back({area.id, area.name, kMsrList});
+    if (context[area.count] != 0 && judged(area.count, CheckGroup::kGuestState))
+      list.push_back({area.id, area.name, kMsrList});
   return list;
 }
 
-// Tries every single bit of each absent field, and all of them.
-std::vector<AbsentField> absent_fields(const VmcsDocument& document, const CheckContext& context) {
-  std::vector<bool> before;
-  for_each_check(
-      [&](const EntryCheck& check, CheckGroup) { before.push_back(check.passes(context)); });
-  std::vector<AbsentField> list;
-  for (const vmx::FieldInfo& info : vmx::kFields) {
-    if (document.given.contains(info.field) || !context.capabilities.has_field(info.field))
-      continue;
-    vmx::Vmcs vmcs = document.vmcs;
-    CheckContext changed{.vmcs = vmcs,
-                         .capabilities = context.capabilities,
-                         .memory = nullptr,
-                         .current_vmcs = std::nullopt,
-                         .long_mode = context.long_mode};
-    std::vector<bool> differs(before.size());
+// What a document says of a VM entry that failed in or after the checks on guest state. A
+// VM-instruction error of the other checks may be of a later VM entry.
+std::optional<uint32_t> failed_entry(const VmcsDocument& document) {
+  if (!document.given.contains(Field::kExitReason)) return std::nullopt;
+  const auto reason = static_cast<uint32_t>(document.vmcs[Field::kExitReason]);
+  const auto error = static_cast<vmx::InstructionError>(document.vmcs[Field::kVmInstructionError]);
+  const bool later = error == vmx::InstructionError::kEntryInvalidControls ||
+                     error == vmx::InstructionError::kEntryInvalidHostState;
+  if ((reason & vmx::kExitReasonEntryFailure) == 0 || later) return std::nullopt;
+  return reason;
+}
+
+// The processors by which a document is judged.
+struct Judges {
+  // A check that fails on `possible` is violated. One that fails on `usual` alone is a note.
+  vmx::Capabilities possible, usual;
+  bool width_stated = false;  // of linear addresses; else `possible` has 48 bits
+};
+
+Judges judges_of(const VmcsDocument& document, const AuditTerms& terms, Audit& result) {
+  const CapabilityValues values = document.capabilities.value_or(CapabilityValues{});
+  if (terms.processor) {
+    StatedCapabilities stated = capabilities_from(values, *terms.processor);
+    if (document.capabilities) result.assumed = std::move(stated.assumed);
+    return {stated.capabilities, stated.capabilities, true};
+  }
+  Judges judges{capabilities_from(values, any_processor()).capabilities,
+                capabilities_from(values, vmx::nestor_capabilities()).capabilities,
+                values.rules.contains("linear_address_width")};
+  // The host's CR4 has passed: the processor has these features.
+  const uint64_t proved = result.failed_entry ? document.vmcs[Field::kHostCr4] : 0;
+  if (!values.msrs.contains(vmx::kIa32VmxCr4Fixed1)) judges.usual.registers.cr4_writable |= proved;
+  judges.width_stated = judges.width_stated || (proved & vmx::cr4::kLa57) != 0;
+  if (!judges.width_stated)
+    judges.possible.registers.linear_address_width = judges.usual.registers.linear_address_width =
+        vmx::kNarrowLinearAddressBits;
+  return judges;
+}
+
+// A document and the values that its absent fields may have: 0 if they are known to be, or else 0
+// and 1 in every bit.
+class Readings {
+ public:
+  Readings(const VmcsDocument& document, bool partial) : document_(document), partial_(partial) {
+    vmcs_.push_back(document.vmcs);
+    if (!partial) return;
+    if (!document.given.contains(Field::kVmcsLinkPointer))
+      vmcs_[0].write(Field::kVmcsLinkPointer, ~uint64_t{0});
+    vmcs_.push_back(vmcs_[0]);
+    for (const vmx::FieldInfo& info : vmx::kFields)
+      if (!document.given.contains(info.field))
+        vmcs_[1].write(info.field, vmx::value_mask(info.field));
+  }
+
+  CheckContext context(const vmx::Vmcs& vmcs, const vmx::Capabilities& capabilities) const {
+    return {.vmcs = vmcs,
+            .capabilities = capabilities,
+            .memory = nullptr,
+            .current_vmcs = std::nullopt,
+            .long_mode = vmcs.has(vmx::VmExitControl::kHostAddressSpaceSize)};
+  }
+  // The first reading: absent fields are 0.
+  CheckContext context(const vmx::Capabilities& capabilities) const {
+    return context(vmcs_.front(), capabilities);
+  }
+
+  // `visit` takes a const CheckContext& and returns whether to go on: the readings, and each of
+  // them with another bit in one absent field.
+  template <class Visit>
+  bool visit_all(const vmx::Capabilities& capabilities, const Visit& visit) const {
+    for (const vmx::Vmcs& vmcs : vmcs_)
+      if (!visit(context(vmcs, capabilities))) return false;
+    if (!partial_) return true;
+    for (const vmx::Vmcs& vmcs : vmcs_)
+      for (const vmx::FieldInfo& info : vmx::kFields)
+        if (!document_.given.contains(info.field) && !visit_bits(vmcs, info, capabilities, visit))
+          return false;
+    return true;
+  }
+  template <class Visit>
+  bool visit_bits(const vmx::Vmcs& base, const vmx::FieldInfo& info,
+                  const vmx::Capabilities& capabilities, const Visit& visit) const {
+    vmx::Vmcs vmcs = base;
     for (unsigned bit = 0; bit <= vmx::bits_of(info.field); ++bit) {
-      const uint64_t value =
-          bit == vmx::bits_of(info.field) ? vmx::value_mask(info.field) : uint64_t{1} << bit;
-      vmcs.write(info.field, value);
-      size_t i = 0;
-      for_each_check([&](const EntryCheck& check, CheckGroup) {
-        if (check.passes(changed) != before[i]) differs[i] = true;
-        ++i;
+      vmcs.write(info.field, bit == vmx::bits_of(info.field)
+                                 ? vmx::value_mask(info.field) ^ base[info.field]
+                                 : base[info.field] ^ uint64_t{1} << bit);
+      if (!visit(context(vmcs, capabilities))) return false;
+    }
+    return true;
+  }
+
+  // Does the check fail whatever the absent fields are?
+  bool fails(const EntryCheck& check, const vmx::Capabilities& capabilities) const {
+    if (partial_ && !document_.given.contains(check.field)) return false;
+    return visit_all(capabilities, [&](const CheckContext& c) { return !check.passes(c); });
+  }
+  WrongBits wrong(const EntryCheck& check, const vmx::Capabilities& capabilities) const {
+    WrongBits bits{~uint64_t{0}, ~uint64_t{0}};
+    for (const vmx::Vmcs& vmcs : vmcs_)
+      bits = bits & wrong_bits(check, context(vmcs, capabilities));
+    return bits;
+  }
+
+  // The absent fields that decide a check for which `judged` is true.
+  template <class Judged>
+  std::vector<AbsentField> absent(const vmx::Capabilities& capabilities,
+                                  const Judged& judged) const {
+    std::vector<AbsentField> list;
+    for (const vmx::FieldInfo& info : vmx::kFields) {
+      if (document_.given.contains(info.field) || document_.never.contains(info.field) ||
+          !capabilities.has_field(info.field))
+        continue;
+      AbsentField absent{info.field, {}};
+      for_each_check([&](const EntryCheck& check, CheckGroup group) {
+        if (judged(group) && decides(info, check, capabilities)) absent.checks.push_back(check.id);
       });
+      if (!absent.checks.empty()) list.push_back(std::move(absent));
     }
-    AbsentField absent{info.field, {}};
-    size_t i = 0;
-    for_each_check([&](const EntryCheck& check, CheckGroup) {
-      // A field that must not be 0 may need more than one bit to be right.
-      const bool fails_itself = check.field == info.field && !before[i];
-      if (differs[i++] || fails_itself) absent.checks.push_back(check.id);
+    return list;
+  }
+
+ private:
+  bool decides(const vmx::FieldInfo& info, const EntryCheck& check,
+               const vmx::Capabilities& capabilities) const {
+    const CheckContext base = context(capabilities);
+    const bool before = check.passes(base);
+    // A field that must not be 0 may need more than one bit to be right.
+    if (check.field == info.field && !before) return true;
+    return !visit_bits(base.vmcs, info, capabilities, [&](const CheckContext& changed) {
+      CheckContext same_mode = changed;
+      if (!partial_) same_mode.long_mode = base.long_mode;
+      return check.passes(same_mode) == before;
     });
-    if (!absent.checks.empty()) list.push_back(std::move(absent));
   }
-  return list;
-}
 
-// The fields whose bits the capability MSRs fix.
-struct FixedField {
-  Field field;
-  vmx::ControlGroup group;
-};
-constexpr std::array kFixedFields = {
-    FixedField{Field::kPinBasedControls, vmx::ControlGroup::kPinBased},
-    FixedField{Field::kPrimaryProcBasedControls, vmx::ControlGroup::kPrimaryProcBased},
-    FixedField{Field::kSecondaryProcBasedControls, vmx::ControlGroup::kSecondaryProcBased},
-    FixedField{Field::kTertiaryProcBasedControls, vmx::ControlGroup::kTertiaryProcBased},
-    FixedField{Field::kVmExitControls, vmx::ControlGroup::kVmExit},
-    FixedField{Field::kSecondaryVmExitControls, vmx::ControlGroup::kSecondaryVmExit},
-    FixedField{Field::kVmEntryControls, vmx::ControlGroup::kVmEntry},
-    FixedField{Field::kVmFunctionControls, vmx::ControlGroup::kVmFunction},
+  const VmcsDocument& document_;
+  const bool partial_;
+  std::vector<vmx::Vmcs> vmcs_;
 };
 
-std::string bit_list(uint64_t bits, std::span<const vmx::ControlName> names) {
-  std::string text;
-  for (unsigned bit = 0; bit < 64; ++bit) {
-    const uint64_t mask = uint64_t{1} << bit;
-    if ((bits & mask) == 0) continue;
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", bit);
-    for (const vmx::ControlName& name : names)
-      if (name.mask == mask) text += fmt::format(" ({})", name.name);
-  }
-  return text;
+std::string detail_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
+  const WrongBits bits = readings.wrong(check, judges.possible);
+  if (!bits.empty()) return requirement_of(check.field, bits);
+  if (judges.width_stated) return {};
+  vmx::Capabilities wide = judges.possible;
+  wide.registers.linear_address_width = vmx::kLinearAddressBits;
+  if (readings.fails(check, wide)) return {};
+  return "with 48-bit linear addresses; with 57 bits (a processor that has LA57) it passes";
 }
 
-std::string wrong_bits(const EntryCheck& check, const CheckContext& context) {
-  const uint64_t value = context[check.field];
-  uint64_t zero = 0, one = 0;  // wrongly 0, wrongly 1
-  std::span<const vmx::ControlName> names;
-  if (check.id.ends_with("-reserved")) {
-    for (const FixedField& fixed : kFixedFields) {
-      if (fixed.field != check.field) continue;
-      zero = ~value & context.capabilities.allowed0(fixed.group);
-      one = value & ~context.capabilities.allowed1(fixed.group);
-      names = vmx::control_names(fixed.group);
-    }
-  } else if (check.id.ends_with("-cr0-fixed")) {
-    const uint64_t wrong = context.capabilities.cr0_violations(value);
-    zero = wrong & ~value;
-    one = wrong & value;
-  } else if (check.id.ends_with("-cr4-fixed")) {
-    const uint64_t wrong = context.capabilities.cr4_violations(value);
-    zero = wrong & ~value;
-    one = wrong & value;
-  }
-  std::string text;
-  if (zero != 0) text = "must be 1 and are 0: bits " + bit_list(zero, names);
-  if (one != 0)
-    text += (text.empty() ? "" : "; ") + ("must be 0 and are 1: bits " + bit_list(one, names));
-  return text;
+std::string note_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
+  const WrongBits bits = readings.wrong(check, judges.usual);
+  if (bits.one != 0) return "not on a processor without " + bit_list(check.field, bits.one);
+  return fmt::format("not on every processor: {}", check.requirement);
 }
 
 }  // namespace
 
-Audit audit(const VmcsDocument& document, const vmx::Capabilities& otherwise) {
+Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   Audit result;
-  StatedCapabilities stated{otherwise, {}};
-  if (document.capabilities) stated = capabilities_from(*document.capabilities, otherwise);
-  result.assumed = std::move(stated.assumed);
-  const CheckContext context{
-      .vmcs = document.vmcs,
-      .capabilities = stated.capabilities,
-      .memory = nullptr,
-      .current_vmcs = std::nullopt,
-      .long_mode = document.vmcs.has(vmx::VmExitControl::kHostAddressSpaceSize)};
+  result.failed_entry = failed_entry(document);
+  result.qualification = document.vmcs[Field::kExitQualification];
+  result.absent_unknown = document.partial || terms.only_stated;
+  const Judges judges = judges_of(document, terms, result);
+  const Readings readings(document, result.absent_unknown);
+  const auto judged = [&](CheckGroup group) {
+    return !result.failed_entry || group == CheckGroup::kGuestState;
+  };
+  const CheckContext first = readings.context(judges.possible);
   for_each_check([&](const EntryCheck& check, CheckGroup group) {
-    if (!check.passes(context))
+    if (!judged(group)) return;
+    if (readings.fails(check, judges.possible)) {
       result.violations.push_back(
-          {failure_of(check, group, context), check.field, wrong_bits(check, context)});
+          {failure_of(check, group, first), check.field, detail_of(check, judges, readings)});
+    } else if (readings.fails(check, judges.usual)) {
+      result.notes.push_back(
+          {check.id, check.field, first[check.field], note_of(check, judges, readings)});
+    }
   });
-  result.not_judged = not_judged(context);
-  result.absent = absent_fields(document, context);
+  const CheckContext context = readings.context(judges.possible);
+  result.not_judged = not_judged(context, [&](Field field, CheckGroup group) {
+    return judged(group) && (!result.absent_unknown || document.given.contains(field));
+  });
+  if (result.absent_unknown)
+    std::erase_if(result.not_judged, [](const NotJudged& item) { return item.why == kMode; });
+  result.absent = readings.absent(judges.possible, judged);
   return result;
 }
 

@@ -13,11 +13,26 @@
 
 namespace nestor::emu {
 
+struct AuditTerms {
+  // What the document does not state of the processor's capabilities; std::nullopt: any processor,
+  // and what only some would refuse is a note.
+  std::optional<vmx::Capabilities> processor;
+  bool only_stated = false;  // absent fields are unknown in every format
+};
+
 struct Violation {
   vmx::FailedCheck failure;
   vmx::Field field{};
-  // Of fields with fixed or reserved bits: which of them are wrong. May be empty.
+  // Which bits are wrong, by name, or what else is to be said. May be empty.
   std::string detail;
+};
+
+// Passes on some processors, which one the document does not say.
+struct AuditNote {
+  std::string_view check;
+  vmx::Field field{};
+  uint64_t value = 0;
+  std::string text;  // "not on a processor without CR4.UMIP"
 };
 
 // A check whose answer depends on what the document does not say.
@@ -34,13 +49,18 @@ struct AbsentField {
 
 struct Audit {
   std::vector<Violation> violations;  // in the processor's order
+  std::vector<AuditNote> notes;
   std::vector<NotJudged> not_judged;
   std::vector<AbsentField> absent;
+  bool absent_unknown = false;  // the checks of `absent` are not judged; else they take it as 0
   std::vector<std::string> assumed;  // about the processor
+  // The exit reason and qualification of the VM-entry failure that the document states. Controls
+  // and host state had passed then and are not judged.
+  std::optional<uint32_t> failed_entry;
+  uint64_t qualification = 0;
 };
 
-// `otherwise`: the processor, as far as the document does not state its capabilities.
-Audit audit(const VmcsDocument& document, const vmx::Capabilities& otherwise);
+Audit audit(const VmcsDocument& document, const AuditTerms& terms);
 
 // What VM entry makes of a violation: VM-instruction error 7 or 8, or exit reason 33.
 struct EntryFailure {

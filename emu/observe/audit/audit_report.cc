@@ -3,6 +3,7 @@
 
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_decoding.h"
@@ -14,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kChecksShown = 4;
+constexpr size_t kNamesShown = 4;
 
 std::string consequence(const EntryFailure& failure) {
   if (failure.instruction_error) {
@@ -37,13 +38,64 @@ Json to_json(const EntryFailure& failure) {
           {"qualification", failure.qualification}};
 }
 
-std::string some_of(const std::vector<std::string_view>& checks) {
+std::string some_of(const std::vector<std::string_view>& names) {
   std::string text;
-  for (size_t i = 0; i < checks.size() && i < kChecksShown; ++i)
-    text += fmt::format("{}{}", i == 0 ? "" : ", ", checks[i]);
-  if (checks.size() > kChecksShown)
-    text += fmt::format(" and {} more", checks.size() - kChecksShown);
+  for (size_t i = 0; i < names.size() && i < kNamesShown; ++i)
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", names[i]);
+  if (names.size() > kNamesShown) text += fmt::format(" and {} more", names.size() - kNamesShown);
   return text;
+}
+
+std::string verdict(const Audit& audit) {
+  const size_t count = audit.violations.size();
+  const std::string number =
+      count == 0 ? "no violation" : fmt::format("{} violation{}", count, count == 1 ? "" : "s");
+  if (!audit.failed_entry) {
+    return count == 0 ? fmt::format("{}; VM entry would pass {}", number,
+                                    audit.absent_unknown ? "the checks on the stated fields"
+                                                         : "these checks")
+                      : fmt::format("{}; VM entry would end with {}", number,
+                                    consequence(entry_failure(audit.violations.front().failure)));
+  }
+  const std::string reason = fmt::format("exit reason {:#x}, {}", *audit.failed_entry,
+                                         vmx::exit_reason_name(*audit.failed_entry));
+  const auto basic = static_cast<vmx::ExitReason>(*audit.failed_entry & 0xffff);
+  if (basic == vmx::ExitReason::kEntryFailureMsrLoading) {
+    return fmt::format(
+        "{} of guest state; the VMCS states {}: entry {} of the VM-entry MSR-load area", number,
+        reason, audit.qualification);
+  }
+  return fmt::format("{} of guest state; the VMCS states {}", number, reason);
+}
+
+// What the exit qualification of a VM-entry failure due to invalid guest state names.
+std::string_view qualification_text(const Audit& audit) {
+  if (audit.failed_entry.value_or(0) !=
+      (vmx::kExitReasonEntryFailure |
+       static_cast<uint32_t>(vmx::ExitReason::kEntryFailureGuestState)))
+    return {};
+  switch (audit.qualification) {
+    case vmx::kEntryFailurePdpte:
+      return "the exit qualification, 2, says: PDPTEs";
+    case vmx::kEntryFailureNmi:
+      return "the exit qualification, 3, says: an NMI injected under blocking by STI";
+    case vmx::kEntryFailureLinkPointer:
+      return "the exit qualification, 4, says: the VMCS link pointer";
+    default:
+      return {};
+  }
+}
+
+// The absent fields that leave checks open, as one line.
+std::string open_checks(const Audit& audit) {
+  std::vector<std::string_view> fields;
+  std::set<std::string_view> checks;
+  for (const AbsentField& absent : audit.absent) {
+    fields.push_back(vmx::info_of(absent.field).name);
+    checks.insert(absent.checks.begin(), absent.checks.end());
+  }
+  return fmt::format("{} check{} not judged, for want of {}", checks.size(),
+                     checks.size() == 1 ? "" : "s", some_of(fields));
 }
 
 }  // namespace
@@ -54,13 +106,8 @@ std::string to_text(const Audit& audit, std::string_view name) {
     out.append(text);
     out.push_back('\n');
   };
-  if (audit.violations.empty()) {
-    line(fmt::format("{}: no violation; VM entry would pass these checks", name));
-  } else {
-    line(fmt::format("{}: {} violation{}; VM entry would end with {}", name,
-                     audit.violations.size(), audit.violations.size() == 1 ? "" : "s",
-                     consequence(entry_failure(audit.violations.front().failure))));
-  }
+  line(fmt::format("{}: {}", name, verdict(audit)));
+  if (const auto text = qualification_text(audit); !text.empty()) line(fmt::format("  {}", text));
   size_t number = 0;
   for (const Violation& violation : audit.violations) {
     const vmx::FailedCheck& failure = violation.failure;
@@ -71,11 +118,19 @@ std::string to_text(const Audit& audit, std::string_view name) {
     if (!violation.detail.empty()) line("     " + violation.detail);
     line(fmt::format("     SDM, \"{}\"; {}", failure.section, consequence(entry_failure(failure))));
   }
+  for (const AuditNote& note : audit.notes)
+    line(fmt::format("  note: {}: {} ({:#06x}) = {:#x}: {}", note.check,
+                     vmx::info_of(note.field).name, vmx::encoding_of(note.field), note.value,
+                     note.text));
   for (const NotJudged& item : audit.not_judged)
     line(fmt::format("  not judged: {} ({}): {}", item.check, item.field, item.why));
-  for (const AbsentField& absent : audit.absent)
-    line(fmt::format("  warning: {} is absent and taken as 0; it decides {}",
-                     vmx::info_of(absent.field).name, some_of(absent.checks)));
+  if (audit.absent_unknown) {
+    if (!audit.absent.empty()) line("  " + open_checks(audit));
+  } else {
+    for (const AbsentField& absent : audit.absent)
+      line(fmt::format("  warning: {} is absent and taken as 0; it decides {}",
+                       vmx::info_of(absent.field).name, some_of(absent.checks)));
+  }
   for (const std::string& text : audit.assumed) line("  warning: " + text);
   return fmt::to_string(out);
 }
@@ -83,6 +138,7 @@ std::string to_text(const Audit& audit, std::string_view name) {
 std::string to_json(const Audit& audit, std::string_view name) {
   Json json;
   json["name"] = name;
+  if (audit.failed_entry) json["stated_exit_reason"] = hex(*audit.failed_entry);
   json["vm_entry"] = audit.violations.empty()
                          ? Json{{"result", "passes"}}
                          : to_json(entry_failure(audit.violations.front().failure));
@@ -99,6 +155,12 @@ std::string to_json(const Audit& audit, std::string_view name) {
     item["vm_entry"] = to_json(entry_failure(failure));
     json["violations"].push_back(std::move(item));
   }
+  json["notes"] = Json::array();
+  for (const AuditNote& note : audit.notes)
+    json["notes"].push_back({{"check", note.check},
+                             {"field", vmx::info_of(note.field).name},
+                             {"value", hex(note.value)},
+                             {"text", note.text}});
   json["not_judged"] = Json::array();
   for (const NotJudged& item : audit.not_judged)
     json["not_judged"].push_back({{"check", item.check}, {"field", item.field}, {"why", item.why}});
@@ -106,6 +168,7 @@ std::string to_json(const Audit& audit, std::string_view name) {
   for (const AbsentField& absent : audit.absent)
     json["absent_fields"].push_back(
         {{"field", vmx::info_of(absent.field).name}, {"checks", absent.checks}});
+  json["absent_fields_are"] = audit.absent_unknown ? "unknown" : "0";
   json["assumed"] = audit.assumed;
   return json.dump(2);
 }

@@ -42,11 +42,12 @@ constexpr std::array kRules = {
     rule<&RegisterRules::rtm>("rtm", 1),
 };
 
-// What some processor can hold, so that nothing is called wrong for want of knowledge.
-RegisterRules permissive_rules() {
+// What the SDM defines of registers.
+RegisterRules widest_rules() {
   RegisterRules rules;
   rules.physical_address_width = 52;
   rules.linear_address_width = 57;
+  rules.cr4_writable = 0x11bff7fff;  // all but bits 15, 26 and 29 to 31: FRED is bit 32
   rules.efer_writable = 0xd01;
   rules.debugctl_writable = 0xffc7;
   rules.perf_global_ctrl_writable = rules.rtit_ctl_writable = rules.lbr_ctl_writable = ~0ull;
@@ -54,6 +55,12 @@ RegisterRules permissive_rules() {
   rules.bndcfgs_writable = ~uint64_t{0xffc};
   rules.sgx = rules.rtm = true;
   return rules;
+}
+
+uint64_t defined_controls(vmx::ControlGroup group) {
+  uint64_t bits = 0;
+  for (const vmx::ControlName& control : vmx::control_names(group)) bits |= control.mask;
+  return bits;
 }
 
 class Reader {
@@ -66,7 +73,7 @@ class Reader {
     if (const auto found = values_.msrs.find(msr); found != values_.msrs.end())
       return found->second;
     const uint64_t value = otherwise_.msr(msr).value_or(0);
-    missing_.push_back(fmt::format("{} is not stated, taken as {:#x}, Nestor's own",
+    missing_.push_back(fmt::format("{} is not stated, taken as {:#x} from the named processor",
                                    capability_msr_name(msr), value));
     return value;
   }
@@ -106,6 +113,28 @@ CapabilityValues values_of(const Capabilities& capabilities) {
   return values;
 }
 
+Capabilities any_processor() {
+  using vmx::ControlGroup;
+  Capabilities c = vmx::nestor_capabilities();
+  const auto offer = [](ControlRange& range, ControlGroup group) {
+    range.offered |= static_cast<uint32_t>(defined_controls(group)) & ~range.default1;
+  };
+  offer(c.pin, ControlGroup::kPinBased);
+  offer(c.primary, ControlGroup::kPrimaryProcBased);
+  offer(c.exit, ControlGroup::kVmExit);
+  offer(c.entry, ControlGroup::kVmEntry);
+  c.secondary = static_cast<uint32_t>(defined_controls(ControlGroup::kSecondaryProcBased));
+  c.tertiary = defined_controls(ControlGroup::kTertiaryProcBased);
+  c.secondary_exit = defined_controls(ControlGroup::kSecondaryVmExit);
+  c.vm_functions = defined_controls(ControlGroup::kVmFunction);
+  c.error_code_for_any_vector = true;
+  c.ept_vpid = ~uint64_t{0};
+  c.misc |= vmx::vmx_misc::kHlt | vmx::vmx_misc::kShutdown | vmx::vmx_misc::kWaitForSipi |
+            vmx::vmx_misc::kIntelPtInVmx | vmx::vmx_misc::kInjectionLength0;
+  c.registers = widest_rules();
+  return c;
+}
+
 StatedCapabilities capabilities_from(const CapabilityValues& values,
                                      const Capabilities& otherwise) {
   Reader msr(values, otherwise);
@@ -140,16 +169,12 @@ StatedCapabilities capabilities_from(const CapabilityValues& values,
   c.cr0_fixed1 = msr(vmx::kIa32VmxCr0Fixed1);
   c.cr4_fixed0 = msr(vmx::kIa32VmxCr4Fixed0);
 
-  c.registers = permissive_rules();
+  c.registers = otherwise.registers;
   c.registers.cr4_writable = msr(vmx::kIa32VmxCr4Fixed1);
   std::vector<std::string> assumed = msr.missing();
   for (const RegisterRule& rule : kRules) {
-    if (const auto found = values.rules.find(rule.name); found != values.rules.end()) {
+    if (const auto found = values.rules.find(rule.name); found != values.rules.end())
       rule.set(c.registers, found->second);
-    } else if (rule.name.ends_with("address_width")) {
-      assumed.push_back(
-          fmt::format("{} is not stated, taken as {}", rule.name, rule.get(c.registers)));
-    }
   }
   return {c, std::move(assumed)};
 }

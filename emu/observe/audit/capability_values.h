@@ -33,11 +33,15 @@ struct CapabilityValues {
 // What says `capabilities` completely.
 CapabilityValues values_of(const vmx::Capabilities& capabilities);
 
+// A processor that has whatever some processor has, so that nothing is called wrong for want of
+// knowledge. Its linear addresses have 57 bits.
+vmx::Capabilities any_processor();
+
 struct StatedCapabilities {
   vmx::Capabilities capabilities;
-  std::vector<std::string> assumed;  // what was not stated, and what is taken for it
+  std::vector<std::string> assumed;  // MSRs that were not stated, and what is taken for them
 };
-// An MSR that is not stated is as on `otherwise`; a register rule allows what the SDM defines.
+// What is not stated is as on `otherwise`.
 StatedCapabilities capabilities_from(const CapabilityValues& values,
                                      const vmx::Capabilities& otherwise);
 

@@ -61,6 +61,12 @@ constexpr ControlName kCr4Bits[] = {
     {vmx::cr4::kSmap, "SMAP"},
     {vmx::cr4::kPke, "PKE"},
     {vmx::cr4::kCet, "CET"},
+    {vmx::cr4::kPks, "PKS"},
+    {1ull << 19, "KL"},
+    {1ull << 25, "UINTR"},
+    {1ull << 27, "LASS"},
+    {1ull << 28, "LAM_SUP"},
+    {1ull << 32, "FRED"},
 };
 constexpr ControlName kEferBits[] = {
     {vmx::efer::kSce, "SCE"},
@@ -122,6 +128,14 @@ constexpr ControlField kControlFields[] = {
     {Field::kVmEntryControls, vmx::ControlGroup::kVmEntry},
     {Field::kVmFunctionControls, vmx::ControlGroup::kVmFunction},
 };
+
+std::span<const ControlName> bit_names(Field field) {
+  for (const BitField& known : kBitFields)
+    if (known.field == field) return known.names;
+  for (const ControlField& known : kControlFields)
+    if (known.field == field) return vmx::control_names(known.group);
+  return {};
+}
 
 std::string join(std::string_view before, std::string_view item) {
   return before.empty() ? std::string(item) : fmt::format("{}, {}", before, item);
@@ -229,12 +243,21 @@ std::string_view group_name(VmcsGroup group) {
 
 std::string hex(uint64_t value) { return fmt::format("{:#x}", value); }
 
+std::optional<vmx::ControlGroup> control_group_of(Field field) {
+  for (const ControlField& known : kControlFields)
+    if (known.field == field) return known.group;
+  return std::nullopt;
+}
+
+std::string_view bit_name(Field field, unsigned bit) {
+  for (const ControlName& name : bit_names(field))
+    if (name.mask == uint64_t{1} << bit) return name.name;
+  return {};
+}
+
 std::string decode(const vmx::Vmcs& vmcs, Field field) {
   const uint64_t value = vmcs[field];
-  for (const BitField& known : kBitFields)
-    if (known.field == field) return bits(value, known.names);
-  for (const ControlField& known : kControlFields)
-    if (known.field == field) return bits(value, vmx::control_names(known.group));
+  if (const auto names = bit_names(field); !names.empty()) return bits(value, names);
   if (is_access_rights(field)) return access_rights(value);
   switch (field) {
     case Field::kGuestActivityState: {

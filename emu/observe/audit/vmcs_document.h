@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A VMCS that somebody wrote down, read from JSON. docs/audit.md describes the format.
+// A VMCS that somebody wrote down: JSON, a dump of KVM, Xen or HAXM, or a list of fields.
+// docs/audit.md describes the formats.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,11 +21,18 @@ struct VmcsDocument {
   vmx::Vmcs vmcs;
   std::set<vmx::Field> given;                    // the fields that the document names
   std::optional<CapabilityValues> capabilities;  // when it states them
+  bool partial = false;                          // what is absent is unknown, else it is 0
+  std::set<vmx::Field> never;                    // fields that no document of its format has
+
+  // The error, or the empty string: the value is too wide, or the halves of a field contradict each
+  // other.
+  [[nodiscard]] std::string set(vmx::FieldAccess access, uint64_t number);
 };
 
-// The documents of a text, one after another. The error is one line that names the line of the
-// text, the key, and what is wrong.
-[[nodiscard]] std::variant<std::vector<VmcsDocument>, std::string> read_vmcs_documents(
-    std::string_view text);
+using VmcsDocuments = std::variant<std::vector<VmcsDocument>, std::string>;
+
+// The documents of a text, one after another; the content says which format it has. The error is
+// one line that names the line of the text, the key, and what is wrong.
+[[nodiscard]] VmcsDocuments read_vmcs_documents(std::string_view text);
 
 }  // namespace nestor::emu

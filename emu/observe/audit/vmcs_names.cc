@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/observe/audit/vmcs_names.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
+#include <vector>
 
 #include "vmx/msr_index.h"
 
@@ -14,17 +16,171 @@ using vmx::Field;
 using vmx::FieldAccess;
 using Names = std::map<std::string, Field, std::less<>>;
 
+// Words that hypervisors write in another way; an empty one says nothing.
+struct Synonym {
+  std::string_view word, meaning;
+};
+constexpr std::array kSynonyms = {
+    Synonym{"addr", "address"},
+    Synonym{"ar", "accessrights"},
+    Synonym{"bitmaps", "bitmap"},
+    Synonym{"bytes", ""},
+    Synonym{"control", "controls"},
+    Synonym{"cpu", "processor"},
+    Synonym{"ctrl", ""},
+    Synonym{"exec", "execution"},
+    Synonym{"field", ""},
+    Synonym{"ia32", ""},
+    Synonym{"info", "information"},
+    Synonym{"intr", "interrupt"},
+    Synonym{"interruption", "interrupt"},
+    Synonym{"len", "length"},
+    Synonym{"pdptr0", "pdpte0"},
+    Synonym{"pdptr1", "pdpte1"},
+    Synonym{"pdptr2", "pdpte2"},
+    Synonym{"pdptr3", "pdpte3"},
+    Synonym{"ptr", "pointer"},
+    Synonym{"vmcs", ""},
+    Synonym{"vmx", ""},
+};
+
+// Names that are not the SDM's, of Linux, Xen, HAXM and ia32-doc.
+struct Alias {
+  std::string_view name;
+  Field field;
+};
+constexpr std::array kAliases = {
+    Alias{"VIRTUAL_PROCESSOR_ID", Field::kVirtualProcessorIdentifier},
+    Alias{"POSTED_INTR_NV", Field::kPostedInterruptNotificationVector},
+    Alias{"GUEST_INTR_STATUS", Field::kGuestInterruptStatus},
+    Alias{"GUEST_PML_INDEX", Field::kPmlIndex},
+    Alias{"IO_BITMAP_A", Field::kIoBitmapA},
+    Alias{"IO_BITMAP_A_ADDRESS", Field::kIoBitmapA},
+    Alias{"IO_BITMAP_B", Field::kIoBitmapB},
+    Alias{"IO_BITMAP_B_ADDRESS", Field::kIoBitmapB},
+    Alias{"MSR_BITMAP", Field::kMsrBitmaps},
+    Alias{"MSR_BITMAP_ADDRESS", Field::kMsrBitmaps},
+    Alias{"EXIT_MSR_STORE_ADDRESS", Field::kVmExitMsrStoreAddress},
+    Alias{"EXIT_MSR_LOAD_ADDRESS", Field::kVmExitMsrLoadAddress},
+    Alias{"ENTRY_MSR_LOAD_ADDRESS", Field::kVmEntryMsrLoadAddress},
+    Alias{"VIRTUAL_APIC_PAGE_ADDR", Field::kVirtualApicAddress},
+    Alias{"VAPIC_PAGE", Field::kVirtualApicAddress},
+    Alias{"APIC_ACCESS_PAGE", Field::kApicAccessAddress},
+    Alias{"PI_DESC_ADDR", Field::kPostedInterruptDescriptorAddress},
+    Alias{"POSTED_INTR_DESC_ADDR", Field::kPostedInterruptDescriptorAddress},
+    Alias{"VMFUNC_CONTROLS", Field::kVmFunctionControls},
+    Alias{"EPT_POINTER_LIST_ADDRESS", Field::kEptpListAddress},
+    Alias{"VMREAD_BITMAP", Field::kVmreadBitmap},
+    Alias{"VMWRITE_BITMAP", Field::kVmwriteBitmap},
+    Alias{"VE_INFORMATION_ADDRESS", Field::kVirtualizationExceptionInformationAddress},
+    Alias{"VIRT_EXCEPTION_INFO", Field::kVirtualizationExceptionInformationAddress},
+    Alias{"XSS_EXIT_BITMAP", Field::kXssExitingBitmap},
+    Alias{"TERTIARY_VM_EXEC_CONTROL", Field::kTertiaryProcBasedControls},
+    Alias{"HLAT_POINTER", Field::kHlatPointer},
+    Alias{"PID_POINTER_TABLE", Field::kPidPointerTableAddress},
+    Alias{"VM_EXIT_INFO_GUEST_PHYSICAL_ADDRESS", Field::kGuestPhysicalAddress},
+    Alias{"GUEST_VMCS_LINK_POINTER", Field::kVmcsLinkPointer},
+    Alias{"PIN_CONTROLS", Field::kPinBasedControls},
+    Alias{"CPU_BASED_VM_EXEC_CONTROL", Field::kPrimaryProcBasedControls},
+    Alias{"PRIMARY_PROCESSOR_CONTROLS", Field::kPrimaryProcBasedControls},
+    Alias{"VM_EXIT_CONTROLS", Field::kVmExitControls},
+    Alias{"EXIT_CONTROLS", Field::kVmExitControls},
+    Alias{"EXIT_MSR_STORE_COUNT", Field::kVmExitMsrStoreCount},
+    Alias{"EXIT_MSR_LOAD_COUNT", Field::kVmExitMsrLoadCount},
+    Alias{"ENTRY_CONTROLS", Field::kVmEntryControls},
+    Alias{"ENTRY_MSR_LOAD_COUNT", Field::kVmEntryMsrLoadCount},
+    Alias{"ENTRY_INTERRUPT_INFO", Field::kVmEntryInterruptionInformation},
+    Alias{"ENTRY_EXCEPTION_ERROR_CODE", Field::kVmEntryExceptionErrorCode},
+    Alias{"ENTRY_INSTRUCTION_LENGTH", Field::kVmEntryInstructionLength},
+    Alias{"SECONDARY_VM_EXEC_CONTROL", Field::kSecondaryProcBasedControls},
+    Alias{"SECONDARY_PROCESSOR_CONTROLS", Field::kSecondaryProcBasedControls},
+    Alias{"NOTIFY_WINDOW", Field::kInstructionTimeoutControl},
+    Alias{"INSTRUCTION_ERROR_CODE", Field::kVmInstructionError},
+    Alias{"VM_EXIT_REASON", Field::kExitReason},
+    Alias{"VM_EXIT_INFO_REASON", Field::kExitReason},
+    Alias{"VM_EXIT_INFO_INTERRUPT_INFO", Field::kVmExitInterruptionInformation},
+    Alias{"VM_EXIT_INFO_EXCEPTION_ERROR_CODE", Field::kVmExitInterruptionErrorCode},
+    Alias{"VM_EXIT_INFO_IDT_VECTORING", Field::kIdtVectoringInformation},
+    Alias{"VM_EXIT_INFO_IDT_VECTORING_ERROR_CODE", Field::kIdtVectoringErrorCode},
+    Alias{"VM_EXIT_INFO_INSTRUCTION_LENGTH", Field::kVmExitInstructionLength},
+    Alias{"VMX_INSTRUCTION_INFO", Field::kVmExitInstructionInformation},
+    Alias{"VM_EXIT_INFO_INSTRUCTION_INFO", Field::kVmExitInstructionInformation},
+    Alias{"GUEST_INTERRUPTIBILITY", Field::kGuestInterruptibilityState},
+    Alias{"GUEST_INTERRUPTIBILITY_INFO", Field::kGuestInterruptibilityState},
+    Alias{"PREEMPTION_TIMER", Field::kVmxPreemptionTimerValue},
+    Alias{"GUEST_PREEMPTION_TIMER", Field::kVmxPreemptionTimerValue},
+    Alias{"GUEST_PREEMPTION_TIMER_VALUE", Field::kVmxPreemptionTimerValue},
+    Alias{"CR0_MASK", Field::kCr0GuestHostMask},
+    Alias{"CR4_MASK", Field::kCr4GuestHostMask},
+    Alias{"CR3_TARGET_VAL_BASE", Field::kCr3TargetValue0},
+    Alias{"VM_EXIT_INFO_QUALIFICATION", Field::kExitQualification},
+    Alias{"VM_EXIT_INFO_IO_ECX", Field::kIoRcx},
+    Alias{"VM_EXIT_INFO_IO_ESI", Field::kIoRsi},
+    Alias{"VM_EXIT_INFO_IO_EDI", Field::kIoRdi},
+    Alias{"VM_EXIT_INFO_IO_EIP", Field::kIoRip},
+    Alias{"EXIT_GUEST_LINEAR_ADDRESS", Field::kGuestLinearAddress},
+    Alias{"VM_EXIT_INFO_GUEST_LINEAR_ADDRESS", Field::kGuestLinearAddress},
+    Alias{"GUEST_PENDING_DBE", Field::kGuestPendingDebugExceptions},
+    Alias{"GUEST_PENDING_DBG_EXCEPTIONS", Field::kGuestPendingDebugExceptions},
+    Alias{"GUEST_INTR_SSP_TABLE", Field::kGuestIa32InterruptSspTableAddr},
+    Alias{"HOST_INTR_SSP_TABLE", Field::kHostIa32InterruptSspTableAddr},
+};
+
+bool is_letter_or_digit(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// The words of a name, each by its usual one, without what is between them.
+std::string plain_name(std::string_view name) {
+  std::string out;
+  for (size_t at = 0; at < name.size();) {
+    size_t end = at;
+    while (end < name.size() && is_letter_or_digit(name[end])) ++end;
+    std::string word = normalized_name(name.substr(at, end - at));
+    for (const Synonym& synonym : kSynonyms)
+      if (synonym.word == word) word = synonym.meaning;
+    out += word;
+    at = end + 1;
+  }
+  return out;
+}
+
 Names make_names() {
   Names names;
+  const auto add = [&](std::string_view name, Field field) {
+    names.emplace(normalized_name(name), field);
+    names.emplace(plain_name(name), field);
+  };
   for (const vmx::FieldInfo& info : vmx::kFields) {
-    names.emplace(normalized_name(info.name), info.field);
-    names.emplace(normalized_name(info.identifier), info.field);
+    add(info.name, info.field);
+    add(info.identifier, info.field);
     const size_t open = info.name.find('('), close = info.name.find(')');
     if (open == std::string_view::npos || close == std::string_view::npos) continue;
-    names.emplace(normalized_name(info.name.substr(0, open)), info.field);
-    names.emplace(normalized_name(info.name.substr(open + 1, close - open - 1)), info.field);
+    add(info.name.substr(0, open), info.field);
+    add(info.name.substr(open + 1, close - open - 1), info.field);
   }
+  for (const Alias& alias : kAliases) add(alias.name, alias.field);
   return names;
+}
+const Names& field_names() {
+  static const Names names = make_names();
+  return names;
+}
+
+// Insertions, deletions and exchanges of a character that make one name of the other.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t exchanged = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({exchanged, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
 }
 
 struct MsrName {
@@ -68,6 +224,8 @@ std::string normalized_name(std::string_view name) {
 std::optional<uint64_t> parse_number(std::string_view text) {
   const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
   if (hexadecimal) text.remove_prefix(2);
+  // Somebody's "00000042" is rather 42H.
+  if (!hexadecimal && text.size() > 1 && text.front() == '0') return std::nullopt;
   uint64_t value = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value, hexadecimal ? 16 : 10);
@@ -79,17 +237,33 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
   if (const auto encoding = parse_number(name))
     return *encoding <= 0xffffffff ? vmx::decode_field(static_cast<uint32_t>(*encoding))
                                    : std::nullopt;
-  static const Names names = make_names();
-  const std::string wanted = normalized_name(name);
-  if (const auto found = names.find(wanted); found != names.end())
-    return FieldAccess{found->second, false};
+  const Names& names = field_names();
   constexpr size_t kSuffix = 4;
-  const bool high = wanted.ends_with("high");
-  if (!high && !wanted.ends_with("full")) return std::nullopt;
-  const auto found = names.find(std::string_view(wanted).substr(0, wanted.size() - kSuffix));
-  if (found == names.end() || vmx::width_of(found->second) != vmx::FieldWidth::k64)
-    return std::nullopt;
-  return FieldAccess{found->second, high};
+  for (const std::string& wanted : {normalized_name(name), plain_name(name)}) {
+    if (const auto found = names.find(wanted); found != names.end())
+      return FieldAccess{found->second, false};
+    const bool high = wanted.ends_with("high");
+    if (!high && !wanted.ends_with("full")) continue;
+    const auto found = names.find(std::string_view(wanted).substr(0, wanted.size() - kSuffix));
+    if (found != names.end() && vmx::width_of(found->second) == vmx::FieldWidth::k64)
+      return FieldAccess{found->second, high};
+  }
+  return std::nullopt;
+}
+
+std::string_view nearest_field_name(std::string_view name) {
+  const std::string wanted = plain_name(name);
+  size_t nearest = std::max<size_t>(2, wanted.size() / 4) + 1;
+  std::string_view best;
+  const auto consider = [&](std::string_view candidate) {
+    const size_t distance = edit_distance(wanted, plain_name(candidate));
+    if (distance >= nearest) return;
+    nearest = distance;
+    best = candidate;
+  };
+  for (const vmx::FieldInfo& info : vmx::kFields) consider(info.name);
+  for (const Alias& alias : kAliases) consider(alias.name);
+  return best;
 }
 
 std::optional<uint32_t> find_capability_msr(std::string_view name) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/emu/observe/audit/documents.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -11,20 +13,9 @@ using ::testing::HasSubstr;
 using vmx::Field;
 
 VmcsDocument read_one(std::string_view text) {
-  auto result = read_vmcs_documents(text);
-  if (const auto* error = std::get_if<std::string>(&result)) {
-    ADD_FAILURE() << *error;
-    return {};
-  }
-  auto& documents = std::get<std::vector<VmcsDocument>>(result);
+  const auto documents = read_all(text);
   EXPECT_EQ(documents.size(), 1u);
   return documents.front();
-}
-std::string error_of(std::string_view text) {
-  const auto result = read_vmcs_documents(text);
-  const auto* error = std::get_if<std::string>(&result);
-  EXPECT_NE(error, nullptr) << text;
-  return error != nullptr ? *error : "";
 }
 
 TEST(VmcsDocument, ReadsNumbersAndStrings) {
@@ -71,7 +62,9 @@ TEST(VmcsDocument, ReadsOneDocumentAfterAnother) {
 
 TEST(VmcsDocument, NamesTheLineAndTheKeyOfWhatIsWrong) {
   EXPECT_THAT(error_of("{\n\"Guest CR0\": 1,\n\"Guest CR9\": 1}"),
-              ::testing::AllOf(HasSubstr("line 3: "), HasSubstr("\"Guest CR9\" is no field")));
+              ::testing::AllOf(
+                  HasSubstr("line 3: "),
+                  HasSubstr("\"Guest CR9\" is no field of a VMCS; did you mean \"Guest CR0\"?")));
   EXPECT_THAT(error_of("{\n\"Guest ES selector\": \"0x10000\"\n}"),
               ::testing::AllOf(HasSubstr("line 2: "), HasSubstr("too wide"), HasSubstr("16 bits")));
   EXPECT_THAT(error_of("{\"Guest CR0\": 1,\n\"0x6800\": 1}"),
@@ -98,11 +91,23 @@ TEST(VmcsDocument, RefusesWhatIsNoJson) {
   EXPECT_THAT(error_of(""), HasSubstr("no VMCS"));
   EXPECT_THAT(error_of("{\n\"Guest CR0\": 1,\n"), HasSubstr("line 3: it is no JSON: "));
   EXPECT_THAT(error_of("{\"Guest CR0\" 1}"), HasSubstr("it is no JSON: "));
-  EXPECT_THAT(error_of("[1]"), HasSubstr("an array, not an object"));
-  EXPECT_THAT(error_of("17"), HasSubstr("no object of fields"));
-  EXPECT_THAT(error_of("\"17\""), HasSubstr("no object of fields"));
+  EXPECT_THAT(error_of("[{\"Guest CR0\": 1}]"), HasSubstr("an array, not an object"));
   EXPECT_THAT(error_of("{} x"), HasSubstr("it is no JSON: "));
-  EXPECT_THAT(error_of("\x80"), HasSubstr("it is no JSON: "));
+}
+
+TEST(VmcsDocument, SaysWhatItReadsWhereThereIsNoVmcs) {
+  for (const char* text : {"17", "\"17\"", "[1]", "\x80", "hello: world\n", "RIP = 5\n"})
+    EXPECT_THAT(error_of(text), HasSubstr("there is no VMCS in it")) << text;
+}
+
+TEST(VmcsDocument, RefusesLeadingZerosAndSuggestsNames) {
+  for (const char* text :
+       {R"({"Guest CR0": "0000016"})", R"({"Guest CR0": "00000042"})", R"({"Guest CR0": "0a"})"})
+    EXPECT_THAT(error_of(text), HasSubstr("Write 0x before it, or no leading zeros")) << text;
+  EXPECT_EQ(read_one(R"({"Guest CR0": "0"})").vmcs[Field::kGuestCr0], 0);
+  EXPECT_THAT(error_of(R"({"GUEST_RFLAG": 1})"), HasSubstr("did you mean \"Guest RFLAGS\"?"));
+  EXPECT_THAT(error_of(R"({"VM_EXIT_RESON": 1})"), HasSubstr("did you mean \"VM_EXIT_REASON\"?"));
+  EXPECT_THAT(error_of(R"({"the weather": 1})"), HasSubstr("write a name as the SDM's"));
 }
 
 }  // namespace

@@ -37,6 +37,52 @@ TEST(VmcsNames, FindsHighHalvesOf64BitFieldsOnly) {
   EXPECT_FALSE(find_vmcs_field("0x6801"));
 }
 
+TEST(VmcsNames, KnowsWhatHypervisorsCallTheFields) {
+  const std::pair<std::string_view, Field> names[] = {
+      // Linux and Xen
+      {"VIRTUAL_PROCESSOR_ID", Field::kVirtualProcessorIdentifier},
+      {"GUEST_ES_AR_BYTES", Field::kGuestEsAccessRights},
+      {"VM_ENTRY_INTR_INFO_FIELD", Field::kVmEntryInterruptionInformation},
+      {"VM_ENTRY_INTR_INFO", Field::kVmEntryInterruptionInformation},
+      {"CPU_BASED_VM_EXEC_CONTROL", Field::kPrimaryProcBasedControls},
+      {"SECONDARY_VM_EXEC_CONTROL", Field::kSecondaryProcBasedControls},
+      {"GUEST_INTERRUPTIBILITY_INFO", Field::kGuestInterruptibilityState},
+      {"GUEST_PDPTR2", Field::kGuestPdpte2},
+      {"GUEST_SYSENTER_ESP", Field::kGuestIa32SysenterEsp},
+      {"VM_EXIT_MSR_LOAD_ADDR", Field::kVmExitMsrLoadAddress},
+      {"GUEST_PENDING_DBG_EXCEPTIONS", Field::kGuestPendingDebugExceptions},
+      {"VM_EXIT_REASON", Field::kExitReason},
+      {"VMX_INSTRUCTION_INFO", Field::kVmExitInstructionInformation},
+      // HAXM
+      {"VMX_PIN_CONTROLS", Field::kPinBasedControls},
+      {"VMX_ENTRY_INTERRUPT_INFO", Field::kVmEntryInterruptionInformation},
+      {"VM_EXIT_INFO_QUALIFICATION", Field::kExitQualification},
+      {"GUEST_TR_AR", Field::kGuestTrAccessRights},
+      {"GUEST_VMCS_LINK_PTR", Field::kVmcsLinkPointer},
+      {"GUEST_EFER", Field::kGuestIa32Efer},
+      // ia32-doc
+      {"VMCS_GUEST_CR0", Field::kGuestCr0},
+      {"VMCS_CTRL_PIN_BASED_VM_EXECUTION_CONTROLS", Field::kPinBasedControls},
+      {"VMCS_CTRL_PRIMARY_VMEXIT_CONTROLS", Field::kVmExitControls},
+      {"VMCS_GUEST_VMCS_LINK_POINTER", Field::kVmcsLinkPointer},
+      {"VMCS_CTRL_EPT_POINTER", Field::kEptPointer},
+  };
+  for (const auto& [name, field] : names) {
+    const auto access = find_vmcs_field(name);
+    ASSERT_TRUE(access) << name;
+    EXPECT_EQ(access->field, field) << name;
+    EXPECT_FALSE(access->high) << name;
+  }
+  EXPECT_TRUE(find_vmcs_field("VM_EXIT_MSR_LOAD_ADDR_HIGH")->high);
+}
+
+TEST(VmcsNames, FindsTheNameThatIsMeant) {
+  EXPECT_EQ(nearest_field_name("GUEST_CRO"), "Guest CR0");
+  EXPECT_EQ(nearest_field_name("HOST_IA32_EFFER"), "Host IA32_EFER");
+  EXPECT_EQ(nearest_field_name("SECONDARY_VM_EXE_CONTROL"), "SECONDARY_VM_EXEC_CONTROL");
+  EXPECT_EQ(nearest_field_name("temperature"), "");
+}
+
 TEST(VmcsNames, RefusesWhatIsNoField) {
   for (const char* name : {"", "high", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
     EXPECT_FALSE(find_vmcs_field(name)) << name;
@@ -68,7 +114,8 @@ TEST(VmcsNames, FindsEveryCapabilityMsrByNameAndIndex) {
 TEST(VmcsNames, ParsesNumbersOfUpTo64Bits) {
   EXPECT_EQ(parse_number("0xffffffffffffffff"), ~0ull);
   EXPECT_EQ(parse_number("18446744073709551615"), ~0ull);
-  for (const char* text : {"", "0x", "-1", "+1", "1.0", "0x10000000000000000", "12h", " 1"})
+  for (const char* text :
+       {"", "0x", "-1", "+1", "1.0", "0x10000000000000000", "12h", " 1", "00", "010"})
     EXPECT_EQ(parse_number(text), std::nullopt) << text;
 }
 
