@@ -246,9 +246,11 @@ expect 5 '' run zeros --quiet
 # --- nestor audit
 expect 2 'VMCS' audit
 expect 4 'No such file or directory' audit missing
-expect 4 'line 1: it is no JSON' audit text
+expect 4 'line 1: there is no VMCS in it' audit text
 printf '{"Guest CR0": 1,\n "Guest CR9": 1}\n' >unknown.json
-expect 4 'unknown.json: line 2: "Guest CR9" is no field' audit unknown.json
+expect 4 'unknown.json: line 2: "Guest CR9" is no field of a VMCS; did you mean "Guest CR0"?' audit unknown.json
+printf '{"Guest CR0": "0000016"}\n' >zeros.json
+expect 4 'Write 0x before it, or no leading zeros' audit zeros.json
 printf '{"guest_es_selector": "0x10000"}\n' >wide.json
 expect 4 'too wide' audit wide.json
 printf '{"GUEST_CR0": "0x80000031"}\n' >sparse.json
@@ -256,6 +258,14 @@ expect 24 '' audit sparse.json
 grep -q 'VM-instruction error 7' out || fail 'the audit does not say how VM entry ends'
 expect 24 '' audit --json sparse.json
 grep -q '"check": "pin-based-reserved"' out || fail 'the audit has no JSON'
+expect 0 '' audit --only-stated sparse.json
+printf 'kernel: *** Guest State ***\nkernel: CR0: actual=0x80000011, shadow=0x0, gh_mask=0\n' >kvm.log
+expect 24 '' audit kvm.log
+grep -q 'CR0.NE must be 1' out || fail 'the audit of a log does not name the bit'
+mkfifo pipe
+cat kvm.log kvm.log >pipe &
+expect 24 '' audit pipe
+grep -q '^pipe #2: 1 violation' out || fail 'the audit of a pipe does not find two dumps'
 
 # --- the trace is the same twice
 for run in 1 2; do

@@ -83,16 +83,29 @@ std::vector<NotJudged> not_judged(const CheckContext& context, const Judged& jud
   return list;
 }
 
+// The VM-instruction error of a VM entry.
+std::optional<uint32_t> stated_error(const VmcsDocument& document) {
+  const auto error = static_cast<uint32_t>(document.vmcs[Field::kVmInstructionError]);
+  const auto known = static_cast<vmx::InstructionError>(error);
+  return known == vmx::InstructionError::kEntryInvalidControls ||
+                 known == vmx::InstructionError::kEntryInvalidHostState
+             ? std::optional(error)
+             : std::nullopt;
+}
+
 // What a document says of a VM entry that failed in or after the checks on guest state. A
 // VM-instruction error of the other checks may be of a later VM entry.
 std::optional<uint32_t> failed_entry(const VmcsDocument& document) {
-  if (!document.given.contains(Field::kExitReason)) return std::nullopt;
+  if (!document.given.contains(Field::kExitReason) || stated_error(document)) return std::nullopt;
   const auto reason = static_cast<uint32_t>(document.vmcs[Field::kExitReason]);
-  const auto error = static_cast<vmx::InstructionError>(document.vmcs[Field::kVmInstructionError]);
-  const bool later = error == vmx::InstructionError::kEntryInvalidControls ||
-                     error == vmx::InstructionError::kEntryInvalidHostState;
-  if ((reason & vmx::kExitReasonEntryFailure) == 0 || later) return std::nullopt;
-  return reason;
+  return (reason & vmx::kExitReasonEntryFailure) != 0 ? std::optional(reason) : std::nullopt;
+}
+
+// Does the document say that the VMCS passed the checks on host state? Then the processor has the
+// features of the host's CR4. Exit reason 0 of a complete document may have never been written.
+bool has_entered(const VmcsDocument& document) {
+  return document.given.contains(Field::kExitReason) && !stated_error(document) &&
+         (document.partial || document.vmcs[Field::kExitReason] != 0);
 }
 
 // The processors by which a document is judged.
@@ -112,8 +125,7 @@ Judges judges_of(const VmcsDocument& document, const AuditTerms& terms, Audit& r
   Judges judges{capabilities_from(values, any_processor()).capabilities,
                 capabilities_from(values, vmx::nestor_capabilities()).capabilities,
                 values.rules.contains("linear_address_width")};
-  // The host's CR4 has passed: the processor has these features.
-  const uint64_t proved = result.failed_entry ? document.vmcs[Field::kHostCr4] : 0;
+  const uint64_t proved = has_entered(document) ? document.vmcs[Field::kHostCr4] : 0;
   if (!values.msrs.contains(vmx::kIa32VmxCr4Fixed1)) judges.usual.registers.cr4_writable |= proved;
   judges.width_stated = judges.width_stated || (proved & vmx::cr4::kLa57) != 0;
   if (!judges.width_stated)
@@ -245,6 +257,7 @@ std::string note_of(const EntryCheck& check, const Judges& judges, const Reading
 Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   Audit result;
   result.failed_entry = failed_entry(document);
+  if (document.partial) result.stated_error = stated_error(document);
   result.qualification = document.vmcs[Field::kExitQualification];
   result.absent_unknown = document.partial || terms.only_stated;
   const Judges judges = judges_of(document, terms, result);

@@ -58,6 +58,8 @@ struct Audit {
   // and host state had passed then and are not judged.
   std::optional<uint32_t> failed_entry;
   uint64_t qualification = 0;
+  // The VM-instruction error that a dump of a failed VM entry states, 7 or 8.
+  std::optional<uint32_t> stated_error;
 };
 
 Audit audit(const VmcsDocument& document, const AuditTerms& terms);

@@ -50,6 +50,9 @@ std::string verdict(const Audit& audit) {
   const size_t count = audit.violations.size();
   const std::string number =
       count == 0 ? "no violation" : fmt::format("{} violation{}", count, count == 1 ? "" : "s");
+  if (audit.stated_error) {
+    return fmt::format("{}; the VMCS states {}", number, consequence({audit.stated_error, 0, 0}));
+  }
   if (!audit.failed_entry) {
     return count == 0 ? fmt::format("{}; VM entry would pass {}", number,
                                     audit.absent_unknown ? "the checks on the stated fields"
@@ -116,7 +119,8 @@ std::string to_text(const Audit& audit, std::string_view name) {
                      failure.value));
     line(fmt::format("     {}", failure.requirement));
     if (!violation.detail.empty()) line("     " + violation.detail);
-    line(fmt::format("     SDM, \"{}\"; {}", failure.section, consequence(entry_failure(failure))));
+    line(fmt::format("     SDM, \"{}\"{}", failure.section,
+                     audit.failed_entry ? "" : "; " + consequence(entry_failure(failure))));
   }
   for (const AuditNote& note : audit.notes)
     line(fmt::format("  note: {}: {} ({:#06x}) = {:#x}: {}", note.check,
@@ -138,6 +142,7 @@ std::string to_text(const Audit& audit, std::string_view name) {
 std::string to_json(const Audit& audit, std::string_view name) {
   Json json;
   json["name"] = name;
+  if (audit.stated_error) json["stated_vm_instruction_error"] = *audit.stated_error;
   if (audit.failed_entry) json["stated_exit_reason"] = hex(*audit.failed_entry);
   json["vm_entry"] = audit.violations.empty()
                          ? Json{{"result", "passes"}}

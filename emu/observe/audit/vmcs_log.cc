@@ -20,9 +20,21 @@ struct LogHeading {
   LogSection section;
 };
 constexpr std::array kHeadings = {
+    LogHeading{"last attempted VM-entry on CPU", LogSection::kGuest},
     LogHeading{"Guest State **", LogSection::kGuest},
     LogHeading{"Host State **", LogSection::kHost},
     LogHeading{"Control State **", LogSection::kControl},
+};
+
+// What Xen says before a dump, and the field whose value it is.
+struct LogAnnouncement {
+  std::string_view text;
+  Field field;
+};
+constexpr std::array kAnnouncements = {
+    LogAnnouncement{"vmentry failure (reason ", Field::kExitReason},
+    LogAnnouncement{"VMLAUNCH error: ", Field::kVmInstructionError},
+    LogAnnouncement{"VMRESUME error: ", Field::kVmInstructionError},
 };
 
 // What stands before a value, in the spelling of plain_words(). `second` is the field of what
@@ -147,9 +159,10 @@ constexpr struct {
 };
 
 // Fields that only one of them prints, or only old versions: their absence says nothing.
-constexpr std::array kSeldom = {Field::kVmFunctionControls, Field::kCr3TargetCount,
-                                Field::kEptpIndex,
-                                Field::kVirtualizationExceptionInformationAddress};
+constexpr std::array kSeldom = {
+    Field::kVmFunctionControls, Field::kCr3TargetCount,
+    Field::kEptpIndex,          Field::kVirtualApicAddress,
+    Field::kApicAccessAddress,  Field::kVirtualizationExceptionInformationAddress};
 
 constexpr std::array<std::string_view, vmx::kSegmentCount> kSegments = {"es", "cs", "ss",   "ds",
                                                                         "fs", "gs", "ldtr", "tr"};
@@ -169,8 +182,8 @@ const std::vector<LogLabel>& log_labels() {
       add("limit", vmx::guest_limit(i));
       add("base", vmx::guest_base(i));
     }
-    list.push_back({LogSection::kGuest, "cs rip", Field::kGuestIa32SysenterCs,
-                    Field::kGuestIa32SysenterEip});
+    list.push_back(
+        {LogSection::kGuest, "cs rip", Field::kGuestIa32SysenterCs, Field::kGuestIa32SysenterEip});
     list.push_back(
         {LogSection::kHost, "cs rip", Field::kHostIa32SysenterCs, Field::kHostIa32SysenterEip});
     return list;
@@ -212,6 +225,13 @@ class LogReader {
 
   void line(std::string_view text) {
     ++line_;
+    for (const LogAnnouncement& announcement : kAnnouncements) {
+      const size_t at = text.find(announcement.text);
+      if (at == std::string_view::npos) continue;
+      finish();
+      text.remove_prefix(at + announcement.text.size());
+      return set(announcement.field, take_number(text));
+    }
     for (const LogHeading& heading : kHeadings) {
       if (text.find(heading.text) == std::string_view::npos) continue;
       if (heading.section <= section_) finish();
@@ -220,7 +240,15 @@ class LogReader {
     }
     if (section_ == LogSection::kNone) return;
     if (section_ == LogSection::kGuest && segment_row(text)) return;
-    values(text);
+    // Mail programs break lines, even before a value.
+    const std::string whole = broken_ + std::string(text);
+    broken_.clear();
+    if (const size_t last = whole.find_last_not_of(' ');
+        last != std::string::npos && whole[last] == '=') {
+      broken_ = whole;
+      return;
+    }
+    values(whole);
   }
 
   std::vector<VmcsDocument> documents() {
@@ -231,10 +259,11 @@ class LogReader {
  private:
   // "Labels and values": CR0: actual=0x31, shadow=0x11.
   void values(std::string_view text) {
-    for (size_t equals = text.find('='); equals != std::string_view::npos; equals = text.find('=')) {
+    for (size_t equals = text.find('='); equals != std::string_view::npos;
+         equals = text.find('=')) {
       const std::string words = plain_words(text.substr(0, equals));
       text.remove_prefix(equals + 1);
-      text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+      text.remove_prefix(std::min(text.find_first_not_of(" >"), text.size()));
       const std::string_view number = take_number(text);
       if (number.empty()) continue;
       std::string_view second;
@@ -297,8 +326,9 @@ class LogReader {
   }
 
   void set(Field field, std::string_view number) {
-    if (document_.given.contains(field)) return;  // the dump is over, what follows is other text
-    const auto value = parse_hexadecimal(number);
+    if (number.empty()) return;
+    if (document_.given.contains(field)) return;   // the dump is over, what follows is other text
+    const auto value = parse_hexadecimal(number);  // has digits only
     const std::string bad =
         value ? document_.set({field, false}, *value) : std::string("more than 64 bits");
     if (!bad.empty() && error.empty())
@@ -306,7 +336,7 @@ class LogReader {
   }
 
   void finish() {
-    if (!document_.given.empty()) {
+    if (section_ != LogSection::kNone && !document_.given.empty()) {
       document_.partial = true;
       for (const vmx::FieldInfo& info : vmx::kFields) document_.never.insert(info.field);
       for (const LogLabel& label : log_labels()) {
@@ -317,13 +347,16 @@ class LogReader {
       documents_.push_back(std::move(document_));
     }
     document_ = {};
+    section_ = LogSection::kNone;
     context_.clear();
+    broken_.clear();
   }
 
   std::vector<VmcsDocument> documents_;
   VmcsDocument document_;
   LogSection section_ = LogSection::kNone;
-  std::string context_;
+  std::string context_;  // the first word of the label before
+  std::string broken_;   // a line that ends before its value
   size_t line_ = 0;
 };
 

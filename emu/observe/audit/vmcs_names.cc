@@ -40,6 +40,7 @@ constexpr std::array kSynonyms = {
     Synonym{"pdptr2", "pdpte2"},
     Synonym{"pdptr3", "pdpte3"},
     Synonym{"ptr", "pointer"},
+    Synonym{"sel", "selector"},
     Synonym{"vmcs", ""},
     Synonym{"vmx", ""},
 };
@@ -252,11 +253,16 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
 }
 
 std::string_view nearest_field_name(std::string_view name) {
-  const std::string wanted = plain_name(name);
+  const std::string wanted = plain_name(name), written = normalized_name(name);
   size_t nearest = std::max<size_t>(2, wanted.size() / 4) + 1;
   std::string_view best;
   const auto consider = [&](std::string_view candidate) {
-    const size_t distance = edit_distance(wanted, plain_name(candidate));
+    const std::string plain = plain_name(candidate);
+    // Who leaves out "guest" means it.
+    const size_t distance = wanted.size() > 2 && plain == "guest" + wanted
+                                ? 1
+                                : std::min(edit_distance(wanted, plain),
+                                           edit_distance(written, normalized_name(candidate)));
     if (distance >= nearest) return;
     nearest = distance;
     best = candidate;

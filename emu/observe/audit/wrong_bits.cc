@@ -74,8 +74,7 @@ std::string bit_list(vmx::Field field, uint64_t bits) {
 std::string requirement_of(vmx::Field field, const WrongBits& bits) {
   std::string text;
   if (bits.zero != 0) text = bit_list(field, bits.zero) + " must be 1";
-  if (bits.one != 0)
-    text += (text.empty() ? "" : "; ") + bit_list(field, bits.one) + " must be 0";
+  if (bits.one != 0) text += (text.empty() ? "" : "; ") + bit_list(field, bits.one) + " must be 0";
   return text;
 }
 

@@ -177,10 +177,12 @@ TEST(Audit, TriesBothWidthsOfLinearAddresses) {
   VmcsDocument stated = complete(vmcs);
   stated.capabilities.emplace().rules["linear_address_width"] = 57;
   EXPECT_THAT(failing(audit(stated, {})), ElementsAre("guest-idtr-base-canonical"));
-  // The host runs with LA57, and its state has passed.
+  // The host runs with LA57, and its state has passed: at a failed VM entry, or before a VM exit.
   VmcsDocument ran = complete(vmcs);
   ran.vmcs.write(Field::kHostCr4, 0x2020 | vmx::cr4::kLa57);
   ran.vmcs.write(Field::kExitReason, 0x80000021);
+  EXPECT_THAT(failing(audit(ran, {})), ElementsAre("guest-idtr-base-canonical"));
+  ran.vmcs.write(Field::kExitReason, 48);
   EXPECT_THAT(failing(audit(ran, {})), ElementsAre("guest-idtr-base-canonical"));
 }
 

@@ -14,7 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 using vmx::Field;
 
-
 TEST(VmcsList, ReadsNamesAndValuesInLines) {
   const auto documents = read_all(
       "Guest state:\n"
@@ -44,11 +43,13 @@ TEST(VmcsList, DoesNotGuessTheBaseOfANumber) {
 }
 
 TEST(VmcsList, NamesTheLineOfWhatIsWrong) {
-  EXPECT_THAT(error_of("GUEST_CR0 = 0x1\nGUEST_CR9 = 0x1\n"),
-              HasSubstr("line 2: \"GUEST_CR9\" is no field of a VMCS; did you mean \"Guest CR0\"?"));
+  EXPECT_THAT(
+      error_of("GUEST_CR0 = 0x1\nGUEST_CR9 = 0x1\n"),
+      HasSubstr("line 2: \"GUEST_CR9\" is no field of a VMCS; did you mean \"Guest CR0\"?"));
   EXPECT_THAT(error_of("GUEST_CR0 = 0x1\nGUEST_CR4 = 0x1\nGUEST_CR4 = 0x1\n"),
               HasSubstr("line 3: \"GUEST_CR4\": the value was given before, in line 2"));
-  EXPECT_THAT(error_of("GUEST_ES_SELECTOR = 0x10000\n"), HasSubstr("line 1: \"GUEST_ES_SELECTOR\""));
+  EXPECT_THAT(error_of("GUEST_ES_SELECTOR = 0x10000\n"),
+              HasSubstr("line 1: \"GUEST_ES_SELECTOR\""));
 }
 
 TEST(VmcsList, BeginsAnotherVmcsWhereTheFirstFieldComesAgain) {

@@ -6,7 +6,6 @@
 
 #include "tests/emu/observe/audit/documents.h"
 
-
 namespace nestor::emu {
 namespace {
 
@@ -171,11 +170,13 @@ TEST(VmcsLog, ReadsADumpOfKvmWhateverIsBeforeTheText) {
 TEST(VmcsLog, ReadsTheFormsOfOldAndNewKernels) {
   // PAT beside EFER; controls in one line; PDPTRs; lines broken after a comma by a mail program.
   std::string old = replaced(kKvm, "EFER= 0x0000000000000500\nPAT =", "EFER =     0x0500  PAT =");
-  old = replaced(old, "CPUBased=0xb5986dfa SecondaryExec=0x000000ea TertiaryExec=0x0000000000000000\n"
-                      "PinBased=0x0000007f",
+  old = replaced(old,
+                 "CPUBased=0xb5986dfa SecondaryExec=0x000000ea TertiaryExec=0x0000000000000000\n"
+                 "PinBased=0x0000007f",
                  "PinBased=0000007f CPUBased=b5986dfa SecondaryExec=000000ea\n");
   old = replaced(old, "RSP = 0x", "PDPTR0 = 0x0001  PDPTR1 = 0x0000\nRSP = 0x");
   old = replaced(old, ", shadow=0x0000000060000010", ",\nshadow=0x0000000060000010");
+  old = replaced(old, "virt-APIC addr = 0x", "virt-APIC addr =\n>> 0x");
   const VmcsDocument document = read_all(old).front();
   expect_kvm(document);
   EXPECT_EQ(document.vmcs[Field::kGuestPdpte0], 1);
@@ -202,6 +203,20 @@ TEST(VmcsLog, ReadsADumpOfXen) {
   EXPECT_THAT(failing(audit(document, {})), IsEmpty());
 }
 
+TEST(VmcsLog, ReadsWhatXenSaysBeforeADump) {
+  const std::string heading = "(XEN) *** Guest State ***\n(XEN) RFLAGS=0x00000000 (0x0)\n";
+  const std::string failure =
+      "(XEN) d2v0 vmentry failure (reason 0x80000021): Invalid guest state\n";
+  const auto documents = read_all(failure + heading + "(XEN) d2v0 VMLAUNCH error: 0x7\n" + heading);
+  ASSERT_EQ(documents.size(), 2u);
+  EXPECT_EQ(documents[0].vmcs[Field::kExitReason], 0x80000021);
+  EXPECT_EQ(audit(documents[0], {}).failed_entry, 0x80000021);
+  EXPECT_FALSE(documents[0].given.contains(Field::kVmInstructionError));
+  EXPECT_EQ(documents[1].vmcs[Field::kVmInstructionError], 7);
+  EXPECT_THAT(to_text(audit(documents[1], {}), "x"),
+              HasSubstr("x: 1 violation; the VMCS states VM-instruction error 7, VM entry with"));
+}
+
 TEST(VmcsLog, ReadsSeveralDumpsAndPassesOverTheRestOfTheLog) {
   const std::string log = "[1.0] systemd[1]: GUEST_CR0 = nonsense\n" + std::string(kKvm) +
                           "EAX=00000000 EBX=00000001\nCR0=00000011 CR3=00000000\nsome text\n" +
@@ -216,35 +231,48 @@ TEST(VmcsLog, ReadsSeveralDumpsAndPassesOverTheRestOfTheLog) {
 TEST(VmcsLog, NamesTheLineOfAValueThatCannotBe) {
   const auto wide = read_vmcs_documents(replaced(kKvm, "sel=0x0010", "sel=0x12345"));
   ASSERT_TRUE(std::holds_alternative<std::string>(wide));
-  EXPECT_THAT(std::get<std::string>(wide), HasSubstr("line 9: Guest CS selector: 0x12345 is too wide"));
+  EXPECT_THAT(std::get<std::string>(wide),
+              HasSubstr("line 9: Guest CS selector: 0x12345 is too wide"));
   const auto empty = read_vmcs_documents("*** Guest State ***\n");
   EXPECT_TRUE(std::holds_alternative<std::string>(empty));
 }
 
 TEST(VmcsLog, AnAuditOfAValidDumpIsSilent) {
   const Audit result = audit_of(kKvm);
-  EXPECT_EQ(to_text(result, "x"), "x: no violation; VM entry would pass the checks on the stated fields\n");
+  EXPECT_EQ(to_text(result, "x"),
+            "x: no violation; VM entry would pass the checks on the stated fields\n");
 }
 
 TEST(VmcsLog, AnAuditFindsTheCause) {
-  const std::string failed =
-      replaced(kKvm, "reason=00000030 qualification=0000000000000184", "reason=80000021 qualification=0");
+  const std::string failed = replaced(kKvm, "reason=00000030 qualification=0000000000000184",
+                                      "reason=80000021 qualification=0");
   EXPECT_THAT(failing(audit_of(failed)), IsEmpty());
-  EXPECT_THAT(failing(audit_of(replaced(replaced(failed, "RFLAGS=0x00000202", "RFLAGS=0x00000002"),
-                                        "Interruptibility = 00000000", "Interruptibility = 00000001"))),
-              ElementsAre("guest-sti-needs-if"));
+  EXPECT_THAT(
+      failing(audit_of(replaced(replaced(failed, "RFLAGS=0x00000202", "RFLAGS=0x00000002"),
+                                "Interruptibility = 00000000", "Interruptibility = 00000001"))),
+      ElementsAre("guest-sti-needs-if"));
   EXPECT_THAT(failing(audit_of(replaced(failed, "attr=0x0c093", "attr=0x0c092"))),
               ElementsAre("guest-ds-accessed"));
-  const Audit wide = audit_of(replaced(failed, "base=0x0000000000007000", "base=0x001f000000000200"));
+  const Audit wide =
+      audit_of(replaced(failed, "base=0x0000000000007000", "base=0x001f000000000200"));
   ASSERT_THAT(failing(wide), ElementsAre("guest-gdtr-base-canonical"));
   EXPECT_THAT(wide.violations[0].detail, HasSubstr("with 57 bits"));
   // #DB by ICEBP under blocking by MOV SS with RFLAGS.TF = 1.
   std::string icebp = replaced(kXen, "RFLAGS=0x00000202", "RFLAGS=0x00000302");
-  icebp = replaced(icebp, "(XEN) *** Host", "(XEN) DebugCtl = 0x0  DebugExceptions = 0x0\n"
-                                            "(XEN) Interruptibility = 00000002  ActivityState = 0\n"
-                                            "(XEN) *** Host");
+  icebp = replaced(icebp, "(XEN) *** Host",
+                   "(XEN) DebugCtl = 0x0  DebugExceptions = 0x0\n"
+                   "(XEN) Interruptibility = 00000002  ActivityState = 0\n"
+                   "(XEN) *** Host");
   icebp = replaced(icebp, "VMEntry: intr_info=00000000", "VMEntry: intr_info=80000501");
   EXPECT_THAT(failing(audit_of(icebp)), ElementsAre("guest-pending-debug-bs-missing"));
+}
+
+TEST(VmcsLog, ReadsLinesThatSomebodyPickedOut) {
+  const Audit result = audit_of(
+      "[  1.0] VMCS 00000000c0ffee00, last attempted VM-entry on CPU 3\n... ...\n"
+      "[  1.1] RFLAGS=0x00000002         DR7 = 0x0000000000000400\n... ...\n"
+      "[  1.2] Interruptibility = 00000009  ActivityState = 00000000\n");
+  EXPECT_THAT(failing(result), ElementsAre("guest-sti-needs-if"));
 }
 
 TEST(VmcsLog, AFieldThatADumpShouldHaveIsOneLine) {

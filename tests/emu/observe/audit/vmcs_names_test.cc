@@ -80,6 +80,7 @@ TEST(VmcsNames, FindsTheNameThatIsMeant) {
   EXPECT_EQ(nearest_field_name("GUEST_CRO"), "Guest CR0");
   EXPECT_EQ(nearest_field_name("HOST_IA32_EFFER"), "Host IA32_EFER");
   EXPECT_EQ(nearest_field_name("SECONDARY_VM_EXE_CONTROL"), "SECONDARY_VM_EXEC_CONTROL");
+  EXPECT_EQ(nearest_field_name("RFLAGS"), "Guest RFLAGS");
   EXPECT_EQ(nearest_field_name("temperature"), "");
 }
 
