@@ -171,6 +171,8 @@ class DocumentReader final : public nlohmann::json_sax<Unordered> {
 
   bool field(uint64_t number) {
     const auto access = find_vmcs_field(key_);
+    if (!access && find_capability_msr(key_))
+      return fail(fmt::format("\"{}\" belongs into the object \"capabilities\"", shown(key_)));
     if (!access) return fail(unknown_field(key_));
     const std::string_view name = vmx::info_of(access->field).identifier;
     if (given_before(std::string(name) + (access->high ? " high" : ""))) return false;

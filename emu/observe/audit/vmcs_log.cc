@@ -172,7 +172,7 @@ const std::vector<LogLabel>& log_labels() {
     std::vector<LogLabel> list;
     for (const auto& label : kLabels)
       list.push_back({label.section, std::string(label.words), label.field, std::nullopt});
-    for (uint8_t i = 0; i < kSegments.size(); ++i) {
+    for (uint8_t i = 0; i < vmx::kSegmentCount; ++i) {
       const auto add = [&](std::string_view part, Field field) {
         list.push_back(
             {LogSection::kGuest, fmt::format("{} {}", kSegments[i], part), field, std::nullopt});

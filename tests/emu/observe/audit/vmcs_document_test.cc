@@ -107,6 +107,7 @@ TEST(VmcsDocument, RefusesLeadingZerosAndSuggestsNames) {
   EXPECT_EQ(read_one(R"({"Guest CR0": "0"})").vmcs[Field::kGuestCr0], 0);
   EXPECT_THAT(error_of(R"({"GUEST_RFLAG": 1})"), HasSubstr("did you mean \"Guest RFLAGS\"?"));
   EXPECT_THAT(error_of(R"({"VM_EXIT_RESON": 1})"), HasSubstr("did you mean \"VM_EXIT_REASON\"?"));
+  EXPECT_THAT(error_of(R"({"IA32_VMX_BASIC": 1})"), HasSubstr("belongs into the object \"capab"));
   EXPECT_THAT(error_of(R"({"the weather": 1})"), HasSubstr("write a name as the SDM's"));
 }
 
