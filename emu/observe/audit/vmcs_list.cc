@@ -81,6 +81,16 @@ std::optional<ListLine> list_line(std::string_view line) {
   return ListLine{trimmed(line.substr(0, at)), right.substr(0, right.find_first_of(" \t,;("))};
 }
 
+// Takes what is before a comma off `text`; commas in parentheses belong to what they explain.
+std::string_view take_pair(std::string_view& text) {
+  size_t end = 0;
+  for (int depth = 0; end < text.size() && (depth > 0 || text[end] != ','); ++end)
+    depth += text[end] == '(' ? 1 : text[end] == ')' ? -1 : 0;
+  const std::string_view pair = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return pair;
+}
+
 // What logs put before a line is taken off `name`, from the left, until it is one.
 std::optional<FieldAccess> find_field_in(std::string_view& name) {
   while (!name.empty()) {
@@ -111,6 +121,16 @@ class ListReader {
 
   void line(std::string_view text) {
     ++line_;
+    while (!text.empty()) pair(take_pair(text));
+  }
+
+  std::vector<VmcsDocument> documents() {
+    finish();
+    return std::move(documents_);
+  }
+
+ private:
+  void pair(std::string_view text) {
     const auto found = list_line(text);
     if (!found || !error.empty()) return;
     std::string_view name = found->name.substr(found->name.find_last_of("]:>|") + 1);
@@ -135,13 +155,6 @@ class ListReader {
     if (std::string bad = document_.set(*access, *number); !bad.empty())
       fail(fmt::format("\"{}\": {}", shown(name), bad));
   }
-
-  std::vector<VmcsDocument> documents() {
-    finish();
-    return std::move(documents_);
-  }
-
- private:
   void fail(std::string_view message) { error = fmt::format("line {}: {}", line_, message); }
   void finish() {
     if (!keys_.empty()) {

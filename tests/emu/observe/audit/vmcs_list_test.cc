@@ -23,6 +23,7 @@ TEST(VmcsList, ReadsNamesAndValuesInLines) {
       "VMCS_GUEST_RSP 0x1000,\n"
       "[   12.345678] hv: GUEST_CS_AR_BYTES: 0a09bH\n"
       "(XEN) Exit reason = 0xaULL\n"
+      "GUEST_CR4: 0x2020, GUEST_DR7: 0x400 (bit 10, as always), and so on\n"
       "0x6820 = 2\r\n");
   ASSERT_EQ(documents.size(), 1u);
   const vmx::Vmcs& vmcs = documents[0].vmcs;
@@ -32,7 +33,9 @@ TEST(VmcsList, ReadsNamesAndValuesInLines) {
   EXPECT_EQ(vmcs[Field::kGuestCsAccessRights], 0xa09b);
   EXPECT_EQ(vmcs[Field::kExitReason], 0xa);
   EXPECT_EQ(vmcs[Field::kGuestRflags], 2);
-  EXPECT_EQ(documents[0].given.size(), 6u);
+  EXPECT_EQ(vmcs[Field::kGuestCr4], 0x2020);
+  EXPECT_EQ(vmcs[Field::kGuestDr7], 0x400);
+  EXPECT_EQ(documents[0].given.size(), 8u);
   EXPECT_TRUE(documents[0].partial);
 }
 
