@@ -363,14 +363,14 @@ void EngineDriver::count_emulated() {
 
 uint64_t EngineDriver::read_device(uint64_t physical, unsigned size) {
   const uint64_t value = core_.port().read_device(physical, size);
-  device_access_ = {physical, size, true};
+  note_device_access(physical, size, true);
   engine_.request_stop();  // the access may have changed what is due
   return value;
 }
 
 void EngineDriver::write_device(uint64_t physical, unsigned size, uint64_t value) {
   core_.port().write_device(physical, size, value);
-  device_access_ = {physical, size, false};
+  note_device_access(physical, size, false);
   engine_.request_stop();
 }
 
@@ -415,6 +415,15 @@ std::optional<unsigned> EngineDriver::find_breakpoint(std::span<const uint8_t> c
     if (at != linear_rip(state) && instruction_breakpoints(state, at) != 0) return starts[i];
   }
   return std::nullopt;
+}
+
+// The engine makes two of an access of 8 bytes, lower half first.
+void EngineDriver::note_device_access(uint64_t physical, unsigned size, bool read) {
+  const DeviceAccess last = device_access_.value_or(DeviceAccess{});
+  const bool second_half =
+      last.size == 4 && size == 4 && last.read == read && last.physical + last.size == physical;
+  device_access_ =
+      second_half ? DeviceAccess{last.physical, 8, read} : DeviceAccess{physical, size, read};
 }
 
 // What a block has accessed last lies at the stack pointer if it was pushed, and below it if it was

@@ -47,6 +47,7 @@ class EngineDriver final : private EngineClient {
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
+  void note_device_access(uint64_t physical, unsigned size, bool read);
   void look_for_stack_outside_ram();
   void look_for_zero_code(uint64_t linear, std::span<const uint8_t> code);
   // The bytes of code that could be read, into `buffer`.
@@ -143,9 +144,9 @@ class EngineDriver final : private EngineClient {
   Place stopped_at_;
   std::optional<uint64_t> zero_code_;
   struct DeviceAccess {
-    uint64_t physical;
-    unsigned size;
-    bool read;
+    uint64_t physical = 0;
+    unsigned size = 0;
+    bool read = false;
   };
   std::optional<DeviceAccess> device_access_;  // the last one of this run of the engine
   Place judged_;        // the instruction there breaks no rule of entry_conditions.h

@@ -406,8 +406,7 @@ struct Row<OutsideRamEvent> {
   using E = OutsideRamEvent;
   static constexpr std::string_view kName = "outside-ram";
   static constexpr std::string_view kMeaning =
-      "the stack or the interrupt table is used where there is no RAM, for the first time on its "
-      "processor";
+      "stack or interrupt table used where there is no RAM, for the first time on its processor";
   static constexpr Field<E> kFields[] = {
       {"what", "stack, IVT or IDT",
        [](const E& e) {
