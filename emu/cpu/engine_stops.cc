@@ -118,6 +118,7 @@ void EngineDriver::handle_condition() {
     event = vmx::exception(vmx::kMf);
   }
   if (event) {
+    count_emulated();
     delivery_.deliver(*event);
     return;
   }

@@ -22,7 +22,7 @@ expect() {
   text=$2
   shift 2
   got=0
-  timeout 60 "$nestor" run "$@" >out 2>err </dev/null || got=$?
+  timeout 60 "$nestor" run --quiet "$@" >out 2>err </dev/null || got=$?
   [ "$got" -eq "$status" ] || fail "$*: status $got, not $status"
   [ -n "$text" ] || { [ ! -s err ] || fail "$*: $(cat err)"; return 0; }
   case $(cat err) in

@@ -135,7 +135,9 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
       << first.serial << first.errors;
   EXPECT_NE(first.serial.find(name + ": PASS"), first.serial.npos) << first.serial;
   const bool forgets = manifest.stale_translations && tlb == std::string_view("keep");
-  EXPECT_EQ(first.errors.empty(), !forgets) << first.errors;
+  const bool told =
+      first.errors.find("translations that the tables no longer hold") != std::string::npos;
+  EXPECT_EQ(told, forgets) << first.errors;
   EXPECT_EQ(events_of_kind(first.trace, "stale-translation").empty(), !forgets);
   ASSERT_FALSE(first.trace.empty());
   const size_t last = first.trace.rfind('\n', first.trace.size() - 2);

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "emu/events/kinds.h"
+#include "vmx/exceptions.h"
+#include "vmx/exit_reasons.h"
+#include "vmx/vmcs.h"
 
 namespace nestor::emu {
 
@@ -40,13 +43,26 @@ inline std::vector<MachineEvent> sample_events() {
       }
     }
   }
+  static const vmx::Vmcs vmcs;
+  static const vmx::CpuState state;
+  for (const vmx::ExitReason reason :
+       {vmx::ExitReason::kRdmsr, vmx::ExitReason::kCpuid, vmx::ExitReason::kIoInstruction}) {
+    vmx::VmExitEvent exit;
+    exit.reason = static_cast<uint32_t>(reason);
+    exit.data = &vmcs;
+    exit.state = &state;
+    exit.why = "\"enable it\" is 0";
+    events.emplace_back(exit);
+  }
   events.emplace_back(vmx::CheckFailure{"a-check", "Field", 1, "\"use EPT\" must be 1", "Title"});
   for (uint32_t error = 1; error < 30; ++error)
     events.emplace_back(vmx::VmInstructionErrorEvent{"VMPTRLD", error});
   events.emplace_back(L0ExitEvent{{.reason = 10, .guest_rip = 0x9000}, 2});
   for (uint8_t vector = 0; vector < 40; ++vector)
-    events.emplace_back(ExceptionEvent{vector, false, 2, 0x10, 0x4000, true});
-  events.emplace_back(ExceptionEvent{3, true, std::nullopt, 0x20, 0, false});
+    events.emplace_back(ExceptionEvent{vector, false, 2, 0x10, 0x4000, true, {}, {}});
+  const vmx::Event met = vmx::because("a reason", vmx::exception(vmx::kPf, 2, 0x5000));
+  events.emplace_back(ExceptionEvent{vmx::kDf, false, 0, 0x10, 0, true, "another reason", met});
+  events.emplace_back(ExceptionEvent{3, true, std::nullopt, 0x20, 0, false, {}, {}});
   events.emplace_back(InterruptEvent{2, true, 0x10, true});
   for (const auto outcome :
        {WalkOutcome::kTranslated, WalkOutcome::kPageFault, WalkOutcome::kEptViolation,
@@ -68,7 +84,7 @@ inline std::vector<MachineEvent> sample_events() {
     events.emplace_back(
         OutsideRamEvent{ImplicitMemory::kInterruptTable, 0xa0000, 0x30, real_mode, true});
   }
-  events.emplace_back(TripleFaultEvent{0x30, true});
+  events.emplace_back(TripleFaultEvent{0x30, true, met});
   for (uint32_t indicator = 1; indicator < 8; ++indicator)
     events.emplace_back(VmxAbortEvent{indicator});
   events.emplace_back(DebugExitEvent{3});

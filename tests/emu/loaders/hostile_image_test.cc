@@ -155,7 +155,6 @@ const HostileCase kHostileCases[] = {
      },
      "neither an ELF file nor has address fields"},
     {"UnknownRequirement", [] { return multiboot1_elf32({}, 0x8000); }, "clear bits 0x8000"},
-    {"VideoMode", [] { return multiboot1_elf32({}, 4); }, "clear bit 2"},
     {"FlatHeaderTruncated",
      [] {
        ByteVector bytes;

@@ -418,9 +418,10 @@ TEST_F(TraceDiff, ADamagedTraceIsAnErrorUnlessADifferenceComesFirst) {
   EXPECT_TRUE(different.difference);
 }
 
-TEST_F(TraceDiff, EmptyTracesAreTheSame) {
+TEST_F(TraceDiff, TwoEmptyTracesAreAnError) {
   const DiffResult result = compare("", "");
-  EXPECT_FALSE(result.difference || result.error);
+  ASSERT_TRUE(result.error);
+  EXPECT_NE(result.error->find("has any event"), std::string::npos);
   EXPECT_EQ(result.compared, 0u);
 }
 
