@@ -175,6 +175,8 @@ void Hypervisor::resume_interrupted(bool unblocked_by_iret) {
       guest().blocking_by_nmi = false;
       if (level_ == 2) nested().set_virtual_nmi_blocking(false);
     }
+    // INT n pushes RF = 0 as it completes; the fault that came between has saved 1.
+    if (vmx::is_software(event->type)) guest().rflags &= ~uint64_t{vmx::rflags::kRf};
     inject(*event);
     return;
   }

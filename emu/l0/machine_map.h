@@ -41,8 +41,10 @@ class MachineMap {
   // ept::Backing: pages of 2 MBytes where all of one is RAM.
   bool backing(ept::PhysicalAddress l1, bool /*write*/, ept::BackingPage& page) const {
     page.address = machine(l1);
-    page.page_bits =
-        is_ram(l1.page_base(21)) && is_ram({l1.page_base(21).value + 0x1fffff}) ? 21 : 12;
+    constexpr uint64_t kLarge = 1ull << 21;
+    const ept::PhysicalAddress base = l1.page_base(21);
+    const bool large = is_ram(base) && ram_.host(kL1Origin + base.value, kLarge) != nullptr;
+    page.page_bits = large ? 21 : 12;
     page.write = true;
     page.memory_type = is_ram(l1) ? ept::MemoryType::kWriteBack : ept::MemoryType::kUncacheable;
     return true;

@@ -220,8 +220,14 @@ TEST_F(FirmwareTest, TheScreenIsThere) {
   EXPECT_EQ(machine_->screen(), "Ok\n");
 }
 
-TEST_F(FirmwareTest, TheRomIsFound) {
-  EXPECT_EQ(run(ASM64("mov eax, [0xf0000]; out 0xf4, eax")).code, status(0x20445352)) << "RSD ";
+TEST_F(FirmwareTest, RomAndScreenAreFoundBelowL0Too) {
+  for (const auto mode : {L0Mode::kHardware, L0Mode::kTwoLevel, L0Mode::kNestedEpt,
+                          L0Mode::kShadowOnEpt, L0Mode::kShadowOnShadow}) {
+    config_.l0.mode = mode;
+    EXPECT_EQ(run(ASM64("mov eax, [0xf0000]; out 0xf4, eax")).code, status(0x20445352)) << "RSD ";
+    run(ASM64("mov edi, 0xb8000; mov dword ptr [rdi], 0x076b074f") + exit_with(0));
+    EXPECT_EQ(machine_->screen(), "Ok\n") << info_of(mode).name;
+  }
 }
 
 TEST_F(FirmwareTest, FeatureControlIsLockedUnlessItIsNot) {
