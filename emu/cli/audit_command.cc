@@ -7,7 +7,6 @@
 #include <string>
 
 #include "emu/cli/complain.h"
-#include "emu/cli/input_text.h"
 #include "emu/loaders/read_file.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_document.h"
@@ -22,11 +21,13 @@ constexpr uint64_t kLargestVmcsFile = 256ull << 20;
 }  // namespace
 
 int audit_command(const AuditOptions& options) {
-  const auto text = read_text(options.file, "VMCS", kLargestVmcsFile);
-  if (const auto* bad = std::get_if<LoadError>(&text))
+  const auto bytes = read_file(options.file, "VMCS", kLargestVmcsFile);
+  if (const auto* bad = std::get_if<LoadError>(&bytes))
     return complain(ExitStatus::kBadImage, bad->message);
   const std::string file = options.file == "-" ? "standard input" : file_name(options.file);
-  const auto read = read_vmcs_documents(std::get<std::string>(text));
+  const auto& content = std::get<std::vector<uint8_t>>(bytes);
+  const auto read =
+      read_vmcs_documents({reinterpret_cast<const char*>(content.data()), content.size()});
   if (const auto* bad = std::get_if<std::string>(&read))
     return complain(ExitStatus::kBadImage, fmt::format("{}: {}", file, *bad));
   const auto& documents = std::get<std::vector<VmcsDocument>>(read);

@@ -44,15 +44,17 @@ int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& 
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
   try {
-    Progress progress(options.machine.max_instructions);
+    std::optional<Progress> progress;  // of one mode
     const auto watched = [&](const MachineConfig& config, const MachineOutputs& outputs) {
+      if (progress) progress->clear();
+      progress.emplace(config.max_instructions);
       MachineOutputs with_progress = outputs;
-      with_progress.progress = [&](uint64_t instructions) { progress.update(instructions); };
+      with_progress.progress = [&](uint64_t instructions) { progress->update(instructions); };
       return create(config, with_progress);
     };
     const auto compared =
         compare_mmu_modes(image, modules, options.append, options.machine, watched);
-    progress.clear();
+    if (progress) progress->clear();
     if (const auto* bad = std::get_if<HostError>(&compared))
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     if (const auto* bad = std::get_if<LoadError>(&compared))

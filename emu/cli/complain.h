@@ -10,6 +10,10 @@
 
 namespace nestor::emu {
 
+// To be called first. A file that is opened must not become the standard output or error because
+// that was closed; writing to what stands in for it fails.
+void keep_standard_descriptors();
+
 // The program's name, which all complaints start with: "nestor" unless this is called. The view
 // stays valid.
 void complain_as(std::string_view program);

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <capstone/capstone.h>
-#include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -39,10 +36,7 @@ std::variant<std::unique_ptr<Machine>, HostError> create_machine(const MachineCo
 int run(const std::vector<std::string>& arguments) {
   const auto parsed = parse_command_line(arguments, versions());
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
-    std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
-    const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
-    const bool said = out == stderr;  // by the status
-    return static_cast<int>(failed && !said ? ExitStatus::kOutputError : print->status);
+    return print_and_exit(*print);
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
@@ -57,21 +51,9 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace nestor::emu
 
-namespace {
-
-// A file that is opened must not become the standard output or error because that was closed.
-// Writing to what stands in for it fails.
-void keep_standard_descriptors() {
-  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
-    if (::fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", O_RDONLY);
-  }
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   using nestor::emu::ExitStatus;
-  keep_standard_descriptors();
+  nestor::emu::keep_standard_descriptors();
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);
   try {

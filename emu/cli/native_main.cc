@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "emu/cli/complain.h"
 #include "emu/cli/native_run_command.h"
 #include "emu/native/campaign.h"
 #include "emu/native/recorder.h"
@@ -186,6 +187,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace nestor::emu::native;
+  nestor::emu::keep_standard_descriptors();
   try {
     return run(argc, argv);
   } catch (const Unavailable& error) {

@@ -50,10 +50,7 @@ int run_natively(const std::vector<std::string>& arguments) {
   };
   const auto parsed = parse_command_line(arguments, "nestor-kvm", program);
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
-    std::FILE* const out = print->status == ExitStatus::kSuccess ? stdout : stderr;
-    const bool failed = std::fputs(print->text.c_str(), out) == EOF || std::fflush(out) != 0;
-    const bool said = out == stderr;  // by the status
-    return static_cast<int>(failed && !said ? ExitStatus::kOutputError : print->status);
+    return print_and_exit(*print);
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
   native.needs_vmx = !no_vmx;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <string_view>
 
 #include "emu/cli/complaint.h"
@@ -255,6 +256,13 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   if (audit.parsed()) return finish(audit, AuditOptions{});
   if (compare.parsed()) return finish(compare, CompareMmuOptions{});
   return complain("a command is required: nestor run IMAGE");
+}
+
+int print_and_exit(const PrintAndExit& print) {
+  const bool complaint = print.status != ExitStatus::kSuccess;  // the status says it, too
+  std::FILE* const out = complaint ? stderr : stdout;
+  const bool failed = std::fputs(print.text.c_str(), out) == EOF || std::fflush(out) != 0;
+  return static_cast<int>(failed && !complaint ? ExitStatus::kOutputError : print.status);
 }
 
 }  // namespace nestor::emu

@@ -45,6 +45,9 @@ struct PrintAndExit {
   ExitStatus status = ExitStatus::kSuccess;
 };
 
+// Prints it. Returns what the process returns.
+int print_and_exit(const PrintAndExit& print);
+
 // A program whose command line is parsed: nestor, or one that has `run` in common with it.
 struct Program {
   std::string name = "nestor";

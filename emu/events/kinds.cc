@@ -9,6 +9,7 @@
 #include "vmx/exit_reasons.h"
 #include "vmx/injection.h"
 #include "vmx/instruction_errors.h"
+#include "vmx/msr_bitmap.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx_aborts.h"
 
@@ -87,7 +88,7 @@ Value decided_by(const vmx::VmExitEvent& exit) {
   if (basic != vmx::ExitReason::kRdmsr && basic != vmx::ExitReason::kWrmsr) return absent();
   if (!vmcs.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return word("no MSR bitmaps");
   const auto index = static_cast<uint32_t>(exit.state->gpr[vmx::kRcx]);
-  const bool covered = index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002000);
+  const bool covered = vmx::msr_bitmap_bit(index, vmx::MsrAccess::kRead).has_value();
   return word(covered ? "MSR bitmap" : "outside both ranges of the MSR bitmaps");
 }
 
