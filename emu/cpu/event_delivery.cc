@@ -94,6 +94,7 @@ void EventDelivery::triple_fault(const Event& met) {
 void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
   core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
+  if (!interrupt) core_.around().turns.exception_delivered();
   MachineEventSink* const events = core_.around().events;
   if (events == nullptr) return;
   const uint64_t rip = core_.state().rip;

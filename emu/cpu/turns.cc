@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace nestor::emu {
 
@@ -32,10 +33,13 @@ void Turns::poll(unsigned processor, uint64_t cycles, uint64_t instructions) {
     stop({Pause::Reason::kInstructions, processor});
     return;
   }
-  if (max_instructions != 0 && instructions >= max_instructions) {
-    finish({RunEnd::Kind::kBudgetSpent, 0,
-            std::to_string(instructions) + " instructions were executed"});
-  }
+  if (instructions != std::exchange(completed_, instructions)) exceptions_ = 0;
+  if (max_instructions == 0) return;
+  const bool stuck = exceptions_ >= max_instructions;
+  if (instructions < max_instructions && !stuck) return;
+  std::string spent = std::to_string(instructions) + " instructions were executed";
+  if (stuck) spent += ", then " + std::to_string(exceptions_) + " exceptions in a row delivered";
+  finish({RunEnd::Kind::kBudgetSpent, 0, std::move(spent)});
 }
 
 }  // namespace nestor::emu

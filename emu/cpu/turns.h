@@ -51,6 +51,9 @@ class Turns {
   // At an instruction boundary of `processor`, with the clock and the instructions completed by all
   // of them: reports progress, and ends or stops the run at its limits.
   void poll(unsigned processor, uint64_t cycles, uint64_t instructions);
+  // An exception is delivered. As many in a row as the budget has instructions, and none of these
+  // completed, spend it as well.
+  void exception_delivered() { ++exceptions_; }
   // In cycles: poll() reports next at this time.
   uint64_t next_report() const { return next_report_; }
   // Instructions after which poll() has something to do; ~0: none.
@@ -61,7 +64,7 @@ class Turns {
 
   // Limits and stops are not part of it; the run is not over after a load.
   void serialize(Archive& archive) {
-    archive(engine_runs, next_report_, polls_);
+    archive(engine_runs, next_report_, polls_, exceptions_, completed_);
     if (!archive.loads()) return;
     end_.reset();
     pause_.reset();
@@ -74,6 +77,7 @@ class Turns {
   uint64_t watch_generation_ = 0;
   uint64_t next_report_ = 0;
   uint64_t polls_ = 0;
+  uint64_t exceptions_ = 0, completed_ = 0;  // since so many instructions were
 };
 
 }  // namespace nestor::emu

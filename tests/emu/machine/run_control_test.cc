@@ -162,6 +162,22 @@ TEST_F(RunControl, StopsOfAGuestDoNotChangeTheRunEither) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+// The first instruction of the handler faults: none is completed any more.
+TEST_F(RunControl, ARunOfNothingButExceptionsSpendsItsBudget) {
+  constexpr uint64_t kStackOfTss = 0x24;  // IST1
+  put<uint64_t>(kTss + kStackOfTss, kStack);
+  handle(vmx::kPf, {});
+  put<uint8_t>(kIdt + 16 * vmx::kPf + 4, 1);
+  map(kHandlers, 0);
+  put_code(kCode, ASM64("mov eax, [0x80000000000]"));
+  config_.max_instructions = 3000;
+  start();
+  const RunResult result = machine_->run();
+  EXPECT_EQ(result.kind, RunResult::Kind::kBudgetSpent);
+  EXPECT_LT(result.instructions, 3000u);
+  EXPECT_NE(result.detail.find("3000 exceptions in a row"), std::string::npos) << result.detail;
+}
+
 // The engine ends a block in the midst of an instruction that it calls undefined, and counts it.
 TEST_F(RunControl, ABlockThatEndsWithAnUndefinedInstructionTakesTheSameTime) {
   handle(vmx::kUd, ASM64("mov eax, ebx; out 0xf4, eax"));
