@@ -66,7 +66,9 @@ class ExitLog final : public vmx::EventSink {
   vmx::EventSink* const listener_;
   static constexpr size_t kLongestCycle = 4;
   std::optional<LastExit> last_;
-  // Before the last one, the latest first; and how many in a row were as those 2, 3, ... before.
+  // The last ones, each in the place of its number; and how many in a row were as those 2, 3, ...
+  // before.
+  const LastExit& recent(size_t before) const { return recent_[(exits_ - before) % kLongestCycle]; }
   std::array<LastExit, kLongestCycle> recent_{};
   std::array<uint64_t, kLongestCycle + 1> same_{};
   uint64_t exits_ = 0;

@@ -64,11 +64,13 @@ uint64_t code_mode(const CpuState& state, uint32_t hidden_flags) {
   constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
   uint64_t number =
       (hidden_flags & (kCode32 | kCode64 | kProtected)) | (state.rflags & vmx::rflags::kVm);
-  const bool flat = state.code_64bit();
-  for (size_t i = flat ? vmx::kFs : vmx::kEs; i <= vmx::kGs; ++i) {
+  const auto alignment = [&state](size_t i) { return state.segment[i].base & 15; };
+  if (state.code_64bit())
+    return (number ^ alignment(vmx::kFs) << 32 ^ alignment(vmx::kGs) << 36) * kMultiplier;
+  for (size_t i = vmx::kEs; i <= vmx::kGs; ++i) {
     const Segment& segment = state.segment[i];
-    uint64_t part = segment.base & 15;
-    if (!flat) part |= uint64_t{segment.limit} << 32 | uint64_t{segment.rights.value} << 8;
+    const uint64_t part =
+        alignment(i) | uint64_t{segment.limit} << 32 | uint64_t{segment.rights.value} << 8;
     number = (number ^ part) * kMultiplier;
   }
   return number;

@@ -72,9 +72,14 @@ void ProcessorContexts::save_segment(size_t index, vmx::Segment& segment) const 
 }
 
 void ProcessorContexts::load_segments(const CpuState& state) {
-  const HeldSegments held{state.segment, state.code_64bit()};
-  if (held_segments_ == held) return;
-  held_segments_ = held;
+  const bool code_64bit = state.code_64bit();
+  // As bytes: where padding alone differs, the same is loaded once more.
+  const auto* const segments = reinterpret_cast<const uint8_t*>(state.segment.data());
+  const auto* const held = reinterpret_cast<const uint8_t*>(held_segments_.segment.data());
+  if (held_segments_.valid && held_segments_.code_64bit == code_64bit &&
+      std::memcmp(held, segments, sizeof state.segment) == 0)
+    return;
+  held_segments_ = {state.segment, code_64bit, true};
   for (size_t i = 0; i < vmx::kSegmentCount; ++i) put_segment(i, engine_segment(state, i));
   std::memcpy(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_);
 }
@@ -114,7 +119,7 @@ void ProcessorContexts::save(CpuState& state, bool completed) {
   if (std::memcmp(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_) !=
       0) {
     for (size_t i = 0; i < vmx::kSegmentCount; ++i) save_segment(i, state.segment[i]);
-    held_segments_.reset();
+    held_segments_.valid = false;
   }
   // Code that runs over the end of 4 GBytes goes on counting.
   if (!state.code_64bit()) state.rip &= 0xffffffff;

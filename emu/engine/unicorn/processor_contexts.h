@@ -38,7 +38,7 @@ class ProcessorContexts {
     uc_context_save(uc_, contexts_[selected_]);
     uc_context_restore(uc_, contexts_[processor]);
     selected_ = processor;
-    held_segments_.reset();
+    held_segments_.valid = false;
   }
 
   // x87 and SSE state is left alone. `hidden_flags`: svm::hidden_flags() of `state`.
@@ -128,10 +128,9 @@ class ProcessorContexts {
   // What the engine's segments were made of, as long as they are those.
   struct HeldSegments {
     std::array<vmx::Segment, vmx::kSegmentCount> segment;
-    bool code_64bit = false;
-    bool operator==(const HeldSegments&) const = default;
+    bool code_64bit = false, valid = false;
   };
-  std::optional<HeldSegments> held_segments_;
+  HeldSegments held_segments_;
 };
 
 }  // namespace nestor::emu
