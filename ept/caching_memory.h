@@ -47,6 +47,11 @@ class CachingMemory {
   requires requires(M& memory, Input input) { memory.begin_ept_walk(input); }
   constexpr void begin_ept_walk(Input input) { memory_.begin_ept_walk(input); }
 
+  /// Where an entry of `M` lies after every translation.
+  [[nodiscard]] constexpr std::uint64_t machine_address(Address address) const {
+    return ept::machine_address(memory_, address);
+  }
+
   // --- CachesTables
 
   template <class F>

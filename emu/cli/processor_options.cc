@@ -36,7 +36,7 @@ void ProcessorOptions::add_to(CLI::App& run) {
 std::string ProcessorOptions::read(const CLI::App& run, MachineConfig& machine) const {
   if (std::string bad = read_seed(run, machine.processor); !bad.empty()) return bad;
   if (std::string bad = read_l0(run, machine.processor.type, machine.l0); !bad.empty()) return bad;
-  return read_tlb(machine.l0, machine.processor);
+  return read_tlb(machine.processor);
 }
 
 std::string ProcessorOptions::read_seed(const CLI::App& run, ProcessorConfig& processor) const {
@@ -83,14 +83,11 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorT
   return {};
 }
 
-std::string ProcessorOptions::read_tlb(const L0Config& l0, ProcessorConfig& processor) const {
+std::string ProcessorOptions::read_tlb(ProcessorConfig& processor) const {
   if (tlb_ != "flush" && tlb_ != "keep") {
     return fmt::format("--tlb: '{}' is neither flush nor keep", tlb_);
   }
   processor.keep_translations = tlb_ == "keep";
-  if (processor.keep_translations && info_of(l0.mode).has_l0) {
-    return "--tlb keep: the hypervisor below L1 has no model of it; leave --l0 out";
-  }
   return {};
 }
 

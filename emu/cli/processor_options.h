@@ -24,7 +24,7 @@ class ProcessorOptions {
  private:
   std::string read_seed(const CLI::App& run, ProcessorConfig& processor) const;
   std::string read_l0(const CLI::App& run, const vmx::ProcessorType& type, L0Config& l0) const;
-  std::string read_tlb(const L0Config& l0, ProcessorConfig& processor) const;
+  std::string read_tlb(ProcessorConfig& processor) const;
 
   std::string tlb_ = "flush", seed_;
   std::string l0_mode_ = "hardware", vmcs_shadowing_ = "on";

@@ -73,6 +73,7 @@ std::optional<TranslationCounts> HardwareCore::translation_counts() const {
 
 void HardwareCore::set_root_software(RootSoftware& root, vmx::EventSink& listener) {
   root_ = &root;
+  mmu_.set_root_software(root);
   vmx_events_.set_listener(listener);
 }
 

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "emu/cpu/stale_translation.h"
 #include "emu/cpu/walk_results.h"
 #include "emu/memory/page_size.h"
 #include "vmx/features.h"
@@ -138,8 +139,12 @@ std::optional<Translation> Mmu::find_cached(uint64_t linear, Access access, uint
   auto* found = caches_->find(tag(paging, ept), linear, access, paging, ept);
   if (found == nullptr) return std::nullopt;
   compare_with_tables(*found, linear, access, paging, ept);
-  return granted(found->output | found->offset(linear), paging, access, found->rights,
-                 ept != nullptr ? found->ept_rights : kEveryEptRight, found->dirty);
+  Translation translation =
+      granted(machine_address(found->output | found->offset(linear)), paging, access, found->rights,
+              ept != nullptr ? found->ept_rights : kEveryEptRight, found->dirty);
+  // A write is to be compared with the tables when it comes.
+  translation.write &= access.kind == Access::kWrite;
+  return translation;
 }
 
 template <class Walk>
@@ -148,7 +153,8 @@ void Mmu::keep(uint64_t linear, Access access, const ept::PagingState& paging,
   if (caches_ == nullptr) return;
   const bool global = walk.global && (state_.cr4 & cr4::kPge) != 0;
   auto& mapping = caches_->keep(tag(paging, ept), linear, walk, global);
-  if (caches_->used()) compare_with_tables(mapping, linear, access, paging, ept);
+  if (caches_->used() || root_ != nullptr)
+    compare_with_tables(mapping, linear, access, paging, ept);
 }
 
 // For what EPT translates.
@@ -157,44 +163,20 @@ template void Mmu::keep(uint64_t, Access, const ept::PagingState&, const ept::Ep
 
 void Mmu::compare_with_tables(TranslationCaches::Mapping& mapping, uint64_t linear, Access access,
                               const ept::PagingState& paging, const ept::EptState* ept) {
-  StaleTranslationEvent event;
-  event.cached_physical = mapping.output | mapping.offset(linear);
-  bool same_guest_physical = false, dirty = false;
-  if (ept != nullptr) {
-    const auto walk =
-        ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, ept::LinearAddress{linear}, access);
-    event.cached_guest_physical = mapping.guest_physical | mapping.offset(linear);
-    event.tables = walk_outcome(walk.outcome);
-    event.tables_guest_physical = walk.guest_physical.value;
-    event.tables_physical = walk.address.value;
-    event.ept_root = mapping.key.tag.ept_root;
-    dirty = walk.dirty;
-    same_guest_physical = walk.linear_translated
-                              ? walk.guest_physical.value == event.cached_guest_physical
-                              : walk.outcome != ept::NestedOutcome::kPageFault;
-  } else {
-    const auto walk =
-        ept::walk_linear<ept::ProbeOnly>(memory_, paging, ept::LinearAddress{linear}, access);
-    event.tables = walk.translated() ? WalkOutcome::kTranslated : WalkOutcome::kPageFault;
-    event.tables_physical = walk.address.value;
-    dirty = walk.dirty;
-  }
-  if (event.tables == WalkOutcome::kTranslated && event.tables_physical == event.cached_physical) {
-    event.dirty_flag_cleared = access.kind == Access::kWrite && mapping.dirty && !dirty;
-    if (!event.dirty_flag_cleared) return;
-    same_guest_physical = false;  // which dimension lost it, is not told
-  }
-  if (!caches_->note_stale(mapping) || events_ == nullptr) return;
-  event.linear = linear;
-  event.access = access.kind;
-  event.non_root = vmx_.in_non_root();
-  event.vpid = mapping.key.tag.vpid;
-  event.pcid = mapping.key.tag.pcid;
-  event.missing = same_guest_physical ? "INVEPT"
-                  : event.ept_root    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVEPT"
-                  : event.non_root    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID"
-                                      : "INVLPG, INVPCID or MOV to CR3";
-  events_->stale_translation(event);
+  const uint64_t offset = mapping.offset(linear);
+  const auto stale = root_ != nullptr
+                         ? root_->find_stale(mapping, linear, access, paging.ac)
+                         : find_stale(memory_, paging, ept,
+                                      {.linear = linear,
+                                       .access = access,
+                                       .guest_physical = mapping.guest_physical | offset,
+                                       .physical = mapping.output | offset,
+                                       .dirty = mapping.dirty,
+                                       .non_root = vmx_.in_non_root(),
+                                       .vpid = mapping.key.tag.vpid,
+                                       .pcid = mapping.key.tag.pcid});
+  if (!stale || !caches_->note_stale(mapping) || events_ == nullptr) return;
+  if (root_ == nullptr || root_->is_new(*stale)) events_->stale_translation(*stale);
 }
 
 std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_t rflags) {
@@ -204,7 +186,7 @@ std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_
     if (!state_.long_mode_active()) linear &= 0xffffffff;
     const ept::EptState* state = ept ? &*ept : nullptr;
     const auto* found = caches_->peek(tag(paging, state), linear, access, paging, state);
-    if (found != nullptr) return found->output | found->offset(linear);
+    if (found != nullptr) return machine_address(found->output | found->offset(linear));
   }
   if (ept) return probe_over_ept(linear, access, paging, *ept);
   const auto walk =

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "emu/cpu/memory_fault.h"
+#include "emu/cpu/root_software.h"
 #include "emu/cpu/translation_caches.h"
 #include "emu/engine/fill_cache.h"
 #include "emu/events/events.h"
@@ -62,6 +63,8 @@ class Mmu {
   // From now on translations come from `caches` where they are cached. To be called before the
   // first translation, with caches that outlive this object.
   void use(TranslationCaches& caches) { caches_ = &caches; }
+  // What runs in VMX root operation is part of the emulator, and knows which tables count.
+  void set_root_software(RootSoftware& root) { root_ = &root; }
 
   // A walk that faults and is made again, to the exact address, is accounted for only then.
   enum class Account : uint8_t { kAlways, kUnlessFault };
@@ -115,6 +118,8 @@ class Mmu {
   // In non-root operation with EPT.
   std::optional<ept::EptState> current_ept() const;
   std::optional<Translation> find_cached(uint64_t linear, ept::Access access, uint64_t rflags);
+  // Below the EPT below all others, where there is one.
+  uint64_t machine_address(uint64_t physical);
   // Into the caches, where there are any.
   template <class Walk>
   void keep(uint64_t linear, ept::Access access, const ept::PagingState& paging,
@@ -148,6 +153,7 @@ class Mmu {
   std::optional<ept::EptState> machine_ept_;
   uint64_t walk_references_ = 0;
   TranslationCaches* caches_ = nullptr;
+  RootSoftware* root_ = nullptr;
   std::optional<RefusedWalk> refused_;
 };
 

@@ -205,15 +205,8 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if constexpr (Recorder::kRecords) recorder.clear();
     return ept::walk_nested(seen, paging, state, ept::LinearAddress{linear}, access, recorder);
   };
-  const auto walk = [&] {
-    // A processor that walks two EPTs keeps nothing.
-    if constexpr (requires { memory.machine_address_of(ept::PhysicalAddress{}); }) {
-      return plain(memory);
-    } else {
-      return through_caches(caches_, memory, tag(paging, &state), linear,
-                            !state.guest_paging_verification, plain);
-    }
-  }();
+  const auto walk = through_caches(caches_, memory, tag(paging, &state), linear,
+                                   !state.guest_paging_verification, plain);
   if (!walk.translated() && account == Account::kUnlessFault) {
     const Fault fault = nested_fault(walk, linear);
     // Elsewhere a second walk has effects of its own, or other rules.
@@ -292,6 +285,15 @@ void Mmu::explain_refused(uint64_t rflags, uint64_t eptp) {
                               {},
                               broken_rule(walk, paging, state, recorder.steps())};
   refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
+}
+
+// What is kept of a walk through two EPTs ends above the lower one.
+uint64_t Mmu::machine_address(uint64_t physical) {
+  if (!machine_ept_) return physical;
+  HostMemory host(memory_);
+  ept::NoSteps none;
+  TwoLevelMemory<ept::ProbeOnly, ept::NoSteps> l1(host, *machine_ept_, none);
+  return l1.machine_address_of({physical});
 }
 
 std::variant<uint64_t, Fault> Mmu::probe_over_ept(uint64_t linear, Access access,

@@ -71,6 +71,15 @@ void Hypervisor::serialize(Archive& archive) {
   spt02_.serialize(archive);
   archive(last_vpid12_, level_, entering_l2_, init_held_, counters_, futile_reclaims_,
           instructions_at_reclaim_);
+  struct Told {
+    uint64_t translates = 0, page = 0;
+    void fields(Archive& nested) { nested(translates, page); }
+  };
+  std::vector<Told> told;
+  for (const auto& [translates, page] : told_) told.push_back({translates, page});
+  archive.sequence(told, kMostTold);
+  told_.clear();
+  for (const Told& one : told) told_.emplace(one.translates, one.page);
   archive.require(level_ == 1 || level_ == 2);
   if (archive.loads()) choose_machine_ept();
 }
@@ -145,6 +154,15 @@ void Hypervisor::choose_machine_ept() {
 }
 
 // In the shadow modes L0 owns the control registers of paging: only what it emulates changes them.
+void Hypervisor::restore_owned(vmx::CpuState& live, const vmx::CpuState& own) const {
+  if (uses_ept()) return;
+  live.cr0 = own.cr0;
+  live.cr3 = own.cr3;
+  live.cr4 = own.cr4;
+  live.efer = own.efer;
+  live.pdptes = own.pdptes;
+}
+
 void Hypervisor::take_guest() {
   const vmx::CpuState before = guest();
   vmx::CpuState& g = guest();
@@ -155,13 +173,8 @@ void Hypervisor::take_guest() {
     nested().set_virtual_nmi_blocking(g.blocking_by_nmi);
     g.blocking_by_nmi = false;
   }
-  if (!uses_ept()) {
-    g.cr0 = before.cr0;
-    g.cr3 = before.cr3;
-    g.cr4 = before.cr4;
-    g.efer = before.efer;
-    g.pdptes = before.pdptes;
-  } else if (level_ == 1) {
+  restore_owned(g, before);
+  if (uses_ept() && level_ == 1) {
     g.cr0 = (g.cr0 & ~cr0::kNe) | (vmcs()[Field::kCr0ReadShadow] & cr0::kNe);
     g.cr4 = (g.cr4 & ~cr4::kVmxe) | (vmcs()[Field::kCr4ReadShadow] & cr4::kVmxe);
   }

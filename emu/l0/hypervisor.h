@@ -10,6 +10,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "emu/cpu/cpu.h"
 #include "emu/decode/decoder.h"
@@ -43,6 +45,10 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void run() override;
   bool runs_l2() const override { return level_ == 2; }
   bool l1_in_vmx_operation() const override { return core_.in_vmx_operation(); }
+  std::optional<StaleTranslationEvent> find_stale(const ept::CachedMapping& mapping,
+                                                  uint64_t linear, ept::Access access,
+                                                  bool ac) override;
+  bool is_new(const StaleTranslationEvent& event) override;
 
  private:
   using Vmcs = vmx::Vmcs;
@@ -62,6 +68,8 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   // The state of who caused the VM exit, from the VMCS that ran it; and back.
   void take_guest();
   void put_guest();
+  // Into `live`, a state that the processor ran with: what of it L0 owns and emulates.
+  void restore_owned(vmx::CpuState& live, const vmx::CpuState& own) const;
   void enter();
 
   void handle_l1();
@@ -83,6 +91,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
 
   using Ept02 = ept::ShadowTables<ept::ShadowEptFormat, L0Pages>;
   static constexpr size_t kMostEpt02 = 8;
+  static constexpr size_t kMostTold = 4096;
   uint64_t ept02_key(uint64_t eptp12);
   Ept02& ept02(uint64_t eptp12);
   bool fill_ept02();
@@ -97,6 +106,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   std::optional<ept::Fill> fill_tables(const Filling& filling);
   void invalidate(const vmx::Invalidation& what);
   void drop_l2_translations();
+  void drop_linear_translations(uint16_t vpid);
 
   // VMCS shadowing: VMCS12 is copied to where L1's VMREAD finds it, and back.
   void publish_vmcs12();
@@ -137,6 +147,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   unsigned futile_reclaims_ = 0;
   uint64_t instructions_at_reclaim_ = 0;
   std::string failed_check_;
+  // The stale translations that were told, by what translates and by page; until the guests
+  // invalidate anything.
+  std::set<std::pair<uint64_t, uint64_t>> told_;
 };
 
 }  // namespace nestor::emu

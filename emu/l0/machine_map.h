@@ -31,6 +31,10 @@ class MachineMap {
     if (l1.value >= kL1Origin) return {kNowhere + (l1.value & 0xfff)};
     return {is_ram(l1) ? kL1Origin + l1.value : l1.value};
   }
+  // And back.
+  ept::PhysicalAddress l1(ept::HostPhysicalAddress machine) const {
+    return {machine.value >= kL1Origin ? machine.value - kL1Origin : machine.value};
+  }
   bool is_ram(ept::PhysicalAddress l1) const {
     return l1.value < kL1Origin && ram_.is_guest_ram(kL1Origin + l1.value);
   }

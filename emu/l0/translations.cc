@@ -4,7 +4,9 @@
 #include <array>
 #include <stdexcept>
 
+#include "emu/cpu/stale_translation.h"
 #include "emu/l0/hypervisor.h"
+#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 namespace {
@@ -35,7 +37,10 @@ uint64_t Hypervisor::ept02_key(uint64_t eptp12) {
 Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
   const uint64_t key = ept02_key(eptp12);
   if (!ept02_.contains(key)) {
-    if (ept02_.size() == kMostEpt02) ept02_.clear();
+    if (ept02_.size() == kMostEpt02) {
+      ept02_.clear();
+      hardware().invalidate({});
+    }
     ept02_[key] = std::make_unique<Ept02>(pages_);
   }
   return *ept02_[key];
@@ -143,20 +148,58 @@ bool Hypervisor::reclaim_tables() {
 
 void Hypervisor::drop_l2_translations() {
   spt02_.clear();
-  hardware().invalidate({});
+  drop_linear_translations(kVpid02);
+}
+
+void Hypervisor::drop_linear_translations(uint16_t vpid) {
+  hardware().invalidate({.kind = vmx::Invalidation::Kind::kLinearVpid, .vpid = vpid});
+}
+
+// --- what the processor keeps, and what L0's tables hold longer than those of L1 and L2
+
+std::optional<StaleTranslationEvent> Hypervisor::find_stale(const ept::CachedMapping& mapping,
+                                                            uint64_t linear, ept::Access access,
+                                                            bool ac) {
+  vmx::CpuState live = hardware().state();
+  restore_owned(live, guest());
+  const std::optional<ept::EptState> ept12 = core_.ept_state();
+  const uint64_t offset = mapping.offset(linear), output = mapping.output | offset;
+  const bool above_ept01 = config_.mode == L0Mode::kTwoLevel && ept12;
+  const uint64_t rflags = ac ? live.rflags | vmx::rflags::kAc : live.rflags & ~vmx::rflags::kAc;
+  return emu::find_stale(core_.memory(), emu::paging_state(nested(), live, rflags),
+                         ept12 ? &*ept12 : nullptr,
+                         {.linear = linear,
+                          .access = access,
+                          .guest_physical = mapping.guest_physical | offset,
+                          .physical = above_ept01 ? output : map_.l1({output}).value,
+                          .dirty = mapping.dirty,
+                          .non_root = level_ == 2,
+                          .vpid = level_ == 2 ? nested().vpid() : uint16_t{0},
+                          .pcid = live.pcid()});
+}
+
+// An entry of EPT02 is for a guest-physical page.
+bool Hypervisor::is_new(const StaleTranslationEvent& event) {
+  const uint64_t level = event.non_root ? 2 : 1;
+  const uint64_t address = event.ept_root ? event.cached_guest_physical : event.linear;
+  if (told_.size() == kMostTold) return false;
+  return told_.emplace(event.ept_root.value_or(0) | level, address / kPageSize).second;
 }
 
 void Hypervisor::invalidate(const vmx::Invalidation& what) {
   using Kind = vmx::Invalidation::Kind;
+  told_.clear();
   switch (what.kind) {
     case Kind::kGuestPhysicalEptp:
       for (const uint64_t kind : kEpt02Kinds) {
         const auto found = ept02_.find((what.eptp & kEp4ta) | kind);
         if (found != ept02_.end()) found->second->clear();
       }
+      hardware().invalidate({});
       break;
     case Kind::kAllEptps:
       for (auto& [key, tables] : ept02_) tables->clear();
+      hardware().invalidate({});
       break;
     case Kind::kLinearAddress:
     case Kind::kPcidAddress:
@@ -170,14 +213,17 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
     case Kind::kEptViolation:
     case Kind::kAccessRights:
       // VPID 0000H is L1's own, and L2's where L1 uses no VPIDs.
-      if (what.vpid == 0) spt01_.clear();
-      spt02_.clear();
+      if (what.vpid == 0) {
+        spt01_.clear();
+        drop_linear_translations(kVpid01);
+      }
+      drop_l2_translations();
       break;
     case Kind::kAll:
       (nested().in_non_root() ? spt02_ : spt01_).clear();
+      hardware().invalidate({});
       break;
   }
-  hardware().invalidate({});
 }
 
 }  // namespace nestor::emu

@@ -34,7 +34,6 @@ bool can_be_made(const MachineConfig& config) {
   const uint64_t pages = config.l0.shadow_page_limit;
   return config.memory_bytes >= Ram::kMinimumSize && config.memory_bytes <= Ram::kMaximumSize &&
          config.memory_bytes % kPageSize == 0 &&
-         !(config.processor.keep_translations && l0.has_l0) &&
          !l0_misses(config.processor.type, config.l0.mode) &&
          (!l0.has_l0 || !config.l0.vmcs_shadowing ||
           config.processor.type.has(vmx::Feature::kVmxShadowing)) &&

@@ -242,6 +242,37 @@ TEST(FewShadowPages, LoseNothing) {
   }
 }
 
+// What L0's tables still hold is used like what a processor has cached.
+TEST(MissingInvept, IsSeenBelowL0Too) {
+  for (const char* mode : {"two-level", "nested-ept"}) {
+    SCOPED_TRACE(mode);
+    const Outcome kept = run_image("missing-invept", {"--tlb", "keep", "--l0", mode});
+    EXPECT_EQ(kept.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS)) << kept.errors;
+    const auto stale = events_of_kind(kept.trace, "stale-translation");
+    ASSERT_FALSE(stale.empty());
+    for (const auto& event : stale) {
+      EXPECT_EQ(event.at("missing"), "INVEPT");
+      EXPECT_EQ(event.at("level"), "L2");
+      EXPECT_EQ(event.at("linear"), "0x20000000");
+      EXPECT_EQ(event.at("cached_guest_physical"), event.at("tables_guest_physical"));
+      EXPECT_NE(event.at("cached_physical"), event.at("tables_physical"));
+    }
+    const Outcome flushed = run_image("missing-invept", {"--l0", mode});
+    EXPECT_TRUE(events_of_kind(flushed.trace, "stale-translation").empty());
+  }
+}
+
+// An image that forgets nothing is told of nothing, whoever shadows its tables.
+TEST(MmuModesImage, UsesNothingStaleInAnyMode) {
+  for (const char* mode : {"two-level", "nested-ept", "shadow-on-ept", "shadow-on-shadow"}) {
+    SCOPED_TRACE(mode);
+    const Outcome kept = run_image(
+        "mmu-modes", {"--tlb", "keep", "--l0", mode, "--trace-events", "stale-translation"});
+    EXPECT_EQ(kept.status, NESTOR_DEBUG_EXIT_STATUS(NESTOR_EXIT_PASS)) << kept.serial;
+    EXPECT_EQ(kept.trace, "");
+  }
+}
+
 TEST(MissingInvept, IsSeenAndExplainedWhereTranslationsAreKept) {
   const Outcome kept = run_image("missing-invept", {"--tlb", "keep"});
   EXPECT_NE(kept.errors.find("translations that the tables no longer hold"), kept.errors.npos)

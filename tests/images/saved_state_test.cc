@@ -167,7 +167,10 @@ std::vector<Case> all_cases() {
         }
       }
     }
-    cases.push_back({manifest.name, modules, {.count = 2, .keep_translations = true}, {}});
+    for (const L0ModeInfo& mode : kL0Modes) {
+      const ProcessorConfig keeping = {.count = 2, .keep_translations = true};
+      cases.push_back({manifest.name, modules, keeping, {.mode = mode.mode}});
+    }
   }
   return cases;
 }

@@ -7,13 +7,12 @@
 namespace nestor::emu {
 namespace {
 
-class KeptTranslations : public NestedMachineTest, public testing::WithParamInterface<bool> {
+class RemappedPage : public NestedMachineTest {
  protected:
   // A page for data at 80000H, then at 81000H.
   static constexpr uint32_t kOld = 1, kNew = 2;
 
-  KeptTranslations() {
-    config_.processor.keep_translations = GetParam();
+  RemappedPage() {
     put(kData, kOld);
     put(kData + kPage, kNew);
   }
@@ -24,6 +23,11 @@ class KeptTranslations : public NestedMachineTest, public testing::WithParamInte
         "mov eax, [0x80000]; invlpg [0x80000]; mov ecx, [0x80000]; "
         "shl eax, 4; or eax, ecx; out 0xf4, eax");
   }
+};
+
+class KeptTranslations : public RemappedPage, public testing::WithParamInterface<bool> {
+ protected:
+  KeptTranslations() { config_.processor.keep_translations = GetParam(); }
   static uint32_t expected() { return (GetParam() ? kOld : kNew) << 4 | kNew; }
 };
 
@@ -97,6 +101,31 @@ TEST_P(KeptTranslations, OfAWatchedLine) {
 
 INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations, testing::Bool(),
                          [](const auto& mode) { return mode.param ? "keep" : "flush"; });
+
+// L0's VM exits leave L1's translations alone, as they have a VPID; where L0 shadows L1's own page
+// tables, any INVLPG empties them.
+class KeptBelowL0 : public RemappedPage, public testing::WithParamInterface<L0ModeInfo> {
+ protected:
+  KeptBelowL0() {
+    config_.processor.keep_translations = true;
+    config_.l0.mode = GetParam().mode;
+  }
+};
+
+TEST_P(KeptBelowL0, ByL1) {
+  const uint32_t kept = GetParam().l0_uses_ept ? kOld : kNew;
+  const Code exits = ASM64("mov eax, [0x80000]; cpuid");
+  const RunResult result = run(exits + reading());
+  EXPECT_EQ(result.code, status(kept << 4 | kNew));
+  EXPECT_EQ(result.stale_translations != 0, GetParam().l0_uses_ept);
+}
+
+INSTANTIATE_TEST_SUITE_P(L0, KeptBelowL0, testing::ValuesIn(std::span(kL0Modes).subspan(1)),
+                         [](const auto& mode) {
+                           std::string name(mode.param.name);
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace nestor::emu
