@@ -151,6 +151,28 @@ TEST(MmuModesOfImages, AnImageThatNeedsEptCannotRunWithoutIt) {
   EXPECT_TRUE(comparison.same());
 }
 
+// It forgets INVEPT, and EPT02 holds what the processor alone would not have kept.
+TEST(MmuModesOfImages, ADifferenceIsNamedWithWhatLedThere) {
+  const MmuComparison comparison = compare("missing-invept");
+  EXPECT_FALSE(comparison.same());
+  const ModeRun& nested = comparison.runs.at(static_cast<size_t>(L0Mode::kNestedEpt));
+  ASSERT_EQ(nested.verdict, Verdict::kDiffers);
+  EXPECT_EQ(nested.reference.mode, L0Mode::kHardware);
+  ASSERT_TRUE(nested.line);
+  EXPECT_THAT(nested.line->reference, HasSubstr("L2 sees the new page"));
+  EXPECT_THAT(nested.line->other, HasSubstr("L2 sees the old page"));
+  ASSERT_TRUE(nested.parting);
+  EXPECT_FALSE(nested.parting->event) << "what L2 reads is no event";
+  EXPECT_THAT(nested.parting->stale, HasSubstr("missing=INVEPT"));
+  const std::string text = to_text(comparison);
+  EXPECT_THAT(text, HasSubstr("      nested-ept: " + nested.line->other + "\n"));
+  EXPECT_THAT(text, HasSubstr("with --tlb keep: " + nested.parting->stale));
+  const auto json = nlohmann::json::parse(to_json(comparison)).at("modes").at(2);
+  EXPECT_EQ(json.at("compared_with"), "hardware");
+  EXPECT_EQ(json.at("first_line").at("here"), nested.line->other);
+  EXPECT_EQ(json.at("stale_translation"), nested.parting->stale);
+}
+
 ModeRun ended(L0Mode mode, uint32_t value, const std::string& serial) {
   ModeRun run;
   run.l0.mode = mode;

@@ -72,28 +72,82 @@ class WorkloadMeter final : public EventHandler<WorkloadMeter> {
   std::map<uint8_t, WorkloadCost> costs_;
 };
 
-std::variant<ModeRun, HostError, LoadError> run_mode(const ImageFile& image,
-                                                     const std::vector<Module>& modules,
-                                                     const std::string& append,
-                                                     const MachineConfig& config,
-                                                     const MachineFactory& create) {
+// What all runs have in common.
+struct Subject {
+  const ImageFile& image;
+  const std::vector<Module>& modules;
+  const std::string& append;
+  const MachineConfig& machine;
+  const MachineFactory& create;
+};
+
+std::variant<std::unique_ptr<Machine>, HostError, LoadError> load(const Subject& subject,
+                                                                  const MachineConfig& config,
+                                                                  const MachineOutputs& outputs) {
+  auto created = subject.create(config, outputs);
+  if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
+  auto& machine = std::get<std::unique_ptr<Machine>>(created);
+  auto loaded = load_image(subject.image, subject.modules, subject.append, machine->memory_map(),
+                           machine->firmware());
+  if (auto* bad = std::get_if<LoadError>(&loaded)) return std::move(*bad);
+  machine->load(std::get<LoadedImage>(loaded));
+  return std::move(machine);
+}
+
+std::variant<ModeRun, HostError, LoadError> run_mode(const Subject& subject, const L0Config& l0) {
   ModeRun run;
-  run.l0 = config.l0;
+  run.l0 = l0;
   WorkloadMeter meter;
   MachineOutputs outputs;
   outputs.serial = [&run](uint8_t byte) { run.serial += static_cast<char>(byte); };
   outputs.console = outputs.serial;
   outputs.events = &meter;
-  auto created = create(config, outputs);
-  if (auto* bad = std::get_if<HostError>(&created)) return std::move(*bad);
-  Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
-  meter.watch(machine);
-  auto loaded = load_image(image, modules, append, machine.memory_map(), machine.firmware());
+  MachineConfig config = subject.machine;
+  config.l0 = l0;
+  auto loaded = load(subject, config, outputs);
+  if (auto* bad = std::get_if<HostError>(&loaded)) return std::move(*bad);
   if (auto* bad = std::get_if<LoadError>(&loaded)) return std::move(*bad);
-  machine.load(std::get<LoadedImage>(loaded));
+  Machine& machine = *std::get<std::unique_ptr<Machine>>(loaded);
+  meter.watch(machine);
   run.result = machine.run();
   run.costs = meter.take();
   return run;
+}
+
+// What has run once in this mode runs again.
+Rerun rerun(const Subject& subject, const L0Config& l0) {
+  return [&subject, l0](MachineEventSink& events, bool keeps) {
+    MachineConfig config = subject.machine;
+    config.l0 = l0;
+    config.processor.keep_translations |= keeps;
+    MachineOutputs outputs;
+    outputs.events = &events;
+    auto loaded = load(subject, config, outputs);
+    if (auto* machine = std::get_if<std::unique_ptr<Machine>>(&loaded)) (*machine)->run();
+  };
+}
+
+// The first run that went as all should, in a mode that offers L1 the same if there is one.
+const ModeRun* reference_of(const std::vector<ModeRun>& runs, const ModeRun& run) {
+  const ModeRun* reference = nullptr;
+  for (const ModeRun& other : runs) {
+    if (other.verdict != Verdict::kSame) continue;
+    if (info_of(other.l0.mode).offers_ept == info_of(run.l0.mode).offers_ept) return &other;
+    if (reference == nullptr) reference = &other;
+  }
+  return reference;
+}
+
+void find_differences(const Subject& subject, std::vector<ModeRun>& runs) {
+  for (ModeRun& run : runs) {
+    if (run.verdict != Verdict::kDiffers) continue;
+    const ModeRun* reference = reference_of(runs, run);
+    if (reference == nullptr) continue;
+    run.reference = reference->l0;
+    run.line = first_different_line(reference->serial, run.serial);
+    if (info_of(reference->l0.mode).offers_ept != info_of(run.l0.mode).offers_ept) continue;
+    run.parting = find_parting(rerun(subject, reference->l0), rerun(subject, run.l0));
+  }
 }
 
 std::string_view last_line(std::string_view text) {
@@ -117,9 +171,8 @@ std::string difference(const ModeRun& reference, const ModeRun& run) {
   if (run.result.kind != reference.result.kind || run.result.code != reference.result.code) {
     return "the run ends in another way";
   }
-  const auto [first, second] = std::ranges::mismatch(reference.serial, run.serial);
-  const auto lines = std::count(reference.serial.begin(), first, '\n') + 1;
-  return fmt::format("another serial output from line {} on", lines);
+  const auto line = first_different_line(reference.serial, run.serial);
+  return fmt::format("another serial output from line {} on", line ? line->line : 0);
 }
 
 }  // namespace
@@ -163,12 +216,11 @@ std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
     const MachineConfig& machine, const MachineFactory& create) {
   MmuComparison comparison{.image = image.name, .runs = {}};
+  const Subject subject{image, modules, append, machine, create};
   for (const bool vmcs_shadowing : {true, false}) {
     for (const L0ModeInfo& info : kL0Modes) {
       if (!vmcs_shadowing && !info.has_l0) continue;
-      MachineConfig config = machine;
-      config.l0 = {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing};
-      auto run = run_mode(image, modules, append, config, create);
+      auto run = run_mode(subject, {.mode = info.mode, .vmcs_shadowing = vmcs_shadowing});
       if (auto* bad = std::get_if<HostError>(&run)) return std::move(*bad);
       if (auto* bad = std::get_if<LoadError>(&run)) return std::move(*bad);
       comparison.runs.push_back(std::get<ModeRun>(std::move(run)));
@@ -179,6 +231,7 @@ std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     if (!counts_exits) break;
   }
   judge(comparison.runs);
+  find_differences(subject, comparison.runs);
   return comparison;
 }
 

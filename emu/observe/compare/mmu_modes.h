@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
 #include "emu/machine/machine.h"
+#include "emu/observe/compare/first_difference.h"
 
 namespace nestor::emu {
 
@@ -43,6 +45,11 @@ struct ModeRun {
 
   Verdict verdict = Verdict::kSame;
   std::string reason;  // one line, unless kSame
+
+  // kDiffers, where there is a run to compare with: where the two part.
+  L0Config reference{};
+  std::optional<LineDifference> line;  // of the serial output
+  std::optional<Parting> parting;      // if both modes offer the same
 };
 
 struct MmuComparison {
@@ -53,8 +60,8 @@ struct MmuComparison {
 };
 
 // Runs the image once in each mode and, where it marks a workload of CPUID exits, in each mode that
-// has an L0 without VMCS shadowing too. `machine` says all but the mode. Throws RamError when the
-// memory cannot be had.
+// has an L0 without VMCS shadowing too. Where the results differ, it is run again to find out where
+// that began. `machine` says all but the mode. Throws RamError when the memory cannot be had.
 std::variant<MmuComparison, HostError, LoadError> compare_mmu_modes(
     const ImageFile& image, const std::vector<Module>& modules, const std::string& append,
     const MachineConfig& machine, const MachineFactory& create);

@@ -106,6 +106,36 @@ std::string cpuid_table(const MmuComparison& comparison) {
          out;
 }
 
+std::string name_of(const L0Config& l0) {
+  const bool shadowing = l0.vmcs_shadowing || !info_of(l0.mode).has_l0;
+  return std::string(info_of(l0.mode).name) + (shadowing ? "" : ", VMCS shadowing off");
+}
+
+std::string or_end(const std::string& text) { return text.empty() ? "(the end)" : text; }
+
+// Where the run parts from its reference.
+std::string difference_of(const ModeRun& run) {
+  const std::string reference = name_of(run.reference), other = name_of(run.l0);
+  std::string out;
+  const auto both = [&](const std::string& one, const std::string& two) {
+    out += fmt::format("      {}: {}\n      {}: {}\n", reference, or_end(one), other, or_end(two));
+  };
+  if (run.line) {
+    out += fmt::format("    line {}:\n", run.line->line);
+    both(run.line->reference, run.line->other);
+  }
+  if (!run.parting) return out;
+  if (const auto& event = run.parting->event) {
+    out += "    the first event that differs:\n";
+    both(event->reference, event->other);
+    out += fmt::format("    the event before it: {}\n",
+                       event->before.empty() ? "(none)" : event->before);
+  }
+  if (!run.parting->stale.empty())
+    out += fmt::format("    with --tlb keep: {}\n", run.parting->stale);
+  return out;
+}
+
 std::set<uint8_t> workloads_of(const MmuComparison& comparison) {
   std::set<uint8_t> workloads;
   for (const ModeRun& run : comparison.runs) {
@@ -126,9 +156,8 @@ std::string to_text(const MmuComparison& comparison) {
   std::string out = fmt::format("{}: {}\n", comparison.image, verdict);
   for (const ModeRun& run : comparison.runs) {
     if (run.verdict == Verdict::kSame) continue;
-    out += fmt::format("  {}{}: {}: {}\n", info_of(run.l0.mode).name,
-                       run.l0.vmcs_shadowing ? "" : ", VMCS shadowing off",
-                       verdict_name(run.verdict), run.reason);
+    out += fmt::format("  {}: {}: {}\n", name_of(run.l0), verdict_name(run.verdict), run.reason);
+    out += difference_of(run);
   }
   std::set<uint8_t> workloads = workloads_of(comparison);
   workloads.erase(kWholeRun);
@@ -171,6 +200,17 @@ std::string to_json(const MmuComparison& comparison) {
                  {"vmcs_shadowing", run.l0.vmcs_shadowing && info_of(run.l0.mode).has_l0},
                  {"verdict", verdict_name(run.verdict)}};
     if (!run.reason.empty()) mode["reason"] = run.reason;
+    if (run.line) {
+      mode["first_line"] = {
+          {"line", run.line->line}, {"reference", run.line->reference}, {"here", run.line->other}};
+    }
+    if (run.parting && run.parting->event) {
+      const EventDifference& event = *run.parting->event;
+      mode["first_event"] = {
+          {"before", event.before}, {"reference", event.reference}, {"here", event.other}};
+    }
+    if (run.parting && !run.parting->stale.empty()) mode["stale_translation"] = run.parting->stale;
+    if (run.line || run.parting) mode["compared_with"] = name_of(run.reference);
     if (run.result.kind == RunResult::Kind::kDebugExit) {
       mode["exit_status"] = run.result.code & 0xff;
     }
