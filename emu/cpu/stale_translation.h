@@ -41,16 +41,14 @@ std::optional<StaleTranslationEvent> find_stale(Memory& memory, const ept::Pagin
   const ept::LinearAddress linear{used.linear};
   bool dirty = false, same_guest_physical = false;
   if (ept != nullptr) {
-    const auto walk =
-        ept::walk_nested<ept::ProbeOnly>(memory, paging, *ept, linear, used.access);
+    const auto walk = ept::walk_nested<ept::ProbeOnly>(memory, paging, *ept, linear, used.access);
     event.ept_root = ept::ept_root_of(ept->eptp.value);
     event.tables = walk_outcome(walk.outcome);
     event.tables_guest_physical = walk.guest_physical.value;
     event.tables_physical = walk.address.value;
     dirty = walk.dirty;
-    same_guest_physical = walk.linear_translated
-                              ? walk.guest_physical.value == used.guest_physical
-                              : walk.outcome != ept::NestedOutcome::kPageFault;
+    same_guest_physical = walk.linear_translated ? walk.guest_physical.value == used.guest_physical
+                                                 : walk.outcome != ept::NestedOutcome::kPageFault;
   } else {
     const auto walk = ept::walk_linear<ept::ProbeOnly>(memory, paging, linear, used.access);
     event.tables = walk.translated() ? WalkOutcome::kTranslated : WalkOutcome::kPageFault;

@@ -247,7 +247,7 @@ void Hypervisor::put_guest() {
       entering_l2_ = false;
     }
   } else if (config_.vmcs_shadowing) {
-    update_link_pointer();
+    update_vmcs_shadowing();
   }
 }
 

@@ -111,7 +111,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   // VMCS shadowing: VMCS12 is copied to where L1's VMREAD finds it, and back.
   void publish_vmcs12();
   void fetch_vmcs12();
-  void update_link_pointer();
+  void update_vmcs_shadowing();
 
   void join_msr_bitmaps();
   // The guest needs what this mode has not.

@@ -43,9 +43,14 @@ void Hypervisor::fetch_vmcs12() {
   for (const vmx::FieldInfo& info : vmx::kFields) vmcs12.write(info.field, copy[info.field]);
 }
 
-void Hypervisor::update_link_pointer() {
-  vmcs().write(Field::kVmcsLinkPointer,
-               nested().current_vmcs_pointer() ? structures_.shadow_vmcs : ~0ull);
+// Without a current VMCS12, and outside VMX operation, VMREAD and VMWRITE exit: what they come to
+// is L1's processor to say.
+void Hypervisor::update_vmcs_shadowing() {
+  const bool shadows = nested().in_vmx_operation() && nested().current_vmcs_pointer();
+  const uint64_t control = mask(vmx::SecondaryProcBased::kVmcsShadowing);
+  const uint64_t others = vmcs()[Field::kSecondaryProcBasedControls] & ~control;
+  vmcs().write(Field::kSecondaryProcBasedControls, shadows ? others | control : others);
+  vmcs().write(Field::kVmcsLinkPointer, shadows ? structures_.shadow_vmcs : ~0ull);
 }
 
 }  // namespace nestor::emu

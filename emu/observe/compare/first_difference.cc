@@ -124,14 +124,13 @@ std::string_view line_at(std::string_view text, size_t begin) {
 std::optional<LineDifference> first_different_line(std::string_view reference,
                                                    std::string_view other) {
   if (reference == other) return std::nullopt;
-  const auto at = static_cast<size_t>(std::ranges::mismatch(reference, other).in1 -
-                                      reference.begin());
+  const auto at =
+      static_cast<size_t>(std::ranges::mismatch(reference, other).in1 - reference.begin());
   const std::string_view same = reference.substr(0, at);
   const size_t newline = same.rfind('\n');
   const size_t begin = newline == same.npos ? 0 : newline + 1;
   return LineDifference{static_cast<uint64_t>(std::ranges::count(same, '\n')) + 1,
-                        std::string(line_at(reference, begin)),
-                        std::string(line_at(other, begin))};
+                        std::string(line_at(reference, begin)), std::string(line_at(other, begin))};
 }
 
 Parting find_parting(const Rerun& reference, const Rerun& other) {

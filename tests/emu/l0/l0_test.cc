@@ -28,5 +28,29 @@ TEST_F(BelowL0, TheMsrStoreAreaHasTheTimeOfTheVmExit) {
   }
 }
 
+// A shadow VMCS answers VMREAD and VMWRITE only while L1 has a current VMCS: without one they fail,
+// and outside VMX operation they are #UD.
+TEST_F(BelowL0, VmwriteNeedsVmxOperationAndACurrentVmcs) {
+  put_guest({}, {});
+  handle(vmx::kUd, exit_with(6));
+  const Code begin = ASM64(
+      "mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; "
+      "mov rax, cr4; or eax, 0x2000; mov cr4, rax; vmxon [0xb000]; mov ecx, 0x681e");
+  const Code vmclear = ASM64("vmptrld [0xb008]; vmclear [0xb008]");
+  const Code vmxoff = ASM64("vmptrld [0xb008]; vmxoff");
+  const Code end = ASM64("setc al; movzx eax, al; out 0xf4, eax");
+  for (const L0ModeInfo& mode : kL0Modes) {
+    for (const bool shadowing : {true, false}) {
+      SCOPED_TRACE(std::string(mode.name) + (shadowing ? "" : " without VMCS shadowing"));
+      config_.l0 = {.mode = mode.mode, .vmcs_shadowing = shadowing};
+      for (const Code& access : {Code(ASM64("vmwrite rcx, rax")), Code(ASM64("vmread rax, rcx"))}) {
+        EXPECT_EQ(run(begin + access + end).code, status(1)) << "VMfailInvalid";
+        EXPECT_EQ(run(begin + vmclear + access + end).code, status(1)) << "VMfailInvalid";
+        EXPECT_EQ(run(begin + vmxoff + access + end).code, status(6)) << "#UD";
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nestor::emu

@@ -75,9 +75,9 @@ TEST(Parting, NamesWhatWasStaleBefore) {
   stale.missing = "INVEPT";
   const WorkloadEvent begin{1}, end{0};
   const Rerun reference = run_of({begin, begin, begin});
-  EXPECT_THAT(find_parting(reference, run_of({begin, end, begin}, stale, 1)).stale,
-              testing::AllOf(StartsWith("2 stale-translation linear=0x5000"),
-                             HasSubstr("missing=INVEPT")));
+  EXPECT_THAT(
+      find_parting(reference, run_of({begin, end, begin}, stale, 1)).stale,
+      testing::AllOf(StartsWith("2 stale-translation linear=0x5000"), HasSubstr("missing=INVEPT")));
   EXPECT_THAT(find_parting(reference, run_of({begin, end, begin}, stale, 2)).stale, IsEmpty());
 }
 
