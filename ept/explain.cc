@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "ept/explain.h"
 
+#include <array>
+
 #include "ept/bits.h"
 #include "ept/ept_format.h"
+#include "ept/ept_walk.h"
 #include "ept/pae.h"
 #include "ept/pt32.h"
 #include "ept/pt64.h"
@@ -146,6 +149,51 @@ std::string_view explain_reserved_bits(const PagingState& state, std::uint64_t e
       break;
   }
   return {};
+}
+
+std::string_view explain_page_fault(const PagingState& state, Access access,
+                                    std::uint32_t error_code, const LinearRights& rights,
+                                    unsigned level) {
+  if ((error_code & PageFaultCode::kPresent) == 0) {
+    constexpr std::array<std::string_view, 6> kNotPresent = {
+        "the PDPTE is not present",         "the level 1 entry is not present",
+        "the level 2 entry is not present", "the level 3 entry is not present",
+        "the level 4 entry is not present", "the level 5 entry is not present"};
+    return kNotPresent[level];
+  }
+  if ((error_code & PageFaultCode::kProtectionKey) != 0) return "its protection key forbids it";
+  const bool fetch = access.kind == Access::kFetch;
+  if (access.user_mode() && !rights.user) return "user-mode access to a supervisor-mode page";
+  if (fetch && !rights.executable) return "execute disable";
+  if (!access.user_mode() && rights.user) {
+    if (fetch && state.smep) return "CR4.SMEP: supervisor-mode fetch from a user-mode page";
+    const bool exempt = state.ac && !access.implicit_supervisor;
+    if (!fetch && state.smap && !exempt)
+      return "CR4.SMAP: supervisor-mode access to a user-mode page";
+  }
+  return "write to a read-only page";
+}
+
+std::string_view explain_ept_violation(std::uint64_t exit_qualification, unsigned level) {
+  using Q = EptQualification;
+  const auto has = [exit_qualification](std::uint64_t bits) {
+    return (exit_qualification & bits) != 0;
+  };
+  if (has(Q::kGuestPagingVerification)) return "guest-paging verification fails";
+  if (!has(Q::kReadable | Q::kWriteable | Q::kExecutable | Q::kUserExecutable)) {
+    constexpr std::array<std::string_view, 6> kNotPresent = {
+        "no EPT entry was read",
+        "the level 1 EPT entry is not present",
+        "the level 2 EPT entry is not present",
+        "the level 3 EPT entry is not present",
+        "the level 4 EPT entry is not present",
+        "the level 5 EPT entry is not present"};
+    return kNotPresent[level];
+  }
+  if (has(Q::kRead) && !has(Q::kReadable)) return "EPT allows no read";
+  if (has(Q::kWrite) && !has(Q::kWriteable)) return "EPT allows no write";
+  if (has(Q::kFetch)) return "EPT allows no fetch";
+  return "EPT does not allow it";
 }
 
 }  // namespace nestor::ept

@@ -138,7 +138,8 @@ struct NestedWalk {
   bool linear_translated = false;
   bool by_sub_page = false;              ///< As in `EptWalk`: another write may not be allowed.
   bool convertible = false;              ///< As in `EptWalk`, of the access that EPT refused.
-  LinearRights rights{};                 ///< What guest paging allows; see `permits`.
+  LinearRights rights{};                 ///< What guest paging allows; see `permits`. Also valid
+                                         ///< for a page fault on a present page.
   EptRights ept_rights{};                ///< What EPT allows at `guest_physical`.
   std::uint32_t error_code = 0;          ///< kPageFault: its error code.
   std::uint64_t exit_qualification = 0;  ///< kEptViolation, kSubPageEvent: as in `EptWalk`.
@@ -215,6 +216,7 @@ template <class Effects = UpdateFlags, EntryReader M, Recorder R>
     case LinearOutcome::kPageFault:
       nested.outcome = NestedOutcome::kPageFault;
       nested.error_code = guest.error_code;
+      nested.rights = guest.rights;
       return nested;
     case LinearOutcome::kUnreachable:
       nested.guest_physical = tables.last_input();

@@ -7,10 +7,20 @@
 #include <optional>
 #include <string_view>
 
+#include "vmx/fields.h"
+
 namespace nestor::vmx {
 
 struct CpuState;
 class Vmcs;
+
+// Bits of a field that a check objects to.
+struct WrongBits {
+  uint64_t zero = 0, one = 0;  // wrongly 0, wrongly 1
+
+  bool empty() const { return zero == 0 && one == 0; }
+  WrongBits operator&(const WrongBits& other) const { return {zero & other.zero, one & other.one}; }
+};
 
 // One failed check of a VM entry or VMX instruction. All string_views refer to static tables.
 struct CheckFailure {
@@ -19,6 +29,9 @@ struct CheckFailure {
   uint64_t value = 0;            // what it held
   std::string_view requirement;  // what it must be
   std::string_view section;      // the SDM section's title
+  // Of a check of VM entry that is about single bits: of which field, and which.
+  std::optional<Field> component = {};
+  WrongBits wrong = {};
 };
 
 struct VmEntryEvent {

@@ -59,6 +59,8 @@ int run_natively(const std::vector<std::string>& arguments) {
     return complain(ExitStatus::kBadUsage,
                     "--trace-from N: KVM does not count instructions; use exit:N or mark:TEXT");
   }
+  if (options.trace_filter.all_walks)
+    return complain(ExitStatus::kBadUsage, "--trace-walks all: KVM shows no page walks");
   log_by_telling(options.log_level);
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);

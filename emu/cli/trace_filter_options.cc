@@ -6,7 +6,8 @@
 namespace nestor::emu {
 namespace {
 
-constexpr const char *kKinds = "--trace-events", *kLevel = "--trace-level", *kFrom = "--trace-from";
+constexpr const char *kKinds = "--trace-events", *kLevel = "--trace-level", *kFrom = "--trace-from",
+                     *kWalks = "--trace-walks";
 
 }  // namespace
 
@@ -21,13 +22,17 @@ void TraceFilterOptions::add_to(CLI::App& run) {
                  "Only from here on: N instructions, the N-th VM exit, or TEXT in what the guest "
                  "writes")
       ->type_name("N|exit:N|mark:TEXT");
+  run.add_option(kWalks, walks_,
+                 "Page walks in the trace: those through EPT, or all, L1's own and those of shadow "
+                 "page tables among them [ept]")
+      ->type_name("ept|all");
 }
 
 std::string TraceFilterOptions::read(const CLI::App& run, EventFilter& filter) const {
   const auto complaint = [](const char* option, const std::string& what) {
     return std::string(option) + ": " + what;
   };
-  for (const char* option : {kKinds, kLevel, kFrom}) {
+  for (const char* option : {kKinds, kLevel, kFrom, kWalks}) {
     if (run.count(option) != 0 && run.count("--trace") == 0)
       return std::string(option) + " has no effect without --trace FILE";
   }
@@ -45,6 +50,11 @@ std::string TraceFilterOptions::read(const CLI::App& run, EventFilter& filter) c
     auto from = parse_moment(from_);
     if (const auto* bad = std::get_if<std::string>(&from)) return complaint(kFrom, *bad);
     filter.from = std::get<Moment>(std::move(from));
+  }
+  if (run.count(kWalks) != 0) {
+    if (walks_ != "ept" && walks_ != "all")
+      return complaint(kWalks, "'" + walks_ + "' is neither ept nor all");
+    filter.all_walks = walks_ == "all";
   }
   return {};
 }

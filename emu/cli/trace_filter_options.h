@@ -21,7 +21,7 @@ class TraceFilterOptions {
   [[nodiscard]] std::string read(const CLI::App& run, EventFilter& filter) const;
 
  private:
-  std::string kinds_, level_, from_;
+  std::string kinds_, level_, from_, walks_;
 };
 
 }  // namespace nestor::emu

@@ -17,6 +17,7 @@ namespace cr0 = vmx::cr0;
 namespace cr4 = vmx::cr4;
 
 constexpr ept::EptRights kEveryEptRight{true, true, true, true};
+constexpr size_t kLongestWalk = 5;  // without EPT
 
 }  // namespace
 
@@ -51,10 +52,10 @@ ept::PagingState paging_state(const vmx::Vmx& vmx, const vmx::CpuState& state, u
   return paging;
 }
 
-void Mmu::keep_refused(uint64_t linear, Access access, uint64_t rflags, RefusedWalk walk) {
+void Mmu::keep_refused(uint64_t linear, Access access, bool ac, RefusedWalk walk) {
   walk.page = linear / kPageSize;
   walk.access = access;
-  walk.ac = (rflags & vmx::rflags::kAc) != 0;
+  walk.ac = ac;
   refused_ = std::move(walk);
 }
 
@@ -103,17 +104,40 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
+  if (events_ != nullptr && events_->wants_all_walks()) {
+    ept::RecordSteps<kLongestWalk> steps;
+    return walk_paging(linear, access, paging, account, steps);
+  }
+  ept::NoSteps none;
+  return walk_paging(linear, access, paging, account, none);
+}
+
+// Without EPT.
+template <class Recorder>
+std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access,
+                                                  const ept::PagingState& paging, Account account,
+                                                  Recorder& recorder) {
   const auto walk =
       through_caches(caches_, memory_, tag(paging, nullptr), linear, true, [&](auto& seen) {
-        return ept::walk_linear(seen, paging, ept::LinearAddress{linear}, access);
+        if constexpr (Recorder::kRecords) recorder.clear();
+        return ept::walk_linear(seen, paging, ept::LinearAddress{linear}, access, recorder);
       });
+  std::optional<WalkEvent> event;
+  if constexpr (Recorder::kRecords) {
+    if (walk.outcome != ept::LinearOutcome::kUnreachable)
+      event = report(subject(linear, access, paging), walk, recorder.steps());
+  }
   if (walk.translated() || account == Account::kAlways) {
     charge(walk.counts.references);
+    if (event) events_->walk(*event);
   }
   if (!walk.translated()) {
     const Fault fault = vmx::exception(vmx::kPf, walk.error_code, linear);
     if (account == Account::kUnlessFault && caches_ == nullptr) {
-      keep_refused(linear, access, rflags, {.references = walk.counts.references, .fault = fault});
+      RefusedWalk refused{.references = walk.counts.references, .fault = fault};
+      if (event) refused.steps.assign(event->steps.begin(), event->steps.end());
+      refused.event = std::move(event);
+      keep_refused(linear, access, paging.ac, std::move(refused));
     }
     return fault;
   }

@@ -11,6 +11,7 @@
 #include "emu/cpu/memory_fault.h"
 #include "emu/cpu/root_software.h"
 #include "emu/cpu/translation_caches.h"
+#include "emu/cpu/walk_reports.h"
 #include "emu/engine/fill_cache.h"
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
@@ -103,7 +104,18 @@ class Mmu {
     walk_references_ += references;
     prices_.charge_walk(references);
   }
+  WalkSubject subject(std::optional<uint64_t> linear, ept::Access access,
+                      const ept::PagingState& paging) const {
+    return {linear, access, paging, state_.cpl(), vmx_.in_non_root()};
+  }
   void explain_refused(uint64_t rflags, uint64_t eptp);
+  template <class Recorder>
+  std::optional<EptExit> read_pdptes_over_ept(uint64_t cr3, std::array<uint64_t, 4>& pdptes,
+                                              const ept::EptState& state, Recorder& recorder);
+  template <class Recorder>
+  std::variant<Translation, Fault> walk_paging(uint64_t linear, ept::Access access,
+                                               const ept::PagingState& paging, Account account,
+                                               Recorder& recorder);
   std::variant<Translation, Fault> translate_over_ept(uint64_t linear, ept::Access access,
                                                       uint64_t rflags, uint64_t eptp,
                                                       Account account);
@@ -143,7 +155,7 @@ class Mmu {
     std::optional<WalkEvent> event{};  // if somebody wants it; its steps are `steps`
     std::vector<ept::Step> steps{};
   };
-  void keep_refused(uint64_t linear, ept::Access access, uint64_t rflags, RefusedWalk walk);
+  void keep_refused(uint64_t linear, ept::Access access, bool ac, RefusedWalk walk);
 
   PhysicalMemory& memory_;
   const vmx::CpuState& state_;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "emu/cpu/mmu.h"
+#include "emu/cpu/walk_reports.h"
 #include "emu/cpu/walk_results.h"
-#include "ept/explain.h"
 #include "vmx/features.h"
 
 namespace nestor::emu {
@@ -124,21 +124,6 @@ class TwoLevelMemory
 // Three dimensions of five levels each.
 constexpr size_t kLongestTwoLevelWalk = 6 * 6 * 6 - 1;
 
-std::string_view broken_rule(const ept::NestedWalk<ept::PhysicalAddress>& walk,
-                             const ept::PagingState& paging, const ept::EptState& state,
-                             std::span<const ept::Step> steps) {
-  if (steps.empty()) return {};
-  const ept::Step& last = steps.back();
-  if (walk.outcome == ept::NestedOutcome::kEptMisconfiguration) {
-    return ept::explain_misconfiguration(state, last.entry, last.level);
-  }
-  if (walk.outcome == ept::NestedOutcome::kSubPageEvent) {
-    return ept::explain_sub_page_misconfiguration(state, last.entry, last.level);
-  }
-  const bool reserved = (walk.error_code & ept::PageFaultCode::kReserved) != 0;
-  return reserved ? ept::explain_reserved_bits(paging, last.entry, last.level) : std::string_view();
-}
-
 bool is_misconfiguration(const std::variant<Translation, Fault>& result) {
   const auto* fault = std::get_if<Fault>(&result);
   const auto* exit = fault != nullptr ? std::get_if<EptExit>(fault) : nullptr;
@@ -216,16 +201,10 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
                           .offset_is_physical = walk.linear_translated};
       if constexpr (Recorder::kRecords) {
         if (walk.outcome != ept::NestedOutcome::kUnreachable)
-          refused.event = WalkEvent{linear,
-                                    walk.guest_physical.value,
-                                    0,
-                                    eptp,
-                                    walk_outcome(walk.outcome),
-                                    {},
-                                    broken_rule(walk, paging, state, recorder.steps())};
+          refused.event = report(subject(linear, access, paging), walk, state, recorder.steps());
         refused.steps.assign(recorder.steps().begin(), recorder.steps().end());
       }
-      keep_refused(linear, access, rflags, std::move(refused));
+      keep_refused(linear, access, paging.ac, std::move(refused));
     }
     return fault;
   }
@@ -237,10 +216,11 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   }
   charge(references);
   if constexpr (Recorder::kRecords) {
-    if (walk.outcome != ept::NestedOutcome::kUnreachable)
-      events_->walk(WalkEvent{linear, walk.guest_physical.value, physical, eptp,
-                              walk_outcome(walk.outcome), recorder.steps(),
-                              broken_rule(walk, paging, state, recorder.steps())});
+    if (walk.outcome != ept::NestedOutcome::kUnreachable) {
+      WalkEvent event = report(subject(linear, access, paging), walk, state, recorder.steps());
+      event.physical = physical;
+      events_->walk(event);
+    }
   }
   if (!walk.translated()) return nested_fault(walk, linear);
   keep(linear, access, paging, &state, walk);
@@ -277,13 +257,8 @@ void Mmu::explain_refused(uint64_t rflags, uint64_t eptp) {
   const auto walk = ept::walk_nested<ept::ProbeOnly>(
       memory_, paging, state, ept::LinearAddress{linear}, refused_->access, recorder);
   if (walk.outcome != ept::NestedOutcome::kEptMisconfiguration) return;
-  refused_->event = WalkEvent{linear,
-                              walk.guest_physical.value,
-                              0,
-                              eptp,
-                              WalkOutcome::kEptMisconfiguration,
-                              {},
-                              broken_rule(walk, paging, state, recorder.steps())};
+  refused_->event =
+      report(subject(linear, refused_->access, paging), walk, state, recorder.steps());
   refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
 }
 
@@ -314,42 +289,65 @@ std::variant<uint64_t, Fault> Mmu::probe_over_ept(uint64_t linear, Access access
                            : nested_fault(walk, linear);
 }
 
+// std::nullopt: all were read. Otherwise why not; no linear address belongs to these reads.
+template <class Recorder>
+std::optional<EptExit> Mmu::read_pdptes_over_ept(uint64_t cr3, std::array<uint64_t, 4>& pdptes,
+                                                 const ept::EptState& state, Recorder& recorder) {
+  ept::NestedWalk<ept::PhysicalAddress> walk;
+  walk.outcome = ept::NestedOutcome::kTranslated;
+  const auto read_through = [&](auto& memory) {
+    ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags,
+                          std::remove_reference_t<decltype(memory)>, Recorder>
+        tables(memory, state, recorder, ept::EptPurpose::kPdpteLoad);
+    const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
+    walk.ept_counts += tables.counts();
+    walk.guest_physical = tables.last_input();
+    walk.exit_qualification = tables.last().exit_qualification;
+    walk.convertible = tables.last().convertible;
+    if (loaded) return;
+    const bool violation = tables.last().outcome == ept::EptOutcome::kViolation;
+    walk.outcome =
+        violation ? ept::NestedOutcome::kEptViolation : ept::NestedOutcome::kEptMisconfiguration;
+  };
+  unsigned below = 0;
+  std::optional<EptExit> instead;
+  if (machine_ept_) {
+    HostMemory host(memory_);
+    TwoLevelMemory<ept::UpdateFlags, Recorder> l1(host, *machine_ept_, recorder);
+    read_through(l1);
+    below = l1.references();
+  } else {
+    GuardedMemory guarded(memory_, vmx_);
+    read_through(guarded);
+    instead = guarded.exit();
+  }
+  charge(walk.references() + below);
+  if constexpr (Recorder::kRecords) {
+    ept::PagingState paging = paging_state(vmx_, state_, 0);
+    paging.mode = ept::PagingMode::kPae;
+    events_->walk(report(subject(std::nullopt, {}, paging), walk, state, recorder.steps()));
+  }
+  if (walk.translated()) return std::nullopt;
+  if (instead) return instead;
+  if (walk.outcome != ept::NestedOutcome::kEptViolation)
+    return EptMisconfiguration{walk.guest_physical.value};
+  return EptViolation{walk.exit_qualification, walk.guest_physical.value, std::nullopt,
+                      walk.convertible};
+}
+
 std::optional<Fault> Mmu::read_pdptes(uint64_t cr3, std::array<uint64_t, 4>& pdptes) {
-  const auto eptp = vmx_.in_non_root() ? vmx_.eptp() : std::nullopt;
-  if (!eptp) {
+  const auto ept = current_ept();
+  if (!ept) {
     if (ept::read_pdptes(memory_, cr3, pdptes)) return std::nullopt;
     return vmx::exception(vmx::kGp, 0);
   }
-  const ept::EptState state = ept_state(vmx_, *eptp);
-  // std::nullopt: all were read. Otherwise why not; no linear address belongs to these reads.
-  const auto read_through = [&](auto& memory) -> std::optional<EptExit> {
-    ept::NoSteps none;
-    ept::TranslatedMemory<ept::GuestPhysicalAddress, ept::UpdateFlags,
-                          std::remove_reference_t<decltype(memory)>, ept::NoSteps>
-        tables(memory, state, none, ept::EptPurpose::kPdpteLoad);
-    const bool loaded = ept::read_pdptes(tables, cr3, pdptes);
-    charge(tables.counts().references);
-    if (loaded) return std::nullopt;
-    const uint64_t guest_physical = tables.last_input().value;
-    if (tables.last().outcome != ept::EptOutcome::kViolation) {
-      return EptMisconfiguration{guest_physical};
-    }
-    return EptViolation{tables.last().exit_qualification, guest_physical, std::nullopt,
-                        tables.last().convertible};
+  const auto read = [&](auto recorder) -> std::optional<Fault> {
+    const auto refused = read_pdptes_over_ept(cr3, pdptes, *ept, recorder);
+    return refused ? std::optional<Fault>(*refused) : std::nullopt;
   };
-  std::optional<EptExit> refused;
-  if (machine_ept_) {
-    HostMemory host(memory_);
-    ept::NoSteps none;
-    TwoLevelMemory<ept::UpdateFlags, ept::NoSteps> l1(host, *machine_ept_, none);
-    refused = read_through(l1);
-    charge(l1.references());
-  } else {
-    GuardedMemory guarded(memory_, vmx_);
-    refused = read_through(guarded);
-    if (refused && guarded.exit()) refused = guarded.exit();
-  }
-  return refused ? std::optional<Fault>(*refused) : std::nullopt;
+  if (events_ != nullptr && events_->wants_walks())
+    return read(ept::RecordSteps<kLongestTwoLevelWalk>());
+  return read(ept::NoSteps());
 }
 
 }  // namespace nestor::emu

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace nestor::emu {
 
@@ -22,5 +23,28 @@ struct RunEnd {
   uint32_t code = 0;
   std::string detail{};  // one line for the user; may be empty
 };
+
+// "debug exit".
+constexpr std::string_view run_end_name(RunEnd::Kind kind) {
+  switch (kind) {
+    case RunEnd::Kind::kDebugExit:
+      return "debug exit";
+    case RunEnd::Kind::kShutdown:
+      return "triple fault";
+    case RunEnd::Kind::kVmxAbort:
+      return "VMX abort";
+    case RunEnd::Kind::kBudgetSpent:
+      return "instruction budget";
+    case RunEnd::Kind::kHaltedForever:
+      return "halt for good";
+    case RunEnd::Kind::kReset:
+      return "reset";
+    case RunEnd::Kind::kOutputError:
+      return "interrupted";
+    case RunEnd::Kind::kUnsupported:
+      return "not supported";
+  }
+  return {};
+}
 
 }  // namespace nestor::emu

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "emu/events/unclaimed_access.h"
 #include "emu/time/clock.h"
 #include "ept/access.h"
+#include "ept/paging_mode.h"
 #include "ept/recorder.h"
 #include "vmx/cpu_state.h"
 #include "vmx/events.h"
@@ -61,16 +63,21 @@ enum class WalkOutcome : uint8_t {
   kSubPageEvent,
 };
 
-// One page walk through EPT, with or without guest page tables above it.
+// One page walk.
 struct WalkEvent {
-  uint64_t linear = 0;          // the linear address that was to be translated
-  uint64_t guest_physical = 0;  // its guest-physical address, or the one that EPT refused
-  uint64_t physical = 0;        // kTranslated: the result
-  uint64_t eptp = 0;
   WalkOutcome outcome = WalkOutcome::kTranslated;
-  std::span<const ept::Step> steps;  // in the order of the memory references; valid during the call
+  std::optional<uint64_t> eptp = {};    // std::nullopt: EPT is not in use
+  std::optional<uint64_t> linear = {};  // to be translated; std::nullopt: PDPTEs are loaded
+  uint64_t guest_physical = 0;  // under EPT: its translation, or the address that EPT refused
+  uint64_t physical = 0;        // kTranslated: the result
+  ept::PagingMode paging = ept::PagingMode::kNone;
+  ept::Access access{};
+  uint8_t cpl = 0;
   // Which rule the last entry breaks, from a static table; empty when it breaks none.
   std::string_view rule = {};
+  std::string why{};  // what refused the access, where no rule is broken
+  std::span<const ept::Step>
+      steps{};  // in the order of the memory references; valid during the call
 };
 
 // A cached translation was used that the tables in memory no longer hold: an invalidation is
@@ -124,6 +131,13 @@ struct DebugExitEvent {
   uint32_t value = 0;
 };
 
+// The end of a run; one for each processor.
+struct RunEndEvent {
+  std::string_view by;  // from a static table
+  bool non_root = false;
+  uint64_t rip = 0;
+};
+
 // The guest's workload `number` begins; 0: the last one has ended.
 struct WorkloadEvent {
   uint8_t number = 0;
@@ -134,7 +148,7 @@ using MachineEvent =
     std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent, InterruptEvent,
                  WalkEvent, StaleTranslationEvent, UnclaimedAccess, ZeroCodeEvent, OutsideRamEvent,
-                 TripleFaultEvent, VmxAbortEvent, DebugExitEvent, WorkloadEvent>;
+                 TripleFaultEvent, VmxAbortEvent, DebugExitEvent, RunEndEvent, WorkloadEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {
@@ -164,8 +178,10 @@ class MachineEventSink : public vmx::EventSink {
   // Of the same: until the next call of processor() time passes for all of them, which wait.
   virtual void all_wait() {}
 
-  // Whether a WalkEvent would be used now: recording the steps of a walk costs time.
+  // Whether a WalkEvent of a walk through EPT would be used now, and whether those of all others
+  // would, too: recording the steps of a walk costs time.
   virtual bool wants_walks() const { return false; }
+  virtual bool wants_all_walks() const { return false; }
 
   virtual void on(const MachineEvent&) {}
 
@@ -188,6 +204,7 @@ class MachineEventSink : public vmx::EventSink {
   void triple_fault(const TripleFaultEvent& event) { on(event); }
   void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }
   void debug_exit(uint32_t value) { on(DebugExitEvent{value}); }
+  void run_end(const RunEndEvent& event) { on(event); }
   void workload(uint8_t number) { on(WorkloadEvent{number}); }
 };
 
@@ -226,6 +243,9 @@ class FanOut final : public MachineEventSink {
   }
   bool wants_walks() const override {
     return std::ranges::any_of(sinks_, &MachineEventSink::wants_walks);
+  }
+  bool wants_all_walks() const override {
+    return std::ranges::any_of(sinks_, &MachineEventSink::wants_all_walks);
   }
   void on(const MachineEvent& event) override {
     for (MachineEventSink* sink : sinks_) sink->on(event);

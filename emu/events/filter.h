@@ -26,13 +26,14 @@ struct EventFilter {
   // 1: what happens while L1 runs, 2: while L2 runs. VM entries and VM exits are of both.
   std::optional<int> level = std::nullopt;
   std::optional<Moment> from = std::nullopt;
+  bool all_walks = false;  // not only those through EPT
 };
 
 // Hands the events that pass the filter to the next sink, which outlives this one.
 class FilteredEvents final : public MachineEventSink {
  public:
   FilteredEvents(const EventFilter& filter, MachineEventSink& next)
-      : kinds_(filter.kinds), level_(filter.level), next_(next) {
+      : kinds_(filter.kinds), level_(filter.level), all_walks_(filter.all_walks), next_(next) {
     if (filter.from) from_.emplace(*filter.from);
   }
 
@@ -48,6 +49,7 @@ class FilteredEvents final : public MachineEventSink {
   void processor(unsigned number) override;
   void all_wait() override { next_.all_wait(); }
   bool wants_walks() const override;
+  bool wants_all_walks() const override { return all_walks_ && wants_walks(); }
   void on(const MachineEvent& event) override;
   void translations(const TranslationCounts& counts) override { next_.translations(counts); }
 
@@ -56,6 +58,7 @@ class FilteredEvents final : public MachineEventSink {
 
   const EventKinds kinds_;
   const std::optional<int> level_;
+  const bool all_walks_;
   std::optional<MomentWatch> from_;
   MachineEventSink& next_;
   size_t processor_ = 0;

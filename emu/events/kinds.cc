@@ -1,62 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/events/kinds.h"
 
-#include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "emu/events/row.h"
+#include "emu/events/vmx_rows.h"
 #include "vmx/exceptions.h"
-#include "vmx/exit_reasons.h"
-#include "vmx/injection.h"
-#include "vmx/instruction_errors.h"
-#include "vmx/msr_bitmap.h"
-#include "vmx/vmcs.h"
 #include "vmx/vmx_aborts.h"
 
 namespace nestor::emu {
+namespace rows {
 namespace {
-
-// Parts of a decoded field that are addresses or selectors, and those that are numbers even when
-// they are 1; any other part that has no name and is 1 is a flag.
-constexpr std::array<std::string_view, 6> kHexParts = {"linear", "displacement", "offset",
-                                                       "port",   "selector",     "source"};
-constexpr std::array<std::string_view, 12> kNumberParts = {"access",    "armed", "check", "cr",
-                                                           "direction", "dr",    "entry", "operand",
-                                                           "register",  "size",  "type",  "vector"};
-
-bool contains(std::span<const std::string_view> keys, std::string_view key) {
-  return std::ranges::find(keys, key) != keys.end();
-}
-
-Value number(uint64_t value) { return value; }
-Value flag(bool value) { return value; }
-Value hex(uint64_t value) { return Hex{value}; }
-Value word(std::string_view value) { return value; }
-Value absent() { return {}; }
-Value level(bool non_root) { return word(non_root ? "L2" : "L1"); }
-
-Value parts(const vmx::QualificationItems& items) {
-  Parts parts;
-  for (const vmx::QualificationItem& item : items) {
-    if (!item.text.empty()) {
-      parts.push_back({item.key, item.text});
-    } else if (contains(kHexParts, item.key)) {
-      parts.push_back({item.key, Hex{item.value}});
-    } else if (item.value == 1 && !contains(kNumberParts, item.key)) {
-      parts.push_back({item.key, true});
-    } else {
-      parts.push_back({item.key, item.value});
-    }
-  }
-  return parts;
-}
-
-Value interruption(uint32_t information) {
-  if (!vmx::interruption::is_valid(information)) return absent();
-  return parts(vmx::decode_interruption_information(information));
-}
-
-Value text(std::string_view text) { return text.empty() ? absent() : word(text); }
 
 // An exception that the delivery of another event met.
 Value met(const vmx::Event& event) {
@@ -66,51 +21,15 @@ Value met(const vmx::Event& event) {
   return parts;
 }
 
-// What a VM exit was for: the MSR, or the leaf of CPUID.
-Value register_of(const vmx::VmExitEvent& exit, std::initializer_list<vmx::ExitReason> reasons,
-                  vmx::Gpr gpr) {
-  const auto basic = vmx::basic_reason(exit.reason);
-  const bool failed = (exit.reason & vmx::kExitReasonEntryFailure) != 0;
-  if (exit.state == nullptr || failed || std::ranges::find(reasons, basic) == reasons.end())
-    return absent();
-  return hex(exit.state->gpr[gpr] & 0xffffffff);
+Value access(ept::Access::Kind kind) {
+  constexpr std::array<std::string_view, 3> kNames = {"read", "write", "fetch"};
+  return word(kNames[kind]);
 }
 
-// What of the VM-execution controls decided on the VM exit.
-Value decided_by(const vmx::VmExitEvent& exit) {
-  if (exit.data == nullptr || exit.state == nullptr) return absent();
-  const vmx::Vmcs& vmcs = *exit.data;
-  const auto basic = vmx::basic_reason(exit.reason);
-  if (basic == vmx::ExitReason::kIoInstruction) {
-    return word(vmcs.has(vmx::PrimaryProcBased::kUseIoBitmaps) ? "I/O bitmap"
-                                                               : "unconditional I/O exiting");
-  }
-  if (basic != vmx::ExitReason::kRdmsr && basic != vmx::ExitReason::kWrmsr) return absent();
-  if (!vmcs.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return word("no MSR bitmaps");
-  const auto index = static_cast<uint32_t>(exit.state->gpr[vmx::kRcx]);
-  const bool covered = vmx::msr_bitmap_bit(index, vmx::MsrAccess::kRead).has_value();
-  return word(covered ? "MSR bitmap" : "outside both ranges of the MSR bitmaps");
-}
-
-Value error_code(uint32_t information, uint32_t code) {
-  const bool has_code =
-      vmx::interruption::is_valid(information) && vmx::interruption::has_error_code(information);
-  return has_code ? hex(code) : absent();
-}
-
-const vmx::ExitReasonInfo* reason_of(const vmx::VmExitEvent& exit) {
-  return vmx::find_exit_reason(static_cast<uint16_t>(exit.reason & vmx::kExitReasonBasicMask));
-}
-
-// Whether the reason of a VM exit defines these fields.
-bool defines(const vmx::VmExitEvent& exit, unsigned fields) {
-  const vmx::ExitReasonInfo* info = reason_of(exit);
-  return info != nullptr && (info->defines & fields) != 0;
-}
-
-bool has_guest_linear(const vmx::VmExitEvent& exit) {
-  const vmx::ExitReasonInfo* info = reason_of(exit);
-  return info != nullptr && info->defines_guest_linear(exit.qualification);
+Value paging(ept::PagingMode mode) {
+  constexpr std::array<std::string_view, 5> kNames = {"none", "32-bit", "PAE", "4-level",
+                                                      "5-level"};
+  return word(kNames[static_cast<size_t>(mode)]);
 }
 
 Value outcome(WalkOutcome outcome) {
@@ -119,153 +38,7 @@ Value outcome(WalkOutcome outcome) {
   return word(kNames[static_cast<size_t>(outcome)]);
 }
 
-constexpr std::string_view kWhereVmcs = "where L1 put its VMCS";
-constexpr std::string_view kWhereEpt = "where L1 put its EPT; memory type and flags count";
-constexpr uint64_t kEptpFlags = 0xfff;
-
-template <class E>
-struct Field {
-  std::string_view name, meaning;
-  Value (*value)(const E&);
-  uint64_t compared = ~0ull;
-  std::string_view why = {};
-};
-
-// One for each kind of event.
-template <class E>
-struct Row;
-
-template <>
-struct Row<vmx::VmEntryEvent> {
-  using E = vmx::VmEntryEvent;
-  static constexpr std::string_view kName = "vm-entry", kMeaning = "VM entry";
-  static constexpr Field<E> kFields[] = {
-      {"instruction", "VMLAUNCH or VMRESUME",
-       [](const E& e) { return word(e.launch ? "VMLAUNCH" : "VMRESUME"); }},
-      {"vmcs", "physical address", [](const E& e) { return hex(e.vmcs); }, 0, kWhereVmcs},
-      {"rip", "of the guest", [](const E& e) { return hex(e.guest_rip); }},
-      {"cr3", "of the guest", [](const E& e) { return hex(e.guest_cr3); }},
-      {"eptp", "0 without EPT", [](const E& e) { return hex(e.eptp); }, kEptpFlags, kWhereEpt},
-      {"vpid", "0 without VPIDs", [](const E& e) { return number(e.vpid); }},
-      {"injected", "the event that is injected, if one is; decoded",
-       [](const E& e) { return interruption(e.interruption_information); }},
-  };
-};
-
-template <>
-struct Row<vmx::VmExitEvent> {
-  using E = vmx::VmExitEvent;
-  static constexpr std::string_view kName = "vm-exit";
-  static constexpr std::string_view kMeaning =
-      "VM exit, or a VM entry that failed after the checks of controls and host state";
-  static constexpr Field<E> kFields[] = {
-      {"reason", "in words", [](const E& e) { return word(vmx::exit_reason_name(e.reason)); }},
-      {"reason_field", "the whole exit reason", [](const E& e) { return hex(e.reason); }},
-      {"vmcs", "physical address", [](const E& e) { return hex(e.vmcs); }, 0, kWhereVmcs},
-      {"rip", "of the guest", [](const E& e) { return hex(e.guest_rip); }},
-      {"qualification", "this and the following only where the reason defines it",
-       [](const E& e) {
-         return defines(e, vmx::kDefinesQualification) ? hex(e.qualification) : absent();
-       }},
-      {"decoded", "what the qualification says",
-       [](const E& e) {
-         if (!defines(e, vmx::kDefinesQualification)) return absent();
-         return parts(vmx::decode_qualification(
-             e.reason, e.qualification, vmx::interruption::vector_of(e.interruption_information)));
-       }},
-      {"guest_linear", "guest-linear address",
-       [](const E& e) { return has_guest_linear(e) ? hex(e.guest_linear) : absent(); }},
-      {"guest_physical", "guest-physical address",
-       [](const E& e) {
-         return defines(e, vmx::kDefinesGuestPhysical) ? hex(e.guest_physical) : absent();
-       }},
-      {"interruption", "VM-exit interruption information, decoded",
-       [](const E& e) { return interruption(e.interruption_information); }},
-      {"error_code", "of that event",
-       [](const E& e) {
-         return error_code(e.interruption_information, e.interruption_error_code);
-       }},
-      {"idt_vectoring", "the event that was being delivered, decoded",
-       [](const E& e) { return interruption(e.idt_vectoring_information); }},
-      {"idt_vectoring_error_code", "of that event",
-       [](const E& e) {
-         return error_code(e.idt_vectoring_information, e.idt_vectoring_error_code);
-       }},
-      {"instruction_length", "in bytes",
-       [](const E& e) {
-         const bool has = defines(e, vmx::kDefinesLength) && e.instruction_length != 0;
-         return has ? number(e.instruction_length) : absent();
-       }},
-      {"instruction_information", "VM-exit instruction information",
-       [](const E& e) {
-         return defines(e, vmx::kDefinesInformation) ? hex(e.instruction_information) : absent();
-       }},
-      {"msr", "of RDMSR and WRMSR: ECX",
-       [](const E& e) {
-         return register_of(e, {vmx::ExitReason::kRdmsr, vmx::ExitReason::kWrmsr}, vmx::kRcx);
-       }},
-      {"leaf", "of CPUID: EAX",
-       [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRax); }},
-      {"subleaf", "of CPUID: ECX",
-       [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRcx); }},
-      {"decided_by", "of RDMSR, WRMSR and I/O instructions: bitmap, range or control",
-       [](const E& e) { return decided_by(e); }},
-      {"why", "of an exception: its reason, where the fields before do not tell it",
-       [](const E& e) { return text(e.why); }},
-      {"host_rip", "where L1 goes on",
-       [](const E& e) { return e.data ? hex((*e.data)[vmx::Field::kHostRip]) : absent(); }},
-      {"host_rsp", "its stack",
-       [](const E& e) { return e.data ? hex((*e.data)[vmx::Field::kHostRsp]) : absent(); }},
-  };
-};
-
-template <>
-struct Row<vmx::CheckFailure> {
-  using E = vmx::CheckFailure;
-  static constexpr std::string_view kName = "check-failed";
-  static constexpr std::string_view kMeaning =
-      "failed check of a VM entry, of a VM exit or of a VMX instruction";
-  static constexpr Field<E> kFields[] = {
-      {"check", "a stable name", [](const E& e) { return word(e.id); }},
-      {"field", "of the VMCS, or the operand", [](const E& e) { return word(e.field); }},
-      {"value", "of the field", [](const E& e) { return hex(e.value); }},
-      {"requirement", "what it must be", [](const E& e) { return word(e.requirement); }},
-      {"section", "title of the section of the Intel SDM",
-       [](const E& e) { return word(e.section); }},
-  };
-};
-
-template <>
-struct Row<vmx::VmInstructionErrorEvent> {
-  using E = vmx::VmInstructionErrorEvent;
-  static constexpr std::string_view kName = "vm-instruction-error";
-  static constexpr std::string_view kMeaning = "VMX instruction that failed";
-  static constexpr Field<E> kFields[] = {
-      {"instruction", "its mnemonic", [](const E& e) { return word(e.instruction); }},
-      {"result", "VMfailInvalid or VMfailValid",
-       [](const E& e) { return word(e.error == 0 ? "VMfailInvalid" : "VMfailValid"); }},
-      {"error", "VMfailValid: the number of the error",
-       [](const E& e) { return e.error != 0 ? number(e.error) : absent(); }},
-      {"text", "VMfailValid: what the number means",
-       [](const E& e) {
-         return e.error != 0 ? word(vmx::instruction_error_text(e.error)) : absent();
-       }},
-  };
-};
-
-template <>
-struct Row<L0ExitEvent> {
-  using E = L0ExitEvent;
-  static constexpr std::string_view kName = "l0-exit";
-  static constexpr std::string_view kMeaning = "with `--l0`: VM exit to L0";
-  static constexpr Field<E> kFields[] = {
-      {"from", "L1 or L2", [](const E& e) { return word(e.from == 1 ? "L1" : "L2"); }},
-      {"reason", "in words", [](const E& e) { return word(vmx::exit_reason_name(e.exit.reason)); }},
-      {"reason_field", "the whole exit reason", [](const E& e) { return hex(e.exit.reason); }},
-      {"rip", "of L1 or L2", [](const E& e) { return hex(e.exit.guest_rip); }},
-      {"qualification", "", [](const E& e) { return hex(e.exit.qualification); }},
-  };
-};
+}  // namespace
 
 template <>
 struct Row<ExceptionEvent> {
@@ -316,23 +89,35 @@ struct Row<WalkEvent> {
   using E = WalkEvent;
   static constexpr std::string_view kName = "walk";
   static constexpr std::string_view kMeaning =
-      "page walk through EPT; with `--l0` what the processor walks, EPT01 and EPT02";
+      "page walk of the processor through EPT; any of its walks with `--trace-walks all`";
   static constexpr Field<E> kFields[] = {
       {"outcome",
        "translated, page fault, EPT violation, EPT misconfiguration or SPP-related event",
        [](const E& e) { return outcome(e.outcome); }},
-      {"eptp", "", [](const E& e) { return hex(e.eptp); }, kEptpFlags, kWhereEpt},
-      {"linear", "the address that was to be translated", [](const E& e) { return hex(e.linear); }},
-      {"guest_physical", "not for a page fault",
+      {"eptp", "where EPT is in use", [](const E& e) { return e.eptp ? hex(*e.eptp) : absent(); },
+       kEptpFlags, kWhereEpt},
+      {"linear", "the address that was to be translated; not for PDPTEs that are loaded",
+       [](const E& e) { return e.linear ? hex(*e.linear) : absent(); }},
+      {"guest_physical", "under EPT; not for a page fault",
        [](const E& e) {
-         return e.outcome != WalkOutcome::kPageFault ? hex(e.guest_physical) : absent();
+         const bool has = e.eptp && e.outcome != WalkOutcome::kPageFault;
+         return has ? hex(e.guest_physical) : absent();
        }},
       {"physical", "only if translated",
        [](const E& e) {
-         return e.outcome == WalkOutcome::kTranslated ? hex(e.physical) : absent();
+         const bool has = e.linear && e.outcome == WalkOutcome::kTranslated;
+         return has ? hex(e.physical) : absent();
        }},
+      {"paging", "the paging mode: none, 32-bit, PAE, 4-level or 5-level",
+       [](const E& e) { return paging(e.paging); }},
+      {"access", "read, write or fetch", [](const E& e) { return access(e.access.kind); }},
+      {"implicit", "yes: to a descriptor table, TSS or the like, as CPL 0 would",
+       [](const E& e) { return e.access.implicit_supervisor ? flag(true) : absent(); }},
+      {"cpl", "", [](const E& e) { return number(e.cpl); }},
       {"rule", "which rule of the manual the last entry breaks",
-       [](const E& e) { return e.rule.empty() ? absent() : word(e.rule); }},
+       [](const E& e) { return text(e.rule); }},
+      {"why", "what refused the access, where no rule is broken",
+       [](const E& e) { return e.why.empty() ? absent() : Value(e.why); }},
       {"steps", "one for each memory reference; see below",
        [](const E& e) { return Value(e.steps); }},
   };
@@ -346,11 +131,7 @@ struct Row<StaleTranslationEvent> {
       "with `--tlb keep`: first use of a cached translation that the tables no longer hold";
   static constexpr Field<E> kFields[] = {
       {"linear", "", [](const E& e) { return hex(e.linear); }},
-      {"access", "read, write or fetch",
-       [](const E& e) {
-         constexpr std::array<std::string_view, 3> kAccesses = {"read", "write", "fetch"};
-         return word(kAccesses[e.access]);
-       }},
+      {"access", "read, write or fetch", [](const E& e) { return access(e.access); }},
       {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
       {"vpid", "", [](const E& e) { return number(e.vpid); }},
       {"pcid", "", [](const E& e) { return number(e.pcid); }},
@@ -456,6 +237,18 @@ struct Row<DebugExitEvent> {
 };
 
 template <>
+struct Row<RunEndEvent> {
+  using E = RunEndEvent;
+  static constexpr std::string_view kName = "run-end";
+  static constexpr std::string_view kMeaning = "the run ends: where each processor is";
+  static constexpr Field<E> kFields[] = {
+      {"by", "what ended it", [](const E& e) { return word(e.by); }},
+      {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
+      {"rip", "of the next instruction", [](const E& e) { return hex(e.rip); }},
+  };
+};
+
+template <>
 struct Row<WorkloadEvent> {
   using E = WorkloadEvent;
   static constexpr std::string_view kName = "workload";
@@ -467,10 +260,16 @@ struct Row<WorkloadEvent> {
   };
 };
 
+}  // namespace rows
+
+namespace {
+
+using rows::Row;
+
 template <class E>
 EventKind kind() {
   EventKind kind{Row<E>::kName, Row<E>::kMeaning, {}};
-  for (const Field<E>& field : Row<E>::kFields)
+  for (const rows::Field<E>& field : Row<E>::kFields)
     kind.fields.push_back({field.name, field.meaning, field.compared, field.why});
   return kind;
 }
@@ -492,7 +291,7 @@ std::vector<NamedValue> values_of(const MachineEvent& event) {
       []<class E>(const E& one) {
         std::vector<NamedValue> values;
         values.reserve(std::size(Row<E>::kFields));
-        for (const Field<E>& field : Row<E>::kFields) {
+        for (const rows::Field<E>& field : Row<E>::kFields) {
           Value value = field.value(one);
           if (!std::holds_alternative<std::monostate>(value))
             values.push_back({field.name, std::move(value)});

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -30,7 +31,8 @@ using Parts = std::vector<Part>;
 using Steps = std::span<const ept::Step>;
 
 // All string_views refer to static tables. std::monostate: this event lacks the field.
-using Value = std::variant<std::monostate, uint64_t, bool, Hex, std::string_view, Parts, Steps>;
+using Value =
+    std::variant<std::monostate, uint64_t, bool, Hex, std::string_view, std::string, Parts, Steps>;
 
 struct EventField {
   std::string_view name;

@@ -67,13 +67,7 @@ class Pc final : public Machine {
     turns_.go_on(until);
     round_robin_->run();
     if (!turns_.end()) return turns_.pause();
-    if (outputs_.events != nullptr) {
-      for (const auto& cpu : cpus_) {
-        if (const auto counts = cpu->core().translation_counts()) {
-          outputs_.events->translations(*counts);
-        }
-      }
-    }
+    if (outputs_.events != nullptr) tell_end(*outputs_.events);
     return std::nullopt;
   }
 
@@ -115,6 +109,7 @@ class Pc final : public Machine {
     return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)};
   }
   void tell_resumed();
+  void tell_end(MachineEventSink& events) const;
   void wire();
   BoardOutputs board_outputs();
   void wire(LocalApic& apic, Cpu& cpu);
@@ -178,6 +173,16 @@ void Pc::tell_resumed() {
   std::vector<bool> in_l2;
   for (const auto& cpu : cpus_) in_l2.push_back(cpu->core().in_l2());
   outputs_.events->resumed(inspection_->exits(), in_l2);
+}
+
+void Pc::tell_end(MachineEventSink& events) const {
+  const std::string_view by = run_end_name(turns_.end()->kind);
+  for (const auto& cpu : cpus_) {
+    const unsigned number = cpu->core().number();
+    if (cpus_.size() > 1) events.processor(number);
+    events.run_end({by, inspection_->level(number) == 2, inspection_->state(number).rip});
+    if (const auto counts = cpu->core().translation_counts()) events.translations(*counts);
+  }
 }
 
 void Pc::wire(LocalApic& apic, Cpu& cpu) {

@@ -142,6 +142,10 @@ std::optional<Pause> NativePc::run_until(const Until& /*until*/) {
     // A guest that talks to devices all the time is seldom interrupted in KVM_RUN.
     if (HostTime::now() >= next_check_) check_limits();
   }
+  if (outputs_.events != nullptr) {
+    const bool in_guest = observer_ && observer_->in_guest();
+    outputs_.events->run_end({run_end_name(result_->kind), in_guest, processor_.regs().rip});
+  }
   if (observer_ && observer_->missed()) {
     spdlog::warn("the trace may lack VM entries and VM exits: a VM exit was noticed late");
   }

@@ -81,5 +81,53 @@ TEST(Explain, FindsTheRule) {
             "an address that is not aligned to the page size");
 }
 
+/// Every other fault has something that refused the access; a translation has nothing.
+TEST(Explain, NamesWhatRefusedAnAccess) {
+  std::set<std::string> reasons;
+  for (const PagingMode mode :
+       {PagingMode::k32Bit, PagingMode::kPae, PagingMode::k4Level, PagingMode::k5Level}) {
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+      RandomWorld world(seed, mode);
+      Random random(seed);
+      for (unsigned i = 0; i != 300; ++i) {
+        RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> recorder;
+        const Access access = RandomWorld::random_access(random);
+        const auto walk = walk_nested(world.memory, world.state, world.ept,
+                                      LinearAddress{world.random_linear(random)}, access, recorder);
+        const auto steps = recorder.steps();
+        const auto level = [&](Dimension dimension) {
+          for (std::size_t s = steps.size(); s-- != 0;)
+            if (steps[s].dimension == dimension) return unsigned{steps[s].level};
+          return 0U;
+        };
+        if (walk.outcome == NestedOutcome::kEptViolation) {
+          const auto reason =
+              explain_ept_violation(walk.exit_qualification, level(Dimension::kEpt));
+          EXPECT_NE(reason, "EPT does not allow it");
+          reasons.emplace(reason);
+        }
+        if (walk.outcome != NestedOutcome::kPageFault) continue;
+        if ((walk.error_code & PageFaultCode::kReserved) != 0) continue;
+        const auto reason = explain_page_fault(world.state, access, walk.error_code, walk.rights,
+                                               level(Dimension::kGuest));
+        reasons.emplace(reason);
+        if (reason == "write to a read-only page") {
+          EXPECT_EQ(access.kind, Access::kWrite);
+          EXPECT_FALSE(walk.rights.writable);
+        }
+      }
+    }
+  }
+  for (const char* reason :
+       {"the PDPTE is not present", "the level 1 entry is not present",
+        "the level 4 entry is not present", "its protection key forbids it",
+        "user-mode access to a supervisor-mode page", "execute disable",
+        "CR4.SMEP: supervisor-mode fetch from a user-mode page",
+        "CR4.SMAP: supervisor-mode access to a user-mode page", "write to a read-only page",
+        "the level 1 EPT entry is not present", "EPT allows no write", "EPT allows no fetch"}) {
+    EXPECT_TRUE(reasons.contains(reason)) << reason;
+  }
+}
+
 }  // namespace
 }  // namespace nestor::ept::testing

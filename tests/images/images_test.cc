@@ -142,8 +142,11 @@ TEST_P(Images, PassesWithExactlyTheExpectedExitsAndAlwaysTheSameBytes) {
   ASSERT_FALSE(first.trace.empty());
   const size_t last = first.trace.rfind('\n', first.trace.size() - 2);
   const auto end = nlohmann::json::parse(first.trace.substr(last + 1));
-  EXPECT_EQ(end.at("event"), "debug-exit");
-  EXPECT_EQ(end.at("value"), "0x0");
+  EXPECT_EQ(end.at("event"), "run-end");
+  EXPECT_EQ(end.at("by"), "debug exit");
+  const auto value = events_of_kind(first.trace, "debug-exit");
+  ASSERT_EQ(value.size(), 1u);
+  EXPECT_EQ(value[0].at("value"), "0x0");
 
   const auto actual = events_of_trace(first.trace);
   const auto skipped = skipped_cases(first.serial);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "vmx/checks/predicates.h"
+#include "vmx/checks/wrong_bits.h"
 
 namespace nestor::vmx {
 namespace {
@@ -65,6 +66,8 @@ FailedCheck failure_of(const EntryCheck& check, CheckGroup group, const CheckCon
   failure.section = check.section;
   failure.group = group;
   failure.qualification = check.qualification;
+  failure.component = check.field;
+  failure.wrong = wrong_bits(check, context);
   return failure;
 }
 

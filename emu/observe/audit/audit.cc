@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "emu/observe/audit/wrong_bits.h"
+#include "vmx/checks/wrong_bits.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
+#include "vmx/field_bits.h"
 #include "vmx/instruction_errors.h"
 #include "vmx/msr_index.h"
 
@@ -192,10 +193,10 @@ class Readings {
     if (partial_ && !document_.given.contains(check.field)) return false;
     return visit_all(capabilities, [&](const CheckContext& c) { return !check.passes(c); });
   }
-  WrongBits wrong(const EntryCheck& check, const vmx::Capabilities& capabilities) const {
-    WrongBits bits{~uint64_t{0}, ~uint64_t{0}};
+  vmx::WrongBits wrong(const EntryCheck& check, const vmx::Capabilities& capabilities) const {
+    vmx::WrongBits bits{~uint64_t{0}, ~uint64_t{0}};
     for (const vmx::Vmcs& vmcs : vmcs_)
-      bits = bits & wrong_bits(check, context(vmcs, capabilities));
+      bits = bits & vmx::wrong_bits(check, context(vmcs, capabilities));
     return bits;
   }
 
@@ -237,8 +238,8 @@ class Readings {
 };
 
 std::string detail_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
-  const WrongBits bits = readings.wrong(check, judges.possible);
-  if (!bits.empty()) return requirement_of(check.field, bits);
+  const vmx::WrongBits bits = readings.wrong(check, judges.possible);
+  if (!bits.empty()) return vmx::requirement_of(check.field, bits);
   if (judges.width_stated) return {};
   vmx::Capabilities wide = judges.possible;
   wide.registers.linear_address_width = vmx::kLinearAddressBits;
@@ -247,8 +248,8 @@ std::string detail_of(const EntryCheck& check, const Judges& judges, const Readi
 }
 
 std::string note_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
-  const WrongBits bits = readings.wrong(check, judges.usual);
-  if (bits.one != 0) return "not on a processor without " + bit_list(check.field, bits.one);
+  const vmx::WrongBits bits = readings.wrong(check, judges.usual);
+  if (bits.one != 0) return "not on a processor without " + vmx::bit_list(check.field, bits.one);
   return fmt::format("not on every processor: {}", check.requirement);
 }
 

@@ -8,6 +8,7 @@
 
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
+#include "vmx/field_bits.h"
 #include "vmx/instruction_errors.h"
 
 namespace nestor::emu {
@@ -31,110 +32,6 @@ bool contains(const std::array<Field, kCount>& fields, Field wanted) {
   for (const Field field : fields)
     if (field == wanted) return true;
   return false;
-}
-
-constexpr ControlName kCr0Bits[] = {
-    {vmx::cr0::kPe, "PE"}, {vmx::cr0::kMp, "MP"}, {vmx::cr0::kEm, "EM"}, {vmx::cr0::kTs, "TS"},
-    {vmx::cr0::kEt, "ET"}, {vmx::cr0::kNe, "NE"}, {vmx::cr0::kWp, "WP"}, {vmx::cr0::kAm, "AM"},
-    {vmx::cr0::kNw, "NW"}, {vmx::cr0::kCd, "CD"}, {vmx::cr0::kPg, "PG"},
-};
-constexpr ControlName kCr4Bits[] = {
-    {vmx::cr4::kVme, "VME"},
-    {vmx::cr4::kPvi, "PVI"},
-    {vmx::cr4::kTsd, "TSD"},
-    {vmx::cr4::kDe, "DE"},
-    {vmx::cr4::kPse, "PSE"},
-    {vmx::cr4::kPae, "PAE"},
-    {vmx::cr4::kMce, "MCE"},
-    {vmx::cr4::kPge, "PGE"},
-    {vmx::cr4::kPce, "PCE"},
-    {vmx::cr4::kOsfxsr, "OSFXSR"},
-    {vmx::cr4::kOsxmmexcpt, "OSXMMEXCPT"},
-    {vmx::cr4::kUmip, "UMIP"},
-    {vmx::cr4::kLa57, "LA57"},
-    {vmx::cr4::kVmxe, "VMXE"},
-    {vmx::cr4::kSmxe, "SMXE"},
-    {vmx::cr4::kFsgsbase, "FSGSBASE"},
-    {vmx::cr4::kPcide, "PCIDE"},
-    {vmx::cr4::kOsxsave, "OSXSAVE"},
-    {vmx::cr4::kSmep, "SMEP"},
-    {vmx::cr4::kSmap, "SMAP"},
-    {vmx::cr4::kPke, "PKE"},
-    {vmx::cr4::kCet, "CET"},
-    {vmx::cr4::kPks, "PKS"},
-    {1ull << 19, "KL"},
-    {1ull << 25, "UINTR"},
-    {1ull << 27, "LASS"},
-    {1ull << 28, "LAM_SUP"},
-    {1ull << 32, "FRED"},
-};
-constexpr ControlName kEferBits[] = {
-    {vmx::efer::kSce, "SCE"},
-    {vmx::efer::kLme, "LME"},
-    {vmx::efer::kLma, "LMA"},
-    {vmx::efer::kNxe, "NXE"},
-};
-constexpr ControlName kRflagsBits[] = {
-    {vmx::rflags::kCf, "CF"}, {vmx::rflags::kPf, "PF"},   {vmx::rflags::kAf, "AF"},
-    {vmx::rflags::kZf, "ZF"}, {vmx::rflags::kSf, "SF"},   {vmx::rflags::kTf, "TF"},
-    {vmx::rflags::kIf, "IF"}, {vmx::rflags::kDf, "DF"},   {vmx::rflags::kOf, "OF"},
-    {vmx::rflags::kNt, "NT"}, {vmx::rflags::kRf, "RF"},   {vmx::rflags::kVm, "VM"},
-    {vmx::rflags::kAc, "AC"}, {vmx::rflags::kVif, "VIF"}, {vmx::rflags::kVip, "VIP"},
-    {vmx::rflags::kId, "ID"},
-};
-// "Format of Interruptibility State".
-constexpr ControlName kInterruptibilityBits[] = {
-    {1u << 0, "blocking by STI"}, {1u << 1, "blocking by MOV SS"},   {1u << 2, "blocking by SMI"},
-    {1u << 3, "blocking by NMI"}, {1u << 4, "enclave interruption"},
-};
-// "Format of Pending-Debug-Exceptions".
-constexpr ControlName kPendingDebugBits[] = {
-    {1u << 0, "B0"},  {1u << 1, "B1"},   {1u << 2, "B2"},
-    {1u << 3, "B3"},  {1u << 11, "BLD"}, {1u << 12, "enabled breakpoint"},
-    {1u << 14, "BS"}, {1u << 16, "RTM"},
-};
-
-struct BitField {
-  Field field;
-  std::span<const ControlName> names;
-};
-// The control fields take their names from vmx::control_names.
-constexpr BitField kBitFields[] = {
-    {Field::kGuestCr0, kCr0Bits},
-    {Field::kHostCr0, kCr0Bits},
-    {Field::kCr0GuestHostMask, kCr0Bits},
-    {Field::kCr0ReadShadow, kCr0Bits},
-    {Field::kGuestCr4, kCr4Bits},
-    {Field::kHostCr4, kCr4Bits},
-    {Field::kCr4GuestHostMask, kCr4Bits},
-    {Field::kCr4ReadShadow, kCr4Bits},
-    {Field::kGuestIa32Efer, kEferBits},
-    {Field::kHostIa32Efer, kEferBits},
-    {Field::kGuestRflags, kRflagsBits},
-    {Field::kGuestInterruptibilityState, kInterruptibilityBits},
-    {Field::kGuestPendingDebugExceptions, kPendingDebugBits},
-};
-struct ControlField {
-  Field field;
-  vmx::ControlGroup group;
-};
-constexpr ControlField kControlFields[] = {
-    {Field::kPinBasedControls, vmx::ControlGroup::kPinBased},
-    {Field::kPrimaryProcBasedControls, vmx::ControlGroup::kPrimaryProcBased},
-    {Field::kSecondaryProcBasedControls, vmx::ControlGroup::kSecondaryProcBased},
-    {Field::kTertiaryProcBasedControls, vmx::ControlGroup::kTertiaryProcBased},
-    {Field::kVmExitControls, vmx::ControlGroup::kVmExit},
-    {Field::kSecondaryVmExitControls, vmx::ControlGroup::kSecondaryVmExit},
-    {Field::kVmEntryControls, vmx::ControlGroup::kVmEntry},
-    {Field::kVmFunctionControls, vmx::ControlGroup::kVmFunction},
-};
-
-std::span<const ControlName> bit_names(Field field) {
-  for (const BitField& known : kBitFields)
-    if (known.field == field) return known.names;
-  for (const ControlField& known : kControlFields)
-    if (known.field == field) return vmx::control_names(known.group);
-  return {};
 }
 
 std::string join(std::string_view before, std::string_view item) {
@@ -243,21 +140,9 @@ std::string_view group_name(VmcsGroup group) {
 
 std::string hex(uint64_t value) { return fmt::format("{:#x}", value); }
 
-std::optional<vmx::ControlGroup> control_group_of(Field field) {
-  for (const ControlField& known : kControlFields)
-    if (known.field == field) return known.group;
-  return std::nullopt;
-}
-
-std::string_view bit_name(Field field, unsigned bit) {
-  for (const ControlName& name : bit_names(field))
-    if (name.mask == uint64_t{1} << bit) return name.name;
-  return {};
-}
-
 std::string decode(const vmx::Vmcs& vmcs, Field field) {
   const uint64_t value = vmcs[field];
-  if (const auto names = bit_names(field); !names.empty()) return bits(value, names);
+  if (const auto names = vmx::bit_names(field); !names.empty()) return bits(value, names);
   if (is_access_rights(field)) return access_rights(value);
   switch (field) {
     case Field::kGuestActivityState: {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,12 +27,6 @@ std::string_view group_name(VmcsGroup group);  // "Guest state"
 
 // "0x1f".
 std::string hex(uint64_t value);
-
-// Of a field of controls: which; std::nullopt: it is none.
-std::optional<vmx::ControlGroup> control_group_of(vmx::Field field);
-
-// "NE", "Load PKRS"; empty: it has no name.
-std::string_view bit_name(vmx::Field field, unsigned bit);
 
 // Names of bits, decoded numbers: "PE, ET, NE, PG". Empty where the number says all.
 std::string decode(const vmx::Vmcs& vmcs, vmx::Field field);

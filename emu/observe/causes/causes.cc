@@ -8,6 +8,7 @@
 #include "emu/events/kinds.h"
 #include "vmx/exceptions.h"
 #include "vmx/exit_reasons.h"
+#include "vmx/field_bits.h"
 #include "vmx/instruction_errors.h"
 #include "vmx/vmcs.h"
 
@@ -45,8 +46,12 @@ void Causes::with_checks(std::string what) {
 }
 
 void Causes::handle(const vmx::CheckFailure& failure) {
-  failed_.push_back(fmt::format("{} = {:#x}: {} (check {}; SDM, \"{}\")", failure.field,
-                                failure.value, failure.requirement, failure.id, failure.section));
+  std::string wrong;
+  if (failure.component && !failure.wrong.empty())
+    wrong = ": " + vmx::requirement_of(*failure.component, failure.wrong);
+  failed_.push_back(fmt::format("{} = {:#x}: {}{} (check {}; SDM, \"{}\")", failure.field,
+                                failure.value, failure.requirement, wrong, failure.id,
+                                failure.section));
 }
 
 void Causes::handle(const vmx::VmEntryEvent& event) {

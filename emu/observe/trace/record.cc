@@ -40,6 +40,7 @@ struct JsonValue {
     }
     out.push_back('"');
   }
+  void operator()(const std::string& value) const { (*this)(std::string_view(value)); }
   void operator()(const Parts& parts) const {
     out.push_back('{');
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -84,6 +85,7 @@ struct TextValue {
     for (const char c : value) out.push_back(c == '"' ? '\'' : c);  // names inside stay readable
     out.push_back('"');
   }
+  void operator()(const std::string& value) const { (*this)(std::string_view(value)); }
   void operator()(const Parts& parts) const {
     out.push_back('(');
     for (size_t i = 0; i < parts.size(); ++i) {

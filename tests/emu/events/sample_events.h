@@ -43,7 +43,12 @@ inline std::vector<MachineEvent> sample_events() {
       }
     }
   }
-  static const vmx::Vmcs vmcs;
+  static const vmx::Vmcs vmcs = [] {
+    vmx::Vmcs with_secondary_controls;
+    with_secondary_controls.write(vmx::Field::kSecondaryProcBasedControls, 2);
+    return with_secondary_controls;
+  }();
+  events.emplace_back(vmx::VmEntryEvent{.vmcs = 0x5000, .data = &vmcs});
   static const vmx::CpuState state;
   for (const vmx::ExitReason reason :
        {vmx::ExitReason::kRdmsr, vmx::ExitReason::kCpuid, vmx::ExitReason::kIoInstruction}) {
@@ -55,6 +60,12 @@ inline std::vector<MachineEvent> sample_events() {
     events.emplace_back(exit);
   }
   events.emplace_back(vmx::CheckFailure{"a-check", "Field", 1, "\"use EPT\" must be 1", "Title"});
+  events.emplace_back(vmx::CheckFailure{.id = "another",
+                                        .field = "Guest CR0",
+                                        .requirement = "as it must",
+                                        .section = "Title",
+                                        .component = vmx::Field::kGuestCr0,
+                                        .wrong = {.zero = 0x20, .one = 1ull << 40}});
   for (uint32_t error = 1; error < 30; ++error)
     events.emplace_back(vmx::VmInstructionErrorEvent{"VMPTRLD", error});
   events.emplace_back(L0ExitEvent{{.reason = 10, .guest_rip = 0x9000}, 2});
@@ -67,8 +78,18 @@ inline std::vector<MachineEvent> sample_events() {
   for (const auto outcome :
        {WalkOutcome::kTranslated, WalkOutcome::kPageFault, WalkOutcome::kEptViolation,
         WalkOutcome::kEptMisconfiguration, WalkOutcome::kSubPageEvent}) {
-    events.emplace_back(
-        WalkEvent{0x400000, 0x200000, 0x700000, 0x305e, outcome, kSampleSteps, "bit 2 is (not) 0"});
+    WalkEvent walk{.outcome = outcome, .linear = 0x400000, .physical = 0x700000};
+    walk.paging = ept::PagingMode::kPae;
+    walk.access.implicit_supervisor = true;
+    walk.why = "a reason, with \"quotes\"";
+    events.emplace_back(walk);
+    walk.eptp = 0x305e;
+    walk.guest_physical = 0x200000;
+    walk.rule = "bit 2 is (not) 0";
+    walk.steps = kSampleSteps;
+    events.emplace_back(walk);
+    walk.linear.reset();
+    events.emplace_back(walk);
     StaleTranslationEvent stale;
     stale.access = ept::Access::kFetch;
     stale.ept_root = 0x3000;
@@ -88,6 +109,7 @@ inline std::vector<MachineEvent> sample_events() {
   for (uint32_t indicator = 1; indicator < 8; ++indicator)
     events.emplace_back(VmxAbortEvent{indicator});
   events.emplace_back(DebugExitEvent{3});
+  events.emplace_back(RunEndEvent{"debug exit", true, 0x30});
   events.emplace_back(WorkloadEvent{2});
   return events;
 }

@@ -254,6 +254,9 @@ WalkEvent walk_event() {
   event.guest_physical = 0x200000;
   event.physical = 0x700000;
   event.eptp = 0x305e;
+  event.paging = ept::PagingMode::k4Level;
+  event.access.kind = ept::Access::kWrite;
+  event.cpl = 3;
   event.steps = kSteps;
   return event;
 }
@@ -263,13 +266,14 @@ TEST_F(TraceTest, Walk) {
   EXPECT_EQ(
       text(emit),
       "        1234 walk outcome=translated eptp=0x305e linear=0x400000 guest_physical=0x200000 "
-      "physical=0x700000 steps=2\n"
+      "physical=0x700000 paging=4-level access=write cpl=3 steps=2\n"
       "              EPT   level 4 entry at 0x3000: 0x4007, written back 0x4107\n"
       "              guest level 4 entry at 0x1000 (machine 0x9000): 0x2023\n");
   EXPECT_EQ(
       json(emit),
       R"({"cycle":1234,"sequence":0,"event":"walk","outcome":"translated","eptp":"0x305e",)"
-      R"("linear":"0x400000","guest_physical":"0x200000","physical":"0x700000","steps":[)"
+      R"("linear":"0x400000","guest_physical":"0x200000","physical":"0x700000","paging":"4-level",)"
+      R"("access":"write","cpl":3,"steps":[)"
       R"({"dimension":"EPT","level":4,"address":"0x3000","machine_address":"0x3000","entry":"0x4007",)"
       R"("written_back":"0x4107"},)"
       R"({"dimension":"guest","level":4,"address":"0x1000","machine_address":"0x9000","entry":"0x2023",)"
@@ -399,7 +403,7 @@ TEST_F(TraceTest, EqualEventsInARowAreOneLineWithTheirCount) {
           "           3 unclaimed-access space=port direction=write address=0x80 size=1 "
           "value=0x5b\n"
           "           3 walk count=2 outcome=translated eptp=0x305e linear=0x400000 "
-          "guest_physical=0x200000 physical=0x700000 steps=2\n"
+          "guest_physical=0x200000 physical=0x700000 paging=4-level access=write cpl=3 steps=2\n"
           "              EPT   level 4 entry at 0x3000: 0x4007, written back 0x4107\n"
           "              guest level 4 entry at 0x1000 (machine 0x9000): 0x2023\n");
     } else {
