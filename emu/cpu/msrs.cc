@@ -430,9 +430,11 @@ constexpr Msr kMsrs[] = {
     {vmx::kIa32TscAux, 1, "IA32_TSC_AUX", read_state<&S::tsc_aux>, write_valid<&S::tsc_aux, kLow32>,
      Feature::kRdtscp},
 };
-static_assert(std::is_sorted(std::begin(kMsrs), std::end(kMsrs), [](const Msr& a, const Msr& b) {
-  return a.first + a.count <= b.first;
-}));
+static_assert(std::adjacent_find(std::begin(kMsrs), std::end(kMsrs),
+                                 [](const Msr& a, const Msr& b) {
+                                   return a.first + a.count > b.first;
+                                 }) == std::end(kMsrs),
+              "in order, and no index twice");
 
 const Msr* find(uint32_t index) {
   const auto* above =
