@@ -48,12 +48,10 @@ constexpr ControlName kEferBits[] = {
     {efer::kNxe, "NXE"},
 };
 constexpr ControlName kRflagsBits[] = {
-    {rflags::kCf, "CF"}, {rflags::kPf, "PF"},   {rflags::kAf, "AF"},
-    {rflags::kZf, "ZF"}, {rflags::kSf, "SF"},   {rflags::kTf, "TF"},
-    {rflags::kIf, "IF"}, {rflags::kDf, "DF"},   {rflags::kOf, "OF"},
-    {rflags::kNt, "NT"}, {rflags::kRf, "RF"},   {rflags::kVm, "VM"},
-    {rflags::kAc, "AC"}, {rflags::kVif, "VIF"}, {rflags::kVip, "VIP"},
-    {rflags::kId, "ID"},
+    {rflags::kCf, "CF"}, {rflags::kPf, "PF"},   {rflags::kAf, "AF"},   {rflags::kZf, "ZF"},
+    {rflags::kSf, "SF"}, {rflags::kTf, "TF"},   {rflags::kIf, "IF"},   {rflags::kDf, "DF"},
+    {rflags::kOf, "OF"}, {rflags::kNt, "NT"},   {rflags::kRf, "RF"},   {rflags::kVm, "VM"},
+    {rflags::kAc, "AC"}, {rflags::kVif, "VIF"}, {rflags::kVip, "VIP"}, {rflags::kId, "ID"},
 };
 // "Format of Interruptibility State".
 constexpr ControlName kInterruptibilityBits[] = {
