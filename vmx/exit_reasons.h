@@ -166,8 +166,12 @@ struct ExitReasonInfo {
   QualificationFormat qualification = QualificationFormat::kNone;
   uint8_t traits = 0;  // ExitTraits
   InstructionIntercept intercept{};
-  QualificationPattern guest_linear_if{};  // with kDefinesGuestLinear: which exits define it
+  // With kDefinesGuestLinear: which exits define it, and kDefinesInformation where that is set too.
+  QualificationPattern guest_linear_if{};
 
+  constexpr bool defines_information(uint64_t exit_qualification) const {
+    return (defines & kDefinesInformation) != 0 && guest_linear_if.matches(exit_qualification);
+  }
   constexpr bool defines_guest_linear(uint64_t exit_qualification) const {
     return (defines & kDefinesGuestLinear) != 0 && guest_linear_if.matches(exit_qualification);
   }

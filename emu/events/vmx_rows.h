@@ -21,10 +21,10 @@ namespace nestor::emu::rows {
 // Parts of a decoded field that are addresses or selectors, and those that are numbers even when
 // they are 1; any other part that has no name and is 1 is a flag.
 inline constexpr std::array<std::string_view, 6> kHexParts = {"linear", "displacement", "offset",
-                                                       "port",   "selector",     "source"};
-inline constexpr std::array<std::string_view, 12> kNumberParts = {"access",    "armed", "check", "cr",
-                                                           "direction", "dr",    "entry", "operand",
-                                                           "register",  "size",  "type",  "vector"};
+                                                              "port",   "selector",     "source"};
+inline constexpr std::array<std::string_view, 12> kNumberParts = {
+    "access", "armed",   "check",    "cr",   "direction", "dr",
+    "entry",  "operand", "register", "size", "type",      "vector"};
 
 inline bool contains(std::span<const std::string_view> keys, std::string_view key) {
   return std::ranges::find(keys, key) != keys.end();
@@ -52,8 +52,8 @@ inline Value interruption(uint32_t information) {
 }
 
 // What a VM exit was for: the MSR, or the leaf of CPUID.
-inline Value register_of(const vmx::VmExitEvent& exit, std::initializer_list<vmx::ExitReason> reasons,
-                  vmx::Gpr gpr) {
+inline Value register_of(const vmx::VmExitEvent& exit,
+                         std::initializer_list<vmx::ExitReason> reasons, vmx::Gpr gpr) {
   const auto basic = vmx::basic_reason(exit.reason);
   const bool failed = (exit.reason & vmx::kExitReasonEntryFailure) != 0;
   if (exit.state == nullptr || failed || std::ranges::find(reasons, basic) == reasons.end())
@@ -124,7 +124,8 @@ struct Row<vmx::VmEntryEvent> {
       {"vpid", "0 without VPIDs", [](const E& e) { return number(e.vpid); }},
       {"injected", "the event that is injected, if one is; decoded",
        [](const E& e) { return interruption(e.interruption_information); }},
-      {"not_activated", "secondary controls that are set while \"activate secondary controls\" is 0",
+      {"not_activated",
+       "secondary controls that are set while \"activate secondary controls\" is 0",
        [](const E& e) { return not_activated(e.data); }},
   };
 };
@@ -175,7 +176,9 @@ struct Row<vmx::VmExitEvent> {
        }},
       {"instruction_information", "VM-exit instruction information",
        [](const E& e) {
-         return defines(e, vmx::kDefinesInformation) ? hex(e.instruction_information) : absent();
+         const vmx::ExitReasonInfo* info = reason_of(e);
+         const bool has = info != nullptr && info->defines_information(e.qualification);
+         return has ? hex(e.instruction_information) : absent();
        }},
       {"msr", "of RDMSR and WRMSR: ECX",
        [](const E& e) {
@@ -207,7 +210,8 @@ struct Row<vmx::CheckFailure> {
       {"field", "of the VMCS, or the operand", [](const E& e) { return word(e.field); }},
       {"value", "of the field", [](const E& e) { return hex(e.value); }},
       {"requirement", "what it must be", [](const E& e) { return word(e.requirement); }},
-      {"wrong_bits", "which bits must be otherwise, by name", [](const E& e) { return wrong_bits(e); }},
+      {"wrong_bits", "which bits must be otherwise, by name",
+       [](const E& e) { return wrong_bits(e); }},
       {"section", "title of the section of the Intel SDM",
        [](const E& e) { return word(e.section); }},
   };
