@@ -75,12 +75,14 @@ Table make_madt(const AcpiBoard& board) {
   return with_header("APIC", 3, body);
 }
 
-Table make_fadt(uint32_t facs, uint32_t dsdt) {
+Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   // Offsets in the table.
   enum Field : size_t {
     kFirmwareControl = 36,
     kDsdt = 40,
     kSciInterrupt = 46,
+    kPmTimer = 76,
+    kPmTimerLength = 91,
     kC2Latency = 96,
     kC3Latency = 98,
     kCentury = 108,
@@ -89,12 +91,15 @@ Table make_fadt(uint32_t facs, uint32_t dsdt) {
     kResetRegister = 116,
     kResetValue = 128,
     kXDsdt = 140,
+    kXPmTimer = 208,
     kBytes = 244,
   };
   constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1, kNoMsi = 1u << 3;
   constexpr uint64_t kWbinvd = 1u << 0, kNoPowerButton = 1u << 4, kNoSleepButton = 1u << 5,
                      kHasResetRegister = 1u << 10;
-  constexpr uint64_t kSystemPort = 0x92, kPortSpace = 1, kByteAccess = 1, kNoLatency = 0xffff;
+  constexpr uint64_t kSystemPort = 0x92, kNoLatency = 0xffff;
+  // "Generic Address Structure": space, bits, first bit, and how it is accessed; the address.
+  constexpr uint64_t kBytePort = 1 | 8 << 8 | 1 << 24, kDoublewordPort = 1 | 32 << 8 | 3 << 24;
   Table body(kBytes - kHeaderBytes);
   const auto set = [&body](size_t field, uint64_t value, unsigned width) {
     store_number(body, field - kHeaderBytes, value, width);
@@ -108,7 +113,11 @@ Table make_fadt(uint32_t facs, uint32_t dsdt) {
   set(kCentury, 0x32, 1);  // in CMOS memory
   set(kBootArchitecture, kLegacyDevices | k8042 | kNoMsi, 2);
   set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kHasResetRegister, 4);
-  set(kResetRegister, kPortSpace | 8 << 8 | kByteAccess << 24, 4);  // 8 bits from bit 0 on
+  set(kPmTimer, board.pm_timer_port, 4);
+  set(kPmTimerLength, 4, 1);
+  set(kXPmTimer, kDoublewordPort, 4);
+  set(kXPmTimer + 4, board.pm_timer_port, 8);
+  set(kResetRegister, kBytePort, 4);
   set(kResetRegister + 4, kSystemPort, 8);
   set(kResetValue, 1, 1);
   return with_header("FACP", 4, body);
@@ -152,7 +161,7 @@ std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
   };
   const uint32_t facs = place(make_facs());
   const uint32_t dsdt = place(with_header("DSDT", 2, {}));
-  const uint32_t tables[] = {place(make_fadt(facs, dsdt)), place(make_madt(board))};
+  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {
     append_number(rsdt, table, 4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, DSDT and MADT. There is
-// no hardware of ACPI on it, so the FADT names none and the DSDT is empty.
+// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, DSDT and MADT. Of
+// ACPI's hardware it has the PM timer alone, and the DSDT is empty.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@ namespace nestor::emu {
 struct AcpiBoard {
   unsigned processors = 1;               // their APIC IDs count from 0
   uint32_t local_apic = 0, io_apic = 0;  // physical addresses
+  uint16_t pm_timer_port = 0;
 };
 
 inline constexpr uint64_t kRsdpBytes = 36;  // of version 2

@@ -16,6 +16,7 @@
 #include "emu/devices/legacy/pci_configuration.h"
 #include "emu/devices/legacy/pic.h"
 #include "emu/devices/legacy/pit.h"
+#include "emu/devices/legacy/pm_timer.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/devices/legacy/vga_text.h"
@@ -68,6 +69,8 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.interrupt()); }},
       {"real-time clock", kBoth, {0x70}, {},
        [](const Context& c) -> Made { return std::make_unique<Rtc>(c.clock, c.facts.memory_bytes); }},
+      {"ACPI PM timer", kBoth, {kPmTimerPort}, {},
+       [](const Context& c) -> Made { return std::make_unique<PmTimer>(c.clock); }},
       {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, {},
        [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset); }},
       {"COM1", kBoth, {0x3f8}, 4,

@@ -21,6 +21,7 @@
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
+inline constexpr uint16_t kPmTimerPort = 0x608;
 
 // What firmware and software may know of the machine.
 struct BoardFacts {

@@ -10,6 +10,7 @@
 #include "emu/devices/emulator/pc_testdev.h"
 #include "emu/devices/emulator/workload_marks.h"
 #include "emu/devices/legacy/keyboard_controller.h"
+#include "emu/devices/legacy/pm_timer.h"
 #include "emu/devices/legacy/rtc.h"
 #include "tests/emu/devices/plug.h"
 
@@ -198,6 +199,19 @@ TEST_F(RtcTest, TellsTheSizeOfMemory) {
   EXPECT_EQ(cmos(0x5b) | cmos(0x5c) << 8 | cmos(0x5d) << 16, 2048 * 16);
   set(0x40, 0x99);
   EXPECT_EQ(cmos(0xc0), 0x99);  // bit 7 of the index masks NMI
+}
+
+TEST(PmTimer, Counts24BitsOfItsFrequency) {
+  Bus bus;
+  Clock clock;
+  PmTimer timer(clock);
+  const std::vector<Claim> claims = test::plug(bus, timer, "ACPI PM timer");
+  EXPECT_EQ(bus.read_port(0x608, 4), 0u);
+  clock.charge(Clock::kFrequency);
+  EXPECT_EQ(bus.read_port(0x608, 4), 3'579'545u);
+  EXPECT_EQ(bus.read_port(0x609, 1), 3'579'545u >> 8 & 0xff);
+  clock.charge(4 * Clock::kFrequency);
+  EXPECT_EQ(bus.read_port(0x608, 4), 5 * 3'579'545 % (1u << 24));
 }
 
 }  // namespace

@@ -52,7 +52,8 @@ TEST(Firmware, TheMapLeavesItsMemoryOut) {
   EXPECT_THAT(usable_memory(ram),
               ElementsAre(MemoryRange{0, 0x9fc00}, MemoryRange{0x100000, 0xf00000}));
   EXPECT_THAT(firmware_information({}).reserved,
-              ElementsAre(MemoryRange{0x9fc00, 0x400}, MemoryRange{0xe0000, 0x20000}));
+              ElementsAre(MemoryRange{0x9fc00, 0x400}, MemoryRange{0xe0000, 0x20000},
+                          MemoryRange{0xfec00000, 0x1400000}));
 }
 
 TEST(Firmware, AnImageTakesItsPlaceWithItsZeros) {
@@ -128,7 +129,11 @@ TEST_F(AcpiTest, TheFadtLeadsToTheOthers) {
   EXPECT_EQ(text(facs, 4), "FACS");
   EXPECT_EQ(table(dsdt, "DSDT").size(), 36u);
   EXPECT_EQ(number(fadt + 140, 8), dsdt);
-  EXPECT_EQ(number(fadt + 116, 1), 1u) << "the reset register is a port";
+  EXPECT_EQ(number(fadt + 76, 4), 0x608u) << "the PM timer";
+  EXPECT_EQ(number(fadt + 91, 1), 4u);
+  EXPECT_EQ(number(fadt + 208, 4), 0x03002001u) << "a port of 32 bits";
+  EXPECT_EQ(number(fadt + 212, 8), 0x608u);
+  EXPECT_EQ(number(fadt + 116, 4), 0x01000801u) << "the reset register is a port of 8 bits";
   EXPECT_EQ(number(fadt + 120, 8), 0x92u);
   EXPECT_EQ(number(fadt + 128, 1), 1u);
 }
