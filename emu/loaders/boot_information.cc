@@ -166,10 +166,6 @@ std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
       append_string(out, module.command_line);
     });
   }
-  append_tag(out, kMemorySizesTag, [&] {
-    append_number(out, lower_kib(boot.memory), 4);
-    append_number(out, upper_kib(boot.memory), 4);
-  });
   append_tag(out, kMemoryMapTag, [&] {
     append_number(out, 24, 4);  // the size of an entry
     append_number(out, 0, 4);   // the entries' version
@@ -179,6 +175,10 @@ std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
       append_number(out, entry.type, 4);
       append_number(out, 0, 4);
     }
+  });
+  append_tag(out, kMemorySizesTag, [&] {
+    append_number(out, lower_kib(boot.memory), 4);
+    append_number(out, upper_kib(boot.memory), 4);
   });
   append_tag(out, kBootDeviceTag, [&] {
     append_number(out, kBiosDisk, 4);

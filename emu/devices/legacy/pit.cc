@@ -30,6 +30,8 @@ Pit::Pit(const Clock& clock, EventQueue& timers, InterruptSource interrupt)
     : clock_(clock),
       interrupt_(std::move(interrupt)),
       timer_(timers, "8254 channel 0", [this](uint64_t) { rise(); }) {
+  constexpr uint8_t kMode2 = 0x34;  // and both bytes of the count
+  state_.channels[0].write_control(kMode2, 0);
   state_.channels[2].set_gate(false, 0);
 }
 

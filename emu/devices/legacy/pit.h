@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The 8254 interval timer with the part of port B (0x61 in a PC) that controls its channel 2.
-// Counters stand still until they are programmed.
+// Counters stand still until they get a count; channel 0 is in mode 2, as firmware leaves it.
 #pragma once
 
 #include <array>

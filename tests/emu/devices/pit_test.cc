@@ -56,6 +56,14 @@ TEST_F(PitTest, StandsStillUntilProgrammed) {
   EXPECT_EQ(rises, 0);
 }
 
+// As firmware leaves it: the count alone starts a periodic timer.
+TEST_F(PitTest, Channel0IsInMode2FromReset) {
+  bus.write_port(0x40, 1, 1000 & 0xff);
+  bus.write_port(0x40, 1, 1000 >> 8);
+  to_tick(3500);
+  EXPECT_EQ(rises, 3);
+}
+
 TEST_F(PitTest, Mode0InterruptsOnce) {
   program(0, 0, 1000);
   EXPECT_FALSE(line);
