@@ -126,6 +126,9 @@ Judges judges_of(const VmcsDocument& document, const AuditTerms& terms, Audit& r
   Judges judges{capabilities_from(values, any_processor()).capabilities,
                 capabilities_from(values, vmx::nestor_capabilities()).capabilities,
                 values.rules.contains("linear_address_width")};
+  // Old processors refuse what new ones have learnt.
+  if (!values.msrs.contains(vmx::kIa32VmxMisc))
+    judges.usual.misc &= ~vmx::vmx_misc::kInjectionLength0;
   const uint64_t proved = has_entered(document) ? document.vmcs[Field::kHostCr4] : 0;
   if (!values.msrs.contains(vmx::kIa32VmxCr4Fixed1)) judges.usual.registers.cr4_writable |= proved;
   judges.width_stated = judges.width_stated || (proved & vmx::cr4::kLa57) != 0;
@@ -237,6 +240,34 @@ class Readings {
   std::vector<vmx::Vmcs> vmcs_;
 };
 
+// The VM-instruction error of a failed check; std::nullopt: VM entry ends with a VM exit.
+std::optional<uint32_t> error_of_group(CheckGroup group) {
+  using vmx::InstructionError;
+  switch (group) {
+    case CheckGroup::kControls:
+      return static_cast<uint32_t>(InstructionError::kEntryInvalidControls);
+    case CheckGroup::kHostState:
+      return static_cast<uint32_t>(InstructionError::kEntryInvalidHostState);
+    case CheckGroup::kGuestState:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::vector<OpenCheck> checks_left_open(const VmcsDocument& document,
+                                        const std::vector<AbsentField>& absent) {
+  std::vector<OpenCheck> list;
+  for_each_check([&](const EntryCheck& check, CheckGroup group) {
+    if (group != CheckGroup::kGuestState || !document.given.contains(check.field)) return;
+    OpenCheck open{check.id, check.field, document.vmcs[check.field], check.requirement, {}};
+    for (const AbsentField& field : absent)
+      if (std::ranges::find(field.checks, check.id) != field.checks.end())
+        open.decided_by.push_back(info_of(field.field).name);
+    if (!open.decided_by.empty()) list.push_back(std::move(open));
+  });
+  return list;
+}
+
 std::string detail_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
   const vmx::WrongBits bits = readings.wrong(check, judges.possible);
   if (!bits.empty()) return vmx::requirement_of(check.field, bits);
@@ -283,20 +314,21 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   });
   if (result.absent_unknown)
     std::erase_if(result.not_judged, [](const NotJudged& item) { return item.why == kMode; });
-  result.absent = readings.absent(judges.possible, judged);
+  // A VM-instruction error says where the check is that failed.
+  result.absent = readings.absent(judges.possible, [&](CheckGroup group) {
+    return result.stated_error ? error_of_group(group) == result.stated_error : judged(group);
+  });
+  constexpr uint32_t kInvalidGuestState =
+      vmx::kExitReasonEntryFailure |
+      static_cast<uint32_t>(vmx::ExitReason::kEntryFailureGuestState);
+  if (result.failed_entry == kInvalidGuestState && result.absent_unknown &&
+      result.violations.empty())
+    result.open = checks_left_open(document, result.absent);
   return result;
 }
 
 EntryFailure entry_failure(const vmx::FailedCheck& failure) {
-  using vmx::InstructionError;
-  switch (failure.group) {
-    case CheckGroup::kControls:
-      return {static_cast<uint32_t>(InstructionError::kEntryInvalidControls), 0, 0};
-    case CheckGroup::kHostState:
-      return {static_cast<uint32_t>(InstructionError::kEntryInvalidHostState), 0, 0};
-    case CheckGroup::kGuestState:
-      break;
-  }
+  if (const auto error = error_of_group(failure.group)) return {error, 0, 0};
   const auto reason = static_cast<uint32_t>(vmx::ExitReason::kEntryFailureGuestState);
   return {std::nullopt, vmx::kExitReasonEntryFailure | reason, failure.qualification};
 }

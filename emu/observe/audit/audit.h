@@ -47,11 +47,23 @@ struct AbsentField {
   std::vector<std::string_view> checks;
 };
 
+// A check of a stated field that absent fields decide.
+struct OpenCheck {
+  std::string_view check;
+  vmx::Field field{};
+  uint64_t value = 0;
+  std::string_view requirement;
+  std::vector<std::string_view> decided_by;  // names of fields
+};
+
 struct Audit {
   std::vector<Violation> violations;  // in the processor's order
   std::vector<AuditNote> notes;
   std::vector<NotJudged> not_judged;
   std::vector<AbsentField> absent;
+  // Of a VM-entry failure due to invalid guest state without a violation: one of them, or a check
+  // of an absent field, has failed.
+  std::vector<OpenCheck> open;
   bool absent_unknown = false;  // the checks of `absent` are not judged; else they take it as 0
   std::vector<std::string> assumed;  // about the processor
   // The exit reason and qualification of the VM-entry failure that the document states. Controls

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -16,6 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kNamesShown = 4;
+constexpr size_t kOpenChecksShown = 8;  // more are no help
 
 std::string consequence(const EntryFailure& failure) {
   if (failure.instruction_error) {
@@ -89,11 +92,14 @@ std::string_view qualification_text(const Audit& audit) {
   }
 }
 
-// The absent fields that leave checks open, as one line.
+// The absent fields that leave checks open, as one line; those of most checks first.
 std::string open_checks(const Audit& audit) {
   std::vector<std::string_view> fields;
   std::set<std::string_view> checks;
-  for (const AbsentField& absent : audit.absent) {
+  std::vector<AbsentField> list = audit.absent;
+  std::ranges::stable_sort(list, std::greater{},
+                           [](const AbsentField& absent) { return absent.checks.size(); });
+  for (const AbsentField& absent : list) {
     fields.push_back(vmx::info_of(absent.field).name);
     checks.insert(absent.checks.begin(), absent.checks.end());
   }
@@ -122,6 +128,11 @@ std::string to_text(const Audit& audit, std::string_view name) {
     line(fmt::format("     SDM, \"{}\"{}", failure.section,
                      audit.failed_entry ? "" : "; " + consequence(entry_failure(failure))));
   }
+  if (audit.open.size() <= kOpenChecksShown)
+    for (const OpenCheck& open : audit.open)
+      line(fmt::format("  may be: {}: {} ({:#06x}) = {:#x}: {}; it depends on {}", open.check,
+                       vmx::info_of(open.field).name, vmx::encoding_of(open.field), open.value,
+                       open.requirement, some_of(open.decided_by)));
   for (const AuditNote& note : audit.notes)
     line(fmt::format("  note: {}: {} ({:#06x}) = {:#x}: {}", note.check,
                      vmx::info_of(note.field).name, vmx::encoding_of(note.field), note.value,
@@ -173,6 +184,13 @@ std::string to_json(const Audit& audit, std::string_view name) {
   for (const AbsentField& absent : audit.absent)
     json["absent_fields"].push_back(
         {{"field", vmx::info_of(absent.field).name}, {"checks", absent.checks}});
+  json["open_checks"] = Json::array();
+  for (const OpenCheck& open : audit.open)
+    json["open_checks"].push_back({{"check", open.check},
+                                   {"field", vmx::info_of(open.field).name},
+                                   {"value", hex(open.value)},
+                                   {"requirement", open.requirement},
+                                   {"decided_by", open.decided_by}});
   json["absent_fields_are"] = audit.absent_unknown ? "unknown" : "0";
   json["assumed"] = audit.assumed;
   return json.dump(2);

@@ -267,12 +267,33 @@ TEST(VmcsLog, AnAuditFindsTheCause) {
   EXPECT_THAT(failing(audit_of(icebp)), ElementsAre("guest-pending-debug-bs-missing"));
 }
 
+TEST(VmcsLog, NotesWhatOldProcessorsRefuse) {
+  const Audit result = audit_of(
+      replaced(replaced(kKvm, "VMEntry: intr_info=00000000", "VMEntry: intr_info=80000603"),
+               "ilen=00000002", "ilen=00000000"));
+  EXPECT_THAT(failing(result), IsEmpty());
+  ASSERT_EQ(result.notes.size(), 1u);
+  EXPECT_EQ(result.notes[0].check, "injection-instruction-length");
+}
+
 TEST(VmcsLog, ReadsLinesThatSomebodyPickedOut) {
   const Audit result = audit_of(
       "[  1.0] VMCS 00000000c0ffee00, last attempted VM-entry on CPU 3\n... ...\n"
       "[  1.1] RFLAGS=0x00000002         DR7 = 0x0000000000000400\n... ...\n"
       "[  1.2] Interruptibility = 00000009  ActivityState = 00000000\n");
   EXPECT_THAT(failing(result), ElementsAre("guest-sti-needs-if"));
+}
+
+TEST(VmcsLog, SaysWhatMayBeWrongWithLinesPickedOut) {
+  const Audit result = audit_of(
+      "VMCS 00000000c0ffee00, last attempted VM-entry on CPU 3\n"
+      "Interruptibility = 00000002  ActivityState = 00000000\n"
+      "DebugCtl = 0x0000000000000000  DebugExceptions = 0x0000000000000000\n"
+      "*** Control State ***\nreason=80000021 qualification=0\n");
+  const std::string text = to_text(result, "x");
+  EXPECT_THAT(text, HasSubstr("may be: guest-pending-debug-bs-missing: Guest pending debug"));
+  EXPECT_THAT(text, HasSubstr("it depends on Guest RFLAGS"));
+  EXPECT_THAT(to_json(result, "x"), HasSubstr("\"decided_by\""));
 }
 
 TEST(VmcsLog, AFieldThatADumpShouldHaveIsOneLine) {
