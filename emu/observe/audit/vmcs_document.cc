@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "emu/observe/audit/mail_text.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "emu/observe/audit/vmcs_names.h"
 
@@ -47,9 +48,13 @@ std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
   return {};
 }
 
-VmcsDocuments read_vmcs_documents(std::string_view text) {
+VmcsDocuments read_vmcs_documents(std::string_view mail) {
+  const std::string text = decoded_mail(mail);
   for (const VmcsFormat& format : kFormats)
     if (format.recognizes(text)) return format.read(text);
+  if (text.find("KVM: entry failed, hardware error") != std::string::npos)
+    return "line 1: there is no VMCS in it, but what QEMU prints; the kernel's log has the VMCS if "
+           "/sys/module/kvm_intel/parameters/dump_invalid_vmcs is 1";
   return "line 1: there is no VMCS in it; nestor audit reads JSON, dumps of KVM, Xen and HAXM, and "
          "lines of NAME = VALUE";
 }

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
 #include "emu/observe/audit/vmcs_formats.h"
 #include "vmx/cpu_state.h"
+#include "vmx/exit_reasons.h"
 
 namespace nestor::emu {
 namespace {
@@ -36,6 +38,13 @@ constexpr std::array kAnnouncements = {
     LogAnnouncement{"VMLAUNCH error: ", Field::kVmInstructionError},
     LogAnnouncement{"VMRESUME error: ", Field::kVmInstructionError},
 };
+constexpr std::string_view kXenQualification = "Invalid guest state (";  // decimal
+// What QEMU says of KVM: the exit reason, or the VM-instruction error.
+constexpr std::string_view kQemuAnnouncement = "entry failed, hardware error ";
+
+// What people pick out of a dump without a heading; nothing else has these.
+constexpr std::array<std::string_view, 5> kMarks = {
+    "vmentry failure (reason ", "gh_mask=", "intr_info=", "Interruptibility =", "EntryControls="};
 
 // What stands before a value, in the spelling of plain_words(). `second` is the field of what
 // follows a colon after the value.
@@ -219,27 +228,31 @@ std::string_view take_number(std::string_view& text) {
   return number;
 }
 
+bool has_heading(std::string_view text) {
+  return std::ranges::any_of(kHeadings, [&](const LogHeading& heading) {
+    return text.find(heading.text) != std::string_view::npos;
+  });
+}
+
 class LogReader {
  public:
   std::string error;
 
+  // `excerpt`: there are no headings, so that every line may be of a dump.
+  explicit LogReader(bool excerpt) : excerpt_(excerpt) {}
+
   void line(std::string_view text) {
     ++line_;
-    for (const LogAnnouncement& announcement : kAnnouncements) {
-      const size_t at = text.find(announcement.text);
-      if (at == std::string_view::npos) continue;
-      finish();
-      text.remove_prefix(at + announcement.text.size());
-      return set(announcement.field, take_number(text));
-    }
+    if (text.find_first_not_of(" >") == std::string_view::npos) return;
+    if (announcement(text)) return;
     for (const LogHeading& heading : kHeadings) {
       if (text.find(heading.text) == std::string_view::npos) continue;
       if (heading.section <= section_) finish();
       section_ = heading.section;
       return;
     }
-    if (section_ == LogSection::kNone) return;
-    if (section_ == LogSection::kGuest && segment_row(text)) return;
+    if (section_ == LogSection::kNone && !excerpt_) return;
+    if ((section_ == LogSection::kGuest || excerpt_) && segment_row(text)) return;
     // Mail programs break lines, even before a value.
     const std::string whole = broken_ + std::string(text);
     broken_.clear();
@@ -257,11 +270,37 @@ class LogReader {
   }
 
  private:
+  bool announcement(std::string_view text) {
+    for (const LogAnnouncement& announcement : kAnnouncements) {
+      const size_t at = text.find(announcement.text);
+      if (at == std::string_view::npos) continue;
+      finish();
+      text.remove_prefix(at + announcement.text.size());
+      set(announcement.field, take_number(text));
+      if (const size_t state = text.find(kXenQualification); state != std::string_view::npos) {
+        text.remove_prefix(state + kXenQualification.size());
+        set(Field::kExitQualification, take_number(text));
+      }
+      return true;
+    }
+    const size_t at = text.find(kQemuAnnouncement);
+    if (at == std::string_view::npos || !excerpt_) return false;
+    text.remove_prefix(at + kQemuAnnouncement.size());
+    const std::string_view number = take_number(text);
+    const uint64_t value = parse_hexadecimal(number).value_or(0);
+    if (value != 0)
+      set((value & vmx::kExitReasonEntryFailure) != 0 ? Field::kExitReason
+                                                      : Field::kVmInstructionError,
+          number);
+    return true;
+  }
+
   // "Labels and values": CR0: actual=0x31, shadow=0x11.
   void values(std::string_view text) {
     for (size_t equals = text.find('='); equals != std::string_view::npos;
          equals = text.find('=')) {
       const std::string words = plain_words(text.substr(0, equals));
+      const std::string before = std::exchange(tail_, {});
       text.remove_prefix(equals + 1);
       text.remove_prefix(std::min(text.find_first_not_of(" >"), text.size()));
       const std::string_view number = take_number(text);
@@ -273,11 +312,15 @@ class LogReader {
       }
       if (text.starts_with(" (")) text.remove_prefix(std::min(text.find(')'), text.size()));
       const LogLabel* label = find(words);
+      // A label may have begun on the line before.
+      if (label == nullptr && !before.empty())
+        label = find(words.empty() ? before : fmt::format("{} {}", before, words));
       if (label == nullptr) continue;
       context_ = label->words.substr(0, label->words.find(' '));
       set(label->field, number);
       if (label->second && !second.empty()) set(*label->second, second);
     }
+    tail_ = plain_words(text);
   }
 
   // Xen's "CS: 0010 0209b 00000000 0000000000000000".
@@ -315,14 +358,17 @@ class LogReader {
     const LogLabel* found = nullptr;
     for (const LogLabel& label : log_labels()) {
       const bool ends = words == label.words || words.ends_with(" " + label.words);
-      if (label.section == section_ && ends &&
-          (found == nullptr || found->words.size() < label.words.size()))
+      if (is_here(label) && ends && (found == nullptr || found->words.size() < label.words.size()))
         found = &label;
     }
     if (found != nullptr) return found;
     for (const LogLabel& label : log_labels())
-      if (label.section == section_ && label.words == context_ + " " + words) return &label;
+      if (is_here(label) && label.words == context_ + " " + words) return &label;
     return nullptr;
+  }
+  bool is_here(const LogLabel& label) const {
+    return section_ == LogSection::kNone ? label.section != LogSection::kHost
+                                         : label.section == section_;
   }
 
   void set(Field field, std::string_view number) {
@@ -336,7 +382,7 @@ class LogReader {
   }
 
   void finish() {
-    if (section_ != LogSection::kNone && !document_.given.empty()) {
+    if ((section_ != LogSection::kNone || excerpt_) && !document_.given.empty()) {
       document_.partial = true;
       for (const vmx::FieldInfo& info : vmx::kFields) document_.never.insert(info.field);
       for (const LogLabel& label : log_labels()) {
@@ -350,6 +396,7 @@ class LogReader {
     section_ = LogSection::kNone;
     context_.clear();
     broken_.clear();
+    tail_.clear();
   }
 
   std::vector<VmcsDocument> documents_;
@@ -357,23 +404,25 @@ class LogReader {
   LogSection section_ = LogSection::kNone;
   std::string context_;  // the first word of the label before
   std::string broken_;   // a line that ends before its value
+  std::string tail_;     // what is behind the last value of the line before
+  const bool excerpt_;
   size_t line_ = 0;
 };
 
 }  // namespace
 
 bool is_vmcs_log(std::string_view text) {
-  return std::ranges::any_of(kHeadings, [&](const LogHeading& heading) {
-    return text.find(heading.text) != std::string_view::npos;
-  });
+  return has_heading(text) || std::ranges::any_of(kMarks, [&](std::string_view mark) {
+           return text.find(mark) != std::string_view::npos;
+         });
 }
 
 VmcsDocuments read_vmcs_log(std::string_view text) {
-  LogReader reader;
+  LogReader reader(!has_heading(text));
   while (!text.empty()) reader.line(take_line(text));
   if (!reader.error.empty()) return reader.error;
   std::vector<VmcsDocument> documents = reader.documents();
-  if (documents.empty()) return "line 1: there is a heading of a dump of a VMCS, but no field";
+  if (documents.empty()) return "line 1: it looks like a dump of a VMCS, but has no field";
   return documents;
 }
 

@@ -284,16 +284,64 @@ TEST(VmcsLog, ReadsLinesThatSomebodyPickedOut) {
   EXPECT_THAT(failing(result), ElementsAre("guest-sti-needs-if"));
 }
 
-TEST(VmcsLog, SaysWhatMayBeWrongWithLinesPickedOut) {
+TEST(VmcsLog, ReadsLinesWithoutAHeading) {
+  const Audit xen = audit_of(
+      "  (XEN) d3v0 vmentry failure (reason 0x80000021): Invalid guest state (0)\n  ...\n"
+      "  (XEN) RFLAGS=0x00000002 (0x00000002)  DR7 = 0x8000000000000400\n");
+  EXPECT_EQ(xen.failed_entry, 0x80000021u);
+  EXPECT_THAT(to_text(xen, "x"), HasSubstr("may be: guest-dr7-high: Guest DR7 (0x681a) = "));
+  const Audit pdpte =
+      audit_of("(XEN) d3v0 vmentry failure (reason 0x80000021): Invalid guest state (2)");
+  EXPECT_THAT(to_text(pdpte, "x"), HasSubstr("says: PDPTEs"));
+  const Audit kvm = audit_of(
+      "VMExit: intr_info=00000000 errcode=00000000 ilen=00000003\n"
+      "         reason=80000021 qualification=0000000000000003\n"
+      "EPT pointer = 0x000000000001005e\n");
+  EXPECT_THAT(to_text(kvm, "x"), HasSubstr("says: an NMI injected under blocking by STI"));
+}
+
+TEST(VmcsLog, SaysWhatMayBeWrongWithALinePickedOut) {
   const Audit result = audit_of(
-      "VMCS 00000000c0ffee00, last attempted VM-entry on CPU 3\n"
-      "Interruptibility = 00000002  ActivityState = 00000000\n"
-      "DebugCtl = 0x0000000000000000  DebugExceptions = 0x0000000000000000\n"
-      "*** Control State ***\nreason=80000021 qualification=0\n");
+      "KVM: entry failed, hardware error 0x80000021\n"
+      "Interruptibility = 00000002\nDebugExceptions = 0x0000000000000000\n");
+  EXPECT_EQ(result.failed_entry, 0x80000021u);
   const std::string text = to_text(result, "x");
   EXPECT_THAT(text, HasSubstr("may be: guest-pending-debug-bs-missing: Guest pending debug"));
   EXPECT_THAT(text, HasSubstr("it depends on Guest RFLAGS"));
   EXPECT_THAT(to_json(result, "x"), HasSubstr("\"decided_by\""));
+}
+
+TEST(VmcsLog, JoinsALabelThatBeginsOnTheLineBefore) {
+  const std::string wrapped = replaced(
+      replaced(replaced(kKvm, "CR3 = 0x0000000000001000", "trace: dump_vmcs: CR3\n\n= 0x5000"),
+               "TSC Offset =", "trace: dump_vmcs: TSC\nOffset ="),
+      "*** Host State ***", "trace: dump_vmcs: ***\nHost State ***");
+  const auto documents = read_all(wrapped);
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_EQ(documents[0].vmcs[Field::kGuestCr3], 0x5000);
+  EXPECT_EQ(documents[0].vmcs[Field::kTscOffset], 0xffffffff00000000);
+  EXPECT_EQ(documents[0].vmcs[Field::kHostCr0], 0x80050033);
+}
+
+TEST(VmcsLog, ReadsRawMails) {
+  const std::string plain(kKvm);
+  std::string mail;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    if (plain[i] == '=') {
+      mail += "=3D";
+    } else {
+      mail += plain[i];
+    }
+    if (i % 50 == 49) mail += "=\n";
+  }
+  const auto documents = read_all(mail);
+  ASSERT_EQ(documents.size(), 1u);
+  expect_kvm(documents[0]);
+}
+
+TEST(VmcsLog, SaysWhereTheVmcsIsIfThereIsOnlyQemus) {
+  EXPECT_THAT(error_of("KVM: entry failed, hardware error 0x80000021\nEAX=00000000 EBX=00000000\n"),
+              HasSubstr("dump_invalid_vmcs"));
 }
 
 TEST(VmcsLog, AFieldThatADumpShouldHaveIsOneLine) {
