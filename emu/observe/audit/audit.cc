@@ -291,6 +291,7 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   result.failed_entry = failed_entry(document);
   if (document.partial) result.stated_error = stated_error(document);
   result.qualification = document.vmcs[Field::kExitQualification];
+  result.passed_over = document.passed_over;
   result.absent_unknown = document.partial || terms.only_stated;
   const Judges judges = judges_of(document, terms, result);
   const Readings readings(document, result.absent_unknown);

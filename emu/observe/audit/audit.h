@@ -65,7 +65,8 @@ struct Audit {
   // of an absent field, has failed.
   std::vector<OpenCheck> open;
   bool absent_unknown = false;  // the checks of `absent` are not judged; else they take it as 0
-  std::vector<std::string> assumed;  // about the processor
+  std::vector<std::string> assumed;      // about the processor
+  std::vector<std::string> passed_over;  // names of the document that are no fields
   // The exit reason and qualification of the VM-entry failure that the document states. Controls
   // and host state had passed then and are not judged.
   std::optional<uint32_t> failed_entry;

@@ -147,6 +147,9 @@ std::string to_text(const Audit& audit, std::string_view name) {
                        vmx::info_of(absent.field).name, some_of(absent.checks)));
   }
   for (const std::string& text : audit.assumed) line("  warning: " + text);
+  if (!audit.passed_over.empty())
+    line("  passed over, for they are no fields: " +
+         some_of({audit.passed_over.begin(), audit.passed_over.end()}));
   return fmt::to_string(out);
 }
 
@@ -193,6 +196,7 @@ std::string to_json(const Audit& audit, std::string_view name) {
                                    {"decided_by", open.decided_by}});
   json["absent_fields_are"] = audit.absent_unknown ? "unknown" : "0";
   json["assumed"] = audit.assumed;
+  json["passed_over"] = audit.passed_over;
   return json.dump(2);
 }
 

@@ -23,6 +23,7 @@ struct VmcsDocument {
   std::optional<CapabilityValues> capabilities;  // when it states them
   bool partial = false;                          // what is absent is unknown, else it is 0
   std::set<vmx::Field> never;                    // fields that no document of its format has
+  std::vector<std::string> passed_over;          // quoted names in a log that are no fields
 
   // The error, or the empty string: the value is too wide, or the halves of a field contradict each
   // other.

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <utility>
 
+#include "emu/observe/audit/list_pairs.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "emu/observe/audit/vmcs_names.h"
+#include "vmx/instruction_errors.h"
 
 namespace nestor::emu {
 namespace {
@@ -15,14 +18,7 @@ namespace {
 using vmx::Field;
 using vmx::FieldAccess;
 
-constexpr std::string_view kBlank = " \t";
 constexpr std::string_view kHexDigits = "0123456789abcdefABCDEF";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
 
 // --- HAXM: "4000 VMX_PIN_CONTROLS: 3f", all numbers hexadecimal.
 
@@ -53,52 +49,22 @@ constexpr std::array kNeverInHaxm = {Field::kHostIa32Pat, Field::kHostIa32Efer,
 
 // --- Lists.
 
-// The name before a value, as it may be, and the value.
-struct ListLine {
-  std::string_view name, number;
-};
-
-bool is_prefixed_hexadecimal(std::string_view text) {
-  return text.starts_with("0x") || text.starts_with("0X");
-}
-
-// NAME = VALUE, NAME: VALUE, or NAME 0xVALUE.
-std::optional<ListLine> list_line(std::string_view line) {
-  line = trimmed(line);
-  if (line.starts_with('#') || line.starts_with("//")) return std::nullopt;
-  for (const char separator : {'=', ':'}) {
-    const size_t at = separator == '=' ? line.find('=') : line.rfind(':');
-    if (at == std::string_view::npos) continue;
-    const std::string_view right = trimmed(line.substr(at + 1));
-    const std::string_view number = right.substr(0, right.find_first_of(" \t,;("));
-    constexpr std::string_view kOfNumbers = "0123456789abcdefABCDEFxX`hHuUlL";
-    if (!number.empty() && number.find_first_not_of(kOfNumbers) == std::string_view::npos)
-      return ListLine{trimmed(line.substr(0, at)), number};
-  }
-  const size_t at = line.find(" 0x");
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view right = line.substr(at + 1);
-  return ListLine{trimmed(line.substr(0, at)), right.substr(0, right.find_first_of(" \t,;("))};
-}
-
-// Takes what is before a comma off `text`; commas in parentheses belong to what they explain.
-std::string_view take_pair(std::string_view& text) {
-  size_t end = 0;
-  for (int depth = 0; end < text.size() && (depth > 0 || text[end] != ','); ++end)
-    depth += text[end] == '(' ? 1 : text[end] == ')' ? -1 : 0;
-  const std::string_view pair = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return pair;
-}
-
-// What logs put before a line is taken off `name`, from the left, until it is one.
-std::optional<FieldAccess> find_field_in(std::string_view& name) {
+// What logs put before a line is taken off `name`, from the left, until it is a field; so is what
+// is before an encoding in parentheses.
+std::optional<FieldAccess> find_field_in(std::string_view name) {
   while (!name.empty()) {
     const bool number = !is_prefixed_hexadecimal(name) && parse_number(name);
     if (const auto access = find_vmcs_field(name); access && !number) return access;
-    name = trimmed(name.substr(std::min(name.find_first_of("]:>| "), name.size() - 1) + 1));
+    if (name.starts_with("(0x"))
+      if (const auto access = find_vmcs_field(name.substr(1, name.find(')') - 1))) return access;
+    name = trimmed(name.substr(std::min(name.find_first_of("]:>|@. "), name.size() - 1) + 1));
   }
   return std::nullopt;
+}
+
+// The name, without what logs put before it.
+std::string_view written_name(std::string_view name) {
+  return trimmed(name.substr(name.find_last_of("]:>|") + 1));
 }
 
 // What a list leaves no doubt about: 0x1f, 1fH, fffff804`59c61fb0, and a digit alone.
@@ -115,13 +81,64 @@ std::optional<uint64_t> list_number(std::string_view text) {
   return std::nullopt;
 }
 
+// What hypervisors say of a VM entry that failed before the checks on guest state.
+struct Complaint {
+  std::string_view words;  // in lower case
+  vmx::InstructionError error;
+};
+constexpr std::array kComplaints = {
+    Complaint{"invalid control field", vmx::InstructionError::kEntryInvalidControls},
+    Complaint{"invalid host-state field", vmx::InstructionError::kEntryInvalidHostState},
+    Complaint{"invalid host state field", vmx::InstructionError::kEntryInvalidHostState},
+};
+
+// Words that mean a field where there are others, but do not make a text a list of fields.
+struct VagueName {
+  std::string_view word;
+  Field field;
+};
+constexpr std::array kVagueNames = {VagueName{"reason", Field::kExitReason},
+                                    VagueName{"qualification", Field::kExitQualification}};
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+constexpr std::string_view kBetweenWords = " _-";
+
+std::string_view without_last_word(std::string_view name) {
+  const size_t end = name.find_last_of(kBetweenWords);
+  return name.substr(0, end == std::string_view::npos ? 0 : end);
+}
+
+// "guest " or "host ", if `name` has the word; else empty.
+std::string_view whose(std::string_view name) {
+  const std::string words = lower_case(name);
+  for (const std::string_view word : {"guest ", "host "}) {
+    const size_t at = words.find(word);
+    if (at != std::string::npos &&
+        (at == 0 || std::isalnum(static_cast<unsigned char>(words[at - 1])) == 0))
+      return word;
+  }
+  return {};
+}
+
 class ListReader {
  public:
   std::string error;
 
   void line(std::string_view text) {
     ++line_;
-    while (!text.empty()) pair(take_pair(text));
+    complaint(text);
+    const std::vector<ListPair> pairs = list_pairs(text);
+    if (pairs.empty()) return;
+    subject_.clear();
+    whose_.clear();
+    is_log_ = trimmed(text).starts_with('[') ||
+              pairs.front().name.find_first_of("]:") != std::string::npos;
+    for (const ListPair& found : pairs) pair(found);
   }
 
   std::vector<VmcsDocument> documents() {
@@ -130,21 +147,68 @@ class ListReader {
   }
 
  private:
-  void pair(std::string_view text) {
-    const auto found = list_line(text);
-    if (!found || !error.empty()) return;
-    std::string_view name = found->name.substr(found->name.find_last_of("]:>|") + 1);
-    if (name.ends_with("VMCS at")) return finish();  // the first line of a dump of Nestor's
-    const std::string_view written = trimmed(name);
-    const auto access = find_field_in(name);
-    if (!access) return fail(unknown_field(written));
-    const auto number = list_number(found->number);
+  void complaint(std::string_view text) {
+    const std::string words = lower_case(text);
+    for (const Complaint& complaint : kComplaints) {
+      if (words.find(complaint.words) == std::string::npos ||
+          document_.given.contains(Field::kVmInstructionError))
+        continue;
+      // Nothing else is wrong with the number.
+      (void)document_.set({Field::kVmInstructionError, false},
+                          static_cast<uint64_t>(complaint.error));
+    }
+  }
+
+  void pair(const ListPair& found) {
+    if (!error.empty()) return;
+    if (found.name.ends_with("VMCS at")) return finish();  // the first line of a dump of Nestor's
+    const bool slashes = found.number.find('/') != std::string::npos;
+    if (const auto access = resolve(found.name); access && !slashes) return set(*access, found);
+    if (found.name.find('/') != std::string::npos) {
+      const std::vector<ListPair> parts = parts_of(found);
+      if (!parts.empty() && std::ranges::all_of(parts, [&](const ListPair& p) {
+            return resolve(p.name).has_value();
+          })) {
+        for (const ListPair& part : parts) set(*resolve(part.name), part);
+        return;
+      }
+    }
+    const std::string name(written_name(found.name));
+    // Behind another one on its line it may explain that.
+    if (is_log_ || (!found.leading && name.find('_') == std::string::npos)) return pass_over(name);
+    fail(unknown_field(name));
+  }
+
+  // The field of a name; of one that continues a row, "Limit" after "Guest CS Selector"; or of a
+  // register under a heading, "Guest special registers - RIP".
+  std::optional<FieldAccess> resolve(std::string_view name) {
+    if (const auto access = find_field_in(name)) {
+      subject_ = without_last_word(trimmed(name.substr(name.find_last_of("]>|") + 1)));
+      return access;
+    }
+    const std::string part = " " + std::string(written_name(name));
+    const std::string_view shorter = without_last_word(subject_);
+    for (const std::string_view subject : {std::string_view(subject_), shorter})
+      if (!subject.empty())
+        if (const auto access = find_vmcs_field(std::string(subject) + part)) return access;
+    const std::string_view last = name.substr(name.find_last_of(" :-") + 1);
+    for (const VagueName& vague : kVagueNames)
+      if (last == vague.word) return FieldAccess{vague.field, false};
+    if (const std::string_view word = whose(name); !word.empty()) whose_ = word;
+    return whose_.empty() ? std::nullopt : find_vmcs_field(whose_ + std::string(last));
+  }
+
+  void set(FieldAccess access, const ListPair& found) {
+    const std::string name(written_name(found.name));
+    const auto number = list_number(found.number);
+    if (!number && is_log_) return pass_over(name);
     if (!number) {
       return fail(fmt::format("\"{}\": \"{}\" is hexadecimal or decimal? Write 0x before it",
-                              shown(name), shown(found->number)));
+                              shown(name), shown(found.number)));
     }
-    const std::pair key{access->field, access->high};
+    const std::pair key{access.field, access.high};
     if (keys_.contains(key)) {
+      if (key != first_ && is_log_) return;  // the dump is over
       if (key != first_)
         return fail(
             fmt::format("\"{}\": the value was given before, in line {}", shown(name), keys_[key]));
@@ -152,8 +216,13 @@ class ListReader {
     }
     if (keys_.empty()) first_ = key;
     keys_[key] = line_;
-    if (std::string bad = document_.set(*access, *number); !bad.empty())
+    if (std::string bad = document_.set(access, *number); !bad.empty())
       fail(fmt::format("\"{}\": {}", shown(name), bad));
+  }
+  void pass_over(std::string_view name) {
+    const std::string quoted = fmt::format("\"{}\"", shown(name));
+    if (std::ranges::find(document_.passed_over, quoted) == document_.passed_over.end())
+      document_.passed_over.push_back(quoted);
   }
   void fail(std::string_view message) { error = fmt::format("line {}: {}", line_, message); }
   void finish() {
@@ -169,6 +238,8 @@ class ListReader {
   VmcsDocument document_;
   std::map<std::pair<Field, bool>, size_t> keys_;  // and their lines
   std::pair<Field, bool> first_;
+  std::string subject_, whose_;  // whose parts a line lists
+  bool is_log_ = false;          // names that are no fields are passed over
   size_t line_ = 0;
 };
 
@@ -204,10 +275,8 @@ VmcsDocuments read_haxm_dump(std::string_view text) {
 
 bool is_vmcs_list(std::string_view text) {
   while (!text.empty()) {
-    const auto found = list_line(take_line(text));
-    if (!found) continue;
-    std::string_view name = found->name;
-    if (find_field_in(name)) return true;
+    for (const ListPair& pair : list_pairs(take_line(text)))
+      if (find_field_in(pair.name)) return true;
   }
   return false;
 }

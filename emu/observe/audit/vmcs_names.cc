@@ -27,20 +27,29 @@ constexpr std::array kSynonyms = {
     Synonym{"bytes", ""},
     Synonym{"control", "controls"},
     Synonym{"cpu", "processor"},
+    Synonym{"ctls", "controls"},
     Synonym{"ctrl", ""},
+    Synonym{"desc", "descriptor"},
     Synonym{"exec", "execution"},
     Synonym{"field", ""},
+    Synonym{"g", "guest"},
+    Synonym{"h", "host"},
     Synonym{"ia32", ""},
     Synonym{"info", "information"},
     Synonym{"intr", "interrupt"},
     Synonym{"interruption", "interrupt"},
+    Synonym{"ldt", "ldtr"},
     Synonym{"len", "length"},
     Synonym{"pdptr0", "pdpte0"},
     Synonym{"pdptr1", "pdpte1"},
     Synonym{"pdptr2", "pdpte2"},
     Synonym{"pdptr3", "pdpte3"},
     Synonym{"ptr", "pointer"},
+    Synonym{"qual", "qualification"},
+    Synonym{"register", ""},
+    Synonym{"segment", ""},
     Synonym{"sel", "selector"},
+    Synonym{"task", "tr"},
     Synonym{"vmcs", ""},
     Synonym{"vmx", ""},
 };
@@ -125,7 +134,40 @@ constexpr std::array kAliases = {
     Alias{"GUEST_PENDING_DBG_EXCEPTIONS", Field::kGuestPendingDebugExceptions},
     Alias{"GUEST_INTR_SSP_TABLE", Field::kGuestIa32InterruptSspTableAddr},
     Alias{"HOST_INTR_SSP_TABLE", Field::kHostIa32InterruptSspTableAddr},
+    Alias{"VMLAUNCH_ERROR_CODE", Field::kVmInstructionError},
+    Alias{"VMRESUME_ERROR_CODE", Field::kVmInstructionError},
+    Alias{"INSTRUCTION_ERROR", Field::kVmInstructionError},
+    Alias{"VMINSTR_ERROR", Field::kVmInstructionError},
+    Alias{"PIN_CTRL", Field::kPinBasedControls},
+    Alias{"PIN_BASED", Field::kPinBasedControls},
+    Alias{"PIN_BASED_VM_EXEC_CONTROL", Field::kPinBasedControls},
+    Alias{"PRIM_CTRL", Field::kPrimaryProcBasedControls},
+    Alias{"CPU_BASED", Field::kPrimaryProcBasedControls},
+    Alias{"SEC_CTRL", Field::kSecondaryProcBasedControls},
+    Alias{"SECCPU_BASED", Field::kSecondaryProcBasedControls},
+    Alias{"TERTIARY_PROC_BASED_VMEXEC_CTLS", Field::kTertiaryProcBasedControls},
+    Alias{"ENTRY_CTRL", Field::kVmEntryControls},
+    Alias{"EXIT_CTRL", Field::kVmExitControls},
+    Alias{"IDT_VEC", Field::kIdtVectoringInformation},
+    Alias{"IDT_ERR", Field::kIdtVectoringErrorCode},
+    Alias{"INSTR_LEN", Field::kVmExitInstructionLength},
+    Alias{"POST_INTERRUPT_NOTIFICATION_VEC", Field::kPostedInterruptNotificationVector},
+    Alias{"VIRT_EXCEPTION_INFO_ADDRESS", Field::kVirtualizationExceptionInformationAddress},
+    Alias{"SUBPAGE_PERMISSION_TABLE_POINTER", Field::kSubPagePermissionTablePointer},
+    Alias{"TASK_PRIORITY_THRESHOLD", Field::kTprThreshold},
+    Alias{"TASK_PRIVILEGE_THRESHOLD", Field::kTprThreshold},
+    Alias{"GUEST_PADDR", Field::kGuestPhysicalAddress},
+    Alias{"GUEST_PENDING_DEBUG_X", Field::kGuestPendingDebugExceptions},
+    Alias{"CR0_SHADOW", Field::kCr0ReadShadow},
+    Alias{"CR4_SHADOW", Field::kCr4ReadShadow},
+    Alias{"CR3_TARGET0", Field::kCr3TargetValue0},
+    Alias{"CR3_TARGET1", Field::kCr3TargetValue1},
+    Alias{"CR3_TARGET2", Field::kCr3TargetValue2},
+    Alias{"CR3_TARGET3", Field::kCr3TargetValue3},
 };
+
+// Words that say to which area a field belongs, "control_CR0_mask"; a name may do without.
+constexpr std::array<std::string_view, 2> kAreas = {"control", "info"};
 
 bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -150,7 +192,10 @@ Names make_names() {
   Names names;
   const auto add = [&](std::string_view name, Field field) {
     names.emplace(normalized_name(name), field);
-    names.emplace(plain_name(name), field);
+    // A word that is left alone, "pin" of PIN_CTRL, says too little.
+    constexpr size_t kShortest = 6;
+    if (std::string plain = plain_name(name); plain.size() >= kShortest)
+      names.emplace(std::move(plain), field);
   };
   for (const vmx::FieldInfo& info : vmx::kFields) {
     add(info.name, info.field);
@@ -161,6 +206,9 @@ Names make_names() {
     add(info.name.substr(open + 1, close - open - 1), info.field);
   }
   for (const Alias& alias : kAliases) add(alias.name, alias.field);
+  for (const vmx::FieldInfo& info : vmx::kFields)
+    if (constexpr std::string_view kSelector = " selector"; info.name.ends_with(kSelector))
+      add(info.name.substr(0, info.name.size() - kSelector.size()), info.field);
   return names;
 }
 const Names& field_names() {
@@ -249,6 +297,10 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
     if (found != names.end() && vmx::width_of(found->second) == vmx::FieldWidth::k64)
       return FieldAccess{found->second, high};
   }
+  for (const std::string_view area : kAreas)
+    if (normalized_name(name.substr(0, area.size())) == area && name.size() > area.size() + 1 &&
+        !is_letter_or_digit(name[area.size()]))
+      return find_vmcs_field(name.substr(area.size() + 1));
   return std::nullopt;
 }
 

@@ -11,7 +11,10 @@
 namespace nestor::emu {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 using vmx::Field;
 
 TEST(VmcsList, ReadsNamesAndValuesInLines) {
@@ -69,6 +72,111 @@ TEST(VmcsList, ReadsTheDumpsOfARun) {
   ASSERT_EQ(documents.size(), 2u);
   for (const vmx::FieldInfo& info : vmx::kFields)
     EXPECT_EQ(documents[1].vmcs[info.field], vmcs[info.field]) << info.name;
+}
+
+TEST(VmcsList, ReadsSeveralValuesOfALine) {
+  const auto documents = read_all(
+      "PIN_CTRL=0x16 PRIM_CTRL=0x401e172   SEC_CTRL=0x82\n"
+      "G_CS=0x10 G_CS_BASE=0x1000 (flat = 0) G_CS_AR=0xa09b PE=1\n"
+      "guest_SS_base/limit=0x2000/0xffff\n"
+      "HOST_SS / DS / ES: 0x18\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kPinBasedControls], 0x16);
+  EXPECT_EQ(vmcs[Field::kPrimaryProcBasedControls], 0x401e172);
+  EXPECT_EQ(vmcs[Field::kSecondaryProcBasedControls], 0x82);
+  EXPECT_EQ(vmcs[Field::kGuestCsSelector], 0x10);
+  EXPECT_EQ(vmcs[Field::kGuestCsBase], 0x1000);
+  EXPECT_EQ(vmcs[Field::kGuestCsAccessRights], 0xa09b);
+  EXPECT_EQ(vmcs[Field::kGuestSsBase], 0x2000);
+  EXPECT_EQ(vmcs[Field::kGuestSsLimit], 0xffff);
+  EXPECT_EQ(vmcs[Field::kHostSsSelector], 0x18);
+  EXPECT_EQ(vmcs[Field::kHostDsSelector], 0x18);
+  EXPECT_EQ(vmcs[Field::kHostEsSelector], 0x18);
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"PE\""));
+  EXPECT_THAT(error_of("PIN_CTRL=0x16 PRM_CTRL=0x401e172\n"), HasSubstr("\"PRM_CTRL\""));
+}
+
+TEST(VmcsList, ReadsRowsOfASegmentAndOfRegisters) {
+  const auto documents = read_all(
+      "[hv] Guest TR Segment - Selector: 0x40\t Access-Rights: 0x8B\t Limit: 0x67\t Base: 0x1000\n"
+      "[hv] Guest LDT Register - Selector: 0x8  Access-Rights: 0x82  Limit: 0xF  Base: 0x5000\n"
+      "[hv] Guest GDTR Limit: 0x57  Base: 0x2000  Guest IDTR Limit: 0xFFF  Base: 0x3000\n"
+      "[hv] Guest control registers - CR0: 0x80050033  CR3: 0x4000\n"
+      "GUEST_CS: sel=0x10 base=0x0 limit=0xfff ar=0x9b\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kGuestTrSelector], 0x40);
+  EXPECT_EQ(vmcs[Field::kGuestTrAccessRights], 0x8b);
+  EXPECT_EQ(vmcs[Field::kGuestTrLimit], 0x67);
+  EXPECT_EQ(vmcs[Field::kGuestTrBase], 0x1000);
+  EXPECT_EQ(vmcs[Field::kGuestLdtrSelector], 8);
+  EXPECT_EQ(vmcs[Field::kGuestLdtrBase], 0x5000);
+  EXPECT_EQ(vmcs[Field::kGuestGdtrLimit], 0x57);
+  EXPECT_EQ(vmcs[Field::kGuestGdtrBase], 0x2000);
+  EXPECT_EQ(vmcs[Field::kGuestIdtrLimit], 0xfff);
+  EXPECT_EQ(vmcs[Field::kGuestIdtrBase], 0x3000);
+  EXPECT_EQ(vmcs[Field::kGuestCr0], 0x80050033);
+  EXPECT_EQ(vmcs[Field::kGuestCr3], 0x4000);
+  EXPECT_EQ(vmcs[Field::kGuestCsSelector], 0x10);
+  EXPECT_EQ(vmcs[Field::kGuestCsAccessRights], 0x9b);
+  EXPECT_THAT(documents[0].passed_over, IsEmpty());
+}
+
+TEST(VmcsList, TakesTheEncodingInALog) {
+  const auto documents = read_all(
+      "CPU(0x00): (0x0000) VMCS02.control_vpid = 0x0001\n"
+      "CPU(0x00): (0x4016) VMCS02.what_is_injected = 0x80000603\n"
+      "CPU(0x00): (0x4020) VMCS02.control_PLE_gap = unavailable\n"
+      "CPU(0x00): @vmcs02@guest_paddr = 0x1000\n"
+      "CPU(0x00): temperature = 0x30\n"
+      "CPU(0x01): (0x0000) VMCS02.control_vpid = 0x0002\n");
+  ASSERT_EQ(documents.size(), 2u);
+  EXPECT_EQ(documents[0].vmcs[Field::kVmEntryInterruptionInformation], 0x80000603);
+  EXPECT_EQ(documents[0].vmcs[Field::kGuestPhysicalAddress], 0x1000);
+  EXPECT_EQ(documents[0].given.size(), 3u);
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"temperature\""));
+  EXPECT_EQ(documents[1].vmcs[Field::kVirtualProcessorIdentifier], 2);
+}
+
+TEST(VmcsList, ReadsWhatAHypervisorSaysOfTheFailure) {
+  const auto error_in = [](std::string_view line) {
+    return audit(read_all(std::string(line) + "\nGUEST_CR3 = 0x1000\n")[0], {}).stated_error;
+  };
+  EXPECT_EQ(error_in("CPU(0x00): VMLAUNCH error; code=0x7. HALT!"), 7u);
+  EXPECT_EQ(error_in("[hv] VM-Entry failed due to invalid control fields!"), 7u);
+  EXPECT_EQ(error_in("panic: VM entry with invalid host-state field(s)"), 8u);
+  // Only what leads to that error is missed.
+  const std::string text =
+      to_text(audit(read_all("hv: VMLAUNCH error; code=0x7\nguest_CR3=0x1000\n")[0], {}), "x");
+  EXPECT_THAT(text, HasSubstr("for want of Pin-based VM-execution controls, "));
+  EXPECT_THAT(text, Not(HasSubstr("Host")));
+  const auto documents = read_all(
+      "VM-ENTRY error: reason=0x80000021, qualification=0x0000000000000004\nguest_CR3=0x1000\n");
+  const Audit result = audit(documents[0], {});
+  EXPECT_EQ(result.failed_entry, 0x80000021u);
+  EXPECT_EQ(result.qualification, 4u);
+  EXPECT_THAT(error_of("disk: reset, reason=0x5\n"), HasSubstr("there is no VMCS in it"));
+}
+
+TEST(VmcsList, ReadsTables) {
+  const auto documents = read_all(
+      "| Field | Encoding | Value | What it is |\n"
+      "| :--- | :--- | :--- | :--- |\n"
+      "| **GUEST_CR4** | `0x00006804` | `0x0000000000000660` | `PAE=1, VMXE=0` |\n"
+      "| - Limit | `0x00004802` | `0xFFFFFFFF` | 4 GB |\n"
+      "| GUEST_TR | `0x0000080E` | `Sel = 0x0028` | RPL = 0 |\n"
+      "| - Base / Lim | `...` | `Base=0` | none |\n"
+      "| GUEST_CR3 | 0x0 | 0x1000 is the other one |\n"
+      "- `HOST_CR0`: `0x80050033` (PE, MP).\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kGuestCr4], 0x660);
+  EXPECT_EQ(vmcs[Field::kGuestCsLimit], 0xffffffff);
+  EXPECT_EQ(vmcs[Field::kGuestTrSelector], 0x28);
+  EXPECT_EQ(vmcs[Field::kGuestCr3], 0);
+  EXPECT_EQ(vmcs[Field::kHostCr0], 0x80050033);
+  EXPECT_EQ(documents[0].given.size(), 5u);
 }
 
 TEST(HaxmDump, IsEncodingNameAndHexadecimalValue) {

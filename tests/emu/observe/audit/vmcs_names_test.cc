@@ -66,6 +66,19 @@ TEST(VmcsNames, KnowsWhatHypervisorsCallTheFields) {
       {"VMCS_CTRL_PRIMARY_VMEXIT_CONTROLS", Field::kVmExitControls},
       {"VMCS_GUEST_VMCS_LINK_POINTER", Field::kVmcsLinkPointer},
       {"VMCS_CTRL_EPT_POINTER", Field::kEptPointer},
+      // hypervisors for teaching and research
+      {"G_CR0", Field::kGuestCr0},
+      {"H_EFER", Field::kHostIa32Efer},
+      {"GUEST_CS", Field::kGuestCsSelector},
+      {"Host TR", Field::kHostTrSelector},
+      {"PRIM_CTRL", Field::kPrimaryProcBasedControls},
+      {"Guest CS Segment - Access-Rights", Field::kGuestCsAccessRights},
+      {"Guest Task Register - Limit", Field::kGuestTrLimit},
+      {"control_CR0_mask", Field::kCr0GuestHostMask},
+      {"control_VMX_seccpu_based", Field::kSecondaryProcBasedControls},
+      {"control_VM_entry_interruption_information", Field::kVmEntryInterruptionInformation},
+      {"info_vmexit_reason", Field::kExitReason},
+      {"info_vminstr_error", Field::kVmInstructionError},
   };
   for (const auto& [name, field] : names) {
     const auto access = find_vmcs_field(name);
@@ -85,7 +98,8 @@ TEST(VmcsNames, FindsTheNameThatIsMeant) {
 }
 
 TEST(VmcsNames, RefusesWhatIsNoField) {
-  for (const char* name : {"", "high", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
+  for (const char* name :
+       {"", "high", "pin", "entry", "control", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
     EXPECT_FALSE(find_vmcs_field(name)) << name;
 }
 
