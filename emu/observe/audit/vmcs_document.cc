@@ -19,9 +19,8 @@ struct VmcsFormat {
 };
 // The first one that recognizes the text reads it.
 constexpr std::array kFormats = {
-    VmcsFormat{is_vmcs_json, read_vmcs_json},
-    VmcsFormat{is_vmcs_log, read_vmcs_log},
-    VmcsFormat{is_haxm_dump, read_haxm_dump},
+    VmcsFormat{is_vmcs_json, read_vmcs_json}, VmcsFormat{is_vmcs_log, read_vmcs_log},
+    VmcsFormat{is_haxm_dump, read_haxm_dump}, VmcsFormat{is_vmcs_code, read_vmcs_code},
     VmcsFormat{is_vmcs_list, read_vmcs_list},
 };
 
@@ -55,8 +54,8 @@ VmcsDocuments read_vmcs_documents(std::string_view mail) {
   if (text.find("KVM: entry failed, hardware error") != std::string::npos)
     return "line 1: there is no VMCS in it, but what QEMU prints; the kernel's log has the VMCS if "
            "/sys/module/kvm_intel/parameters/dump_invalid_vmcs is 1";
-  return "line 1: there is no VMCS in it; nestor audit reads JSON, dumps of KVM, Xen and HAXM, and "
-         "lines of NAME = VALUE";
+  return "line 1: there is no VMCS in it; nestor audit reads JSON, dumps of KVM, Xen and HAXM, "
+         "lines of NAME = VALUE, and calls of vmwrite";
 }
 
 std::string_view take_line(std::string_view& text) {

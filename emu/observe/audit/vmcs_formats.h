@@ -22,7 +22,11 @@ VmcsDocuments read_vmcs_log(std::string_view text);
 bool is_haxm_dump(std::string_view text);
 VmcsDocuments read_haxm_dump(std::string_view text);
 
-// NAME = VALUE, NAME: VALUE or NAME VALUE in lines.
+// The source text of a hypervisor: vmwrite(GUEST_CR0, 0x31). Other lines are passed over.
+bool is_vmcs_code(std::string_view text);
+VmcsDocuments read_vmcs_code(std::string_view text);
+
+// NAME = VALUE, NAME: VALUE or NAME VALUE in lines, and tables.
 bool is_vmcs_list(std::string_view text);
 VmcsDocuments read_vmcs_list(std::string_view text);
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The source text of hypervisors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/emu/observe/audit/documents.h"
+
+namespace nestor::emu {
+namespace {
+
+using ::testing::HasSubstr;
+using vmx::Field;
+
+TEST(VmcsWrites, AreCallsOfAFieldAndANumber) {
+  const auto documents = read_all(
+      "void setup(void) {\n"
+      "  uint32_t count = 5;\n"
+      "  vmwrite(GUEST_CS_SELECTOR, 0x10);\n"
+      "  __vmx_vmwrite(VMCS_GUEST_CR0, 0x80000031ULL); // PG\n"
+      "  err |= vmcs_write( GUEST_DR7 , 1024 );\n"
+      "  ok = ok && hv::vmx::write<u64>(vmcs::guest::RIP, 0x1000);\n"
+      "  vmwrite(vmcs::guest::CR4, 0x2020)?;\n"
+      "  vmwrite(VMCS_LINK_POINTER, ~0ULL);\n"
+      "  vmwrite(EXCEPTION_BITMAP, -1);\n"
+      "  // vmwrite(GUEST_CR3, 0x5000);\n"
+      "  vmwrite(GUEST_GDTR_BASE, get_gdt_base());\n"
+      "  vmwrite(0x6820, 2);\n"
+      "  vmwrite(HOST_CR0, read_cr0());\n"
+      "  vmwrite(GUEST_TR_SELECTOR, 0x8); vmwrite_all(1, 2, 3);\n"
+      "}\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kGuestCsSelector], 0x10);
+  EXPECT_EQ(vmcs[Field::kGuestCr0], 0x80000031);
+  EXPECT_EQ(vmcs[Field::kGuestDr7], 0x400);
+  EXPECT_EQ(vmcs[Field::kGuestRip], 0x1000);
+  EXPECT_EQ(vmcs[Field::kGuestCr4], 0x2020);
+  EXPECT_EQ(vmcs[Field::kVmcsLinkPointer], ~0ull);
+  EXPECT_EQ(vmcs[Field::kExceptionBitmap], 0xffffffff);
+  EXPECT_EQ(vmcs[Field::kGuestRflags], 2);
+  EXPECT_EQ(vmcs[Field::kGuestTrSelector], 8);
+  EXPECT_FALSE(documents[0].given.contains(Field::kGuestCr3));
+  EXPECT_FALSE(documents[0].given.contains(Field::kGuestGdtrBase));
+  EXPECT_FALSE(documents[0].given.contains(Field::kHostCr0));
+  EXPECT_TRUE(documents[0].partial);
+}
+
+TEST(VmcsWrites, TheLastOneOfAFieldCounts) {
+  const auto documents = read_all(
+      "vmwrite(GUEST_CR0, 0x31);\nvmwrite(GUEST_CR4, 0x2000);\n"
+      "vmwrite(GUEST_CR0, 0x21);\nvmwrite(GUEST_CR4, cr4);\n");
+  EXPECT_EQ(documents[0].vmcs[Field::kGuestCr0], 0x21);
+  EXPECT_FALSE(documents[0].given.contains(Field::kGuestCr4));
+}
+
+TEST(VmcsWrites, AreAudited) {
+  const auto documents = read_all(
+      "vmwrite(VM_ENTRY_CONTROLS, 0x13fb);\nvmwrite(GUEST_TR_AR_BYTES, 0x83);\n"
+      "vmwrite(GUEST_RFLAGS, 2);\n");
+  EXPECT_THAT(failing(audit(documents[0], {})), ::testing::Contains("guest-tr-type"));
+  EXPECT_THAT(error_of("vmwrite(GUEST_ES_SELECTOR, 0x10000);\n"), HasSubstr("line 1: Guest ES"));
+  EXPECT_THAT(error_of("vmwrite(GUEST_CR0, cr0);\n"), HasSubstr("no field"));
+}
+
+}  // namespace
+}  // namespace nestor::emu
