@@ -64,6 +64,7 @@ struct VmInstructionErrorEvent {
   uint32_t error = 0;
   const Vmcs* data = nullptr;  // of the current VMCS; valid during the call, null if there is none
   uint64_t vmcs = 0;           // its physical address
+  uint64_t rip = 0;            // of the instruction
 };
 
 class EventSink {

@@ -7,9 +7,10 @@
 namespace nestor::vmx {
 namespace {
 
-// The VMCS data area, from byte 8: launch state (4 bytes), 4 bytes of zero, then 8 bytes for each
-// slot of kFields. The revision identifier stands for this layout.
-constexpr size_t kLaunchStateOffset = 8;
+// The VMCS data area, from byte 8: launch state (4 bytes), a mark of VMCLEAR (4 bytes), then 8
+// bytes for each slot of kFields. The revision identifier stands for this layout.
+constexpr size_t kLaunchStateOffset = 8, kMarkOffset = 12;
+constexpr uint32_t kClearedMark = 0x434d5643;
 constexpr size_t kFieldsOffset = 16;
 static_assert(kFieldsOffset + 8 * kFieldCount <= kVmcsRegionSize);
 static_assert(std::is_trivially_copyable_v<Vmcs>);
@@ -52,6 +53,7 @@ void Vmcs::store(VmcsRegion region) const {
                 (revision_id & ~kShadowVmcsIndicator) | (shadow ? kShadowVmcsIndicator : 0));
   put<uint32_t>(region, kVmxAbortIndicatorOffset, abort_indicator);
   put<uint32_t>(region, kLaunchStateOffset, static_cast<uint32_t>(launch_state));
+  put<uint32_t>(region, kMarkOffset, cleared ? kClearedMark : 0);
   for (size_t i = 0; i < kFieldCount; ++i) put<uint64_t>(region, kFieldsOffset + 8 * i, values_[i]);
 }
 
@@ -62,6 +64,7 @@ void Vmcs::load(ConstVmcsRegion region) {
   abort_indicator = get<uint32_t>(region, kVmxAbortIndicatorOffset);
   launch_state = get<uint32_t>(region, kLaunchStateOffset) == uint32_t{1} ? LaunchState::kLaunched
                                                                           : LaunchState::kClear;
+  cleared = get<uint32_t>(region, kMarkOffset) == kClearedMark;
   for (size_t i = 0; i < kFieldCount; ++i)
     values_[i] = get<uint64_t>(region, kFieldsOffset + 8 * i) & value_mask(kFields[i].field);
 }

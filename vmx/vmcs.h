@@ -30,6 +30,8 @@ class Vmcs {
   bool shadow = false;           // shadow-VMCS indicator
   uint32_t abort_indicator = 0;  // VMX-abort indicator
   LaunchState launch_state = LaunchState::kClear;
+  // VMCLEAR has initialized the region: what is in it is not what happened to be there.
+  bool cleared = true;
 
   // The value, zero-extended.
   uint64_t read(Field field) const { return values_[slot_of(field)]; }

@@ -284,6 +284,9 @@ class Vmx {
   std::optional<Event> read_pointer(const InstructionContext&, uint64_t& pointer);
   // Bits that the register operand or result of VMREAD and its like has.
   uint64_t operand_mask() const;
+  // Whether VMCLEAR or VMPTRLD has failed by its operand, with one of the two errors.
+  bool refuses_pointer(std::string_view instruction, uint64_t pointer,
+                       InstructionError invalid_address, InstructionError vmxon_pointer);
   bool valid_vmx_pointer(uint64_t pointer) const;
   bool has_current_vmcs() const { return current_vmcs_ != kNoPointer; }
   Vmcs load_vmcs(uint64_t pointer);

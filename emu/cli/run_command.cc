@@ -139,12 +139,6 @@ void log_result(const RunResult& result) {
         "of each",
         result.stale_translations);
   }
-  if (result.zero_code) {
-    spdlog::warn(
-        "L1 executed a page of zeros at {:#x}; look for a jump, call or return to where nothing "
-        "was loaded: --trace FILE shows when, as zero-code",
-        *result.zero_code);
-  }
   const auto outside = [](std::string_view what, const std::optional<uint64_t>& linear) {
     if (!linear) return;
     spdlog::warn(

@@ -37,8 +37,6 @@ class Cpu {
 
   HardwareCore& core() { return core_; }
   const HardwareCore& core() const { return core_; }
-  // Where L1 has executed a page of zeros here, the first time; a linear address.
-  std::optional<uint64_t> zero_code() const { return driver_.zero_code(); }
   // What other agents ask of it.
   Signals& signals() { return signals_; }
 

@@ -450,12 +450,13 @@ void EngineDriver::look_for_zero_code(uint64_t linear, std::span<const uint8_t> 
   };
   const uint64_t page = linear & ~(kPageSize - 1);
   const bool ends_page = linear + code.size() - page >= kPageSize;
-  if (!ends_page || zero_code_ || core_.in_l2() || !all_zeros(code)) return;
+  std::optional<uint64_t>& first = zero_code_[core_.in_l2()];
+  if (!ends_page || first || !all_zeros(code)) return;
   std::array<uint8_t, kPageSize> bytes;
   const auto whole = code_at(page, bytes);
   if (whole.size() != bytes.size() || !all_zeros(whole)) return;
-  zero_code_ = page;
-  if (core_.around().events != nullptr) core_.around().events->zero_code(page);
+  first = page;
+  if (core_.around().events != nullptr) core_.around().events->zero_code({page, core_.in_l2()});
 }
 
 std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size,

@@ -28,9 +28,6 @@ class EngineDriver final : private EngineClient {
   // A PAUSE gave the rest of the turn away since the last call.
   bool take_pause();
 
-  // Where L1 has executed a page of zeros here, the first time; a linear address.
-  std::optional<uint64_t> zero_code() const { return zero_code_; }
-
   // What lasts from one run of the engine to the next.
   void serialize(Archive& archive);
 
@@ -142,7 +139,7 @@ class EngineDriver final : private EngineClient {
   uint64_t breakpoints_ = 0;  // the set that the engine's TLB heeds
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
-  std::optional<uint64_t> zero_code_;
+  std::array<std::optional<uint64_t>, 2> zero_code_;  // the first page of zeros, of L1 and L2
   struct DeviceAccess {
     uint64_t physical = 0;
     unsigned size = 0;

@@ -15,6 +15,10 @@ bool is_interrupt(const Event& event) {
   return event.type == EventType::kExternalInterrupt || event.type == EventType::kNmi;
 }
 
+bool is_page_fault(const Event& event) {
+  return event.type == EventType::kHardwareException && event.vector == vmx::kPf;
+}
+
 }  // namespace
 
 void EventDelivery::deliver(const Event& event, EventOrigin origin) {
@@ -29,8 +33,9 @@ void EventDelivery::deliver(const Event& event, EventOrigin origin) {
 // Through the IDT, with what goes wrong on the way; or to a VM exit.
 void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
   vmx::Vmx& vmx = core_.vmx();
-  std::optional<Event> met;
+  std::optional<Event> met, page_fault;
   for (;;) {
+    if (is_page_fault(event)) page_fault = event;
     if (vmx.in_non_root()) {
       if (origin == EventOrigin::kProcessor && !is_interrupt(event) && vmx.exception_exits(event)) {
         return;
@@ -55,7 +60,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
     update_event_registers(core_.state(), fault);
     const auto next = combine(event, fault);
     if (std::holds_alternative<Shutdown>(next)) {
-      triple_fault(fault);
+      triple_fault(fault, is_page_fault(fault) ? fault : page_fault);
       return;
     }
     met = fault;
@@ -85,9 +90,17 @@ void EventDelivery::single_step_trap() {
   deliver(vmx::exception(vmx::kDb, std::nullopt, kSingleStep | held_back));
 }
 
-void EventDelivery::triple_fault(const Event& met) {
-  const uint64_t rip = core_.state().rip;
-  if (auto* events = core_.around().events) events->triple_fault({rip, core_.in_l2(), met});
+void EventDelivery::triple_fault(const Event& met, const std::optional<Event>& page_fault) {
+  const vmx::CpuState& state = core_.state();
+  const uint64_t rip = state.rip;
+  if (auto* events = core_.around().events) {
+    TripleFaultEvent event{rip, core_.in_l2(), met, state.cr3, state.idtr.base, state.gdtr.base};
+    if (page_fault) {
+      event.page_fault = core_.mmu().explain_page_fault(
+          page_fault->payload, page_fault->error_code.value_or(0), state.rflags);
+    }
+    events->triple_fault(event);
+  }
   if (!core_.vmx().in_non_root() || !core_.vmx().triple_fault_exits()) core_.shut_down(rip);
 }
 

@@ -24,8 +24,8 @@ class EventDelivery {
 
  private:
   void deliver_or_exit(vmx::Event event, EventOrigin origin);
-  // `met`: what the delivery of an event before met; of #DF.
-  void triple_fault(const vmx::Event& met);
+  // `met`: what the delivery of #DF met. `page_fault`: the last one that led there.
+  void triple_fault(const vmx::Event& met, const std::optional<vmx::Event>& page_fault);
   void report(const vmx::Event& event, const std::optional<vmx::Event>& met);
 
   HardwareCore& core_;

@@ -271,6 +271,31 @@ uint64_t Mmu::machine_address(uint64_t physical) {
   return l1.machine_address_of({physical});
 }
 
+std::string_view Mmu::explain_page_fault(uint64_t linear, uint32_t error_code, uint64_t rflags) {
+  using Code = ept::PageFaultCode;
+  Access access;
+  access.kind = (error_code & Code::kFetch) != 0   ? Access::kFetch
+                : (error_code & Code::kWrite) != 0 ? Access::kWrite
+                                                   : Access::kRead;
+  access.user = state_.cpl() == 3;
+  access.implicit_supervisor = access.user && (error_code & Code::kUser) == 0;
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
+  const ept::LinearAddress address{linear};
+  ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> recorder;
+  const auto explain = [](const WalkEvent& event) {
+    return event.why.empty() ? event.rule : event.why;
+  };
+  const auto ept = current_ept();
+  if (!ept) {
+    const auto walk = ept::walk_linear<ept::ProbeOnly>(memory_, paging, address, access, recorder);
+    return explain(report(subject(linear, access, paging), walk, recorder.steps()));
+  }
+  if (machine_ept_) return {};
+  const auto walk =
+      ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, address, access, recorder);
+  return explain(report(subject(linear, access, paging), walk, *ept, recorder.steps()));
+}
+
 std::variant<uint64_t, Fault> Mmu::probe_over_ept(uint64_t linear, Access access,
                                                   const ept::PagingState& paging,
                                                   const ept::EptState& ept) {

@@ -35,7 +35,7 @@ void explain_page_fault(const WalkSubject& subject, uint32_t error_code,
   event.why = ept::explain_page_fault(subject.paging, subject.access, error_code, rights, level);
   // The control decides, not what the guest's tables are made for.
   if (subject.non_root && subject.paging.mode == ept::PagingMode::kPae && level == 0)
-    event.why += " (\"IA-32e mode guest\" is 0)";
+    event.why = "the PDPTE is not present (\"IA-32e mode guest\" is 0)";
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ struct WalkEvent {
   uint8_t cpl = 0;
   // Which rule the last entry breaks, from a static table; empty when it breaks none.
   std::string_view rule = {};
-  std::string why{};  // what refused the access, where no rule is broken
+  std::string_view why = {};  // what refused the access, where no rule is broken
   std::span<const ept::Step>
       steps{};  // in the order of the memory references; valid during the call
 };
@@ -97,10 +97,11 @@ struct StaleTranslationEvent {
   std::string_view missing;            // the instructions that would have helped
 };
 
-// L1 executes zeros up to the end of a page that holds nothing else, for the first time on its
-// processor: nobody has loaded that code.
+// Zeros are executed up to the end of a page that holds nothing else, for the first time at that
+// level on its processor: nobody has loaded that code.
 struct ZeroCodeEvent {
   uint64_t linear = 0;  // of the page
+  bool non_root = false;
 };
 
 // What a processor uses without an operand that names it.
@@ -120,6 +121,9 @@ struct TripleFaultEvent {
   uint64_t rip = 0;
   bool non_root = false;
   std::optional<vmx::Event> met = {};  // what the delivery of #DF met
+  uint64_t cr3 = 0, idtr_base = 0, gdtr_base = 0;
+  // Of the last page fault among what led here: what refused the access; may be empty.
+  std::string_view page_fault = {};
 };
 
 struct VmxAbortEvent {
@@ -199,7 +203,7 @@ class MachineEventSink : public vmx::EventSink {
   void walk(const WalkEvent& event) { on(event); }
   void stale_translation(const StaleTranslationEvent& event) { on(event); }
   void unclaimed_access(const UnclaimedAccess& access) { on(access); }
-  void zero_code(uint64_t linear) { on(ZeroCodeEvent{linear}); }
+  void zero_code(const ZeroCodeEvent& event) { on(event); }
   void outside_ram(const OutsideRamEvent& event) { on(event); }
   void triple_fault(const TripleFaultEvent& event) { on(event); }
   void vmx_abort(uint32_t indicator) { on(VmxAbortEvent{indicator}); }

@@ -117,7 +117,7 @@ struct Row<WalkEvent> {
       {"rule", "which rule of the manual the last entry breaks",
        [](const E& e) { return text(e.rule); }},
       {"why", "what refused the access, where no rule is broken",
-       [](const E& e) { return e.why.empty() ? absent() : Value(e.why); }},
+       [](const E& e) { return text(e.why); }},
       {"steps", "one for each memory reference; see below",
        [](const E& e) { return Value(e.steps); }},
   };
@@ -176,10 +176,10 @@ struct Row<ZeroCodeEvent> {
   using E = ZeroCodeEvent;
   static constexpr std::string_view kName = "zero-code";
   static constexpr std::string_view kMeaning =
-      "L1 executes a page of zeros, for the first time on its processor: nobody has loaded that "
-      "code";
+      "a page of zeros is executed, for the first time at that level on its processor";
   static constexpr Field<E> kFields[] = {
       {"linear", "of the page", [](const E& e) { return hex(e.linear); }},
+      {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
   };
 };
 
@@ -209,6 +209,11 @@ struct Row<TripleFaultEvent> {
   static constexpr Field<E> kFields[] = {
       {"level", "L1 or L2", [](const E& e) { return level(e.non_root); }},
       {"rip", "", [](const E& e) { return hex(e.rip); }},
+      {"cr3", "", [](const E& e) { return hex(e.cr3); }},
+      {"idtr_base", "", [](const E& e) { return hex(e.idtr_base); }},
+      {"gdtr_base", "", [](const E& e) { return hex(e.gdtr_base); }},
+      {"page_fault", "what refused the access of the last page fault that led here",
+       [](const E& e) { return text(e.page_fault); }},
       {"met", "what the delivery of #DF met",
        [](const E& e) { return e.met ? met(*e.met) : absent(); }},
       {"met_when", "and what that was at, or its reason",

@@ -124,6 +124,8 @@ struct Row<vmx::VmEntryEvent> {
       {"vpid", "0 without VPIDs", [](const E& e) { return number(e.vpid); }},
       {"injected", "the event that is injected, if one is; decoded",
        [](const E& e) { return interruption(e.interruption_information); }},
+      {"never_cleared", "yes: VMCLEAR has not initialized the VMCS, what is in it is undefined",
+       [](const E& e) { return e.data && !e.data->cleared ? flag(true) : absent(); }},
       {"not_activated",
        "secondary controls that are set while \"activate secondary controls\" is 0",
        [](const E& e) { return not_activated(e.data); }},
@@ -232,6 +234,7 @@ struct Row<vmx::VmInstructionErrorEvent> {
        [](const E& e) {
          return e.error != 0 ? word(vmx::instruction_error_text(e.error)) : absent();
        }},
+      {"rip", "of the instruction", [](const E& e) { return hex(e.rip); }},
   };
 };
 

@@ -79,7 +79,6 @@ class Pc final : public Machine {
       if (const auto counts = cpu->core().translation_counts()) {
         result.stale_translations += counts->stale;
       }
-      if (!result.zero_code) result.zero_code = cpu->zero_code();
       const auto outside = [&](std::optional<uint64_t>& first, ImplicitMemory what) {
         if (!first) first = cpu->core().outside_ram(what);
       };

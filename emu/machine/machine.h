@@ -46,9 +46,8 @@ struct MachineOutputs {
 struct RunResult : RunEnd {
   uint64_t instructions = 0, cycles = 0;
   uint64_t stale_translations = 0;  // uses of them, with keep_translations
-  // Linear addresses: where L1 has executed a page of zeros, where the stack and the interrupt
-  // table were used outside RAM.
-  std::optional<uint64_t> zero_code{}, stack_outside_ram{}, interrupt_table_outside_ram{};
+  // Linear addresses: where the stack and the interrupt table were used outside RAM.
+  std::optional<uint64_t> stack_outside_ram{}, interrupt_table_outside_ram{};
 };
 
 class Inspection;

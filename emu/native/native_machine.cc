@@ -218,7 +218,10 @@ void NativePc::handle(kvm_run& stop) {
       break;
     case KVM_EXIT_SHUTDOWN:
       if (outputs_.events != nullptr) {
-        outputs_.events->triple_fault({processor_.regs().rip, observer_ && observer_->in_guest()});
+        const kvm_sregs& registers = processor_.sregs();
+        outputs_.events->triple_fault({processor_.regs().rip, observer_ && observer_->in_guest(),
+                                       std::nullopt, registers.cr3, registers.idt.base,
+                                       registers.gdt.base});
       }
       return end(Kind::kShutdown);
     default:

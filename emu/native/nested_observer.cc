@@ -72,7 +72,7 @@ void NestedObserver::after(const Place& place) {
   if (passed && failed) {
     // What has been set by an earlier instruction cannot be seen here: a VMX instruction that
     // succeeds clears both flags, and one that faults does not pass.
-    vmx::VmInstructionErrorEvent event{.instruction = pending_->name};
+    vmx::VmInstructionErrorEvent event{.instruction = pending_->name, .rip = pending_->rip};
     const NestedState state = read_state_();
     const bool valid = (place.rflags & vmx::rflags::kZf) != 0 && state.vmcs;
     if (valid) {

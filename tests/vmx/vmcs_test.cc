@@ -118,6 +118,7 @@ TEST(Vmcs, ARegionThatOnlyHasARevisionIsClearAndZero) {
   vmcs.load(region);
   Vmcs expected;
   expected.revision_id = 0x42;
+  expected.cleared = false;
   EXPECT_EQ(vmcs, expected);
   EXPECT_EQ(vmcs.launch_state, Vmcs::LaunchState::kClear);
 }

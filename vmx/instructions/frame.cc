@@ -48,7 +48,7 @@ Outcome Vmx::vm_succeed() {
 
 Outcome Vmx::vm_fail_invalid(std::string_view instruction) {
   set_flags(cpu_.state(), rflags::kCf);
-  sink_.vm_instruction_error({instruction});
+  sink_.vm_instruction_error({instruction, 0, nullptr, 0, cpu_.state().rip});
   return Completed{};
 }
 
@@ -56,7 +56,8 @@ Outcome Vmx::vm_fail(std::string_view instruction, InstructionError error) {
   if (!has_current_vmcs()) return vm_fail_invalid(instruction);
   set_flags(cpu_.state(), rflags::kZf);
   vmcs_.write(Field::kVmInstructionError, static_cast<uint32_t>(error));
-  sink_.vm_instruction_error({instruction, static_cast<uint32_t>(error), &vmcs_, current_vmcs_});
+  sink_.vm_instruction_error(
+      {instruction, static_cast<uint32_t>(error), &vmcs_, current_vmcs_, cpu_.state().rip});
   return Completed{};
 }
 
@@ -83,6 +84,19 @@ bool Vmx::valid_vmx_pointer(uint64_t pointer) const {
   if (pointer & 0xfff) return false;
   if (capabilities_.addresses_32bit && pointer >> 32) return false;
   return capabilities_.registers.physical(pointer);
+}
+
+// Of VMCLEAR and VMPTRLD.
+bool Vmx::refuses_pointer(std::string_view instruction, uint64_t pointer,
+                          InstructionError invalid_address, InstructionError vmxon_pointer) {
+  const bool valid = valid_vmx_pointer(pointer);
+  if (valid && pointer != vmxon_pointer_) return false;
+  sink_.check_failed({valid ? "vmcs-pointer-vmxon" : "vmcs-pointer", "VMCS pointer", pointer,
+                      valid ? "must not be the VMXON pointer"
+                            : "must be 4-KByte aligned and within the physical-address width",
+                      "VMX Instruction Reference"});
+  (void)vm_fail(instruction, valid ? vmxon_pointer : invalid_address);
+  return true;
 }
 
 Vmcs Vmx::load_vmcs(uint64_t pointer) {

@@ -12,18 +12,19 @@ Outcome Vmx::vmclear(const InstructionContext& context) {
     return *over;
   uint64_t pointer = 0;
   if (const auto fault = read_pointer(context, pointer)) return *fault;
-  if (!valid_vmx_pointer(pointer))
-    return vm_fail(kVmclearName, InstructionError::kVmclearInvalidAddress);
-  if (pointer == vmxon_pointer_)
-    return vm_fail(kVmclearName, InstructionError::kVmclearVmxonPointer);
+  if (refuses_pointer(kVmclearName, pointer, InstructionError::kVmclearInvalidAddress,
+                      InstructionError::kVmclearVmxonPointer))
+    return Completed{};
 
   if (pointer == current_vmcs_) {
     vmcs_.launch_state = Vmcs::LaunchState::kClear;
+    vmcs_.cleared = true;
     release_current_vmcs();
   } else {
     // Only the current VMCS is kept on the processor; all others are in memory already.
     Vmcs vmcs = load_vmcs(pointer);
     vmcs.launch_state = Vmcs::LaunchState::kClear;
+    vmcs.cleared = true;
     store_vmcs(vmcs, pointer);
   }
   return vm_succeed();

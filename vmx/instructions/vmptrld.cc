@@ -12,10 +12,9 @@ Outcome Vmx::vmptrld(const InstructionContext& context) {
     return *over;
   uint64_t pointer = 0;
   if (const auto fault = read_pointer(context, pointer)) return *fault;
-  if (!valid_vmx_pointer(pointer))
-    return vm_fail(kVmptrldName, InstructionError::kVmptrldInvalidAddress);
-  if (pointer == vmxon_pointer_)
-    return vm_fail(kVmptrldName, InstructionError::kVmptrldVmxonPointer);
+  if (refuses_pointer(kVmptrldName, pointer, InstructionError::kVmptrldInvalidAddress,
+                      InstructionError::kVmptrldVmxonPointer))
+    return Completed{};
 
   uint32_t revision = 0;
   cpu_.read_physical({pointer}, std::span(reinterpret_cast<uint8_t*>(&revision), sizeof revision));

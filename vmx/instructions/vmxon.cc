@@ -17,12 +17,24 @@ std::optional<CheckFailure> Vmx::vmxon_refusal() const {
   if (cpu_.a20_masked())
     return CheckFailure{"vmxon-a20m", "A20M", 1, "the processor must not be in A20M mode",
                         kRestrictions};
-  if (capabilities_.cr0_violations(s.cr0))
-    return CheckFailure{"vmxon-cr0", "CR0", s.cr0, "must be supported in VMX operation",
-                        kRestrictions};
-  if (capabilities_.cr4_violations(s.cr4))
-    return CheckFailure{"vmxon-cr4", "CR4", s.cr4, "must be supported in VMX operation",
-                        kRestrictions};
+  constexpr std::string_view kSupported = "must be supported in VMX operation";
+  // The bits have the names that they have in the guest-state area.
+  if (const uint64_t wrong = capabilities_.cr0_violations(s.cr0))
+    return CheckFailure{"vmxon-cr0",
+                        "CR0",
+                        s.cr0,
+                        kSupported,
+                        kRestrictions,
+                        Field::kGuestCr0,
+                        {wrong & ~s.cr0, wrong & s.cr0}};
+  if (const uint64_t wrong = capabilities_.cr4_violations(s.cr4))
+    return CheckFailure{"vmxon-cr4",
+                        "CR4",
+                        s.cr4,
+                        kSupported,
+                        kRestrictions,
+                        Field::kGuestCr4,
+                        {wrong & ~s.cr4, wrong & s.cr4}};
   if (!(feature_control & kFeatureControlLock))
     return CheckFailure{"vmxon-feature-control-lock", "IA32_FEATURE_CONTROL", feature_control,
                         "bit 0 (lock) must be 1", kEnabling};

@@ -46,7 +46,8 @@ Outcome rdmsr(Core& core, const Instruction& instruction) {
     return vmx::Completed{};
   }
   uint64_t value = 0;
-  if (core.read_msr(index, value) != vmx::MsrStatus::kOk) return general_protection();
+  if (core.read_msr(index, value) != vmx::MsrStatus::kOk)
+    return vmx::because("this processor has no such MSR", general_protection());
   if (index == vmx::kIa32TimeStampCounter && core.vmx().in_non_root()) {
     value = core.vmx().guest_tsc(value);
   }
@@ -65,7 +66,12 @@ Outcome wrmsr(Core& core, const Instruction& instruction) {
   const uint64_t value = read_edx_eax(state);
   const auto virtualized = core.vmx().write_virtual_apic_msr(index, value);
   const vmx::MsrStatus status = virtualized ? *virtualized : core.write_msr(index, value);
-  if (status != vmx::MsrStatus::kOk) return general_protection();
+  if (status != vmx::MsrStatus::kOk) {
+    const bool locked = index == vmx::kIa32FeatureControl && core.vmx().feature_control != 0;
+    return vmx::because(locked ? "IA32_FEATURE_CONTROL is locked"
+                               : "the MSR does not exist, or does not take this value",
+                        general_protection());
+  }
   return vmx::Completed{};
 }
 

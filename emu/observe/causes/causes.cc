@@ -27,6 +27,10 @@ std::string exception_name(uint8_t vector, const std::optional<uint32_t>& error_
   return text;
 }
 
+std::string never_cleared(uint64_t vmcs) {
+  return fmt::format("the VMCS at {:#x} was never VMCLEARed: what is in it is undefined", vmcs);
+}
+
 std::string met(const vmx::Event& event) {
   std::string text = exception_name(event.vector, event.error_code, event.payload);
   if (!event.why.empty()) text += fmt::format(" ({})", event.why);
@@ -56,7 +60,9 @@ void Causes::handle(const vmx::CheckFailure& failure) {
 
 void Causes::handle(const vmx::VmEntryEvent& event) {
   failed_.clear();
+  host_state_.clear();
   if (event.data == nullptr) return;
+  if (!event.data->cleared) once("VM entry: " + never_cleared(event.vmcs));
   const vmx::Vmcs& vmcs = *event.data;
   const uint64_t secondary = vmcs[vmx::Field::kSecondaryProcBasedControls];
   if (secondary == 0 || vmcs.has(vmx::PrimaryProcBased::kActivateSecondaryControls)) return;
@@ -67,7 +73,16 @@ void Causes::handle(const vmx::VmEntryEvent& event) {
 }
 
 void Causes::handle(const vmx::VmExitEvent& event) {
+  using vmx::Field;
   chain_.clear();
+  if (event.data != nullptr) {
+    const vmx::Vmcs& vmcs = *event.data;
+    host_state_ = fmt::format(
+        "\n  the last VM exit has loaded Host RIP {:#x}, Host RSP {:#x}, Host CR3 {:#x}, Host IDTR "
+        "base {:#x}, Host GDTR base {:#x}",
+        vmcs[Field::kHostRip], vmcs[Field::kHostRsp], vmcs[Field::kHostCr3],
+        vmcs[Field::kHostIdtrBase], vmcs[Field::kHostGdtrBase]);
+  }
   if ((event.reason & vmx::kExitReasonEntryFailure) == 0) return failed_.clear();
   with_checks(fmt::format("VM entry failed: exit reason {:#x}, {}; the VMCS is at {:#x}",
                           event.reason, vmx::exit_reason_name(event.reason), event.vmcs));
@@ -81,7 +96,9 @@ void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
   } else if (failed_.empty()) {
     result += ": there is no current VMCS";
   }
-  with_checks(fmt::format("{} failed: {}", event.instruction, result));
+  if (event.data != nullptr && !event.data->cleared)
+    failed_.insert(failed_.begin(), never_cleared(event.vmcs));
+  with_checks(fmt::format("{} at RIP {:#x} failed: {}", event.instruction, event.rip, result));
 }
 
 void Causes::handle(const ExceptionEvent& event) {
@@ -105,6 +122,10 @@ void Causes::handle(const TripleFaultEvent& event) {
       fmt::format("{}: triple fault at RIP {:#x}", level(event.non_root), event.rip) +
       std::exchange(chain_, {});
   if (event.met) text += fmt::format("\n  its delivery met {}: triple fault", met(*event.met));
+  if (!event.page_fault.empty()) text += fmt::format("\n  the page fault: {}", event.page_fault);
+  text += fmt::format("\n  CR3 {:#x}, IDTR base {:#x}, GDTR base {:#x}", event.cr3, event.idtr_base,
+                      event.gdtr_base);
+  if (!event.non_root) text += host_state_;
   once(text);
 }
 
@@ -123,6 +144,14 @@ void Causes::handle(const StaleTranslationEvent& event) {
       "{}: a cached translation of linear address {:#x} was used that the tables no longer hold; "
       "missing: {}",
       level(event.non_root), event.linear, event.missing));
+}
+
+void Causes::handle(const ZeroCodeEvent& event) {
+  once(fmt::format("{} executes a page of zeros at {:#x}; look for a jump, call or return to where "
+                   "nothing was "
+                   "loaded",
+                   level(event.non_root), event.linear) +
+       (event.non_root ? "" : host_state_));
 }
 
 }  // namespace nestor::emu

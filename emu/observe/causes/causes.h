@@ -32,6 +32,7 @@ class Causes final : public EventHandler<Causes> {
   void handle(const TripleFaultEvent& event);
   void handle(const WalkEvent& event);
   void handle(const StaleTranslationEvent& event);
+  void handle(const ZeroCodeEvent& event);
 
  private:
   void once(const std::string& text);
@@ -42,6 +43,7 @@ class Causes final : public EventHandler<Causes> {
   std::set<std::string> told_;
   std::vector<std::string> failed_;  // checks
   std::string chain_;                // the exceptions that may end in a triple fault
+  std::string host_state_;           // what the last VM exit has loaded; empty after a VM entry
 };
 
 }  // namespace nestor::emu

@@ -46,6 +46,7 @@ inline std::vector<MachineEvent> sample_events() {
   static const vmx::Vmcs vmcs = [] {
     vmx::Vmcs with_secondary_controls;
     with_secondary_controls.write(vmx::Field::kSecondaryProcBasedControls, 2);
+    with_secondary_controls.cleared = false;
     return with_secondary_controls;
   }();
   events.emplace_back(vmx::VmEntryEvent{.vmcs = 0x5000, .data = &vmcs});
@@ -105,7 +106,7 @@ inline std::vector<MachineEvent> sample_events() {
     events.emplace_back(
         OutsideRamEvent{ImplicitMemory::kInterruptTable, 0xa0000, 0x30, real_mode, true});
   }
-  events.emplace_back(TripleFaultEvent{0x30, true, met});
+  events.emplace_back(TripleFaultEvent{0x30, true, met, 0x1000, 0, 0x2000, "not present"});
   for (uint32_t indicator = 1; indicator < 8; ++indicator)
     events.emplace_back(VmxAbortEvent{indicator});
   events.emplace_back(DebugExitEvent{3});

@@ -39,8 +39,95 @@ TEST_F(CausesTest, AFailedVmEntryNamesFieldValueAndRequirement) {
 TEST_F(CausesTest, AFailedVmLaunchNamesTheControl) {
   vmcs_.write(Field::kPinBasedControls, 0);
   run_guest(ASM64("cpuid"));
-  EXPECT_THAT(told_, ElementsAre(AllOf(HasSubstr("VMLAUNCH failed: VM-instruction error 7"),
-                                       HasSubstr("\n  Pin-based VM-execution controls = 0x0"))));
+  EXPECT_THAT(
+      told_, ElementsAre(AllOf(HasSubstr("VMLAUNCH at RIP 0x10002a failed: VM-instruction error 7"),
+                               HasSubstr("\n  Pin-based VM-execution controls = 0x0"))));
+}
+
+// Without a current VMCS there is no VM-instruction error that would say it.
+TEST_F(CausesTest, VmclearAndVmptrldSayWhatIsWrongWithTheirOperand) {
+  struct Case {
+    uint64_t pointer;
+    const char* reason;
+  };
+  for (const Case& one : {Case{kVmcsRegion + 8, "must be 4-KByte aligned"},
+                          Case{1ull << 60, "within the physical-address width"},
+                          Case{kVmxonRegion, "must not be the VMXON pointer"}}) {
+    for (const Code& instruction :
+         {Code(ASM64("vmclear [0xb008]")), Code(ASM64("vmptrld [0xb008]"))}) {
+      put_guest({}, {});
+      put(0xb008, one.pointer);
+      told_.clear();
+      Causes causes([this](const std::string& text) { told_.push_back(text); });
+      listener_ = &causes;
+      (void)run(ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; mov rax, cr4; "
+                      "or eax, 0x2000; mov cr4, rax; vmxon [0xb000]") +
+                instruction + exit_with(1));
+      EXPECT_THAT(told_, ElementsAre(AllOf(HasSubstr("failed: VMfailInvalid\n  VMCS pointer"),
+                                           HasSubstr(one.reason))));
+    }
+  }
+}
+
+TEST_F(CausesTest, AVmcsThatWasNeverCleared) {
+  vmcs_.cleared = false;
+  EXPECT_EQ(run_guest(ASM64("cpuid")).code, status(0));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("the VMCS at 0xd000 was never VMCLEARed")));
+  told_.clear();
+  vmcs_.write(Field::kPinBasedControls, 0);
+  run_guest(ASM64("cpuid"));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("was never VMCLEARed")));
+}
+
+TEST_F(CausesTest, VmxonNamesTheBitOfCr0) {
+  put(0xb000, kVmxonRegion);
+  handle(vmx::kGp, exit_with(3));
+  EXPECT_EQ(run(ASM64("mov rax, cr0; and eax, 0xffffffdf; mov cr0, rax; mov rax, cr4; "
+                      "or eax, 0x2000; mov cr4, rax; vmxon [0xb000]"))
+                .code,
+            status(3));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("CR0.NE must be 1 (check vmxon-cr0")));
+}
+
+TEST_F(CausesTest, AnMsrThatIsRefused) {
+  handle(vmx::kGp, exit_with(3));
+  EXPECT_EQ(run(ASM64("mov ecx, 0x12345; rdmsr")).code, status(3));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("this processor has no such MSR")));
+  config_.processor.lock_feature_control = true;
+  told_.clear();
+  EXPECT_EQ(run(ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr")).code, status(3));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("IA32_FEATURE_CONTROL is locked")));
+}
+
+// What L1 goes on with comes from its VMCS.
+TEST_F(CausesTest, ATripleFaultBehindAVmExitShowsTheHostState) {
+  vmcs_.write(Field::kHostRsp, 0);
+  vmcs_.write(Field::kHostIdtrBase, 0);
+  run_guest(ASM64("cpuid"), ASM64("push rax"));
+  ASSERT_THAT(told_, testing::SizeIs(1));
+  EXPECT_THAT(told_[0], AllOf(HasSubstr("L1: triple fault at RIP 0x118000"),
+                              HasSubstr("Host RIP 0x118000, Host RSP 0x0"),
+                              HasSubstr("IDTR base 0x0, GDTR base")));
+}
+
+// A guest that is entered without "IA-32e mode guest", whose tables are for 64-bit mode.
+TEST_F(CausesTest, ATripleFaultSaysWhatRefusedTheAccess) {
+  enable_ept();
+  vmcs_.write(Field::kVmEntryControls, vmcs_[Field::kVmEntryControls] &
+                                           ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
+  vmcs_.write(Field::kGuestCsAccessRights, 0xc09b);
+  vmcs_.write(Field::kGuestIdtrLimit, 0);
+  run_guest(kNop);
+  ASSERT_THAT(told_, testing::SizeIs(1));
+  EXPECT_THAT(told_[0], HasSubstr("the PDPTE is not present (\"IA-32e mode guest\" is 0)"));
+}
+
+TEST_F(CausesTest, ZerosAreToldWhenTheyAreExecuted) {
+  put<uint8_t>(kExitHandler, 0);
+  (void)run_guest(ASM64("cpuid"), Code(kPage));
+  ASSERT_FALSE(told_.empty());
+  EXPECT_THAT(told_[0], AllOf(HasSubstr("L1 executes a page of zeros at 0x118000"),
+                              HasSubstr("Host RIP 0x118000")));
 }
 
 TEST_F(CausesTest, EachIsToldOnceAndNotWithoutEnd) {

@@ -78,14 +78,17 @@ TEST_F(TraceTest, NamesTheProcessorWhereThereAreSeveral) {
     trace.processor(3);
     trace.triple_fault({0x20, false});
   };
-  EXPECT_EQ(traced(TraceFormat::kText, emit),
-            "        1234 triple-fault level=L1 rip=0x10\n"
-            "        1234 triple-fault cpu=3 level=L1 rip=0x20\n");
+  EXPECT_EQ(
+      traced(TraceFormat::kText, emit),
+      "        1234 triple-fault level=L1 rip=0x10 cr3=0x0 idtr_base=0x0 gdtr_base=0x0\n"
+      "        1234 triple-fault cpu=3 level=L1 rip=0x20 cr3=0x0 idtr_base=0x0 gdtr_base=0x0\n");
   EXPECT_EQ(
       traced(TraceFormat::kJsonLines, emit),
-      R"({"cycle":1234,"sequence":0,"event":"triple-fault","level":"L1","rip":"0x10"})"
+      R"({"cycle":1234,"sequence":0,"event":"triple-fault","level":"L1","rip":"0x10","cr3":"0x0","idtr_base":"0x0",)"
+      R"("gdtr_base":"0x0"})"
       "\n"
-      R"({"cycle":1234,"sequence":1,"event":"triple-fault","cpu":3,"level":"L1","rip":"0x20"})"
+      R"({"cycle":1234,"sequence":1,"event":"triple-fault","cpu":3,"level":"L1","rip":"0x20","cr3":"0x0","idtr_base":"0x0",)"
+      R"("gdtr_base":"0x0"})"
       "\n");
 }
 
@@ -201,9 +204,9 @@ TEST_F(TraceTest, VmInstructionError) {
               trace.vm_instruction_error({"VMPTRLD", 0});
               trace.vm_instruction_error({"VMPTRLD", 9});
             }),
-            "        1234 vm-instruction-error instruction=VMPTRLD result=VMfailInvalid\n"
+            "        1234 vm-instruction-error instruction=VMPTRLD result=VMfailInvalid rip=0x0\n"
             "        1234 vm-instruction-error instruction=VMPTRLD result=VMfailValid error=9 "
-            "text=\"VMPTRLD with invalid physical address\"\n");
+            "text=\"VMPTRLD with invalid physical address\" rip=0x0\n");
 }
 
 TEST_F(TraceTest, Exceptions) {
@@ -233,7 +236,8 @@ TEST_F(TraceTest, OtherEvents) {
       R"({"cycle":1234,"sequence":1,"event":"unclaimed-access","space":"port","direction":"write",)"
       R"("address":"0x80","size":1,"value":"0x5a"})"
       "\n"
-      R"({"cycle":1234,"sequence":2,"event":"triple-fault","level":"L2","rip":"0x30"})"
+      R"({"cycle":1234,"sequence":2,"event":"triple-fault","level":"L2","rip":"0x30","cr3":"0x0","idtr_base":"0x0",)"
+      R"("gdtr_base":"0x0"})"
       "\n"
       R"({"cycle":1234,"sequence":3,"event":"vmx-abort","indicator":4,"meaning":"failure in loading host MSRs"})"
       "\n"
@@ -327,8 +331,10 @@ TEST_F(TraceTest, StaleTranslation) {
 }
 
 TEST_F(TraceTest, ZeroCode) {
-  EXPECT_EQ(text([](Trace& trace) { trace.zero_code(0x400000); }),
-            "        1234 zero-code linear=0x400000\n");
+  EXPECT_EQ(text([](Trace& trace) {
+              trace.zero_code({0x400000, true});
+            }),
+            "        1234 zero-code linear=0x400000 level=L2\n");
 }
 
 TEST_F(TraceTest, OutsideRam) {
