@@ -24,8 +24,7 @@ class PmTimer : public Device {
     // Split so that the product cannot overflow.
     constexpr uint64_t kClock = Clock::kFrequency;
     const uint64_t cycles = clock_.cycles();
-    const uint64_t ticks =
-        cycles / kClock * kFrequency + cycles % kClock * kFrequency / kClock;
+    const uint64_t ticks = cycles / kClock * kFrequency + cycles % kClock * kFrequency / kClock;
     return static_cast<uint32_t>((ticks & 0xffffff) >> (8 * at.offset));
   }
 
