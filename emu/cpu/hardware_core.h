@@ -159,7 +159,7 @@ class HardwareCore final : public CoreWithPort {
   vmx::Vmx vmx_;
   Mmu mmu_;
   std::unique_ptr<TranslationCaches> caches_;  // null: translations are not kept
-  ExecutionContext context_;
+  alignas(64) ExecutionContext context_;       // each block counts in it
   HardwarePort port_;
   Waiting waiting_;
   Decoder decoder_;

@@ -22,7 +22,7 @@ uint64_t Turns::instruction_limit() const {
 
 void Turns::poll(unsigned processor, uint64_t cycles, uint64_t instructions) {
   // Counted in calls as well, should the guest make no progress.
-  constexpr uint64_t kReportCycles = 2'000'000, kReportPolls = 1 << 14;
+  constexpr uint64_t kReportCycles = 10'000'000, kReportPolls = 1 << 14;
   if (cycles >= next_report_ || ++polls_ % kReportPolls == 0) {
     next_report_ = cycles + kReportCycles;
     if (progress) progress(instructions);

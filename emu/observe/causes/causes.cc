@@ -49,6 +49,17 @@ void Causes::with_checks(std::string what) {
   once(what);
 }
 
+// What the last VM exit has loaded, on a line of its own; empty after a VM entry.
+std::string Causes::host_state() const {
+  if (!behind_exit_) return {};
+  std::string text = "\n  the last VM exit has loaded ";
+  for (size_t i = 0; i != kHostFields.size(); ++i) {
+    text += fmt::format("{}{} {:#x}", i == 0 ? "" : ", ", vmx::info_of(kHostFields[i]).name,
+                        host_state_[i]);
+  }
+  return text;
+}
+
 void Causes::handle(const vmx::CheckFailure& failure) {
   std::string wrong;
   if (failure.component && !failure.wrong.empty())
@@ -60,7 +71,7 @@ void Causes::handle(const vmx::CheckFailure& failure) {
 
 void Causes::handle(const vmx::VmEntryEvent& event) {
   failed_.clear();
-  host_state_.clear();
+  behind_exit_ = false;
   if (event.data == nullptr) return;
   if (!event.data->cleared) once("VM entry: " + never_cleared(event.vmcs));
   const vmx::Vmcs& vmcs = *event.data;
@@ -73,16 +84,10 @@ void Causes::handle(const vmx::VmEntryEvent& event) {
 }
 
 void Causes::handle(const vmx::VmExitEvent& event) {
-  using vmx::Field;
   chain_.clear();
-  if (event.data != nullptr) {
-    const vmx::Vmcs& vmcs = *event.data;
-    host_state_ = fmt::format(
-        "\n  the last VM exit has loaded Host RIP {:#x}, Host RSP {:#x}, Host CR3 {:#x}, Host IDTR "
-        "base {:#x}, Host GDTR base {:#x}",
-        vmcs[Field::kHostRip], vmcs[Field::kHostRsp], vmcs[Field::kHostCr3],
-        vmcs[Field::kHostIdtrBase], vmcs[Field::kHostGdtrBase]);
-  }
+  behind_exit_ = event.data != nullptr;
+  for (size_t i = 0; behind_exit_ && i != kHostFields.size(); ++i)
+    host_state_[i] = (*event.data)[kHostFields[i]];
   if ((event.reason & vmx::kExitReasonEntryFailure) == 0) return failed_.clear();
   with_checks(fmt::format("VM entry failed: exit reason {:#x}, {}; the VMCS is at {:#x}",
                           event.reason, vmx::exit_reason_name(event.reason), event.vmcs));
@@ -125,7 +130,7 @@ void Causes::handle(const TripleFaultEvent& event) {
   if (!event.page_fault.empty()) text += fmt::format("\n  the page fault: {}", event.page_fault);
   text += fmt::format("\n  CR3 {:#x}, IDTR base {:#x}, GDTR base {:#x}", event.cr3, event.idtr_base,
                       event.gdtr_base);
-  if (!event.non_root) text += host_state_;
+  if (!event.non_root) text += host_state();
   once(text);
 }
 
@@ -151,7 +156,7 @@ void Causes::handle(const ZeroCodeEvent& event) {
                    "nothing was "
                    "loaded",
                    level(event.non_root), event.linear) +
-       (event.non_root ? "" : host_state_));
+       (event.non_root ? std::string() : host_state()));
 }
 
 }  // namespace nestor::emu

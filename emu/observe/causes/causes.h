@@ -3,6 +3,7 @@
 // Says why something went wrong while a machine runs: what a user would look for in the trace.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "emu/events/events.h"
+#include "vmx/fields.h"
 
 namespace nestor::emu {
 
@@ -35,7 +37,13 @@ class Causes final : public EventHandler<Causes> {
   void handle(const ZeroCodeEvent& event);
 
  private:
+  // Where L1 goes on, and what decides on its first faults.
+  static constexpr std::array kHostFields = {vmx::Field::kHostRip, vmx::Field::kHostRsp,
+                                             vmx::Field::kHostCr3, vmx::Field::kHostIdtrBase,
+                                             vmx::Field::kHostGdtrBase};
+
   void once(const std::string& text);
+  std::string host_state() const;
   // `what`, and the checks that have failed since the last one.
   void with_checks(std::string what);
 
@@ -43,7 +51,8 @@ class Causes final : public EventHandler<Causes> {
   std::set<std::string> told_;
   std::vector<std::string> failed_;  // checks
   std::string chain_;                // the exceptions that may end in a triple fault
-  std::string host_state_;           // what the last VM exit has loaded; empty after a VM entry
+  bool behind_exit_ = false;         // no VM entry has followed the last VM exit
+  std::array<uint64_t, kHostFields.size()> host_state_{};  // what that has loaded
 };
 
 }  // namespace nestor::emu
