@@ -136,7 +136,7 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
     if (account == Account::kUnlessFault && caches_ == nullptr) {
       RefusedWalk refused{.references = walk.counts.references, .fault = fault};
       if (event) refused.steps.assign(event->steps.begin(), event->steps.end());
-      refused.event = std::move(event);
+      refused.event = event;
       keep_refused(linear, access, paging.ac, std::move(refused));
     }
     return fault;
