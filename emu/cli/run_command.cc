@@ -135,7 +135,7 @@ void log_result(const RunResult& result) {
   spdlog::info("{} instructions, {} cycles", result.instructions, result.cycles);
   if (result.stale_translations != 0) {
     spdlog::warn(
-        "{} uses of translations that the tables no longer hold; --trace FILE shows the first use "
+        "uses of translations that the tables no longer hold: {}; --trace FILE shows the first use "
         "of each",
         result.stale_translations);
   }

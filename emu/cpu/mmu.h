@@ -112,7 +112,8 @@ class Mmu {
                       const ept::PagingState& paging) const {
     return {linear, access, paging, state_.cpl(), vmx_.in_non_root()};
   }
-  void explain_refused(uint64_t rflags, uint64_t eptp);
+  void explain_misconfiguration(uint64_t linear, ept::Access access, uint64_t rflags, uint64_t eptp,
+                                Account account);
   template <class Recorder>
   std::optional<EptExit> read_pdptes_over_ept(uint64_t cr3, std::array<uint64_t, 4>& pdptes,
                                               const ept::EptState& state, Recorder& recorder);

@@ -186,8 +186,10 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
                                                   Recorder& recorder) {
   const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const ept::EptState state = ept_state(vmx_, eptp);
+  unsigned before = 0;  // references of a walk that is made again from the root
   const auto plain = [&](auto& seen) {
     if constexpr (Recorder::kRecords) recorder.clear();
+    if constexpr (requires { memory.references(); }) before = memory.references();
     return ept::walk_nested(seen, paging, state, ept::LinearAddress{linear}, access, recorder);
   };
   const auto walk = through_caches(caches_, memory, tag(paging, &state), linear,
@@ -212,7 +214,7 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
   unsigned references = walk.references();
   if constexpr (requires { memory.machine_address_of(walk.address); }) {
     if (walk.translated()) physical = memory.machine_address_of(walk.address);
-    references += memory.references();
+    references += memory.references() - before;
   }
   charge(references);
   if constexpr (Recorder::kRecords) {
@@ -243,23 +245,37 @@ std::variant<Translation, Fault> Mmu::translate_over_ept(uint64_t linear, Access
   }
   ept::NoSteps none;
   auto result = translate_nested(linear, access, rflags, eptp, account, none);
-  if (events_ != nullptr && is_misconfiguration(result)) explain_refused(rflags, eptp);
+  if (events_ != nullptr && is_misconfiguration(result))
+    explain_misconfiguration(linear, access, rflags, eptp, account);
   return result;
 }
 
 // A misconfiguration ends most guests: who listens sees its walk in any case.
-void Mmu::explain_refused(uint64_t rflags, uint64_t eptp) {
-  if (!refused_ || machine_ept_) return;
-  const uint64_t linear = refused_->page * kPageSize;
+void Mmu::explain_misconfiguration(uint64_t linear, Access access, uint64_t rflags, uint64_t eptp,
+                                   Account account) {
   const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const ept::EptState state = ept_state(vmx_, eptp);
-  ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> recorder;
-  const auto walk = ept::walk_nested<ept::ProbeOnly>(
-      memory_, paging, state, ept::LinearAddress{linear}, refused_->access, recorder);
+  ept::RecordSteps<kLongestTwoLevelWalk> recorder;
+  const auto walk_in = [&](auto& memory) {
+    return ept::walk_nested<ept::ProbeOnly>(memory, paging, state, ept::LinearAddress{linear},
+                                            access, recorder);
+  };
+  ept::NestedWalk<ept::PhysicalAddress> walk;
+  if (machine_ept_) {
+    HostMemory host(memory_);
+    TwoLevelMemory<ept::ProbeOnly, decltype(recorder)> l1(host, *machine_ept_, recorder);
+    walk = walk_in(l1);
+  } else {
+    walk = walk_in(memory_);
+  }
   if (walk.outcome != ept::NestedOutcome::kEptMisconfiguration) return;
-  refused_->event =
-      report(subject(linear, refused_->access, paging), walk, state, recorder.steps());
-  refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
+  WalkEvent event = report(subject(linear, access, paging), walk, state, recorder.steps());
+  if (refused_) {
+    refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
+    refused_->event = event;
+  } else if (account == Account::kAlways) {
+    events_->walk(event);
+  }
 }
 
 // What is kept of a walk through two EPTs ends above the lower one.

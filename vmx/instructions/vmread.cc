@@ -20,7 +20,9 @@ bool Vmx::shadow_access_exits(uint64_t encoding, bool write) {
 Outcome Vmx::unsupported_component(std::string_view instruction, uint64_t encoding) {
   sink_.check_failed({"vmcs-component", "VMCS-field encoding", encoding,
                       "must be that of a field which the processor has",
-                      "VMREAD—Read Field from Virtual-Machine Control Structure"});
+                      instruction == kVmreadName
+                          ? "VMREAD—Read Field from Virtual-Machine Control Structure"
+                          : "VMWRITE—Write Field to Virtual-Machine Control Structure"});
   return vm_fail(instruction, InstructionError::kUnsupportedComponent);
 }
 

@@ -88,6 +88,11 @@ void Causes::handle(const vmx::VmExitEvent& event) {
   behind_exit_ = event.data != nullptr;
   for (size_t i = 0; behind_exit_ && i != kHostFields.size(); ++i)
     host_state_[i] = (*event.data)[kHostFields[i]];
+  if (vmx::basic_reason(event.reason) == vmx::ExitReason::kEptMisconfiguration &&
+      !std::exchange(misconfiguration_told_, false)) {
+    once(
+        fmt::format("EPT misconfiguration for guest-physical address {:#x}", event.guest_physical));
+  }
   if ((event.reason & vmx::kExitReasonEntryFailure) == 0) return failed_.clear();
   with_checks(fmt::format("VM entry failed: exit reason {:#x}, {}; the VMCS is at {:#x}",
                           event.reason, vmx::exit_reason_name(event.reason), event.vmcs));
@@ -137,6 +142,7 @@ void Causes::handle(const TripleFaultEvent& event) {
 void Causes::handle(const WalkEvent& event) {
   if (event.outcome != WalkOutcome::kEptMisconfiguration || event.steps.empty()) return;
   const ept::Step& last = event.steps.back();
+  misconfiguration_told_ = true;
   once(fmt::format(
       "EPT misconfiguration for guest-physical address {:#x}\n  the level {} entry at {:#x} is "
       "{:#x}: {}",

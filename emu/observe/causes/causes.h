@@ -49,9 +49,10 @@ class Causes final : public EventHandler<Causes> {
 
   const Tell tell_;
   std::set<std::string> told_;
-  std::vector<std::string> failed_;  // checks
-  std::string chain_;                // the exceptions that may end in a triple fault
-  bool behind_exit_ = false;         // no VM entry has followed the last VM exit
+  std::vector<std::string> failed_;     // checks
+  std::string chain_;                   // the exceptions that may end in a triple fault
+  bool misconfiguration_told_ = false;  // of the VM exit that follows
+  bool behind_exit_ = false;            // no VM entry has followed the last VM exit
   std::array<uint64_t, kHostFields.size()> host_state_{};  // what that has loaded
 };
 

@@ -79,6 +79,23 @@ TEST_F(ExplainedEvents, TheStepsOfAllWalksAreTheReferencesThatWereCounted) {
   }
 }
 
+// A fault of a walk that cached paging structures had a part in is walked for again.
+TEST_F(ExplainedEvents, TheyAreWhereTranslationsAreKeptToo) {
+  config_.processor.keep_translations = true;
+  enable_ept();
+  map_guest(0x81000, 0);
+  const Code guest = ASM64("mov eax, [0x80000]; mov eax, [0x82000]; mov eax, [0x81000]");
+  for (const L0ModeInfo& mode : kL0Modes) {
+    if (!mode.offers_ept) continue;
+    SCOPED_TRACE(mode.name);
+    config_.l0.mode = mode.mode;
+    heard_.clear();
+    (void)run_guest(guest);
+    EXPECT_EQ(refused().outcome, WalkOutcome::kEptViolation);
+    EXPECT_EQ(heard_.steps, machine_->l0_counters().walk_references);
+  }
+}
+
 TEST_F(ExplainedEvents, AWalkSaysWhoWantedWhatAndWhatRefusedIt) {
   enable_ept();
   map(0x80000, kData | 1);  // read-only

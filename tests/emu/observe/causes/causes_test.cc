@@ -154,6 +154,28 @@ TEST_F(CausesTest, AnEptMisconfigurationNamesEntryAndRule) {
                               HasSubstr("the level 1 entry at 0x16880 is 0x110002: ")));
 }
 
+TEST_F(CausesTest, AnEptMisconfigurationIsToldWhoeverWalks) {
+  enable_ept();
+  map_guest(kGuest, kGuest | 2);
+  for (const bool keep : {false, true}) {
+    for (const L0ModeInfo& mode : kL0Modes) {
+      if (!mode.offers_ept) continue;
+      SCOPED_TRACE(std::string(mode.name) + (keep ? " keep" : ""));
+      config_.processor.keep_translations = keep;
+      config_.l0.mode = mode.mode;
+      told_.clear();
+      Causes causes([this](const std::string& text) { told_.push_back(text); });
+      listener_ = &causes;
+      run_guest(ASM64("cpuid"));
+      ASSERT_THAT(told_, testing::SizeIs(1));
+      EXPECT_THAT(told_[0], HasSubstr("EPT misconfiguration for guest-physical address 0x110000"));
+      // L0 walks EPT12 itself, and its walks are no events.
+      const char* entry = mode.mode == L0Mode::kNestedEpt ? "" : "the level 1 entry at ";
+      EXPECT_THAT(told_[0], HasSubstr(entry));
+    }
+  }
+}
+
 TEST_F(CausesTest, ATripleFaultNamesWhatEachDeliveryMet) {
   vmcs_.write(Field::kGuestIdtrLimit, 0x6f);  // up to #TS... and #DF, not #GP
   put<uint64_t>(kIdt + 16 * vmx::kDf, 0);
