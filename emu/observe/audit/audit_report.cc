@@ -197,7 +197,7 @@ std::string to_json(const Audit& audit, std::string_view name) {
   json["absent_fields_are"] = audit.absent_unknown ? "unknown" : "0";
   json["assumed"] = audit.assumed;
   json["passed_over"] = audit.passed_over;
-  return json.dump(2);
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace nestor::emu

@@ -105,15 +105,26 @@ std::vector<ListPair> table_row(std::string_view row) {
   std::vector<std::string_view> numbers;
   for (const std::string_view cell : cells)
     if (const auto number = cell_number(cell); !number.empty()) numbers.push_back(number);
-  if (numbers.empty()) return {};
-  const auto named = is_prefixed_hexadecimal(cells[0]) ? std::nullopt : find_vmcs_field(cells[0]);
+  std::optional<vmx::FieldAccess> named;
+  if (!is_prefixed_hexadecimal(cells[0])) named = find_vmcs_field(cells[0]);
+  const vmx::Field field = named.value_or(vmx::FieldAccess{}).field;
+  if (numbers.empty()) {
+    // Whoever reads it says what is wrong with a number without 0x.
+    for (size_t i = 1; named && i < cells.size(); ++i)
+      if (const auto number = leading_number(cells[i]); !number.empty())
+        return {{std::string(cells[0]), std::string(number), true}};
+    return {};
+  }
   constexpr size_t kEncodingSize = 6;  // "0x0802"
   const auto encoded = numbers.size() > 1 && numbers[0].size() >= kEncodingSize
                            ? find_vmcs_field(numbers[0])
                            : std::nullopt;
-  if (encoded && (!named || named->field == encoded->field))
+  if (encoded && (!named || field == encoded->field))
     return {{std::string(numbers[0]), std::string(numbers[1]), true}};
   if (!named) return {};
+  // The encoding alone, beside a value that is no number.
+  if (numbers.size() == 1 && numbers[0].size() >= kEncodingSize)
+    if (const auto own = find_vmcs_field(numbers[0]); own && own->field == field) return {};
   return {{std::string(cells[0]), std::string(numbers[0]), true}};
 }
 

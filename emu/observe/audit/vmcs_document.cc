@@ -24,6 +24,23 @@ constexpr std::array kFormats = {
     VmcsFormat{is_vmcs_list, read_vmcs_list},
 };
 
+// Without what terminals take for colours: ESC [ ... m.
+std::string without_colours(std::string text) {
+  size_t out = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b' && i + 1 < text.size() && text[i + 1] == '[') {
+      const size_t end = text.find_first_not_of("0123456789;", i + 2);
+      if (end != std::string::npos && text[end] == 'm') {
+        i = end;
+        continue;
+      }
+    }
+    text[out++] = text[i];
+  }
+  text.resize(out);
+  return text;
+}
+
 }  // namespace
 
 std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
@@ -34,6 +51,11 @@ std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
   }
   // Who writes both halves gives the whole field or its low half under the plain name.
   const uint64_t before = vmcs.read(access.field);
+  if (!access.high) {
+    high_only_.erase(access.field);
+  } else if (!given.contains(access.field)) {
+    high_only_.insert(access.field);
+  }
   if (access.high) {
     if (before >> 32 != 0 && before >> 32 != number)
       return fmt::format("{:#x} contradicts the whole field, {:#x}", number, before);
@@ -47,10 +69,23 @@ std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
   return {};
 }
 
+void VmcsDocument::forget_high_halves() {
+  if (!partial) return;
+  for (const vmx::Field field : high_only_) {
+    given.erase(field);
+    vmcs.write(field, 0);
+  }
+}
+
 VmcsDocuments read_vmcs_documents(std::string_view mail) {
-  const std::string text = decoded_mail(mail);
-  for (const VmcsFormat& format : kFormats)
-    if (format.recognizes(text)) return format.read(text);
+  const std::string text = without_colours(decoded_mail(mail));
+  for (const VmcsFormat& format : kFormats) {
+    if (!format.recognizes(text)) continue;
+    VmcsDocuments documents = format.read(text);
+    if (auto* list = std::get_if<std::vector<VmcsDocument>>(&documents))
+      for (VmcsDocument& document : *list) document.forget_high_halves();
+    return documents;
+  }
   if (text.find("KVM: entry failed, hardware error") != std::string::npos)
     return "line 1: there is no VMCS in it, but what QEMU prints; the kernel's log has the VMCS if "
            "/sys/module/kvm_intel/parameters/dump_invalid_vmcs is 1";

@@ -28,6 +28,11 @@ struct VmcsDocument {
   // The error, or the empty string: the value is too wide, or the halves of a field contradict each
   // other.
   [[nodiscard]] std::string set(vmx::FieldAccess access, uint64_t number);
+  // Where absent fields are unknown: a field of which only the high half is stated is absent.
+  void forget_high_halves();
+
+ private:
+  std::set<vmx::Field> high_only_;
 };
 
 using VmcsDocuments = std::variant<std::vector<VmcsDocument>, std::string>;

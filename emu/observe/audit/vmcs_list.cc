@@ -52,6 +52,8 @@ constexpr std::array kNeverInHaxm = {Field::kHostIa32Pat, Field::kHostIa32Efer,
 // What logs put before a line is taken off `name`, from the left, until it is a field; so is what
 // is before an encoding in parentheses.
 std::optional<FieldAccess> find_field_in(std::string_view name) {
+  constexpr size_t kLongest = 400;
+  if (name.size() > kLongest) name.remove_prefix(name.size() - kLongest);
   while (!name.empty()) {
     const bool number = !is_prefixed_hexadecimal(name) && parse_number(name);
     if (const auto access = find_vmcs_field(name); access && !number) return access;
@@ -79,6 +81,21 @@ std::optional<uint64_t> list_number(std::string_view text) {
     return parse_hexadecimal(joined);
   }
   return std::nullopt;
+}
+
+// The name and the rest of a line that begins with a field and has no number for it.
+std::optional<std::pair<std::string_view, std::string_view>> field_without_number(
+    std::string_view line) {
+  const size_t at = line.find_first_of("=:");
+  if (at == std::string_view::npos || line.find('|') != std::string_view::npos) return std::nullopt;
+  std::string_view name = trimmed(line.substr(0, at));
+  if (name.size() >= 2 && name.front() == '"' && name.back() == '"')
+    name = name.substr(1, name.size() - 2);
+  const std::string_view value = trimmed(line.substr(at + 1));
+  // A heading has nothing behind it.
+  if (value.empty() && line[at] == ':') return std::nullopt;
+  if (!find_vmcs_field(name) || parse_number(name)) return std::nullopt;
+  return std::pair{name, value};
 }
 
 // What hypervisors say of a VM entry that failed before the checks on guest state.
@@ -133,6 +150,11 @@ class ListReader {
     ++line_;
     complaint(text);
     const std::vector<ListPair> pairs = list_pairs(text);
+    if (const auto bad = field_without_number(text); pairs.empty() && bad && error.empty()) {
+      return fail(bad->second.empty() ? fmt::format("\"{}\" has no value", shown(bad->first))
+                                      : fmt::format("\"{}\": \"{}\" is no number; write 0x1f",
+                                                    shown(bad->first), shown(bad->second)));
+    }
     if (pairs.empty()) return;
     subject_.clear();
     whose_.clear();
@@ -203,8 +225,10 @@ class ListReader {
     const auto number = list_number(found.number);
     if (!number && is_log_) return pass_over(name);
     if (!number) {
-      return fail(fmt::format("\"{}\": \"{}\" is hexadecimal or decimal? Write 0x before it",
-                              shown(name), shown(found.number)));
+      const bool prefixed = is_prefixed_hexadecimal(found.number);
+      return fail(fmt::format(
+          "\"{}\": \"{}\" is {}", shown(name), shown(found.number),
+          prefixed ? "no number of 64 bits" : "hexadecimal or decimal? Write 0x before it"));
     }
     const std::pair key{access.field, access.high};
     if (keys_.contains(key)) {
@@ -275,7 +299,9 @@ VmcsDocuments read_haxm_dump(std::string_view text) {
 
 bool is_vmcs_list(std::string_view text) {
   while (!text.empty()) {
-    for (const ListPair& pair : list_pairs(take_line(text)))
+    const std::string_view line = take_line(text);
+    if (field_without_number(line)) return true;
+    for (const ListPair& pair : list_pairs(line))
       if (find_field_in(pair.name)) return true;
   }
   return false;

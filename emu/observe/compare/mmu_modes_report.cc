@@ -219,7 +219,7 @@ std::string to_json(const MmuComparison& comparison) {
   }
   const Json document = {
       {"image", comparison.image}, {"same", comparison.same()}, {"modes", std::move(modes)}};
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace nestor::emu

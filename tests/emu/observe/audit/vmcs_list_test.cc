@@ -179,6 +179,35 @@ TEST(VmcsList, ReadsTables) {
   EXPECT_EQ(documents[0].given.size(), 5u);
 }
 
+// A field whose value is not understood is not passed over.
+TEST(VmcsList, SaysWhichValueIsNoNumber) {
+  struct Case {
+    const char* text;
+    const char* error;
+  };
+  for (const Case& one :
+       {Case{"GUEST_CR0 = 0x31\nGUEST_RFLAGS = 0x0000_0000\n", "line 2: \"GUEST_RFLAGS\": "},
+        Case{"GUEST_TR_SELECTOR = -1\n", "\"-1\" is no number"},
+        Case{"GUEST_DR7 =\n", "\"GUEST_DR7\" has no value"},
+        Case{"GUEST_CR0 = 0x31zzz\n", "\"0x31zzz\" is no number"},
+        Case{"GUEST_CR0 = 0x1ffffffffffffffff\n", "is no number of 64 bits"},
+        Case{"| Guest CR3 | 4096 |\n| Guest CR0 | 0x31 |\n", "Write 0x before it"}}) {
+    const auto read = read_vmcs_documents(one.text);
+    ASSERT_TRUE(std::holds_alternative<std::string>(read)) << one.text;
+    EXPECT_THAT(std::get<std::string>(read), HasSubstr(one.error));
+  }
+}
+
+TEST(VmcsList, TakesNoEncodingAndNoHalfForAValue) {
+  const auto documents = read_all(
+      "| Guest RFLAGS | 0x6820 | 0x2 |\n"
+      "| Guest CR0 | 0x6800 | unknown |\n"
+      "VMCS_LINK_POINTER_HIGH = 0xffffffff\n"
+      "\x1b[31mGUEST_DR7 = 0x400\x1b[0m\n");
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestDr7, Field::kGuestRflags));
+}
+
 TEST(HaxmDump, IsEncodingNameAndHexadecimalValue) {
   const auto documents = read_all(
       "haxm_warning: 4000 VMX_PIN_CONTROLS: 3f\n"

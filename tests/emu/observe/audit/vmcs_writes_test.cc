@@ -63,5 +63,30 @@ TEST(VmcsWrites, AreAudited) {
   EXPECT_THAT(error_of("vmwrite(GUEST_CR0, cr0);\n"), HasSubstr("no field"));
 }
 
+// Comments and strings write nothing; calls may share a line, or take several.
+TEST(VmcsWrites, AreReadAsACompilerReadsThem) {
+  const auto documents = read_all(
+      "vmwrite(GUEST_RFLAGS, 2);\n"
+      "/* vmwrite(GUEST_CR0, 0);\n"
+      " * vmwrite(GUEST_CR3, 1); */\n"
+      "printf(\"vmwrite(GUEST_CR4, 0) \\\" failed\"); /* as was */ vmwrite(GUEST_DR7, 0x400);\n"
+      "vmwrite(GUEST_RSP, 0x10); vmwrite(GUEST_RIP, 0x20);\n"
+      "vmwrite(GUEST_TR_SELECTOR,\n"
+      "        (u16)(0x4));\n"
+      "vmwrite(GUEST_CS_SELECTOR, 0x8_u16); vmwrite(GUEST_GDTR_BASE, 0x8000_0031u64);\n"
+      "vmwrite(HOST_CR3, 0x1000); vmwrite(HOST_CR3, regs->cr3);\n"
+      "vmwrite(VMCS_LINK_POINTER_HIGH, 0xffffffff); vmwrite(VMCS_LINK_POINTER, low);\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const auto& [vmcs, given] = std::tie(documents[0].vmcs, documents[0].given);
+  EXPECT_EQ(given,
+            (std::set{Field::kGuestRflags, Field::kGuestDr7, Field::kGuestRsp, Field::kGuestRip,
+                      Field::kGuestTrSelector, Field::kGuestCsSelector, Field::kGuestGdtrBase}));
+  EXPECT_EQ(vmcs[Field::kGuestRip], 0x20);
+  EXPECT_EQ(vmcs[Field::kGuestTrSelector], 4);
+  EXPECT_EQ(vmcs[Field::kGuestCsSelector], 8);
+  EXPECT_EQ(vmcs[Field::kGuestGdtrBase], 0x80000031);
+  EXPECT_EQ(vmcs[Field::kVmcsLinkPointer], 0);
+}
+
 }  // namespace
 }  // namespace nestor::emu
