@@ -148,7 +148,7 @@ std::string to_text(const Audit& audit, std::string_view name) {
   }
   for (const std::string& text : audit.assumed) line("  warning: " + text);
   if (!audit.passed_over.empty())
-    line("  passed over, for they are no fields: " +
+    line("  passed over, for they are no fields, or have no number: " +
          some_of({audit.passed_over.begin(), audit.passed_over.end()}));
   return fmt::to_string(out);
 }

@@ -150,12 +150,7 @@ class ListReader {
     ++line_;
     complaint(text);
     const std::vector<ListPair> pairs = list_pairs(text);
-    if (const auto bad = field_without_number(text); pairs.empty() && bad && error.empty()) {
-      return fail(bad->second.empty() ? fmt::format("\"{}\" has no value", shown(bad->first))
-                                      : fmt::format("\"{}\": \"{}\" is no number; write 0x1f",
-                                                    shown(bad->first), shown(bad->second)));
-    }
-    if (pairs.empty()) return;
+    if (pairs.empty()) return without_number(text);
     subject_.clear();
     whose_.clear();
     is_log_ = trimmed(text).starts_with('[') ||
@@ -163,12 +158,27 @@ class ListReader {
     for (const ListPair& found : pairs) pair(found);
   }
 
-  std::vector<VmcsDocument> documents() {
+  VmcsDocuments documents() {
+    if (!error.empty()) return error;
     finish();
+    if (documents_.empty() && !no_number_.empty()) return no_number_;
     return std::move(documents_);
   }
 
  private:
+  // Where nothing else can be read, it is an error.
+  void without_number(std::string_view text) {
+    const auto bad = field_without_number(text);
+    if (!bad) return;
+    const auto& [name, value] = *bad;
+    pass_over(name);
+    if (!no_number_.empty()) return;
+    no_number_ = fmt::format("line {}: \"{}\" ", line_, shown(name));
+    no_number_ += value.empty()
+                      ? std::string("has no value")
+                      : fmt::format("is \"{}\", which is no number; write 0x1f", shown(value));
+  }
+
   void complaint(std::string_view text) {
     const std::string words = lower_case(text);
     for (const Complaint& complaint : kComplaints) {
@@ -260,6 +270,7 @@ class ListReader {
 
   std::vector<VmcsDocument> documents_;
   VmcsDocument document_;
+  std::string no_number_;                          // of the first field without one
   std::map<std::pair<Field, bool>, size_t> keys_;  // and their lines
   std::pair<Field, bool> first_;
   std::string subject_, whose_;  // whose parts a line lists
@@ -310,7 +321,6 @@ bool is_vmcs_list(std::string_view text) {
 VmcsDocuments read_vmcs_list(std::string_view text) {
   ListReader reader;
   while (!text.empty()) reader.line(take_line(text));
-  if (!reader.error.empty()) return reader.error;
   return reader.documents();
 }
 
