@@ -51,12 +51,12 @@ sed 's/\x34\x12/\x35\x12/' image >other
 "$nestor" run image --serial none --trace a.jsonl --trace-format jsonl || [ $? -eq 1 ]
 "$nestor" run other --serial none --trace b.txt || [ $? -eq 1 ]
 
-expect 0 'the same: 2 events' '' diff a.txt a.txt
-expect 0 'the same: 2 events' '' diff a.txt a.jsonl
+expect 0 'the same: 3 events' '' diff a.txt a.txt
+expect 0 'the same: 3 events' '' diff a.txt a.jsonl
 expect 22 'address: A 0x1234, B 0x1235' '' diff a.txt b.txt
 expect 22 'A: a.jsonl: event 0, line 1, cycle ' '' diff a.jsonl b.txt
 expect 0 'the same: 1 events' '' diff a.txt b.txt --only debug-exit
-expect 0 'the same: 2 events' '' diff a.txt b.txt --ignore unclaimed-access.address
+expect 0 'the same: 3 events' '' diff a.txt b.txt --ignore unclaimed-access.address
 expect 0 'every event  cycle' '' diff --list-ignored
 expect 0 '22  the traces' '' diff --help
 
@@ -70,7 +70,7 @@ expect 2 '' "'walks' is no kind of event; choose from all, none, vm-entry" \
 
 expect 4 '' 'has any event' diff none.txt none.txt
 expect 2 '' "no event has a field 'vm-exit.rib'" diff a.txt a.txt --ignore rip,vm-exit.rib
-expect 0 'the same: 2 events' '' diff a.txt a.txt --ignore vm-exit.rip,walk.steps,decoded.size
+expect 0 'the same: 3 events' '' diff a.txt a.txt --ignore vm-exit.rip,walk.steps,decoded.size
 expect 2 '' 'only one of the traces' diff - -
 got=0
 "$nestor" diff - b.txt <a.txt >out || got=$?
