@@ -86,8 +86,7 @@ void Causes::handle(const vmx::VmEntryEvent& event) {
 void Causes::handle(const vmx::VmExitEvent& event) {
   chain_.clear();
   behind_exit_ = event.data != nullptr;
-  for (size_t i = 0; behind_exit_ && i != kHostFields.size(); ++i)
-    host_state_[i] = (*event.data)[kHostFields[i]];
+  if (behind_exit_) keep_host_state(*event.data, std::make_index_sequence<kHostFields.size()>());
   if (vmx::basic_reason(event.reason) == vmx::ExitReason::kEptMisconfiguration &&
       !std::exchange(misconfiguration_told_, false)) {
     once(

@@ -8,10 +8,12 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "emu/events/events.h"
 #include "vmx/fields.h"
+#include "vmx/vmcs.h"
 
 namespace nestor::emu {
 
@@ -44,6 +46,11 @@ class Causes final : public EventHandler<Causes> {
 
   void once(const std::string& text);
   std::string host_state() const;
+  // Each field by its constant place: this happens at each VM exit.
+  template <size_t... I>
+  void keep_host_state(const vmx::Vmcs& vmcs, std::index_sequence<I...> /*all*/) {
+    ((host_state_[I] = vmcs[kHostFields[I]]), ...);
+  }
   // `what`, and the checks that have failed since the last one.
   void with_checks(std::string what);
 
