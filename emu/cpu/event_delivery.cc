@@ -94,7 +94,8 @@ void EventDelivery::triple_fault(const Event& met, const std::optional<Event>& p
   const vmx::CpuState& state = core_.state();
   const uint64_t rip = state.rip;
   if (auto* events = core_.around().events) {
-    TripleFaultEvent event{rip, core_.in_l2(), met, state.cr3, state.idtr.base, state.gdtr.base};
+    TripleFaultEvent event{
+        rip, core_.in_l2(), met, core_.guest_cr3(), state.idtr.base, state.gdtr.base};
     if (page_fault) {
       event.page_fault = core_.mmu().explain_page_fault(
           page_fault->payload, page_fault->error_code.value_or(0), state.rflags);

@@ -77,6 +77,8 @@ class HardwareCore final : public CoreWithPort {
   void set_root_software(RootSoftware& root, vmx::EventSink& listener);
   RootSoftware* root_software() const { return root_; }
   // Who runs, as events tell it.
+  // Of L1 or L2, which may not be what translates for them.
+  uint64_t guest_cr3() const { return root_ != nullptr ? root_->guest_cr3() : state_.cr3; }
   bool in_l2() const { return vmx_.in_non_root() && (root_ == nullptr || root_->runs_l2()); }
   // As the image knows it.
   bool in_vmx_operation() const {

@@ -83,8 +83,8 @@ class Mmu {
   // The physical address alone, without any effect.
   std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
 
-  // What refuses the access of a page fault, from a static table. Has no effect, and costs nothing
-  // but the host's time.
+  // What refuses the access of a page fault, from a static table; empty where the tables are not
+  // those of who has the fault. Has no effect, and costs nothing but the host's time.
   std::string_view explain_page_fault(uint64_t linear, uint32_t error_code, uint64_t rflags);
 
   // Reads the PDPTEs that `cr3` references, through EPT where it is on, without checking them.

@@ -288,6 +288,7 @@ uint64_t Mmu::machine_address(uint64_t physical) {
 }
 
 std::string_view Mmu::explain_page_fault(uint64_t linear, uint32_t error_code, uint64_t rflags) {
+  if (root_ != nullptr) return {};
   using Code = ept::PageFaultCode;
   Access access;
   access.kind = (error_code & Code::kFetch) != 0   ? Access::kFetch
@@ -306,7 +307,6 @@ std::string_view Mmu::explain_page_fault(uint64_t linear, uint32_t error_code, u
     const auto walk = ept::walk_linear<ept::ProbeOnly>(memory_, paging, address, access, recorder);
     return explain(report(subject(linear, access, paging), walk, recorder.steps()));
   }
-  if (machine_ept_) return {};
   const auto walk =
       ept::walk_nested<ept::ProbeOnly>(memory_, paging, *ept, address, access, recorder);
   return explain(report(subject(linear, access, paging), walk, *ept, recorder.steps()));

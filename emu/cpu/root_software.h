@@ -21,6 +21,8 @@ class RootSoftware {
   virtual bool runs_l2() const = 0;
   // Whether its guest believes to be in VMX operation.
   virtual bool l1_in_vmx_operation() const = 0;
+  // CR3 as what runs in VMX non-root operation has it, whatever the processor runs it on.
+  virtual uint64_t guest_cr3() const = 0;
 
   // Of a processor that keeps translations. Whether its guests' own tables no longer hold what
   // `mapping` says, which is about to be used for an access to `linear`; `ac`: RFLAGS.AC.

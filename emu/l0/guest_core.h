@@ -37,6 +37,7 @@ class GuestCore final : public CoreWithPort {
 
   // --- Core
   vmx::CpuState& state() override { return state_; }
+  const vmx::CpuState& state() const { return state_; }
   bool read_physical(ept::PhysicalAddress address, std::span<uint8_t> out) override {
     return memory_.read(address, out);
   }

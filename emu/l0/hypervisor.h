@@ -45,6 +45,9 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   void run() override;
   bool runs_l2() const override { return level_ == 2; }
   bool l1_in_vmx_operation() const override { return core_.in_vmx_operation(); }
+  uint64_t guest_cr3() const override {
+    return uses_ept() ? cpu_.core().state().cr3 : core_.state().cr3;
+  }
   std::optional<StaleTranslationEvent> find_stale(const ept::CachedMapping& mapping,
                                                   uint64_t linear, ept::Access access,
                                                   bool ac) override;

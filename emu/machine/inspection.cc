@@ -68,6 +68,11 @@ const vmx::CpuState& Inspection::state(unsigned processor) const {
   return guest != nullptr ? guest->state() : core(processor).state();
 }
 
+uint64_t Inspection::cr3(unsigned processor) const {
+  GuestCore* const guest = handled_by_l0(processor);
+  return guest != nullptr ? guest->state().cr3 : core(processor).guest_cr3();
+}
+
 uint64_t Inspection::instructions(unsigned processor) const {
   return core(processor).context().instructions;
 }

@@ -44,6 +44,8 @@ class Inspection {
 
   // Of that level.
   const vmx::CpuState& state(unsigned processor) const;
+  // CR3 of that level; state() has the shadow page tables' where those run it.
+  uint64_t cr3(unsigned processor) const;
   // The same to be changed: cached translations are dropped.
   vmx::CpuState& edit_state(unsigned processor);
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 
 #include "ept/walk.h"
@@ -14,10 +15,9 @@
 namespace nestor::ept::testing {
 namespace {
 
-/// A walk that ends at a misconfigured entry, or at a reserved bit, has an explanation; every other
-/// entry on the way has none.
-TEST(Explain, NamesARuleExactlyWhenTheWalkFailsForOne) {
-  std::set<std::string> reasons;
+/// visit(world, access, walk, steps) for walks of every paging mode.
+template <class Visit>
+void for_random_walks(const Visit& visit) {
   for (const PagingMode mode :
        {PagingMode::k32Bit, PagingMode::kPae, PagingMode::k4Level, PagingMode::k5Level}) {
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
@@ -25,41 +25,51 @@ TEST(Explain, NamesARuleExactlyWhenTheWalkFailsForOne) {
       Random random(seed);
       for (unsigned i = 0; i != 300; ++i) {
         RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> recorder;
-        const auto walk = walk_nested(world.memory, world.state, world.ept,
-                                      LinearAddress{world.random_linear(random)},
-                                      RandomWorld::random_access(random), recorder);
-        for (std::size_t s = 0; s != recorder.total(); ++s) {
-          const Step& step = recorder.steps()[s];
-          const bool last = s + 1 == recorder.total();
-          std::string_view reason;
-          bool failed = false;
-          const char* table = "guest: ";
-          switch (step.dimension) {
-            case Dimension::kGuest:
-              reason = explain_reserved_bits(world.state, step.entry, step.level);
-              failed = last && walk.outcome == NestedOutcome::kPageFault &&
-                       (walk.error_code & PageFaultCode::kReserved) != 0;
-              break;
-            case Dimension::kEpt:
-              table = "EPT: ";
-              reason = explain_misconfiguration(world.ept, step.entry, step.level);
-              failed = last && walk.outcome == NestedOutcome::kEptMisconfiguration;
-              break;
-            case Dimension::kSubPage:
-              table = "sub-page: ";
-              reason = explain_sub_page_misconfiguration(world.ept, step.entry, step.level);
-              failed = last && walk.outcome == NestedOutcome::kSubPageEvent &&
-                       walk.exit_qualification == 0;
-              break;
-          }
-          ASSERT_EQ(!reason.empty(), failed)
-              << reason << " seed " << seed << " level " << unsigned{step.level} << " entry 0x"
-              << std::hex << step.entry;
-          if (failed) reasons.insert(table + std::string(reason));
-        }
+        const Access access = RandomWorld::random_access(random);
+        const LinearAddress linear{world.random_linear(random)};
+        const auto walk =
+            walk_nested(world.memory, world.state, world.ept, linear, access, recorder);
+        visit(world, access, walk, recorder.steps());
+        if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;
       }
     }
   }
+}
+
+/// A walk that ends at a misconfigured entry, or at a reserved bit, has an explanation; every other
+/// entry on the way has none.
+TEST(Explain, NamesARuleExactlyWhenTheWalkFailsForOne) {
+  std::set<std::string> reasons;
+  for_random_walks([&](const RandomWorld& world, Access, const auto& walk,
+                       std::span<const Step> steps) {
+    for (const Step& step : steps) {
+      const bool last = &step == &steps.back();
+      std::string_view reason;
+      bool failed = false;
+      const char* table = "guest: ";
+      switch (step.dimension) {
+        case Dimension::kGuest:
+          reason = explain_reserved_bits(world.state, step.entry, step.level);
+          failed = last && walk.outcome == NestedOutcome::kPageFault &&
+                   (walk.error_code & PageFaultCode::kReserved) != 0;
+          break;
+        case Dimension::kEpt:
+          table = "EPT: ";
+          reason = explain_misconfiguration(world.ept, step.entry, step.level);
+          failed = last && walk.outcome == NestedOutcome::kEptMisconfiguration;
+          break;
+        case Dimension::kSubPage:
+          table = "sub-page: ";
+          reason = explain_sub_page_misconfiguration(world.ept, step.entry, step.level);
+          failed =
+              last && walk.outcome == NestedOutcome::kSubPageEvent && walk.exit_qualification == 0;
+          break;
+      }
+      ASSERT_EQ(!reason.empty(), failed)
+          << reason << " level " << unsigned{step.level} << " entry 0x" << std::hex << step.entry;
+      if (failed) reasons.insert(table + std::string(reason));
+    }
+  });
   EXPECT_EQ(reasons.size(), 8U + 5U + 3U);  // every rule of all tables was met
 }
 
@@ -81,43 +91,30 @@ TEST(Explain, FindsTheRule) {
             "an address that is not aligned to the page size");
 }
 
-/// Every other fault has something that refused the access; a translation has nothing.
+/// Every other fault has something that refused the access.
 TEST(Explain, NamesWhatRefusedAnAccess) {
   std::set<std::string> reasons;
-  for (const PagingMode mode :
-       {PagingMode::k32Bit, PagingMode::kPae, PagingMode::k4Level, PagingMode::k5Level}) {
-    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
-      RandomWorld world(seed, mode);
-      Random random(seed);
-      for (unsigned i = 0; i != 300; ++i) {
-        RecordSteps<kLongestNestedWalk + kLongestSubPageWalk> recorder;
-        const Access access = RandomWorld::random_access(random);
-        const auto walk = walk_nested(world.memory, world.state, world.ept,
-                                      LinearAddress{world.random_linear(random)}, access, recorder);
-        const auto steps = recorder.steps();
-        const auto level = [&](Dimension dimension) {
-          for (std::size_t s = steps.size(); s-- != 0;)
-            if (steps[s].dimension == dimension) return unsigned{steps[s].level};
-          return 0U;
-        };
-        if (walk.outcome == NestedOutcome::kEptViolation) {
-          const auto reason =
-              explain_ept_violation(walk.exit_qualification, level(Dimension::kEpt));
-          EXPECT_NE(reason, "EPT does not allow it");
-          reasons.emplace(reason);
-        }
-        if (walk.outcome != NestedOutcome::kPageFault) continue;
-        if ((walk.error_code & PageFaultCode::kReserved) != 0) continue;
-        const auto reason = explain_page_fault(world.state, access, walk.error_code, walk.rights,
-                                               level(Dimension::kGuest));
-        reasons.emplace(reason);
-        if (reason == "write to a read-only page") {
-          EXPECT_EQ(access.kind, Access::kWrite);
-          EXPECT_FALSE(walk.rights.writable);
-        }
-      }
+  for_random_walks([&](const RandomWorld& world, Access access, const auto& walk,
+                       std::span<const Step> steps) {
+    const auto level = [&](Dimension dimension) {
+      for (std::size_t s = steps.size(); s-- != 0;)
+        if (steps[s].dimension == dimension) return unsigned{steps[s].level};
+      return 0U;
+    };
+    if (walk.outcome == NestedOutcome::kEptViolation) {
+      const auto reason = explain_ept_violation(walk.exit_qualification, level(Dimension::kEpt));
+      EXPECT_NE(reason, "EPT does not allow it");
+      reasons.emplace(reason);
     }
-  }
+    if (walk.outcome != NestedOutcome::kPageFault) return;
+    if ((walk.error_code & PageFaultCode::kReserved) != 0) return;
+    const auto reason = explain_page_fault(world.state, access, walk.error_code, walk.rights,
+                                           level(Dimension::kGuest));
+    reasons.emplace(reason);
+    if (reason != "write to a read-only page") return;
+    EXPECT_EQ(access.kind, Access::kWrite);
+    EXPECT_FALSE(walk.rights.writable);
+  });
   for (const char* reason :
        {"the PDPTE is not present", "the level 1 entry is not present",
         "the level 4 entry is not present", "its protection key forbids it",

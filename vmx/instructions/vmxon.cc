@@ -9,6 +9,19 @@ constexpr std::string_view kVmxonName = "VMXON";
 constexpr std::string_view kSection = "VMXON—Enter VMX Operation";
 constexpr std::string_view kEnabling = "Enabling and Entering VMX Operation";
 constexpr std::string_view kRestrictions = "Restrictions on VMX Operation";
+
+// The bits of a control register have the names that they have in the guest-state area, `names`.
+CheckFailure unsupported(std::string_view id, std::string_view name, uint64_t value, Field names,
+                         uint64_t wrong) {
+  return {id,
+          name,
+          value,
+          "must be supported in VMX operation",
+          kRestrictions,
+          names,
+          {wrong & ~value, wrong & value}};
+}
+
 }  // namespace
 
 // Why VMXON outside VMX operation is #GP(0) although the CPL is 0.
@@ -17,24 +30,10 @@ std::optional<CheckFailure> Vmx::vmxon_refusal() const {
   if (cpu_.a20_masked())
     return CheckFailure{"vmxon-a20m", "A20M", 1, "the processor must not be in A20M mode",
                         kRestrictions};
-  constexpr std::string_view kSupported = "must be supported in VMX operation";
-  // The bits have the names that they have in the guest-state area.
   if (const uint64_t wrong = capabilities_.cr0_violations(s.cr0))
-    return CheckFailure{"vmxon-cr0",
-                        "CR0",
-                        s.cr0,
-                        kSupported,
-                        kRestrictions,
-                        Field::kGuestCr0,
-                        {wrong & ~s.cr0, wrong & s.cr0}};
+    return unsupported("vmxon-cr0", "CR0", s.cr0, Field::kGuestCr0, wrong);
   if (const uint64_t wrong = capabilities_.cr4_violations(s.cr4))
-    return CheckFailure{"vmxon-cr4",
-                        "CR4",
-                        s.cr4,
-                        kSupported,
-                        kRestrictions,
-                        Field::kGuestCr4,
-                        {wrong & ~s.cr4, wrong & s.cr4}};
+    return unsupported("vmxon-cr4", "CR4", s.cr4, Field::kGuestCr4, wrong);
   if (!(feature_control & kFeatureControlLock))
     return CheckFailure{"vmxon-feature-control-lock", "IA32_FEATURE_CONTROL", feature_control,
                         "bit 0 (lock) must be 1", kEnabling};

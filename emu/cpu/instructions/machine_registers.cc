@@ -67,7 +67,8 @@ Outcome wrmsr(Core& core, const Instruction& instruction) {
   const auto virtualized = core.vmx().write_virtual_apic_msr(index, value);
   const vmx::MsrStatus status = virtualized ? *virtualized : core.write_msr(index, value);
   if (status != vmx::MsrStatus::kOk) {
-    const bool locked = index == vmx::kIa32FeatureControl && core.vmx().feature_control != 0;
+    const bool locked = index == vmx::kIa32FeatureControl &&
+                        (core.vmx().feature_control & vmx::kFeatureControlLock) != 0;
     return vmx::because(locked ? "IA32_FEATURE_CONTROL is locked"
                                : "the MSR does not exist, or does not take this value",
                         general_protection());

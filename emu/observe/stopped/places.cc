@@ -43,7 +43,8 @@ std::string instruction_at_rip(const Inspection& machine, unsigned processor, De
   const size_t size = machine.read(processor, view, linear_rip(state), bytes);
   if (size == 0) {
     const bool mapped = machine.translate(processor, view, linear_rip(state)).has_value();
-    return mapped ? "no memory there" : fmt::format("not mapped, CR3 {:#x}", state.cr3);
+    return mapped ? "no memory there"
+                  : fmt::format("not mapped, CR3 {:#x}", machine.cr3(processor));
   }
   const auto instruction = decoder.decode(std::span(bytes).first(size), code_mode(state));
   const size_t shown = instruction ? instruction->length : std::min<size_t>(size, 4);

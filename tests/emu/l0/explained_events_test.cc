@@ -25,12 +25,14 @@ class ExplainedEvents : public NestedMachineTest {
     }
     void handle(const vmx::CheckFailure& failure) { failures.push_back(failure); }
     void handle(const RunEndEvent& event) { ends.push_back(event); }
+    void handle(const TripleFaultEvent& event) { triple_faults.push_back(event); }
 
     void clear() {
       steps = 0;
       walks.clear();
       failures.clear();
       ends.clear();
+      triple_faults.clear();
     }
 
     bool all_walks = true;
@@ -38,6 +40,7 @@ class ExplainedEvents : public NestedMachineTest {
     std::vector<WalkEvent> walks;
     std::vector<vmx::CheckFailure> failures;
     std::vector<RunEndEvent> ends;
+    std::vector<TripleFaultEvent> triple_faults;
   };
 
   ExplainedEvents() { listener_ = &heard_; }
@@ -126,6 +129,21 @@ TEST_F(ExplainedEvents, PaePagingInThePlaceOf4LevelPagingIsExplained) {
   EXPECT_EQ(refused().paging, ept::PagingMode::kPae);
   EXPECT_EQ(refused().access.kind, ept::Access::kFetch);
   EXPECT_EQ(refused().why, "the PDPTE is not present (\"IA-32e mode guest\" is 0)");
+}
+
+// Whoever translates for L1: its CR3, and nothing of L0's tables.
+TEST_F(ExplainedEvents, ATripleFaultHasTheCr3OfWhoFaults) {
+  put<uint64_t>(kScratch + 8, 0);
+  for (const L0ModeInfo& mode : kL0Modes) {
+    SCOPED_TRACE(mode.name);
+    config_.l0.mode = mode.mode;
+    heard_.clear();
+    EXPECT_EQ(run(ASM64("lidt [0x20008]; mov rax, 0x8000000000; mov eax, [rax]")).kind,
+              RunEnd::Kind::kShutdown);
+    ASSERT_EQ(heard_.triple_faults.size(), 1u);
+    EXPECT_EQ(heard_.triple_faults[0].cr3, kPml4);
+    EXPECT_EQ(heard_.triple_faults[0].page_fault.empty(), mode.has_l0);
+  }
 }
 
 TEST_F(ExplainedEvents, AFailedCheckNamesTheWrongBits) {
