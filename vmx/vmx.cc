@@ -25,18 +25,9 @@ std::optional<ept::PhysicalAddress> Vmx::current_vmcs_pointer() const {
   return ept::PhysicalAddress{current_vmcs_};
 }
 
-bool Vmx::pin(PinBased control) const { return in_non_root_ && vmcs_.has(control); }
-bool Vmx::primary(PrimaryProcBased control) const { return in_non_root_ && vmcs_.has(control); }
-bool Vmx::secondary(SecondaryProcBased control) const { return in_non_root_ && vmcs_.has(control); }
-
 uint16_t Vmx::vpid() const {
   if (!secondary(SecondaryProcBased::kEnableVpid)) return 0;
   return static_cast<uint16_t>(field(Field::kVirtualProcessorIdentifier));
-}
-
-std::optional<uint64_t> Vmx::eptp() const {
-  if (!secondary(SecondaryProcBased::kEnableEpt)) return std::nullopt;
-  return field(Field::kEptPointer);
 }
 
 std::optional<uint64_t> Vmx::sub_page_table() const {

@@ -206,11 +206,14 @@ class Vmx {
   Event take_virtual_interrupt();
 
   // --- what VMX changes in other parts of the processor, in non-root operation
-  bool pin(PinBased control) const;
-  bool primary(PrimaryProcBased control) const;
-  bool secondary(SecondaryProcBased control) const;
-  uint16_t vpid() const;                           // 0: none
-  std::optional<uint64_t> eptp() const;            // when EPT is on
+  bool pin(PinBased control) const { return in_non_root_ && vmcs_.has(control); }
+  bool primary(PrimaryProcBased control) const { return in_non_root_ && vmcs_.has(control); }
+  bool secondary(SecondaryProcBased control) const { return in_non_root_ && vmcs_.has(control); }
+  uint16_t vpid() const;                  // 0: none
+  std::optional<uint64_t> eptp() const {  // when EPT is on
+    if (!secondary(SecondaryProcBased::kEnableEpt)) return std::nullopt;
+    return field(Field::kEptPointer);
+  }
   std::optional<uint64_t> sub_page_table() const;  // with "sub-page write permissions for EPT"
   uint64_t tsc_offset() const;  // what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER add
   // The number of TSC increments (Processor::tsc_increments) with which the VMX-preemption timer

@@ -429,8 +429,8 @@ void EngineDriver::note_device_access(uint64_t physical, unsigned size, bool rea
 // What a block has accessed last lies at the stack pointer if it was pushed, and below it if it was
 // popped.
 void EngineDriver::look_for_stack_outside_ram() {
+  if (!device_access_) return;
   const auto access = std::exchange(device_access_, std::nullopt);
-  if (!access) return;
   const vmx::CpuState& state = core_.state();
   const uint64_t popped = access->read ? access->size : 0;
   const uint64_t pointer = (state.gpr[vmx::kRsp] - popped) & stack_pointer_mask(state);

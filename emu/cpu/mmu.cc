@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/mmu.h"
 
-#include <utility>
-
 #include "emu/cpu/stale_translation.h"
 #include "emu/cpu/walk_results.h"
 #include "emu/memory/page_size.h"
@@ -52,11 +50,9 @@ ept::PagingState paging_state(const vmx::Vmx& vmx, const vmx::CpuState& state, u
   return paging;
 }
 
-void Mmu::keep_refused(uint64_t linear, Access access, bool ac, RefusedWalk walk) {
-  walk.page = linear / kPageSize;
-  walk.access = access;
-  walk.ac = ac;
-  refused_ = std::move(walk);
+Mmu::RefusedWalk& Mmu::keep_refused(uint64_t linear, Access access, bool ac, unsigned references,
+                                    const Fault& fault) {
+  return refused_.emplace(RefusedWalk{linear / kPageSize, access, ac, references, fault});
 }
 
 std::variant<Translation, Fault> Mmu::translate_refused(uint64_t linear, Access access,
@@ -67,8 +63,7 @@ std::variant<Translation, Fault> Mmu::translate_refused(uint64_t linear, Access 
       refused_->access.implicit_supervisor != access.implicit_supervisor || refused_->ac != ac) {
     return translate(linear, access, rflags);
   }
-  RefusedWalk walk = std::move(*refused_);
-  refused_.reset();
+  RefusedWalk& walk = *refused_;
   charge(walk.references);
   const uint64_t physical_offset = walk.offset_is_physical ? linear % kPageSize : 0;
   if (walk.event) {
@@ -87,7 +82,9 @@ std::variant<Translation, Fault> Mmu::translate_refused(uint64_t linear, Access 
   } else {
     std::get<EptMisconfiguration>(std::get<EptExit>(walk.fault)).guest_physical += physical_offset;
   }
-  return walk.fault;
+  const Fault fault = walk.fault;
+  refused_.reset();
+  return fault;
 }
 
 std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, uint64_t rflags,
@@ -134,10 +131,9 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
   if (!walk.translated()) {
     const Fault fault = vmx::exception(vmx::kPf, walk.error_code, linear);
     if (account == Account::kUnlessFault && caches_ == nullptr) {
-      RefusedWalk refused{.references = walk.counts.references, .fault = fault};
+      RefusedWalk& refused = keep_refused(linear, access, paging.ac, walk.counts.references, fault);
       if (event) refused.steps.assign(event->steps.begin(), event->steps.end());
       refused.event = event;
-      keep_refused(linear, access, paging.ac, std::move(refused));
     }
     return fault;
   }

@@ -160,7 +160,8 @@ class Mmu {
     std::optional<WalkEvent> event{};  // if somebody wants it; its steps are `steps`
     std::vector<ept::Step> steps{};
   };
-  void keep_refused(uint64_t linear, ept::Access access, bool ac, RefusedWalk walk);
+  RefusedWalk& keep_refused(uint64_t linear, ept::Access access, bool ac, unsigned references,
+                            const Fault& fault);
 
   PhysicalMemory& memory_;
   const vmx::CpuState& state_;

@@ -2,7 +2,6 @@
 //
 // The MMU where EPT is on: paging over EPT, and a processor that walks EPT12 over EPT01.
 #include <type_traits>
-#include <utility>
 
 #include "emu/cpu/mmu.h"
 #include "emu/cpu/walk_reports.h"
@@ -198,15 +197,13 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     const Fault fault = nested_fault(walk, linear);
     // Elsewhere a second walk has effects of its own, or other rules.
     if (std::is_same_v<Memory, PhysicalMemory> && caches_ == nullptr && !state.sub_page_write) {
-      RefusedWalk refused{.references = walk.references(),
-                          .fault = fault,
-                          .offset_is_physical = walk.linear_translated};
+      RefusedWalk& refused = keep_refused(linear, access, paging.ac, walk.references(), fault);
+      refused.offset_is_physical = walk.linear_translated;
       if constexpr (Recorder::kRecords) {
         if (walk.outcome != ept::NestedOutcome::kUnreachable)
           refused.event = report(subject(linear, access, paging), walk, state, recorder.steps());
         refused.steps.assign(recorder.steps().begin(), recorder.steps().end());
       }
-      keep_refused(linear, access, paging.ac, std::move(refused));
     }
     return fault;
   }

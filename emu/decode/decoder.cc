@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <initializer_list>
 #include <stdexcept>
@@ -399,10 +400,9 @@ std::optional<Instruction> Decoder::decode(std::span<const uint8_t> bytes, CodeM
   std::array<uint8_t, sizeof(Key)> packed{};
   std::memcpy(packed.data(), bytes.data(), bytes.size());
   packed.back() = static_cast<uint8_t>(bytes.size() << 4 | static_cast<unsigned>(mode));
-  Key key;
-  std::memcpy(key.data(), packed.data(), sizeof key);
+  const Key key = std::bit_cast<Key>(packed);
   constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
-  const uint64_t hash = (key[0] ^ key[1] * kMultiplier) * kMultiplier;
+  const uint64_t hash = (key.low ^ key.high * kMultiplier) * kMultiplier;
   CacheEntry& entry = cache_[hash >> (64 - kCacheBits)];
   if (entry.key != key) entry = {key, decode_anew(bytes, mode)};
   return entry.instruction;

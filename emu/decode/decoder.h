@@ -45,7 +45,11 @@ class Decoder {
   };
 
   // All that decoding depends on: 15 bytes, then the mode and how many bytes there are.
-  using Key = std::array<uint64_t, 2>;
+  struct Key {
+    uint64_t low = 0, high = 0;
+
+    bool operator==(const Key&) const = default;
+  };
   struct CacheEntry {
     Key key{};  // never all zeros once in use, as there are no instructions of no bytes
     std::optional<Instruction> instruction;
