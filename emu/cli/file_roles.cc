@@ -21,7 +21,8 @@ struct Role {
 std::vector<Role> roles_of(const RunOptions& options) {
   std::vector<Role> roles;
   if (!options.load_state) roles.push_back({"IMAGE", options.image});
-  for (const ModuleFile& module : options.modules) roles.push_back({"--module", module.path});
+  for (const ModuleFile& module : options.modules)
+    roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
   if (options.serial != "stdio" && options.serial != "none")
     roles.push_back({"--serial", options.serial, true});
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});

@@ -54,6 +54,13 @@ void ImageOptions::add_to(CLI::App& command) {
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      .add_option("--initrd", initrds_,
+                  "The initramfs of a Linux kernel; of several the kernel reads one after another")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--max-instructions", count_, "Stop after so many instructions")
       ->type_name("N");
   add_processor_option(command, cpu_);
@@ -77,6 +84,10 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   if (std::ranges::any_of(run.modules,
                           [](const ModuleFile& module) { return module.path.empty(); }))
     return "--module: the name of the file is empty; a comma in it is written ,,";
+  for (const std::string& path : initrds_) {
+    if (path.empty()) return "--initrd: the name of the file is empty";
+    run.modules.push_back({.path = path, .initrd = true});
+  }
   if (std::string bad = check_memory(memory_); !bad.empty()) return bad;
   run.machine.memory_bytes = *parse_size(memory_);
   if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;

@@ -35,7 +35,7 @@ class ImageOptions {
 
  private:
   std::string image_, append_;
-  std::vector<std::string> modules_;
+  std::vector<std::string> modules_, initrds_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
   std::string feature_control_ = "locked";
 };

@@ -37,11 +37,11 @@ std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,
   auto image = read_file(image_path, "image", limit);
   if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
   Inputs inputs{{file_name(image_path), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
-  for (const auto& [path, command_line] : modules) {
-    auto module = read_file(path, "module", limit);
+  for (const auto& [path, command_line, initrd] : modules) {
+    auto module = read_file(path, initrd ? "initrd" : "module", limit);
     if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
     inputs.modules.push_back(
-        {file_name(path), std::get<std::vector<uint8_t>>(std::move(module)), command_line});
+        {file_name(path), std::get<std::vector<uint8_t>>(std::move(module)), command_line, initrd});
   }
   return inputs;
 }

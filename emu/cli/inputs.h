@@ -16,6 +16,7 @@ namespace nestor::emu {
 struct ModuleFile {
   std::string path;
   std::optional<std::string> command_line{};  // std::nullopt: the file's name without folders
+  bool initrd = false;                        // given with --initrd
   bool operator==(const ModuleFile&) const = default;
 };
 

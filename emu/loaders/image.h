@@ -29,6 +29,7 @@ using MemoryMap = std::vector<MemoryRange>;
 struct FirmwareInformation {
   std::vector<MemoryRange> reserved;  // what it keeps for itself, ascending; not in the MemoryMap
   std::vector<uint8_t> rsdp;          // the RSDP of ACPI, version 2; empty: there is no ACPI
+  uint64_t rsdp_address = 0;          // where it lies
 };
 
 struct ImageFile {
@@ -36,15 +37,17 @@ struct ImageFile {
   std::vector<uint8_t> bytes;
 };
 
+// Linux kernels take initrds alone, and all other images modules alone.
 struct Module {
   std::string name;  // what messages call the file
   std::vector<uint8_t> bytes;
   std::optional<std::string> command_line{};  // std::nullopt: the name
+  bool initrd = false;                        // then it has no command line
 };
 
-enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64 };
+enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64, kLinux };
 
-// "Multiboot 1", "Multiboot 2", "ELF64".
+// "Multiboot 1", "Multiboot 2", "ELF64", "Linux bzImage".
 std::string_view to_string(ImageFormat format);
 
 // What one place in RAM holds: `bytes`, then zeros up to `size`.

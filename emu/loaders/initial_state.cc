@@ -41,14 +41,19 @@ constexpr std::array<uint64_t, 4> kGdt = {0, flat_descriptor(kCode32.rights),
                                           flat_descriptor(kData.rights),
                                           flat_descriptor(kCode64.rights)};
 
+// Linux's own selectors.
+constexpr FlatSegment kLinuxCode32 = {0x10, kCode32Rights};
+constexpr FlatSegment kLinuxCode64 = {0x10, kCode64Rights};
+constexpr FlatSegment kLinuxData = {0x18, kDataRights};
+
 Segment flat(FlatSegment segment) {
   return Segment{segment.selector, AccessRights{segment.rights}, 0xffffffff, 0};
 }
 
-CpuState flat_state(FlatSegment code, uint64_t gdt) {
+CpuState flat_state(FlatSegment code, FlatSegment data, uint64_t gdt) {
   CpuState cpu;
-  for (const auto data : {vmx::kEs, vmx::kSs, vmx::kDs, vmx::kFs, vmx::kGs}) {
-    cpu.segment[data] = flat(kData);
+  for (const auto segment : {vmx::kEs, vmx::kSs, vmx::kDs, vmx::kFs, vmx::kGs}) {
+    cpu.segment[segment] = flat(data);
   }
   cpu.segment[vmx::kCs] = flat(code);
   cpu.segment[vmx::kLdtr] = Segment{0, AccessRights{kLdtRights}, 0xffff, 0};
@@ -56,6 +61,13 @@ CpuState flat_state(FlatSegment code, uint64_t gdt) {
   cpu.gdtr = {gdt, sizeof(kGdt) - 1};
   cpu.cr0 = vmx::cr0::kPe | vmx::cr0::kEt;
   return cpu;
+}
+
+void enter_long_mode(CpuState& cpu, uint64_t page_tables) {
+  cpu.cr0 |= vmx::cr0::kPg | vmx::cr0::kWp;
+  cpu.cr3 = page_tables;
+  cpu.cr4 = vmx::cr4::kPae;
+  cpu.efer = vmx::efer::kLme | vmx::efer::kLma;
 }
 
 }  // namespace
@@ -83,7 +95,7 @@ std::vector<uint8_t> identity_map(uint64_t address) {
 
 CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t information, uint64_t gdt,
                               uint64_t stack) {
-  CpuState cpu = flat_state(kCode32, gdt);
+  CpuState cpu = flat_state(kCode32, kData, gdt);
   cpu.rip = entry;
   cpu.gpr[vmx::kRax] = magic;
   cpu.gpr[vmx::kRbx] = information;
@@ -93,15 +105,31 @@ CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t informati
 
 CpuState long_mode_state(uint64_t entry, uint32_t magic, uint64_t information, uint64_t gdt,
                          uint64_t page_tables, uint64_t stack) {
-  CpuState cpu = flat_state(kCode64, gdt);
-  cpu.cr0 |= vmx::cr0::kPg | vmx::cr0::kWp;
-  cpu.cr3 = page_tables;
-  cpu.cr4 = vmx::cr4::kPae;
-  cpu.efer = vmx::efer::kLme | vmx::efer::kLma;
+  CpuState cpu = flat_state(kCode64, kData, gdt);
+  enter_long_mode(cpu, page_tables);
   cpu.rip = entry;
   cpu.gpr[vmx::kRax] = magic;
   cpu.gpr[vmx::kRbx] = information;
   cpu.gpr[vmx::kRdi] = information;
+  cpu.gpr[vmx::kRsp] = stack;
+  return cpu;
+}
+
+std::vector<uint8_t> linux_gdt(bool code_64bit) {
+  std::vector<uint8_t> out;
+  const uint32_t code = (code_64bit ? kLinuxCode64 : kLinuxCode32).rights;
+  for (const uint64_t descriptor :
+       {uint64_t{0}, uint64_t{0}, flat_descriptor(code), flat_descriptor(kLinuxData.rights)})
+    append_number(out, descriptor, 8);
+  return out;
+}
+
+CpuState linux_state(uint64_t entry, uint64_t boot_params, uint64_t gdt,
+                     std::optional<uint64_t> page_tables, uint64_t stack) {
+  CpuState cpu = flat_state(page_tables ? kLinuxCode64 : kLinuxCode32, kLinuxData, gdt);
+  if (page_tables) enter_long_mode(cpu, *page_tables);
+  cpu.rip = entry;
+  cpu.gpr[vmx::kRsi] = boot_params;
   cpu.gpr[vmx::kRsp] = stack;
   return cpu;
 }

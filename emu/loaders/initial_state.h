@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "vmx/cpu_state.h"
@@ -28,5 +29,14 @@ vmx::CpuState protected_mode_state(uint64_t entry, uint32_t magic, uint64_t info
 // `stack`.
 vmx::CpuState long_mode_state(uint64_t entry, uint32_t magic, uint64_t information, uint64_t gdt,
                               uint64_t page_tables, uint64_t stack);
+
+// What the Linux kernel wants: null, null, code, data; selectors 0x10 and 0x18 ("The Linux/x86 Boot
+// Protocol", "32-bit Boot Protocol" and "64-bit Boot Protocol").
+std::vector<uint8_t> linux_gdt(bool code_64bit);
+
+// 32-bit protected mode without paging, or with `page_tables` 64-bit mode on the identity map
+// there; RSI = `boot_params`, RSP = `stack`.
+vmx::CpuState linux_state(uint64_t entry, uint64_t boot_params, uint64_t gdt,
+                          std::optional<uint64_t> page_tables, uint64_t stack);
 
 }  // namespace nestor::emu

@@ -8,6 +8,7 @@
 #include "emu/loaders/elf.h"
 #include "emu/loaders/image.h"
 #include "emu/loaders/initial_state.h"
+#include "emu/loaders/linux_kernel.h"
 #include "emu/loaders/multiboot_header.h"
 #include "emu/loaders/placement.h"
 
@@ -58,10 +59,7 @@ OrError<Plan> plan_elf(Bytes file, const MultibootHeader* header) {
   return Plan{header ? header->version : ImageFormat::kElf64, std::move(elf.segments), *entry};
 }
 
-OrError<Plan> plan_image(Bytes file) {
-  auto found = find_multiboot_header(file);
-  if (auto* bad = std::get_if<LoadError>(&found)) return std::move(*bad);
-  const auto* header = std::get_if<MultibootHeader>(&found);
+OrError<Plan> plan_image(Bytes file, const MultibootHeader* header) {
   if (header && header->flat) return plan_flat(*header);
   if (has_elf_magic(file)) return plan_elf(file, header);
   if (header) {
@@ -70,9 +68,8 @@ OrError<Plan> plan_image(Bytes file) {
         "address fields to the header"};
   }
   return LoadError{
-      "it is no bootable image: neither a Multiboot header nor an ELF header was found; build it "
-      "as "
-      "Multiboot 1, Multiboot 2 or ELF64"};
+      "it is no bootable image: it has neither a Multiboot nor an ELF header, nor that of a Linux "
+      "kernel; build it as Multiboot 1, Multiboot 2, ELF64 or bzImage"};
 }
 
 std::optional<LoadError> place_segments(const Plan& plan, Bytes file, Placement& placement,
@@ -102,6 +99,11 @@ OrError<std::vector<PlacedModule>> place_modules(const std::vector<Module>& modu
                                                  std::vector<Piece>& pieces) {
   std::vector<PlacedModule> placed;
   for (const Module& module : modules) {
+    if (module.initrd) {
+      return LoadError{fmt::format(
+          "it is no Linux kernel, and --initrd {} is for Linux; give the file with --module",
+          module.name)};
+    }
     const uint64_t size = module.bytes.size();
     const auto address = placement.find(size, std::max(placement.end(), kLowestModule), kFourGiB);
     if (!address) {
@@ -167,7 +169,12 @@ std::optional<LoadError> place_boot_block(const Plan& plan, const BootInformatio
 OrError<LoadedImage> load(const ImageFile& image, const std::vector<Module>& modules,
                           std::string_view command_line, const MemoryMap& memory,
                           const FirmwareInformation& firmware) {
-  auto planned = plan_image(image.bytes);
+  auto found = find_multiboot_header(image.bytes);
+  if (auto* bad = std::get_if<LoadError>(&found)) return std::move(*bad);
+  const auto* header = std::get_if<MultibootHeader>(&found);
+  if (!header && has_linux_header(image.bytes))
+    return load_linux(image.bytes, modules, command_line, memory, firmware);
+  auto planned = plan_image(image.bytes, header);
   if (auto* bad = std::get_if<LoadError>(&planned)) return std::move(*bad);
   const Plan& plan = std::get<Plan>(planned);
 
@@ -196,6 +203,8 @@ std::string_view to_string(ImageFormat format) {
       return "Multiboot 2";
     case ImageFormat::kElf64:
       return "ELF64";
+    case ImageFormat::kLinux:
+      return "Linux bzImage";
   }
   return "unknown";
 }

@@ -126,7 +126,8 @@ FirmwareInformation firmware_information(const BoardFacts& facts) {
   return {{{kEbda, kEbdaBytes},
            {kRomBase, Rom::kSize},
            {kInterruptControllers, k4Gib - kInterruptControllers}},
-          {rsdp.begin(), rsdp.end()}};
+          {rsdp.begin(), rsdp.end()},
+          kAcpiTables};
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
