@@ -23,3 +23,8 @@ nestor_require_library(ZSTD libzstd 1.4.0 libzstd-dev)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+
+find_program(NESTOR_IASL iasl)
+if(NOT NESTOR_IASL)
+  message(FATAL_ERROR "iasl is missing: install acpica-tools or run scripts/setup")
+endif()

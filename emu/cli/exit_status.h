@@ -38,8 +38,9 @@ struct ExitStatusEntry {
 
 // The table that --help prints and docs/exit-status.md explains.
 inline constexpr std::array kExitStatusTable = {
-    ExitStatusEntry{ExitStatus::kSuccess,
-                    "nothing went wrong: help, versions, equal traces, clean audits"},
+    ExitStatusEntry{
+        ExitStatus::kSuccess,
+        "nothing went wrong: L1 turned the machine off; help, equal traces, clean audits"},
     ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
     ExitStatusEntry{ExitStatus::kBadImage,
                     "bad image, module, saved state, trace or VMCS file: unreadable or malformed"},

@@ -47,6 +47,7 @@ constexpr std::array kEndings = {
 
 int report(const RunResult& result) {
   if (result.kind == RunResult::Kind::kDebugExit) return static_cast<int>(result.code & 0xff);
+  if (result.kind == RunResult::Kind::kPowerOff) return static_cast<int>(ExitStatus::kSuccess);
   for (const Ending& ending : kEndings) {
     if (ending.kind != result.kind) continue;
     std::string text(ending.message);
@@ -119,8 +120,10 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     Ended ended;
     ended.result = outputs.run(machine);
     // The guest's own exits need no explanation.
-    if (ended.result.kind != RunResult::Kind::kDebugExit &&
-        ended.result.kind != RunResult::Kind::kReset && machine.inspection() != nullptr) {
+    const RunResult::Kind kind = ended.result.kind;
+    const bool chosen = kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kReset ||
+                        kind == RunResult::Kind::kPowerOff;
+    if (!chosen && machine.inspection() != nullptr) {
       ended.places = describe_places(*machine.inspection());
     }
     outputs.take_statistics(machine);  // while the machine's clock is there

@@ -17,6 +17,7 @@ struct RunEnd {
     kBudgetSpent,    // max_instructions were executed
     kHaltedForever,  // HLT or MWAIT, and nothing is left that could wake a processor
     kReset,          // the guest pulsed the reset line
+    kPowerOff,       // the guest turned the machine off, by ACPI
     kOutputError,    // MachineOutputs::output_failed
     kUnsupported,    // the guest needs what the chosen way of running it has not
   } kind = Kind::kDebugExit;
@@ -39,6 +40,8 @@ constexpr std::string_view run_end_name(RunEnd::Kind kind) {
       return "halt for good";
     case RunEnd::Kind::kReset:
       return "reset";
+    case RunEnd::Kind::kPowerOff:
+      return "power off";
     case RunEnd::Kind::kOutputError:
       return "interrupted";
     case RunEnd::Kind::kUnsupported:

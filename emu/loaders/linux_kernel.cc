@@ -102,11 +102,12 @@ std::variant<Kernel, LoadError> parse(Bytes file) {
   kernel.init_bytes = std::max(number(file, at::kInitBytes, 4), size);
   kernel.highest_initrd = number(file, at::kHighestInitrd, 4);
   kernel.command_line_bytes = number(file, at::kCommandLineBytes, 4);
-  kernel.has_64bit_entry = kernel.version >= 0x020c && (number(file, at::kXLoadFlags, 2) & kHas64BitEntry);
+  kernel.has_64bit_entry =
+      kernel.version >= 0x020c && (number(file, at::kXLoadFlags, 2) & kHas64BitEntry);
   if (kernel.address < kLowestKernel || kernel.address % kPageBytes != 0) {
-    return LoadError{fmt::format(
-        "its preferred address {:#x} is no page above 1 MiB; correct its Linux header",
-        kernel.address)};
+    return LoadError{
+        fmt::format("its preferred address {:#x} is no page above 1 MiB; correct its Linux header",
+                    kernel.address)};
   }
   return kernel;
 }
@@ -159,7 +160,7 @@ std::vector<uint8_t> boot_params(const Kernel& kernel, const BootFiles& files,
   set(at::kLines, 25, 1);
   set(at::kVideoType, 1, 1);  // VGA
   set(at::kFontHeight, 16, 2);
-  set(at::kVgaMode, 0xffff, 2);  // "normal"
+  set(at::kVgaMode, 0xffff, 2);   // "normal"
   set(at::kLoaderType, 0xff, 1);  // none that has a number
   set(at::kInitrd, files.initrd, 4);
   set(at::kInitrdBytes, files.initrd_bytes, 4);
@@ -222,7 +223,8 @@ std::variant<LoadedImage, LoadError> load_linux(Bytes file, const std::vector<Mo
   }
 
   // GDT, page tables, stack, boot_params, command line.
-  const uint64_t tables = kLinuxBlock + kPageBytes, stack = tables + kIdentityMapBytes + kLinuxStackBytes;
+  const uint64_t tables = kLinuxBlock + kPageBytes,
+                 stack = tables + kIdentityMapBytes + kLinuxStackBytes;
   const uint64_t size = stack + kBootParamsBytes + command_line.size() + 1 - kLinuxBlock;
   if (size > kLinuxBlockLimit - kLinuxBlock) {
     return LoadError{"the command line does not fit below 640 KiB; shorten --append"};
@@ -239,9 +241,10 @@ std::variant<LoadedImage, LoadError> load_linux(Bytes file, const std::vector<Mo
   append(boot_params(kernel, files, memory, firmware));
   append(command_line);
   result.pieces.push_back(std::move(block));
-  result.cpu = kernel.has_64bit_entry
-                   ? linux_state(kernel.address + k64BitEntryOffset, stack, kLinuxBlock, tables, stack)
-                   : linux_state(kernel.address, stack, kLinuxBlock, std::nullopt, stack);
+  result.cpu =
+      kernel.has_64bit_entry
+          ? linux_state(kernel.address + k64BitEntryOffset, stack, kLinuxBlock, tables, stack)
+          : linux_state(kernel.address, stack, kLinuxBlock, std::nullopt, stack);
   return result;
 }
 

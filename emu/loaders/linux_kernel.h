@@ -16,10 +16,12 @@ namespace nestor::emu {
 // Whether the file has the header of a Linux kernel, of whatever version.
 bool has_linux_header(Bytes file);
 
-// As load_image(), of a file with such a header. The kernel is entered where the 64-bit boot protocol
-// says, or the 32-bit one if it has no 64-bit entry.
-[[nodiscard]] std::variant<LoadedImage, LoadError> load_linux(
-    Bytes file, const std::vector<Module>& modules, std::string_view command_line,
-    const MemoryMap& memory, const FirmwareInformation& firmware);
+// As load_image(), of a file with such a header. The kernel is entered where the 64-bit boot
+// protocol says, or the 32-bit one if it has no 64-bit entry.
+[[nodiscard]] std::variant<LoadedImage, LoadError> load_linux(Bytes file,
+                                                              const std::vector<Module>& modules,
+                                                              std::string_view command_line,
+                                                              const MemoryMap& memory,
+                                                              const FirmwareInformation& firmware);
 
 }  // namespace nestor::emu

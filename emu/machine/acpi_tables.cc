@@ -9,6 +9,9 @@
 
 #include "emu/loaders/byte_view.h"
 
+// Of dsdt.S.
+extern "C" const uint8_t nestor_dsdt[], nestor_dsdt_end[];
+
 namespace nestor::emu {
 namespace {
 
@@ -63,11 +66,17 @@ Table make_madt(const AcpiBoard& board) {
   append_number(body, 0, 2);  // its ID
   append_number(body, board.io_apic, 4);
   append_number(body, 0, 4);  // its first interrupt
-  // ISA line 0 meets the I/O APIC at pin 2.
-  begin(kOverride, 10);
-  append_number(body, 0, 2);
-  append_number(body, 2, 4);
-  append_number(body, 0, 2);
+  // A line of the ISA bus, the pin of the I/O APIC where it is, and how it signals.
+  const auto override_line = [&](unsigned line, unsigned pin, unsigned flags) {
+    begin(kOverride, 10);
+    append_number(body, 0, 1);
+    append_number(body, line, 1);
+    append_number(body, pin, 4);
+    append_number(body, flags, 2);
+  };
+  constexpr unsigned kAsTheBus = 0, kActiveHighLevel = 0xd;
+  override_line(0, 2, kAsTheBus);
+  override_line(board.sci_line, board.sci_line, kActiveHighLevel);
   begin(kLocalNmi, 6);
   append_number(body, 0xff, 1);  // all processors
   append_number(body, 0, 2);
@@ -81,7 +90,11 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
     kFirmwareControl = 36,
     kDsdt = 40,
     kSciInterrupt = 46,
+    kPm1Event = 56,
+    kPm1Control = 64,
     kPmTimer = 76,
+    kPm1EventLength = 88,
+    kPm1ControlLength = 89,
     kPmTimerLength = 91,
     kC2Latency = 96,
     kC3Latency = 98,
@@ -91,15 +104,18 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
     kResetRegister = 116,
     kResetValue = 128,
     kXDsdt = 140,
+    kXPm1Event = 148,
+    kXPm1Control = 172,
     kXPmTimer = 208,
     kBytes = 244,
   };
   constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1, kNoMsi = 1u << 3;
   constexpr uint64_t kWbinvd = 1u << 0, kNoPowerButton = 1u << 4, kNoSleepButton = 1u << 5,
-                     kHasResetRegister = 1u << 10;
+                     kNoRtcStatus = 1u << 6, kHasResetRegister = 1u << 10;
   constexpr uint64_t kSystemPort = 0x92, kNoLatency = 0xffff;
   // "Generic Address Structure": space, bits, first bit, and how it is accessed; the address.
-  constexpr uint64_t kBytePort = 1 | 8 << 8 | 1 << 24, kDoublewordPort = 1 | 32 << 8 | 3 << 24;
+  constexpr uint64_t kBytePort = 1 | 8 << 8 | 1 << 24, kWordPort = 1 | 16 << 8 | 2 << 24,
+                     kEventPorts = 1 | 32 << 8 | 2 << 24, kDoublewordPort = 1 | 32 << 8 | 3 << 24;
   Table body(kBytes - kHeaderBytes);
   const auto set = [&body](size_t field, uint64_t value, unsigned width) {
     store_number(body, field - kHeaderBytes, value, width);
@@ -107,16 +123,22 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   set(kFirmwareControl, facs, 4);
   set(kDsdt, dsdt, 4);
   set(kXDsdt, dsdt, 8);
-  set(kSciInterrupt, 9, 2);
+  set(kSciInterrupt, board.sci_line, 2);
   set(kC2Latency, kNoLatency, 2);
   set(kC3Latency, kNoLatency, 2);
   set(kCentury, 0x32, 1);  // in CMOS memory
   set(kBootArchitecture, kLegacyDevices | k8042 | kNoMsi, 2);
-  set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kHasResetRegister, 4);
-  set(kPmTimer, board.pm_timer_port, 4);
-  set(kPmTimerLength, 4, 1);
-  set(kXPmTimer, kDoublewordPort, 4);
-  set(kXPmTimer + 4, board.pm_timer_port, 8);
+  set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kNoRtcStatus | kHasResetRegister, 4);
+  const auto set_block = [&](Field block, Field length, Field extended, uint16_t port,
+                             unsigned size, uint64_t space) {
+    set(block, port, 4);
+    set(length, size, 1);
+    set(extended, space, 4);
+    set(extended + 4, port, 8);
+  };
+  set_block(kPm1Event, kPm1EventLength, kXPm1Event, board.pm_event_port, 4, kEventPorts);
+  set_block(kPm1Control, kPm1ControlLength, kXPm1Control, board.pm_control_port, 2, kWordPort);
+  set_block(kPmTimer, kPmTimerLength, kXPmTimer, board.pm_timer_port, 4, kDoublewordPort);
   set(kResetRegister, kBytePort, 4);
   set(kResetRegister + 4, kSystemPort, 8);
   set(kResetValue, 1, 1);
@@ -160,7 +182,7 @@ std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
     return at;
   };
   const uint32_t facs = place(make_facs());
-  const uint32_t dsdt = place(with_header("DSDT", 2, {}));
+  const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
   const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {

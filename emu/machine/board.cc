@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "emu/devices/acpi/power_management.h"
 #include "emu/devices/apic/io_apic.h"
 #include "emu/devices/emulator/debug_console.h"
 #include "emu/devices/emulator/debug_exit.h"
@@ -16,7 +17,6 @@
 #include "emu/devices/legacy/pci_configuration.h"
 #include "emu/devices/legacy/pic.h"
 #include "emu/devices/legacy/pit.h"
-#include "emu/devices/legacy/pm_timer.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/devices/legacy/vga_text.h"
@@ -69,10 +69,10 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.interrupt()); }},
       {"real-time clock", kBoth, {0x70}, {},
        [](const Context& c) -> Made { return std::make_unique<Rtc>(c.clock, c.facts.memory_bytes); }},
-      {"ACPI PM timer", kBoth, {kPmTimerPort}, {},
-       [](const Context& c) -> Made { return std::make_unique<PmTimer>(c.clock); }},
-      {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, {},
-       [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset); }},
+      {"ACPI power management", kBoth, {kPmEventPort, kPmControlPort, kPmTimerPort}, kSciLine,
+       [](const Context& c) -> Made { return std::make_unique<PowerManagement>(c.clock, c.timers, c.interrupt(), c.outputs.power_off); }},
+      {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1,
+       [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12)); }},
       {"COM1", kBoth, {0x3f8}, 4,
        [](const Context& c) -> Made { return std::make_unique<Serial>(c.outputs.serial, c.interrupt()); }},
       {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},

@@ -21,7 +21,9 @@
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
-inline constexpr uint16_t kPmTimerPort = 0x608;
+// The fixed hardware of ACPI.
+inline constexpr uint16_t kPmEventPort = 0x600, kPmControlPort = 0x604, kPmTimerPort = 0x608;
+inline constexpr unsigned kSciLine = 9;
 
 // What firmware and software may know of the machine.
 struct BoardFacts {
@@ -37,6 +39,7 @@ struct BoardOutputs {
   std::function<void(uint32_t status)> debug_exit;    // see DebugExit
   std::function<void(uint8_t number)> workload;       // see WorkloadMarks
   std::function<void()> reset;                        // the guest pulsed the reset line
+  std::function<void()> power_off;                    // the guest entered S5
   std::function<void(bool level)> intr;               // INTR of the 8259s, when it changes
   std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC
 };

@@ -131,7 +131,9 @@ FirmwareInformation firmware_information(const BoardFacts& facts) {
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
-  const AcpiBoard board{facts.processors, LocalApic::kDefaultBase, kIoApicBase, kPmTimerPort};
+  const AcpiBoard board{facts.processors, LocalApic::kDefaultBase, kIoApicBase,
+                        kPmEventPort,     kPmControlPort,          kPmTimerPort,
+                        kSciLine};
   std::vector<uint8_t> rom(kAcpiTables - kRomBase);
   const std::vector<uint8_t> tables = acpi_tables(board, kAcpiTables);
   rom.insert(rom.end(), tables.begin(), tables.end());

@@ -205,6 +205,7 @@ BoardOutputs Pc::board_outputs() {
     if (events != nullptr) events->workload(number);
   };
   outputs.reset = [this] { end_run(Kind::kReset, 0); };
+  outputs.power_off = [this] { end_run(Kind::kPowerOff, 0); };
   outputs.intr = [this](bool level) { bootstrap_apic().set_lint0(level); };
   outputs.interrupt_message = [this](const Ipi& message) { network_.send(message, nullptr); };
   return outputs;

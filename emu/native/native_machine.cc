@@ -109,6 +109,7 @@ BoardOutputs NativePc::board_outputs() {
     end(Kind::kDebugExit, status);
   };
   outputs.reset = [this] { end(Kind::kReset); };
+  outputs.power_off = [this] { end(Kind::kPowerOff); };
   return outputs;
 }
 

@@ -8,8 +8,11 @@ namespace {
 enum : unsigned { kCommandPort = 1, kSystemPort = 2 };
 
 // Status register: output buffer full, self-test passed, last write was a command, keyboard not
-// locked.
-constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10;
+// locked, what the buffer holds is the mouse's.
+constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10,
+                  kAuxOutput = 0x20;
+// Command byte: which interrupts are enabled.
+constexpr uint8_t kKeyboardInterrupt = 0x01, kAuxInterrupt = 0x02;
 // Output port.
 constexpr uint8_t kNotReset = 0x01;
 // System port.
@@ -27,6 +30,8 @@ enum Command : uint8_t {
   kEnableKeyboard = 0xae,
   kReadOutputPort = 0xd0,
   kWriteOutputPort = 0xd1,
+  kWriteKeyboardOutput = 0xd2,  // the parameter comes back, as if the keyboard had sent it
+  kWriteAuxOutput = 0xd3,       // or the mouse
   kWriteAux = 0xd4,
   kPulseOutput = 0xf0,  // to 0xff: the low 4 bits that are 0 pulse
 };
@@ -36,13 +41,18 @@ enum Command : uint8_t {
 uint32_t KeyboardController::read_port(DeviceAddress at, unsigned /*size*/) {
   if (at.region == kSystemPort) return kA20;
   if (at.region == kCommandPort) {
-    return static_cast<uint32_t>(kSystemFlag | kUnlocked |
-                                 (state_.output.empty() ? 0 : kOutputFull) |
-                                 (state_.last_was_command ? kCommandLast : 0));
+    uint32_t status = kSystemFlag | kUnlocked;
+    if (state_.last_was_command) status |= kCommandLast;
+    if (state_.output.empty()) return status;
+    return status | kOutputFull | (state_.output.front().from == From::kAux ? kAuxOutput : 0);
   }
   if (state_.output.empty()) return 0;
-  const uint8_t byte = state_.output.front();
+  const uint8_t byte = state_.output.front().byte;
   state_.output.pop_front();
+  // The next one is an edge of its own.
+  keyboard_.set(false);
+  aux_.set(false);
+  update_interrupts();
   return byte;
 }
 
@@ -58,6 +68,15 @@ void KeyboardController::write_port(DeviceAddress at, unsigned /*size*/, uint32_
   } else {
     parameter(byte);
   }
+  update_interrupts();
+}
+
+void KeyboardController::update_interrupts() {
+  const auto holds = [this](From from) {
+    return !state_.output.empty() && state_.output.front().from == from;
+  };
+  keyboard_.set((state_.command_byte & kKeyboardInterrupt) != 0 && holds(From::kKeyboard));
+  aux_.set((state_.command_byte & kAuxInterrupt) != 0 && holds(From::kAux));
 }
 
 void KeyboardController::command(uint8_t value) {
@@ -68,17 +87,17 @@ void KeyboardController::command(uint8_t value) {
   }
   switch (value) {
     case kReadCommandByte:
-      state_.output.push_back(state_.command_byte);
+      put(state_.command_byte);
       break;
     case kSelfTest:
-      state_.output.push_back(0x55);
+      put(0x55);
       break;
     case kTestKeyboard:
     case kTestAux:
-      state_.output.push_back(0x00);
+      put(0x00);
       break;
     case kReadOutputPort:
-      state_.output.push_back(state_.output_port);
+      put(state_.output_port);
       break;
     case kDisableKeyboard:
       state_.command_byte |= 0x10;
@@ -94,6 +113,8 @@ void KeyboardController::command(uint8_t value) {
       break;
     case kWriteCommandByte:
     case kWriteOutputPort:
+    case kWriteKeyboardOutput:
+    case kWriteAuxOutput:
     case kWriteAux:
       state_.awaited = value;
       break;
@@ -110,6 +131,10 @@ void KeyboardController::parameter(uint8_t value) {
   } else if (command == kWriteOutputPort) {
     state_.output_port = value;
     if (!(value & kNotReset)) reset();
+  } else if (command == kWriteKeyboardOutput) {
+    put(value, From::kKeyboard);
+  } else if (command == kWriteAuxOutput) {
+    put(value, From::kAux);
   }
   // Other bytes are for a keyboard or mouse that is not there: no answer comes.
 }
