@@ -153,4 +153,19 @@ void fill_memory(Ram& ram, const LoadedImage& image) {
   }
 }
 
+void set_memory_types(MsrStorage& msrs, unsigned address_width) {
+  enum Type : uint64_t { kUncacheable = 0, kWriteProtected = 5, kWriteBack = 6 };
+  constexpr uint64_t kEnabled = 1u << 11, kFixedEnabled = 1u << 10, kValid = 1u << 11;
+  constexpr uint64_t kEachByte = 0x0101010101010101;
+  msrs.mtrr_def_type = kEnabled | kFixedEnabled | kWriteBack;
+  // 0 to 512 KiB, to 640 KiB and to 768 KiB; then 32 KiB each.
+  msrs.mtrr_fixed.fill(kEachByte * kWriteProtected);
+  msrs.mtrr_fixed[0] = msrs.mtrr_fixed[1] = kEachByte * kWriteBack;
+  msrs.mtrr_fixed[2] = kEachByte * kUncacheable;
+  msrs.mtrr_variable = {};
+  msrs.mtrr_variable[0] = Ram::kDeviceHole | kUncacheable;
+  const uint64_t size = Ram::kDeviceHoleEnd - Ram::kDeviceHole;
+  msrs.mtrr_variable[1] = (((1ull << address_width) - 1) & ~(size - 1)) | kValid;
+}
+
 }  // namespace nestor::emu

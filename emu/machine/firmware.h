@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "emu/cpu/msr_storage.h"
 #include "emu/loaders/image.h"
 #include "emu/machine/board.h"
 #include "emu/memory/ram.h"
@@ -29,5 +30,8 @@ std::vector<uint8_t> firmware_rom(const BoardFacts& facts);
 // Fills memory, which is all zeros, with what firmware leaves and then with the image. Throws
 // std::logic_error when the image does not fit.
 void fill_memory(Ram& ram, const LoadedImage& image);
+// The MTRRs of each processor: write-back, but for the screen and the devices below 4 GiB, which
+// are uncacheable, and the ROM, which is write-protected. `address_width`: of physical addresses.
+void set_memory_types(MsrStorage& msrs, unsigned address_width);
 
 }  // namespace nestor::emu

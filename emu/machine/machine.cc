@@ -57,6 +57,11 @@ class Pc final : public Machine {
         cpu->wait_for_start_up();
       }
     }
+    for (const auto& cpu : cpus_) {
+      HardwareCore& core = cpu->core();
+      set_memory_types(core.msr_storage(),
+                       core.vmx().capabilities().registers.physical_address_width);
+    }
     if (!config_.processor.lock_feature_control || !config_.processor.type.has(vmx::Feature::kVmx))
       return;
     for (const auto& cpu : cpus_) cpu->core().vmx().lock_feature_control();
