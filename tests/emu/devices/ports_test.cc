@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,6 @@
 #include "emu/devices/emulator/pc_testdev.h"
 #include "emu/devices/emulator/workload_marks.h"
 #include "emu/devices/legacy/keyboard_controller.h"
-#include "emu/devices/legacy/pm_timer.h"
 #include "emu/devices/legacy/rtc.h"
 #include "tests/emu/devices/plug.h"
 
@@ -124,8 +124,18 @@ class KeyboardControllerTest : public testing::Test {
   void out(uint16_t port, uint8_t value) { bus.write_port(port, 1, value); }
   Bus bus;
   int resets = 0;
-  KeyboardController device{[this] { ++resets; }};
+  InterruptLines lines;
+  std::array<unsigned, InterruptLines::kCount> rises{};
+  std::array<bool, InterruptLines::kCount> high{};
+  KeyboardController device{[this] { ++resets; }, lines.source(1), lines.source(12)};
   const std::vector<Claim> claims = test::plug(bus, device, "keyboard controller");
+
+  KeyboardControllerTest() {
+    lines.lead_to([this](unsigned line, bool level) {
+      rises[line] += level && !high[line];
+      high[line] = level;
+    });
+  }
 };
 
 TEST_F(KeyboardControllerTest, AnswersCommands) {
@@ -138,6 +148,37 @@ TEST_F(KeyboardControllerTest, AnswersCommands) {
   EXPECT_EQ(in(0x60), 0x45);
   out(0x60, 0xff);  // to a keyboard that is not there
   EXPECT_EQ(in(0x64) & 0x01, 0);
+}
+
+TEST_F(KeyboardControllerTest, ReturnsWhatItIsGivenAsIfADeviceHadSentIt) {
+  out(0x64, 0xd3), out(0x60, 0x5a);
+  EXPECT_EQ(in(0x64) & 0x21, 0x21) << "of the mouse";
+  EXPECT_EQ(in(0x60), 0x5a);
+  out(0x64, 0xd2), out(0x60, 0xa5);
+  EXPECT_EQ(in(0x64) & 0x21, 0x01) << "of the keyboard";
+  EXPECT_EQ(in(0x60), 0xa5);
+  EXPECT_EQ(in(0x64) & 0x21, 0);
+}
+
+TEST_F(KeyboardControllerTest, InterruptsForEachByteOfADevice) {
+  out(0x64, 0xd2), out(0x60, 1);
+  EXPECT_EQ(rises[1], 0u) << "it is not enabled";
+  out(0x64, 0x60), out(0x60, 0x03);
+  EXPECT_EQ(rises[1], 1u);
+  out(0x64, 0xd2), out(0x60, 2);
+  out(0x64, 0xd3), out(0x60, 3);
+  EXPECT_EQ(rises[1], 1u) << "the first one still waits";
+  EXPECT_EQ(in(0x60), 1);
+  EXPECT_EQ(rises[1], 2u);
+  EXPECT_EQ(rises[12], 0u);
+  EXPECT_EQ(in(0x60), 2);
+  EXPECT_FALSE(high[1]);
+  EXPECT_EQ(rises[12], 1u);
+  EXPECT_EQ(in(0x60), 3);
+  EXPECT_FALSE(high[12]);
+  out(0x64, 0xaa);
+  EXPECT_EQ(in(0x60), 0x55);
+  EXPECT_EQ(rises[1] + rises[12], 3u) << "its own answers interrupt nobody";
 }
 
 TEST_F(KeyboardControllerTest, Resets) {
@@ -199,19 +240,6 @@ TEST_F(RtcTest, TellsTheSizeOfMemory) {
   EXPECT_EQ(cmos(0x5b) | cmos(0x5c) << 8 | cmos(0x5d) << 16, 2048 * 16);
   set(0x40, 0x99);
   EXPECT_EQ(cmos(0xc0), 0x99);  // bit 7 of the index masks NMI
-}
-
-TEST(PmTimer, Counts24BitsOfItsFrequency) {
-  Bus bus;
-  Clock clock;
-  PmTimer timer(clock);
-  const std::vector<Claim> claims = test::plug(bus, timer, "ACPI PM timer");
-  EXPECT_EQ(bus.read_port(0x608, 4), 0u);
-  clock.charge(Clock::kFrequency);
-  EXPECT_EQ(bus.read_port(0x608, 4), 3'579'545u);
-  EXPECT_EQ(bus.read_port(0x609, 1), 3'579'545u >> 8 & 0xff);
-  clock.charge(4 * Clock::kFrequency);
-  EXPECT_EQ(bus.read_port(0x608, 4), 5 * 3'579'545 % (1u << 24));
 }
 
 }  // namespace

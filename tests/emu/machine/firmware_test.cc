@@ -127,8 +127,17 @@ TEST_F(AcpiTest, TheFadtLeadsToTheOthers) {
   const uint64_t facs = number(fadt + 36, 4), dsdt = number(fadt + 40, 4);
   EXPECT_EQ(facs % 64, 0u);
   EXPECT_EQ(text(facs, 4), "FACS");
-  EXPECT_EQ(table(dsdt, "DSDT").size(), 36u);
+  EXPECT_GT(table(dsdt, "DSDT").size(), 36u);
   EXPECT_EQ(number(fadt + 140, 8), dsdt);
+  EXPECT_EQ(number(fadt + 46, 2), 9u) << "the SCI";
+  EXPECT_EQ(number(fadt + 48, 4), 0u) << "ACPI mode is always on";
+  EXPECT_EQ(number(fadt + 56, 4), 0x600u) << "PM1a events";
+  EXPECT_EQ(number(fadt + 64, 4), 0x604u) << "PM1a control";
+  EXPECT_EQ(number(fadt + 88, 2), 0x0204u) << "their lengths";
+  EXPECT_EQ(number(fadt + 148, 4), 0x02002001u);
+  EXPECT_EQ(number(fadt + 152, 8), 0x600u);
+  EXPECT_EQ(number(fadt + 172, 4), 0x02001001u);
+  EXPECT_EQ(number(fadt + 176, 8), 0x604u);
   EXPECT_EQ(number(fadt + 76, 4), 0x608u) << "the PM timer";
   EXPECT_EQ(number(fadt + 91, 1), 4u);
   EXPECT_EQ(number(fadt + 208, 4), 0x03002001u) << "a port of 32 bits";
@@ -155,7 +164,30 @@ TEST_F(AcpiTest, TheMadtHasTheBoardsControllers) {
   }
   EXPECT_THAT(apic_ids, ElementsAre(0, 1, 2));
   EXPECT_THAT(io_apics, ElementsAre(0xfec00000));
-  EXPECT_THAT(overrides, ElementsAre(2));
+  EXPECT_THAT(overrides, ElementsAre(2, 9));
+}
+
+// "AML Byte Stream Byte Values": NameOp, the name, PackageOp, its length, four elements,
+// BytePrefix.
+TEST_F(AcpiTest, TheDsdtSaysHowToTurnTheMachineOff) {
+  const uint64_t fadt = number(number(kRsdp + 16, 4) + 36, 4);
+  const auto bytes = table(number(fadt + 40, 4), "DSDT");
+  const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 5, 0x0a, 5};
+  EXPECT_FALSE(std::ranges::search(bytes, s5).empty());
+}
+
+TEST(Firmware, MemoryTypes) {
+  MsrStorage msrs;
+  set_memory_types(msrs, 40);
+  EXPECT_EQ(msrs.mtrr_def_type, 0xc06u);
+  EXPECT_THAT(
+      msrs.mtrr_fixed,
+      ElementsAre(0x0606060606060606, 0x0606060606060606, 0, 0x0505050505050505, 0x0505050505050505,
+                  0x0505050505050505, 0x0505050505050505, 0x0505050505050505, 0x0505050505050505,
+                  0x0505050505050505, 0x0505050505050505));
+  EXPECT_EQ(msrs.mtrr_variable[0], 0xc0000000u);
+  EXPECT_EQ(msrs.mtrr_variable[1], 0xffc0000800u);
+  EXPECT_EQ(msrs.mtrr_variable[3], 0u);
 }
 
 // --- in a machine

@@ -88,6 +88,17 @@ TEST_F(MachineRun, TheKeyboardControllerResets) {
   EXPECT_EQ(result.kind, Kind::kReset);
 }
 
+TEST_F(MachineRun, AcpiTurnsTheMachineOff) {
+  const RunResult result = run(ASM64("mov dx, 0x604; mov eax, 0x3400; out dx, ax") + kForever);
+  EXPECT_EQ(result.kind, Kind::kPowerOff);
+}
+
+TEST_F(MachineRun, FirmwareHasSetTheMemoryTypes) {
+  const RunResult result =
+      run(ASM64("mov ecx, 0x2ff; rdmsr; shl eax, 8; out 0xf4, eax") + kForever);
+  EXPECT_EQ(result.code, status(0xc0600));
+}
+
 // --- interrupts
 
 TEST_F(MachineRun, StiHoldsAPendingInterruptBackForOneInstruction) {
