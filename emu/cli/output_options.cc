@@ -37,6 +37,12 @@ void OutputOptions::add_to(CLI::App& run) {
   run.add_option("--serial", serial_, "Where COM1 writes: stdio, none or a file")
       ->type_name("stdio|FILE|none")
       ->capture_default_str();
+  run.add_option("--serial-input", serial_input_,
+                 "What COM1 receives, once the guest listens [the terminal]; - is the standard "
+                 "input")
+      ->type_name("FILE");
+  run.add_flag("--realtime", realtime_,
+               "While the guest waits its clock runs no faster than the host's");
   run.add_option("--trace", trace_, "Write every event to this file; - is the standard output")
       ->type_name("FILE");
   run.add_option("--trace-format", trace_format_, "Format of the trace")
@@ -64,6 +70,11 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
   if (std::string bad = read_dump(run, options); !bad.empty()) return bad;
   if (serial_.empty()) return "--serial: the name of the file is empty";
   options.serial = serial_;
+  if (run.count("--serial-input") != 0) {
+    if (serial_input_.empty()) return "--serial-input: the name of the file is empty";
+    options.serial_input = serial_input_;
+  }
+  options.realtime = realtime_;
   if (run.count("--screen") != 0) {
     if (screen_.empty()) return "--screen: the name of the file is empty";
     options.screen = screen_;

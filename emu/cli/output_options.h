@@ -27,12 +27,13 @@ class OutputOptions {
   std::string read_trace(const CLI::App& run, RunOptions& options) const;
   std::string read_dump(const CLI::App& run, RunOptions& options) const;
 
-  std::string serial_ = "stdio";
+  std::string serial_ = "stdio", serial_input_;
   std::string trace_, trace_format_ = "text";
   TraceFilterOptions trace_filter_;
   std::vector<std::string> dump_;  // when, and the file
   std::string dump_format_ = "text";
   std::string screen_;
+  bool realtime_ = false;
   bool stats_ = false;
 };
 

@@ -10,6 +10,7 @@
 
 #include "emu/cli/complain.h"
 #include "emu/observe/compare/l0_report.h"
+#include "emu/observe/stopped/places.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::emu {
@@ -50,18 +51,26 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const Ru
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
   }
+  std::unique_ptr<InputFile> input;
+  if (options.serial_input) {
+    auto opened = InputFile::open(*options.serial_input);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    input = std::get<std::unique_ptr<InputFile>>(std::move(opened));
+  }
   auto& [serial, trace, dump, screen] = files;
   return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(serial), std::move(trace),
                                                     std::move(dump), std::move(screen),
-                                                    std::move(state)));
+                                                    std::move(state), std::move(input)));
 }
 
 RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
                        std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-                       std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state)
+                       std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state,
+                       std::unique_ptr<InputFile> input)
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(serial), somebody_watches(options.serial), progress_),
+      input_(std::move(input)),
       trace_file_(std::move(trace)),
       dump_file_(std::move(dump)),
       screen_file_(std::move(screen)) {
@@ -84,6 +93,17 @@ RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> se
   if (state) sinks_.add(save_point_.emplace(options.save_state->at, std::move(state)));
 }
 
+SerialInput RunOutputs::serial_input() {
+  if (input_) return {[this] { return input_->next(); }, false};
+  if (options_.serial != "stdio" || !Keyboard::is_there()) return {};
+  keyboard_.emplace(Keyboard::Commands{[this] {
+                                         show_places_ = true;
+                                         if (machine_ != nullptr) machine_->request_pause();
+                                       },
+                                       [this] { progress_.clear(); }});
+  return {[this] { return keyboard_->next(); }, true};
+}
+
 MachineOutputs RunOutputs::for_machine() {
   const auto put = [this](MomentWatch::Stream stream) {
     return [this, stream](uint8_t byte) {
@@ -95,6 +115,12 @@ MachineOutputs RunOutputs::for_machine() {
   MachineOutputs outputs;
   outputs.serial = put(MomentWatch::Stream::kSerial);
   outputs.console = put(MomentWatch::Stream::kConsole);
+  outputs.serial_input = serial_input();
+  if (options_.realtime) {
+    outputs.idle = [this](uint64_t now, uint64_t until) {
+      real_time_.wait(now, until, keyboard_.has_value());
+    };
+  }
   outputs.events = sinks_.empty() ? nullptr : &sinks_;
   outputs.output_failed = [this] { return failed(); };
   outputs.progress = [this](uint64_t instructions) { progress_.update(instructions); };
@@ -102,11 +128,17 @@ MachineOutputs RunOutputs::for_machine() {
 }
 
 RunResult RunOutputs::run(Machine& machine) {
-  if (!save_point_) return machine.run();
-  save_point_->watch(machine);
+  machine_ = &machine;
+  if (save_point_) save_point_->watch(machine);
   do {
-    save_point_->save_if_due(options_.machine);
-  } while (machine.run_until(save_point_->until()));
+    if (save_point_) save_point_->save_if_due(options_.machine);
+    if (std::exchange(show_places_, false) && machine.inspection() != nullptr) {
+      progress_.clear();
+      tell(describe_places(*machine.inspection()));
+    }
+  } while (machine.run_until(save_point_ ? save_point_->until() : Until{}));
+  machine_ = nullptr;
+  keyboard_.reset();
   return machine.result();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// All that a run writes: its files, and what fills them while the machine runs.
+// All that a run writes and reads on its way: its files and the terminal, and what fills them while
+// the machine runs.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,11 @@
 #include <variant>
 #include <vector>
 
+#include "emu/cli/input_file.h"
+#include "emu/cli/keyboard.h"
 #include "emu/cli/options.h"
 #include "emu/cli/progress.h"
+#include "emu/cli/real_time.h"
 #include "emu/cli/save_point.h"
 #include "emu/events/events.h"
 #include "emu/events/filter.h"
@@ -75,11 +79,18 @@ class RunOutputs {
   // A null file: that output is not wanted.
   RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
              std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-             std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state);
+             std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state,
+             std::unique_ptr<InputFile> input);
+  SerialInput serial_input();
 
   const RunOptions& options_;
   Progress progress_;
   SerialOutput serial_;
+  const std::unique_ptr<InputFile> input_;
+  std::optional<Keyboard> keyboard_;
+  RealTime real_time_;
+  Machine* machine_ = nullptr;  // that runs
+  bool show_places_ = false;    // when it has stopped
   const std::unique_ptr<OutputFile> trace_file_;
   std::optional<Trace> trace_;
   std::optional<FilteredEvents> filter_;

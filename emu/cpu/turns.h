@@ -25,6 +25,7 @@ class Turns {
   uint64_t max_instructions = 0;
   std::function<bool()> output_failed{};
   std::function<void(uint64_t)> progress{};
+  std::function<void(uint64_t now, uint64_t until)> idle{};
 
   // Why the run is over, once it is. The first reason counts.
   const std::optional<RunEnd>& end() const { return end_; }

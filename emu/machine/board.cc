@@ -74,7 +74,7 @@ std::span<const BoardRow> pc_board() {
       {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1,
        [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12)); }},
       {"COM1", kBoth, {0x3f8}, 4,
-       [](const Context& c) -> Made { return std::make_unique<Serial>(c.outputs.serial, c.interrupt()); }},
+       [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, c.outputs.serial, c.outputs.serial_input, c.interrupt()); }},
       {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
       {"PCI configuration ports", kBoth, {0xcf8, 0xcfc}, {},
        [](const Context&) -> Made { return std::make_unique<PciConfiguration>(); }},

@@ -16,6 +16,7 @@
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/interrupt_lines.h"
+#include "emu/devices/legacy/serial.h"
 #include "emu/time/clock.h"
 
 namespace nestor::emu {
@@ -31,10 +32,11 @@ struct BoardFacts {
   uint16_t processors = 1;
 };
 
-// What devices do to the world around the board. An empty function is a connection that is not
-// there.
+// What devices do to the world around the board, and what comes from there. An empty function is a
+// connection that is not there.
 struct BoardOutputs {
   std::function<void(uint8_t)> serial;                // a byte that COM1 transmits
+  SerialInput serial_input;                           // what COM1 receives
   std::function<void(uint8_t)> console;               // a byte written to the debug console
   std::function<void(uint32_t status)> debug_exit;    // see DebugExit
   std::function<void(uint8_t number)> workload;       // see WorkloadMarks

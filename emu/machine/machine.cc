@@ -41,6 +41,7 @@ class Pc final : public Machine {
     turns_.max_instructions = config.max_instructions;
     turns_.output_failed = outputs.output_failed;
     turns_.progress = outputs.progress;
+    turns_.idle = outputs.idle;
   }
 
   std::optional<HostError> power_up(const EngineFactory& create_engine);
@@ -201,6 +202,7 @@ BoardOutputs Pc::board_outputs() {
   MachineEventSink* const events = outputs_.events;
   BoardOutputs outputs;
   outputs.serial = outputs_.serial;
+  outputs.serial_input = outputs_.serial_input;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this, events](uint32_t status) {
     if (events != nullptr) events->debug_exit(status >> 1);

@@ -14,6 +14,7 @@
 #include "emu/cpu/pause.h"
 #include "emu/cpu/processor_config.h"
 #include "emu/cpu/run_end.h"
+#include "emu/devices/legacy/serial.h"
 #include "emu/engine/engine.h"
 #include "emu/events/events.h"
 #include "emu/l0/counters.h"
@@ -35,12 +36,15 @@ struct MachineConfig {
 
 struct MachineOutputs {
   std::function<void(uint8_t)> serial;   // what COM1 transmits
+  SerialInput serial_input{};            // what COM1 receives
   std::function<void(uint8_t)> console;  // what is written to port 0xe9
   MachineEventSink* events = nullptr;    // may be null; outlives the machine
   // Asked now and then while the guest runs; true ends the run with kOutputError.
   std::function<bool()> output_failed;
   // Called now and then while the guest runs, with the instructions executed so far.
   std::function<void(uint64_t)> progress;
+  // All processors wait: the clock goes from `now` to `until` when it returns.
+  std::function<void(uint64_t now, uint64_t until)> idle;
 };
 
 struct RunResult : RunEnd {

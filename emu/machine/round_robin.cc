@@ -101,6 +101,7 @@ void RoundRobin::end_round() {
     halt_for_ever();
   } else {
     if (cpus_.size() > 1 && events_ != nullptr) events_->all_wait();
+    if (turns_.idle && due > clock_.cycles()) turns_.idle(clock_.cycles(), due);
     clock_.advance_to(due);
   }
 }

@@ -103,6 +103,7 @@ void NativePc::wire() {
 BoardOutputs NativePc::board_outputs() {
   BoardOutputs outputs;
   outputs.serial = outputs_.serial;
+  outputs.serial_input = outputs_.serial_input;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this](std::uint32_t status) {
     if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);

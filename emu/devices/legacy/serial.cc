@@ -31,8 +31,37 @@ constexpr uint8_t kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
 
 }  // namespace
 
-Serial::Serial(Sink sink, InterruptSource interrupt)
-    : sink_(std::move(sink)), interrupt_(std::move(interrupt)) {}
+Serial::Serial(const Clock& clock, EventQueue& timers, Sink sink, SerialInput input,
+               InterruptSource interrupt)
+    : clock_(clock),
+      arrival_(timers, "COM1 input", [this](uint64_t) { take_byte(); }),
+      sink_(std::move(sink)),
+      input_(std::move(input)),
+      interrupt_(std::move(interrupt)) {}
+
+bool Serial::listens() const {
+  return (state_.interrupt_enable & kEnableReceived) != 0 && state_.received.empty() && !loopback();
+}
+
+// The next byte comes no sooner than the line can bring it.
+void Serial::await_byte() {
+  if (!input_.next || !listens() || arrival_.deadline() != EventQueue::kNever) return;
+  constexpr uint64_t kBits = 10, kCyclesPerBit = Clock::kFrequency / 115'200;
+  const uint64_t divisor = state_.divisor == 0 ? 0x10000 : state_.divisor;
+  arrival_.set(clock_.cycles() + kBits * divisor * kCyclesPerBit);
+}
+
+void Serial::take_byte() {
+  if (!input_.next || !listens()) return;
+  if (const auto byte = input_.next()) {
+    receive(*byte);
+  } else if (input_.live) {
+    constexpr uint64_t kInterval = Clock::kFrequency / 100;
+    arrival_.set(clock_.cycles() + kInterval);
+  } else {
+    input_ = {};
+  }
+}
 
 uint32_t Serial::read_port(DeviceAddress at, unsigned /*size*/) {
   const bool divisor = state_.line_control & kDlab;
@@ -183,6 +212,7 @@ uint8_t Serial::interrupt_cause() const {
 void Serial::update_interrupt() {
   // OUT2 gates the interrupt line of a PC's serial port.
   const bool level = interrupt_cause() != kCauseNone && (state_.modem_control & 8) && !loopback();
+  await_byte();
   if (level == state_.line) return;
   state_.line = level;
   interrupt_.set(level);

@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A serial port: a 16550A UART whose line is infinitely fast. What is transmitted goes to a sink.
+// A serial port: a 16550A UART. What it transmits is gone at once. Bytes arrive with the speed that
+// the divisor says, and only while the guest listens, so that none is lost: it enables the
+// interrupt for received data, and has read the last one.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 
 #include "emu/devices/bus.h"
 #include "emu/devices/interrupt_lines.h"
+#include "emu/time/clock.h"
 
 namespace nestor::emu {
+
+// What arrives on the line of a serial port.
+struct SerialInput {
+  std::function<std::optional<uint8_t>()> next{};  // empty: nothing ever comes
+  bool live = false;                               // one may come later when there was none
+};
 
 class Serial : public Device {
  public:
@@ -18,7 +28,8 @@ class Serial : public Device {
 
   using Sink = std::function<void(uint8_t)>;
 
-  explicit Serial(Sink sink, InterruptSource interrupt = {});
+  Serial(const Clock& clock, EventQueue& timers, Sink sink, SerialInput input,
+         InterruptSource interrupt);
 
   std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
@@ -47,6 +58,9 @@ class Serial : public Device {
     }
   };
 
+  bool listens() const;
+  void await_byte();
+  void take_byte();
   size_t receiver_depth() const { return state_.fifo_enabled ? kFifoDepth : 1; }
   bool loopback() const { return state_.modem_control & 0x10; }
   uint8_t read_receiver();
@@ -60,7 +74,10 @@ class Serial : public Device {
   uint8_t interrupt_cause() const;
   void update_interrupt();
 
+  const Clock& clock_;
+  EventQueue::Timer arrival_;
   Sink sink_;
+  SerialInput input_;
   InterruptSource interrupt_;
   State state_;
 };

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/emu/devices/plug.h"
 
@@ -24,10 +27,15 @@ class SerialTest : public testing::Test {
   uint8_t in(uint16_t port) { return static_cast<uint8_t>(bus.read_port(port, 1)); }
 
   Bus bus;
-  std::string printed;
+  Clock clock;
+  std::string printed, typed;
   bool line = false;
   InterruptLines lines;
-  Serial serial{[this](uint8_t byte) { printed += static_cast<char>(byte); }, lines.source(4)};
+  Serial serial{clock,
+                bus.timers(),
+                [this](uint8_t byte) { printed += static_cast<char>(byte); },
+                {},
+                lines.source(4)};
   const std::vector<Claim> claims = test::plug(bus, serial, "COM1");
 };
 
@@ -117,6 +125,87 @@ TEST_F(SerialTest, LoopbackReturnsDataAndModemLines) {
   EXPECT_EQ(printed, "");
   EXPECT_EQ(in(kMsr)&0xf0, 0x90);  // RTS to CTS, OUT2 to DCD
   EXPECT_EQ(in(kMsr)&0x0f, 0);     // the changes were read
+}
+
+// --- what arrives on its line
+
+class SerialInputTest : public SerialTest {
+ protected:
+  static constexpr uint64_t kByte = 10 * (Clock::kFrequency / 115'200);  // at divisor 1
+  void plug_in(std::string text, bool live) {
+    typed = std::move(text);
+    port.emplace(clock, other.timers(), Serial::Sink(),
+                 SerialInput{[this]() -> std::optional<uint8_t> {
+                               ++asked;
+                               if (typed.empty()) return std::nullopt;
+                               const auto first = static_cast<uint8_t>(typed.front());
+                               typed.erase(0, 1);
+                               return first;
+                             },
+                             live},
+                 lines.source(4));
+    claimed = test::plug(other, *port, "COM1");
+    write(kLcr, 0x83);
+    write(kData, 1);
+    write(kLcr, 0x03);
+    write(kMcr, 0x08);
+  }
+  void write(uint16_t at, uint8_t value) { other.write_port(at, 1, value); }
+  uint8_t read(uint16_t at) { return static_cast<uint8_t>(other.read_port(at, 1)); }
+  void wait(uint64_t cycles) {
+    clock.charge(cycles);
+    if (other.deadline() <= clock.cycles()) other.expire(clock.cycles());
+  }
+
+  Bus other;
+  std::optional<Serial> port;
+  std::vector<Claim> claimed;
+  unsigned asked = 0;
+};
+
+TEST_F(SerialInputTest, ComesOnceTheGuestListensAndAtTheSpeedOfTheLine) {
+  plug_in("ab", false);
+  wait(1'000'000);
+  EXPECT_EQ(asked, 0u);
+  EXPECT_EQ(read(kLsr) & 1, 0);
+  write(kIer, 0x01);
+  wait(kByte - 1);
+  EXPECT_FALSE(line);
+  wait(1);
+  EXPECT_TRUE(line);
+  EXPECT_EQ(read(kIir) & 0x0f, 0x04);
+  wait(1'000'000);
+  EXPECT_EQ(asked, 1u) << "the first one was not read yet";
+  EXPECT_EQ(read(kData), 'a');
+  EXPECT_FALSE(line);
+  wait(kByte);
+  EXPECT_EQ(read(kData), 'b');
+  EXPECT_EQ(read(kLsr) & 0x02, 0) << "nothing was lost";
+}
+
+TEST_F(SerialInputTest, AFileEnds) {
+  plug_in("", false);
+  write(kIer, 0x01);
+  wait(kByte);
+  EXPECT_EQ(asked, 1u);
+  EXPECT_EQ(read(kLsr) & 1, 0);
+  EXPECT_EQ(other.deadline(), EventQueue::kNever);
+}
+
+TEST_F(SerialInputTest, AKeyboardIsAskedAgain) {
+  plug_in("", true);
+  write(kIer, 0x01);
+  wait(kByte);
+  wait(Clock::kFrequency / 100);
+  EXPECT_EQ(asked, 2u);
+  typed = "x";
+  wait(Clock::kFrequency / 100);
+  EXPECT_EQ(read(kData), 'x');
+  write(kIer, 0x00);
+  wait(Clock::kFrequency);
+  const unsigned before = asked;
+  wait(Clock::kFrequency);
+  EXPECT_EQ(asked, before) << "only while the guest listens";
 }
 
 }  // namespace
