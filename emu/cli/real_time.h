@@ -11,8 +11,8 @@ namespace nestor::emu {
 // than the host can execute falls behind, and catches up while it waits.
 class RealTime {
  public:
-  // Returns when it is time for the clock, which is at `now`, to be at `until`; sooner when there is
-  // something to read on the standard input and `keyboard` is set, or at a signal. In cycles.
+  // Returns when it is time for the clock, which is at `now`, to be at `until`; sooner when there
+  // is something to read on the standard input and `keyboard` is set, or at a signal. In cycles.
   void wait(uint64_t now, uint64_t until, bool keyboard);
 
  private:

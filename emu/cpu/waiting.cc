@@ -11,7 +11,8 @@ bool Waiting::watch(uint64_t physical) {
 
 bool Waiting::line_written() const {
   std::array<uint8_t, kLineSize> now{};
-  return !memory_.read(line_, now) || now != content_ || runs_of_others() != runs_of_others_;
+  return !memory_.read(line_, now) || now != content_ ||
+         runs_of_others() - runs_of_others_ >= kRunsUntilFalseAlarm;
 }
 
 void Waiting::begin(bool masked_interrupts_wake) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // MONITOR and MWAIT. The engine does not tell of stores, so the line counts as written to when its
-// content has changed, and also when another processor has executed at all: the manual allows false
-// wake-ups, and none is missed.
+// content has changed. A store that changes nothing is noticed late: the line counts as written to,
+// too, after other processors have executed for a while. The manual allows false wake-ups.
 #pragma once
 
 #include <array>
@@ -40,6 +40,9 @@ class Waiting {
   }
 
  private:
+  // Of the engine. Few enough that nobody waits for long, and many against those that software
+  // makes before it stores to the line.
+  static constexpr uint64_t kRunsUntilFalseAlarm = 10'000;
   uint64_t runs_of_others() const { return turns_.engine_runs - own_runs_; }
 
   const PhysicalMemory& memory_;

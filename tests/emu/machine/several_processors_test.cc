@@ -402,6 +402,24 @@ TEST_P(SeveralProcessors, NoStoreIsMissed) {
   }
 }
 
+// The other one executes for 20 turns before it stores.
+TEST_P(SeveralProcessors, MwaitOutlastsTheTurnsOfOthers) {
+  const Code count = ASM64(
+      "xor edi, edi; 2: mov eax, 0x80000; xor ecx, ecx; xor edx, edx; monitor; "
+      "cmp dword ptr [rax], 1; je 3f; mwait; inc edi; jmp 2b; 3: mov eax, edi; out 0xf4, eax");
+  const Code second = ASM16("mov ecx, 200000; 2: dec ecx; jnz 2b") + set(0, 1) + kHlt;
+  const RunResult result = run_both(start() + count, second);
+  EXPECT_EQ(result.code, status(1)) << result.detail << ": woken once";
+}
+
+// A store that changes nothing ends it, too, if late.
+TEST_P(SeveralProcessors, MwaitEndsBesideOneThatIsBusyForLong) {
+  const Code wait = ASM64(
+      "mov eax, 0x80000; xor ecx, ecx; xor edx, edx; monitor; mwait; mov eax, 5; out 0xf4, eax");
+  const Code busy = ASM16("2: mov byte ptr [0], 0; rdtsc; jmp 2b");
+  EXPECT_EQ(run_both(start() + wait, busy).code, status(5));
+}
+
 TEST_P(SeveralProcessors, AnNmiFromAnotherEndsMwait) {
   handle(vmx::kNmi, exit_with(2));
   const Code second = enable_x2apic() + send16(0x400) + kHlt;
