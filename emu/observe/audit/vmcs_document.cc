@@ -3,6 +3,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -24,6 +25,10 @@ constexpr std::array kFormats = {
     VmcsFormat{is_vmcs_list, read_vmcs_list},
 };
 
+bool says_nothing(const VmcsDocument& document) {
+  return document.partial && document.given.empty();
+}
+
 // Without what terminals take for colours: ESC [ ... m.
 std::string without_colours(std::string text) {
   size_t out = 0;
@@ -44,6 +49,8 @@ std::string without_colours(std::string text) {
 }  // namespace
 
 std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
+  // Some print the exit reason as a signed number of 64 bits.
+  if (access.field == vmx::Field::kExitReason && number >> 32 == 0xffffffff) number &= 0xffffffff;
   const unsigned bits = access.high ? 32 : vmx::bits_of(access.field);
   if ((number & ~(~uint64_t{0} >> (64 - bits))) != 0) {
     return fmt::format("{:#x} is too wide for {} of {} bits", number,
@@ -63,10 +70,18 @@ std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
   } else {
     if (before != 0 && number >> 32 != 0 && number >> 32 != before >> 32)
       return fmt::format("{:#x} contradicts the high half, {:#x}", number, before >> 32);
-    vmcs.write(access.field, number | before);
+    const bool halves = vmx::width_of(access.field) == vmx::FieldWidth::k64;
+    vmcs.write(access.field, halves ? number | before : number);
   }
   given.insert(access.field);
   return {};
+}
+
+void VmcsDocument::state(const StatedFailure& failure) {
+  entry_failed = true;
+  if (!failure.field || given.contains(*failure.field)) return;
+  given.insert(*failure.field);
+  vmcs.write(*failure.field, failure.value);
 }
 
 void VmcsDocument::forget_high_halves() {
@@ -82,8 +97,11 @@ VmcsDocuments read_vmcs_documents(std::string_view mail) {
   for (const VmcsFormat& format : kFormats) {
     if (!format.recognizes(text)) continue;
     VmcsDocuments documents = format.read(text);
-    if (auto* list = std::get_if<std::vector<VmcsDocument>>(&documents))
-      for (VmcsDocument& document : *list) document.forget_high_halves();
+    auto* const list = std::get_if<std::vector<VmcsDocument>>(&documents);
+    if (list == nullptr) return documents;
+    for (VmcsDocument& document : *list) document.forget_high_halves();
+    if (std::ranges::all_of(*list, says_nothing))
+      return "line 1: no field of a VMCS can be read in it";
     return documents;
   }
   if (text.find("KVM: entry failed, hardware error") != std::string::npos)

@@ -8,46 +8,15 @@
 #include <utility>
 
 #include "emu/observe/audit/list_pairs.h"
+#include "emu/observe/audit/stated_failure.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "emu/observe/audit/vmcs_names.h"
-#include "vmx/instruction_errors.h"
 
 namespace nestor::emu {
 namespace {
 
 using vmx::Field;
 using vmx::FieldAccess;
-
-constexpr std::string_view kHexDigits = "0123456789abcdefABCDEF";
-
-// --- HAXM: "4000 VMX_PIN_CONTROLS: 3f", all numbers hexadecimal.
-
-struct HaxmLine {
-  Field field{};
-  std::string_view number;
-};
-
-std::optional<HaxmLine> haxm_line(std::string_view line) {
-  constexpr size_t kEncodingDigits = 4;
-  const size_t colon = line.rfind(": ");
-  if (colon == std::string_view::npos) return std::nullopt;
-  const std::string_view number = trimmed(line.substr(colon + 2));
-  const std::string_view left = line.substr(0, colon);
-  const size_t blank = left.rfind(' ');
-  if (blank == std::string_view::npos || blank < kEncodingDigits || !parse_hexadecimal(number))
-    return std::nullopt;
-  const std::string_view encoding = left.substr(blank - kEncodingDigits, kEncodingDigits);
-  if (encoding.find_first_not_of(kHexDigits) != std::string_view::npos) return std::nullopt;
-  const auto access = vmx::decode_field(static_cast<uint32_t>(*parse_hexadecimal(encoding)));
-  if (!access || access->high) return std::nullopt;
-  return HaxmLine{access->field, number};
-}
-
-// Fields that HAXM does not print.
-constexpr std::array kNeverInHaxm = {Field::kHostIa32Pat, Field::kHostIa32Efer,
-                                     Field::kHostIa32PerfGlobalCtrl};
-
-// --- Lists.
 
 // What logs put before a line is taken off `name`, from the left, until it is a field; so is what
 // is before an encoding in parentheses.
@@ -83,6 +52,12 @@ std::optional<uint64_t> list_number(std::string_view text) {
   return std::nullopt;
 }
 
+std::optional<uint64_t> number_of(Field field, std::string_view text) {
+  if (field == Field::kExitReason)
+    if (const auto reason = exit_reason_number(text)) return reason;
+  return list_number(text);
+}
+
 // The name and the rest of a line that begins with a field and has no number for it.
 std::optional<std::pair<std::string_view, std::string_view>> field_without_number(
     std::string_view line) {
@@ -97,17 +72,6 @@ std::optional<std::pair<std::string_view, std::string_view>> field_without_numbe
   if (!find_vmcs_field(name) || parse_number(name)) return std::nullopt;
   return std::pair{name, value};
 }
-
-// What hypervisors say of a VM entry that failed before the checks on guest state.
-struct Complaint {
-  std::string_view words;  // in lower case
-  vmx::InstructionError error;
-};
-constexpr std::array kComplaints = {
-    Complaint{"invalid control field", vmx::InstructionError::kEntryInvalidControls},
-    Complaint{"invalid host-state field", vmx::InstructionError::kEntryInvalidHostState},
-    Complaint{"invalid host state field", vmx::InstructionError::kEntryInvalidHostState},
-};
 
 // Words that mean a field where there are others, but do not make a text a list of fields.
 struct VagueName {
@@ -148,12 +112,13 @@ class ListReader {
 
   void line(std::string_view text) {
     ++line_;
-    complaint(text);
+    const auto failure = stated_failure(text, FailureWords::kAll);
+    if (failure) statement(*failure);
     const std::vector<ListPair> pairs = list_pairs(text);
     if (pairs.empty()) return without_number(text);
     subject_.clear();
     whose_.clear();
-    is_log_ = trimmed(text).starts_with('[') ||
+    is_log_ = failure || trimmed(text).starts_with('[') ||
               pairs.front().name.find_first_of("]:") != std::string::npos;
     for (const ListPair& found : pairs) pair(found);
   }
@@ -162,6 +127,7 @@ class ListReader {
     if (!error.empty()) return error;
     finish();
     if (documents_.empty() && !no_number_.empty()) return no_number_;
+    if (next_ && !documents_.empty()) documents_.back().state(*next_);
     return std::move(documents_);
   }
 
@@ -179,16 +145,12 @@ class ListReader {
                       : fmt::format("is \"{}\", which is no number; write 0x1f", shown(value));
   }
 
-  void complaint(std::string_view text) {
-    const std::string words = lower_case(text);
-    for (const Complaint& complaint : kComplaints) {
-      if (words.find(complaint.words) == std::string::npos ||
-          document_.given.contains(Field::kVmInstructionError))
-        continue;
-      // Nothing else is wrong with the number.
-      (void)document_.set({Field::kVmInstructionError, false},
-                          static_cast<uint64_t>(complaint.error));
-    }
+  // What is said after the fields of a VMCS that has failed already is of the next one.
+  void statement(const StatedFailure& failure) {
+    const bool failed = document_.given.contains(Field::kExitReason) ||
+                        document_.given.contains(Field::kVmInstructionError);
+    if (keys_.empty() || !failed) return document_.state(failure);
+    if (!next_ || failure.field) next_ = failure;
   }
 
   void pair(const ListPair& found) {
@@ -232,13 +194,15 @@ class ListReader {
 
   void set(FieldAccess access, const ListPair& found) {
     const std::string name(written_name(found.name));
-    const auto number = list_number(found.number);
-    if (!number && is_log_) return pass_over(name);
+    const auto number = number_of(access.field, found.number);
     if (!number) {
       const bool prefixed = is_prefixed_hexadecimal(found.number);
-      return fail(fmt::format(
+      const std::string why = fmt::format(
           "\"{}\": \"{}\" is {}", shown(name), shown(found.number),
-          prefixed ? "no number of 64 bits" : "hexadecimal or decimal? Write 0x before it"));
+          prefixed ? "no number of 64 bits" : "hexadecimal or decimal? Write 0x before it");
+      if (!is_log_) return fail(why);
+      if (no_number_.empty()) no_number_ = fmt::format("line {}: {}", line_, why);
+      return pass_over(name);
     }
     const std::pair key{access.field, access.high};
     if (keys_.contains(key)) {
@@ -266,11 +230,13 @@ class ListReader {
     }
     document_ = {};
     keys_.clear();
+    if (next_) document_.state(*std::exchange(next_, std::nullopt));
   }
 
   std::vector<VmcsDocument> documents_;
   VmcsDocument document_;
   std::string no_number_;                          // of the first field without one
+  std::optional<StatedFailure> next_;              // of the VMCS that follows
   std::map<std::pair<Field, bool>, size_t> keys_;  // and their lines
   std::pair<Field, bool> first_;
   std::string subject_, whose_;  // whose parts a line lists
@@ -279,34 +245,6 @@ class ListReader {
 };
 
 }  // namespace
-
-bool is_haxm_dump(std::string_view text) {
-  constexpr int kEnough = 3;  // lines of this form that are no accident
-  for (int lines = 0; !text.empty();)
-    if (haxm_line(take_line(text)) && ++lines == kEnough) return true;
-  return false;
-}
-
-VmcsDocuments read_haxm_dump(std::string_view text) {
-  std::vector<VmcsDocument> documents(1);
-  for (size_t line = 1; !text.empty(); ++line) {
-    const auto found = haxm_line(take_line(text));
-    if (!found) continue;
-    // The first field again; where two processors print at once, other fields come twice.
-    const bool again = documents.back().given.contains(found->field);
-    if (again && found->field != Field::kPinBasedControls) continue;
-    if (again) documents.emplace_back();
-    const std::string bad =
-        documents.back().set({found->field, false}, *parse_hexadecimal(found->number));
-    if (!bad.empty())
-      return fmt::format("line {}: {}: {}", line, vmx::info_of(found->field).name, bad);
-  }
-  for (VmcsDocument& document : documents) {
-    document.partial = true;
-    document.never.insert(kNeverInHaxm.begin(), kNeverInHaxm.end());
-  }
-  return documents;
-}
 
 bool is_vmcs_list(std::string_view text) {
   while (!text.empty()) {

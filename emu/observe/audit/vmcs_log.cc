@@ -6,6 +6,7 @@
 #include <cctype>
 #include <utility>
 
+#include "emu/observe/audit/stated_failure.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
@@ -39,8 +40,6 @@ constexpr std::array kAnnouncements = {
     LogAnnouncement{"VMRESUME error: ", Field::kVmInstructionError},
 };
 constexpr std::string_view kXenQualification = "Invalid guest state (";  // decimal
-// What QEMU says of KVM: the exit reason, or the VM-instruction error.
-constexpr std::string_view kQemuAnnouncement = "entry failed, hardware error ";
 
 // What people pick out of a dump without a heading; nothing else has these.
 constexpr std::array<std::string_view, 5> kMarks = {
@@ -245,6 +244,9 @@ class LogReader {
     ++line_;
     if (text.find_first_not_of(" >") == std::string_view::npos) return;
     if (announcement(text)) return;
+    if (const auto failure = stated_failure(text, FailureWords::kAll);
+        failure && (!stated_ || failure->field))
+      stated_ = failure;
     for (const LogHeading& heading : kHeadings) {
       if (text.find(heading.text) == std::string_view::npos) continue;
       if (heading.section <= section_) finish();
@@ -266,6 +268,7 @@ class LogReader {
 
   std::vector<VmcsDocument> documents() {
     finish();
+    if (stated_ && documents_.size() == 1) documents_.front().state(*stated_);
     return std::move(documents_);
   }
 
@@ -283,16 +286,7 @@ class LogReader {
       }
       return true;
     }
-    const size_t at = text.find(kQemuAnnouncement);
-    if (at == std::string_view::npos || !excerpt_) return false;
-    text.remove_prefix(at + kQemuAnnouncement.size());
-    const std::string_view number = take_number(text);
-    const uint64_t value = parse_hexadecimal(number).value_or(0);
-    if (value != 0)
-      set((value & vmx::kExitReasonEntryFailure) != 0 ? Field::kExitReason
-                                                      : Field::kVmInstructionError,
-          number);
-    return true;
+    return false;
   }
 
   // "Labels and values": CR0: actual=0x31, shadow=0x11.
@@ -402,9 +396,10 @@ class LogReader {
   std::vector<VmcsDocument> documents_;
   VmcsDocument document_;
   LogSection section_ = LogSection::kNone;
-  std::string context_;  // the first word of the label before
-  std::string broken_;   // a line that ends before its value
-  std::string tail_;     // what is behind the last value of the line before
+  std::string context_;                  // the first word of the label before
+  std::string broken_;                   // a line that ends before its value
+  std::string tail_;                     // what is behind the last value of the line before
+  std::optional<StatedFailure> stated_;  // by QEMU, beside what KVM prints
   const bool excerpt_;
   size_t line_ = 0;
 };

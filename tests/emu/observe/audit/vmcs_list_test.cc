@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Lists of fields, and HAXM's dump.
+// Lists of fields.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -209,23 +209,54 @@ TEST(VmcsList, TakesNoEncodingAndNoHalfForAValue) {
   EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestDr7, Field::kGuestRflags));
 }
 
-TEST(HaxmDump, IsEncodingNameAndHexadecimalValue) {
+// Nothing is passed over in silence where nothing else can be read.
+TEST(VmcsList, SaysThatNothingCouldBeRead) {
+  EXPECT_THAT(
+      error_of("[ 2.5] GUEST_CR0: 31\n"),
+      HasSubstr("line 1: \"GUEST_CR0\": \"31\" is hexadecimal or decimal? Write 0x before"));
+  EXPECT_THAT(error_of("booting\n[ 2.5] hv: GUEST_RFLAGS = 0x\n"),
+              HasSubstr("line 2: \"GUEST_RFLAGS\": \"0x\" is no number of 64 bits"));
+  const auto documents = read_all("[ 2.5] GUEST_CR0: 31\n[ 2.5] GUEST_CR3: 0x1000\n");
+  EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestCr3));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"GUEST_CR0\""));
+}
+
+TEST(VmcsList, ReadsTheExitReasonAsItIsPrinted) {
+  for (const char* number : {"80000021", "ffffffff80000021", "ffffffff00000021", "0x80000021",
+                             "0xffffffff80000021", "33", "2147483681", "80000021h"}) {
+    const Audit result =
+        audit(read_all(std::string("[7:42] VM-entry failure exit reason: ") + number)[0], {});
+    EXPECT_EQ(result.failed_entry, 0x80000021u) << number;
+  }
+  const Audit exit = audit(read_all("[7:42] exit reason: 48\n")[0], {});
+  EXPECT_EQ(exit.failed_entry, std::nullopt);
+  EXPECT_THAT(to_text(exit, "x"), HasSubstr("no violation; no check is about the stated fields"));
+  EXPECT_THAT(to_json(exit, "x"), HasSubstr("\"result\": \"unknown\""));
+}
+
+TEST(VmcsList, NeverSaysThatAFailedEntryWouldPass) {
+  struct Case {
+    const char* line;
+    const char* verdict;
+  };
+  for (const Case& one :
+       {Case{"hv: VMRESUME failed on CPU 2", "no violation; the text says that VM entry failed"},
+        Case{"hv: vmexit reason is 33", "the VMCS states exit reason 0x80000021"},
+        Case{"\texit_reason\t34", "the VMCS states exit reason 0x80000022"},
+        Case{"hv: invalid guest state", "the VMCS states exit reason 0x80000021"},
+        Case{"KVM: entry failed, hardware error 0x8", "VM-instruction error 8"}}) {
+    const Audit result = audit(read_all(std::string(one.line) + "\nGUEST_DR7: 0x400\n")[0], {});
+    EXPECT_THAT(to_text(result, "x"), HasSubstr(one.verdict)) << one.line;
+    EXPECT_THAT(to_text(result, "x"), Not(HasSubstr("would pass"))) << one.line;
+    EXPECT_THAT(to_json(result, "x"), Not(HasSubstr("\"passes\""))) << one.line;
+  }
+  // What follows the fields of one that has failed is of the next one.
   const auto documents = read_all(
-      "haxm_warning: 4000 VMX_PIN_CONTROLS: 3f\n"
-      "haxm_warning: 6800 GUEST_CR0: 30\n"
-      "something else: 5\n"
-      "haxm_warning: 2800 GUEST_VMCS_LINK_PTR: ffffffffffffffff\n"
-      "haxm_warning: 4000 VMX_PIN_CONTROLS: 16\n");
+      "hv: vmexit reason is 33\nGUEST_DR7 = 0x400\nGUEST_CR3 = 0x1000\n"
+      "hv: vmexit reason is 41\nGUEST_DR7 = 0x400\n");
   ASSERT_EQ(documents.size(), 2u);
-  EXPECT_EQ(documents[0].vmcs[Field::kPinBasedControls], 0x3f);
-  EXPECT_EQ(documents[0].vmcs[Field::kGuestCr0], 0x30);
-  EXPECT_EQ(documents[0].vmcs[Field::kVmcsLinkPointer], ~0ull);
-  EXPECT_EQ(documents[0].given.size(), 3u);
-  EXPECT_TRUE(documents[0].partial);
-  EXPECT_TRUE(documents[0].never.contains(Field::kHostIa32Efer));
-  EXPECT_EQ(documents[1].vmcs[Field::kPinBasedControls], 0x16);
-  EXPECT_THAT(error_of("4000 A: 1\n4002 B: 2\n0800 C: 12345\n"),
-              HasSubstr("line 3: Guest ES selector: 0x12345 is too wide"));
+  EXPECT_EQ(documents[0].vmcs[Field::kExitReason], 0x80000021);
+  EXPECT_EQ(documents[1].vmcs[Field::kExitReason], 0x80000029);
 }
 
 }  // namespace

@@ -311,6 +311,16 @@ TEST(VmcsLog, SaysWhatMayBeWrongWithALinePickedOut) {
   EXPECT_THAT(to_json(result, "x"), HasSubstr("\"decided_by\""));
 }
 
+// The dump may be cut off before its exit reason.
+TEST(VmcsLog, ReadsWhatQemuSaysBesideADump) {
+  const std::string cut(kKvm.substr(0, kKvm.find("*** Control State")));
+  EXPECT_EQ(audit_of("qemu: KVM: entry failed, hardware error 0x80000021\n" + cut).failed_entry,
+            0x80000021u);
+  const std::string unknown =
+      to_text(audit_of(cut + "KVM: entry failed, hardware error 0x0\n"), "x");
+  EXPECT_THAT(unknown, HasSubstr("no violation; the text says that VM entry failed"));
+}
+
 TEST(VmcsLog, JoinsALabelThatBeginsOnTheLineBefore) {
   const std::string wrapped = replaced(
       replaced(replaced(kKvm, "CR3 = 0x0000000000001000", "trace: dump_vmcs: CR3\n\n= 0x5000"),
