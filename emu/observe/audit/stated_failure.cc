@@ -27,9 +27,10 @@ struct Phrase {
   StatedFailure failure;
 };
 constexpr StatedFailure kGuestStateFailed{Field::kExitReason,
-                                    failed_entry_reason(ExitReason::kEntryFailureGuestState)};
+                                          failed_entry_reason(ExitReason::kEntryFailureGuestState)};
 constexpr StatedFailure kControlsFailed{
-    Field::kVmInstructionError, static_cast<uint32_t>(vmx::InstructionError::kEntryInvalidControls)};
+    Field::kVmInstructionError,
+    static_cast<uint32_t>(vmx::InstructionError::kEntryInvalidControls)};
 constexpr StatedFailure kHostStateFailed{
     Field::kVmInstructionError,
     static_cast<uint32_t>(vmx::InstructionError::kEntryInvalidHostState)};

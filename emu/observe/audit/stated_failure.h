@@ -27,8 +27,8 @@ std::optional<StatedFailure> stated_failure(std::string_view line, FailureWords 
 // Does the exit reason mean a failed VM entry? Hypervisors show some of them without bit 31.
 bool means_failed_entry(uint32_t exit_reason);
 
-// A number as texts write exit reasons: 33, 0x80000021, 80000021, ffffffff80000021, of which the low
-// 32 bits count. std::nullopt: none that could be an exit reason.
+// A number as texts write exit reasons: 33, 0x80000021, 80000021, ffffffff80000021, of which the
+// low 32 bits count. std::nullopt: none that could be an exit reason.
 std::optional<uint32_t> exit_reason_number(std::string_view text);
 
 }  // namespace nestor::emu

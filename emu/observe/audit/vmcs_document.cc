@@ -84,12 +84,14 @@ void VmcsDocument::state(const StatedFailure& failure) {
   vmcs.write(*failure.field, failure.value);
 }
 
+bool VmcsDocument::forget(vmx::Field field) {
+  vmcs.write(field, 0);
+  return given.erase(field) != 0;
+}
+
 void VmcsDocument::forget_high_halves() {
   if (!partial) return;
-  for (const vmx::Field field : high_only_) {
-    given.erase(field);
-    vmcs.write(field, 0);
-  }
+  for (const vmx::Field field : high_only_) forget(field);
 }
 
 VmcsDocuments read_vmcs_documents(std::string_view mail) {

@@ -33,6 +33,8 @@ struct VmcsDocument {
   [[nodiscard]] std::string set(vmx::FieldAccess access, uint64_t number);
   // What the text says in words; a field that was given counts more.
   void state(const StatedFailure& failure);
+  // Makes the field absent; was it there?
+  bool forget(vmx::Field field);
   // Where absent fields are unknown: a field of which only the high half is stated is absent.
   void forget_high_halves();
 

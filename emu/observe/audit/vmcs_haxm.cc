@@ -25,7 +25,8 @@ struct HaxmLine {
 
 bool is_haxm_name(std::string_view name) {
   return !name.empty() && std::isalpha(static_cast<unsigned char>(name.front())) != 0 &&
-         std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+         std::ranges::all_of(name,
+                             [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
 }
 
 // Takes the last word off `text`.

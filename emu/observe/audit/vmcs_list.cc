@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <map>
 #include <utility>
 
+#include "emu/observe/audit/list_names.h"
 #include "emu/observe/audit/list_pairs.h"
 #include "emu/observe/audit/stated_failure.h"
 #include "emu/observe/audit/vmcs_formats.h"
@@ -17,26 +17,6 @@ namespace {
 
 using vmx::Field;
 using vmx::FieldAccess;
-
-// What logs put before a line is taken off `name`, from the left, until it is a field; so is what
-// is before an encoding in parentheses.
-std::optional<FieldAccess> find_field_in(std::string_view name) {
-  constexpr size_t kLongest = 400;
-  if (name.size() > kLongest) name.remove_prefix(name.size() - kLongest);
-  while (!name.empty()) {
-    const bool number = !is_prefixed_hexadecimal(name) && parse_number(name);
-    if (const auto access = find_vmcs_field(name); access && !number) return access;
-    if (name.starts_with("(0x"))
-      if (const auto access = find_vmcs_field(name.substr(1, name.find(')') - 1))) return access;
-    name = trimmed(name.substr(std::min(name.find_first_of("]:>|@. "), name.size() - 1) + 1));
-  }
-  return std::nullopt;
-}
-
-// The name, without what logs put before it.
-std::string_view written_name(std::string_view name) {
-  return trimmed(name.substr(name.find_last_of("]:>|") + 1));
-}
 
 // What a list leaves no doubt about: 0x1f, 1fH, fffff804`59c61fb0, and a digit alone.
 std::optional<uint64_t> list_number(std::string_view text) {
@@ -81,12 +61,6 @@ struct VagueName {
 constexpr std::array kVagueNames = {VagueName{"reason", Field::kExitReason},
                                     VagueName{"qualification", Field::kExitQualification}};
 
-std::string lower_case(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
 constexpr std::string_view kBetweenWords = " _-";
 
 std::string_view without_last_word(std::string_view name) {
@@ -94,21 +68,22 @@ std::string_view without_last_word(std::string_view name) {
   return name.substr(0, end == std::string_view::npos ? 0 : end);
 }
 
-// "guest " or "host ", if `name` has the word; else empty.
-std::string_view whose(std::string_view name) {
-  const std::string words = lower_case(name);
-  for (const std::string_view word : {"guest ", "host "}) {
-    const size_t at = words.find(word);
-    if (at != std::string::npos &&
-        (at == 0 || std::isalnum(static_cast<unsigned char>(words[at - 1])) == 0))
-      return word;
-  }
-  return {};
+// bhyve's children, xhyve and hyperkit, print LDTR's limit and base as IDTR's. Their dumps have one
+// of these.
+constexpr std::array<std::string_view, 4> kBhyveMarks = {
+    "_BASED_CTLS:", "VMCS_ENTRY_CTLS:", "VMCS_GUEST_IDTR_LIMIT:         0x", " rfl: 0x"};
+
+bool is_of_bhyve(std::string_view text) {
+  return std::ranges::any_of(kBhyveMarks, [&](std::string_view mark) {
+    return text.find(mark) != std::string_view::npos;
+  });
 }
 
 class ListReader {
  public:
   std::string error;
+
+  explicit ListReader(bool of_bhyve) : of_bhyve_(of_bhyve) {}
 
   void line(std::string_view text) {
     ++line_;
@@ -156,6 +131,9 @@ class ListReader {
   void pair(const ListPair& found) {
     if (!error.empty()) return;
     if (found.name.ends_with("VMCS at")) return finish();  // the first line of a dump of Nestor's
+    if (of_bhyve_)
+      if (const auto access = find_vcpu_register(written_name(found.name)))
+        return set(*access, found);
     const bool slashes = found.number.find('/') != std::string::npos;
     if (const auto access = resolve(found.name); access && !slashes) return set(*access, found);
     if (found.name.find('/') != std::string::npos) {
@@ -168,6 +146,7 @@ class ListReader {
       }
     }
     const std::string name(written_name(found.name));
+    if (is_general_register(name)) return pass_over(name);
     // Behind another one on its line it may explain that.
     if (is_log_ || (!found.leading && name.find('_') == std::string::npos)) return pass_over(name);
     fail(unknown_field(name));
@@ -217,6 +196,20 @@ class ListReader {
     if (std::string bad = document_.set(access, *number); !bad.empty())
       fail(fmt::format("\"{}\": {}", shown(name), bad));
   }
+  // Where it is LDTR's, or may be.
+  void forget_idtr() {
+    const auto differ = [&](Field a, Field b) {
+      return document_.given.contains(a) && document_.given.contains(b) &&
+             document_.vmcs[a] != document_.vmcs[b];
+    };
+    if (differ(Field::kGuestIdtrLimit, Field::kGuestLdtrLimit) ||
+        differ(Field::kGuestIdtrBase, Field::kGuestLdtrBase))
+      return;
+    const bool limit = document_.forget(Field::kGuestIdtrLimit);
+    if (document_.forget(Field::kGuestIdtrBase) || limit)
+      document_.remarks.emplace_back(
+          "Guest IDTR counts as not stated: xhyve and hyperkit print LDTR's limit and base there");
+  }
   void pass_over(std::string_view name) {
     const std::string quoted = fmt::format("\"{}\"", shown(name));
     if (std::ranges::find(document_.passed_over, quoted) == document_.passed_over.end())
@@ -226,6 +219,7 @@ class ListReader {
   void finish() {
     if (!keys_.empty()) {
       document_.partial = true;
+      if (of_bhyve_) forget_idtr();
       documents_.push_back(std::move(document_));
     }
     document_ = {};
@@ -241,6 +235,7 @@ class ListReader {
   std::pair<Field, bool> first_;
   std::string subject_, whose_;  // whose parts a line lists
   bool is_log_ = false;          // names that are no fields are passed over
+  const bool of_bhyve_;
   size_t line_ = 0;
 };
 
@@ -257,7 +252,7 @@ bool is_vmcs_list(std::string_view text) {
 }
 
 VmcsDocuments read_vmcs_list(std::string_view text) {
-  ListReader reader;
+  ListReader reader(is_of_bhyve(text));
   while (!text.empty()) reader.line(take_line(text));
   return reader.documents();
 }

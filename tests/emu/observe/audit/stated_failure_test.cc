@@ -50,13 +50,19 @@ TEST(StatedFailure, IsSaidInWords) {
 }
 
 TEST(StatedFailure, TakesExitReasonsAsTheyArePrinted) {
-  const std::pair<std::string_view, uint32_t> numbers[] = {
-      {"33", 33},           {"48", 48},           {"0x30", 0x30},
-      {"00000030", 0x30},   {"30h", 0x30},        {"80000021", 0x80000021},
-      {"0x80000021U", 0x80000021}, {"2147483681", 0x80000021},
-      {"ffffffff00000021", 0x21}, {"0xffffffff80000021", 0x80000021}};
+  const std::pair<std::string_view, uint32_t> numbers[] = {{"33", 33},
+                                                           {"48", 48},
+                                                           {"0x30", 0x30},
+                                                           {"00000030", 0x30},
+                                                           {"30h", 0x30},
+                                                           {"80000021", 0x80000021},
+                                                           {"0x80000021U", 0x80000021},
+                                                           {"2147483681", 0x80000021},
+                                                           {"ffffffff00000021", 0x21},
+                                                           {"0xffffffff80000021", 0x80000021}};
   for (const auto& [text, value] : numbers) EXPECT_EQ(exit_reason_number(text), value) << text;
-  for (const char* text : {"", "0x", "99x", "0x4402", "c0000021", "12345678900000021", "0x180000021"})
+  for (const char* text :
+       {"", "0x", "99x", "0x4402", "c0000021", "12345678900000021", "0x180000021"})
     EXPECT_EQ(exit_reason_number(text), std::nullopt) << text;
 }
 
