@@ -126,8 +126,10 @@ std::optional<FieldAccess> find_vcpu_register(std::string_view name) {
   return find_in(kVcpuRegisters, name);
 }
 
-bool is_general_register(std::string_view name) {
-  return std::ranges::find(kGeneral, lower_case(name)) != kGeneral.end();
+bool is_beside_the_fields(std::string_view name) {
+  const std::string words = lower_case(name);
+  return std::ranges::find(kGeneral, words) != kGeneral.end() ||
+         (is_register(words.substr(0, words.find(' '))) && words.find('(') != std::string::npos);
 }
 
 }  // namespace nestor::emu

@@ -32,7 +32,7 @@ std::optional<Member> find_member(std::string_view name);
 
 // RIP, RFLAGS and RSP, as bhyve's children print them behind a VMCS.
 std::optional<vmx::FieldAccess> find_vcpu_register(std::string_view name);
-// RAX and others that no VMCS has.
-bool is_general_register(std::string_view name);
+// RAX and others that no VMCS has, and what else is said of a register: "fs base (from RDMSR)".
+bool is_beside_the_fields(std::string_view name);
 
 }  // namespace nestor::emu

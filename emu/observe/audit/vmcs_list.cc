@@ -44,6 +44,7 @@ std::optional<std::pair<std::string_view, std::string_view>> field_without_numbe
   const size_t at = line.find_first_of("=:");
   if (at == std::string_view::npos || line.find('|') != std::string_view::npos) return std::nullopt;
   std::string_view name = trimmed(line.substr(0, at));
+  if (name.starts_with('#') || name.starts_with("//")) return std::nullopt;
   if (name.size() >= 2 && name.front() == '"' && name.back() == '"')
     name = name.substr(1, name.size() - 2);
   const std::string_view value = trimmed(line.substr(at + 1));
@@ -79,6 +80,40 @@ bool is_of_bhyve(std::string_view text) {
   });
 }
 
+// The VMX capability MSRs of a list: whole, or in the halves of those that say which controls must
+// be 1 and which may be.
+class ListedCapabilities {
+ public:
+  // Is the name that of one? A number that is not known is passed over.
+  bool take(std::string_view name, std::optional<uint64_t> number) {
+    const size_t end = std::min(name.find(' '), name.size());
+    const auto msr = find_capability_msr(name.substr(0, end));
+    if (!msr || parse_number(name.substr(0, end))) return false;
+    if (!number) return true;
+    const std::string_view rest = name.substr(end);
+    Halves& halves = msrs_[*msr];
+    if (rest.empty()) halves = {*number & 0xffffffff, *number >> 32};
+    if (rest.starts_with(" low bits")) halves.low = *number;
+    if (rest.starts_with(" high bits")) halves.high = *number;
+    return true;
+  }
+  std::optional<CapabilityValues> values() const {
+    std::optional<CapabilityValues> values;
+    for (const auto& [msr, halves] : msrs_) {
+      if (!halves.low || !halves.high) continue;
+      if (!values) values.emplace();
+      values->msrs[msr] = *halves.high << 32 | *halves.low;
+    }
+    return values;
+  }
+
+ private:
+  struct Halves {
+    std::optional<uint64_t> low, high;
+  };
+  std::map<uint32_t, Halves> msrs_;
+};
+
 class ListReader {
  public:
   std::string error;
@@ -90,6 +125,7 @@ class ListReader {
     const auto failure = stated_failure(text, FailureWords::kAll);
     if (failure) statement(*failure);
     const std::vector<ListPair> pairs = list_pairs(text);
+    if (const auto area = whose_heading(text); pairs.empty() && !area.empty()) area_ = area;
     if (pairs.empty()) return without_number(text);
     subject_.clear();
     whose_.clear();
@@ -102,6 +138,7 @@ class ListReader {
     if (!error.empty()) return error;
     finish();
     if (documents_.empty() && !no_number_.empty()) return no_number_;
+    for (VmcsDocument& document : documents_) document.capabilities = capabilities_.values();
     if (next_ && !documents_.empty()) documents_.back().state(*next_);
     return std::move(documents_);
   }
@@ -134,6 +171,12 @@ class ListReader {
     if (of_bhyve_)
       if (const auto access = find_vcpu_register(written_name(found.name)))
         return set(*access, found);
+    const std::string name(written_name(found.name));
+    if (const auto member = find_member(name)) {
+      if (member->field) set(*member->field, found);
+      return;
+    }
+    if (capabilities_.take(name, list_number(found.number))) return;
     const bool slashes = found.number.find('/') != std::string::npos;
     if (const auto access = resolve(found.name); access && !slashes) return set(*access, found);
     if (found.name.find('/') != std::string::npos) {
@@ -145,8 +188,7 @@ class ListReader {
         return;
       }
     }
-    const std::string name(written_name(found.name));
-    if (is_general_register(name)) return pass_over(name);
+    if (is_beside_the_fields(name)) return pass_over(name);
     // Behind another one on its line it may explain that.
     if (is_log_ || (!found.leading && name.find('_') == std::string::npos)) return pass_over(name);
     fail(unknown_field(name));
@@ -168,6 +210,8 @@ class ListReader {
     for (const VagueName& vague : kVagueNames)
       if (last == vague.word) return FieldAccess{vague.field, false};
     if (const std::string_view word = whose(name); !word.empty()) whose_ = word;
+    if (const auto access = find_register_part(written_name(name), whose_.empty() ? area_ : whose_))
+      return access;
     return whose_.empty() ? std::nullopt : find_vmcs_field(whose_ + std::string(last));
   }
 
@@ -234,24 +278,46 @@ class ListReader {
   std::map<std::pair<Field, bool>, size_t> keys_;  // and their lines
   std::pair<Field, bool> first_;
   std::string subject_, whose_;  // whose parts a line lists
-  bool is_log_ = false;          // names that are no fields are passed over
+  std::string area_ = "guest ";  // whose registers lines are about that do not say it
+  ListedCapabilities capabilities_;
+  bool is_log_ = false;  // names that are no fields are passed over
   const bool of_bhyve_;
   size_t line_ = 0;
 };
 
-}  // namespace
-
-bool is_vmcs_list(std::string_view text) {
+// Does a line name a field?
+bool has_field(std::string_view text) {
   while (!text.empty()) {
     const std::string_view line = take_line(text);
     if (field_without_number(line)) return true;
-    for (const ListPair& pair : list_pairs(line))
+    for (const ListPair& pair : list_pairs(line)) {
       if (find_field_in(pair.name)) return true;
+      if (const auto member = find_member(written_name(pair.name)); member && member->field)
+        return true;
+    }
   }
   return false;
 }
 
-VmcsDocuments read_vmcs_list(std::string_view text) {
+// Where all lines with fields are comments, as somebody's log has them: what is in them, as of a
+// log.
+std::string uncommented(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::string_view line = trimmed(take_line(text));
+    out += line.starts_with('#') ? "[#]" + std::string(line.substr(1)) : std::string(line);
+    out += '\n';
+  }
+  return out;
+}
+
+}  // namespace
+
+bool is_vmcs_list(std::string_view text) { return has_field(text) || has_field(uncommented(text)); }
+
+VmcsDocuments read_vmcs_list(std::string_view written) {
+  const std::string bare = has_field(written) ? std::string() : uncommented(written);
+  std::string_view text = bare.empty() ? written : bare;
   ListReader reader(is_of_bhyve(text));
   while (!text.empty()) reader.line(take_line(text));
   return reader.documents();

@@ -55,8 +55,7 @@ TEST(BhyveDump, IsReadWithTheRegistersAroundIt) {
   EXPECT_EQ(vmcs[Field::kGuestRip], 0x7c00);
   EXPECT_EQ(vmcs[Field::kGuestRflags], 0x46);
   EXPECT_EQ(vmcs[Field::kGuestRsp], 0x6000);
-  EXPECT_THAT(documents[0].passed_over,
-              ElementsAre("\"cr2\"", "\"rax\"", "\"rbx\"", "\"r15\""));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"cr2\"", "\"rax\"", "\"rbx\"", "\"r15\""));
   const Audit result = audit(documents[0], {});
   EXPECT_EQ(result.failed_entry, 0x80000021u);
   EXPECT_THAT(failing(result), ElementsAre("guest-cr0-pg-ia32e"));
@@ -74,8 +73,7 @@ TEST(BhyveDump, IsReadBehindTheTimeOfALog) {
   const auto documents = read_all(log);
   ASSERT_EQ(documents.size(), 1u);
   EXPECT_EQ(documents[0].vmcs[Field::kGuestRip], 0x7c00);
-  EXPECT_THAT(documents[0].passed_over,
-              ElementsAre("\"cr2\"", "\"rax\"", "\"rbx\"", "\"r15\""));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"cr2\"", "\"rax\"", "\"rbx\"", "\"r15\""));
   EXPECT_THAT(failing(audit(documents[0], {})), ElementsAre("guest-cr0-pg-ia32e"));
   // The name that is passed over is not the time's.
   const auto others = read_all("09:08:07 GUEST_DR7: 0x400\n09:08:07 weather: 0x5\n");
@@ -95,8 +93,7 @@ TEST(BhyveDump, HasNoIdtr) {
   // One that prints IDTR.
   const auto mended = read_all(replaced("VMCS_GUEST_IDTR_LIMIT:         0x00000000ffffffff",
                                         "VMCS_GUEST_IDTR_LIMIT:         0x0000000000010000"));
-  EXPECT_THAT(failing(audit(mended[0], {})),
-              ElementsAre("guest-cr0-pg-ia32e", "guest-idtr-limit"));
+  EXPECT_THAT(failing(audit(mended[0], {})), ElementsAre("guest-cr0-pg-ia32e", "guest-idtr-limit"));
   EXPECT_THAT(mended[0].remarks, IsEmpty());
   // Other programs.
   const auto other =

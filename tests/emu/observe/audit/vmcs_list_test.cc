@@ -209,6 +209,79 @@ TEST(VmcsList, TakesNoEncodingAndNoHalfForAValue) {
   EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestDr7, Field::kGuestRflags));
 }
 
+// As of somebody's log; "#" begins a comment where other lines are fields.
+TEST(VmcsList, ReadsCommentsIfAllFieldsAreInThem) {
+  const auto documents =
+      read_all("# GUEST_CS_SEL = 0x8\n  # vmread(0x2) failed\n# VPID = 0x1\n#   RFLAGS: 0x242\n");
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_THAT(documents[0].given,
+              ElementsAre(Field::kVirtualProcessorIdentifier, Field::kGuestCsSelector));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"RFLAGS\""));
+  EXPECT_THAT(read_all("# GUEST_CR3 = 0x1000\nGUEST_CR4 = 0x2020\n")[0].given,
+              ElementsAre(Field::kGuestCr4));
+}
+
+TEST(VmcsList, ReadsRegistersWithoutTheGuest) {
+  const auto documents = read_all(
+      "# Guest segments\nVMCS_GUEST_CR3: 0x0\n- es selector: 0x2b\n  - es.index: 5\n"
+      "es base address: 0x1000\nes limit: 0xffff\nes rights: 0x93\n\t- es_rights.type: 3\n"
+      "fs base: 0x2000\nfs base (from rdmsr): 0x3000\nldt selector: 0x28\ngdt limit: 0x7f\n"
+      "Bits 3:0 of the type\n"
+      "## Host segments\ntr selector: 0x40\nfs base: 0x4000\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kGuestEsSelector], 0x2b);
+  EXPECT_EQ(vmcs[Field::kGuestEsBase], 0x1000);
+  EXPECT_EQ(vmcs[Field::kGuestEsLimit], 0xffff);
+  EXPECT_EQ(vmcs[Field::kGuestEsAccessRights], 0x93);
+  EXPECT_EQ(vmcs[Field::kGuestFsBase], 0x2000);
+  EXPECT_EQ(vmcs[Field::kGuestLdtrSelector], 0x28);
+  EXPECT_EQ(vmcs[Field::kGuestGdtrLimit], 0x7f);
+  EXPECT_EQ(vmcs[Field::kHostTrSelector], 0x40);
+  EXPECT_EQ(vmcs[Field::kHostFsBase], 0x4000);
+  EXPECT_EQ(documents[0].given.size(), 10u);
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"fs base (from rdmsr\""));
+  EXPECT_THAT(error_of("GUEST_CR3 = 0x1000\nes selektor: 0x10\n"), HasSubstr("is no field"));
+}
+
+TEST(VmcsList, ReadsUnionsOfBitsAndWhatTheyMayBe) {
+  const std::string_view text =
+      "- pinbased_ctls.nmi_exiting: 0\n  - pinbased_ctls.flags: 0x56\n"
+      "  - IA32_VMX_TRUE_PINBASED_CTLS high bits mask: 0x3f\n"
+      "  - IA32_VMX_TRUE_PINBASED_CTLS low bits mask: 0x16\n"
+      "IA32_VMX_TRUE_PINBASED_CTLS high bits mask: 0b00111111\n"
+      "- procbased_ctls2.flags: 0x8\n- IA32_VMX_PROCBASED_CTLS2 high bits mask: 0xfe\n"
+      "[i] IA32_VMX_MISC = 0x10000\n[i] IA32_VMX_BASIC = 1000\n";
+  const auto documents = read_all(text);
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_THAT(documents[0].given,
+              ElementsAre(Field::kPinBasedControls, Field::kSecondaryProcBasedControls));
+  EXPECT_THAT(documents[0].passed_over, IsEmpty());
+  ASSERT_TRUE(documents[0].capabilities);
+  // Half of an MSR says nothing.
+  EXPECT_EQ(documents[0].capabilities->msrs,
+            (std::map<uint32_t, uint64_t>{{0x485, 0x10000}, {0x48d, 0x3f00000016}}));
+  const Audit result = audit(documents[0], {});
+  EXPECT_THAT(failing(result), ElementsAre("pin-based-reserved"));
+  EXPECT_EQ(result.violations[0].detail, "\"Activate VMX-preemption timer\" (bit 6) must be 0");
+  EXPECT_THAT(error_of("IA32_VMX_MISC = 0x10000\n"), HasSubstr("there is no VMCS in it"));
+}
+
+// What is in parentheses says where a value is from.
+TEST(VmcsList, ReadsNamesWithAnExplanation) {
+  const auto documents = read_all(
+      "(01:02:03.4 - core : 0 - root? no)\t[+] Information (Setup:3) | Cpu Based VM Exec Controls "
+      "(Based on MSR_IA32_VMX_TRUE_PROCBASED_CTLS) : 0x96006172\n"
+      "(01:02:03.4 - core : 0 - root? no)\t[+] Information (Setup:5) | Secondary Proc Based VM "
+      "Exec "
+      "Controls (MSR_IA32_VMX_PROCBASED_CTLS2) : 0x10102a\n");
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_EQ(documents[0].vmcs[Field::kPrimaryProcBasedControls], 0x96006172);
+  EXPECT_EQ(documents[0].vmcs[Field::kSecondaryProcBasedControls], 0x10102a);
+  EXPECT_THAT(error_of("Checking 4 (00100000 - 00200000):6 for overlap\n"),
+              HasSubstr("there is no VMCS in it"));
+}
+
 // Nothing is passed over in silence where nothing else can be read.
 TEST(VmcsList, SaysThatNothingCouldBeRead) {
   EXPECT_THAT(
