@@ -136,6 +136,15 @@ std::string shown(std::string_view text) {
                                       : std::string(text.substr(0, kLongestShown)) + "...";
 }
 
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+std::string cut_off(std::string_view field, std::string_view number) {
+  return fmt::format("{} counts as not stated: {}, at the end of the text, is cut off", field,
+                     shown(number));
+}
+
 std::string unknown_field(std::string_view name) {
   const std::string_view nearest = nearest_field_name(name);
   return fmt::format("\"{}\" is no field of a VMCS; {}", shown(name),

@@ -38,6 +38,10 @@ std::string_view take_line(std::string_view& text);
 std::optional<uint64_t> parse_hexadecimal(std::string_view text);
 // What a message shows of a name or value that the user wrote.
 std::string shown(std::string_view text);
+// Only blanks and ends of lines.
+bool is_blank(std::string_view text);
+// The remark on a number that ends with the text, and too early.
+std::string cut_off(std::string_view field, std::string_view number);
 // "X is no field of a VMCS" and what might be meant.
 std::string unknown_field(std::string_view name);
 

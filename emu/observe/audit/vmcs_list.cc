@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "emu/observe/audit/list_names.h"
@@ -120,8 +121,10 @@ class ListReader {
 
   explicit ListReader(bool of_bhyve) : of_bhyve_(of_bhyve) {}
 
-  void line(std::string_view text) {
+  // `last`: nothing follows in the text.
+  void line(std::string_view text, bool last) {
     ++line_;
+    last_ = last ? trimmed(text) : std::string_view();
     const auto failure = stated_failure(text, FailureWords::kAll);
     if (failure) statement(*failure);
     const std::vector<ListPair> pairs = list_pairs(text);
@@ -227,6 +230,10 @@ class ListReader {
       if (no_number_.empty()) no_number_ = fmt::format("line {}: {}", line_, why);
       return pass_over(name);
     }
+    if (is_cut_off(found.number)) {
+      document_.remarks.push_back(cut_off(name, found.number));
+      return;
+    }
     const std::pair key{access.field, access.high};
     if (keys_.contains(key)) {
       if (key != first_ && is_log_) return;  // the dump is over
@@ -254,6 +261,15 @@ class ListReader {
       document_.remarks.emplace_back(
           "Guest IDTR counts as not stated: xhyve and hyperkit print LDTR's limit and base there");
   }
+  // Where zeros fill the others up to the same width, a shorter one that ends the text is cut off.
+  bool is_cut_off(std::string_view number) {
+    constexpr size_t kNarrowest = 8;
+    if (!is_prefixed_hexadecimal(number)) return false;
+    const bool is_short = filled_ && widths_.size() == 1 && number.size() < *widths_.begin();
+    widths_.insert(number.size());
+    filled_ = filled_ || (number.size() >= kNarrowest && number[2] == '0');
+    return is_short && last_.ends_with(number);
+  }
   void pass_over(std::string_view name) {
     const std::string quoted = fmt::format("\"{}\"", shown(name));
     if (std::ranges::find(document_.passed_over, quoted) == document_.passed_over.end())
@@ -277,6 +293,9 @@ class ListReader {
   std::optional<StatedFailure> next_;              // of the VMCS that follows
   std::map<std::pair<Field, bool>, size_t> keys_;  // and their lines
   std::pair<Field, bool> first_;
+  std::set<size_t> widths_;      // of the numbers
+  bool filled_ = false;          // one of them begins with a zero
+  std::string_view last_;        // the line, if it is the last one
   std::string subject_, whose_;  // whose parts a line lists
   std::string area_ = "guest ";  // whose registers lines are about that do not say it
   ListedCapabilities capabilities_;
@@ -319,7 +338,10 @@ VmcsDocuments read_vmcs_list(std::string_view written) {
   const std::string bare = has_field(written) ? std::string() : uncommented(written);
   std::string_view text = bare.empty() ? written : bare;
   ListReader reader(is_of_bhyve(text));
-  while (!text.empty()) reader.line(take_line(text));
+  while (!text.empty()) {
+    const std::string_view line = take_line(text);
+    reader.line(line, is_blank(text));
+  }
   return reader.documents();
 }
 

@@ -267,6 +267,17 @@ TEST(VmcsList, ReadsUnionsOfBitsAndWhatTheyMayBe) {
   EXPECT_THAT(error_of("IA32_VMX_MISC = 0x10000\n"), HasSubstr("there is no VMCS in it"));
 }
 
+TEST(VmcsList, PassesOverANumberThatIsCutOff) {
+  const std::string text =
+      "GUEST_CR3:  0x0000000000001000\nGUEST_RIP:  0x0000000000007c00\nGUEST_CR0:  0x00000000000";
+  const auto cut = read_all(text);
+  EXPECT_THAT(cut[0].given, ElementsAre(Field::kGuestCr3, Field::kGuestRip));
+  EXPECT_THAT(cut[0].remarks, ElementsAre("GUEST_CR0 counts as not stated: 0x00000000000, at the "
+                                          "end of the text, is cut off"));
+  EXPECT_EQ(read_all(text + "\nGUEST_CR4: 0x0000000000002020")[0].given.size(), 4u);
+  EXPECT_EQ(read_all("GUEST_CR3: 0x1000\nGUEST_RIP: 0x7c00\nGUEST_CR0: 0x31")[0].given.size(), 3u);
+}
+
 // What is in parentheses says where a value is from.
 TEST(VmcsList, ReadsNamesWithAnExplanation) {
   const auto documents = read_all(

@@ -354,6 +354,40 @@ TEST(VmcsLog, SaysWhereTheVmcsIsIfThereIsOnlyQemus) {
               HasSubstr("dump_invalid_vmcs"));
 }
 
+TEST(VmcsLog, PassesOverANumberThatIsCutOff) {
+  struct Case {
+    const char* last;
+    Field field;
+  };
+  for (const Case& one :
+       {Case{"CR4=00000000000626e", Field::kHostCr4},
+        Case{"GSBase=ffff88800000000", Field::kHostGsBase}, Case{"TR=00", Field::kHostTrSelector},
+        Case{"attr=0x0c09", Field::kGuestDsAccessRights},
+        Case{"RFLAGS=0x0000020", Field::kGuestRflags},
+        Case{"CS:RIP=0010:00000000000050", Field::kGuestIa32SysenterEip}}) {
+    const size_t at = kKvm.find(one.last);
+    ASSERT_NE(at, std::string_view::npos) << one.last;
+    for (const char* end : {"", "\n", " \n\n"}) {
+      const auto documents =
+          read_all(std::string(kKvm.substr(0, at + std::string_view(one.last).size())) + end);
+      EXPECT_FALSE(documents[0].given.contains(one.field)) << one.last;
+      ASSERT_EQ(documents[0].remarks.size(), 1u) << one.last;
+      EXPECT_THAT(documents[0].remarks[0], HasSubstr("at the end of the text, is cut off"));
+      EXPECT_THAT(failing(audit(documents[0], {})), IsEmpty()) << one.last;
+    }
+  }
+  const auto xen = read_all(kXen.substr(0, kXen.find("0000000000000000\n(XEN)   SS") + 9));
+  EXPECT_FALSE(xen[0].given.contains(Field::kGuestCsBase));
+  EXPECT_TRUE(xen[0].given.contains(Field::kGuestCsLimit));
+  // Whoever writes short numbers means them; a dump may end with a whole one.
+  for (const std::string_view text :
+       {"*** Guest State ***\nCR0: actual=0x31, shadow=0x0, gh_mask=0\nCR4: actual=0x2020",
+        "*** Guest State ***\nCR3 = 0x0000000000001000\nCR4: actual=0x0000000000002020\n"})
+    EXPECT_EQ(read_all(text)[0].vmcs[Field::kGuestCr4], 0x2020) << text;
+  EXPECT_TRUE(read_all("*** Guest State ***\nRFLAGS=0x2\n")[0].given.contains(Field::kGuestRflags));
+  EXPECT_THAT(error_of("*** Guest State ***\nRFLAGS=0x0000000\n"), HasSubstr("has no field"));
+}
+
 TEST(VmcsLog, AFieldThatADumpShouldHaveIsOneLine) {
   const std::string text = to_text(audit_of(replaced(kKvm, "RFLAGS=0x00000202", "")), "x");
   EXPECT_THAT(text, HasSubstr("not judged, for want of Guest RFLAGS\n"));
