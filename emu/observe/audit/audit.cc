@@ -318,6 +318,7 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   if (document.partial) result.stated_error = stated_error(document);
   result.entry_failed = document.entry_failed || result.failed_entry || result.stated_error;
   result.remarks = document.remarks;
+  result.registers = document.registers;
   result.qualification = document.vmcs[Field::kExitQualification];
   result.passed_over = document.passed_over;
   result.absent_unknown = document.partial || terms.only_stated;

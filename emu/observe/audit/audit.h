@@ -72,6 +72,7 @@ struct Audit {
   std::vector<std::string> passed_over;  // names of the document that are no fields
   std::vector<std::string> remarks;      // what counts as not stated, and why
   bool entry_failed = false;             // the document says so, in whatever way
+  bool registers = false;                // the document has those of a guest, and no VMCS
   bool judged = true;                    // some check is about a stated field
   // The exit reason and qualification of the VM-entry failure that the document states. Controls
   // and host state had passed then and are not judged.

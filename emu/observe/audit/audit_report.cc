@@ -52,6 +52,7 @@ std::string some_of(const std::vector<std::string_view>& names) {
 // What becomes of a VM entry without a violation, as far as can be said.
 std::string_view outlook(const Audit& audit) {
   if (audit.entry_failed) return "the text says that VM entry failed";
+  if (audit.registers) return "these are registers of a guest, the VMCS itself is not stated";
   if (!audit.judged) return "no check is about the stated fields";
   return audit.absent_unknown ? "VM entry would pass the checks on the stated fields"
                               : "VM entry would pass these checks";
@@ -63,7 +64,9 @@ Json entry_result(const Audit& audit) {
   if (audit.stated_error) return to_json(EntryFailure{audit.stated_error, 0, 0});
   if (audit.failed_entry)
     return to_json(EntryFailure{std::nullopt, *audit.failed_entry, audit.qualification});
-  return {{"result", audit.entry_failed ? "fails" : audit.judged ? "passes" : "unknown"}};
+  return {{"result", audit.entry_failed                 ? "fails"
+                     : audit.judged && !audit.registers ? "passes"
+                                                        : "unknown"}};
 }
 
 std::string verdict(const Audit& audit) {

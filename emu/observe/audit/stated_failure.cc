@@ -64,6 +64,7 @@ struct NumberLabel {
 constexpr std::array kNumberLabels = {
     NumberLabel{"exit reason", NumberKind::kReason},
     NumberLabel{"instruction error", NumberKind::kError},
+    NumberLabel{"hardware entry failure reason", NumberKind::kEither},
     NumberLabel{"entry failed, hardware error", NumberKind::kEither},
 };
 

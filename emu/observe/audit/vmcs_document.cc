@@ -20,8 +20,11 @@ struct VmcsFormat {
 };
 // The first one that recognizes the text reads it.
 constexpr std::array kFormats = {
-    VmcsFormat{is_vmcs_json, read_vmcs_json}, VmcsFormat{is_vmcs_log, read_vmcs_log},
-    VmcsFormat{is_haxm_dump, read_haxm_dump}, VmcsFormat{is_vmcs_code, read_vmcs_code},
+    VmcsFormat{is_vmcs_json, read_vmcs_json},
+    VmcsFormat{is_vmcs_log, read_vmcs_log},
+    VmcsFormat{is_haxm_dump, read_haxm_dump},
+    VmcsFormat{is_vmcs_code, read_vmcs_code},
+    VmcsFormat{is_guest_registers, read_guest_registers},
     VmcsFormat{is_vmcs_list, read_vmcs_list},
 };
 

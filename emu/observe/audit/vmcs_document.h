@@ -26,6 +26,7 @@ struct VmcsDocument {
   std::set<vmx::Field> never;                    // fields that no document of its format has
   std::vector<std::string> passed_over;          // quoted names in a log that are no fields
   std::vector<std::string> remarks;              // what counts as not stated, and why
+  bool registers = false;                        // of a guest, and no VMCS
   bool entry_failed = false;                     // the text says so, in whatever words
 
   // The error, or the empty string: the value is too wide, or the halves of a field contradict each

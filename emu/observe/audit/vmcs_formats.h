@@ -26,6 +26,10 @@ VmcsDocuments read_haxm_dump(std::string_view text);
 bool is_vmcs_code(std::string_view text);
 VmcsDocuments read_vmcs_code(std::string_view text);
 
+// The registers of a guest in a program's own words, by the names of struct kvm_sregs.
+bool is_guest_registers(std::string_view text);
+VmcsDocuments read_guest_registers(std::string_view text);
+
 // NAME = VALUE, NAME: VALUE or NAME VALUE in lines, and tables.
 bool is_vmcs_list(std::string_view text);
 VmcsDocuments read_vmcs_list(std::string_view text);
