@@ -109,6 +109,10 @@ VmcsDocuments read_vmcs_documents(std::string_view mail) {
       return "line 1: no field of a VMCS can be read in it";
     return documents;
   }
+  if (text.find("KVM: entry failed, hardware error 0xffffffff") != std::string::npos)
+    return "line 1: there is no VMCS in it, but what QEMU prints of an AMD processor, which has "
+           "none; "
+           "the kernel's log has the VMCB if /sys/module/kvm_amd/parameters/dump_invalid_vmcb is 1";
   if (text.find("KVM: entry failed, hardware error") != std::string::npos)
     return "line 1: there is no VMCS in it, but what QEMU prints; the kernel's log has the VMCS if "
            "/sys/module/kvm_intel/parameters/dump_invalid_vmcs is 1";

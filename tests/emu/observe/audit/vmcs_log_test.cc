@@ -352,6 +352,10 @@ TEST(VmcsLog, ReadsRawMails) {
 TEST(VmcsLog, SaysWhereTheVmcsIsIfThereIsOnlyQemus) {
   EXPECT_THAT(error_of("KVM: entry failed, hardware error 0x80000021\nEAX=00000000 EBX=00000000\n"),
               HasSubstr("dump_invalid_vmcs"));
+  // VMEXIT_INVALID.
+  const std::string amd = error_of("KVM: entry failed, hardware error 0xffffffff\nEAX=00000000\n");
+  EXPECT_THAT(amd, HasSubstr("kvm_amd/parameters/dump_invalid_vmcb"));
+  EXPECT_THAT(amd, Not(HasSubstr("kvm_intel")));
 }
 
 TEST(VmcsLog, PassesOverANumberThatIsCutOff) {
