@@ -28,9 +28,9 @@ struct SegmentPart {
   unsigned shift;  // in the access rights; of other parts it is of no use
 };
 constexpr std::array kRights = {
-    SegmentPart{"type", 0xf, 0}, SegmentPart{"s", 1, 4},    SegmentPart{"dpl", 3, 5},
+    SegmentPart{"type", 0xf, 0},  SegmentPart{"s", 1, 4},    SegmentPart{"dpl", 3, 5},
     SegmentPart{"present", 1, 7}, SegmentPart{"avl", 1, 12}, SegmentPart{"l", 1, 13},
-    SegmentPart{"db", 1, 14},    SegmentPart{"g", 1, 15},
+    SegmentPart{"db", 1, 14},     SegmentPart{"g", 1, 15},
 };
 constexpr std::array<std::string_view, vmx::kSegmentCount> kSegmentNames = {
     "es", "cs", "ss", "ds", "fs", "gs", "ldt", "tr"};
@@ -63,7 +63,9 @@ std::optional<Field> find_register(const Table& table, std::string_view name) {
   return found != std::end(table) ? std::optional(found->field) : std::nullopt;
 }
 
-bool is_of_identifier(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+bool is_of_identifier(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
 
 // 0x1f, or decimal without leading zeros.
 std::optional<uint64_t> register_number(std::string_view text) {

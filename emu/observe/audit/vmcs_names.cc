@@ -309,6 +309,7 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
   if (const auto encoding = parse_number(name))
     return *encoding <= 0xffffffff ? vmx::decode_field(static_cast<uint32_t>(*encoding))
                                    : std::nullopt;
+  if (find_capability_msr(name)) return std::nullopt;  // IA32_VMX_PIN_BASED_CTLS
   const Names& names = field_names();
   constexpr size_t kSuffix = 4;
   for (const std::string& wanted : {normalized_name(name), plain_name(name)}) {

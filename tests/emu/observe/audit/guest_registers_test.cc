@@ -84,8 +84,8 @@ TEST(GuestRegisters, AreAudited) {
   EXPECT_THAT(failing(audit(read_all(wide)[0], {})), ElementsAre("guest-cs-base-high"));
   const Audit failed = audit(read_all("vm: KVM_EXIT_FAIL_ENTRY\n" + std::string(kLines))[0], {});
   EXPECT_THAT(to_text(failed, "x"), HasSubstr("no violation; the text says that VM entry failed"));
-  const Audit reason = audit(
-      read_all("hardware_entry_failure_reason = 0x80000021\n" + std::string(kLines))[0], {});
+  const Audit reason =
+      audit(read_all("hardware_entry_failure_reason = 0x80000021\n" + std::string(kLines))[0], {});
   EXPECT_EQ(reason.failed_entry, 0x80000021u);
   std::string selector(kLines);
   selector.replace(selector.find("selector: 0x8"), 13, "selector: 0x12345");

@@ -225,7 +225,8 @@ TEST(VmcsList, ReadsRegistersWithoutTheGuest) {
   const auto documents = read_all(
       "# Guest segments\nVMCS_GUEST_CR3: 0x0\n- es selector: 0x2b\n  - es.index: 5\n"
       "es base address: 0x1000\nes limit: 0xffff\nes rights: 0x93\n\t- es_rights.type: 3\n"
-      "fs base: 0x2000\nfs base (from rdmsr): 0x3000\nldt selector: 0x28\ngdt limit: 0x7f\n"
+      "fs base: 0x2000\nfs base (from rdmsr): 0x3000\nguest fs base (from rdmsr): 0x3000\n"
+      "ldt selector: 0x28\ngdt limit: 0x7f\n"
       "Bits 3:0 of the type\n"
       "## Host segments\ntr selector: 0x40\nfs base: 0x4000\n");
   ASSERT_EQ(documents.size(), 1u);
@@ -240,7 +241,8 @@ TEST(VmcsList, ReadsRegistersWithoutTheGuest) {
   EXPECT_EQ(vmcs[Field::kHostTrSelector], 0x40);
   EXPECT_EQ(vmcs[Field::kHostFsBase], 0x4000);
   EXPECT_EQ(documents[0].given.size(), 10u);
-  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"fs base (from rdmsr\""));
+  EXPECT_THAT(documents[0].passed_over,
+              ElementsAre("\"fs base (from rdmsr\"", "\"guest fs base (from rdmsr\""));
   EXPECT_THAT(error_of("GUEST_CR3 = 0x1000\nes selektor: 0x10\n"), HasSubstr("is no field"));
 }
 

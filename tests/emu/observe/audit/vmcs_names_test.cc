@@ -178,7 +178,8 @@ TEST(VmcsNames, FindsTheNameThatIsMeant) {
 
 TEST(VmcsNames, RefusesWhatIsNoField) {
   for (const char* name :
-       {"", "high", "pin", "entry", "control", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
+       {"", "high", "pin", "entry", "control", "Guest CR9", "IA32_VMX_PIN_BASED_CTLS",
+        "IA32_VMX_PROCBASED_CTLS2", "0x7ffe", "0x1000006800", "0x"})
     EXPECT_FALSE(find_vmcs_field(name)) << name;
 }
 
