@@ -309,10 +309,12 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
   if (const auto encoding = parse_number(name))
     return *encoding <= 0xffffffff ? vmx::decode_field(static_cast<uint32_t>(*encoding))
                                    : std::nullopt;
-  if (find_capability_msr(name)) return std::nullopt;  // IA32_VMX_PIN_BASED_CTLS
+  const std::string normalized = normalized_name(name);
+  // IA32_VMX_PIN_BASED_CTLS
+  if (normalized.starts_with("ia32vmx") && find_capability_msr(name)) return std::nullopt;
   const Names& names = field_names();
   constexpr size_t kSuffix = 4;
-  for (const std::string& wanted : {normalized_name(name), plain_name(name)}) {
+  for (const std::string& wanted : {normalized, plain_name(name)}) {
     if (const auto found = names.find(wanted); found != names.end())
       return FieldAccess{found->second, false};
     const bool high = wanted.ends_with("high");
