@@ -264,6 +264,11 @@ grep -q 'VM-instruction error 7' out || fail 'the audit does not say how VM entr
 expect 24 '' audit --json sparse.json
 grep -q '"check": "pin-based-reserved"' out || fail 'the audit has no JSON'
 expect 0 '' audit --only-stated sparse.json
+printf '[ 1.0] GUEST_CR0: 31\n' >doubtful.log
+for form in '' --json; do
+  expect 4 'doubtful.log: line 1: "GUEST_CR0": "31" is hexadecimal or decimal?' audit $form doubtful.log
+  [ ! -s out ] || fail 'a report is printed of nothing'
+done
 printf 'kernel: *** Guest State ***\nkernel: CR0: actual=0x80000011, shadow=0x0, gh_mask=0\n' >kvm.log
 expect 24 '' audit kvm.log
 grep -q 'CR0.NE must be 1' out || fail 'the audit of a log does not name the bit'

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -99,7 +100,8 @@ std::optional<uint32_t> stated_error(const VmcsDocument& document) {
 std::optional<uint32_t> failed_entry(const VmcsDocument& document) {
   if (!document.given.contains(Field::kExitReason) || stated_error(document)) return std::nullopt;
   const auto reason = static_cast<uint32_t>(document.vmcs[Field::kExitReason]);
-  return (reason & vmx::kExitReasonEntryFailure) != 0 ? std::optional(reason) : std::nullopt;
+  return means_failed_entry(reason) ? std::optional(reason | vmx::kExitReasonEntryFailure)
+                                    : std::nullopt;
 }
 
 // Does the document say that the VMCS passed the checks on host state? Then the processor has the
@@ -116,6 +118,14 @@ struct Judges {
   bool width_stated = false;  // of linear addresses; else `possible` has 48 bits
 };
 
+// The physical-address width of the processors with the narrowest one that have had `host_cr3`.
+uint8_t narrow_width(uint64_t host_cr3) {
+  constexpr int kNarrowest = 39;
+  constexpr uint64_t kAddress = (uint64_t{1} << 52) - 1;
+  return static_cast<uint8_t>(
+      std::max(kNarrowest, static_cast<int>(std::bit_width(host_cr3 & kAddress))));
+}
+
 Judges judges_of(const VmcsDocument& document, const AuditTerms& terms, Audit& result) {
   const CapabilityValues values = document.capabilities.value_or(CapabilityValues{});
   if (terms.processor) {
@@ -129,7 +139,12 @@ Judges judges_of(const VmcsDocument& document, const AuditTerms& terms, Audit& r
   // Old processors refuse what new ones have learnt.
   if (!values.msrs.contains(vmx::kIa32VmxMisc))
     judges.usual.misc &= ~vmx::vmx_misc::kInjectionLength0;
-  const uint64_t proved = has_entered(document) ? document.vmcs[Field::kHostCr4] : 0;
+  if (!values.msrs.contains(vmx::kIa32VmxMisc)) judges.usual.cr3_target_count = 0;
+  const bool entered = has_entered(document);
+  if (!values.rules.contains("physical_address_width"))
+    judges.usual.registers.physical_address_width =
+        narrow_width(entered ? document.vmcs[Field::kHostCr3] : 0);
+  const uint64_t proved = entered ? document.vmcs[Field::kHostCr4] : 0;
   if (!values.msrs.contains(vmx::kIa32VmxCr4Fixed1)) judges.usual.registers.cr4_writable |= proved;
   judges.width_stated = judges.width_stated || (proved & vmx::cr4::kLa57) != 0;
   if (!judges.width_stated)
@@ -259,13 +274,24 @@ std::vector<OpenCheck> checks_left_open(const VmcsDocument& document,
   std::vector<OpenCheck> list;
   for_each_check([&](const EntryCheck& check, CheckGroup group) {
     if (group != CheckGroup::kGuestState || !document.given.contains(check.field)) return;
-    OpenCheck open{check.id, check.field, document.vmcs[check.field], check.requirement, {}};
+    OpenCheck open{check.id, check.field, document.vmcs[check.field], check.requirement, {}, {}};
     for (const AbsentField& field : absent)
       if (std::ranges::find(field.checks, check.id) != field.checks.end())
         open.decided_by.push_back(info_of(field.field).name);
     if (!open.decided_by.empty()) list.push_back(std::move(open));
   });
   return list;
+}
+
+// Where a VM entry failed and no check is violated, what some processors refuse may be the cause.
+void open_notes(Audit& result) {
+  const auto may_be = [&](const AuditNote& note) {
+    return !result.stated_error || error_of_group(note.group) == result.stated_error;
+  };
+  for (const AuditNote& note : result.notes)
+    if (may_be(note))
+      result.open.push_back({note.check, note.field, note.value, note.requirement, {}, note.text});
+  std::erase_if(result.notes, may_be);
 }
 
 std::string detail_of(const EntryCheck& check, const Judges& judges, const Readings& readings) {
@@ -290,6 +316,9 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   Audit result;
   result.failed_entry = failed_entry(document);
   if (document.partial) result.stated_error = stated_error(document);
+  result.entry_failed = document.entry_failed || result.failed_entry || result.stated_error;
+  result.remarks = document.remarks;
+  result.registers = document.registers;
   result.qualification = document.vmcs[Field::kExitQualification];
   result.passed_over = document.passed_over;
   result.absent_unknown = document.partial || terms.only_stated;
@@ -299,14 +328,16 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
     return !result.failed_entry || group == CheckGroup::kGuestState;
   };
   const CheckContext first = readings.context(judges.possible);
+  result.judged = !result.absent_unknown;
   for_each_check([&](const EntryCheck& check, CheckGroup group) {
     if (!judged(group)) return;
+    result.judged = result.judged || document.given.contains(check.field);
     if (readings.fails(check, judges.possible)) {
       result.violations.push_back(
           {failure_of(check, group, first), check.field, detail_of(check, judges, readings)});
     } else if (readings.fails(check, judges.usual)) {
-      result.notes.push_back(
-          {check.id, check.field, first[check.field], note_of(check, judges, readings)});
+      result.notes.push_back({check.id, check.field, first[check.field],
+                              note_of(check, judges, readings), group, check.requirement});
     }
   });
   const CheckContext context = readings.context(judges.possible);
@@ -322,9 +353,11 @@ Audit audit(const VmcsDocument& document, const AuditTerms& terms) {
   constexpr uint32_t kInvalidGuestState =
       vmx::kExitReasonEntryFailure |
       static_cast<uint32_t>(vmx::ExitReason::kEntryFailureGuestState);
-  if (result.failed_entry == kInvalidGuestState && result.absent_unknown &&
-      result.violations.empty())
+  if (!result.violations.empty()) return result;
+  if (result.failed_entry == kInvalidGuestState && result.absent_unknown)
     result.open = checks_left_open(document, result.absent);
+  if (result.entry_failed && result.failed_entry.value_or(kInvalidGuestState) == kInvalidGuestState)
+    open_notes(result);
   return result;
 }
 

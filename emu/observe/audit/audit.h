@@ -33,6 +33,8 @@ struct AuditNote {
   vmx::Field field{};
   uint64_t value = 0;
   std::string text;  // "not on a processor without CR4.UMIP"
+  vmx::CheckGroup group{};
+  std::string_view requirement;
 };
 
 // A check whose answer depends on what the document does not say.
@@ -47,13 +49,14 @@ struct AbsentField {
   std::vector<std::string_view> checks;
 };
 
-// A check of a stated field that absent fields decide.
+// A check of a stated field that absent fields decide, or the processor.
 struct OpenCheck {
   std::string_view check;
   vmx::Field field{};
   uint64_t value = 0;
   std::string_view requirement;
   std::vector<std::string_view> decided_by;  // names of fields
+  std::string note;                          // of the processor, as AuditNote::text
 };
 
 struct Audit {
@@ -61,12 +64,16 @@ struct Audit {
   std::vector<AuditNote> notes;
   std::vector<NotJudged> not_judged;
   std::vector<AbsentField> absent;
-  // Of a VM-entry failure due to invalid guest state without a violation: one of them, or a check
-  // of an absent field, has failed.
+  // Of a VM entry that failed without a violation: one of them, or a check of an absent field, has
+  // failed.
   std::vector<OpenCheck> open;
   bool absent_unknown = false;  // the checks of `absent` are not judged; else they take it as 0
   std::vector<std::string> assumed;      // about the processor
   std::vector<std::string> passed_over;  // names of the document that are no fields
+  std::vector<std::string> remarks;      // what counts as not stated, and why
+  bool entry_failed = false;             // the document says so, in whatever way
+  bool registers = false;                // the document has those of a guest, and no VMCS
+  bool judged = true;                    // some check is about a stated field
   // The exit reason and qualification of the VM-entry failure that the document states. Controls
   // and host state had passed then and are not judged.
   std::optional<uint32_t> failed_entry;

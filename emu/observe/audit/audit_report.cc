@@ -18,7 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kNamesShown = 4;
-constexpr size_t kOpenChecksShown = 8;  // more are no help
+constexpr std::ptrdiff_t kOpenChecksShown = 8;  // more are no help
 
 std::string consequence(const EntryFailure& failure) {
   if (failure.instruction_error) {
@@ -49,6 +49,26 @@ std::string some_of(const std::vector<std::string_view>& names) {
   return text;
 }
 
+// What becomes of a VM entry without a violation, as far as can be said.
+std::string_view outlook(const Audit& audit) {
+  if (audit.entry_failed) return "the text says that VM entry failed";
+  if (audit.registers) return "these are registers of a guest, the VMCS itself is not stated";
+  if (!audit.judged) return "no check is about the stated fields";
+  return audit.absent_unknown ? "VM entry would pass the checks on the stated fields"
+                              : "VM entry would pass these checks";
+}
+
+// What was stated of it, or else what the first violation leads to.
+Json entry_result(const Audit& audit) {
+  if (!audit.violations.empty()) return to_json(entry_failure(audit.violations.front().failure));
+  if (audit.stated_error) return to_json(EntryFailure{audit.stated_error, 0, 0});
+  if (audit.failed_entry)
+    return to_json(EntryFailure{std::nullopt, *audit.failed_entry, audit.qualification});
+  return {{"result", audit.entry_failed                 ? "fails"
+                     : audit.judged && !audit.registers ? "passes"
+                                                        : "unknown"}};
+}
+
 std::string verdict(const Audit& audit) {
   const size_t count = audit.violations.size();
   const std::string number =
@@ -57,11 +77,10 @@ std::string verdict(const Audit& audit) {
     return fmt::format("{}; the VMCS states {}", number, consequence({audit.stated_error, 0, 0}));
   }
   if (!audit.failed_entry) {
-    return count == 0 ? fmt::format("{}; VM entry would pass {}", number,
-                                    audit.absent_unknown ? "the checks on the stated fields"
-                                                         : "these checks")
-                      : fmt::format("{}; VM entry would end with {}", number,
-                                    consequence(entry_failure(audit.violations.front().failure)));
+    if (count != 0)
+      return fmt::format("{}; VM entry would end with {}", number,
+                         consequence(entry_failure(audit.violations.front().failure)));
+    return fmt::format("{}; {}", number, outlook(audit));
   }
   const std::string reason = fmt::format("exit reason {:#x}, {}", *audit.failed_entry,
                                          vmx::exit_reason_name(*audit.failed_entry));
@@ -128,11 +147,14 @@ std::string to_text(const Audit& audit, std::string_view name) {
     line(fmt::format("     SDM, \"{}\"{}", failure.section,
                      audit.failed_entry ? "" : "; " + consequence(entry_failure(failure))));
   }
-  if (audit.open.size() <= kOpenChecksShown)
-    for (const OpenCheck& open : audit.open)
-      line(fmt::format("  may be: {}: {} ({:#06x}) = {:#x}: {}; it depends on {}", open.check,
+  const auto by_fields = std::ranges::count_if(audit.open, &std::string::empty, &OpenCheck::note);
+  for (const OpenCheck& open : audit.open)
+    if (!open.note.empty() || by_fields <= kOpenChecksShown)
+      line(fmt::format("  may be: {}: {} ({:#06x}) = {:#x}: {}", open.check,
                        vmx::info_of(open.field).name, vmx::encoding_of(open.field), open.value,
-                       open.requirement, some_of(open.decided_by)));
+                       open.note.empty() ? fmt::format("{}; it depends on {}", open.requirement,
+                                                       some_of(open.decided_by))
+                                         : open.note));
   for (const AuditNote& note : audit.notes)
     line(fmt::format("  note: {}: {} ({:#06x}) = {:#x}: {}", note.check,
                      vmx::info_of(note.field).name, vmx::encoding_of(note.field), note.value,
@@ -150,6 +172,7 @@ std::string to_text(const Audit& audit, std::string_view name) {
   if (!audit.passed_over.empty())
     line("  passed over, for they are no fields, or have no number: " +
          some_of({audit.passed_over.begin(), audit.passed_over.end()}));
+  for (const std::string& text : audit.remarks) line("  " + text);
   return fmt::to_string(out);
 }
 
@@ -158,9 +181,7 @@ std::string to_json(const Audit& audit, std::string_view name) {
   json["name"] = name;
   if (audit.stated_error) json["stated_vm_instruction_error"] = *audit.stated_error;
   if (audit.failed_entry) json["stated_exit_reason"] = hex(*audit.failed_entry);
-  json["vm_entry"] = audit.violations.empty()
-                         ? Json{{"result", "passes"}}
-                         : to_json(entry_failure(audit.violations.front().failure));
+  json["vm_entry"] = entry_result(audit);
   json["violations"] = Json::array();
   for (const Violation& violation : audit.violations) {
     const vmx::FailedCheck& failure = violation.failure;
@@ -188,15 +209,19 @@ std::string to_json(const Audit& audit, std::string_view name) {
     json["absent_fields"].push_back(
         {{"field", vmx::info_of(absent.field).name}, {"checks", absent.checks}});
   json["open_checks"] = Json::array();
-  for (const OpenCheck& open : audit.open)
-    json["open_checks"].push_back({{"check", open.check},
-                                   {"field", vmx::info_of(open.field).name},
-                                   {"value", hex(open.value)},
-                                   {"requirement", open.requirement},
-                                   {"decided_by", open.decided_by}});
+  for (const OpenCheck& open : audit.open) {
+    Json item = {{"check", open.check},
+                 {"field", vmx::info_of(open.field).name},
+                 {"value", hex(open.value)},
+                 {"requirement", open.requirement},
+                 {"decided_by", open.decided_by}};
+    if (!open.note.empty()) item["text"] = open.note;
+    json["open_checks"].push_back(std::move(item));
+  }
   json["absent_fields_are"] = audit.absent_unknown ? "unknown" : "0";
   json["assumed"] = audit.assumed;
   json["passed_over"] = audit.passed_over;
+  json["remarks"] = audit.remarks;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -74,12 +74,15 @@ std::vector<ListPair> several(std::string_view part) {
 
 // NAME: VALUE, or NAME 0xVALUE.
 std::optional<ListPair> single(std::string_view part) {
-  if (const size_t at = part.rfind(':'); at != std::string_view::npos) {
+  size_t at = part.rfind(':');
+  while (at != std::string_view::npos && is_in_time(part, at))
+    at = at == 0 ? std::string_view::npos : part.rfind(':', at - 1);
+  if (at != std::string_view::npos) {
     const std::string_view number = leading_number(part.substr(at + 1));
     if (!number.empty()) return ListPair{name_of(part.substr(0, at)), std::string(number), true};
   }
   part = trimmed(part);
-  const size_t at = part.find(" 0x");
+  at = part.find(" 0x");
   if (at == std::string_view::npos) return std::nullopt;
   const std::string_view number = leading_number(part.substr(at + 1));
   if (number.empty()) return std::nullopt;
@@ -146,12 +149,29 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
 }
 
+bool is_in_time(std::string_view text, size_t colon) {
+  constexpr std::string_view kDigits = "0123456789";
+  const auto is_word_of_two = [&](std::string_view word) {
+    return !word.empty() && word.size() <= 2 &&
+           word.find_first_not_of(kDigits) == std::string_view::npos;
+  };
+  const auto is_of_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+  };
+  size_t first = colon, end = colon + 1;
+  while (first > 0 && is_of_word(text[first - 1])) --first;
+  while (end < text.size() && is_of_word(text[end])) ++end;
+  return is_word_of_two(text.substr(first, colon - first)) &&
+         is_word_of_two(text.substr(colon + 1, end - colon - 1));
+}
+
 bool is_prefixed_hexadecimal(std::string_view text) {
   return text.starts_with("0x") || text.starts_with("0X");
 }
 
 std::vector<ListPair> list_pairs(std::string_view line) {
-  const std::string plain = without_markup(trimmed(line));
+  std::string plain = without_markup(trimmed(line));
+  if (plain.starts_with("- ")) plain.erase(0, 2);
   if (plain.starts_with('#') || plain.starts_with("//")) return {};
   if (plain.starts_with('|')) return table_row(plain);
   std::vector<ListPair> pairs;

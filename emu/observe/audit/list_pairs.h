@@ -26,5 +26,7 @@ std::vector<ListPair> parts_of(const ListPair& pair);
 // Without blanks around it.
 std::string_view trimmed(std::string_view text);
 bool is_prefixed_hexadecimal(std::string_view text);
+// Is the colon one of 20:58:33 or 3:0, and not between a name and a value?
+bool is_in_time(std::string_view text, size_t colon);
 
 }  // namespace nestor::emu

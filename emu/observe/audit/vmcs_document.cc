@@ -3,6 +3,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -19,10 +20,17 @@ struct VmcsFormat {
 };
 // The first one that recognizes the text reads it.
 constexpr std::array kFormats = {
-    VmcsFormat{is_vmcs_json, read_vmcs_json}, VmcsFormat{is_vmcs_log, read_vmcs_log},
-    VmcsFormat{is_haxm_dump, read_haxm_dump}, VmcsFormat{is_vmcs_code, read_vmcs_code},
+    VmcsFormat{is_vmcs_json, read_vmcs_json},
+    VmcsFormat{is_vmcs_log, read_vmcs_log},
+    VmcsFormat{is_haxm_dump, read_haxm_dump},
+    VmcsFormat{is_vmcs_code, read_vmcs_code},
+    VmcsFormat{is_guest_registers, read_guest_registers},
     VmcsFormat{is_vmcs_list, read_vmcs_list},
 };
+
+bool says_nothing(const VmcsDocument& document) {
+  return document.partial && document.given.empty();
+}
 
 // Without what terminals take for colours: ESC [ ... m.
 std::string without_colours(std::string text) {
@@ -44,6 +52,8 @@ std::string without_colours(std::string text) {
 }  // namespace
 
 std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
+  // Some print the exit reason as a signed number of 64 bits.
+  if (access.field == vmx::Field::kExitReason && number >> 32 == 0xffffffff) number &= 0xffffffff;
   const unsigned bits = access.high ? 32 : vmx::bits_of(access.field);
   if ((number & ~(~uint64_t{0} >> (64 - bits))) != 0) {
     return fmt::format("{:#x} is too wide for {} of {} bits", number,
@@ -63,18 +73,28 @@ std::string VmcsDocument::set(vmx::FieldAccess access, uint64_t number) {
   } else {
     if (before != 0 && number >> 32 != 0 && number >> 32 != before >> 32)
       return fmt::format("{:#x} contradicts the high half, {:#x}", number, before >> 32);
-    vmcs.write(access.field, number | before);
+    const bool halves = vmx::width_of(access.field) == vmx::FieldWidth::k64;
+    vmcs.write(access.field, halves ? number | before : number);
   }
   given.insert(access.field);
   return {};
 }
 
+void VmcsDocument::state(const StatedFailure& failure) {
+  entry_failed = true;
+  if (!failure.field || given.contains(*failure.field)) return;
+  given.insert(*failure.field);
+  vmcs.write(*failure.field, failure.value);
+}
+
+bool VmcsDocument::forget(vmx::Field field) {
+  vmcs.write(field, 0);
+  return given.erase(field) != 0;
+}
+
 void VmcsDocument::forget_high_halves() {
   if (!partial) return;
-  for (const vmx::Field field : high_only_) {
-    given.erase(field);
-    vmcs.write(field, 0);
-  }
+  for (const vmx::Field field : high_only_) forget(field);
 }
 
 VmcsDocuments read_vmcs_documents(std::string_view mail) {
@@ -82,10 +102,17 @@ VmcsDocuments read_vmcs_documents(std::string_view mail) {
   for (const VmcsFormat& format : kFormats) {
     if (!format.recognizes(text)) continue;
     VmcsDocuments documents = format.read(text);
-    if (auto* list = std::get_if<std::vector<VmcsDocument>>(&documents))
-      for (VmcsDocument& document : *list) document.forget_high_halves();
+    auto* const list = std::get_if<std::vector<VmcsDocument>>(&documents);
+    if (list == nullptr) return documents;
+    for (VmcsDocument& document : *list) document.forget_high_halves();
+    if (std::ranges::all_of(*list, says_nothing))
+      return "line 1: no field of a VMCS can be read in it";
     return documents;
   }
+  if (text.find("KVM: entry failed, hardware error 0xffffffff") != std::string::npos)
+    return "line 1: there is no VMCS in it, but what QEMU prints of an AMD processor, which has "
+           "none; "
+           "the kernel's log has the VMCB if /sys/module/kvm_amd/parameters/dump_invalid_vmcb is 1";
   if (text.find("KVM: entry failed, hardware error") != std::string::npos)
     return "line 1: there is no VMCS in it, but what QEMU prints; the kernel's log has the VMCS if "
            "/sys/module/kvm_intel/parameters/dump_invalid_vmcs is 1";
@@ -114,6 +141,15 @@ std::string shown(std::string_view text) {
   constexpr size_t kLongestShown = 60;
   return text.size() <= kLongestShown ? std::string(text)
                                       : std::string(text.substr(0, kLongestShown)) + "...";
+}
+
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+std::string cut_off(std::string_view field, std::string_view number) {
+  return fmt::format("{} counts as not stated: {}, at the end of the text, is cut off", field,
+                     shown(number));
 }
 
 std::string unknown_field(std::string_view name) {

@@ -26,6 +26,10 @@ VmcsDocuments read_haxm_dump(std::string_view text);
 bool is_vmcs_code(std::string_view text);
 VmcsDocuments read_vmcs_code(std::string_view text);
 
+// The registers of a guest in a program's own words, by the names of struct kvm_sregs.
+bool is_guest_registers(std::string_view text);
+VmcsDocuments read_guest_registers(std::string_view text);
+
 // NAME = VALUE, NAME: VALUE or NAME VALUE in lines, and tables.
 bool is_vmcs_list(std::string_view text);
 VmcsDocuments read_vmcs_list(std::string_view text);
@@ -38,6 +42,10 @@ std::string_view take_line(std::string_view& text);
 std::optional<uint64_t> parse_hexadecimal(std::string_view text);
 // What a message shows of a name or value that the user wrote.
 std::string shown(std::string_view text);
+// Only blanks and ends of lines.
+bool is_blank(std::string_view text);
+// The remark on a number that ends with the text, and too early.
+std::string cut_off(std::string_view field, std::string_view number);
 // "X is no field of a VMCS" and what might be meant.
 std::string unknown_field(std::string_view name);
 

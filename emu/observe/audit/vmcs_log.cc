@@ -6,6 +6,7 @@
 #include <cctype>
 #include <utility>
 
+#include "emu/observe/audit/stated_failure.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "vmx/cpu_state.h"
 #include "vmx/exit_reasons.h"
@@ -39,8 +40,6 @@ constexpr std::array kAnnouncements = {
     LogAnnouncement{"VMRESUME error: ", Field::kVmInstructionError},
 };
 constexpr std::string_view kXenQualification = "Invalid guest state (";  // decimal
-// What QEMU says of KVM: the exit reason, or the VM-instruction error.
-constexpr std::string_view kQemuAnnouncement = "entry failed, hardware error ";
 
 // What people pick out of a dump without a heading; nothing else has these.
 constexpr std::array<std::string_view, 5> kMarks = {
@@ -200,6 +199,28 @@ const std::vector<LogLabel>& log_labels() {
   return labels;
 }
 
+// The digits to which KVM and Xen, old and new, fill the number of a field with zeros at least.
+size_t printed_digits(Field field) {
+  constexpr struct {
+    Field field;
+    uint8_t digits;
+  } kShorter[] = {
+      {Field::kGuestRflags, 8},
+      {Field::kGuestIa32SysenterCs, 4},
+      {Field::kHostIa32SysenterCs, 4},
+      {Field::kGuestInterruptibilityState, 4},
+      {Field::kGuestActivityState, 4},
+      {Field::kTprThreshold, 2},
+      {Field::kPostedInterruptNotificationVector, 2},
+  };
+  for (const auto& shorter : kShorter)
+    if (shorter.field == field) return shorter.digits;
+  constexpr size_t kRightsDigits = 5;
+  for (uint8_t i = 0; i < vmx::kSegmentCount; ++i)
+    if (vmx::guest_access_rights(i) == field) return kRightsDigits;
+  return vmx::bits_of(field) / 4;
+}
+
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 bool is_hexadecimal(char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; }
 
@@ -241,10 +262,15 @@ class LogReader {
   // `excerpt`: there are no headings, so that every line may be of a dump.
   explicit LogReader(bool excerpt) : excerpt_(excerpt) {}
 
-  void line(std::string_view text) {
+  // `last`: nothing follows in the text.
+  void line(std::string_view text, bool last) {
     ++line_;
+    last_ = last;
     if (text.find_first_not_of(" >") == std::string_view::npos) return;
     if (announcement(text)) return;
+    if (const auto failure = stated_failure(text, FailureWords::kAll);
+        failure && (!stated_ || failure->field))
+      stated_ = failure;
     for (const LogHeading& heading : kHeadings) {
       if (text.find(heading.text) == std::string_view::npos) continue;
       if (heading.section <= section_) finish();
@@ -256,8 +282,8 @@ class LogReader {
     // Mail programs break lines, even before a value.
     const std::string whole = broken_ + std::string(text);
     broken_.clear();
-    if (const size_t last = whole.find_last_not_of(' ');
-        last != std::string::npos && whole[last] == '=') {
+    if (const size_t end = whole.find_last_not_of(' ');
+        end != std::string::npos && whole[end] == '=') {
       broken_ = whole;
       return;
     }
@@ -266,6 +292,7 @@ class LogReader {
 
   std::vector<VmcsDocument> documents() {
     finish();
+    if (stated_ && documents_.size() == 1) documents_.front().state(*stated_);
     return std::move(documents_);
   }
 
@@ -283,16 +310,7 @@ class LogReader {
       }
       return true;
     }
-    const size_t at = text.find(kQemuAnnouncement);
-    if (at == std::string_view::npos || !excerpt_) return false;
-    text.remove_prefix(at + kQemuAnnouncement.size());
-    const std::string_view number = take_number(text);
-    const uint64_t value = parse_hexadecimal(number).value_or(0);
-    if (value != 0)
-      set((value & vmx::kExitReasonEntryFailure) != 0 ? Field::kExitReason
-                                                      : Field::kVmInstructionError,
-          number);
-    return true;
+    return false;
   }
 
   // "Labels and values": CR0: actual=0x31, shadow=0x11.
@@ -305,6 +323,7 @@ class LogReader {
       text.remove_prefix(std::min(text.find_first_not_of(" >"), text.size()));
       const std::string_view number = take_number(text);
       if (number.empty()) continue;
+      const bool at_end = is_end(text);
       std::string_view second;
       if (text.starts_with(':')) {
         text.remove_prefix(1);
@@ -317,8 +336,8 @@ class LogReader {
         label = find(words.empty() ? before : fmt::format("{} {}", before, words));
       if (label == nullptr) continue;
       context_ = label->words.substr(0, label->words.find(' '));
-      set(label->field, number);
-      if (label->second && !second.empty()) set(*label->second, second);
+      set_printed(label->field, number, at_end);
+      if (label->second && !second.empty()) set_printed(*label->second, second, is_end(text));
     }
     tail_ = plain_words(text);
   }
@@ -339,7 +358,8 @@ class LogReader {
     }
     if (numbers.size() == 2 && (name == "gdtr" || name == "idtr")) {
       set(name == "gdtr" ? Field::kGuestGdtrLimit : Field::kGuestIdtrLimit, numbers[0]);
-      set(name == "gdtr" ? Field::kGuestGdtrBase : Field::kGuestIdtrBase, numbers[1]);
+      set_printed(name == "gdtr" ? Field::kGuestGdtrBase : Field::kGuestIdtrBase, numbers[1],
+                  is_end(text));
       return true;
     }
     const auto segment = std::ranges::find(kSegments, name);
@@ -348,7 +368,7 @@ class LogReader {
     set(vmx::guest_selector(index), numbers[0]);
     set(vmx::guest_access_rights(index), numbers[1]);
     set(vmx::guest_limit(index), numbers[2]);
-    set(vmx::guest_base(index), numbers[3]);
+    set_printed(vmx::guest_base(index), numbers[3], is_end(text));
     return true;
   }
 
@@ -369,6 +389,23 @@ class LogReader {
   bool is_here(const LogLabel& label) const {
     return section_ == LogSection::kNone ? label.section != LogSection::kHost
                                          : label.section == section_;
+  }
+
+  bool is_end(std::string_view rest) const {
+    return last_ && rest.find_first_not_of(' ') == std::string_view::npos;
+  }
+
+  // Where the others have all their digits, a short one that ends the text is cut off.
+  void set_printed(Field field, std::string_view number, bool at_end) {
+    const std::string_view digits = number.starts_with("0x") ? number.substr(2) : number;
+    const bool is_short = digits.size() < printed_digits(field);
+    const bool padded = has_full_ || (digits.size() > 1 && digits.starts_with('0'));
+    if (at_end && is_short && !has_short_ && padded) {
+      document_.remarks.push_back(cut_off(vmx::info_of(field).name, number));
+      return;
+    }
+    (is_short ? has_short_ : has_full_) = true;
+    set(field, number);
   }
 
   void set(Field field, std::string_view number) {
@@ -402,9 +439,12 @@ class LogReader {
   std::vector<VmcsDocument> documents_;
   VmcsDocument document_;
   LogSection section_ = LogSection::kNone;
-  std::string context_;  // the first word of the label before
-  std::string broken_;   // a line that ends before its value
-  std::string tail_;     // what is behind the last value of the line before
+  std::string context_;                        // the first word of the label before
+  std::string broken_;                         // a line that ends before its value
+  std::string tail_;                           // what is behind the last value of the line before
+  std::optional<StatedFailure> stated_;        // by QEMU, beside what KVM prints
+  bool has_short_ = false, has_full_ = false;  // numbers with fewer digits than are printed
+  bool last_ = false;                          // this is the last line
   const bool excerpt_;
   size_t line_ = 0;
 };
@@ -419,7 +459,10 @@ bool is_vmcs_log(std::string_view text) {
 
 VmcsDocuments read_vmcs_log(std::string_view text) {
   LogReader reader(!has_heading(text));
-  while (!text.empty()) reader.line(take_line(text));
+  while (!text.empty()) {
+    const std::string_view line = take_line(text);
+    reader.line(line, is_blank(text));
+  }
   if (!reader.error.empty()) return reader.error;
   std::vector<VmcsDocument> documents = reader.documents();
   if (documents.empty()) return "line 1: it looks like a dump of a VMCS, but has no field";

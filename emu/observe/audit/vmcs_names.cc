@@ -37,6 +37,7 @@ constexpr std::array kSynonyms = {
     Synonym{"ia32", ""},
     Synonym{"info", "information"},
     Synonym{"intr", "interrupt"},
+    Synonym{"inst", "instruction"},
     Synonym{"interruption", "interrupt"},
     Synonym{"ldt", "ldtr"},
     Synonym{"len", "length"},
@@ -44,9 +45,12 @@ constexpr std::array kSynonyms = {
     Synonym{"pdptr1", "pdpte1"},
     Synonym{"pdptr2", "pdpte2"},
     Synonym{"pdptr3", "pdpte3"},
+    Synonym{"pri", "primary"},
+    Synonym{"proc", "processor"},
     Synonym{"ptr", "pointer"},
     Synonym{"qual", "qualification"},
     Synonym{"register", ""},
+    Synonym{"sec", "secondary"},
     Synonym{"segment", ""},
     Synonym{"sel", "selector"},
     Synonym{"task", "tr"},
@@ -54,7 +58,7 @@ constexpr std::array kSynonyms = {
     Synonym{"vmx", ""},
 };
 
-// Names that are not the SDM's, of Linux, Xen, HAXM and ia32-doc.
+// Names that are not the SDM's, of Linux, Xen, HAXM, ia32-doc, bhyve and its children.
 struct Alias {
   std::string_view name;
   Field field;
@@ -164,6 +168,25 @@ constexpr std::array kAliases = {
     Alias{"CR3_TARGET1", Field::kCr3TargetValue1},
     Alias{"CR3_TARGET2", Field::kCr3TargetValue2},
     Alias{"CR3_TARGET3", Field::kCr3TargetValue3},
+    Alias{"PIR_VECTOR", Field::kPostedInterruptNotificationVector},
+    Alias{"PIR_DESC", Field::kPostedInterruptDescriptorAddress},
+    Alias{"EXIT_MSR_STORE", Field::kVmExitMsrStoreAddress},
+    Alias{"EXIT_MSR_LOAD", Field::kVmExitMsrLoadAddress},
+    Alias{"ENTRY_MSR_LOAD", Field::kVmEntryMsrLoadAddress},
+    Alias{"EXECUTIVE_VMCS", Field::kExecutiveVmcsPointer},
+    Alias{"VIRTUAL_APIC", Field::kVirtualApicAddress},
+    Alias{"APIC_ACCESS", Field::kApicAccessAddress},
+    Alias{"PRI_PROC_BASED_CTLS", Field::kPrimaryProcBasedControls},
+    Alias{"SEC_PROC_BASED_CTLS", Field::kSecondaryProcBasedControls},
+    Alias{"PF_ERROR_MASK", Field::kPageFaultErrorCodeMask},
+    Alias{"PF_ERROR_MATCH", Field::kPageFaultErrorCodeMatch},
+    Alias{"ENTRY_EXCEPTION_ERROR", Field::kVmEntryExceptionErrorCode},
+    Alias{"EXIT_INTR_INFO", Field::kVmExitInterruptionInformation},
+    Alias{"EXIT_INTR_ERRCODE", Field::kVmExitInterruptionErrorCode},
+    Alias{"IDT_VECTORING_ERROR", Field::kIdtVectoringErrorCode},
+    Alias{"EXIT_INSTRUCTION_LENGTH", Field::kVmExitInstructionLength},
+    Alias{"EXIT_INSTRUCTION_INFO", Field::kVmExitInstructionInformation},
+    Alias{"GUEST_ACTIVITY", Field::kGuestActivityState},
 };
 
 // Words that say to which area a field belongs, "control_CR0_mask"; a name may do without.
@@ -286,9 +309,12 @@ std::optional<FieldAccess> find_vmcs_field(std::string_view name) {
   if (const auto encoding = parse_number(name))
     return *encoding <= 0xffffffff ? vmx::decode_field(static_cast<uint32_t>(*encoding))
                                    : std::nullopt;
+  const std::string normalized = normalized_name(name);
+  // IA32_VMX_PIN_BASED_CTLS
+  if (normalized.starts_with("ia32vmx") && find_capability_msr(name)) return std::nullopt;
   const Names& names = field_names();
   constexpr size_t kSuffix = 4;
-  for (const std::string& wanted : {normalized_name(name), plain_name(name)}) {
+  for (const std::string& wanted : {normalized, plain_name(name)}) {
     if (const auto found = names.find(wanted); found != names.end())
       return FieldAccess{found->second, false};
     const bool high = wanted.ends_with("high");

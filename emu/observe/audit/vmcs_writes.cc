@@ -6,6 +6,7 @@
 #include <map>
 
 #include "emu/observe/audit/list_pairs.h"
+#include "emu/observe/audit/stated_failure.h"
 #include "emu/observe/audit/vmcs_formats.h"
 #include "emu/observe/audit/vmcs_names.h"
 
@@ -157,6 +158,10 @@ VmcsDocuments read_vmcs_code(std::string_view text) {
   }
   VmcsDocument document;
   document.partial = true;
+  const std::string prose = without_comments(text);
+  for (std::string_view rest = prose; !rest.empty();)
+    if (const auto failure = stated_failure(take_line(rest), FailureWords::kNumbers))
+      document.state(*failure);
   for (const auto& [key, known] : values) {
     const auto& [field, high] = key;
     const uint64_t mask = high ? 0xffffffff : vmx::value_mask(field);
@@ -164,7 +169,7 @@ VmcsDocuments read_vmcs_code(std::string_view text) {
     if (const std::string bad = document.set({field, high}, value); !bad.empty())
       return fmt::format("line {}: {}: {}", known.line, vmx::info_of(field).name, bad);
   }
-  if (document.given.empty()) return "line 1: no field of a VMCS is written with a number";
+  if (values.empty()) return "line 1: no field of a VMCS is written with a number";
   return std::vector<VmcsDocument>{std::move(document)};
 }
 

@@ -144,6 +144,77 @@ TEST(Audit, NotesWhatOnlySomeProcessorsRefuse) {
   EXPECT_THAT(failing(audit(complete(vmcs), {})), ElementsAre("host-cr4-fixed"));
 }
 
+TEST(Audit, NotesWhatProcessorsWithLessRefuse) {
+  vmx::Vmcs vmcs = valid_vmcs();
+  vmcs.write(Field::kCr3TargetCount, 1);
+  vmcs.write(Field::kGuestCr3, 1ull << 39);
+  vmcs.write(Field::kHostCr3, 1ull << 38);
+  const auto noted = [](const VmcsDocument& document) {
+    std::vector<std::string_view> ids;
+    for (const AuditNote& note : audit(document, {}).notes) ids.push_back(note.check);
+    return ids;
+  };
+  EXPECT_THAT(noted(complete(vmcs)), ElementsAre("cr3-target-count", "guest-cr3-width"));
+  // It is stated that the processor has more, or its host has used more.
+  VmcsDocument stated = complete(vmcs);
+  stated.capabilities.emplace().rules["physical_address_width"] = 40;
+  stated.capabilities->msrs[0x485] = 4ull << 16;
+  EXPECT_THAT(noted(stated), IsEmpty());
+  vmcs.write(Field::kCr3TargetCount, 0);
+  vmcs.write(Field::kHostCr3, 1ull << 39);
+  EXPECT_THAT(noted(complete(vmcs)), ElementsAre("host-cr3-width", "guest-cr3-width"));
+  vmcs.write(Field::kExitReason, 0x80000021);
+  EXPECT_THAT(noted(complete(vmcs)), IsEmpty());
+  vmcs.write(Field::kCr3TargetCount, 5);
+  vmcs.write(Field::kExitReason, 0);
+  EXPECT_THAT(failing(audit(complete(vmcs), {})), ElementsAre("cr3-target-count"));
+}
+
+// Where nothing else is wrong, it is what may have failed.
+TEST(Audit, LooksForTheCauseAmongItsNotes) {
+  VmcsDocument document;
+  document.partial = true;
+  EXPECT_EQ(document.set({Field::kCr3TargetCount, false}, 1), "");
+  EXPECT_EQ(document.set({Field::kGuestCr3, false}, 1ull << 40), "");
+  const auto open = [&] {
+    std::vector<std::string_view> ids;
+    for (const OpenCheck& check : audit(document, {}).open) ids.push_back(check.check);
+    return ids;
+  };
+  EXPECT_THAT(open(), IsEmpty());
+  document.state({});
+  EXPECT_THAT(open(), ElementsAre("cr3-target-count", "guest-cr3-width"));
+  document.state({Field::kVmInstructionError, 7});
+  EXPECT_THAT(open(), ElementsAre("cr3-target-count"));
+  const Audit result = audit(document, {});
+  ASSERT_EQ(result.notes.size(), 1u);  // guest state leads to another error
+  EXPECT_THAT(to_text(result, "x"),
+              HasSubstr("may be: cr3-target-count: CR3-target count (0x400a) = 0x1: not on every "
+                        "processor: must not exceed"));
+  EXPECT_THAT(to_json(result, "x"), HasSubstr("\"text\": \"not on every processor: must not"));
+  VmcsDocument guest;
+  guest.partial = true;
+  guest.state({Field::kExitReason, 0x80000021});
+  EXPECT_EQ(guest.set({Field::kGuestCr3, false}, 1ull << 40), "");
+  EXPECT_THAT(to_text(audit(guest, {}), "x"), HasSubstr("  may be: guest-cr3-width: Guest CR3"));
+  // A violation is the cause.
+  EXPECT_EQ(guest.set({Field::kGuestRflags, false}, 0), "");
+  EXPECT_THAT(audit(guest, {}).open, IsEmpty());
+  EXPECT_EQ(audit(guest, {}).notes.size(), 1u);
+}
+
+TEST(Audit, TakesBasicExitReasonsOfFailedEntriesWithoutBit31) {
+  vmx::Vmcs vmcs = valid_vmcs();
+  vmcs.write(Field::kPinBasedControls, 0);
+  for (const uint32_t reason : {33u, 34u, 41u}) {
+    vmcs.write(Field::kExitReason, reason);
+    const Audit result = audit(complete(vmcs), {});
+    EXPECT_EQ(result.failed_entry, reason | 0x80000000);
+    EXPECT_THAT(failing(result), IsEmpty());
+    EXPECT_THAT(to_json(result, "x"), HasSubstr("\"result\": \"VM exit\""));
+  }
+}
+
 TEST(Audit, NamesOnlyTheBitsOfCr0ThatCount) {
   vmx::Vmcs vmcs = valid_vmcs();
   vmcs.write(Field::kGuestCr0, 0x10);

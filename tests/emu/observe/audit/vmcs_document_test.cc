@@ -50,6 +50,12 @@ TEST(VmcsDocument, TakesFieldsFromAnObjectOfTheirOwnAndPassesOverWhatDumpsSayBes
   EXPECT_EQ(document.capabilities->rules.at("physical_address_width"), 39);
 }
 
+TEST(VmcsDocument, TakesTheLow32BitsOfAnExitReason) {
+  EXPECT_EQ(read_one(R"({"Exit reason": "0xffffffff80000021"})").vmcs[Field::kExitReason],
+            0x80000021);
+  EXPECT_THAT(error_of(R"({"Exit reason": "0x180000021"})"), HasSubstr("too wide"));
+}
+
 TEST(VmcsDocument, ReadsOneDocumentAfterAnother) {
   const auto result = read_vmcs_documents("{\"Guest CR0\": 1}\n{\"Guest CR0\": 2}{}\n\n");
   ASSERT_TRUE(std::holds_alternative<std::vector<VmcsDocument>>(result));

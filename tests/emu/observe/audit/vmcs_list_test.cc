@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Lists of fields, and HAXM's dump.
+// Lists of fields.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -209,23 +209,140 @@ TEST(VmcsList, TakesNoEncodingAndNoHalfForAValue) {
   EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestDr7, Field::kGuestRflags));
 }
 
-TEST(HaxmDump, IsEncodingNameAndHexadecimalValue) {
+// As of somebody's log; "#" begins a comment where other lines are fields.
+TEST(VmcsList, ReadsCommentsIfAllFieldsAreInThem) {
+  const auto documents =
+      read_all("# GUEST_CS_SEL = 0x8\n  # vmread(0x2) failed\n# VPID = 0x1\n#   RFLAGS: 0x242\n");
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_THAT(documents[0].given,
+              ElementsAre(Field::kVirtualProcessorIdentifier, Field::kGuestCsSelector));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"RFLAGS\""));
+  EXPECT_THAT(read_all("# GUEST_CR3 = 0x1000\nGUEST_CR4 = 0x2020\n")[0].given,
+              ElementsAre(Field::kGuestCr4));
+}
+
+TEST(VmcsList, ReadsRegistersWithoutTheGuest) {
   const auto documents = read_all(
-      "haxm_warning: 4000 VMX_PIN_CONTROLS: 3f\n"
-      "haxm_warning: 6800 GUEST_CR0: 30\n"
-      "something else: 5\n"
-      "haxm_warning: 2800 GUEST_VMCS_LINK_PTR: ffffffffffffffff\n"
-      "haxm_warning: 4000 VMX_PIN_CONTROLS: 16\n");
+      "# Guest segments\nVMCS_GUEST_CR3: 0x0\n- es selector: 0x2b\n  - es.index: 5\n"
+      "es base address: 0x1000\nes limit: 0xffff\nes rights: 0x93\n\t- es_rights.type: 3\n"
+      "fs base: 0x2000\nfs base (from rdmsr): 0x3000\nguest fs base (from rdmsr): 0x3000\n"
+      "ldt selector: 0x28\ngdt limit: 0x7f\n"
+      "Bits 3:0 of the type\n"
+      "## Host segments\ntr selector: 0x40\nfs base: 0x4000\n");
+  ASSERT_EQ(documents.size(), 1u);
+  const vmx::Vmcs& vmcs = documents[0].vmcs;
+  EXPECT_EQ(vmcs[Field::kGuestEsSelector], 0x2b);
+  EXPECT_EQ(vmcs[Field::kGuestEsBase], 0x1000);
+  EXPECT_EQ(vmcs[Field::kGuestEsLimit], 0xffff);
+  EXPECT_EQ(vmcs[Field::kGuestEsAccessRights], 0x93);
+  EXPECT_EQ(vmcs[Field::kGuestFsBase], 0x2000);
+  EXPECT_EQ(vmcs[Field::kGuestLdtrSelector], 0x28);
+  EXPECT_EQ(vmcs[Field::kGuestGdtrLimit], 0x7f);
+  EXPECT_EQ(vmcs[Field::kHostTrSelector], 0x40);
+  EXPECT_EQ(vmcs[Field::kHostFsBase], 0x4000);
+  EXPECT_EQ(documents[0].given.size(), 10u);
+  EXPECT_THAT(documents[0].passed_over,
+              ElementsAre("\"fs base (from rdmsr\"", "\"guest fs base (from rdmsr\""));
+  EXPECT_THAT(error_of("GUEST_CR3 = 0x1000\nes selektor: 0x10\n"), HasSubstr("is no field"));
+}
+
+TEST(VmcsList, ReadsUnionsOfBitsAndWhatTheyMayBe) {
+  const std::string_view text =
+      "- pinbased_ctls.nmi_exiting: 0\n  - pinbased_ctls.flags: 0x56\n"
+      "  - IA32_VMX_TRUE_PINBASED_CTLS high bits mask: 0x3f\n"
+      "  - IA32_VMX_TRUE_PINBASED_CTLS low bits mask: 0x16\n"
+      "IA32_VMX_TRUE_PINBASED_CTLS high bits mask: 0b00111111\n"
+      "- procbased_ctls2.flags: 0x8\n- IA32_VMX_PROCBASED_CTLS2 high bits mask: 0xfe\n"
+      "[i] IA32_VMX_MISC = 0x10000\n[i] IA32_VMX_BASIC = 1000\n";
+  const auto documents = read_all(text);
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_THAT(documents[0].given,
+              ElementsAre(Field::kPinBasedControls, Field::kSecondaryProcBasedControls));
+  EXPECT_THAT(documents[0].passed_over, IsEmpty());
+  ASSERT_TRUE(documents[0].capabilities);
+  // Half of an MSR says nothing.
+  EXPECT_EQ(documents[0].capabilities->msrs,
+            (std::map<uint32_t, uint64_t>{{0x485, 0x10000}, {0x48d, 0x3f00000016}}));
+  const Audit result = audit(documents[0], {});
+  EXPECT_THAT(failing(result), ElementsAre("pin-based-reserved"));
+  EXPECT_EQ(result.violations[0].detail, "\"Activate VMX-preemption timer\" (bit 6) must be 0");
+  EXPECT_THAT(error_of("IA32_VMX_MISC = 0x10000\n"), HasSubstr("there is no VMCS in it"));
+}
+
+TEST(VmcsList, PassesOverANumberThatIsCutOff) {
+  const std::string text =
+      "GUEST_CR3:  0x0000000000001000\nGUEST_RIP:  0x0000000000007c00\nGUEST_CR0:  0x00000000000";
+  const auto cut = read_all(text);
+  EXPECT_THAT(cut[0].given, ElementsAre(Field::kGuestCr3, Field::kGuestRip));
+  EXPECT_THAT(cut[0].remarks, ElementsAre("GUEST_CR0 counts as not stated: 0x00000000000, at the "
+                                          "end of the text, is cut off"));
+  EXPECT_EQ(read_all(text + "\nGUEST_CR4: 0x0000000000002020")[0].given.size(), 4u);
+  EXPECT_EQ(read_all("GUEST_CR3: 0x1000\nGUEST_RIP: 0x7c00\nGUEST_CR0: 0x31")[0].given.size(), 3u);
+}
+
+// What is in parentheses says where a value is from.
+TEST(VmcsList, ReadsNamesWithAnExplanation) {
+  const auto documents = read_all(
+      "(01:02:03.4 - core : 0 - root? no)\t[+] Information (Setup:3) | Cpu Based VM Exec Controls "
+      "(Based on MSR_IA32_VMX_TRUE_PROCBASED_CTLS) : 0x96006172\n"
+      "(01:02:03.4 - core : 0 - root? no)\t[+] Information (Setup:5) | Secondary Proc Based VM "
+      "Exec "
+      "Controls (MSR_IA32_VMX_PROCBASED_CTLS2) : 0x10102a\n");
+  ASSERT_EQ(documents.size(), 1u);
+  EXPECT_EQ(documents[0].vmcs[Field::kPrimaryProcBasedControls], 0x96006172);
+  EXPECT_EQ(documents[0].vmcs[Field::kSecondaryProcBasedControls], 0x10102a);
+  EXPECT_THAT(error_of("Checking 4 (00100000 - 00200000):6 for overlap\n"),
+              HasSubstr("there is no VMCS in it"));
+}
+
+// Nothing is passed over in silence where nothing else can be read.
+TEST(VmcsList, SaysThatNothingCouldBeRead) {
+  EXPECT_THAT(
+      error_of("[ 2.5] GUEST_CR0: 31\n"),
+      HasSubstr("line 1: \"GUEST_CR0\": \"31\" is hexadecimal or decimal? Write 0x before"));
+  EXPECT_THAT(error_of("booting\n[ 2.5] hv: GUEST_RFLAGS = 0x\n"),
+              HasSubstr("line 2: \"GUEST_RFLAGS\": \"0x\" is no number of 64 bits"));
+  const auto documents = read_all("[ 2.5] GUEST_CR0: 31\n[ 2.5] GUEST_CR3: 0x1000\n");
+  EXPECT_THAT(documents[0].given, ElementsAre(Field::kGuestCr3));
+  EXPECT_THAT(documents[0].passed_over, ElementsAre("\"GUEST_CR0\""));
+}
+
+TEST(VmcsList, ReadsTheExitReasonAsItIsPrinted) {
+  for (const char* number : {"80000021", "ffffffff80000021", "ffffffff00000021", "0x80000021",
+                             "0xffffffff80000021", "33", "2147483681", "80000021h"}) {
+    const Audit result =
+        audit(read_all(std::string("[7:42] VM-entry failure exit reason: ") + number)[0], {});
+    EXPECT_EQ(result.failed_entry, 0x80000021u) << number;
+  }
+  const Audit exit = audit(read_all("[7:42] exit reason: 48\n")[0], {});
+  EXPECT_EQ(exit.failed_entry, std::nullopt);
+  EXPECT_THAT(to_text(exit, "x"), HasSubstr("no violation; no check is about the stated fields"));
+  EXPECT_THAT(to_json(exit, "x"), HasSubstr("\"result\": \"unknown\""));
+}
+
+TEST(VmcsList, NeverSaysThatAFailedEntryWouldPass) {
+  struct Case {
+    const char* line;
+    const char* verdict;
+  };
+  for (const Case& one :
+       {Case{"hv: VMRESUME failed on CPU 2", "no violation; the text says that VM entry failed"},
+        Case{"hv: vmexit reason is 33", "the VMCS states exit reason 0x80000021"},
+        Case{"\texit_reason\t34", "the VMCS states exit reason 0x80000022"},
+        Case{"hv: invalid guest state", "the VMCS states exit reason 0x80000021"},
+        Case{"KVM: entry failed, hardware error 0x8", "VM-instruction error 8"}}) {
+    const Audit result = audit(read_all(std::string(one.line) + "\nGUEST_DR7: 0x400\n")[0], {});
+    EXPECT_THAT(to_text(result, "x"), HasSubstr(one.verdict)) << one.line;
+    EXPECT_THAT(to_text(result, "x"), Not(HasSubstr("would pass"))) << one.line;
+    EXPECT_THAT(to_json(result, "x"), Not(HasSubstr("\"passes\""))) << one.line;
+  }
+  // What follows the fields of one that has failed is of the next one.
+  const auto documents = read_all(
+      "hv: vmexit reason is 33\nGUEST_DR7 = 0x400\nGUEST_CR3 = 0x1000\n"
+      "hv: vmexit reason is 41\nGUEST_DR7 = 0x400\n");
   ASSERT_EQ(documents.size(), 2u);
-  EXPECT_EQ(documents[0].vmcs[Field::kPinBasedControls], 0x3f);
-  EXPECT_EQ(documents[0].vmcs[Field::kGuestCr0], 0x30);
-  EXPECT_EQ(documents[0].vmcs[Field::kVmcsLinkPointer], ~0ull);
-  EXPECT_EQ(documents[0].given.size(), 3u);
-  EXPECT_TRUE(documents[0].partial);
-  EXPECT_TRUE(documents[0].never.contains(Field::kHostIa32Efer));
-  EXPECT_EQ(documents[1].vmcs[Field::kPinBasedControls], 0x16);
-  EXPECT_THAT(error_of("4000 A: 1\n4002 B: 2\n0800 C: 12345\n"),
-              HasSubstr("line 3: Guest ES selector: 0x12345 is too wide"));
+  EXPECT_EQ(documents[0].vmcs[Field::kExitReason], 0x80000021);
+  EXPECT_EQ(documents[1].vmcs[Field::kExitReason], 0x80000029);
 }
 
 }  // namespace

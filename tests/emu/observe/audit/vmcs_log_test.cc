@@ -311,6 +311,16 @@ TEST(VmcsLog, SaysWhatMayBeWrongWithALinePickedOut) {
   EXPECT_THAT(to_json(result, "x"), HasSubstr("\"decided_by\""));
 }
 
+// The dump may be cut off before its exit reason.
+TEST(VmcsLog, ReadsWhatQemuSaysBesideADump) {
+  const std::string cut(kKvm.substr(0, kKvm.find("*** Control State")));
+  EXPECT_EQ(audit_of("qemu: KVM: entry failed, hardware error 0x80000021\n" + cut).failed_entry,
+            0x80000021u);
+  const std::string unknown =
+      to_text(audit_of(cut + "KVM: entry failed, hardware error 0x0\n"), "x");
+  EXPECT_THAT(unknown, HasSubstr("no violation; the text says that VM entry failed"));
+}
+
 TEST(VmcsLog, JoinsALabelThatBeginsOnTheLineBefore) {
   const std::string wrapped = replaced(
       replaced(replaced(kKvm, "CR3 = 0x0000000000001000", "trace: dump_vmcs: CR3\n\n= 0x5000"),
@@ -342,6 +352,44 @@ TEST(VmcsLog, ReadsRawMails) {
 TEST(VmcsLog, SaysWhereTheVmcsIsIfThereIsOnlyQemus) {
   EXPECT_THAT(error_of("KVM: entry failed, hardware error 0x80000021\nEAX=00000000 EBX=00000000\n"),
               HasSubstr("dump_invalid_vmcs"));
+  // VMEXIT_INVALID.
+  const std::string amd = error_of("KVM: entry failed, hardware error 0xffffffff\nEAX=00000000\n");
+  EXPECT_THAT(amd, HasSubstr("kvm_amd/parameters/dump_invalid_vmcb"));
+  EXPECT_THAT(amd, Not(HasSubstr("kvm_intel")));
+}
+
+TEST(VmcsLog, PassesOverANumberThatIsCutOff) {
+  struct Case {
+    const char* last;
+    Field field;
+  };
+  for (const Case& one :
+       {Case{"CR4=00000000000626e", Field::kHostCr4},
+        Case{"GSBase=ffff88800000000", Field::kHostGsBase}, Case{"TR=00", Field::kHostTrSelector},
+        Case{"attr=0x0c09", Field::kGuestDsAccessRights},
+        Case{"RFLAGS=0x0000020", Field::kGuestRflags},
+        Case{"CS:RIP=0010:00000000000050", Field::kGuestIa32SysenterEip}}) {
+    const size_t at = kKvm.find(one.last);
+    ASSERT_NE(at, std::string_view::npos) << one.last;
+    for (const char* end : {"", "\n", " \n\n"}) {
+      const auto documents =
+          read_all(std::string(kKvm.substr(0, at + std::string_view(one.last).size())) + end);
+      EXPECT_FALSE(documents[0].given.contains(one.field)) << one.last;
+      ASSERT_EQ(documents[0].remarks.size(), 1u) << one.last;
+      EXPECT_THAT(documents[0].remarks[0], HasSubstr("at the end of the text, is cut off"));
+      EXPECT_THAT(failing(audit(documents[0], {})), IsEmpty()) << one.last;
+    }
+  }
+  const auto xen = read_all(kXen.substr(0, kXen.find("0000000000000000\n(XEN)   SS") + 9));
+  EXPECT_FALSE(xen[0].given.contains(Field::kGuestCsBase));
+  EXPECT_TRUE(xen[0].given.contains(Field::kGuestCsLimit));
+  // Whoever writes short numbers means them; a dump may end with a whole one.
+  for (const std::string_view text :
+       {"*** Guest State ***\nCR0: actual=0x31, shadow=0x0, gh_mask=0\nCR4: actual=0x2020",
+        "*** Guest State ***\nCR3 = 0x0000000000001000\nCR4: actual=0x0000000000002020\n"})
+    EXPECT_EQ(read_all(text)[0].vmcs[Field::kGuestCr4], 0x2020) << text;
+  EXPECT_TRUE(read_all("*** Guest State ***\nRFLAGS=0x2\n")[0].given.contains(Field::kGuestRflags));
+  EXPECT_THAT(error_of("*** Guest State ***\nRFLAGS=0x0000000\n"), HasSubstr("has no field"));
 }
 
 TEST(VmcsLog, AFieldThatADumpShouldHaveIsOneLine) {

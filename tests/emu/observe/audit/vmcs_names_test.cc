@@ -89,6 +89,85 @@ TEST(VmcsNames, KnowsWhatHypervisorsCallTheFields) {
   EXPECT_TRUE(find_vmcs_field("VM_EXIT_MSR_LOAD_ADDR_HIGH")->high);
 }
 
+// Where xhyve and hyperkit have theirs from; the others of its names are the SDM's.
+TEST(VmcsNames, KnowsWhatBhyveCallsTheFields) {
+  const std::pair<std::string_view, uint32_t> names[] = {
+      {"VMCS_VPID", 0x0000},
+      {"VMCS_PIR_VECTOR", 0x0002},
+      {"VMCS_GUEST_INTR_STATUS", 0x0810},
+      {"VMCS_HOST_TR_SELECTOR", 0x0c0c},
+      {"VMCS_IO_BITMAP_A", 0x2000},
+      {"VMCS_IO_BITMAP_B", 0x2002},
+      {"VMCS_MSR_BITMAP", 0x2004},
+      {"VMCS_EXIT_MSR_STORE", 0x2006},
+      {"VMCS_EXIT_MSR_LOAD", 0x2008},
+      {"VMCS_ENTRY_MSR_LOAD", 0x200a},
+      {"VMCS_EXECUTIVE_VMCS", 0x200c},
+      {"VMCS_TSC_OFFSET", 0x2010},
+      {"VMCS_VIRTUAL_APIC", 0x2012},
+      {"VMCS_APIC_ACCESS", 0x2014},
+      {"VMCS_PIR_DESC", 0x2016},
+      {"VMCS_EPTP", 0x201a},
+      {"VMCS_EOI_EXIT0", 0x201c},
+      {"VMCS_EOI_EXIT1", 0x201e},
+      {"VMCS_EOI_EXIT2", 0x2020},
+      {"VMCS_EOI_EXIT3", 0x2022},
+      {"VMCS_GUEST_PHYSICAL_ADDRESS", 0x2400},
+      {"VMCS_LINK_POINTER", 0x2800},
+      {"VMCS_GUEST_IA32_DEBUGCTL", 0x2802},
+      {"VMCS_GUEST_IA32_PERF_GLOBAL_CTRL", 0x2808},
+      {"VMCS_GUEST_PDPTE3", 0x2810},
+      {"VMCS_HOST_IA32_PERF_GLOBAL_CTRL", 0x2c04},
+      {"VMCS_PIN_BASED_CTLS", 0x4000},
+      {"VMCS_PRI_PROC_BASED_CTLS", 0x4002},
+      {"VMCS_EXCEPTION_BITMAP", 0x4004},
+      {"VMCS_PF_ERROR_MASK", 0x4006},
+      {"VMCS_PF_ERROR_MATCH", 0x4008},
+      {"VMCS_CR3_TARGET_COUNT", 0x400a},
+      {"VMCS_EXIT_CTLS", 0x400c},
+      {"VMCS_EXIT_MSR_STORE_COUNT", 0x400e},
+      {"VMCS_EXIT_MSR_LOAD_COUNT", 0x4010},
+      {"VMCS_ENTRY_CTLS", 0x4012},
+      {"VMCS_ENTRY_MSR_LOAD_COUNT", 0x4014},
+      {"VMCS_ENTRY_INTR_INFO", 0x4016},
+      {"VMCS_ENTRY_EXCEPTION_ERROR", 0x4018},
+      {"VMCS_ENTRY_INST_LENGTH", 0x401a},
+      {"VMCS_TPR_THRESHOLD", 0x401c},
+      {"VMCS_SEC_PROC_BASED_CTLS", 0x401e},
+      {"VMCS_PLE_GAP", 0x4020},
+      {"VMCS_PLE_WINDOW", 0x4022},
+      {"VMCS_INSTRUCTION_ERROR", 0x4400},
+      {"VMCS_EXIT_REASON", 0x4402},
+      {"VMCS_EXIT_INTR_INFO", 0x4404},
+      {"VMCS_EXIT_INTR_ERRCODE", 0x4406},
+      {"VMCS_IDT_VECTORING_INFO", 0x4408},
+      {"VMCS_IDT_VECTORING_ERROR", 0x440a},
+      {"VMCS_EXIT_INSTRUCTION_LENGTH", 0x440c},
+      {"VMCS_EXIT_INSTRUCTION_INFO", 0x440e},
+      {"VMCS_GUEST_LDTR_ACCESS_RIGHTS", 0x4820},
+      {"VMCS_GUEST_INTERRUPTIBILITY", 0x4824},
+      {"VMCS_GUEST_ACTIVITY", 0x4826},
+      {"VMCS_GUEST_SMBASE", 0x4828},
+      {"VMCS_GUEST_IA32_SYSENTER_CS", 0x482a},
+      {"VMCS_PREEMPTION_TIMER_VALUE", 0x482e},
+      {"VMCS_CR0_MASK", 0x6000},
+      {"VMCS_CR4_SHADOW", 0x6006},
+      {"VMCS_CR3_TARGET3", 0x600e},
+      {"VMCS_EXIT_QUALIFICATION", 0x6400},
+      {"VMCS_IO_RCX", 0x6402},
+      {"VMCS_IO_RIP", 0x6408},
+      {"VMCS_GUEST_LINEAR_ADDRESS", 0x640a},
+      {"VMCS_GUEST_PENDING_DBG_EXCEPTIONS", 0x6822},
+      {"VMCS_HOST_RIP", 0x6c16},
+  };
+  for (const auto& [name, encoding] : names) {
+    const auto access = find_vmcs_field(name);
+    ASSERT_TRUE(access) << name;
+    EXPECT_EQ(vmx::encoding_of(access->field), encoding) << name;
+    EXPECT_FALSE(access->high) << name;
+  }
+}
+
 TEST(VmcsNames, FindsTheNameThatIsMeant) {
   EXPECT_EQ(nearest_field_name("GUEST_CRO"), "Guest CR0");
   EXPECT_EQ(nearest_field_name("HOST_IA32_EFFER"), "Host IA32_EFER");
@@ -99,7 +178,8 @@ TEST(VmcsNames, FindsTheNameThatIsMeant) {
 
 TEST(VmcsNames, RefusesWhatIsNoField) {
   for (const char* name :
-       {"", "high", "pin", "entry", "control", "Guest CR9", "0x7ffe", "0x1000006800", "0x"})
+       {"", "high", "pin", "entry", "control", "Guest CR9", "IA32_VMX_PIN_BASED_CTLS",
+        "IA32_VMX_PROCBASED_CTLS2", "0x7ffe", "0x1000006800", "0x"})
     EXPECT_FALSE(find_vmcs_field(name)) << name;
 }
 

@@ -63,6 +63,21 @@ TEST(VmcsWrites, AreAudited) {
   EXPECT_THAT(error_of("vmwrite(GUEST_CR0, cr0);\n"), HasSubstr("no field"));
 }
 
+// What is said before the source text, but not what it says itself.
+TEST(VmcsWrites, MayFollowTheErrorThatTheyLedTo) {
+  const auto documents = read_all(
+      "Sometimes VMLAUNCH ends with VM_INSTRUCTION_ERROR = 7, so here is the code:\n"
+      "vmwrite(GUEST_CR3, 0x1000);\n");
+  EXPECT_EQ(audit(documents[0], {}).stated_error, 7u);
+  const auto others = read_all(
+      "enum { VM_INSTRUCTION_ERROR = 0x4400, kInvalid = 7 };\n"
+      "puts(\"instruction error = 7\");  // instruction error = 7\n"
+      "if (vmlaunch_failed()) report(\"invalid guest state\");\nvmwrite(GUEST_CR3, 0x1000);\n");
+  EXPECT_FALSE(others[0].entry_failed);
+  EXPECT_THAT(error_of("VM_INSTRUCTION_ERROR = 7\nvmwrite(GUEST_CR3, cr3);\n"),
+              HasSubstr("no field"));
+}
+
 // Comments and strings write nothing; calls may share a line, or take several.
 TEST(VmcsWrites, AreReadAsACompilerReadsThem) {
   const auto documents = read_all(
