@@ -9,6 +9,7 @@
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/stack.h"
 #include "emu/cpu/task_switch.h"
+#include "emu/cpu/virtual_interrupts.h"
 #include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
 #include "vmx/injection.h"
@@ -26,6 +27,7 @@ constexpr std::string_view kBeyondIdt = "the IDT limit is below its gate",
                            kReadingDescriptor = "the descriptor of its code segment was accessed",
                            kReadingStack = "its stack was read from the TSS",
                            kPushing = "its stack frame was pushed",
+                           kReadingRedirection = "the redirection bitmap in the TSS was read",
                            kUnreachable = "the address of its handler cannot be reached";
 
 constexpr uint32_t kIdtFlag = 2;  // "Error Code": the index refers to a gate in the IDT
@@ -138,6 +140,30 @@ Delivery deliver_real(Attempt& attempt) {
   next.segment[vmx::kCs].base = static_cast<uint32_t>(selector) << 4;
   next.rip = ip;
   next.rflags &= ~(vmx::rflags::kIf | vmx::rflags::kTf | vmx::rflags::kAc | vmx::rflags::kRf);
+  return commit(attempt);
+}
+
+// "Software Interrupt Handling Methods": to the handler of the task in virtual-8086 mode itself,
+// methods 5 and 6.
+Delivery deliver_8086(Attempt& attempt) {
+  const CpuState& old = attempt.old;
+  CpuState& next = attempt.next;
+  const auto entry = read_interrupt_table<uint32_t>(attempt.core, attempt.event.vector * 4u);
+  if (!entry) return to_delivery(met(kReadingGate, entry.fault()));
+  const bool virtual_flag = (old.rflags & vmx::rflags::kIopl) != vmx::rflags::kIopl;
+
+  PushedValues stack(attempt.core, next, 2, Privilege::kCurrent);
+  stack.push(virtual_flag ? flags_of_virtual_program(attempt.flags_image) : attempt.flags_image);
+  stack.push(old.segment[vmx::kCs].selector);
+  stack.push(attempt.return_rip);
+  if (stack.fault()) return to_delivery(met(kPushing, *stack.fault()));
+
+  const auto selector = static_cast<uint16_t>(*entry >> 16);
+  next.segment[vmx::kCs].selector = selector;
+  next.segment[vmx::kCs].base = static_cast<uint32_t>(selector) << 4;
+  next.rip = *entry & 0xffff;
+  next.rflags &= ~uint64_t{vmx::rflags::kTf | vmx::rflags::kRf |
+                           (virtual_flag ? vmx::rflags::kVif : vmx::rflags::kIf)};
   return commit(attempt);
 }
 
@@ -360,7 +386,13 @@ Delivery deliver_once(Core& core, const Event& event, EventOrigin origin) {
   begin_delivery(core, event);
   if (origin == EventOrigin::kProcessor) update_event_registers(core.state(), event);
   Attempt attempt(core, event, origin);
-  return attempt.old.protected_mode() ? deliver_protected(attempt) : deliver_real(attempt);
+  if (!attempt.old.protected_mode()) return deliver_real(attempt);
+  if (event.type == EventType::kSoftwareInterrupt) {
+    const auto redirected = redirects_interrupt(core, event.vector);
+    if (!redirected) return to_delivery(met(kReadingRedirection, redirected.fault()));
+    if (*redirected) return deliver_8086(attempt);
+  }
+  return deliver_protected(attempt);
 }
 
 std::variant<Event, Shutdown> combine(const Event& first, const Event& second) {

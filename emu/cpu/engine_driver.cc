@@ -16,6 +16,7 @@
 #include "emu/cpu/modelled_code.h"
 #include "emu/cpu/segments.h"
 #include "emu/cpu/stack.h"
+#include "emu/cpu/virtual_interrupts.h"
 #include "emu/decode/plain_code.h"
 #include "emu/memory/page_size.h"
 #include "vmx/guest_state_formats.h"
@@ -228,6 +229,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   mode_.single_step = false;
   mode_.code_set = 0;
   if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
+  if (virtual_interrupt_is_due(state)) return delivery_.deliver(vmx::exception(vmx::kGp, 0));
   // Nothing has come between two iterations: RF was for that.
   if (std::exchange(iterating_at_, Place{}) == Place{linear_rip(state), context.instructions}) {
     state.rflags &= ~uint64_t{vmx::rflags::kRf};

@@ -25,7 +25,9 @@ namespace {
 constexpr bool decides(Operation operation, uint8_t vector) {
   switch (vector) {
     case vmx::kGp:
-      return operation == Operation::kSysexit || operation == Operation::kSysret ||
+      return operation == Operation::kCli || operation == Operation::kSti ||
+             operation == Operation::kPushf || operation == Operation::kPopf ||
+             operation == Operation::kSysexit || operation == Operation::kSysret ||
              operation == Operation::kXsetbv || operation == Operation::kMovToDr ||
              operation == Operation::kMovFromDr;
     case vmx::kNm:

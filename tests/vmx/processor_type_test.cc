@@ -69,7 +69,7 @@ TEST(ProcessorType, AnOldProcessorHasFewControls) {
   EXPECT_EQ(c.registers.physical_address_width, 40);
   EXPECT_EQ(c.registers.linear_address_width, 48);
   // No FSGSBASE, SMEP, SMAP, OSXSAVE, UMIP, LA57, PKE.
-  EXPECT_EQ(c.cr4_fixed1(), 0x000227fcu);
+  EXPECT_EQ(c.cr4_fixed1(), 0x000227ffu);
 }
 
 TEST(ProcessorType, EachModelOffersWhatTheOlderOnesDo) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// IRET and POPF: what loads RFLAGS from the stack.
+// IRET, POPF and PUSHF: what loads RFLAGS from the stack, and stores it there.
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/instructions/returns.h"
 #include "emu/cpu/segment_loads.h"
 #include "emu/cpu/stack.h"
 #include "emu/cpu/task_switch.h"
+#include "emu/cpu/virtual_interrupts.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -31,8 +32,13 @@ void load_flags(CpuState& next, uint64_t image, uint64_t mask, unsigned width) {
   next.rflags = (next.rflags & ~mask) | (image & mask) | rflags::kFixed1;
 }
 
-bool forbidden_by_iopl(const CpuState& state) {
-  return state.virtual_8086() && (state.rflags & rflags::kIopl) != rflags::kIopl;
+// As the program in virtual-8086 mode has them where VIF is its interrupt flag. false: #GP.
+bool load_virtual_flags(CpuState& next, uint64_t image) {
+  const bool enables = (image & rflags::kIf) != 0;
+  if ((enables && (next.rflags & rflags::kVip) != 0) || (image & rflags::kTf) != 0) return false;
+  load_flags(next, image, changeable_flags(next), 2);
+  next.rflags = (next.rflags & ~uint64_t{rflags::kVif}) | (enables ? rflags::kVif : 0);
+  return true;
 }
 
 // What IRET pops first; the outer stack follows.
@@ -60,7 +66,11 @@ Outcome return_without_descriptors(Core& core, const Frame& frame, unsigned widt
   cs.selector = frame.cs;
   cs.base = static_cast<uint32_t>(frame.cs) << 4;
   next.rip = frame.rip;
-  load_flags(next, frame.flags, changeable_flags(state) | rflags::kRf, width);
+  if (interrupt_flag_in_image(state, width) == InterruptFlag::kVif) {
+    if (!load_virtual_flags(next, frame.flags)) return general_protection();
+  } else {
+    load_flags(next, frame.flags, changeable_flags(state) | rflags::kRf, width);
+  }
   set_stack_pointer(next, state.gpr[vmx::kRsp] + 3ull * width);
   return jump_to(core, next);
 }
@@ -125,7 +135,7 @@ Outcome to_linked_task(Core& core, const Instruction& instruction) {
 Outcome return_from_interrupt(Core& core, const Instruction& instruction) {
   const CpuState& state = core.state();
   const unsigned width = instruction.operand_size;
-  if (forbidden_by_iopl(state)) return general_protection();
+  if (interrupt_flag_in_image(state, width) == InterruptFlag::kNone) return general_protection();
   if (has_descriptors(state) && (state.rflags & rflags::kNt)) {
     return state.long_mode_active() ? general_protection() : to_linked_task(core, instruction);
   }
@@ -150,12 +160,32 @@ Outcome iret(Core& core, const Instruction& instruction) {
 
 Outcome popf(Core& core, const Instruction& instruction) {
   CpuState& state = core.state();
-  if (forbidden_by_iopl(state)) return general_protection();
   const unsigned width = instruction.stack_width;
+  const InterruptFlag flag = interrupt_flag_in_image(state, width);
+  if (flag == InterruptFlag::kNone) return general_protection();
   const auto flags = read_stack(core, 0, width);
   if (!flags) return to_outcome(flags.fault());
-  load_flags(state, *flags, changeable_flags(state), width);
+  if (flag == InterruptFlag::kVif) {
+    if (!load_virtual_flags(state, *flags)) return general_protection();
+  } else {
+    load_flags(state, *flags, changeable_flags(state), width);
+  }
   set_stack_pointer(state, state.gpr[vmx::kRsp] + width);
+  return vmx::Completed{};
+}
+
+Outcome pushf(Core& core, const Instruction& instruction) {
+  const CpuState& state = core.state();
+  const unsigned width = instruction.stack_width;
+  const InterruptFlag flag = interrupt_flag_in_image(state, width);
+  if (flag == InterruptFlag::kNone) return general_protection();
+  uint64_t image = state.rflags & ~uint64_t{rflags::kVm | rflags::kRf};
+  if (flag == InterruptFlag::kVif) image = flags_of_virtual_program(state.rflags);
+  CpuState next = state;
+  PushedValues stack(core, next, width, Privilege::kCurrent);
+  stack.push(image);
+  if (stack.fault()) return to_outcome(*stack.fault());
+  core.state() = next;
   return vmx::Completed{};
 }
 

@@ -5,6 +5,7 @@
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
 #include "emu/cpu/msr_storage.h"
+#include "emu/cpu/virtual_interrupts.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -92,14 +93,22 @@ Outcome set_access_check(Core& core, const Instruction& instruction) {
   return vmx::Completed{};
 }
 
-// The blocking begins with the instruction's end. There are no virtual-8086 mode extensions.
+Outcome cli(Core& core, const Instruction&) {
+  CpuState& state = core.state();
+  const InterruptFlag flag = interrupt_flag(state);
+  if (flag == InterruptFlag::kNone) return general_protection();
+  state.rflags &= ~uint64_t{flag == InterruptFlag::kIf ? vmx::rflags::kIf : vmx::rflags::kVif};
+  return vmx::Completed{};
+}
+
+// The blocking begins with the instruction's end.
 Outcome sti(Core& core, const Instruction&) {
   CpuState& state = core.state();
-  const uint64_t iopl = (state.rflags & vmx::rflags::kIopl) >> 12;
-  const bool allowed =
-      !state.protected_mode() || (state.virtual_8086() ? iopl == 3 : state.cpl() <= iopl);
-  if (!allowed) return general_protection();
-  state.rflags |= vmx::rflags::kIf;
+  const InterruptFlag flag = interrupt_flag(state);
+  const bool pending = (state.rflags & vmx::rflags::kVip) != 0;
+  if (flag == InterruptFlag::kNone || (flag == InterruptFlag::kVif && pending))
+    return general_protection();
+  state.rflags |= flag == InterruptFlag::kIf ? vmx::rflags::kIf : vmx::rflags::kVif;
   return vmx::Completed{};
 }
 

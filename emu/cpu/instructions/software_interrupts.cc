@@ -3,6 +3,7 @@
 // INT n, INT1, INT3, INTO.
 #include "emu/cpu/instructions/handlers.h"
 #include "emu/cpu/instructions/operands.h"
+#include "emu/cpu/virtual_interrupts.h"
 
 namespace nestor::emu::instructions {
 namespace {
@@ -19,9 +20,13 @@ vmx::Event software_event(vmx::EventType type, uint8_t vector, const Instruction
 
 Outcome int_n(Core& core, const Instruction& instruction) {
   const vmx::CpuState& state = core.state();
-  const bool iopl3 = (state.rflags & vmx::rflags::kIopl) == vmx::rflags::kIopl;
-  if (state.virtual_8086() && !iopl3) return general_protection();
   const auto vector = static_cast<uint8_t>(instruction.operand[0].immediate);
+  const bool iopl3 = (state.rflags & vmx::rflags::kIopl) == vmx::rflags::kIopl;
+  if (state.virtual_8086() && !iopl3) {
+    const auto redirected = redirects_interrupt(core, vector);
+    if (!redirected) return to_outcome(redirected.fault());
+    if (!*redirected) return general_protection();
+  }
   return software_event(vmx::EventType::kSoftwareInterrupt, vector, instruction);
 }
 

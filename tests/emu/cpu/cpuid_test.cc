@@ -83,7 +83,7 @@ TEST(CpuidTest, AFeatureThatIsTakenAwayDoesNotShow) {
 
 TEST(CpuidTest, OffersX8664V2) {
   for (unsigned bit : {0u, 9u, 13u, 19u, 20u, 23u}) EXPECT_TRUE(has(1, 2, bit)) << bit;
-  for (unsigned bit : {0u, 8u, 15u, 23u, 24u, 25u, 26u}) EXPECT_TRUE(has(1, 3, bit)) << bit;
+  for (unsigned bit : {0u, 1u, 8u, 15u, 23u, 24u, 25u, 26u}) EXPECT_TRUE(has(1, 3, bit)) << bit;
   EXPECT_TRUE(has(0x80000001, 2, 0));
   EXPECT_TRUE(has(0x80000001, 3, 29));
 }
@@ -93,7 +93,6 @@ TEST(CpuidTest, OffersNothingThatIsNotEmulated) {
   for (unsigned bit : {28u, 29u, 22u, 12u, 31u, 6u}) {
     EXPECT_FALSE(has(1, 2, bit)) << bit;
   }
-  EXPECT_FALSE(has(1, 3, 1));  // virtual-8086 mode extensions
   // BMI1, HLE, AVX2, BMI2, RTM, MPX, AVX512F, ADX, SHA.
   for (unsigned bit : {3u, 4u, 5u, 8u, 11u, 14u, 16u, 19u, 29u}) {
     EXPECT_FALSE(has(7, 1, bit)) << bit;
