@@ -112,11 +112,6 @@ bool EngineDriver::at_breakpoint() const {
 }
 
 bool EngineDriver::stops_here() {
-  const Turns& turns = core_.around().turns;
-  if (watch_generation_ != turns.watch_generation()) {
-    watch_generation_ = turns.watch_generation();
-    core_.context().blocks.clear();
-  }
   if (!at_breakpoint()) return false;
   stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
   return true;
@@ -234,6 +229,7 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   if (std::exchange(iterating_at_, Place{}) == Place{linear_rip(state), context.instructions}) {
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
   }
+  mode_.code_set ^= core_.around().turns.watch_generation() * 0x9e3779b97f4a7c15;
   engine_.set_client(*this);
   engine_.enter(context);
   simd_exceptions_ = has_simd_exceptions(engine_.mxcsr());

@@ -129,7 +129,6 @@ class EngineDriver final : private EngineClient {
 
   std::optional<WatchedBlock> watched_ahead_;  // the engine was not allowed to begin it
   std::optional<WatchedBlock> stepping_through_;
-  uint64_t watch_generation_ = 0;
   // Where the run stopped last: RIP, as a linear address, and the instructions completed then.
   struct Place {
     uint64_t linear = ~0ull, instructions = ~0ull;

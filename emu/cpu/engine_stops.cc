@@ -140,9 +140,6 @@ bool EngineDriver::is_written_over() {
   const auto instruction = core_.instruction_at_rip();
   if (!instruction || instruction->operation == Operation::kHlt) return false;
   if (is_modelled(*instruction, selectors_name_descriptors())) return false;
-  const uint64_t linear = linear_rip(core_.state());
-  Block& block = core_.context().blocks.at(linear);
-  if (block.linear == Block::stopping(linear)) block = Block{};
   return true;
 }
 

@@ -50,8 +50,8 @@ constexpr bool virtual_interrupt_is_due(const vmx::CpuState& state) {
   return (state.rflags & kBoth) == kBoth && interrupt_flag(state) == InterruptFlag::kVif;
 }
 
-// Whether INT `vector` in virtual-8086 mode goes to the task's own handler, by the software-interrupt
-// redirection bitmap in the TSS.
+// Whether INT `vector` in virtual-8086 mode goes to the task's own handler, by the
+// software-interrupt redirection bitmap in the TSS.
 Result<bool> redirects_interrupt(Core& core, uint8_t vector);
 
 }  // namespace nestor::emu

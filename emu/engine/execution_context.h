@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What an engine knows of one processor's address space: what its TLB was filled with, and which
-// blocks it has executed. An engine executes in one context at a time.
+// What an engine knows of one processor's address space: what its TLB was filled with. An engine
+// executes in one context at a time.
 #pragma once
 
 #include <cstdint>
 
-#include "emu/engine/block_table.h"
 #include "emu/engine/fill_cache.h"
 #include "emu/memory/archive.h"
 
@@ -37,20 +36,14 @@ class ExecutionContext {
   }
 
   // `key` is in `fills` from now on, and was not.
-  void grant(uint64_t key, const TlbGrant& grant) {
-    fills.insert(key, grant);
-    if (grant.execute) blocks.set_page(FillCache::linear_of(key), tag_, grant.physical);
-  }
+  void grant(uint64_t key, const TlbGrant& grant) { fills.insert(key, grant); }
 
   FillCache fills;
-  BlockTable blocks;
   uint64_t instructions = 0;  // completed here, those included that the model emulated
 
-  // The blocks are found again as they are executed.
   void serialize(Archive& archive) {
     archive(tag_, flush_pending_, instructions);
     fills.serialize(archive);
-    if (archive.loads()) blocks.clear();
   }
 
  private:

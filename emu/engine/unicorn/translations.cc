@@ -12,15 +12,32 @@ Translations::Translations(uc_engine* uc, const Limits& limits) : uc_(uc), limit
 bool Translations::hook_blocks(BlockHook hook, void* user) {
   hook_ = hook;
   user_ = user;
-  return uc_hook_add(uc_, &handle_, UC_HOOK_BLOCK, reinterpret_cast<void*>(hook_), user_, 1, 0) ==
-         UC_ERR_OK;
+  return add_hook();
+}
+
+// A handle is where Unicorn keeps the hook: the function, and behind it what the function is
+// handed, which translated code has as a constant.
+bool Translations::add_hook() {
+  records_.clear();
+  next_ = &records_.emplace_back();
+  next_->user = user_;
+  void* const function = reinterpret_cast<void*>(hook_);
+  if (uc_hook_add(uc_, &handle_, UC_HOOK_BLOCK, function, next_, 1, 0) != UC_ERR_OK) return false;
+  constexpr size_t kWords = 8;  // of the hook that are looked at; it has more
+  void** const words = reinterpret_cast<void**>(handle_);
+  slot_ = nullptr;
+  for (size_t i = 0; i + 1 < kWords; ++i) {
+    if (words[i] == function && words[i + 1] == next_) slot_ = &words[i + 1];
+  }
+  return slot_ != nullptr;
 }
 
 // The table of the hook goes with the hook alone.
 void Translations::drop() {
   uc_ctl_flush_tb(uc_);
   blocks_ = 0;
-  if (uc_hook_del(uc_, handle_) != UC_ERR_OK || !hook_blocks(hook_, user_)) {
+  conditions_.clear();
+  if (uc_hook_del(uc_, handle_) != UC_ERR_OK || !add_hook()) {
     throw std::logic_error("Unicorn refuses a hook that it had");
   }
 }

@@ -88,8 +88,8 @@ class UnicornEngine final : public Engine {
     prices_.charge_instructions(block.instructions);
   }
   void leave_block() { current_block_ = &no_block_; }
-  void enter_unusual_block(uint64_t linear, uint32_t size);
-  bool examine(Block& block, uint64_t linear, uint32_t size);
+  void enter_unusual_block(BlockRecord& record, uint64_t linear, uint32_t size);
+  bool examine(BlockRecord& record, uint64_t linear, uint32_t size);
   void note_completed_block() {
     if (current_block_ == &no_block_) return;
     stop_.completed = current_block_->linear;
@@ -106,10 +106,10 @@ class UnicornEngine final : public Engine {
     stop_before_block(StopKind::kInstruction);
     stop_.unsafe = true;
   }
-  // `block` is about to describe other code.
-  void keep_current_block(const Block& block) {
-    if (&block != current_block_) return;
-    kept_block_ = block;
+  // Its record is about to say something else, or to go.
+  void keep_current_block() {
+    if (current_block_ == &no_block_) return;
+    kept_block_ = *current_block_;
     current_block_ = &kept_block_;
   }
   [[noreturn]] void abandon_instruction();
@@ -130,7 +130,7 @@ class UnicornEngine final : public Engine {
   Prices& prices_;
   ExecutionContext* current_ = nullptr;
   Block* current_block_ = &no_block_;  // was charged and is not known to be complete
-  uint64_t block_tag_ = 0;  // of the address space, the mode of the code, and single-stepping
+  uint64_t block_tag_ = 0;             // of the mode of the code, and single-stepping
   uint64_t effective_deadline_ = ~0ull;
 
   EngineClient* client_ = nullptr;
@@ -142,6 +142,7 @@ class UnicornEngine final : public Engine {
 
   Block no_block_{.size = 1};  // nothing ends inside it
   Block kept_block_;
+  BlockRecord stray_;             // of a block whose translation has that of another one
   uint64_t begun_again_ = ~0ull;  // when so many instructions had been charged
   EntryConditions conditions_;    // of the block that is looked at
   bool goes_on_ = false;          // with the block before which it stops, once go_on() was called
@@ -275,24 +276,24 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   auto& self = *static_cast<UnicornEngine*>(user);
   const uint64_t linear = translated->pc;
   const uint32_t size = translated->size;
-  Block& block = self.current_->blocks.at(linear);
-  self.keep_current_block(block);
-  block = Block{Block::translated(linear), self.block_tag_, size, translated->icount};
   // Unicorn counts the HLT that it has put there.
-  if (self.translations_->ends_before(linear + size))
-    block.instructions = self.client_->count_instructions(linear, size);
-  self.translations_->note_translated();
+  const bool counts_more = self.translations_->ends_before(linear + size);
+  const uint32_t instructions =
+      counts_more ? self.client_->count_instructions(linear, size) : translated->icount;
+  self.translations_->note_translated().block =
+      Block{Block::translated(linear), self.block_tag_, size, instructions};
 }
 
 // The most frequent call of all: what is unusual happens elsewhere, so that this needs no stack.
 [[gnu::aligned(64)]] void UnicornEngine::on_block(uc_engine*, uint64_t linear, uint32_t size,
                                                   void* user) {
-  auto& self = *static_cast<UnicornEngine*>(user);
-  Block& block = self.current_->blocks.at(linear);
+  auto& record = *static_cast<BlockRecord*>(user);
+  auto& self = *static_cast<UnicornEngine*>(record.user);
+  Block& block = record.block;
   if (self.ends_inside(linear, size) || block.linear != linear || block.size != size ||
       block.tag != self.block_tag_ || self.prices_.clock().cycles() >= self.effective_deadline_)
       [[unlikely]] {
-    self.enter_unusual_block(linear, size);
+    self.enter_unusual_block(record, linear, size);
     return;
   }
   self.charge(block);
@@ -308,8 +309,14 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
   return linear == current_block_->linear && current_->instructions != begun_again_;
 }
 
-[[gnu::noinline]] void UnicornEngine::enter_unusual_block(uint64_t linear, uint32_t size) {
-  Block& block = current_->blocks.at(linear);
+[[gnu::noinline]] void UnicornEngine::enter_unusual_block(BlockRecord& entered, uint64_t linear,
+                                                          uint32_t size) {
+  translations_->note_entered(entered);
+  const bool fresh = entered.block.linear == Block::kNone;
+  const bool own = fresh || (entered.block.is_at(linear) && entered.block.size == size);
+  if (!own) stray_ = BlockRecord{};
+  BlockRecord& record = own ? entered : stray_;
+  Block& block = record.block;
   // A store into its own block is begun again in a block that ends with it.
   if (ends_inside(linear, size)) {
     refund_from(linear);
@@ -331,14 +338,14 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
   }
   const bool examined =
       known && (block.linear == linear || block.linear == Block::conditional(linear));
-  if (!examined && !examine(block, linear, size)) return;
+  if (!examined && !examine(record, linear, size)) return;
   if (block.linear == Block::conditional(linear)) {
     const EntryValues values = contexts_->entry_values();
     const auto holds = [&values](const EntryCondition& one) { return one.holds(values); };
-    const bool all = std::ranges::all_of(current_->blocks.conditions(linear), holds);
+    const bool all = std::ranges::all_of(translations_->conditions(record), holds);
     if (!all && !mode_.conditions_hold) return stop_before_block(StopKind::kCondition);
   }
-  if (block.linear == linear) return charge(block);
+  if (block.linear == linear && own) return charge(block);
   kept_block_ = block;
   kept_block_.linear = linear;
   charge(kept_block_);
@@ -347,7 +354,8 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
 // Finds out what there is to know of the block. false: it cannot be entered as it is. What the
 // engine must not execute is never part of a block that it does: where there is such an
 // instruction, the block is translated once more, up to there.
-bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
+bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size) {
+  Block& block = record.block;
   if (translations_->are_full()) {
     goes_on_ = stopped_ = true;  // and the block that was completed last is that still
     uc_emu_stop(uc_);
@@ -361,15 +369,11 @@ bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
     stop_before_block(StopKind::kDeadline);
     return false;
   }
-  if (current_->blocks.is_full()) {
-    keep_current_block(*current_block_);
-    current_->blocks.clear();
-  }
   const bool counted =
       block.linear == Block::translated(linear) && block.size == size && block.tag == block_tag_;
   const uint32_t instructions =
       counted ? block.instructions : client_->count_instructions(linear, size);
-  keep_current_block(block);
+  if (&block == current_block_) keep_current_block();
   block = Block{linear, block_tag_, size, instructions};
   if (unsafe) {
     block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
@@ -378,7 +382,7 @@ bool UnicornEngine::examine(Block& block, uint64_t linear, uint32_t size) {
   }
   if (!conditions_.empty()) {
     block.linear = Block::conditional(linear);
-    current_->blocks.set_conditions(linear, conditions_);
+    translations_->set_conditions(record, conditions_);
   }
   return true;
 }
@@ -441,6 +445,7 @@ void UnicornEngine::resume(ExecutionContext* context) {
 
 // Nothing changes by it but how long the next blocks take.
 void UnicornEngine::drop_translations() {
+  keep_current_block();
   flush_tlb();
   filling_ = Filling::kDropAll;
   translations_->drop();
@@ -452,8 +457,8 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   mode_ = mode;
   const uint64_t instructions = current_->instructions;
   const uint32_t hidden_flags = svm::hidden_flags(state);
-  block_tag_ = current_->tag() ^ svm::code_mode(state, hidden_flags) ^ mode.code_set ^
-               (mode.single_step ? 1ull << 60 : 0);
+  block_tag_ =
+      svm::code_mode(state, hidden_flags) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
   contexts_->load(state, hidden_flags, mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);
@@ -474,6 +479,7 @@ Stop UnicornEngine::execute() {
   uc_err error = UC_ERR_OK;
   do {
     if (goes_on_) go_on();
+    translations_->begin_run();
     error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
   } while (goes_on_);
   if (!stopped_ && fill_refused_) {

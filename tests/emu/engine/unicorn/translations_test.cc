@@ -36,13 +36,17 @@ class UnicornTranslations : public testing::Test {
   }
   ~UnicornTranslations() override { uc_close(uc_); }
 
-  static void on_block(uc_engine*, uint64_t, uint32_t, void* self) {
-    ++static_cast<UnicornTranslations*>(self)->executed_;
+  static void on_block(uc_engine*, uint64_t linear, uint32_t size, void* entered) {
+    const auto& record = *static_cast<BlockRecord*>(entered);
+    auto& test = *static_cast<UnicornTranslations*>(record.user);
+    ++test.executed_;
+    test.translations_->note_entered(record);
+    test.strange_ += record.block.linear != linear || record.block.size != size;
   }
-  static void on_translated(uc_engine*, uc_tb*, uc_tb*, void* self) {
+  static void on_translated(uc_engine*, uc_tb* block, uc_tb*, void* self) {
     auto& test = *static_cast<UnicornTranslations*>(self);
     ++test.translated_;
-    test.translations_->note_translated();
+    test.translations_->note_translated().block = Block{block->pc, 0, block->size, block->icount};
   }
   void run(uint64_t first, size_t count) {
     Code code = jumps(count);
@@ -54,6 +58,7 @@ class UnicornTranslations : public testing::Test {
   uc_engine* uc_ = nullptr;
   std::optional<Translations> translations_;
   unsigned executed_ = 0, translated_ = 0;
+  unsigned strange_ = 0;  // entered with a record that says nothing, or of another block
 };
 
 TEST_F(UnicornTranslations, AreFullAtTheirLimitAndEmptyWhenDropped) {
@@ -71,6 +76,24 @@ TEST_F(UnicornTranslations, AreFullAtTheirLimitAndEmptyWhenDropped) {
   run(kCode, 900);
   EXPECT_EQ(executed_, 1802u);
   EXPECT_EQ(translated_, 901u);
+}
+
+// All but the very first, of which Unicorn says nothing.
+TEST_F(UnicornTranslations, HaveARecordEach) {
+  translations_->begin_run();
+  run(kCode, 900);
+  EXPECT_EQ(strange_, 1u);
+  translations_->drop();
+  strange_ = 0;
+  for (unsigned i = 0; i < 3; ++i) run(kCode, 900);
+  // Written over by blocks of another size, and back.
+  const Code longer(1000, 0x90);
+  ASSERT_EQ(uc_mem_write(uc_, kCode + 0x10, longer.data(), longer.size()), UC_ERR_OK);
+  uc_ctl_remove_cache(uc_, kCode, kCode + 0x1000);
+  ASSERT_EQ(uc_emu_start(uc_, kCode, 0, 0, 0), UC_ERR_OK);
+  run(kCode, 900);
+  EXPECT_EQ(strange_, 0u);
+  EXPECT_GT(executed_, 4 * 900u);
 }
 
 // Heap that is in use, in bytes.
