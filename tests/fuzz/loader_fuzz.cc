@@ -63,13 +63,15 @@ void check_image(const LoadedImage& image, const MemoryMap& memory) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace nestor::emu;
   static const MemoryMap memory = {{0, 0xa0000}, {0x100000, 0xf00000}, {0x100000000, 0x100000}};
-  static const std::vector<Module> modules = {{"module", {1, 2, 3}}};
+  static const Module module{"module", {1, 2, 3}}, initrd{"initrd", {1, 2, 3}, std::nullopt, true};
   const ImageFile image{"image", {data, data + size}};
-  const auto result = load_image(image, modules, "arguments", memory);
-  if (const auto* error = std::get_if<LoadError>(&result)) {
-    check_error(*error);
-  } else {
-    check_image(std::get<LoadedImage>(result), memory);
+  for (const Module& one : {module, initrd}) {
+    const auto result = load_image(image, {one}, "arguments", memory);
+    if (const auto* error = std::get_if<LoadError>(&result)) {
+      check_error(*error);
+    } else {
+      check_image(std::get<LoadedImage>(result), memory);
+    }
   }
   return 0;
 }

@@ -35,6 +35,7 @@ inline std::vector<ByteVector> seeds() {
       multiboot1_flat(),       multiboot2_elf64({{1, {1, 3, 6}}, {3, {0x100010}}, {6}, {}}),
       multiboot2_elf64(),      multiboot2_flat(),
       build_elf(elf64_spec()), build_elf(two_segments),
+      build_linux(),           build_linux({.xloadflags = 0}),
   };
 }
 
@@ -47,15 +48,18 @@ inline constexpr uint64_t kInteresting[] = {
 
 inline uint64_t below(Random& random, uint64_t limit) { return limit == 0 ? 0 : random() % limit; }
 
-// Mutations aim at the headers, which lie in the first bytes and at the Multiboot header.
+// Mutations aim at the headers, which lie in the first bytes, and where those of Multiboot and
+// Linux are.
 inline size_t target(Random& random, size_t size) {
-  switch (below(random, 4)) {
+  switch (below(random, 5)) {
     case 0:
       return below(random, std::min<size_t>(size, 0x40));
     case 1:
       return below(random, std::min<size_t>(size, 0x100));
     case 2:
       return std::min<size_t>(size - 1, kHeaderOffset + below(random, 0x60));
+    case 3:
+      return std::min<size_t>(size - 1, 0x1f0 + below(random, 0x80));
     default:
       return below(random, size);
   }

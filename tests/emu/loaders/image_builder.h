@@ -137,4 +137,33 @@ inline ByteVector multiboot2_flat() {
   return out;
 }
 
+// The header of a Linux kernel, and what the loader has to make of it.
+struct LinuxSpec {
+  uint64_t version = 0x020f, xloadflags = 1, loadflags = 1;
+  uint64_t setup_sectors = 2, paragraphs = 0x40;
+  uint64_t preferred = 0x200000, init_bytes = 0x10000;
+  uint64_t highest_initrd = 0x7fffffff, command_line_bytes = 255;
+  uint64_t header_bytes = 0x6a;  // beyond 0x202
+};
+
+inline constexpr uint64_t kLinuxSetupBytes = 3 * 512, kLinuxCodeBytes = 0x400;
+
+inline ByteVector build_linux(const LinuxSpec& spec = {}) {
+  ByteVector out(kLinuxSetupBytes, 0);
+  out.resize(kLinuxSetupBytes + kLinuxCodeBytes, 0x90);
+  put(out, 0x1f1, spec.setup_sectors, 1);
+  put(out, 0x1f4, spec.paragraphs, 4);
+  put(out, 0x1fe, 0xaa55, 2);
+  put(out, 0x201, spec.header_bytes, 1);
+  put(out, 0x202, 0x53726448, 4);
+  put(out, 0x206, spec.version, 2);
+  put(out, 0x211, spec.loadflags, 1);
+  put(out, 0x22c, spec.highest_initrd, 4);
+  put(out, 0x236, spec.xloadflags, 2);
+  put(out, 0x238, spec.command_line_bytes, 4);
+  put(out, 0x258, spec.preferred, 8);
+  put(out, 0x260, spec.init_bytes, 4);
+  return out;
+}
+
 }  // namespace nestor::emu::testing

@@ -18,44 +18,15 @@ using namespace testing;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr uint64_t kSetupBytes = 3 * 512, kCodeBytes = 0x400;
-
-// What a kernel's header says, and what the loader has to make of it.
-struct KernelSpec {
-  uint64_t version = 0x020f, xloadflags = 1, loadflags = 1;
-  uint64_t setup_sectors = 2, paragraphs = kCodeBytes / 16;
-  uint64_t preferred = 0x200000, init_bytes = 0x10000;
-  uint64_t highest_initrd = 0x7fffffff, command_line_bytes = 255;
-  uint64_t header_bytes = 0x6a;  // beyond 0x202
-};
-
-ByteVector build_kernel(const KernelSpec& spec = {}) {
-  ByteVector out(kSetupBytes + kCodeBytes);
-  std::fill(out.begin() + kSetupBytes, out.end(), uint8_t{0x90});
-  put(out, 0x1f1, spec.setup_sectors, 1);
-  put(out, 0x1f4, spec.paragraphs, 4);
-  put(out, 0x1fe, 0xaa55, 2);
-  put(out, 0x201, spec.header_bytes, 1);
-  put(out, 0x202, 0x53726448, 4);
-  put(out, 0x206, spec.version, 2);
-  put(out, 0x211, spec.loadflags, 1);
-  put(out, 0x22c, spec.highest_initrd, 4);
-  put(out, 0x236, spec.xloadflags, 2);
-  put(out, 0x238, spec.command_line_bytes, 4);
-  put(out, 0x258, spec.preferred, 8);
-  put(out, 0x260, spec.init_bytes, 4);
-  return out;
-}
-
 Module initrd(std::string name, ByteVector bytes) {
   return {std::move(name), std::move(bytes), std::nullopt, true};
 }
 
 class LinuxKernelTest : public ::testing::Test {
  protected:
-  void load(const KernelSpec& spec = {}, const std::vector<Module>& modules = {},
+  void load(const LinuxSpec& spec = {}, const std::vector<Module>& modules = {},
             std::string_view line = "") {
-    image_ = load_ok(build_kernel(spec), modules, line, kMemory, kFirmware);
+    image_ = load_ok(build_linux(spec), modules, line, kMemory, kFirmware);
   }
   uint64_t number(uint64_t address, unsigned width) const {
     for (const Piece& piece : image_.pieces) {
@@ -86,7 +57,7 @@ TEST_F(LinuxKernelTest, IsEnteredInLongMode) {
   EXPECT_EQ(image_.cpu.segment[vmx::kCs].selector, 0x10);
   EXPECT_EQ(image_.cpu.segment[vmx::kDs].selector, 0x18);
   EXPECT_EQ(number(0x200000, 4), 0x90909090u);
-  EXPECT_EQ(number(0x200000 + kCodeBytes, 8), 0u);
+  EXPECT_EQ(number(0x200000 + kLinuxCodeBytes, 8), 0u);
   EXPECT_EQ(number(0x20fff8, 8), 0u) << "all of init_size is the kernel's";
   // The GDT has what the selectors name.
   const uint64_t gdt = image_.cpu.gdtr.base;
@@ -99,7 +70,7 @@ TEST_F(LinuxKernelTest, IsEnteredInLongMode) {
 }
 
 TEST_F(LinuxKernelTest, Without64BitEntryIsEnteredInProtectedMode) {
-  for (const KernelSpec& spec : {KernelSpec{.xloadflags = 0}, KernelSpec{.version = 0x020b}}) {
+  for (const LinuxSpec& spec : {LinuxSpec{.xloadflags = 0}, LinuxSpec{.version = 0x020b}}) {
     load(spec);
     EXPECT_EQ(image_.cpu.rip, 0x200000u);
     EXPECT_EQ(image_.cpu.cr0, vmx::cr0::kPe | vmx::cr0::kEt);
@@ -152,13 +123,14 @@ TEST_F(LinuxKernelTest, InitrdsFollowEachOther) {
 
 TEST_F(LinuxKernelTest, RefusesWhatItCannotLoad) {
   struct Case {
-    KernelSpec spec;
+    LinuxSpec spec;
     std::string message;
   };
   const Case cases[] = {
       {{.version = 0x0209}, "version 2.09 of the boot protocol; 2.10 is needed"},
       {{.loadflags = 0}, "zImage"},
-      {{.paragraphs = kCodeBytes / 16 + 1}, "cut off: its Linux header says 2576 bytes, and there"},
+      {{.paragraphs = kLinuxCodeBytes / 16 + 1},
+       "cut off: its Linux header says 2576 bytes, and there"},
       {{.paragraphs = 0xffffffff}, "cut off"},
       {{.paragraphs = 0}, "damaged"},
       {{.header_bytes = 0x20}, "damaged"},
@@ -169,22 +141,22 @@ TEST_F(LinuxKernelTest, RefusesWhatItCannotLoad) {
       {{.preferred = 0xfff000}, "the kernel (0xfff000-0x100efff) lies outside RAM"},
   };
   for (const Case& c : cases) {
-    const std::string message = load_bad(build_kernel(c.spec));
+    const std::string message = load_bad(build_linux(c.spec));
     EXPECT_THAT(message, HasSubstr(c.message));
     EXPECT_EQ(message.find('\n'), std::string::npos);
   }
 }
 
 TEST_F(LinuxKernelTest, RefusesFilesThatItHasNoPlaceFor) {
-  EXPECT_THAT(load_bad(build_kernel(), {initrd("big", ByteVector(15 << 20))}),
+  EXPECT_THAT(load_bad(build_linux(), {initrd("big", ByteVector(15 << 20))}),
               HasSubstr("an initrd of 15728640 bytes does not fit above the kernel"));
-  EXPECT_THAT(load_bad(build_kernel({.highest_initrd = 0x210000}), {initrd("i", {1})}),
+  EXPECT_THAT(load_bad(build_linux({.highest_initrd = 0x210000}), {initrd("i", {1})}),
               HasSubstr("does not fit above the kernel"));
-  EXPECT_THAT(load_bad(build_kernel(), {}, std::string(256, 'x')),
+  EXPECT_THAT(load_bad(build_linux(), {}, std::string(256, 'x')),
               HasSubstr("a command line of 255 bytes at most, and --append has 256"));
-  EXPECT_THAT(load_bad(build_kernel({.command_line_bytes = 1 << 20}), {}, std::string(700000, 'x')),
+  EXPECT_THAT(load_bad(build_linux({.command_line_bytes = 1 << 20}), {}, std::string(700000, 'x')),
               HasSubstr("shorten --append"));
-  EXPECT_THAT(load_bad(build_kernel(), {{"environ", {1}}}), HasSubstr("--initrd"));
+  EXPECT_THAT(load_bad(build_linux(), {{"environ", {1}}}), HasSubstr("--initrd"));
 }
 
 TEST_F(LinuxKernelTest, OthersTakeNoInitrd) {
@@ -192,7 +164,7 @@ TEST_F(LinuxKernelTest, OthersTakeNoInitrd) {
 }
 
 TEST_F(LinuxKernelTest, SurvivesEachTruncation) {
-  const ByteVector whole = build_kernel();
+  const ByteVector whole = build_linux();
   for (size_t size = 0x206; size < whole.size(); ++size) {
     const std::string message = load_bad({whole.begin(), whole.begin() + static_cast<long>(size)});
     ASSERT_FALSE(message.empty()) << size;
