@@ -45,7 +45,8 @@ class RunCommand {
  public:
   RunCommand(CLI::App& app, const Program& program)
       : program_(program),
-        run_(*app.add_subcommand("run", "Run a Multiboot 1, Multiboot 2 or ELF64 image")) {
+        run_(*app.add_subcommand(
+            "run", "Run a Multiboot 1, Multiboot 2 or ELF64 image, or a Linux kernel")) {
     run_.footer(footer("Example:\n  " + program.run_example + "\n"));
     image_.add_to(run_);
     outputs_.add_to(run_);

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "emu/cpu/charged_events.h"
 #include "emu/cpu/core_with_port.h"
@@ -122,7 +124,12 @@ class HardwareCore final : public CoreWithPort {
   uint64_t tsc() const override { return clock().cycles() + tsc_offset_; }
   // The engine's TLB forgets everything; the model of the processor's caches only what it must.
   void invalidate(const vmx::Invalidation& what) override;
-  void inject(const vmx::Event& event) override { injected_ = event; }
+  void inject(const vmx::Event& event) override {
+    injected_ = event;
+    if (injected_->why.empty()) injected_->why = std::exchange(injection_why_, {});
+  }
+  // Event::why of what the next VM entry injects: the VMCS has no place for it.
+  void explain_injection(std::string_view why) { injection_why_ = why; }
   uint8_t acknowledge_interrupt() override { return apic_.acknowledge(); }
   void end_of_interrupt() override { apic_.end_of_interrupt(); }
   void vmx_abort(uint32_t indicator) override;
@@ -170,6 +177,7 @@ class HardwareCore final : public CoreWithPort {
   RandomNumbers random_numbers_;
   uint64_t tsc_offset_ = 0;
   std::optional<vmx::Event> injected_;
+  std::string_view injection_why_;
   RootSoftware* root_ = nullptr;
   std::array<std::optional<uint64_t>, 2> outside_ram_;  // by ImplicitMemory
 };

@@ -194,6 +194,7 @@ void Hypervisor::inject(const Event& event) {
           vmx::interruption_information(event, guest().protected_mode()));
   v.write(Field::kVmEntryExceptionErrorCode, event.error_code.value_or(0));
   v.write(Field::kVmEntryInstructionLength, event.instruction_length);
+  hardware().explain_injection(event.why);
 }
 
 void Hypervisor::raise(const Event& first) {

@@ -26,6 +26,7 @@ class ExplainedEvents : public NestedMachineTest {
     void handle(const vmx::CheckFailure& failure) { failures.push_back(failure); }
     void handle(const RunEndEvent& event) { ends.push_back(event); }
     void handle(const TripleFaultEvent& event) { triple_faults.push_back(event); }
+    void handle(const ExceptionEvent& event) { exceptions.push_back(event); }
 
     void clear() {
       steps = 0;
@@ -33,6 +34,7 @@ class ExplainedEvents : public NestedMachineTest {
       failures.clear();
       ends.clear();
       triple_faults.clear();
+      exceptions.clear();
     }
 
     bool all_walks = true;
@@ -41,6 +43,7 @@ class ExplainedEvents : public NestedMachineTest {
     std::vector<vmx::CheckFailure> failures;
     std::vector<RunEndEvent> ends;
     std::vector<TripleFaultEvent> triple_faults;
+    std::vector<ExceptionEvent> exceptions;
   };
 
   ExplainedEvents() { listener_ = &heard_; }
@@ -53,6 +56,30 @@ class ExplainedEvents : public NestedMachineTest {
 
   Listener heard_;
 };
+
+// Exceptions that L0 injects into L1 say the same as those that the processor raises. Where shadow
+// page tables are filled in the midst of the delivery it begins anew, without its reason.
+TEST_F(ExplainedEvents, AnExceptionOfL1HasItsReasonBelowL0) {
+  handle(vmx::kUd, exit_with(6));
+  handle(vmx::kGp, exit_with(7));
+  const Code instructions[] = {ASM64("vmwrite rcx, rax"), ASM64("vmxoff"),
+                               ASM64("mov ecx, 0x12345678; rdmsr")};
+  for (const Code& code : instructions) {
+    std::string expected;
+    for (const L0ModeInfo& mode : kL0Modes) {
+      SCOPED_TRACE(mode.name);
+      if (mode.has_l0 && !mode.l0_uses_ept) continue;
+      config_.l0.mode = mode.mode;
+      heard_.clear();
+      ASSERT_EQ(run(code).kind, RunEnd::Kind::kDebugExit);
+      ASSERT_FALSE(heard_.exceptions.empty());
+      const std::string why(heard_.exceptions.back().why);
+      if (mode.mode == L0Mode::kHardware) expected = why;
+      EXPECT_EQ(why, expected);
+      EXPECT_FALSE(why.empty());
+    }
+  }
+}
 
 // Faults of the guest and of EPT, walks of the model and of the engine, L1's own.
 TEST_F(ExplainedEvents, TheStepsOfAllWalksAreTheReferencesThatWereCounted) {
