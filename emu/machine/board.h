@@ -62,6 +62,7 @@ struct DeviceContext {
   const BoardOutputs& outputs;
   BoardInputs& inputs;
   const Clock& clock;
+  Bus& bus;  // for what moves on it; the board claims the places of the row
   EventQueue& timers;
   InterruptLines& lines;
 

@@ -163,6 +163,21 @@ TEST_F(PcBoardTest, LinesLeadToBothControllers) {
   EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42, 0x57, 0x4e}));
 }
 
+TEST_F(PcBoardTest, TheBridgesAreOnThePciBus) {
+  const auto read = [this](unsigned slot, unsigned offset) {
+    bus.write_port(0xcf8, 4, 0x80000000 | slot << 11 | offset);
+    return bus.read_port(0xcfc, 4);
+  };
+  EXPECT_EQ(read(0, 0x00), 0x12378086u);
+  EXPECT_EQ(read(0, 0x08) >> 8, 0x060000u);
+  EXPECT_EQ(read(1, 0x00), 0x70008086u);
+  EXPECT_EQ(read(1, 0x08) >> 8, 0x060100u);
+  for (unsigned slot = 0; slot < 32; ++slot) {
+    bus.write_port(0xcf8, 4, 0x80000100 | slot << 11);
+    EXPECT_EQ(bus.read_port(0xcfc, 4), 0xffffffffu) << "no second function in slot " << slot;
+  }
+}
+
 TEST_F(PcBoardTest, OnlyOneFitsOnABus) {
   EXPECT_THROW(Board(pc_board(), BoardKind::kSoftware, {}, {}, bus, clock), std::logic_error);
 }
@@ -195,9 +210,9 @@ class Guest {
   }
   // Writes somewhere, reads there, and takes an interrupt. What was seen, as text.
   std::string step() {
-    constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
-                                   0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
-                                   0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
+    constexpr uint64_t kBases[] = {0x00,  0x40,       0x60,       0x70,       0xa0,
+                                   0xe0,  0x3f8,      0x4d0,      0x510,      0x2000,
+                                   0xcf8, 0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
     const uint64_t base = kBases[next(std::size(kBases))];
     const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
     const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);

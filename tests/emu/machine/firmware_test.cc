@@ -124,6 +124,7 @@ TEST_F(AcpiTest, BothRootsNameTheSameTables) {
 TEST_F(AcpiTest, TheFadtLeadsToTheOthers) {
   const uint64_t fadt = number(number(kRsdp + 16, 4) + 36, 4);
   EXPECT_EQ(table(fadt, "FACP").size(), 244u);
+  EXPECT_EQ(number(fadt + 109, 2) & 1u << 3, 0u) << "MSI is supported";
   const uint64_t facs = number(fadt + 36, 4), dsdt = number(fadt + 40, 4);
   EXPECT_EQ(facs % 64, 0u);
   EXPECT_EQ(text(facs, 4), "FACS");
