@@ -13,11 +13,42 @@
 #include <utility>
 #include <vector>
 
+#include "emu/devices/device_memory.h"
 #include "emu/devices/pci/host.h"
-#include "emu/devices/pci/msix.h"
+#include "emu/devices/virtio/function.h"
 #include "tests/emu/devices/plug.h"
 
 namespace nestor::emu::test {
+
+// RAM from address 0 on.
+class FakeMemory final : public DeviceMemory {
+ public:
+  explicit FakeMemory(size_t size) : bytes(size) {}
+  bool holds(uint64_t address, uint64_t size) const override {
+    return address <= bytes.size() && size <= bytes.size() - address;
+  }
+  bool read(uint64_t address, std::span<uint8_t> out) override {
+    if (!holds(address, out.size())) return false;
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(address), out.size(), out.begin());
+    return true;
+  }
+  bool write(uint64_t address, std::span<const uint8_t> data) override {
+    if (!holds(address, data.size())) return false;
+    std::ranges::copy(data, bytes.begin() + static_cast<std::ptrdiff_t>(address));
+    return true;
+  }
+  void put(uint64_t address, uint64_t value, unsigned size) {
+    for (unsigned i = 0; i < size; ++i)
+      bytes.at(address + i) = static_cast<uint8_t>(value >> (8 * i));
+  }
+  uint64_t get(uint64_t address, unsigned size) const {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size; ++i) value |= uint64_t{bytes.at(address + i)} << (8 * i);
+    return value;
+  }
+
+  std::vector<uint8_t> bytes;
+};
 
 // A machine of nothing but PCI.
 class PciMachine {
@@ -26,6 +57,9 @@ class PciMachine {
     lines.lead_to([this](unsigned line, bool level) { levels.at(line) = level; });
   }
 
+  VirtioPlace place(unsigned slot, std::string name) {
+    return {std::move(name), bus, clock, memory, lines.source(16 + slot % 4), message()};
+  }
   std::function<void(const Ipi&)> message() {
     return [this](const Ipi& ipi) { messages.push_back(ipi); };
   }
@@ -62,6 +96,7 @@ class PciMachine {
   InterruptLines lines;
   std::vector<bool> levels = std::vector<bool>(InterruptLines::kCount);
   std::vector<Ipi> messages;
+  FakeMemory memory{0x20000};
   PciHost host;
   const std::vector<Claim> claims = plug(bus, host, "PCI bus");
 };
