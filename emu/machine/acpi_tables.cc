@@ -84,6 +84,18 @@ Table make_madt(const AcpiBoard& board) {
   return with_header("APIC", 3, body);
 }
 
+// PCI Firmware Specification 3.0, "MCFG Table Description".
+Table make_mcfg(const AcpiBoard& board) {
+  Table body;
+  append_number(body, 0, 8);
+  append_number(body, board.pci_configuration, 8);
+  append_number(body, 0, 2);  // the segment group
+  append_number(body, 0, 1);  // its first and its last bus
+  append_number(body, 0, 1);
+  append_number(body, 0, 4);
+  return with_header("MCFG", 1, body);
+}
+
 Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   // Offsets in the table.
   enum Field : size_t {
@@ -183,7 +195,8 @@ std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
   };
   const uint32_t facs = place(make_facs());
   const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
-  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board))};
+  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board)),
+                             place(make_mcfg(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {
     append_number(rsdt, table, 4);

@@ -89,7 +89,7 @@ std::span<const BoardRow> pc_board() {
       {"workload marks", kSoftware, {NESTOR_PORT_WORKLOAD}, {},
        [](const Context& c) -> Made { return std::make_unique<WorkloadMarks>(c.outputs.workload); }},
       // The last one: what the guest places on the bus finds the others in their places.
-      {"PCI bus", kBoth, {0xcf8, 0xcfc}, {}, make_pci},
+      {"PCI bus", kBoth, {0xcf8, 0xcfc, kPciConfigurationBase}, {}, make_pci},
   };
   // clang-format on
   return kRows;

@@ -24,6 +24,7 @@
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
+inline constexpr uint32_t kPciConfigurationBase = 0xfeb00000;  // and the end of what it assigns
 // The fixed hardware of ACPI.
 inline constexpr uint16_t kPmEventPort = 0x600, kPmControlPort = 0x604, kPmTimerPort = 0x608;
 inline constexpr unsigned kSciLine = 9;

@@ -25,7 +25,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
                     0, 0x000A0000, 0x000BFFFF, 0, 0x00020000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
-                    0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
+                    0, 0xC0000000, 0xFEAFFFFF, 0, 0x3EB00000)
             })
 
             // Pin P of slot S leads to line 16 + (S + P) mod 4 of the I/O APIC, and to no line of
@@ -48,7 +48,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
             }
         }
 
-        // The ports of the fixed hardware, and of what is only there in Nestor.
+        // The places of the fixed hardware, and of what is only there in Nestor.
         Device (MBRD)
         {
             Name (_HID, EisaId ("PNP0C02"))
@@ -61,6 +61,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 IO (Decode16, 0x04D0, 0x04D0, 0x01, 0x02)
                 IO (Decode16, 0x0510, 0x0510, 0x01, 0x0C)
                 IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
+                Memory32Fixed (ReadWrite, 0xFEB00000, 0x00100000)
             })
         }
         Device (TIMR)

@@ -11,6 +11,9 @@ namespace {
 constexpr uint32_t kEnabled = 1u << 31, kAddressBits = 0x80fffffc;
 constexpr unsigned kSlotShift = 11;
 constexpr uint32_t kBusAndFunction = 0x00ff0700, kRegister = 0xfc;
+// The memory.
+constexpr unsigned kMappedSlotShift = 15;
+constexpr uint64_t kMappedFunction = 0x7000, kMappedRegister = 0xfff;
 // Where a header has all that decides which addresses the function decodes.
 constexpr unsigned kCommandRegister = 0x04, kBarsEnd = 0x28;
 
@@ -42,8 +45,46 @@ void PciHost::write_port(DeviceAddress at, unsigned size, uint32_t value) {
   }
   PciFunction* const function = addressed();
   if (function == nullptr) return;
-  const unsigned offset = (state_.address & kRegister) + static_cast<unsigned>(at.offset);
-  function->write_configuration(offset, size, value);
+  write_configuration(*function, (state_.address & kRegister) + static_cast<unsigned>(at.offset),
+                      size, value);
+}
+
+// nullptr: nothing answers; no function has more than the configuration space of PCI.
+PciFunction* PciHost::mapped(uint64_t offset) const {
+  if ((offset & kMappedFunction) != 0 ||
+      (offset & kMappedRegister) >= PciFunction::kConfigurationBytes) {
+    return nullptr;
+  }
+  return functions_[offset >> kMappedSlotShift].get();
+}
+
+uint64_t PciHost::read_memory(DeviceAddress at, unsigned size) {
+  // As the ports, by parts of aligned doublewords.
+  if (at.offset % 4 + size > 4) {
+    const unsigned half = size / 2;
+    return read_memory(at, half) | read_memory({at.region, at.offset + half}, half) << (8 * half);
+  }
+  PciFunction* const function = mapped(at.offset);
+  if (function == nullptr) return 0xffffffffu >> (32 - 8 * size);
+  return function->read_configuration(static_cast<unsigned>(at.offset & kMappedRegister), size);
+}
+
+void PciHost::write_memory(DeviceAddress at, unsigned size, uint64_t value) {
+  if (at.offset % 4 + size > 4) {
+    const unsigned half = size / 2;
+    write_memory(at, half, value & ((1ull << (8 * half)) - 1));
+    write_memory({at.region, at.offset + half}, half, value >> (8 * half));
+    return;
+  }
+  PciFunction* const function = mapped(at.offset);
+  if (function == nullptr) return;
+  write_configuration(*function, static_cast<unsigned>(at.offset & kMappedRegister), size,
+                      static_cast<uint32_t>(value));
+}
+
+void PciHost::write_configuration(PciFunction& function, unsigned offset, unsigned size,
+                                  uint32_t value) {
+  function.write_configuration(offset, size, value);
   if (offset >= kCommandRegister && offset < kBarsEnd) place_functions();
 }
 

@@ -107,6 +107,26 @@ TEST_F(PciTest, EachByteHasItsValueAndItsWritableBits) {
   }
 }
 
+TEST_F(PciTest, ConfigurationSpaceIsInMemoryToo) {
+  constexpr uint64_t kBase = 0xfeb00000, kHere = kBase + (kSlot << 15);
+  for (uint64_t offset = 0; offset < 1 << 20; offset += 0x1000) {
+    ASSERT_EQ(bus.read_memory(kBase + offset, 4),
+              kBase + offset == kHere ? 0x56781234u : 0xffffffffu)
+        << std::hex << offset;
+  }
+  bus.write_memory(kHere + 0x43, 2, 0x2233);
+  for (unsigned at = 0; at < 256; ++at)
+    ASSERT_EQ(bus.read_memory(kHere + at, 1), read(at, 1)) << std::hex << at;
+  EXPECT_EQ(read(0x43, 1), 0x33u);
+  EXPECT_EQ(read(0x44, 1), 2u | 0x2u);
+  EXPECT_EQ(bus.read_memory(kHere + 0x02, 8),
+            uint64_t{read(0x08, 2)} << 48 | uint64_t{read(0x04, 4)} << 16 | 0x5678);
+  EXPECT_EQ(bus.read_memory(kHere + 0x100, 4), 0xffffffffu) << "no extended space";
+  bus.write_memory(kHere + 0x14, 4, 0xd0000000);
+  bus.write_memory(kHere + 0x04, 2, 2);
+  EXPECT_EQ(bus.read_memory(0xd0000000, 4), 0x2000u);
+}
+
 TEST_F(PciTest, BarsAreSized) {
   write(0x10, 4, 0xffffffff);
   write(0x14, 4, 0xffffffff);
