@@ -204,6 +204,19 @@ TEST_F(PciTest, GoesOnFromItsSavedState) {
   EXPECT_EQ(saved_bytes([&](Archive& archive) { machine.serialize(archive); }), bytes);
 }
 
+TEST_F(PciTest, RefusesAStateThatChangesWhatIsReadOnly) {
+  const auto bytes = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
+  const size_t first = 8 + 4;  // behind the clock and the address
+  for (const auto& [offset, loads] : {std::pair(0x00u, false), {0x08u, false}, {0x3cu, true}}) {
+    auto changed = bytes;
+    changed[first + offset] ^= 1;
+    test::PciMachine other;
+    add(other, kSlot);
+    EXPECT_EQ(load_bytes(changed, [&](Archive& archive) { other.serialize(archive); }), loads)
+        << offset;
+  }
+}
+
 TEST_F(PciTest, RefusesWhatCannotBe) {
   EXPECT_THROW(add(machine, kSlot), std::logic_error);
   EXPECT_THROW(PciFunction(bus, PciProbe::kIdentity, {{Space::kMemory, 0x1800}}, std::nullopt),

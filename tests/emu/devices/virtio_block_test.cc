@@ -99,6 +99,29 @@ TEST(DiskTest, GoesOnFromItsSavedState) {
   EXPECT_FALSE(load_bytes(bytes, [&](Archive& archive) { smaller.serialize(archive); }));
 }
 
+TEST(DiskTest, RefusesStatesThatCannotBe) {
+  const DiskFile file(pattern(3 * 4096));
+  const auto loads = [&](bool writable, const std::vector<uint64_t>& numbers) {
+    const Bytes bytes = saved_bytes([&](Archive& archive) {
+      uint64_t count = numbers.size();
+      archive(count);
+      for (uint64_t number : numbers) {
+        archive(number);
+        Bytes block(4096);
+        archive.bytes(block);
+      }
+    });
+    Disk disk({file.path, writable});
+    return load_bytes(bytes, [&](Archive& archive) { disk.serialize(archive); });
+  };
+  EXPECT_TRUE(loads(false, {0, 1, 2}));
+  EXPECT_FALSE(loads(false, {3})) << "behind the end";
+  EXPECT_FALSE(loads(false, {1, 0}));
+  EXPECT_FALSE(loads(false, {1, 1}));
+  EXPECT_TRUE(loads(true, {}));
+  EXPECT_FALSE(loads(true, {0})) << "what is written is in the file";
+}
+
 // --- the device
 
 class VirtioBlockTest : public testing::Test {

@@ -284,6 +284,49 @@ TEST_F(VirtioTest, WhatMakesNoSenseNeedsAResetAndNothingElse) {
   }
 }
 
+TEST_F(VirtioTest, TheDriverLearnsByMessageThatItMustReset) {
+  driver.start();
+  driver.use_msix();
+  driver.offer(8);
+  driver.notify();
+  ASSERT_EQ(machine.messages.size(), 1u);
+  EXPECT_EQ(machine.messages[0].vector, 0x50) << "that of the configuration";
+  EXPECT_EQ(driver.interrupt_status(), 2);
+  EXPECT_FALSE(machine.levels[18]);
+}
+
+// A memory in which everything is RAM, so that only the sum of the sizes is wrong.
+class BoundlessMemory final : public DeviceMemory {
+ public:
+  bool holds(uint64_t, uint64_t) const override { return true; }
+  bool read(uint64_t address, std::span<uint8_t> out) override { return ram.read(address, out); }
+  bool write(uint64_t address, std::span<const uint8_t> data) override {
+    return ram.write(address, data);
+  }
+  test::FakeMemory ram{0x4000};
+};
+
+TEST(VirtqueueTest, AChainHasAtMost4Gib) {
+  BoundlessMemory memory;
+  memory.ram.put(0x1000 + 2, 1, 2);
+  const auto describe = [&](unsigned index, uint64_t size, uint64_t flags) {
+    memory.ram.put(16 * index, 1ull << 40, 8);
+    memory.ram.put(16 * index + 8, size, 4);
+    memory.ram.put(16 * index + 12, flags | uint64_t{index + 1} << 16, 4);
+  };
+  Virtqueue queue(memory);
+  queue.state().driver_area = 0x1000;
+  queue.state().enabled = true;
+  describe(0, 0xffffffff, Driver::kNext);
+  describe(1, 1, Driver::kWrite);
+  auto next = queue.next();
+  ASSERT_TRUE(std::holds_alternative<VirtqueueChain>(next));
+  EXPECT_EQ(std::get<VirtqueueChain>(next).readable_bytes, 0xffffffffu);
+  EXPECT_EQ(std::get<VirtqueueChain>(next).writable_bytes, 1u);
+  describe(1, 2, Driver::kWrite);
+  EXPECT_TRUE(std::holds_alternative<Virtqueue::Broken>(queue.next()));
+}
+
 TEST_F(VirtioTest, ARingOutsideMemoryNeedsAReset) {
   for (const uint64_t field : {Driver::kDescriptors, Driver::kDriverArea, Driver::kDeviceArea}) {
     for (const uint64_t address : {0x1ffffull, 0x100000000ull, ~0ull, ~0ull - 3}) {
