@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/machine/pci_slots.h"
 
-#include <stdexcept>
 #include <string>
+#include <utility>
 
+#include "emu/devices/random_numbers.h"
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/entropy.h"
 #include "emu/machine/board.h"
