@@ -62,6 +62,8 @@ int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& 
     return report(std::get<MmuComparison>(compared), options);
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
+  } catch (const DiskError& error) {
+    return complain(ExitStatus::kBadImage, error.what());
   }
 }
 

@@ -23,6 +23,8 @@ std::vector<Role> roles_of(const RunOptions& options) {
   if (!options.load_state) roles.push_back({"IMAGE", options.image});
   for (const ModuleFile& module : options.modules)
     roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
+  for (const DiskConfig& disk : options.machine.disks)
+    roles.push_back({"--disk", disk.path, disk.writable});
   if (options.serial_input && *options.serial_input != "-")
     roles.push_back({"--serial-input", *options.serial_input});
   if (options.serial != "stdio" && options.serial != "none")

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "emu/cli/numbers.h"
+#include "emu/machine/pci_slots.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 
@@ -61,6 +62,14 @@ void ImageOptions::add_to(CLI::App& command) {
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      .add_option("--disk", disks_,
+                  "A raw file as a virtio disk; may be repeated. It stays as it is, unless "
+                  "writable=on; a comma in FILE is written ,,")
+      ->type_name("FILE[,writable=on]")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--max-instructions", count_, "Stop after so many instructions")
       ->type_name("N");
   add_processor_option(command, cpu_);
@@ -77,6 +86,26 @@ void ImageOptions::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
+Complaint ImageOptions::read_disks(ImageRun& run) const {
+  for (const std::string& text : disks_) {
+    // Written as a module and its command line are.
+    const ModuleFile disk = parse_module(text);
+    const std::string& how = disk.command_line.value_or("writable=off");
+    if (disk.path.empty())
+      return "--disk: the name of the file is empty; a comma in it is written ,,";
+    if (disk.path.size() > DiskConfig::kMaxPathBytes)
+      return "--disk: the name of the file is too long";
+    if (how != "writable=on" && how != "writable=off") {
+      return fmt::format(
+          "--disk: '{}' is neither writable=on nor writable=off; a comma in FILE is written ,,",
+          how);
+    }
+    run.machine.disks.push_back({.path = disk.path, .writable = how == "writable=on"});
+  }
+  if (disks_.size() > kMaxDisks) return fmt::format("--disk: at most {} are possible", kMaxDisks);
+  return {};
+}
+
 Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   run.image = image_;
   run.append = append_;
@@ -88,6 +117,7 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
     if (path.empty()) return "--initrd: the name of the file is empty";
     run.modules.push_back({.path = path, .initrd = true});
   }
+  if (Complaint bad = read_disks(run); !bad.empty()) return bad;
   if (std::string bad = check_memory(memory_); !bad.empty()) return bad;
   run.machine.memory_bytes = *parse_size(memory_);
   if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;

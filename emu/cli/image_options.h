@@ -34,8 +34,10 @@ class ImageOptions {
   [[nodiscard]] Complaint read(const CLI::App& command, ImageRun& run) const;
 
  private:
+  [[nodiscard]] Complaint read_disks(ImageRun& run) const;
+
   std::string image_, append_;
-  std::vector<std::string> modules_, initrds_;
+  std::vector<std::string> modules_, initrds_, disks_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
   std::string feature_control_ = "locked";
 };

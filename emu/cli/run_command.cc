@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "emu/cli/complain.h"
 #include "emu/cli/file_roles.h"
@@ -60,6 +62,24 @@ int report(const RunResult& result) {
 // What a run begins with.
 using Beginning = std::variant<Inputs, std::unique_ptr<StateInput>>;
 
+// The disks of a saved machine in the files that are named anew. std::nullopt: done.
+std::optional<LoadError> replace_disks(std::vector<DiskConfig>& saved,
+                                       const std::vector<DiskConfig>& named) {
+  if (named.empty()) return std::nullopt;
+  if (named.size() != saved.size()) {
+    return LoadError{fmt::format("the saved machine has {} disks, and --disk names {}",
+                                 saved.size(), named.size())};
+  }
+  for (size_t i = 0; i < saved.size(); ++i) {
+    if (named[i].writable != saved[i].writable) {
+      return LoadError{fmt::format("--disk: '{}' takes the place of a disk with writable={}",
+                                   named[i].path, saved[i].writable ? "on" : "off")};
+    }
+    saved[i].path = named[i].path;
+  }
+  return std::nullopt;
+}
+
 // Reads as much as is needed to make the machine, whose configuration a saved state decides.
 std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (!options.load_state) {
@@ -71,8 +91,9 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (auto* bad = std::get_if<std::string>(&state)) return LoadError{std::move(*bad)};
   auto& input = std::get<std::unique_ptr<StateInput>>(state);
   const uint64_t limit = options.machine.max_instructions;
-  options.machine = input->config();
+  const std::vector<DiskConfig> disks = std::exchange(options.machine, input->config()).disks;
   options.machine.max_instructions = limit;
+  if (const auto bad = replace_disks(options.machine.disks, disks)) return *bad;
   return std::move(input);
 }
 
@@ -131,6 +152,8 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     return ended;
   } catch (const RamError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
+  } catch (const DiskError& error) {
+    return complain(ExitStatus::kBadImage, error.what());
   }
 }
 
@@ -181,6 +204,13 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   const auto beginning = read_beginning(options);
   if (const auto* bad = std::get_if<LoadError>(&beginning))
     return complain(ExitStatus::kBadImage, bad->message);
+  // A saved machine may have brought disks.
+  if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
+  try {
+    for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
+  } catch (const DiskError& error) {
+    return complain(ExitStatus::kBadImage, error.what());
+  }
   auto opened = RunOutputs::open(options);
   if (const auto* bad = std::get_if<std::string>(&opened))
     return complain(ExitStatus::kOutputError, *bad);

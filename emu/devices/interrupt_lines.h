@@ -24,6 +24,7 @@ class InterruptSource {
   InterruptSource& operator=(InterruptSource&&) = delete;
 
   void set(bool level);
+  bool level() const { return level_; }
   // A load changes what the line knows of this source; receivers have their own state, and are not
   // called.
   void serialize(Archive& archive);

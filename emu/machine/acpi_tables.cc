@@ -84,6 +84,18 @@ Table make_madt(const AcpiBoard& board) {
   return with_header("APIC", 3, body);
 }
 
+// PCI Firmware Specification 3.0, "MCFG Table Description".
+Table make_mcfg(const AcpiBoard& board) {
+  Table body;
+  append_number(body, 0, 8);
+  append_number(body, board.pci_configuration, 8);
+  append_number(body, 0, 2);  // the segment group
+  append_number(body, 0, 1);  // its first and its last bus
+  append_number(body, 0, 1);
+  append_number(body, 0, 4);
+  return with_header("MCFG", 1, body);
+}
+
 Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   // Offsets in the table.
   enum Field : size_t {
@@ -109,7 +121,7 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
     kXPmTimer = 208,
     kBytes = 244,
   };
-  constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1, kNoMsi = 1u << 3;
+  constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1;
   constexpr uint64_t kWbinvd = 1u << 0, kNoPowerButton = 1u << 4, kNoSleepButton = 1u << 5,
                      kNoRtcStatus = 1u << 6, kHasResetRegister = 1u << 10;
   constexpr uint64_t kSystemPort = 0x92, kNoLatency = 0xffff;
@@ -127,7 +139,7 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   set(kC2Latency, kNoLatency, 2);
   set(kC3Latency, kNoLatency, 2);
   set(kCentury, 0x32, 1);  // in CMOS memory
-  set(kBootArchitecture, kLegacyDevices | k8042 | kNoMsi, 2);
+  set(kBootArchitecture, kLegacyDevices | k8042, 2);
   set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kNoRtcStatus | kHasResetRegister, 4);
   const auto set_block = [&](Field block, Field length, Field extended, uint16_t port,
                              unsigned size, uint64_t space) {
@@ -183,7 +195,8 @@ std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
   };
   const uint32_t facs = place(make_facs());
   const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
-  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board))};
+  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board)),
+                             place(make_mcfg(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {
     append_number(rsdt, table, 4);

@@ -14,13 +14,13 @@
 #include "emu/devices/emulator/rom.h"
 #include "emu/devices/emulator/workload_marks.h"
 #include "emu/devices/legacy/keyboard_controller.h"
-#include "emu/devices/legacy/pci_configuration.h"
 #include "emu/devices/legacy/pic.h"
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/devices/legacy/vga_text.h"
 #include "emu/machine/firmware.h"
+#include "emu/machine/pci_slots.h"
 #include "guest-images/abi/machine_ports.h"
 
 namespace nestor::emu {
@@ -76,8 +76,6 @@ std::span<const BoardRow> pc_board() {
       {"COM1", kBoth, {0x3f8}, 4,
        [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, c.outputs.serial, c.outputs.serial_input, c.interrupt()); }},
       {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
-      {"PCI configuration ports", kBoth, {0xcf8, 0xcfc}, {},
-       [](const Context&) -> Made { return std::make_unique<PciConfiguration>(); }},
       {"ROM", kBoth, {kRomBase}, {},
        [](const Context& c) -> Made { return std::make_unique<Rom>(firmware_rom(c.facts)); }},
       {"debug console", kBoth, {0xe9}, {},
@@ -90,6 +88,8 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<PcTestdev>(c.lines); }},
       {"workload marks", kSoftware, {NESTOR_PORT_WORKLOAD}, {},
        [](const Context& c) -> Made { return std::make_unique<WorkloadMarks>(c.outputs.workload); }},
+      // The last one: what the guest places on the bus finds the others in their places.
+      {"PCI bus", kBoth, {0xcf8, 0xcfc, kPciConfigurationBase}, {}, make_pci},
   };
   // clang-format on
   return kRows;
@@ -104,7 +104,7 @@ Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts
     : outputs_(std::move(outputs)) {
   for (const BoardRow& row : rows) {
     if (row.on != BoardKind::kBoth && row.on != machine) continue;
-    const DeviceContext context{row, facts, outputs_, inputs_, clock, bus.timers(), lines_};
+    const DeviceContext context{row, facts, outputs_, inputs_, clock, bus, bus.timers(), lines_};
     std::unique_ptr<Device> device = row.make(context);
     std::vector<Claim> claims = claim_all(bus, *device, row.bases);
     if (claims.empty()) throw std::logic_error("devices overlap: " + std::string(row.name));

@@ -15,21 +15,26 @@
 
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
+#include "emu/devices/device_memory.h"
 #include "emu/devices/interrupt_lines.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/devices/virtio/disk.h"
 #include "emu/time/clock.h"
 
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
+inline constexpr uint32_t kPciConfigurationBase = 0xfeb00000;  // and the end of what it assigns
 // The fixed hardware of ACPI.
 inline constexpr uint16_t kPmEventPort = 0x600, kPmControlPort = 0x604, kPmTimerPort = 0x608;
 inline constexpr unsigned kSciLine = 9;
 
-// What firmware and software may know of the machine.
+// What is particular to one machine. Firmware passes on its size.
 struct BoardFacts {
   uint64_t memory_bytes = 0;
   uint16_t processors = 1;
+  uint64_t random_seed = 1;         // of virtio-rng
+  std::vector<DiskConfig> disks{};  // at most kMaxDisks
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -43,7 +48,8 @@ struct BoardOutputs {
   std::function<void()> reset;                        // the guest pulsed the reset line
   std::function<void()> power_off;                    // the guest entered S5
   std::function<void(bool level)> intr;               // INTR of the 8259s, when it changes
-  std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC
+  std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC and of MSI-X
+  DeviceMemory* memory = nullptr;  // what devices access by themselves; outlives the board
 };
 
 // What the machine asks of the board. Rows fill it in; without them the functions are empty.
@@ -62,6 +68,7 @@ struct DeviceContext {
   const BoardOutputs& outputs;
   BoardInputs& inputs;
   const Clock& clock;
+  Bus& bus;  // for what moves on it; the board claims the places of the row
   EventQueue& timers;
   InterruptLines& lines;
 
@@ -88,8 +95,8 @@ std::span<const BoardRow> pc_board();
 class Board {
  public:
   // The rows of `machine`, and of both. Throws std::logic_error that names the row if its device
-  // does not fit into its place. `facts` and `rows` are read here only; `bus` and `clock` outlive
-  // the board.
+  // does not fit into its place, and DiskError. `facts` and `rows` are read here only; `bus` and
+  // `clock` outlive the board.
   Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,
         BoardOutputs outputs, Bus& bus, const Clock& clock);
   Board(const Board&) = delete;

@@ -122,18 +122,16 @@ MemoryMap usable_memory(const Ram& ram) {
 FirmwareInformation firmware_information(const BoardFacts& facts) {
   const std::vector<uint8_t> rom = firmware_rom(facts);
   const auto rsdp = std::span(rom).subspan(kAcpiTables - kRomBase, kRsdpBytes);
-  constexpr uint64_t kInterruptControllers = kIoApicBase, k4Gib = 1ull << 32;
-  return {{{kEbda, kEbdaBytes},
-           {kRomBase, Rom::kSize},
-           {kInterruptControllers, k4Gib - kInterruptControllers}},
+  constexpr uint64_t kFixedDevices = kPciConfigurationBase, k4Gib = 1ull << 32;
+  return {{{kEbda, kEbdaBytes}, {kRomBase, Rom::kSize}, {kFixedDevices, k4Gib - kFixedDevices}},
           {rsdp.begin(), rsdp.end()},
           kAcpiTables};
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
-  const AcpiBoard board{facts.processors, LocalApic::kDefaultBase, kIoApicBase,
-                        kPmEventPort,     kPmControlPort,          kPmTimerPort,
-                        kSciLine};
+  const AcpiBoard board{
+      facts.processors, LocalApic::kDefaultBase, kIoApicBase,  kPciConfigurationBase,
+      kPmEventPort,     kPmControlPort,          kPmTimerPort, kSciLine};
   std::vector<uint8_t> rom(kAcpiTables - kRomBase);
   const std::vector<uint8_t> tables = acpi_tables(board, kAcpiTables);
   rom.insert(rom.end(), tables.begin(), tables.end());

@@ -12,6 +12,8 @@
 #include "emu/machine/board.h"
 #include "emu/machine/firmware.h"
 #include "emu/machine/inspection.h"
+#include "emu/machine/pci_slots.h"
+#include "emu/machine/ram_of_devices.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
 
@@ -111,7 +113,8 @@ class Pc final : public Machine {
 
  private:
   BoardFacts facts() const {
-    return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count)};
+    return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count),
+            config_.processor.random_seed, config_.disks};
   }
   void tell_resumed();
   void tell_end(MachineEventSink& events) const;
@@ -130,6 +133,7 @@ class Pc final : public Machine {
 
   ApicNetwork network_;
   std::vector<std::unique_ptr<LocalApic>> apics_;  // by APIC ID
+  std::optional<RamOfDevices<PhysicalMemory>> ram_of_devices_;
   std::optional<Board> board_;
 
   std::unique_ptr<Engine> engine_;
@@ -215,6 +219,7 @@ BoardOutputs Pc::board_outputs() {
   outputs.power_off = [this] { end_run(Kind::kPowerOff, 0); };
   outputs.intr = [this](bool level) { bootstrap_apic().set_lint0(level); };
   outputs.interrupt_message = [this](const Ipi& message) { network_.send(message, nullptr); };
+  outputs.memory = &*ram_of_devices_;
   return outputs;
 }
 
@@ -237,6 +242,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
   if (outputs_.events != nullptr) outputs_.events->attach(clock_, prices_.instructions());
   memory_.emplace(ram_, *engine_);
+  ram_of_devices_.emplace(ram_, *memory_);
   const Surroundings around{turns_,  *engine_,          *memory_,       bus_,
                             prices_, config_.processor, outputs_.events};
   for (unsigned i = 0; i < config_.processor.count; ++i) {
@@ -257,6 +263,11 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 }
 
 }  // namespace
+
+void MachineConfig::fields(Archive& archive) {
+  archive(memory_bytes, processor, l0);
+  archive.sequence(disks, kMaxDisks);
+}
 
 void Machine::serialize(Archive&) { throw std::logic_error("this machine cannot be saved"); }
 

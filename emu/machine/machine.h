@@ -15,6 +15,7 @@
 #include "emu/cpu/processor_config.h"
 #include "emu/cpu/run_end.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/devices/virtio/disk.h"
 #include "emu/engine/engine.h"
 #include "emu/events/events.h"
 #include "emu/l0/counters.h"
@@ -29,9 +30,10 @@ struct MachineConfig {
   uint64_t max_instructions = 0;         // of all processors together; 0: no limit
   ProcessorConfig processor{};
   L0Config l0{};
+  std::vector<DiskConfig> disks{};
 
   // What saved state belongs to: all but the limit.
-  void fields(Archive& archive) { archive(memory_bytes, processor, l0); }
+  void fields(Archive& archive);
 };
 
 struct MachineOutputs {
@@ -62,7 +64,7 @@ using MachineFactory = std::function<std::variant<std::unique_ptr<Machine>, Host
 
 class Machine {
  public:
-  // Throws RamError when the memory cannot be had.
+  // Throws RamError when the memory cannot be had, DiskError when a disk cannot be used.
   static std::variant<std::unique_ptr<Machine>, HostError> create(const MachineConfig&,
                                                                   const MachineOutputs&,
                                                                   const EngineFactory&);

@@ -16,6 +16,7 @@
 #include "emu/devices/bus.h"
 #include "emu/machine/board.h"
 #include "emu/machine/firmware.h"
+#include "emu/machine/ram_of_devices.h"
 #include "emu/memory/page_size.h"
 #include "emu/memory/ram.h"
 #include "emu/native/alarm.h"
@@ -52,7 +53,11 @@ class NativePc final : public Machine {
   std::string screen() const override { return board_->inputs().screen(); }
 
  private:
-  BoardFacts facts() const { return {.memory_bytes = config_.memory_bytes}; }
+  BoardFacts facts() const {
+    return {.memory_bytes = config_.memory_bytes,
+            .random_seed = config_.processor.random_seed,
+            .disks = config_.disks};
+  }
   void wire();
   BoardOutputs board_outputs();
   void end(Kind kind, std::uint32_t code = 0) {
@@ -74,6 +79,7 @@ class NativePc final : public Machine {
   std::uint64_t instructions_ = 0;  // those of L1 that were stepped
   Clock clock_;
   Ram ram_;
+  RamOfDevices<Ram> ram_of_devices_{ram_, ram_};
   Bus bus_;
   NativeProcessor processor_;
   HostTime::time_point start_{}, next_check_{};
@@ -111,6 +117,8 @@ BoardOutputs NativePc::board_outputs() {
   };
   outputs.reset = [this] { end(Kind::kReset); };
   outputs.power_off = [this] { end(Kind::kPowerOff); };
+  outputs.interrupt_message = [this](const Ipi& message) { processor_.send_message(message); };
+  outputs.memory = &ram_of_devices_;
   return outputs;
 }
 

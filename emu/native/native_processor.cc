@@ -250,6 +250,20 @@ void NativeProcessor::set_line(unsigned line, bool level) {
   }
 }
 
+void NativeProcessor::send_message(const Ipi& message) {
+  constexpr std::uint32_t kInterruptAddresses = 0xfee00000;
+  constexpr std::uint32_t kLogical = 1U << 2, kLevel = 1U << 15, kAssert = 1U << 14;
+  kvm_msi msi{};
+  msi.address_lo =
+      kInterruptAddresses | message.destination << 12 | (message.logical ? kLogical : 0);
+  msi.data = message.vector | static_cast<std::uint32_t>(message.mode) << 8 |
+             (message.level ? kLevel | kAssert : 0);
+  // A message that no local APIC takes is lost, as elsewhere.
+  if (control(machine_, KVM_SIGNAL_MSI, &msi) < 0 && errno != EPERM) {
+    throw Failure(fmt::format("KVM_SIGNAL_MSI failed: {}", std::strerror(errno)));
+  }
+}
+
 bool NativeProcessor::halts_for_good() {
   constexpr std::uint64_t kInterruptFlag = 1U << 9;
   constexpr std::uint32_t kMasked = 1U << 16, kDeadlineMode = 2U << 17;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "emu/devices/apic/local_apic.h"
 #include "emu/memory/ram.h"
 #include "emu/native/device.h"
 #include "emu/native/nested_observer.h"
@@ -33,6 +34,8 @@ class NativeProcessor {
 
   /// The level of an interrupt line, as `InterruptLines::set` has it.
   void set_line(unsigned line, bool level);
+  /// A message-signalled interrupt. Throws `Failure` if KVM refuses it.
+  void send_message(const Ipi& message);
   /// It halts, and its local APIC has nothing that would wake it.
   [[nodiscard]] bool halts_for_good();
   /// How the processor runs from now on. Throws `Failure` if KVM refuses it.

@@ -98,6 +98,15 @@ truncate -s 60G huge
 expect 4 'more than the 1073741824 bytes that can be loaded' run huge --memory 64G
 expect 4 'cannot read image two?lines' run "$(printf 'two\nlines')"
 expect 4 'cannot read module nothing' run good --module nothing
+truncate -s 513 odd
+expect 4 "cannot use 'odd' as a disk: its size, 513 bytes, is no multiple of 512" run good --disk odd
+expect 4 "cannot use 'empty' as a disk: it is empty" run good --disk empty
+expect 4 "cannot use 'nothing' as a disk: No such file" run good --disk nothing
+expect 4 "cannot use 'odd' as a disk" compare-mmu good --disk odd
+expect 2 'neither writable=on nor writable=off' run good --disk odd,rw
+expect 2 'would be overwritten' run good --disk large --serial large
+expect 2 'both write to' run good --disk large,writable=on --disk large,writable=on
+expect 5 '' run good --disk large --disk large
 if [ "$(id -u)" -ne 0 ]; then
   cp good secret
   chmod 0 secret

@@ -96,6 +96,18 @@ expect 2 'would be overwritten' "$image" --serial none --save-state "$image" --s
 cp direct again
 expect 1 '' --load-state again --serial none --save-state again --save-at exit:6
 expect 1 '' --load-state again --serial none
+# The disks belong to the machine; their files may have moved.
+truncate -s 64K disk
+expect 1 '' "$image" --serial none --trace whole --disk disk --save-state state --save-at exit:3
+expect 1 '' --load-state state --serial none --trace rest
+tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'with a disk: the trace differs'
+mv disk moved
+expect 4 "cannot use 'disk' as a disk" --load-state state --serial none
+expect 1 '' --load-state state --serial none --disk moved
+expect 4 'the saved machine has 1 disks, and --disk names 2' --load-state state --disk moved --disk moved
+expect 4 'takes the place of a disk with writable=off' --load-state state --disk moved,writable=on
+truncate -s 32K moved
+expect 4 'it has 32768 bytes, and that of the saved machine 65536' --load-state state --disk moved
 expect 2 'say when' "$image" --save-state state
 expect 2 'no effect without --save-state' "$image" --save-at 1
 expect 2 'is no moment' "$image" --save-state state --save-at soon

@@ -57,6 +57,19 @@ TEST(Options, ModulesMayHaveCommandLines) {
               HasSubstr("--module: the name of the file is empty"));
 }
 
+TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
+  const RunOptions options = parse_ok(
+      {"run", "image", "--disk", "a", "--disk", "b,writable=on", "--disk", "c,,d,writable=off"});
+  EXPECT_THAT(options.machine.disks,
+              ElementsAre(DiskConfig{"a"}, DiskConfig{"b", true}, DiskConfig{"c,d"}));
+  for (const char* bad : {"a,writable", "a,writable=yes", "a,", ",writable=on", ""}) {
+    EXPECT_THAT(parse_print({"run", "image", "--disk", bad}).text, HasSubstr("--disk: ")) << bad;
+  }
+  std::vector<std::string> many = {"run", "image"};
+  for (unsigned i = 0; i < 30; ++i) many.insert(many.end(), {"--disk", "a"});
+  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 29 are possible"));
+}
+
 TEST(Options, TheScreenGoesToTheStandardOutputOrAFile) {
   EXPECT_EQ(parse_ok({"run", "image"}).screen, std::nullopt);
   const RunOptions standard = parse_ok({"run", "--screen", "image"});

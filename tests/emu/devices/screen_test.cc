@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The VGA text screen, the PCI configuration ports and the ROM.
+// The VGA text screen and the ROM.
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "emu/devices/emulator/rom.h"
-#include "emu/devices/legacy/pci_configuration.h"
 #include "emu/devices/legacy/vga_text.h"
 #include "tests/emu/devices/plug.h"
 
@@ -108,26 +107,6 @@ TEST_F(VgaTextTest, IsSaved) {
   VgaText other;
   ASSERT_TRUE(load_bytes(state, [&](Archive& archive) { other.serialize(archive); }));
   EXPECT_EQ(other.screen(), "saved\n");
-}
-
-TEST(PciConfigurationTest, TheAddressIsKeptAndNoDeviceIsThere) {
-  Bus bus;
-  PciConfiguration device;
-  const auto claims = test::plug(bus, device, "PCI configuration ports");
-  EXPECT_EQ(bus.read_port(0xcf8, 4), 0u);
-  bus.write_port(0xcf8, 4, 0x80001234);
-  EXPECT_EQ(bus.read_port(0xcf8, 4), 0x80001234u);
-  EXPECT_EQ(bus.read_port(0xcfb, 1), 0x80u);
-  bus.write_port(0xcfb, 1, 1);
-  bus.write_port(0xcf8, 2, 1);
-  EXPECT_EQ(bus.read_port(0xcf8, 4), 0x80001234u) << "narrow accesses do not write it";
-  bus.write_port(0xcfc, 4, 0);
-  EXPECT_EQ(bus.read_port(0xcfc, 4), 0xffffffffu);
-  EXPECT_EQ(bus.read_port(0xcfe, 2), 0xffffu);
-  const auto state = saved_bytes([&](Archive& archive) { device.serialize(archive); });
-  bus.write_port(0xcf8, 4, 0);
-  ASSERT_TRUE(load_bytes(state, [&](Archive& archive) { device.serialize(archive); }));
-  EXPECT_EQ(bus.read_port(0xcf8, 4), 0x80001234u);
 }
 
 TEST(RomTest, IsReadOnly) {

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "emu/devices/apic/io_apic.h"
+#include "tests/emu/devices/disk_file.h"
+#include "tests/emu/devices/pci_fixture.h"
 
 namespace nestor::emu {
 namespace {
@@ -163,6 +165,59 @@ TEST_F(PcBoardTest, LinesLeadToBothControllers) {
   EXPECT_EQ(vectors, (std::vector<uint8_t>{0x42, 0x57, 0x4e}));
 }
 
+TEST_F(PcBoardTest, TheBridgesAreOnThePciBus) {
+  const auto read = [this](unsigned slot, unsigned offset) {
+    bus.write_port(0xcf8, 4, 0x80000000 | slot << 11 | offset);
+    return bus.read_port(0xcfc, 4);
+  };
+  EXPECT_EQ(read(0, 0x00), 0x12378086u);
+  EXPECT_EQ(read(0, 0x08) >> 8, 0x060000u);
+  EXPECT_EQ(read(1, 0x00), 0x70008086u);
+  EXPECT_EQ(read(1, 0x08) >> 8, 0x060100u);
+  for (unsigned slot = 0; slot < 32; ++slot) {
+    bus.write_port(0xcf8, 4, 0x80000100 | slot << 11);
+    EXPECT_EQ(bus.read_port(0xcfc, 4), 0xffffffffu) << "no second function in slot " << slot;
+  }
+}
+
+// The PC with memory for devices and two disks.
+TEST(PciSlotsTest, HaveWhatTheConfigurationSays) {
+  const test::DiskFile one(std::vector<uint8_t>(512)), two(std::vector<uint8_t>(1024));
+  test::FakeMemory memory(0x1000);
+  Clock clock;
+  Bus bus;
+  std::vector<uint8_t> vectors;
+  BoardOutputs outputs;
+  outputs.interrupt_message = [&](const Ipi& ipi) { vectors.push_back(ipi.vector); };
+  outputs.memory = &memory;
+  BoardFacts facts;
+  facts.disks = {{one.path}, {two.path}};
+  const Board board(pc_board(), BoardKind::kSoftware, facts, outputs, bus, clock);
+  const auto slot = [](uint64_t number) { return kPciConfigurationBase + (number << 15); };
+  EXPECT_EQ(bus.read_memory(slot(2), 4), 0x10441af4u);
+  EXPECT_EQ(bus.read_memory(slot(5), 4), 0xffffffffu);
+  for (unsigned i = 0; i < 4; ++i) {
+    bus.write_memory(kIoApicBase, 4, 0x10 + 2 * (16 + i));
+    bus.write_memory(kIoApicBase + 0x10, 4, 0x8040 + i);  // level-triggered
+  }
+  for (const unsigned number : {3u, 4u}) {
+    const uint64_t base = 0xc0000000 + 0x10000 * uint64_t{number};
+    EXPECT_EQ(bus.read_memory(slot(number), 4), 0x10421af4u);
+    bus.write_memory(slot(number) + 0x10, 4, base);
+    bus.write_memory(slot(number) + 0x04, 2, 6);
+    EXPECT_EQ(bus.read_memory(base + 0x2000, 8), number - 2) << "sectors";
+    // A queue that is not in memory: the device needs a reset, and says so.
+    bus.write_memory(base + 0x08, 4, 1);
+    bus.write_memory(base + 0x0c, 4, 1);
+    bus.write_memory(base + 0x14, 1, 0xb);
+    bus.write_memory(base + 0x28, 4, 0x1000);
+    bus.write_memory(base + 0x1c, 2, 1);
+    bus.write_memory(base + 0x14, 1, 0xf);
+    EXPECT_EQ(bus.read_memory(base + 0x14, 1), 0x4fu);
+  }
+  EXPECT_EQ(vectors, (std::vector<uint8_t>{0x43, 0x40})) << "lines 19 and 16";
+}
+
 TEST_F(PcBoardTest, OnlyOneFitsOnABus) {
   EXPECT_THROW(Board(pc_board(), BoardKind::kSoftware, {}, {}, bus, clock), std::logic_error);
 }
@@ -195,9 +250,9 @@ class Guest {
   }
   // Writes somewhere, reads there, and takes an interrupt. What was seen, as text.
   std::string step() {
-    constexpr uint64_t kBases[] = {0x00,       0x40,       0x60,       0x70,      0xa0,
-                                   0xe0,       0x3f8,      0x4d0,      0x510,     0x2000,
-                                   0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
+    constexpr uint64_t kBases[] = {0x00,  0x40,       0x60,       0x70,       0xa0,
+                                   0xe0,  0x3f8,      0x4d0,      0x510,      0x2000,
+                                   0xcf8, 0xfee00000, 0xfee00300, 0xfec00000, 0xff00fff0};
     const uint64_t base = kBases[next(std::size(kBases))];
     const uint64_t address = base + next(base < 0x10000 ? 0x28 : 0x100);
     const uint64_t value = next(4) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) : next(256);

@@ -53,7 +53,7 @@ TEST(Firmware, TheMapLeavesItsMemoryOut) {
               ElementsAre(MemoryRange{0, 0x9fc00}, MemoryRange{0x100000, 0xf00000}));
   EXPECT_THAT(firmware_information({}).reserved,
               ElementsAre(MemoryRange{0x9fc00, 0x400}, MemoryRange{0xe0000, 0x20000},
-                          MemoryRange{0xfec00000, 0x1400000}));
+                          MemoryRange{0xfeb00000, 0x1500000}));
 }
 
 TEST(Firmware, AnImageTakesItsPlaceWithItsZeros) {
@@ -111,10 +111,10 @@ TEST_F(AcpiTest, TheRsdpIsFoundByItsSignature) {
 
 TEST_F(AcpiTest, BothRootsNameTheSameTables) {
   const uint64_t rsdt = number(kRsdp + 16, 4), xsdt = number(kRsdp + 24, 8);
-  ASSERT_EQ(table(rsdt, "RSDT").size(), 36u + 2 * 4);
-  ASSERT_EQ(table(xsdt, "XSDT").size(), 36u + 2 * 8);
-  const std::string names[] = {"FACP", "APIC"};
-  for (unsigned i = 0; i < 2; ++i) {
+  ASSERT_EQ(table(rsdt, "RSDT").size(), 36u + 3 * 4);
+  ASSERT_EQ(table(xsdt, "XSDT").size(), 36u + 3 * 8);
+  const std::string names[] = {"FACP", "APIC", "MCFG"};
+  for (unsigned i = 0; i < 3; ++i) {
     const uint64_t address = number(rsdt + 36 + 4 * i, 4);
     EXPECT_EQ(number(xsdt + 36 + 8 * i, 8), address);
     table(address, names[i]);
@@ -124,6 +124,7 @@ TEST_F(AcpiTest, BothRootsNameTheSameTables) {
 TEST_F(AcpiTest, TheFadtLeadsToTheOthers) {
   const uint64_t fadt = number(number(kRsdp + 16, 4) + 36, 4);
   EXPECT_EQ(table(fadt, "FACP").size(), 244u);
+  EXPECT_EQ(number(fadt + 109, 2) & 1u << 3, 0u) << "MSI is supported";
   const uint64_t facs = number(fadt + 36, 4), dsdt = number(fadt + 40, 4);
   EXPECT_EQ(facs % 64, 0u);
   EXPECT_EQ(text(facs, 4), "FACS");
@@ -165,6 +166,13 @@ TEST_F(AcpiTest, TheMadtHasTheBoardsControllers) {
   EXPECT_THAT(apic_ids, ElementsAre(0, 1, 2));
   EXPECT_THAT(io_apics, ElementsAre(0xfec00000));
   EXPECT_THAT(overrides, ElementsAre(2, 9));
+}
+
+TEST_F(AcpiTest, TheMcfgHasTheMemoryOfPciConfiguration) {
+  const uint64_t mcfg = number(number(kRsdp + 16, 4) + 44, 4);
+  ASSERT_EQ(table(mcfg, "MCFG").size(), 60u);
+  EXPECT_EQ(number(mcfg + 44, 8), 0xfeb00000u);
+  EXPECT_EQ(number(mcfg + 52, 8), 0u) << "bus 0 alone";
 }
 
 // "AML Byte Stream Byte Values": NameOp, the name, PackageOp, its length, four elements,

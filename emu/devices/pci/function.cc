@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/pci/function.h"
+
+#include <bit>
+#include <stdexcept>
+#include <utility>
+
+namespace nestor::emu {
+namespace {
+
+// Offsets in the header.
+enum Header : unsigned {
+  kVendor = 0x00,
+  kDevice = 0x02,
+  kCommand = 0x04,
+  kStatus = 0x06,
+  kRevision = 0x08,
+  kClassCode = 0x09,
+  kCacheLine = 0x0c,
+  kBar0 = 0x10,
+  kSubsystemVendor = 0x2c,
+  kSubsystem = 0x2e,
+  kCapabilities = 0x34,
+  kInterruptLine = 0x3c,
+  kInterruptPin = 0x3d,
+  kHeaderEnd = 0x40,
+};
+
+constexpr uint16_t kIoSpace = 1u << 0, kMemorySpace = 1u << 1, kBusMaster = 1u << 2,
+                   kInterruptDisable = 1u << 10;                            // command
+constexpr uint16_t kInterruptStatus = 1u << 3, kHasCapabilities = 1u << 4;  // status
+constexpr uint32_t kIoBar = 1, kIoBarBits = 3, kMemoryBarBits = 0xf;
+
+constexpr unsigned bar_offset(unsigned bar) { return kBar0 + 4 * bar; }
+
+bool fits(const Region& region) {
+  const uint64_t least = region.space == Space::kPorts ? 4 : 16;
+  const uint64_t most = region.space == Space::kPorts ? 256 : 1u << 31;
+  return std::has_single_bit(region.size) && region.size >= least && region.size <= most;
+}
+
+}  // namespace
+
+PciFunction::PciFunction(Bus& bus, const Identity& identity, std::vector<Region> bars,
+                         std::optional<InterruptSource> interrupt)
+    : bars_(std::move(bars)),
+      interrupt_(std::move(interrupt)),
+      capabilities_end_(kHeaderEnd),
+      last_link_(kCapabilities) {
+  if (bars_.size() > kBars) throw std::logic_error("too many base address registers");
+  set_configuration(kVendor, 2, identity.vendor);
+  set_configuration(kDevice, 2, identity.device);
+  set_configuration(kCommand, 2, identity.command);
+  set_configuration(kStatus, 2, identity.status);
+  set_configuration(kRevision, 1, identity.revision);
+  set_configuration(kClassCode, 3, identity.class_code);
+  set_configuration(kSubsystemVendor, 2, identity.subsystem_vendor);
+  set_configuration(kSubsystem, 2, identity.subsystem);
+  uint32_t command = bars_.empty() ? 0 : kBusMaster;
+  for (unsigned bar = 0; bar < bars_.size(); ++bar) {
+    const Region& region = bars_[bar];
+    if (!fits(region)) throw std::logic_error("a base address register of an impossible size");
+    const bool io = region.space == Space::kPorts;
+    command |= io ? kIoSpace : kMemorySpace;
+    set_configuration(bar_offset(bar), 4, io ? kIoBar : 0);
+    set_writable(bar_offset(bar), 4,
+                 static_cast<uint32_t>(~(region.size - 1)) & ~(io ? kIoBarBits : kMemoryBarBits));
+    claims_.emplace_back(bus, *this, bar);
+  }
+  if (!bars_.empty()) set_writable(kCacheLine, 1, 0xff);
+  if (interrupt_) {
+    command |= kInterruptDisable;
+    set_configuration(kInterruptPin, 1, 1);
+    set_writable(kInterruptLine, 1, 0xff);
+  }
+  set_writable(kCommand, 2, command);
+}
+
+unsigned PciFunction::add_capability(uint8_t id, std::span<const uint8_t> body,
+                                     std::span<const uint8_t> writable) {
+  const unsigned at = capabilities_end_;
+  const unsigned end = at + 2 + static_cast<unsigned>(body.size());
+  if (end > kConfigurationBytes) throw std::logic_error("too many capabilities");
+  state_.bytes[at] = id;
+  for (unsigned i = 0; i < body.size(); ++i) {
+    state_.bytes[at + 2 + i] = body[i];
+    writable_[at + 2 + i] = i < writable.size() ? writable[i] : 0;
+  }
+  state_.bytes[last_link_] = static_cast<uint8_t>(at);
+  last_link_ = at + 1;
+  capabilities_end_ = (end + 3) / 4 * 4;
+  set_configuration(kStatus, 2, configuration(kStatus, 2) | kHasCapabilities);
+  return at;
+}
+
+void PciFunction::set_writable(unsigned offset, unsigned size, uint32_t bits) {
+  for (unsigned i = 0; i < size; ++i) writable_[offset + i] = static_cast<uint8_t>(bits >> (8 * i));
+}
+
+uint32_t PciFunction::configuration(unsigned offset, unsigned size) const {
+  uint32_t value = 0;
+  for (unsigned i = 0; i < size; ++i) value |= uint32_t{state_.bytes[offset + i]} << (8 * i);
+  return value;
+}
+
+void PciFunction::set_configuration(unsigned offset, unsigned size, uint32_t value) {
+  for (unsigned i = 0; i < size; ++i)
+    state_.bytes[offset + i] = static_cast<uint8_t>(value >> (8 * i));
+}
+
+uint32_t PciFunction::read_configuration(unsigned offset, unsigned size) {
+  reading_configuration(offset, size);
+  uint32_t value = configuration(offset, size);
+  if (state_.interrupt && offset <= kStatus && offset + size > kStatus)
+    value |= uint32_t{kInterruptStatus} << (8 * (kStatus - offset));
+  return value;
+}
+
+void PciFunction::write_configuration(unsigned offset, unsigned size, uint32_t value) {
+  for (unsigned i = 0; i < size; ++i) {
+    const uint8_t bits = writable_[offset + i];
+    uint8_t& byte = state_.bytes[offset + i];
+    byte = static_cast<uint8_t>((byte & ~bits) | (value >> (8 * i) & bits));
+  }
+  update_line();
+  configuration_written(offset, size);
+}
+
+bool PciFunction::is_bus_master() const { return configuration(kCommand, 2) & kBusMaster; }
+
+void PciFunction::set_interrupt(bool level) {
+  state_.interrupt = level;
+  update_line();
+}
+
+void PciFunction::update_line() {
+  if (!interrupt_) return;
+  const bool level = state_.interrupt && !(configuration(kCommand, 2) & kInterruptDisable);
+  if (level != interrupt_->level()) interrupt_->set(level);
+}
+
+// Where the space that a base address register stands for is to be.
+std::optional<uint64_t> PciFunction::asked_base(unsigned bar) const {
+  const bool io = bars_[bar].space == Space::kPorts;
+  if (!(configuration(kCommand, 2) & (io ? kIoSpace : kMemorySpace))) return std::nullopt;
+  return configuration(bar_offset(bar), 4) & ~(io ? kIoBarBits : kMemoryBarBits);
+}
+
+void PciFunction::release_bars() {
+  for (Claim& claim : claims_) claim.release();
+}
+
+void PciFunction::place_bars() {
+  for (unsigned bar = 0; bar < claims_.size(); ++bar) {
+    const auto base = asked_base(bar);
+    // One that overlaps another device is not decoded.
+    if (!base || !claims_[bar].move_to(*base)) claims_[bar].release();
+  }
+}
+
+void PciFunction::serialize(Archive& archive) {
+  const Bytes before = state_.bytes;
+  archive(state_);
+  for (unsigned i = 0; i < kConfigurationBytes; ++i)
+    archive.require(((state_.bytes[i] ^ before[i]) & ~writable_[i]) == 0);
+  if (interrupt_) interrupt_->serialize(archive);
+}
+
+}  // namespace nestor::emu

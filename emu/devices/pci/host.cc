@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/pci/host.h"
+
+#include <stdexcept>
+#include <utility>
+
+namespace nestor::emu {
+namespace {
+
+// The address.
+constexpr uint32_t kEnabled = 1u << 31, kAddressBits = 0x80fffffc;
+constexpr unsigned kSlotShift = 11;
+constexpr uint32_t kBusAndFunction = 0x00ff0700, kRegister = 0xfc;
+// The memory.
+constexpr unsigned kMappedSlotShift = 15;
+constexpr uint64_t kMappedFunction = 0x7000, kMappedRegister = 0xfff;
+// Where a header has all that decides which addresses the function decodes.
+constexpr unsigned kCommandRegister = 0x04, kBarsEnd = 0x28;
+
+}  // namespace
+
+void PciHost::add(unsigned slot, std::unique_ptr<PciFunction> function) {
+  if (slot >= kSlots || functions_[slot]) throw std::logic_error("a PCI slot is taken");
+  functions_[slot] = std::move(function);
+}
+
+// nullptr: nothing answers.
+PciFunction* PciHost::addressed() const {
+  if (!(state_.address & kEnabled) || (state_.address & kBusAndFunction) != 0) return nullptr;
+  return functions_[state_.address >> kSlotShift & (kSlots - 1)].get();
+}
+
+uint32_t PciHost::read_port(DeviceAddress at, unsigned size) {
+  const auto byte = static_cast<unsigned>(at.offset);
+  if (at.region == 0) return state_.address >> (8 * byte);
+  PciFunction* const function = addressed();
+  if (function == nullptr) return 0xffffffff;
+  return function->read_configuration((state_.address & kRegister) + byte, size);
+}
+
+void PciHost::write_port(DeviceAddress at, unsigned size, uint32_t value) {
+  if (at.region == 0) {
+    if (size == 4) state_.address = value & kAddressBits;
+    return;
+  }
+  PciFunction* const function = addressed();
+  if (function == nullptr) return;
+  write_configuration(*function, (state_.address & kRegister) + static_cast<unsigned>(at.offset),
+                      size, value);
+}
+
+// nullptr: nothing answers; no function has more than the configuration space of PCI.
+PciFunction* PciHost::mapped(uint64_t offset) const {
+  if ((offset & kMappedFunction) != 0 ||
+      (offset & kMappedRegister) >= PciFunction::kConfigurationBytes) {
+    return nullptr;
+  }
+  return functions_[offset >> kMappedSlotShift].get();
+}
+
+uint64_t PciHost::read_memory(DeviceAddress at, unsigned size) {
+  // As the ports, by parts of aligned doublewords.
+  if (at.offset % 4 + size > 4) {
+    const unsigned half = size / 2;
+    return read_memory(at, half) | read_memory({at.region, at.offset + half}, half) << (8 * half);
+  }
+  PciFunction* const function = mapped(at.offset);
+  if (function == nullptr) return 0xffffffffu >> (32 - 8 * size);
+  return function->read_configuration(static_cast<unsigned>(at.offset & kMappedRegister), size);
+}
+
+void PciHost::write_memory(DeviceAddress at, unsigned size, uint64_t value) {
+  if (at.offset % 4 + size > 4) {
+    const unsigned half = size / 2;
+    write_memory(at, half, value & ((1ull << (8 * half)) - 1));
+    write_memory({at.region, at.offset + half}, half, value >> (8 * half));
+    return;
+  }
+  PciFunction* const function = mapped(at.offset);
+  if (function == nullptr) return;
+  write_configuration(*function, static_cast<unsigned>(at.offset & kMappedRegister), size,
+                      static_cast<uint32_t>(value));
+}
+
+void PciHost::write_configuration(PciFunction& function, unsigned offset, unsigned size,
+                                  uint32_t value) {
+  function.write_configuration(offset, size, value);
+  if (offset >= kCommandRegister && offset < kBarsEnd) place_functions();
+}
+
+// By slot, so that what overlaps what does not depend on the order in which registers were written.
+void PciHost::place_functions() {
+  for (const auto& function : functions_) {
+    if (function) function->release_bars();
+  }
+  for (const auto& function : functions_) {
+    if (function) function->place_bars();
+  }
+}
+
+void PciHost::serialize(Archive& archive) {
+  archive(state_);
+  for (const auto& function : functions_) {
+    if (function) function->serialize(archive);
+  }
+  if (archive.loads()) place_functions();
+}
+
+}  // namespace nestor::emu

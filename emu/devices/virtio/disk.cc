@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/devices/virtio/disk.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace nestor::emu {
+namespace {
+
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+  throw DiskError("cannot use '" + path + "' as a disk: " + why);
+}
+
+// The size of an open file, or why it cannot be a disk.
+uint64_t size_of(int descriptor, const DiskConfig& config) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) refuse(config.path, std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) refuse(config.path, std::strerror(EISDIR));
+  const off_t end = ::lseek(descriptor, 0, SEEK_END);
+  if (end < 0) refuse(config.path, std::strerror(errno));
+  const auto bytes = static_cast<uint64_t>(end);
+  if (bytes == 0) refuse(config.path, "it is empty");
+  if (bytes % Disk::kSectorBytes != 0)
+    refuse(config.path, "its size, " + std::to_string(bytes) + " bytes, is no multiple of 512");
+  if (config.bytes != 0 && config.bytes != bytes) {
+    refuse(config.path, "it has " + std::to_string(bytes) +
+                            " bytes, and that of the saved machine " +
+                            std::to_string(config.bytes));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Disk::Disk(const DiskConfig& config)
+    : writable_(config.writable),
+      descriptor_(
+          ::open(config.path.c_str(), (writable_ ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)) {
+  if (descriptor_ < 0) refuse(config.path, std::strerror(errno));
+  try {
+    bytes_ = size_of(descriptor_, config);
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+Disk::~Disk() { ::close(descriptor_); }
+
+bool Disk::read_file(uint64_t offset, std::span<uint8_t> out) const {
+  while (!out.empty()) {
+    const ssize_t done = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return false;
+    offset += static_cast<uint64_t>(done);
+    out = out.subspan(static_cast<size_t>(done));
+  }
+  return true;
+}
+
+bool Disk::write_file(uint64_t offset, std::span<const uint8_t> data) {
+  while (!data.empty()) {
+    const ssize_t done =
+        ::pwrite(descriptor_, data.data(), data.size(), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return false;
+    offset += static_cast<uint64_t>(done);
+    data = data.subspan(static_cast<size_t>(done));
+  }
+  return true;
+}
+
+bool Disk::read(uint64_t offset, std::span<uint8_t> out) const {
+  while (!out.empty()) {
+    const uint64_t within = offset % kBlockBytes;
+    const size_t size = std::min<uint64_t>(out.size(), kBlockBytes - within);
+    const auto written = written_.find(offset / kBlockBytes);
+    if (written != written_.end()) {
+      std::copy_n(written->second.begin() + static_cast<std::ptrdiff_t>(within), size, out.begin());
+    } else if (!read_file(offset, out.first(size))) {
+      return false;
+    }
+    offset += size;
+    out = out.subspan(size);
+  }
+  return true;
+}
+
+// The block in memory, with what the disk has there. nullptr: the file cannot be read.
+Disk::Block* Disk::block_to_write(uint64_t number) {
+  const auto found = written_.find(number);
+  if (found != written_.end()) return &found->second;
+  Block block{};
+  const uint64_t offset = number * kBlockBytes;
+  const size_t size = std::min(kBlockBytes, bytes_ - offset);  // the last one may be short
+  if (!read_file(offset, std::span(block).first(size))) return nullptr;
+  return &written_.emplace(number, block).first->second;
+}
+
+bool Disk::write(uint64_t offset, std::span<const uint8_t> data) {
+  if (writable_) return write_file(offset, data);
+  while (!data.empty()) {
+    const uint64_t within = offset % kBlockBytes;
+    const size_t size = std::min<uint64_t>(data.size(), kBlockBytes - within);
+    Block* const block = block_to_write(offset / kBlockBytes);
+    if (block == nullptr) return false;
+    std::copy_n(data.begin(), size, block->begin() + static_cast<std::ptrdiff_t>(within));
+    offset += size;
+    data = data.subspan(size);
+  }
+  return true;
+}
+
+bool Disk::flush() { return !writable_ || ::fdatasync(descriptor_) == 0; }
+
+void Disk::serialize(Archive& archive) {
+  const uint64_t blocks = (bytes_ + kBlockBytes - 1) / kBlockBytes;
+  uint64_t count = written_.size();
+  archive(count);
+  archive.require(count <= (writable_ ? 0 : blocks));
+  if (!archive.loads()) {
+    for (auto& [number, block] : written_) {
+      uint64_t saved = number;
+      archive(saved);
+      archive.bytes(block);
+    }
+    return;
+  }
+  written_.clear();
+  for (uint64_t i = 0, next = 0; i < count && archive.ok(); ++i) {
+    uint64_t number = 0;
+    archive(number);
+    archive.require(number >= next && number < blocks);
+    if (!archive.ok()) return;
+    archive.bytes(written_[number]);
+    next = number + 1;
+  }
+}
+
+}  // namespace nestor::emu

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What is on the PCI bus of the PC:
+//
+//   00:00.0  host bridge, as the 440FX has it
+//   00:01.0  ISA bridge, as the PIIX3 has it
+//   00:02.0  virtio-rng
+//   00:03.0  and on: virtio-blk, one a disk, in the order in which they were given
+#pragma once
+
+#include <memory>
+
+#include "emu/devices/bus.h"
+#include "emu/devices/pci/host.h"
+
+namespace nestor::emu {
+
+struct DeviceContext;
+
+inline constexpr unsigned kFirstDiskSlot = 3;
+inline constexpr unsigned kMaxDisks = PciHost::kSlots - kFirstDiskSlot;
+// INTA# of slot S leads to this one and S mod 4; the DSDT says so.
+inline constexpr unsigned kFirstPciLine = 16, kPciLines = 4;
+
+// The bus with all of it. Throws DiskError. Without memory there are the bridges alone.
+std::unique_ptr<Device> make_pci(const DeviceContext& context);
+
+}  // namespace nestor::emu

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Random accesses to PCI configuration space, base address registers and virtio's rings:
+//
+//   pci_fuzz [ACCESSES [SEED]]
+#include <charconv>
+#include <cinttypes>
+#include <cstdio>
+#include <exception>
+#include <string_view>
+
+#include "tests/emu/devices/disk_file.h"
+#include "tests/emu/devices/random_pci_guest.h"
+
+namespace {
+
+bool parse_number(std::string_view text, uint64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  uint64_t accesses = 20'000, seed = 1;
+  if (argc > 3 || (argc > 1 && !parse_number(argv[1], accesses)) ||
+      (argc > 2 && !parse_number(argv[2], seed))) {
+    std::fputs("usage: pci_fuzz [ACCESSES [SEED]]\n", stderr);
+    return 2;
+  }
+  const nestor::emu::test::DiskFile file(std::vector<uint8_t>(16 * 4096, 0x5a));
+  nestor::emu::test::RandomPciGuest guest(seed, file.path);
+  for (uint64_t i = 0; i < accesses; ++i) {
+    try {
+      guest.step();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "pci_fuzz: seed %" PRIu64 ", step %" PRIu64 ": %s\n", seed, i,
+                   error.what());
+      return 1;
+    }
+  }
+  std::printf("%" PRIu64 " steps: %" PRIu64 " requests served, %" PRIu64 " resets needed\n",
+              accesses, guest.served, guest.broken);
+  return 0;
+}
