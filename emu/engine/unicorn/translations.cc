@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/engine/unicorn/translations.h"
 
+#include <bit>
 #include <stdexcept>
 
 namespace nestor::emu {
@@ -24,7 +25,7 @@ bool Translations::add_hook() {
   void* const function = reinterpret_cast<void*>(hook_);
   if (uc_hook_add(uc_, &handle_, UC_HOOK_BLOCK, function, next_, 1, 0) != UC_ERR_OK) return false;
   constexpr size_t kWords = 8;  // of the hook that are looked at; it has more
-  void** const words = reinterpret_cast<void**>(handle_);
+  void** const words = std::bit_cast<void**>(handle_);
   slot_ = nullptr;
   for (size_t i = 0; i + 1 < kWords; ++i) {
     if (words[i] == function && words[i + 1] == next_) slot_ = &words[i + 1];
