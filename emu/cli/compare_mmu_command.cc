@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cli/compare_mmu_command.h"
 
+#include <algorithm>
 #include <memory>
 #include <variant>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/file_roles.h"
 #include "emu/cli/inputs.h"
 #include "emu/cli/progress.h"
 #include "emu/memory/ram.h"
@@ -39,6 +41,11 @@ int report(const MmuComparison& comparison, const CompareMmuOptions& options) {
 }  // namespace
 
 int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& create) {
+  if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
+  if (std::ranges::any_of(options.machine.disks, &DiskConfig::writable)) {
+    return complain(ExitStatus::kBadUsage,
+                    "--disk: with writable=on each mode would find another disk; leave it out");
+  }
   const auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);

@@ -16,17 +16,22 @@ struct Role {
   std::string_view option;
   std::string path;
   bool written = false;
+  bool standard_input = path == "-" && !written;
 };
 
-std::vector<Role> roles_of(const RunOptions& options) {
+std::vector<Role> image_roles(const ImageRun& run) {
   std::vector<Role> roles;
-  if (!options.load_state) roles.push_back({"IMAGE", options.image});
-  for (const ModuleFile& module : options.modules)
+  if (!run.image.empty()) roles.push_back({"IMAGE", run.image});
+  for (const ModuleFile& module : run.modules)
     roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
-  for (const DiskConfig& disk : options.machine.disks)
-    roles.push_back({"--disk", disk.path, disk.writable});
-  if (options.serial_input && *options.serial_input != "-")
-    roles.push_back({"--serial-input", *options.serial_input});
+  for (const DiskConfig& disk : run.machine.disks)
+    roles.push_back({"--disk", disk.path, disk.writable, false});
+  return roles;
+}
+
+std::vector<Role> roles_of(const RunOptions& options) {
+  std::vector<Role> roles = image_roles(options);
+  if (options.serial_input) roles.push_back({"--serial-input", *options.serial_input});
   if (options.serial != "stdio" && options.serial != "none")
     roles.push_back({"--serial", options.serial, true});
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
@@ -50,13 +55,14 @@ bool is_same_file(const std::string& one, const std::string& other) {
   return place(one) == place(other);
 }
 
-}  // namespace
-
-std::optional<std::string> shared_file(const RunOptions& options) {
-  const std::vector<Role> roles = roles_of(options);
+std::optional<std::string> find_shared(const std::vector<Role>& roles) {
   for (size_t i = 0; i < roles.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       const Role &first = roles[j], &second = roles[i];
+      if (first.standard_input && second.standard_input) {
+        return fmt::format("{} and {} both read the standard input; give one of them a file",
+                           first.option, second.option);
+      }
       if (!first.written && !second.written) continue;
       if (first.option == "--load-state" && second.option == "--save-state") continue;
       if (!is_same_file(first.path, second.path)) continue;
@@ -68,6 +74,18 @@ std::optional<std::string> shared_file(const RunOptions& options) {
     }
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> shared_file(const RunOptions& options) {
+  return find_shared(roles_of(options));
+}
+
+std::optional<std::string> shared_file(const CompareMmuOptions& options) {
+  std::vector<Role> roles = image_roles(options);
+  if (options.json && *options.json != "-") roles.push_back({"--json", *options.json, true});
+  return find_shared(roles);
 }
 
 }  // namespace nestor::emu

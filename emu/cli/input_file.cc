@@ -10,7 +10,8 @@ namespace nestor::emu {
 
 std::variant<std::unique_ptr<InputFile>, std::string> InputFile::open(const std::string& path) {
   const auto refuse = [&path](int error) {
-    return "cannot read '" + path + "': " + std::generic_category().message(error);
+    return "--serial-input: cannot read '" + path + "': " + std::generic_category().message(error) +
+           "; name a file, or - for a pipe";
   };
   File file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
   if (!file) return refuse(errno);

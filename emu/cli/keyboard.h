@@ -29,6 +29,8 @@ class Keyboard {
   // The next byte for the guest. The first call takes the terminal over: from then on it hands on
   // each key as it is, but for Ctrl-A, which begins a command. Ctrl-A X is SIGINT.
   std::optional<uint8_t> next();
+  // It is the guest's.
+  bool in_use() const { return before_.has_value(); }
 
  private:
   void take_over();

@@ -211,7 +211,14 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());
   }
-  auto opened = RunOutputs::open(options);
+  std::unique_ptr<InputFile> input;
+  if (options.serial_input) {
+    auto found = InputFile::open(*options.serial_input);
+    if (const auto* bad = std::get_if<std::string>(&found))
+      return complain(ExitStatus::kBadImage, *bad);
+    input = std::get<std::unique_ptr<InputFile>>(std::move(found));
+  }
+  auto opened = RunOutputs::open(options, std::move(input));
   if (const auto* bad = std::get_if<std::string>(&opened))
     return complain(ExitStatus::kOutputError, *bad);
   RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);

@@ -33,9 +33,11 @@ void SerialOutput::put(uint8_t byte) {
   const char character = static_cast<char>(byte);
   file_->write({&character, 1});
   if (immediate_ || character == '\n') file_->flush();
+  in_a_line_ = immediate_ && character != '\n';
 }
 
-std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const RunOptions& options) {
+std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
+    const RunOptions& options, std::unique_ptr<InputFile> input) {
   const std::array paths = {serial_path(options.serial), options.trace, options.dump_vmcs,
                             options.screen};
   std::array<std::unique_ptr<OutputFile>, paths.size()> files;
@@ -50,12 +52,6 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(const Ru
     auto opened = StateOutput::open(options.save_state->file);
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
-  }
-  std::unique_ptr<InputFile> input;
-  if (options.serial_input) {
-    auto opened = InputFile::open(*options.serial_input);
-    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
-    input = std::get<std::unique_ptr<InputFile>>(std::move(opened));
   }
   auto& [serial, trace, dump, screen] = files;
   return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(serial), std::move(trace),
@@ -104,6 +100,12 @@ SerialInput RunOutputs::serial_input() {
   return {[this] { return keyboard_->next(); }, true};
 }
 
+// Its line would take the place of what the guest has written, or of what is typed.
+bool RunOutputs::may_show_progress() const {
+  const bool typing = keyboard_ && keyboard_->in_use();
+  return options_.log_level != "off" && !typing && !serial_.in_a_line();
+}
+
 MachineOutputs RunOutputs::for_machine() {
   const auto put = [this](MomentWatch::Stream stream) {
     return [this, stream](uint8_t byte) {
@@ -123,7 +125,9 @@ MachineOutputs RunOutputs::for_machine() {
   }
   outputs.events = sinks_.empty() ? nullptr : &sinks_;
   outputs.output_failed = [this] { return failed(); };
-  outputs.progress = [this](uint64_t instructions) { progress_.update(instructions); };
+  outputs.progress = [this](uint64_t instructions) {
+    if (may_show_progress()) progress_.update(instructions);
+  };
   return outputs;
 }
 

@@ -38,6 +38,8 @@ class SerialOutput {
       : file_(std::move(file)), immediate_(immediate), progress_(progress) {}
 
   void put(uint8_t byte);
+  // Somebody watches, and the last line is not complete.
+  bool in_a_line() const { return in_a_line_; }
   void close() {
     if (file_) file_->close();
   }
@@ -46,14 +48,16 @@ class SerialOutput {
  private:
   std::unique_ptr<OutputFile> file_;
   const bool immediate_;
+  bool in_a_line_ = false;
   Progress& progress_;
 };
 
 class RunOutputs {
  public:
   // Opens all files. The error is one sentence. `options` outlives the outputs.
+  // `input`: for the serial port; may be null.
   [[nodiscard]] static std::variant<std::unique_ptr<RunOutputs>, std::string> open(
-      const RunOptions& options);
+      const RunOptions& options, std::unique_ptr<InputFile> input);
   RunOutputs(const RunOutputs&) = delete;
   RunOutputs& operator=(const RunOutputs&) = delete;
 
@@ -82,6 +86,7 @@ class RunOutputs {
              std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state,
              std::unique_ptr<InputFile> input);
   SerialInput serial_input();
+  bool may_show_progress() const;
 
   const RunOptions& options_;
   Progress progress_;

@@ -107,6 +107,14 @@ expect 2 'neither writable=on nor writable=off' run good --disk odd,rw
 expect 2 'would be overwritten' run good --disk large --serial large
 expect 2 'both write to' run good --disk large,writable=on --disk large,writable=on
 expect 5 '' run good --disk large --disk large
+expect 2 'with writable=on each mode' compare-mmu good --disk large,writable=on
+cp large precious
+expect 2 'would be overwritten' compare-mmu good --disk precious --json precious
+expect 2 'would be overwritten' compare-mmu good --module precious --json precious
+cmp -s large precious || fail 'compare-mmu has written over what it reads'
+expect 4 "cannot read 'nothing': No such file" run good --serial-input nothing
+expect 2 'both read the standard input' run - --serial-input -
+expect 4 'is for Linux' run good --initrd large
 if [ "$(id -u)" -ne 0 ]; then
   cp good secret
   chmod 0 secret
