@@ -102,7 +102,7 @@ expect 1 '' "$image" --serial none --trace whole --disk disk --save-state state 
 expect 1 '' --load-state state --serial none --trace rest
 tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'with a disk: the trace differs'
 mv disk moved
-expect 4 "cannot use 'disk' as a disk" --load-state state --serial none
+expect 4 "cannot use 'disk' as a disk: No such file or directory; it is the saved machine's, name it anew" --load-state state --serial none
 expect 1 '' --load-state state --serial none --disk moved
 expect 4 'the saved machine has 1 disks, and --disk names 2' --load-state state --disk moved --disk moved
 expect 4 'takes the place of a disk with writable=off' --load-state state --disk moved,writable=on

@@ -21,6 +21,8 @@ uint64_t size_of(int descriptor, const DiskConfig& config) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) refuse(config.path, std::strerror(errno));
   if (S_ISDIR(status.st_mode)) refuse(config.path, std::strerror(EISDIR));
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+    refuse(config.path, "it is neither a file nor a block device; copy it into a file");
   const off_t end = ::lseek(descriptor, 0, SEEK_END);
   if (end < 0) refuse(config.path, std::strerror(errno));
   const auto bytes = static_cast<uint64_t>(end);
@@ -41,7 +43,11 @@ Disk::Disk(const DiskConfig& config)
     : writable_(config.writable),
       descriptor_(
           ::open(config.path.c_str(), (writable_ ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)) {
-  if (descriptor_ < 0) refuse(config.path, std::strerror(errno));
+  if (descriptor_ < 0) {
+    const std::string why = std::strerror(errno);
+    refuse(config.path,
+           config.bytes == 0 ? why : why + "; it is the saved machine's, name it anew with --disk");
+  }
   try {
     bytes_ = size_of(descriptor_, config);
   } catch (...) {
