@@ -9,9 +9,8 @@
 namespace nestor::emu {
 
 // A complaint if the run would write to one file twice, or over one that it reads, or read the
-// standard input twice. Links and other
-// names of one file are seen; devices and pipes may be shared. A state may take the place of the
-// one that was loaded.
+// standard input twice. Links and other names of one file are seen; devices and pipes may be
+// shared. A state may take the place of the one that was loaded.
 [[nodiscard]] std::optional<std::string> shared_file(const RunOptions& options);
 [[nodiscard]] std::optional<std::string> shared_file(const CompareMmuOptions& options);
 

@@ -16,8 +16,7 @@ namespace {
 constexpr char kEscape = 'A' - '@';
 constexpr std::string_view kHelp =
     "nestor: the keyboard is the guest's; Ctrl-A X ends the run, Ctrl-A C says where each "
-    "processor "
-    "is, Ctrl-A Ctrl-A sends Ctrl-A\n";
+    "processor is, Ctrl-A Ctrl-A sends Ctrl-A\n";
 
 bool has_key() {
   pollfd descriptor{STDIN_FILENO, POLLIN, 0};

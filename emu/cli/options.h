@@ -26,9 +26,8 @@ class App;
 namespace nestor::emu {
 
 struct RunOptions : ImageRun, StateRun {
-  std::string serial = "stdio";  // or "none", or a file
-  std::optional<std::string>
-      serial_input;  // a file, or "-"; otherwise the terminal, if there is one
+  std::string serial = "stdio";             // or "none", or a file
+  std::optional<std::string> serial_input;  // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;

@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "emu/memory/little_endian.h"
+
 namespace nestor::emu {
 
 using Bytes = std::span<const uint8_t>;
@@ -22,9 +24,7 @@ constexpr bool inside(uint64_t offset, uint64_t size, uint64_t whole) {
 // `bytes`.
 constexpr std::optional<uint64_t> read_number(Bytes bytes, uint64_t offset, unsigned width) {
   if (!inside(offset, width, bytes.size())) return std::nullopt;
-  uint64_t value = 0;
-  for (unsigned i = width; i-- > 0;) value = value << 8 | bytes[offset + i];
-  return value;
+  return load_little_endian(bytes.subspan(offset, width));
 }
 
 constexpr void append_number(std::vector<uint8_t>& out, uint64_t value, unsigned width) {
@@ -32,7 +32,7 @@ constexpr void append_number(std::vector<uint8_t>& out, uint64_t value, unsigned
 }
 
 constexpr void store_number(std::span<uint8_t> out, size_t offset, uint64_t value, unsigned width) {
-  for (unsigned i = 0; i < width; ++i) out[offset + i] = static_cast<uint8_t>(value >> (8 * i));
+  store_little_endian(out.subspan(offset, width), value);
 }
 
 }  // namespace nestor::emu
