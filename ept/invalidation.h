@@ -190,6 +190,18 @@ namespace internal {
   return role == MappingRole::kTable ? rule.tables : rule.translations;
 }
 
+/// Whether `what` may concern some translation of `tag`, for those who do not know which of them
+/// are global, or how large their pages are. A fault at an address drops what refused the access
+/// there, and nothing else: whoever meets the fault knows whether anything did.
+[[nodiscard]] constexpr bool may_concern_translations(const Invalidation& what,
+                                                      const MappingTag& tag) {
+  const InvalidationRule& rule = kInvalidationRules[static_cast<std::size_t>(what.kind)];
+  const bool fault =
+      what.kind == Invalidation::Kind::kPageFault || what.kind == Invalidation::Kind::kEptViolation;
+  if (fault || concerned(what, tag, MappingRole::kTranslation) == Which::kNone) return false;
+  return !rule.keeps_globals || internal::fits(rule.pcid, tag.pcid, what.pcid);
+}
+
 /// The address, in the input space of mappings of `kind`, that `what` names.
 [[nodiscard]] constexpr std::uint64_t named_address(const Invalidation& what, MappingKind kind) {
   return kind == MappingKind::kGuestPhysical ? what.guest_physical : what.linear;

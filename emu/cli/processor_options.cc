@@ -12,9 +12,10 @@ namespace nestor::emu {
 
 void ProcessorOptions::add_to(CLI::App& run) {
   run.add_option("--tlb", tlb_,
-                 "Cached translations: flush drops them generously, keep drops only what the "
-                 "manual demands and reports the use of stale ones")
-      ->type_name("flush|keep")
+                 "Cached translations: flush drops all at each VM entry, VM exit and MOV to CR3; "
+                 "tagged keeps those of other VPIDs and PCIDs, as processors do; keep drops only "
+                 "what the manual demands, and reports the use of stale ones")
+      ->type_name("flush|tagged|keep")
       ->capture_default_str();
   run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
   run.add_option("--l0", l0_mode_,
@@ -84,11 +85,14 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorT
 }
 
 std::string ProcessorOptions::read_tlb(ProcessorConfig& processor) const {
-  if (tlb_ != "flush" && tlb_ != "keep") {
-    return fmt::format("--tlb: '{}' is neither flush nor keep", tlb_);
+  for (const auto& [name, model] : {std::pair("flush", TlbModel::kFlush),
+                                    {"tagged", TlbModel::kTagged},
+                                    {"keep", TlbModel::kKeep}}) {
+    if (tlb_ != name) continue;
+    processor.tlb = model;
+    return {};
   }
-  processor.keep_translations = tlb_ == "keep";
-  return {};
+  return fmt::format("--tlb: '{}' is none of flush, tagged and keep", tlb_);
 }
 
 }  // namespace nestor::emu

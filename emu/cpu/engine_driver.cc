@@ -40,8 +40,8 @@ bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
 void EngineDriver::serialize(Archive& archive) {
   filler_.serialize(archive);
-  archive(trap_due_, approaching_, paused_, stepping_through_, breakpoints_, data_breaks_,
-          stopped_at_, judged_, iterating_at_, zero_code_);
+  archive(trap_due_, approaching_, paused_, stepping_through_, data_breaks_, stopped_at_, judged_,
+          iterating_at_, zero_code_);
 }
 
 bool EngineDriver::selectors_name_descriptors() const {
@@ -173,10 +173,6 @@ uint64_t EngineDriver::due_breakpoints() const {
 bool EngineDriver::breaks_here() {
   const vmx::CpuState& state = core_.state();
   mode_.code_set = breakpoint_set(state);
-  if (breakpoints_ != mode_.code_set) {
-    breakpoints_ = mode_.code_set;
-    core_.context().request_flush();
-  }
   if (const uint64_t met = due_breakpoints()) {
     delivery_.deliver(vmx::exception(vmx::kDb, std::nullopt, met));
     return true;
@@ -219,11 +215,11 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   ++core_.around().turns.engine_runs;
   core_.waiting().engine_runs();
   ExecutionContext& context = core_.context();
-  context.set_tag(address_space(core_.vmx(), state));
+  context.select(address_space(core_.vmx(), state));
   if (core_.take_dropped_translations()) context.request_flush();
   mode_.single_step = false;
   mode_.code_set = 0;
-  if ((has_breakpoints(state) || breakpoints_ != 0) && breaks_here()) return;
+  if (has_breakpoints(state) && breaks_here()) return;
   if (virtual_interrupt_is_due(state)) return delivery_.deliver(vmx::exception(vmx::kGp, 0));
   // Nothing has come between two iterations: RF was for that.
   if (std::exchange(iterating_at_, Place{}) == Place{linear_rip(state), context.instructions}) {

@@ -135,7 +135,6 @@ class EngineDriver final : private EngineClient {
     bool operator==(const Place&) const = default;
     void fields(Archive& archive) { archive(linear, instructions); }
   };
-  uint64_t breakpoints_ = 0;  // the set that the engine's TLB heeds
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
   std::array<std::optional<uint64_t>, 2> zero_code_;  // the first page of zeros, of L1 and L2

@@ -24,11 +24,13 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
       vmx_events_(around.prices, &exit_log_),
       vmx_(vmx::capabilities_of(around.config.type), *this, vmx_events_),
       mmu_(around.memory, state_, vmx_, around.prices, around.events),
-      context_(number),
+      context_(number, around.config.tlb == TlbModel::kTagged
+                           ? ExecutionContext::Retention::kKeep
+                           : ExecutionContext::Retention::kForget),
       port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_),
       waiting_(around.memory, around.turns),
       random_numbers_(around.config.random_seed + number) {
-  if (!around.config.keep_translations) return;
+  if (around.config.tlb != TlbModel::kKeep) return;
   caches_ = std::make_unique<TranslationCaches>();
   mmu_.use(*caches_);
 }
@@ -61,9 +63,12 @@ void HardwareCore::serialize(Archive& archive) {
   if (!archive.loads()) return;
   around_.engine.write_extended(number_, extended);
   // The engine maps what is RAM, and nothing else.
-  for (const FillCache::Fill& fill : context_.fills.all()) {
-    archive.require(fill.grant.physical % kPageSize == 0 &&
-                    around_.memory.is_ram(fill.grant.physical) != fill.grant.device);
+  const auto fits = [this](const FillCache::Fill& fill) {
+    return fill.grant.physical % kPageSize == 0 &&
+           around_.memory.is_ram(fill.grant.physical) != fill.grant.device;
+  };
+  for (const AddressSpace& space : context_.spaces()) {
+    archive.require(std::ranges::all_of(space.fills.all(), fits));
   }
 }
 
@@ -166,6 +171,7 @@ std::optional<vmx::Event> HardwareCore::write_linear(uint64_t linear,
 }
 
 void HardwareCore::invalidate(const vmx::Invalidation& what) {
+  if (around_.config.tlb == TlbModel::kTagged) return context_.invalidate(what);
   context_.request_flush();
   if (caches_) caches_->invalidate(what);
 }

@@ -122,7 +122,6 @@ class HardwareCore final : public CoreWithPort {
   std::optional<vmx::Event> read_linear(uint64_t linear, std::span<uint8_t> out) override;
   std::optional<vmx::Event> write_linear(uint64_t linear, std::span<const uint8_t> data) override;
   uint64_t tsc() const override { return clock().cycles() + tsc_offset_; }
-  // The engine's TLB forgets everything; the model of the processor's caches only what it must.
   void invalidate(const vmx::Invalidation& what) override;
   void inject(const vmx::Event& event) override {
     injected_ = event;

@@ -14,7 +14,10 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
   const TlbGrant* const known = fills != nullptr ? fills->find_allowing(key) : nullptr;
   if (known != nullptr) return known->physical | linear % kPageSize;
   const auto result = mmu_.translate(linear, access, state().rflags);
-  if (const auto* fault = std::get_if<Fault>(&result)) return *fault;
+  if (const auto* fault = std::get_if<Fault>(&result)) {
+    if (concerns_cached_translation(*fault)) context_.request_flush_here();
+    return *fault;
+  }
   const Translation& translation = std::get<Translation>(result);
   if (vmx_.is_apic_access_page(translation.physical)) {
     using Kind = vmx::Vmx::ApicAccess;
@@ -27,10 +30,7 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
   return translation.physical;
 }
 
-FillCache* HardwarePort::fills_now() {
-  const bool stale = context_.flush_pending() || context_.tag() != address_space(vmx_, state());
-  return stale ? nullptr : &context_.fills;
-}
+FillCache* HardwarePort::fills_now() { return context_.fills_of(address_space(vmx_, state())); }
 
 std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
   const ept::Access fetch = access(ept::Access::kFetch, Privilege::kCurrent);

@@ -7,6 +7,8 @@
 #include <optional>
 #include <variant>
 
+#include "ept/ept_walk.h"
+#include "ept/linear_walk.h"
 #include "vmx/cpu_state.h"
 #include "vmx/vmx.h"
 
@@ -41,6 +43,21 @@ using EptExit =
 
 // A page fault to deliver, or why there is a VM exit.
 using Fault = std::variant<vmx::Event, EptExit>;
+
+// Whether what refused the access may be cached: the processor drops that for the address, so that
+// software need not invalidate after it has changed the entry ("Operations that Invalidate TLBs and
+// Paging-Structure Caches", and in VMX). What is not present is not cached.
+constexpr bool concerns_cached_translation(const Fault& fault) {
+  using Ept = ept::EptQualification;
+  constexpr uint64_t kRights =
+      Ept::kReadable | Ept::kWriteable | Ept::kExecutable | Ept::kUserExecutable;
+  if (const auto* event = std::get_if<vmx::Event>(&fault)) {
+    const bool present = (event->error_code.value_or(0) & ept::PageFaultCode::kPresent) != 0;
+    return event->vector == vmx::kPf && present;
+  }
+  const auto* violation = std::get_if<EptViolation>(&std::get<EptExit>(fault));
+  return violation != nullptr && (violation->qualification & kRights) != 0;
+}
 
 // An instruction that goes on elsewhere is over, or one iteration of a repeated one: the state, RIP
 // included, is that at this instruction boundary, where an MTF VM exit or a single-step trap may be

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cpu/mmu.h"
 
+#include "emu/cpu/breakpoints.h"
 #include "emu/cpu/stale_translation.h"
 #include "emu/cpu/walk_results.h"
 #include "emu/memory/page_size.h"
@@ -15,6 +16,7 @@ namespace cr0 = vmx::cr0;
 namespace cr4 = vmx::cr4;
 
 constexpr ept::EptRights kEveryEptRight{true, true, true, true};
+constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
 constexpr size_t kLongestWalk = 5;  // without EPT
 
 }  // namespace
@@ -24,9 +26,42 @@ TlbGrant grant_of(const Translation& translation, Access access, bool ram) {
           translation.write && access.kind != Access::kFetch, translation.execute};
 }
 
-uint64_t address_space(const vmx::Vmx& vmx, const vmx::CpuState& state) {
-  return (state.cr3 * 0x9e3779b97f4a7c15) ^ vmx.eptp().value_or(0) ^
-         (vmx.in_non_root() ? 1ull << 63 : 0);
+ept::MappingTag mapping_tag(const vmx::Vmx& vmx, const vmx::CpuState& state) {
+  ept::MappingTag tag;
+  tag.paging = (state.cr0 & cr0::kPg) != 0;
+  tag.vpid = vmx.vpid();
+  tag.pcid = state.pcid();
+  if (const auto eptp = vmx.eptp()) {
+    tag.kind = ept::MappingKind::kCombined;
+    tag.ept_root = ept::ept_root_of(*eptp);
+  }
+  return tag;
+}
+
+AddressSpaceId address_space(const vmx::Vmx& vmx, const vmx::CpuState& state) {
+  constexpr uint64_t kCr4 = cr4::kPse | cr4::kPae | cr4::kPge | cr4::kPcide | cr4::kSmep |
+                            cr4::kSmap | cr4::kPke | cr4::kPks | cr4::kLa57;
+  constexpr uint64_t kEfer = vmx::efer::kNxe | vmx::efer::kLma;
+  AddressSpaceId id;
+  id.tag = mapping_tag(vmx, state);
+  id.rules[0] = state.cr3;
+  id.rules[1] = (state.cr0 & cr0::kWp) | (state.cr4 & kCr4) << 32;
+  id.rules[2] = state.efer & kEfer;
+  id.rules[3] = state.pkru | uint64_t{state.pkrs} << 32;
+  if (!state.long_mode_active() && (state.cr4 & cr4::kPae) != 0) {
+    for (const uint64_t pdpte : state.pdptes) id.rules[4] = id.rules[4] * kMultiplier + pdpte;
+  }
+  id.rules[5] = breakpoint_set(state);
+  if (!vmx.in_non_root()) return id;
+  const vmx::Vmcs& vmcs = vmx.current_vmcs();
+  id.rules[6] = vmx.eptp().value_or(0) | 1ull << 63;
+  id.rules[7] = vmcs[vmx::Field::kSecondaryProcBasedControls] |
+                vmcs[vmx::Field::kTertiaryProcBasedControls] << 32;
+  if (vmx.secondary(vmx::SecondaryProcBased::kVirtualizeApicAccesses)) {
+    id.rules[8] = vmcs[vmx::Field::kApicAccessAddress];
+  }
+  id.rules[8] = id.rules[8] * kMultiplier + vmx.sub_page_table().value_or(0);
+  return id;
 }
 
 ept::PagingState paging_state(const vmx::Vmx& vmx, const vmx::CpuState& state, uint64_t rflags) {
@@ -115,7 +150,7 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
                                                   const ept::PagingState& paging, Account account,
                                                   Recorder& recorder) {
   const auto walk =
-      through_caches(caches_, memory_, tag(paging, nullptr), linear, true, [&](auto& seen) {
+      through_caches(caches_, memory_, mapping_tag(vmx_, state_), linear, true, [&](auto& seen) {
         if constexpr (Recorder::kRecords) recorder.clear();
         return ept::walk_linear(seen, paging, ept::LinearAddress{linear}, access, recorder);
       });
@@ -141,22 +176,12 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
   return granted(walk.address.value, paging, access, walk.rights, kEveryEptRight, walk.dirty);
 }
 
-ept::MappingTag Mmu::tag(const ept::PagingState& paging, const ept::EptState* ept) const {
-  ept::MappingTag tag;
-  tag.kind = ept != nullptr ? ept::MappingKind::kCombined : ept::MappingKind::kLinear;
-  tag.paging = paging.mode != ept::PagingMode::kNone;
-  tag.vpid = vmx_.vpid();
-  tag.pcid = state_.pcid();
-  if (ept != nullptr) tag.ept_root = ept::ept_root_of(ept->eptp.value);
-  return tag;
-}
-
 std::optional<Translation> Mmu::find_cached(uint64_t linear, Access access, uint64_t rflags) {
   const ept::PagingState paging = paging_state(vmx_, state_, rflags);
   const std::optional<ept::EptState> state = current_ept();
   if (!state && paging.mode == ept::PagingMode::kNone) return std::nullopt;
   const ept::EptState* ept = state ? &*state : nullptr;
-  auto* found = caches_->find(tag(paging, ept), linear, access, paging, ept);
+  auto* found = caches_->find(mapping_tag(vmx_, state_), linear, access, paging, ept);
   if (found == nullptr) return std::nullopt;
   compare_with_tables(*found, linear, access, paging, ept);
   Translation translation =
@@ -172,7 +197,7 @@ void Mmu::keep(uint64_t linear, Access access, const ept::PagingState& paging,
                const ept::EptState* ept, const Walk& walk) {
   if (caches_ == nullptr) return;
   const bool global = walk.global && (state_.cr4 & cr4::kPge) != 0;
-  auto& mapping = caches_->keep(tag(paging, ept), linear, walk, global);
+  auto& mapping = caches_->keep(mapping_tag(vmx_, state_), linear, walk, global);
   if (caches_->used() || root_ != nullptr)
     compare_with_tables(mapping, linear, access, paging, ept);
 }
@@ -205,7 +230,7 @@ std::variant<uint64_t, Fault> Mmu::probe(uint64_t linear, Access access, uint64_
   if (caches_ != nullptr) {
     if (!state_.long_mode_active()) linear &= 0xffffffff;
     const ept::EptState* state = ept ? &*ept : nullptr;
-    const auto* found = caches_->peek(tag(paging, state), linear, access, paging, state);
+    const auto* found = caches_->peek(mapping_tag(vmx_, state_), linear, access, paging, state);
     if (found != nullptr) return machine_address(found->output | found->offset(linear));
   }
   if (ept) return probe_over_ept(linear, access, paging, *ept);

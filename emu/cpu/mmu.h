@@ -12,7 +12,7 @@
 #include "emu/cpu/root_software.h"
 #include "emu/cpu/translation_caches.h"
 #include "emu/cpu/walk_reports.h"
-#include "emu/engine/fill_cache.h"
+#include "emu/engine/execution_context.h"
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
 #include "emu/time/prices.h"
@@ -45,8 +45,10 @@ inline uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Acce
 }
 // What the whole page is granted after this access; `ram`: it is there.
 TlbGrant grant_of(const Translation& translation, ept::Access access, bool ram);
-// ExecutionContext::tag of what executes now.
-uint64_t address_space(const vmx::Vmx& vmx, const vmx::CpuState& state);
+// The translations that this processor uses in this state.
+ept::MappingTag mapping_tag(const vmx::Vmx& vmx, const vmx::CpuState& state);
+// And all else that decides them.
+AddressSpaceId address_space(const vmx::Vmx& vmx, const vmx::CpuState& state);
 
 // What decides the linear-address translation of a processor with this VMX in this state; `rflags`:
 // for AC.
@@ -131,7 +133,6 @@ class Mmu {
   std::variant<Translation, Fault> translate_nested(uint64_t linear, ept::Access access,
                                                     uint64_t rflags, uint64_t eptp, Account account,
                                                     Recorder& recorder);
-  ept::MappingTag tag(const ept::PagingState& paging, const ept::EptState* ept) const;
   // In non-root operation with EPT.
   std::optional<ept::EptState> current_ept() const;
   std::optional<Translation> find_cached(uint64_t linear, ept::Access access, uint64_t rflags);

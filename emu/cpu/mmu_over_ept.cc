@@ -191,7 +191,7 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if constexpr (requires { memory.references(); }) before = memory.references();
     return ept::walk_nested(seen, paging, state, ept::LinearAddress{linear}, access, recorder);
   };
-  const auto walk = through_caches(caches_, memory, tag(paging, &state), linear,
+  const auto walk = through_caches(caches_, memory, mapping_tag(vmx_, state_), linear,
                                    !state.guest_paging_verification, plain);
   if (!walk.translated() && account == Account::kUnlessFault) {
     const Fault fault = nested_fault(walk, linear);

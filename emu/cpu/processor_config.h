@@ -9,21 +9,31 @@
 
 namespace nestor::emu {
 
+// How long cached translations stay.
+enum class TlbModel : uint8_t {
+  // Whatever invalidates any drops all, and so does each change of the address space.
+  kFlush,
+  // Those of other VPIDs, PCIDs and EPTPs wait. What is invalidated goes with all that has its
+  // tags.
+  kTagged,
+  // Until an operation must invalidate them, and the use of one that the tables no longer hold is
+  // reported.
+  kKeep,
+};
+
 struct ProcessorConfig {
   static constexpr unsigned kMaxCount = 8;
   unsigned count = 1;        // logical processors, 1 to kMaxCount
   uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
-  // Cached translations stay until an operation must invalidate them, and the use of one that the
-  // tables no longer hold is reported.
-  bool keep_translations = false;
+  TlbModel tlb = TlbModel::kTagged;
   // IA32_FEATURE_CONTROL as firmware leaves it: locked, with VMX outside SMX; or else 0.
   bool lock_feature_control = true;
   vmx::ProcessorType type{};
 
   template <class Archive>
   void fields(Archive& archive) {
-    archive(count, random_seed, keep_translations, lock_feature_control, type);
-    archive.require(count >= 1 && count <= kMaxCount);
+    archive(count, random_seed, tlb, lock_feature_control, type);
+    archive.require(count >= 1 && count <= kMaxCount && tlb <= TlbModel::kKeep);
   }
 };
 

@@ -25,7 +25,7 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   access.user = state.cpl() == 3;
   const uint64_t rflags = core_.around().engine.live_rflags();
   const uint64_t key = grant_key(state, linear, access, rflags);
-  if (const TlbGrant* known = core_.context().fills.find_allowing(key)) {
+  if (const TlbGrant* known = core_.context().space().fills.find_allowing(key)) {
     grant = *known;
     keep_code_true(linear, access, rflags, grant);
     return true;
@@ -64,7 +64,7 @@ void TlbFiller::keep_code_true(uint64_t linear, ept::Access access, uint64_t rfl
     // No fetch will be asked for while the engine keeps the entry; nor may it cost anything later.
     ExecutionContext& context = core_.context();
     const uint64_t key = grant_key(core_.state(), linear, access, rflags);
-    if (context.fills.find(key) == nullptr) context.grant(key, grant);
+    if (context.space().fills.find(key) == nullptr) context.grant(key, grant);
     return;
   }
   // Where this mode may not execute, the page's code goes instead, and comes back by a fetch.
@@ -101,7 +101,7 @@ void TlbFiller::grant_sub_page_write(uint64_t linear, const Translation& transla
 void TlbFiller::end_grants(bool executed, bool refused_again) {
   if (!grants_instruction() || refused_again) return;
   // The pages belonged to this one instruction.
-  core_.context().request_flush();
+  core_.context().request_flush_here();
   sub_pages_ = {};
   watched_granted_ = false;
   apic_read_.reset();

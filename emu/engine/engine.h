@@ -98,8 +98,8 @@ class Engine : public CodeCache {
  public:
   virtual void set_client(EngineClient& client) = 0;
 
-  // What follows happens in `context`, which outlives it. Drops cached translations if the context
-  // asks for that, or was not the last one.
+  // What follows happens in the address space that `context` has selected; it outlives the engine.
+  // Drops what is cached of that if the context asks for it.
   virtual void enter(ExecutionContext& context) = 0;
   // Runs from `state` until something stops it; `state` is then the state at that place. IRET stops
   // it at all times. What runs
@@ -119,7 +119,7 @@ class Engine : public CodeCache {
   // From a client call: RFLAGS as it is now, but for the status flags and DF.
   virtual uint64_t live_rflags() const = 0;
 
-  // Drops all cached translations now.
+  // Drops all cached translations now, of all address spaces.
   virtual void flush_tlb() = 0;
 
   // The context that was entered last; null: there was none.

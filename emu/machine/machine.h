@@ -51,7 +51,7 @@ struct MachineOutputs {
 
 struct RunResult : RunEnd {
   uint64_t instructions = 0, cycles = 0;
-  uint64_t stale_translations = 0;  // uses of them, with keep_translations
+  uint64_t stale_translations = 0;  // uses of them, with TlbModel::kKeep
   // Linear addresses: where the stack and the interrupt table were used outside RAM.
   std::optional<uint64_t> stack_outside_ram{}, interrupt_table_outside_ram{};
 };

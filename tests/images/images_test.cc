@@ -294,6 +294,10 @@ TEST(MissingInvept, IsSeenAndExplainedWhereTranslationsAreKept) {
     EXPECT_EQ(event.at("cached_guest_physical"), event.at("tables_guest_physical"));
     EXPECT_NE(event.at("cached_physical"), event.at("tables_physical"));
   }
+  const Outcome tagged = run_image("missing-invept", {});
+  EXPECT_NE(tagged.serial.find("after a VM exit and a VM entry: L2 sees the old page"),
+            tagged.serial.npos);
+  EXPECT_NE(tagged.serial.find("after INVVPID: L2 sees the new page"), tagged.serial.npos);
   const Outcome flushed = run_image("missing-invept", {"--tlb", "flush"});
   EXPECT_EQ(flushed.serial.find("kept the translation"), flushed.serial.npos);
 }

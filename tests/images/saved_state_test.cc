@@ -63,7 +63,7 @@ struct Case {
     std::string name = image + "_" + std::string(info_of(l0.mode).name);
     if (!modules.empty()) name += "_with_cases";
     if (!l0.vmcs_shadowing) name += "_plain";
-    if (processor.keep_translations) name += "_keep";
+    if (processor.tlb != TlbModel::kTagged) name += "_keep";
     if (processor.count != 1) name += "_cpus" + std::to_string(processor.count);
     std::ranges::replace(name, '-', '_');
     return name;
@@ -168,7 +168,7 @@ std::vector<Case> all_cases() {
       }
     }
     for (const L0ModeInfo& mode : kL0Modes) {
-      const ProcessorConfig keeping = {.count = 2, .keep_translations = true};
+      const ProcessorConfig keeping = {.count = 2, .tlb = TlbModel::kKeep};
       cases.push_back({manifest.name, modules, keeping, {.mode = mode.mode}});
     }
   }

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "emu/engine/unicorn/guest_mode.h"
+#include "emu/engine/unicorn/experiment.h"
 #include "vmx/msr_index.h"
 
 namespace nestor::emu {
@@ -27,9 +27,6 @@ constexpr size_t kEngineObject = 4096, kCpuObject = 1280;
 // The registers lie at most so many bytes behind the beginning of the CPU object, in the same one.
 constexpr uint64_t kRegistersAt = 0x10000;
 
-// The private page that the experiments' code runs from; identity mapped.
-constexpr uint64_t kCode = svm::kScratch + 0xc000;
-
 constexpr AccessRights kCode64{0xa09b}, kCode32{0xc09b}, kCode16{0x9b}, kData32{0xc093},
     kData16{0x93}, kUserCode64{0xa0fb}, kUserData{0xc0f3}, kRealMode{0x93};
 
@@ -45,96 +42,17 @@ CpuState state_of(Segment cs, Segment data, uint64_t cr0, uint64_t efer) {
   return state;
 }
 
+}  // namespace
+
 CpuState long_mode() {
   return state_of(flat(8, kCode64), flat(0x10, kData32), 0x33, vmx::efer::kLme | vmx::efer::kLma);
 }
 
-// Copies out of this process; false: something there is not mapped.
 bool copy_if_mapped(uint8_t* from, std::span<uint8_t> to) {
   const iovec local{to.data(), to.size()};
   const iovec there{from, to.size()};
   return process_vm_readv(getpid(), &local, 1, &there, 1, 0) == static_cast<ssize_t>(to.size());
 }
-
-class Experiment {
- public:
-  Experiment(uc_engine* uc, uint8_t* scratch) : uc_(uc), scratch_(scratch) {}
-  std::variant<Calibrated, std::string> run();
-
- private:
-  static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type, uc_tlb_entry* entry, void* user) {
-    auto& self = *static_cast<Experiment*>(user);
-    if (linear == svm::kStubLinear) {
-      entry->paddr = svm::kStub;
-    } else if (linear == self.code_linear_) {
-      entry->paddr = kCode;
-    } else {
-      self.refused_ = true;
-      return false;
-    }
-    entry->perms = UC_PROT_ALL;
-    return true;
-  }
-  static void on_interrupt(uc_engine* uc, uint32_t number, void* user) {
-    static_cast<Experiment*>(user)->trap_ = number;
-    uc_emu_stop(uc);
-  }
-  static uint32_t on_in(uc_engine* uc, uint32_t, int, void*) {
-    uc_x86_msr msr{svm::kHostSaveMsr, svm::kHostSave};
-    uc_reg_write(uc, UC_X86_REG_MSR, &msr);
-    return 0;  // reached only if the write does not unwind; then the trap number is wrong
-  }
-
-  bool open();
-  void enter(const CpuState& state, std::initializer_list<uint8_t> code, uint64_t code_linear);
-  void save() { uc_context_save(uc_, context_); }
-  void write_msr(uint32_t index, uint64_t value) {
-    uc_x86_msr msr{index, value};
-    uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
-  }
-  template <class T>
-  T at(size_t offset) const {
-    T value{};
-    if (offset + sizeof value <= layout_.size) {
-      std::memcpy(&value, reinterpret_cast<const uint8_t*>(context_) + offset, sizeof value);
-    }
-    return value;
-  }
-  // The only offset, of natural alignment, at which `value` stands from `from` on.
-  template <class T>
-  std::optional<size_t> find(T value, size_t from = 0) const {
-    std::optional<size_t> found;
-    for (size_t i = from; i + sizeof value <= layout_.size; i += sizeof value) {
-      if (at<T>(i) != value) continue;
-      if (found) return std::nullopt;
-      found = i;
-    }
-    return found;
-  }
-  std::optional<std::string> find_registers();
-  std::optional<std::string> find_hidden_state();
-  std::optional<std::string> find_floating_point();
-  std::optional<std::string> find_error_code();
-  std::optional<std::string> find_fault_address();
-  std::optional<std::string> find_live_state();
-  std::optional<std::string> prove_hidden_flags();
-  std::optional<std::string> prove_abandoning();
-  uint64_t engine_word(size_t offset) const {
-    uint64_t value;
-    std::memcpy(&value, reinterpret_cast<const uint8_t*>(uc_) + offset, sizeof value);
-    return value;
-  }
-
-  uc_engine* uc_;
-  uint8_t* scratch_;
-  uc_context *context_ = nullptr, *outside_ = nullptr;  // outside_: before guest mode was entered
-  Layout layout_;
-  uint8_t* live_state_ = nullptr;
-  uint32_t hidden_rest_ = 0;
-  uint64_t code_linear_ = 0;
-  uint32_t trap_ = 0;
-  bool refused_ = false;
-};
 
 bool Experiment::open() {
   // This CPU model has SVM, and lacks RDRAND and others, which then reach us as #UD.
@@ -454,16 +372,16 @@ std::variant<Calibrated, std::string> Experiment::run() {
   if (!missing) missing = prove_abandoning();
   if (!missing) missing = prove_hidden_flags();
   if (!missing) missing = find_live_state();
+  if (!missing) missing = find_tlb();
+  if (!missing) missing = prove_tlb();
   uc_context_free(outside_);
   if (missing) {
     uc_context_free(context_);
     return *missing;
   }
   for (uc_hook hook : hooks) uc_hook_del(uc_, hook);
-  return Calibrated{layout_, context_, live_state_, hidden_rest_};
+  return Calibrated{layout_, context_, live_state_, hidden_rest_, tlb_};
 }
-
-}  // namespace
 
 std::variant<Calibrated, std::string> calibrate(uc_engine* uc, uint8_t* scratch) {
   return Experiment(uc, scratch).run();

@@ -20,6 +20,7 @@ struct Calibrated {
   // Where the engine has what a saved context has, at the same offsets; valid from `layout.gpr` on.
   uint8_t* live_state = nullptr;
   uint32_t hidden_flags_rest = 0;
+  TlbPlace tlb;
 };
 
 // `uc` is freshly opened, without memory and hooks; on success it is in guest mode with everything

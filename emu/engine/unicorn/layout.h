@@ -29,4 +29,25 @@ struct Layout {
   static constexpr size_t kExceptionsAt = 2, kFlushToZeroAt = 4;
 };
 
+// The TLB, just before the registers: what its modes share, a slow part for each mode, a fast part
+// for each, which generated code reads.
+struct TlbPlace {
+  static constexpr size_t kModes = 3, kCommon = 32;
+  // A page's entry in a table, and what Unicorn keeps of it beside that.
+  static constexpr size_t kEntry = 64, kAttributes = 16;
+  // The slow part: where there are large pages, sizes and times, entries that were displaced, and
+  // what belongs to the entries of the table.
+  static constexpr size_t kLargePage = 16, kVictimsAt = 48, kVictims = 8;
+  static constexpr size_t kAttributesAt = kVictimsAt + kVictims * (kEntry + kAttributes);
+  static constexpr size_t kSlow = kAttributesAt + 8;
+  // The fast part: the mask of an index, times kEntry, and the table.
+  static constexpr size_t kTableAt = 8, kFast = 16;
+  static constexpr size_t kMostBytes = kCommon + kModes * (kSlow + kFast) + 8;
+
+  size_t size() const { return fast + kModes * kFast; }
+
+  uint8_t* at = nullptr;
+  size_t fast = 0;  // offset of the fast parts
+};
+
 }  // namespace nestor::emu

@@ -16,6 +16,7 @@
 #include "emu/engine/unicorn/device_window.h"
 #include "emu/engine/unicorn/guest_mode.h"
 #include "emu/engine/unicorn/processor_contexts.h"
+#include "emu/engine/unicorn/tlb_images.h"
 #include "emu/engine/unicorn/translations.h"
 #include "vmx/exceptions.h"
 
@@ -32,6 +33,7 @@ class UnicornEngine final : public Engine {
   explicit UnicornEngine(Prices& prices) : prices_(prices) {}
   ~UnicornEngine() override {
     contexts_.reset();
+    tlbs_.reset();
     if (uc_ != nullptr) uc_close(uc_);
     std::free(scratch_);
   }
@@ -54,7 +56,7 @@ class UnicornEngine final : public Engine {
     effective_deadline_ = 0;
   }
   void flush_tlb() override {
-    uc_ctl_flush_tlb(uc_);
+    tlbs_->flush_all();
     window_.forget();
   }
   const ExecutionContext* context() const override { return current_; }
@@ -137,6 +139,7 @@ class UnicornEngine final : public Engine {
   uc_engine* uc_ = nullptr;
   std::unique_ptr<ProcessorContexts> contexts_;
   std::optional<Translations> translations_;
+  std::optional<TlbImages> tlbs_;
   uint8_t* scratch_ = nullptr;
   size_t fault_address_at_ = 0;  // in *uc_: the linear address of a refused fill
 
@@ -180,6 +183,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   fault_address_at_ = found.layout.fault_address;
   contexts_ = ProcessorContexts::create(uc_, found, processors);
   if (!contexts_) return HostError{"out of memory"};
+  tlbs_.emplace(uc_, found.tlb);
 
   for (const RamRange& range : ram) {
     if (uc_err error = uc_mem_map_ptr(uc_, range.first, range.size, UC_PROT_ALL, range.host)) {
@@ -202,7 +206,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
     return HostError{"Unicorn refuses a hook"};
   }
-  uc_ctl_flush_tlb(uc_);
+  flush_tlb();
   uc_ctl_flush_tb(uc_);
   return std::nullopt;
 }
@@ -274,6 +278,7 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
 // entered.
 void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* user) {
   auto& self = *static_cast<UnicornEngine*>(user);
+  self.tlbs_->note_translation();
   const uint64_t linear = translated->pc;
   const uint32_t size = translated->size;
   // Unicorn counts the HLT that it has put there.
@@ -430,10 +435,14 @@ void UnicornEngine::enter(ExecutionContext& context) {
   if (&context != current_) {
     current_ = &context;
     contexts_->select(context.processor());
-    context.request_flush();
+    if (context.retention() == ExecutionContext::Retention::kForget) context.request_flush();
   }
-  if (!context.flush_pending()) return;
-  flush_tlb();
+  AddressSpace& space = context.space();
+  if (space.tlb == 0) space.tlb = tlbs_->add();
+  using Group = TlbImages::Group;
+  tlbs_->select(space.tlb, space.id.tag.vpid == 0 ? Group::kPlain : Group::kMarked);
+  if (!space.flush_pending) return;
+  tlbs_->flush();
   context.flushed();
 }
 
@@ -459,7 +468,7 @@ Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
   const uint32_t hidden_flags = svm::hidden_flags(state);
   block_tag_ =
       svm::code_mode(state, hidden_flags) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
-  contexts_->load(state, hidden_flags, mode);
+  contexts_->load(state, hidden_flags | tlbs_->hidden_flags(), mode);
   const Stop stop = execute();
   contexts_->save(state, current_->instructions != instructions);
   if (abandoned_) {

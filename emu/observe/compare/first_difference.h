@@ -35,7 +35,7 @@ struct Parting {
   std::string stale;
 };
 
-// Runs the image anew, with `events` listening. `keeps`: with ProcessorConfig::keep_translations.
+// Runs the image anew, with `events` listening. `keeps`: with TlbModel::kKeep.
 using Rerun = std::function<void(MachineEventSink& events, bool keeps)>;
 
 // The first difference in what happens to L1 and L2, leaving out what L0 does. Each is run twice.

@@ -119,7 +119,7 @@ Rerun rerun(const Subject& subject, const L0Config& l0) {
   return [&subject, l0](MachineEventSink& events, bool keeps) {
     MachineConfig config = subject.machine;
     config.l0 = l0;
-    config.processor.keep_translations |= keeps;
+    if (keeps) config.processor.tlb = TlbModel::kKeep;
     MachineOutputs outputs;
     outputs.events = &events;
     auto loaded = load(subject, config, outputs);

@@ -44,7 +44,7 @@ TEST(Options, Defaults) {
   EXPECT_FALSE(options.stats);
   EXPECT_EQ(options.machine.max_instructions, 0u);
   EXPECT_EQ(options.machine.processor.random_seed, 1u);
-  EXPECT_FALSE(options.machine.processor.keep_translations);
+  EXPECT_EQ(options.machine.processor.tlb, TlbModel::kTagged);
   EXPECT_EQ(options.log_level, "warning");
 }
 
@@ -159,8 +159,12 @@ TEST(Options, DumpsOfVmcss) {
 }
 
 TEST(Options, CachedTranslations) {
-  EXPECT_TRUE(parse_ok({"run", "--tlb", "keep", "image"}).machine.processor.keep_translations);
-  EXPECT_FALSE(parse_ok({"run", "--tlb", "flush", "image"}).machine.processor.keep_translations);
+  const auto tlb = [](const char* name) {
+    return parse_ok({"run", "--tlb", name, "image"}).machine.processor.tlb;
+  };
+  EXPECT_EQ(tlb("flush"), TlbModel::kFlush);
+  EXPECT_EQ(tlb("tagged"), TlbModel::kTagged);
+  EXPECT_EQ(tlb("keep"), TlbModel::kKeep);
 }
 
 TEST(Options, Audits) {
@@ -277,7 +281,7 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--bogus"}, "--bogus"},
     {{"run", "image", "other"}, "other"},
     {{"run", "image", "--memory"}, "--memory"},
-    {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is neither flush nor keep"},
+    {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is none of flush, tagged and keep"},
     {{"run", "image", "--memory", ""}, "--memory"},
     {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
     {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},

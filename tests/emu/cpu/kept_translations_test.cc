@@ -25,10 +25,11 @@ class RemappedPage : public NestedMachineTest {
   }
 };
 
-class KeptTranslations : public RemappedPage, public testing::WithParamInterface<bool> {
+class KeptTranslations : public RemappedPage, public testing::WithParamInterface<TlbModel> {
  protected:
-  KeptTranslations() { config_.processor.keep_translations = GetParam(); }
-  static uint32_t expected() { return (GetParam() ? kOld : kNew) << 4 | kNew; }
+  KeptTranslations() { config_.processor.tlb = GetParam(); }
+  static bool keeps() { return GetParam() == TlbModel::kKeep; }
+  static uint32_t expected() { return (keeps() ? kOld : kNew) << 4 | kNew; }
 };
 
 TEST_P(KeptTranslations, InVmxRootOperation) { EXPECT_EQ(run(reading()).code, status(expected())); }
@@ -49,7 +50,7 @@ TEST_P(KeptTranslations, OfGuestPhysicalAddresses) {
       "mov eax, [0x80000]; mov dword ptr [0x16400], 0x81407; invlpg [0x83000]; "
       "mov eax, [0x80000]; invlpg [0x80000]; mov ecx, [0x80000]; "
       "shl eax, 4; or eax, ecx; out 0xf4, eax");
-  const uint32_t seen = GetParam() ? kOld : kNew;
+  const uint32_t seen = keeps() ? kOld : kNew;
   EXPECT_EQ(run_guest(guest).code, status(seen << 4 | seen));
 }
 
@@ -77,6 +78,91 @@ TEST_P(KeptTranslations, OfATableDoNotFault) {
   expect_no_fault(true);
 }
 
+// Software need not invalidate what has refused an access.
+TEST_P(KeptTranslations, ThatRefuseAnAccessAreDropped) {
+  handle(vmx::kPf, ASM64("mov dword ptr [0xa400], 0x81007; mov [rsp + 8], rbx; add rsp, 8; iretq"));
+  const Code code = ASM64(
+      "mov eax, [0x80000]; lea rbx, [rip + 2f]; mov dword ptr [0x80000], 5; "
+      "2: mov ecx, [0x80000]; shl eax, 4; or eax, ecx; out 0xf4, eax");
+  const auto expect_new_page = [&](bool guest) {
+    map(kData, kData | kPresent | kUser);
+    EXPECT_EQ((guest ? run_guest(code) : run(code)).code, status(kOld << 4 | kNew)) << guest;
+  };
+  expect_new_page(false);
+  expect_new_page(true);
+  enable_ept();
+  expect_new_page(true);
+}
+
+// L1 gives L2 another page, L2 reads before and after.
+class KeptAcrossVmExits : public RemappedPage {
+ protected:
+  static inline const Code kReading = ASM64(
+      "mov edx, [0x80000]; vmcall; mov eax, [0x80000]; shl edx, 4; or eax, edx; out 0xf4, eax");
+  // `next`: what L1 does before it goes on behind VMCALL.
+  static Code exchange_page(const Code& next = {}) {
+    return ASM64("mov dword ptr [0x16400], 0x81407") + next +
+           ASM64("mov ecx, 0x681e; vmread rax, rcx; add rax, 3; vmwrite rcx, rax; vmresume");
+  }
+  KeptAcrossVmExits() { enable_ept(); }
+  void enable_vpid() {
+    enable(vmx::SecondaryProcBased::kEnableVpid);
+    vmcs_.write(vmx::Field::kVirtualProcessorIdentifier, 1);
+  }
+  // The value that L2 reads at last; `model`: how long translations are kept.
+  uint32_t seen(TlbModel model, const Code& exit) {
+    config_.processor.tlb = model;
+    map_guest(kData, kData | kEptAll | kEptUserExecute);
+    return run_guest(kReading, exit).code;
+  }
+  static constexpr uint32_t kStale = status(kOld << 4 | kOld), kFresh = status(kOld << 4 | kNew);
+};
+
+TEST_F(KeptAcrossVmExits, WithAVpid) {
+  enable_vpid();
+  EXPECT_EQ(seen(TlbModel::kFlush, exchange_page()), kFresh);
+  EXPECT_EQ(seen(TlbModel::kTagged, exchange_page()), kStale);
+  EXPECT_EQ(seen(TlbModel::kKeep, exchange_page()), kStale);
+}
+
+// Combined mappings go; guest-physical ones, which only kKeep has, stay.
+TEST_F(KeptAcrossVmExits, WithoutVpids) {
+  EXPECT_EQ(seen(TlbModel::kFlush, exchange_page()), kFresh);
+  EXPECT_EQ(seen(TlbModel::kTagged, exchange_page()), kFresh);
+  EXPECT_EQ(seen(TlbModel::kKeep, exchange_page()), kStale);
+}
+
+TEST_F(KeptAcrossVmExits, UntilInvept) {
+  enable_vpid();
+  put<uint64_t>(kScratch, kEpt | 0x1e);
+  const Code exit = exchange_page(ASM64("mov ecx, 1; invept rcx, [0x20000]"));
+  EXPECT_EQ(seen(TlbModel::kTagged, exit), kFresh);
+  EXPECT_EQ(seen(TlbModel::kKeep, exit), kFresh);
+}
+
+// Another CR3 or other rights than before are no translations of before.
+TEST_F(KeptAcrossVmExits, ButNotWithOtherRules) {
+  enable_vpid();
+  const Code exit = exchange_page(ASM64("mov ecx, 0x6800; mov rax, 0x80000031; vmwrite rcx, rax"));
+  EXPECT_EQ(seen(TlbModel::kTagged, exit), kFresh) << "CR0.WP";
+}
+
+// The store is what EPT refuses; behind it L2 reads again.
+TEST_F(KeptAcrossVmExits, ButNotWhatRefusesAnAccess) {
+  enable_vpid();
+  for (const TlbModel model : {TlbModel::kFlush, TlbModel::kTagged, TlbModel::kKeep}) {
+    config_.processor.tlb = model;
+    map_guest(kData, kData | 1);
+    const Code exit = ASM64(
+        "mov dword ptr [0x16400], 0x81407; mov ecx, 0x681e; "
+        "vmread rax, rcx; add rax, 11; vmwrite rcx, rax; vmresume");
+    const Code code = ASM64(
+        "mov edx, [0x80000]; mov dword ptr [0x80000], 5; mov eax, [0x80000]; "
+        "shl edx, 4; or eax, edx; out 0xf4, eax");
+    EXPECT_EQ(run_guest(code, exit).code, kFresh) << static_cast<int>(model);
+  }
+}
+
 // MONITOR watches the page that an access would reach: only a store to that one ends MWAIT.
 TEST_P(KeptTranslations, OfAWatchedLine) {
   map(0x82000, kData | kAll);  // the old page, once 80000H has the new one
@@ -91,23 +177,23 @@ TEST_P(KeptTranslations, OfAWatchedLine) {
     return (guest ? run_guest(code) : run(code)).kind == RunEnd::Kind::kDebugExit;
   };
   for (const bool guest : {false, true}) {
-    EXPECT_EQ(wakes(store_old, guest), GetParam());
-    EXPECT_EQ(wakes(store_new, guest), !GetParam());
+    EXPECT_EQ(wakes(store_old, guest), keeps());
+    EXPECT_EQ(wakes(store_new, guest), !keeps());
   }
   enable_ept();
-  EXPECT_EQ(wakes(store_old, true), GetParam());
-  EXPECT_EQ(wakes(store_new, true), !GetParam());
+  EXPECT_EQ(wakes(store_old, true), keeps());
+  EXPECT_EQ(wakes(store_new, true), !keeps());
 }
 
-INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations, testing::Bool(),
-                         [](const auto& mode) { return mode.param ? "keep" : "flush"; });
+INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations,
+                         testing::Values(TlbModel::kFlush, TlbModel::kTagged, TlbModel::kKeep));
 
 // L0's VM exits leave L1's translations alone, as they have a VPID; where L0 shadows L1's own page
 // tables, any INVLPG empties them.
 class KeptBelowL0 : public RemappedPage, public testing::WithParamInterface<L0ModeInfo> {
  protected:
   KeptBelowL0() {
-    config_.processor.keep_translations = true;
+    config_.processor.tlb = TlbModel::kKeep;
     config_.l0.mode = GetParam().mode;
   }
 };

@@ -9,13 +9,13 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-class ProtectionKeys : public NestedMachineTest, public testing::WithParamInterface<bool> {
+class ProtectionKeys : public NestedMachineTest, public testing::WithParamInterface<TlbModel> {
  protected:
   static constexpr uint64_t kKey1 = 1ull << 59;
   static constexpr uint32_t kAccessDisable = 1 << 2, kWriteDisable = 2 << 2;  // of key 1
 
   ProtectionKeys() {
-    config_.processor.keep_translations = GetParam();
+    config_.processor.tlb = GetParam();
     cpu_.cr4 |= vmx::cr4::kPke | vmx::cr4::kOsfxsr | vmx::cr4::kOsxsave;
     map(kData, kData | kAll | kKey1);
     handle(vmx::kPf, exit_with(14));
@@ -125,8 +125,8 @@ TEST_P(ProtectionKeys, OfTheSupervisor) {
   EXPECT_EQ(run(pkrs(0) + exit_with(1)).code, status(13)) << "there is no IA32_PKRS";
 }
 
-INSTANTIATE_TEST_SUITE_P(Caches, ProtectionKeys, testing::Bool(),
-                         [](const auto& mode) { return mode.param ? "kept" : "flushed"; });
+INSTANTIATE_TEST_SUITE_P(Caches, ProtectionKeys,
+                         testing::Values(TlbModel::kFlush, TlbModel::kTagged, TlbModel::kKeep));
 
 // UMIP, which CPUID offers.
 class Umip : public MachineTest {};

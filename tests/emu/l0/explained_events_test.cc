@@ -111,7 +111,7 @@ TEST_F(ExplainedEvents, TheStepsOfAllWalksAreTheReferencesThatWereCounted) {
 
 // A fault of a walk that cached paging structures had a part in is walked for again.
 TEST_F(ExplainedEvents, TheyAreWhereTranslationsAreKeptToo) {
-  config_.processor.keep_translations = true;
+  config_.processor.tlb = TlbModel::kKeep;
   enable_ept();
   map_guest(0x81000, 0);
   const Code guest = ASM64("mov eax, [0x80000]; mov eax, [0x82000]; mov eax, [0x81000]");

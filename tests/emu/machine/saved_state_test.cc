@@ -108,7 +108,7 @@ TEST_F(SavedMachine, KeepsWhatTrapsEachInstructionOfL2) {
 }
 
 TEST_F(SavedMachine, KeepsTranslationsThatAreKept) {
-  config_.processor.keep_translations = true;
+  config_.processor.tlb = TlbModel::kKeep;
   put_hypervisor();
   expect_resumable();
 }
@@ -186,7 +186,7 @@ TEST_F(SavedMachine, SurvivesAnyState) {
   for (const L0ModeInfo& mode : kL0Modes) {
     SCOPED_TRACE(mode.name);
     config_.l0.mode = mode.mode;
-    config_.processor.keep_translations = !mode.has_l0;
+    config_.processor.tlb = mode.has_l0 ? TlbModel::kTagged : TlbModel::kKeep;
     put_hypervisor();
     start();
     // Where EPT is not offered L2 never runs.

@@ -196,6 +196,15 @@ class EngineTest : public testing::Test, protected EngineClient {
     return std::nullopt;
   }
 
+  // Address spaces of L1, by PCID, and one of L2.
+  static constexpr uint64_t kGuestSpace = 1 << 12;
+  static AddressSpaceId space_id(uint64_t number) {
+    AddressSpaceId id;
+    id.tag.pcid = static_cast<uint16_t>(number % kGuestSpace);
+    id.tag.vpid = static_cast<uint16_t>(number / kGuestSpace);
+    return id;
+  }
+
   std::vector<uint8_t> code_at(uint64_t linear, unsigned size) const {
     std::vector<uint8_t> bytes(size);
     for (unsigned i = 0; i < size; ++i) {

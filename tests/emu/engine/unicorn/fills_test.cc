@@ -306,14 +306,13 @@ TEST_F(EngineFills, ChangedCodeIsCountedAnew) {
   EXPECT_EQ(context_.instructions, 4u);
 }
 
-TEST_F(EngineFills, ATagThatChangesAndAContextThatComesBackDropTranslations) {
+TEST_F(EngineFills, TranslationsAreKeptWhileOthersExecuteAndDroppedWhereThatIsAskedFor) {
   const uint64_t linear = 0x7000'0000;
-  put_code(ASM64("nop; hlt"));
   ExecutionContext other(0);
+  put_code(ASM64("mov al, [0x70000000]; hlt"));
   const auto data_fills = [&](ExecutionContext& context) {
     fills_.clear();
     vmx::CpuState state = long_mode();
-    put_code(ASM64("mov al, [0x70000000]; hlt"));
     engine_->enter(context);
     (void)engine_->run(state, mode_);
     return std::ranges::count(fills_, Fill{linear, FillAccess::kRead});
@@ -321,14 +320,92 @@ TEST_F(EngineFills, ATagThatChangesAndAContextThatComesBackDropTranslations) {
   pages_[linear] = {kData};
   EXPECT_EQ(data_fills(context_), 1);
   EXPECT_EQ(data_fills(context_), 0);
-  context_.set_tag(0);  // as before
+  context_.select(space_id(0));  // as before
   EXPECT_EQ(data_fills(context_), 0);
-  context_.set_tag(1);
+  context_.select(space_id(1));
   EXPECT_EQ(data_fills(context_), 1);
   EXPECT_EQ(data_fills(other), 1);
+  EXPECT_EQ(data_fills(context_), 0);
+  context_.select(space_id(0));
+  EXPECT_EQ(data_fills(context_), 0);
+  context_.request_flush_here();
   EXPECT_EQ(data_fills(context_), 1);
+  context_.select(space_id(1));
+  EXPECT_EQ(data_fills(context_), 0);
   context_.request_flush();
   EXPECT_EQ(data_fills(context_), 1);
+  context_.select(space_id(0));
+  EXPECT_EQ(data_fills(context_), 1);
+  engine_->flush_tlb();
+  EXPECT_EQ(data_fills(context_), 1);
+  context_.select(space_id(1));
+  EXPECT_EQ(data_fills(context_), 1) << "of all address spaces";
+}
+
+TEST_F(EngineFills, AContextThatForgetsAsksAgainWheneverOthersHaveExecuted) {
+  pages_[0x7000'0000] = {kData};
+  ExecutionContext forgetful(0, ExecutionContext::Retention::kForget);
+  put_code(ASM64("mov al, [0x70000000]; hlt"));
+  const auto data_fills = [&](ExecutionContext& context) {
+    fills_.clear();
+    vmx::CpuState state = long_mode();
+    engine_->enter(context);
+    (void)engine_->run(state, mode_);
+    return std::ranges::count(fills_, Fill{0x7000'0000, FillAccess::kRead});
+  };
+  EXPECT_EQ(data_fills(forgetful), 1);
+  EXPECT_EQ(data_fills(forgetful), 0);
+  EXPECT_EQ(data_fills(context_), 1);
+  EXPECT_EQ(data_fills(forgetful), 1);
+  forgetful.select(space_id(1));
+  EXPECT_EQ(data_fills(forgetful), 1);
+  forgetful.select(space_id(0));
+  EXPECT_EQ(data_fills(forgetful), 1);
+}
+
+// What is known of code by its linear address is that of one address space, and so is what of it is
+// watched for writes.
+TEST_F(EngineFills, AddressSpacesHaveTheirOwnCodeAtOneAddress) {
+  const uint64_t linear = 0x7000'0000;
+  put_code(ASM64("mov al, 0x11; hlt"), kData);
+  put_code(ASM64("mov al, 0x22; hlt"), kData + kPage);
+  put_code(ASM64("mov al, 0x33; hlt"), kData + 2 * kPage);
+  const auto run_in = [&](uint64_t number, uint64_t page) {
+    pages_[linear] = {kData + page * kPage};
+    context_.select(space_id(number));
+    engine_->enter(context_);
+    vmx::CpuState state = long_mode();
+    state.rip = linear;
+    (void)engine_->run(state, mode_);
+    return state.gpr[vmx::kRax] & 0xff;
+  };
+  const uint64_t guest = kGuestSpace;
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(run_in(0, 0), 0x11u);
+    EXPECT_EQ(run_in(guest, 1), 0x22u);
+    EXPECT_EQ(run_in(1, 2), 0x33u);
+    EXPECT_EQ(run_in(guest, 1), 0x22u);
+  }
+}
+
+TEST_F(EngineFills, AStoreToCodeThatAnotherAddressSpaceHasExecutedIsSeen) {
+  pages_[0x7000'0000] = {kData};
+  put_code(ASM64("mov al, 0x11; hlt"), kData);
+  const auto run_in = [&](uint64_t number, uint64_t rip) {
+    context_.select(space_id(number));
+    engine_->enter(context_);
+    vmx::CpuState state = long_mode();
+    state.rip = rip;
+    (void)engine_->run(state, mode_);
+    return state.gpr[vmx::kRax] & 0xff;
+  };
+  put_code(ASM64("mov byte ptr [0x70000001], 0x11; mov byte ptr [0x70000001], 0x22; hlt"));
+  run_in(0, kCode);  // has the page in its TLB, to write
+  put_code(ASM64("mov al, 0x33; hlt"), kData);
+  engine_->code_written(kData, ASM64("mov al, 0x33; hlt"));
+  EXPECT_EQ(run_in(kGuestSpace, 0x7000'0000), 0x33u);
+  run_in(0, kCode);
+  EXPECT_EQ(run_in(kGuestSpace, 0x7000'0000), 0x22u);
 }
 
 TEST_F(EngineFills, TagsTellAddressSpacesApart) {
@@ -338,7 +415,7 @@ TEST_F(EngineFills, TagsTellAddressSpacesApart) {
   for (int round = 0; round < 3; ++round) {
     for (uint64_t context : {0, 1}) {
       pages_[linear] = {kData + context * kPage};
-      context_.set_tag(context);
+      context_.select(space_id(context));
       engine_->flush_tlb();
       const uint64_t before = context_.instructions;
       vmx::CpuState state = long_mode();

@@ -161,7 +161,7 @@ TEST_F(CausesTest, AnEptMisconfigurationIsToldWhoeverWalks) {
     for (const L0ModeInfo& mode : kL0Modes) {
       if (!mode.offers_ept) continue;
       SCOPED_TRACE(std::string(mode.name) + (keep ? " keep" : ""));
-      config_.processor.keep_translations = keep;
+      config_.processor.tlb = keep ? TlbModel::kKeep : TlbModel::kTagged;
       config_.l0.mode = mode.mode;
       told_.clear();
       Causes causes([this](const std::string& text) { told_.push_back(text); });
