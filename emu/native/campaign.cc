@@ -95,7 +95,10 @@ class Campaign {
   void ask(std::uint64_t questions, bool execute, Figures& figures) {
     for (std::uint64_t index = 0; figures.asked < questions; ++index) {
       if (index % kTablesPerMachine == 0) {
-        const std::uint8_t width = kWidths[index / kTablesPerMachine % kWidths.size()];
+        // KVM_TRANSLATE is KVM's own walk, which knows the machine's width.
+        const bool narrower = !execute || result_.features.smaller_maxphyaddr;
+        const std::uint8_t width =
+            narrower ? kWidths[index / kTablesPerMachine % kWidths.size()] : std::uint8_t{0};
         comparison_ = std::make_unique<Comparison>(options_.device, width, mode_);
         if (width == 0) result_.features = comparison_->features();
         if (mode_ == PagingMode::k5Level && !result_.features.la57) {

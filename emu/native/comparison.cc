@@ -65,6 +65,15 @@ bool is_implicit_with_ac(const Question& question, const Answer& answer) {
          answer.walk.error_code == PageFaultCode::kPresent;
 }
 
+/// Shadow paging makes roots of all four PDPTEs at once, whichever of them the access uses.
+bool has_pdpte_outside(const PagingState& state) {
+  return state.mode == PagingMode::kPae &&
+         std::ranges::any_of(state.pdptes, [](std::uint64_t pdpte) {
+           return (pdpte & ept::OrdinaryEntry::kPresent) != 0 &&
+                  (pdpte & ept::bits(51, 12)) >= Layout::kMemorySize;
+         });
+}
+
 /// PVM runs the guest on the host's own page tables, where this range is PVM's. What code at CPL 3
 /// gets there is the host processor's own page fault, of a page that is absent.
 bool in_range_of_pvm(const Question& question, const Observation& seen) {
@@ -95,6 +104,8 @@ std::string_view describe(Divergence divergence) {
       return "EFLAGS.AC exempted an implicit supervisor access from SMAP, or the guest did not get "
              "on "
              "(AMD)";
+    case Divergence::kPdpteOutsideMemory:
+      return "shadow paging shut the machine down, as a PDPTE references no memory";
     case Divergence::kNone:
       break;
   }
@@ -217,6 +228,11 @@ Answer Comparison::ask_access(const Question& question) {
     if (access.implicit_supervisor && !backed) return answer;
   }
   if (access.implicit_supervisor && !answer.canonical) return answer;  // No LDT can lie there.
+  // There the guest does not get on: KVM's shadow paging takes the access for an allowed one, and
+  // the processor faults again.
+  if (features().shadow_paging && !features().amd && is_implicit_with_ac(question, answer)) {
+    return answer;
+  }
   answer.verdict = Verdict::kAgree;
   std::uint32_t value = 0x0101'0101U * kHalt;
   if (answer.canonical) {
@@ -275,6 +291,10 @@ void Comparison::judge_outcome(const Question& question, const Stop& stop, Answe
   if (features().amd && is_implicit_with_ac(question, answer)) {
     const bool faulted = stop.failure.empty() && observe(*machine_, question.state) == wanted;
     if (!faulted) answer.divergence = Divergence::kImplicitWithAcOnAmd;
+    return;
+  }
+  if (features().shadow_paging && stop.shut_down && has_pdpte_outside(question.state)) {
+    answer.divergence = Divergence::kPdpteOutsideMemory;
     return;
   }
   if (!stop.failure.empty()) {

@@ -37,8 +37,9 @@ enum class Divergence : std::uint8_t {
   kRangeOfPvm,
   kGlobalBitOnAmd,
   kImplicitWithAcOnAmd,
+  kPdpteOutsideMemory,
 };
-inline constexpr std::size_t kDivergences = 8;
+inline constexpr std::size_t kDivergences = 9;
 [[nodiscard]] std::string_view describe(Divergence divergence);
 
 enum class Verdict : std::uint8_t {

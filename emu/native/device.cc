@@ -17,6 +17,11 @@ constexpr unsigned long kGetSupportedCpuid =
 constexpr unsigned long kSetCpuid =
     _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_CPUID2), Cpuid::kHeader);
 
+/// Where KVM keeps three pages and one of its own on processors that cannot run real mode natively:
+/// no memory or device of a machine is there.
+constexpr std::uint64_t kIdentityMap = 0xfffb'c000;
+constexpr std::uint64_t kTaskState = 0xfffb'd000;
+
 }  // namespace
 
 Descriptor open_device(const std::string& name) {
@@ -43,7 +48,12 @@ Descriptor create_machine(const Descriptor& device, const std::string& name) {
     throw NoKvm(fmt::format("{} cannot create a virtual machine: {}; see the kernel's log", name,
                             std::strerror(errno)));
   }
-  return Descriptor(machine);
+  Descriptor result(machine);
+  // Only KVM on processors of Intel needs these, and others may refuse them.
+  std::uint64_t identity_map = kIdentityMap;
+  (void)control(result, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+  (void)control(result, KVM_SET_TSS_ADDR, kTaskState);
+  return result;
 }
 
 Descriptor create_processor(const Descriptor& machine) {

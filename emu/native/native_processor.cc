@@ -16,11 +16,6 @@
 namespace nestor::emu::native {
 namespace {
 
-/// Where KVM keeps three pages and one of its own on processors that cannot run real mode natively:
-/// no memory or device of the machine is there.
-constexpr std::uint64_t kIdentityMap = 0xfffb'c000;
-constexpr std::uint64_t kTaskState = 0xfffb'd000;
-
 constexpr unsigned kIsaLines = 16;
 constexpr unsigned kCascade = 2;
 /// The pin of the I/O APIC that an interrupt line leads to.
@@ -88,7 +83,6 @@ NativeProcessor::NativeProcessor(const std::string& device, const std::vector<Ra
     : device_(open_device(device)),
       machine_(create_machine(device_, device)),
       processor_([this] {
-        enable_vmx_memory();
         if (control(machine_, KVM_CREATE_IRQCHIP, 0UL) < 0) {
           throw Unavailable(
               fmt::format("KVM cannot create its interrupt controllers: {}; use a "
@@ -102,13 +96,6 @@ NativeProcessor::NativeProcessor(const std::string& device, const std::vector<Ra
   set_features(needs_vmx);
   route_lines();
   enter_virtual_wire_mode();
-}
-
-/// Only KVM on processors of Intel needs these, and others may refuse them.
-void NativeProcessor::enable_vmx_memory() {
-  std::uint64_t identity_map = kIdentityMap;
-  (void)control(machine_, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
-  (void)control(machine_, KVM_SET_TSS_ADDR, kTaskState);
 }
 
 void NativeProcessor::add_memory(const std::vector<RamRange>& ram) {

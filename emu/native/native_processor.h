@@ -48,7 +48,6 @@ class NativeProcessor {
   [[nodiscard]] std::optional<std::uint64_t> translate(std::uint64_t linear);
 
  private:
-  void enable_vmx_memory();
   void add_memory(const std::vector<RamRange>& ram);
   void set_features(bool needs_vmx);
   void route_lines();

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <memory>
 
 namespace nestor::emu::native {
@@ -28,6 +29,13 @@ void start_clock() {
 
 /// EBX of CPUID leaf 0 of AMD's processors: "Auth".
 constexpr std::uint32_t kAuthenticAmd = 0x6874'7541;
+
+/// Whether a parameter of a module of the kernel is there, and 0.
+bool is_off(const std::string& parameter) {
+  std::ifstream file("/sys/module/" + parameter);
+  char value = 0;
+  return file >> value && (value == 'N' || value == '0');
+}
 
 }  // namespace
 
@@ -52,6 +60,9 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
   Features features;
   // Without sysfs nothing tells, and PVM's own range is not judged either.
   features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0 || access("/sys/module/kvm", F_OK) != 0;
+  features.shadow_paging = is_off("kvm_intel/parameters/ept") || is_off("kvm_amd/parameters/npt");
+  features.smaller_maxphyaddr =
+      control(device_, KVM_CHECK_EXTENSION, KVM_CAP_SMALLER_MAXPHYADDR) > 0;
   for (kvm_cpuid_entry2& leaf : cpuid->leaves()) {
     if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;
     if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;
@@ -135,6 +146,7 @@ Stop VirtualMachine::run() {
       std::memset(run.mmio.data, 0xff, sizeof run.mmio.data);
     } else {
       stop.failure = describe_exit(run);
+      stop.shut_down = run.exit_reason == KVM_EXIT_SHUTDOWN;
       return stop;
     }
   }

@@ -23,6 +23,12 @@ struct Features {
   bool la57 = false;
   bool amd = false;  ///< The processor is AMD's: segments follow the VMCB, not the VMCS.
   bool pvm = false;  ///< KVM is PVM, which deprivileges the guest by software, or may be.
+  /// KVM's modules for Intel and AMD are told to use neither EPT nor NPT.
+  bool shadow_paging = false;
+  /// Code that runs meets the virtual processor's physical-address width, also where the host's is
+  /// larger. KVM with EPT or NPT lets the host's processor walk, which has its own width, unless
+  /// the module's parameter allow_smaller_maxphyaddr is 1.
+  bool smaller_maxphyaddr = false;
   std::uint8_t maxphyaddr = 36;
 };
 
@@ -30,6 +36,7 @@ struct Features {
 struct Stop {
   /// Empty if the processor halted; otherwise what KVM_RUN returned instead, in words.
   std::string failure{};
+  bool shut_down = false;  ///< It returned KVM_EXIT_SHUTDOWN.
   /// The first access outside the memory, if there was one.
   struct Outside {
     std::uint64_t address = 0;
