@@ -184,7 +184,12 @@ NestedObserver::Place NativePc::place() {
   const kvm_segment& cs = processor_.sregs().cs;
   const CodeMode mode = cs.l != 0 ? CodeMode::k64 : cs.db != 0 ? CodeMode::k32 : CodeMode::k16;
   const std::uint64_t base = mode == CodeMode::k64 ? 0 : cs.base;
-  return {base + processor_.regs().rip, processor_.regs().rflags, mode};
+  const kvm_regs& regs = processor_.regs();
+  return {base + regs.rip,
+          regs.rflags,
+          mode,
+          {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi, regs.r8,
+           regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15}};
 }
 
 // The bytes at the place, up to the longest instruction, as far as they are in memory.

@@ -69,7 +69,7 @@ void NestedObserver::after(const Place& place) {
   if (!pending_) return;
   const bool failed = (place.rflags & (vmx::rflags::kCf | vmx::rflags::kZf)) != 0;
   const bool passed = place.rip == pending_->rip + pending_->length;
-  if (passed && failed) {
+  if ((passed && failed) || failed_unnoticed(place)) {
     // What has been set by an earlier instruction cannot be seen here: a VMX instruction that
     // succeeds clears both flags, and one that faults does not pass.
     vmx::VmInstructionErrorEvent event{.instruction = pending_->name, .rip = pending_->rip};
@@ -99,6 +99,20 @@ void NestedObserver::after(const Place& place) {
   pending_.reset();
 }
 
+// Where KVM leaves a check of a VM entry to the processor, the failure does not end the step: the
+// instruction after it, which may be a short jump, is executed as well. L1 is at neither place
+// where VM entries end then, nor in an exception handler far away, and its flags are still those of
+// VMfail, unless that instruction has set others.
+bool NestedObserver::failed_unnoticed(const Place& place) {
+  using namespace vmx::rflags;
+  constexpr std::uint64_t kStatus = kCf | kPf | kAf | kZf | kSf | kOf;
+  constexpr std::uint64_t kReach = 128 + 2 * Instruction::kMaxLength;
+  const std::uint64_t status = place.rflags & kStatus;
+  return pending_->enters && place.rip != pending_->rip && place.rip != host_rip_ &&
+         place.rip - (pending_->rip - kReach) <= 2 * kReach && (status == kCf || status == kZf) &&
+         !read_state_().guest_mode;
+}
+
 void NestedObserver::report_entry() {
   const vmx::Vmcs& vmcs = *pending_->state.vmcs;
   vmx::VmEntryEvent event;
@@ -121,7 +135,8 @@ void NestedObserver::report_exit(const Place& place, const NestedState& state) {
     missed_ = true;
     return;
   }
-  missed_ = missed_ || place.rip != host_rip_;
+  const bool late = place.rip != host_rip_;
+  missed_ = missed_ || late;
   const vmx::Vmcs& vmcs = *state.vmcs;
   const auto field32 = [&](Field field) { return static_cast<std::uint32_t>(vmcs[field]); };
   vmx::VmExitEvent event;
@@ -139,6 +154,14 @@ void NestedObserver::report_exit(const Place& place, const NestedState& state) {
     event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
     event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
     event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
+  }
+  // L1 has executed nothing yet: all but RSP are still L2's.
+  vmx::CpuState left;
+  if (!late) {
+    left.gpr = place.gpr;
+    left.gpr[vmx::kRsp] = vmcs[Field::kGuestRsp];
+    left.rip = event.guest_rip;
+    event.state = &left;
   }
   sink_.vm_exit(event);
 }

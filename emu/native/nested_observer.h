@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -26,6 +27,7 @@ class NestedObserver {
     std::uint64_t rip = 0;
     std::uint64_t rflags = 0;
     CodeMode mode = CodeMode::k64;
+    std::array<std::uint64_t, 16> gpr{};  ///< In the order of `vmx::CpuState`.
   };
   /// How the processor is to run until the next stop.
   struct Plan {
@@ -59,6 +61,7 @@ class NestedObserver {
     NestedState state{};  ///< Before it; for those that enter.
   };
 
+  [[nodiscard]] bool failed_unnoticed(const Place& place);
   void report_entry();
   void report_exit(const Place& place, const NestedState& state);
 

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +26,7 @@ using Code = std::vector<std::uint8_t>;
 
 const Code kNop = ASM64("nop"), kVmlaunch = ASM64("vmlaunch"), kVmresume = ASM64("vmresume");
 const Code kVmclear = ASM64("vmclear [rax]"), kVmptrld = ASM64("vmptrld [rax]");
-constexpr std::uint64_t kCf = 1, kZf = 0x40;
+constexpr std::uint64_t kCf = 1, kPf = 4, kZf = 0x40;
 constexpr std::uint64_t kL1 = 0x1000, kHost = 0x2000, kL2 = 0x7000;
 
 class Events final : public EventHandler<Events> {
@@ -38,9 +40,12 @@ class Events final : public EventHandler<Events> {
     list.emplace_back(event.launch ? "launch" : "resume");
     entry = event;
   }
+  std::optional<std::array<std::uint64_t, 16>> exit_gpr;  // if the event has the registers
   void handle(const vmx::VmExitEvent& event) {
     list.push_back("exit " + std::to_string(event.reason & vmx::kExitReasonBasicMask));
     exit = event;
+    exit_gpr.reset();
+    if (event.state != nullptr) exit_gpr = event.state->gpr;
   }
   void handle(const vmx::VmInstructionErrorEvent& event) {
     list.push_back(std::string(event.instruction) + " error " + std::to_string(event.error));
@@ -56,8 +61,11 @@ class Observer : public testing::Test {
     state.vmcs->write(Field::kHostRip, kHost);
     state.vmcs->write(Field::kGuestRip, kL2);
   }
-  Plan before(std::uint64_t rip, const Code& code) { return observer.before({rip, 2}, code); }
-  void after(std::uint64_t rip, std::uint64_t rflags = 2) { observer.after({rip, rflags}); }
+  Plan before(std::uint64_t rip, const Code& code) { return observer.before(place(rip), code); }
+  void after(std::uint64_t rip, std::uint64_t rflags = 2) { observer.after(place(rip, rflags)); }
+  [[nodiscard]] NestedObserver::Place place(std::uint64_t rip, std::uint64_t rflags = 2) const {
+    return {rip, rflags, CodeMode::k64, gpr};
+  }
   void exit_to_l1(vmx::ExitReason reason, std::uint64_t l2_rip) {
     state.guest_mode = false;
     state.vmcs->write(Field::kExitReason, static_cast<std::uint32_t>(reason));
@@ -66,6 +74,7 @@ class Observer : public testing::Test {
 
   Events events;
   NestedState state;
+  std::array<std::uint64_t, 16> gpr{};
   unsigned asked = 0;
   NestedObserver observer{events, [this] {
                             ++asked;
@@ -104,6 +113,39 @@ TEST_F(Observer, FindsAVmEntryAndItsVmExitAtOneStop) {
   EXPECT_EQ(events.exit.instruction_length, 2U);
   EXPECT_EQ(before(kHost, kNop), (Plan{true, std::nullopt}));
   EXPECT_FALSE(observer.missed());
+}
+
+TEST_F(Observer, FindsAFailedVmEntryOneInstructionLate) {
+  state.vmcs->write(Field::kVmInstructionError, 7);
+  (void)before(kL1, kVmlaunch);
+  after(kL1 + 8, 2 | kZf);  // over the VMLAUNCH, and a jump
+  EXPECT_THAT(events.list, ElementsAre("VMLAUNCH error 7"));
+  (void)before(kL1 + 8, kVmlaunch);
+  after(kL1 + 0x40, 2 | kZf | kPf);  // flags that VMfail does not leave
+  EXPECT_THAT(events.list, ElementsAre("VMLAUNCH error 7"));
+  (void)before(kL1, kVmlaunch);
+  state.guest_mode = true;
+  after(kL2 + 1, 2 | kZf);
+  EXPECT_THAT(events.list, ElementsAre("VMLAUNCH error 7", "launch"));
+}
+
+TEST_F(Observer, ReportsL2sRegistersAtAVmExit) {
+  gpr[vmx::kRax] = 0x4000'0000;
+  gpr[vmx::kRsp] = 0x1234;  // L1's, as the VM exit has loaded it
+  state.vmcs->write(Field::kGuestRsp, 0x8000);
+  (void)before(kL1, kVmlaunch);
+  exit_to_l1(vmx::ExitReason::kCpuid, kL2);
+  after(kHost);
+  ASSERT_TRUE(events.exit_gpr);
+  EXPECT_EQ((*events.exit_gpr)[vmx::kRax], 0x4000'0000U);
+  EXPECT_EQ((*events.exit_gpr)[vmx::kRsp], 0x8000U);
+  (void)before(kHost, kVmresume);
+  exit_to_l1(vmx::ExitReason::kCpuid, kL2);
+  state.guest_mode = true;
+  after(kL2);
+  state.guest_mode = false;
+  after(kHost + 0x10);  // noticed late: L1 may have changed them
+  EXPECT_FALSE(events.exit_gpr);
 }
 
 TEST_F(Observer, ControlsThatAreOffReportNoEptpAndNoVpid) {
