@@ -17,6 +17,18 @@ constexpr unsigned long kGetSupportedCpuid =
 constexpr unsigned long kSetCpuid =
     _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_CPUID2), Cpuid::kHeader);
 
+/// kvm_msrs with room for one; the kernel's header ends it with an array without a size.
+struct OneMsr {
+  std::uint32_t count = 1;
+  std::uint32_t padding = 0;
+  kvm_msr_entry entry{};
+};
+static_assert(offsetof(OneMsr, entry) == 8);
+constexpr unsigned long kGetMsrs =
+    _IOC(_IOC_READ | _IOC_WRITE, KVMIO, _IOC_NR(KVM_GET_MSRS), offsetof(OneMsr, entry));
+constexpr unsigned long kSetMsrs =
+    _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_MSRS), offsetof(OneMsr, entry));
+
 /// Where KVM keeps three pages and one of its own on processors that cannot run real mode natively:
 /// no memory or device of a machine is there.
 constexpr std::uint64_t kIdentityMap = 0xfffb'c000;
@@ -79,17 +91,17 @@ bool set_cpuid(const Descriptor& processor, const Cpuid& cpuid) {
 }
 
 bool set_msr(const Descriptor& processor, std::uint32_t index, std::uint64_t value) {
-  // kvm_msrs with room for one; the kernel's header ends it with an array without a size.
-  struct {
-    std::uint32_t count = 1;
-    std::uint32_t padding = 0;
-    kvm_msr_entry entry{};
-  } msrs;
-  static_assert(offsetof(decltype(msrs), entry) == 8);
-  constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, _IOC_NR(KVM_SET_MSRS), 8);
+  OneMsr msrs;
   msrs.entry.index = index;
   msrs.entry.data = value;
   return control(processor, kSetMsrs, &msrs) == 1;
+}
+
+std::optional<std::uint64_t> msr(const Descriptor& processor, std::uint32_t index) {
+  OneMsr msrs;
+  msrs.entry.index = index;
+  if (control(processor, kGetMsrs, &msrs) != 1) return std::nullopt;
+  return msrs.entry.data;
 }
 
 std::size_t run_size(const Descriptor& device) {

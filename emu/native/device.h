@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -96,6 +97,8 @@ static_assert(offsetof(Cpuid, entries) == Cpuid::kHeader);
 [[nodiscard]] bool set_cpuid(const Descriptor& processor, const Cpuid& cpuid);
 /// Writes an MSR of a processor. False: KVM refuses it.
 [[nodiscard]] bool set_msr(const Descriptor& processor, std::uint32_t index, std::uint64_t value);
+/// Reads an MSR of a processor. Nothing: KVM refuses it.
+[[nodiscard]] std::optional<std::uint64_t> msr(const Descriptor& processor, std::uint32_t index);
 /// The size of the mapping of a processor's `kvm_run`, in bytes.
 [[nodiscard]] std::size_t run_size(const Descriptor& device);
 /// Why KVM_RUN returned, for exits that a machine does not expect.

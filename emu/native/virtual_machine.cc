@@ -12,6 +12,8 @@
 #include <fstream>
 #include <memory>
 
+#include "emu/native/vmx_support.h"
+
 namespace nestor::emu::native {
 namespace {
 
@@ -63,6 +65,7 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
   features.shadow_paging = is_off("kvm_intel/parameters/ept") || is_off("kvm_amd/parameters/npt");
   features.smaller_maxphyaddr =
       control(device_, KVM_CHECK_EXTENSION, KVM_CAP_SMALLER_MAXPHYADDR) > 0;
+  features.vmx = has_vmx(*cpuid);
   for (kvm_cpuid_entry2& leaf : cpuid->leaves()) {
     if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;
     if (leaf.function == 1) features.pse36 = (leaf.edx >> 17 & 1) != 0;
@@ -114,6 +117,12 @@ void VirtualMachine::set_msr(std::uint32_t index, std::uint64_t value) {
   }
 }
 
+std::uint64_t VirtualMachine::msr(std::uint32_t index) {
+  const auto value = native::msr(processor_, index);
+  if (!value) throw Unavailable(fmt::format("KVM on this host has no MSR {:#x}", index));
+  return *value;
+}
+
 std::optional<std::uint64_t> VirtualMachine::translate(std::uint64_t linear) {
   kvm_translation translation{};
   translation.linear_address = linear;
@@ -125,9 +134,13 @@ std::optional<std::uint64_t> VirtualMachine::translate(std::uint64_t linear) {
 }
 
 Stop VirtualMachine::run() {
+  reinterpret_cast<kvm_run*>(run_.data())->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  return run_on();
+}
+
+Stop VirtualMachine::run_on() {
   auto& run = *reinterpret_cast<kvm_run*>(run_.data());
   run.kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-  run.kvm_dirty_regs = run.kvm_valid_regs;
   const int started = seconds_passed;
   Stop stop;
   for (;;) {

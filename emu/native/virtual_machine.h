@@ -21,6 +21,7 @@ struct Features {
   bool pku = false;
   bool pks = false;
   bool la57 = false;
+  bool vmx = false;
   bool amd = false;  ///< The processor is AMD's: segments follow the VMCB, not the VMCS.
   bool pvm = false;  ///< KVM is PVM, which deprivileges the guest by software, or may be.
   /// KVM's modules for Intel and AMD are told to use neither EPT nor NPT.
@@ -41,6 +42,7 @@ struct Stop {
   struct Outside {
     std::uint64_t address = 0;
     bool write = false;
+    bool operator==(const Outside&) const = default;
   };
   std::optional<Outside> outside{};
 };
@@ -64,10 +66,14 @@ class VirtualMachine {
   void load_registers();
   /// Writes an MSR. Throws `Unavailable` if KVM refuses it.
   void set_msr(std::uint32_t index, std::uint64_t value);
+  /// Reads an MSR. Throws `Unavailable` if KVM refuses it.
+  [[nodiscard]] std::uint64_t msr(std::uint32_t index);
   /// The physical address that KVM's own walk finds; nothing if it finds none.
   [[nodiscard]] std::optional<std::uint64_t> translate(std::uint64_t linear);
   /// Runs with `sregs()` and `regs()` until the processor halts, and leaves the registers there.
   [[nodiscard]] Stop run();
+  /// Goes on where the latest execution ended.
+  [[nodiscard]] Stop run_on();
   /// Makes KVM forget whatever it derived from the memory's contents, as it has to after the
   /// memory was changed from outside the machine.
   void forget_translations();
