@@ -47,6 +47,8 @@ NestedObserver::Plan NestedObserver::before(const Place& place,
   pending_.reset();
   const auto instruction = decoder_.decode(code, place.mode);
   if (!instruction) return {true, std::nullopt};
+  // A step ends after each iteration, of which there may be a million.
+  if (instruction->repeated) return {false, place.rip + instruction->length};
   const auto found =
       std::ranges::find(kInstructions, instruction->operation, &VmxInstruction::operation);
   if (found == kInstructions.end()) return {true, std::nullopt};

@@ -91,6 +91,13 @@ TEST_F(Observer, StepsL1WithoutAskingForTheState) {
   EXPECT_THAT(events.list, IsEmpty());
 }
 
+TEST_F(Observer, RunsToTheEndOfARepeatedInstruction) {
+  EXPECT_EQ(before(kL1, ASM64("rep stosq")), (Plan{false, kL1 + 3}));
+  after(kL1 + 3);
+  EXPECT_EQ(before(kL1 + 3, ASM64("stosq")), (Plan{true, std::nullopt}));
+  EXPECT_THAT(events.list, IsEmpty());
+}
+
 TEST_F(Observer, FindsAVmEntryAndItsVmExitAtOneStop) {
   state.vmcs->write(Field::kGuestCr3, 0x9000);
   state.vmcs->write(Field::kEptPointer, 0xa01e);
