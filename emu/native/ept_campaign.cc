@@ -81,14 +81,13 @@ class EptCampaign {
   void ask_all(std::uint64_t questions, bool execute, EptFigures& figures) {
     for (std::uint64_t index = 0; figures.asked < questions; ++index) {
       // Each set of tables has a seed of its own, that does not depend on those before it.
-      Random random(
-          Random(options_.seed ^ index << 8 ^ kEptMode ^ (execute ? 1U : 0U)).next());
+      Random random(Random(options_.seed ^ index << 8 ^ kEptMode ^ (execute ? 1U : 0U)).next());
       ask_about_one_set(random, questions, execute, figures, index);
     }
   }
 
-  void ask_about_one_set(Random& random, std::uint64_t questions, bool execute,
-                         EptFigures& figures, std::uint64_t index) {
+  void ask_about_one_set(Random& random, std::uint64_t questions, bool execute, EptFigures& figures,
+                         std::uint64_t index) {
     EptQuestion about;
     about.ept = random_ept_state(random, result_.capabilities, comparison_.features().maxphyaddr);
     about.wp = random.chance(60);
@@ -152,8 +151,8 @@ EptAnswer ask(EptComparison& comparison, const EptCase& which) {
   }
   for (const EptCase::Entry& entry : which.entries) {
     // Entries may have been found in the data, where nothing has been changed.
-    const bool table = entry.address >= NestedLayout::kScaffoldTables &&
-                       entry.address < NestedLayout::kData;
+    const bool table =
+        entry.address >= NestedLayout::kScaffoldTables && entry.address < NestedLayout::kData;
     if (table) memory.store(entry.address, entry.value);
   }
   link_nested_scaffold(memory, which.question.ept);

@@ -14,8 +14,8 @@ namespace nestor::emu::native {
 /// What came of the questions of one kind.
 struct EptFigures {
   std::uint64_t asked = 0;
-  std::uint64_t not_asked = 0;  ///< Those that would leave what the test controls.
-  std::uint64_t tables = 0;     ///< Sets of tables.
+  std::uint64_t not_asked = 0;   ///< Those that would leave what the test controls.
+  std::uint64_t tables = 0;      ///< Sets of tables.
   std::uint64_t five_level = 0;  ///< Questions to 5-level EPT.
   std::uint64_t with_flags = 0;  ///< Questions to EPT with accessed and dirty flags.
   std::uint64_t ept_walks = 0;   ///< Walks of EPT tables: L2's paging structures need some, too.

@@ -174,12 +174,13 @@ EptAnswer EptComparison::ask(const EptQuestion& question) {
   answer.verdict = Verdict::kNotAsked;
   const ept::PagingState paging = guest_paging(question.ept.maxphyaddr, question.wp);
   const Access access = question.access.value_or(Access{Access::kRead, false, false});
-  answer.walk = ept::walk_nested<ept::ProbeOnly>(expected, paging, question.ept,
-                                                 {question.linear}, access, answer.steps);
+  answer.walk = ept::walk_nested<ept::ProbeOnly>(expected, paging, question.ept, {question.linear},
+                                                 access, answer.steps);
   if (answer.walk.outcome == NestedOutcome::kUnreachable) return answer;
   // The flags of L2's entries must not change an EPT entry while it is in use.
   for (const ept::Step& step : answer.steps.steps()) {
-    if (is_guest_entry_under_test(step) && step.machine_address < NestedLayout::kData) return answer;
+    if (is_guest_entry_under_test(step) && step.machine_address < NestedLayout::kData)
+      return answer;
   }
   if (question.access) {
     ask_access(question, answer);
@@ -196,9 +197,9 @@ void EptComparison::ask_translation(const EptQuestion& question, EptAnswer& answ
   // Also where there is no translation: walks of EPT that came to their end have set flags.
   GuestMemory expected(expected_);
   answer.steps.clear();
-  answer.walk = ept::walk_nested(expected, guest_paging(question.ept.maxphyaddr, question.wp),
-                                 question.ept, {question.linear},
-                                 Access{Access::kRead, false, false}, answer.steps);
+  answer.walk =
+      ept::walk_nested(expected, guest_paging(question.ept.maxphyaddr, question.wp), question.ept,
+                       {question.linear}, Access{Access::kRead, false, false}, answer.steps);
   const bool translated = answer.walk.translated();
   const bool same = translated == kvms.has_value() && (!kvms || *kvms == answer.walk.address.value);
   if (same) return;
@@ -269,9 +270,9 @@ void EptComparison::judge_flags(EptAnswer& answer) {
                                         : std::byte{0};
     only_optional = only_optional && ((live[at] ^ expected_[at]) & ~optional) == std::byte{0};
     if (!first.empty()) return;
-    first = fmt::format("byte at {:#x}: {:#04x}, not {:#04x}", at,
-                        std::to_integer<unsigned>(live[at]),
-                        std::to_integer<unsigned>(expected_[at]));
+    first =
+        fmt::format("byte at {:#x}: {:#04x}, not {:#04x}", at, std::to_integer<unsigned>(live[at]),
+                    std::to_integer<unsigned>(expected_[at]));
   };
   for (const ept::Step& step : answer.steps.steps()) {
     for (std::uint64_t at = step.machine_address; at != step.machine_address + 8; ++at) {

@@ -107,8 +107,7 @@ ept::EptState random_ept_state(Random& random, std::uint64_t capabilities, std::
   state.page2mb = (capabilities & cap::kPages2M) != 0;
   state.page1gb = (capabilities & cap::kPages1G) != 0;
   state.advanced_exit_information = (capabilities & cap::kAdvancedExitInformation) != 0;
-  const std::uint64_t levels =
-      (capabilities & cap::kWalkLength5) != 0 && random.chance(50) ? 5 : 4;
+  const std::uint64_t levels = (capabilities & cap::kWalkLength5) != 0 && random.chance(50) ? 5 : 4;
   const bool flags = (capabilities & cap::kAccessedDirty) != 0 && random.chance(70);
   state.eptp.value =
       NestedLayout::kTables | (flags ? bit(6) : 0) | (levels - 1) << 3 | kWriteBackType;
@@ -141,18 +140,19 @@ EptQuestion random_ept_question(Random& random, const EptQuestion& about, bool e
   const unsigned page_bits = ept::Ept<4>::page_bits(question.path.table ? 1 : question.path.level);
   question.path.entry = OrdinaryEntry::kPresent | random.bit(1, 85) | random.bit(2, 85) |
                         random.bit(5, 50) | random.bit(6, 50) |
-                        (large ? OrdinaryEntry::kPageSize : 0) | (address & ~ept::low_bits(page_bits));
+                        (large ? OrdinaryEntry::kPageSize : 0) |
+                        (address & ~ept::low_bits(page_bits));
   question.linear = path_linear(random.next());
   if (large) {
-    question.linear = (question.linear & ~ept::low_bits(page_bits)) |
-                      (address & ept::low_bits(page_bits));
+    question.linear =
+        (question.linear & ~ept::low_bits(page_bits)) | (address & ept::low_bits(page_bits));
   }
   if (execute) {
     question.linear &= ~std::uint64_t{3};
     if ((question.linear & 0xfff) > 0xfe0) question.linear &= ~std::uint64_t{0x1f};
-    question.access = ept::Access{
-        random.one_of({ept::Access::kRead, ept::Access::kWrite, ept::Access::kFetch}), about.user,
-        false};
+    question.access =
+        ept::Access{random.one_of({ept::Access::kRead, ept::Access::kWrite, ept::Access::kFetch}),
+                    about.user, false};
   }
   return question;
 }

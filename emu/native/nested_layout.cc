@@ -53,43 +53,41 @@ struct Piece {
 // RDI: the regions; RSI: the list; RCX: where L2 begins.
 const std::array kPieces{
     Piece{kStart,
-          {0xf3, 0x0f, 0xc7, 0x37,  // vmxon (%rdi)
+          {0xf3, 0x0f, 0xc7, 0x37,              // vmxon (%rdi)
            0x0f, 0x86, 0xf6, 0x04, 0x00, 0x00,  // jbe kFailed
            kHalt}},
-    Piece{kLoad,
-          {0x66, 0x0f, 0xc7, 0x77, 0x08,        // vmclear 8(%rdi)
-           0x0f, 0xc7, 0x77, 0x08,              // vmptrld 8(%rdi)
-           0x0f, 0x86, 0xf1, 0x03, 0x00, 0x00,  // jbe kFailed
-           0x48, 0xad,                          // next: lods %rsi, %rax
-           0x48, 0x85, 0xc0,                    // test %rax, %rax
-           0x78, 0x10,                          // js done
-           0x48, 0x89, 0xc2,                    // mov %rax, %rdx
-           0x48, 0xad,                          // lods %rsi, %rax
-           0x0f, 0x79, 0xd0,                    // vmwrite %rax, %rdx
-           0x0f, 0x86, 0xdc, 0x03, 0x00, 0x00,  // jbe kFailed
-           0xeb, 0xe9,                          // jmp next
-           kHalt}},                             // done
+    Piece{kLoad, {0x66, 0x0f, 0xc7, 0x77, 0x08,        // vmclear 8(%rdi)
+                  0x0f, 0xc7, 0x77, 0x08,              // vmptrld 8(%rdi)
+                  0x0f, 0x86, 0xf1, 0x03, 0x00, 0x00,  // jbe kFailed
+                  0x48, 0xad,                          // next: lods %rsi, %rax
+                  0x48, 0x85, 0xc0,                    // test %rax, %rax
+                  0x78, 0x10,                          // js done
+                  0x48, 0x89, 0xc2,                    // mov %rax, %rdx
+                  0x48, 0xad,                          // lods %rsi, %rax
+                  0x0f, 0x79, 0xd0,                    // vmwrite %rax, %rdx
+                  0x0f, 0x86, 0xdc, 0x03, 0x00, 0x00,  // jbe kFailed
+                  0xeb, 0xe9,                          // jmp next
+                  kHalt}},                             // done
     Piece{kLaunch,
-          {0xba, 0x1e, 0x68, 0x00, 0x00,        // mov $GUEST_RIP, %edx
-           0x0f, 0x79, 0xd1,                    // vmwrite %rcx, %rdx
-           0x0f, 0x01, 0xc2,                    // vmlaunch
-           0xe9, 0xf0, 0x02, 0x00, 0x00}},      // jmp kFailed
+          {0xba, 0x1e, 0x68, 0x00, 0x00,    // mov $GUEST_RIP, %edx
+           0x0f, 0x79, 0xd1,                // vmwrite %rcx, %rdx
+           0x0f, 0x01, 0xc2,                // vmlaunch
+           0xe9, 0xf0, 0x02, 0x00, 0x00}},  // jmp kFailed
     Piece{kResume,
-          {0xba, 0x1e, 0x68, 0x00, 0x00,        // mov $GUEST_RIP, %edx
-           0x0f, 0x79, 0xd1,                    // vmwrite %rcx, %rdx
-           0x0f, 0x01, 0xc3,                    // vmresume
-           0xe9, 0xf0, 0x01, 0x00, 0x00}},      // jmp kFailed
-    Piece{kAfterExit,
-          {0xbe, 0x00, 0x4e, 0x00, 0x00,        // mov $kReads, %esi
-           0xbf, 0x00, 0x4f, 0x00, 0x00,        // mov $kResults, %edi
-           0x48, 0xad,                          // next: lods %rsi, %rax
-           0x48, 0x85, 0xc0,                    // test %rax, %rax
-           0x78, 0x0c,                          // js done
-           0x48, 0x89, 0xc2,                    // mov %rax, %rdx
-           0x0f, 0x78, 0x17,                    // vmread %rdx, (%rdi)
-           0x48, 0x83, 0xc7, 0x08,              // add $8, %rdi
-           0xeb, 0xed,                          // jmp next
-           kHalt}},                             // done
+          {0xba, 0x1e, 0x68, 0x00, 0x00,              // mov $GUEST_RIP, %edx
+           0x0f, 0x79, 0xd1,                          // vmwrite %rcx, %rdx
+           0x0f, 0x01, 0xc3,                          // vmresume
+           0xe9, 0xf0, 0x01, 0x00, 0x00}},            // jmp kFailed
+    Piece{kAfterExit, {0xbe, 0x00, 0x4e, 0x00, 0x00,  // mov $kReads, %esi
+                       0xbf, 0x00, 0x4f, 0x00, 0x00,  // mov $kResults, %edi
+                       0x48, 0xad,                    // next: lods %rsi, %rax
+                       0x48, 0x85, 0xc0,              // test %rax, %rax
+                       0x78, 0x0c,                    // js done
+                       0x48, 0x89, 0xc2,              // mov %rax, %rdx
+                       0x0f, 0x78, 0x17,              // vmread %rdx, (%rdi)
+                       0x48, 0x83, 0xc7, 0x08,        // add $8, %rdi
+                       0xeb, 0xed,                    // jmp next
+                       kHalt}},                       // done
     Piece{kFailed, {kHalt}},
 };
 
@@ -329,8 +327,8 @@ void NestedGuest::load(const ept::EptState& state, bool wp, bool user) {
        control(vmx::kIa32VmxTrueProcbasedCtls,
                mask(vmx::PrimaryProcBased::kActivateSecondaryControls))},
       {Field::kSecondaryProcBasedControls, mask(vmx::SecondaryProcBased::kEnableEpt)},
-      {Field::kVmExitControls, control(vmx::kIa32VmxTrueExitCtls,
-                                       mask(vmx::VmExitControl::kHostAddressSpaceSize))},
+      {Field::kVmExitControls,
+       control(vmx::kIa32VmxTrueExitCtls, mask(vmx::VmExitControl::kHostAddressSpaceSize))},
       {Field::kVmEntryControls,
        control(vmx::kIa32VmxTrueEntryCtls, mask(vmx::VmEntryControl::kIa32eModeGuest))},
       {Field::kExceptionBitmap, 0xffff'ffff},

@@ -34,8 +34,8 @@ struct NestedLayout {
 };
 static_assert(NestedLayout::kData == 0x2'c000);
 
-/// Of guest-physical addresses of `width` bits, as far as 4-level EPT has them, the last GByte: there
-/// L2 finds at `scaffold_base + x` what lies at physical address x.
+/// Of guest-physical addresses of `width` bits, as far as 4-level EPT has them, the last GByte:
+/// there L2 finds at `scaffold_base + x` what lies at physical address x.
 [[nodiscard]] constexpr std::uint64_t scaffold_base(std::uint8_t width) {
   return (std::uint64_t{1} << (width < 48 ? width : 48)) - (std::uint64_t{1} << 30);
 }
@@ -44,7 +44,7 @@ static_assert(NestedLayout::kData == 0x2'c000);
 /// table there, which translates the rest of the linear address.
 struct GuestPath {
   bool table = false;
-  unsigned level = 1;       ///< Of the entry of L2 that has the address: 1 to 3; 2 or 3 for a table.
+  unsigned level = 1;  ///< Of the entry of L2 that has the address: 1 to 3; 2 or 3 for a table.
   std::uint64_t entry = 0;  ///< That entry: the guest-physical address with its flags.
 };
 

@@ -32,11 +32,12 @@ void start_clock() {
 /// EBX of CPUID leaf 0 of AMD's processors: "Auth".
 constexpr std::uint32_t kAuthenticAmd = 0x6874'7541;
 
-/// Whether a parameter of a module of the kernel is there, and 0.
-bool is_off(const std::string& parameter) {
-  std::ifstream file("/sys/module/" + parameter);
+/// A parameter of a module of the kernel that is on or off; nothing where there is none.
+std::optional<bool> parameter(const std::string& name) {
+  std::ifstream file("/sys/module/" + name);
   char value = 0;
-  return file >> value && (value == 'N' || value == '0');
+  if (!(file >> value)) return std::nullopt;
+  return value == 'Y' || value == '1';
 }
 
 }  // namespace
@@ -62,9 +63,11 @@ Features VirtualMachine::set_cpuid(std::uint8_t maxphyaddr) {
   Features features;
   // Without sysfs nothing tells, and PVM's own range is not judged either.
   features.pvm = access("/sys/module/kvm_pvm", F_OK) == 0 || access("/sys/module/kvm", F_OK) != 0;
-  features.shadow_paging = is_off("kvm_intel/parameters/ept") || is_off("kvm_amd/parameters/npt");
+  const auto ept = parameter("kvm_intel/parameters/ept");
+  const auto npt = parameter("kvm_amd/parameters/npt");
+  features.shadow_paging = ept == false || npt == false;
   features.smaller_maxphyaddr =
-      control(device_, KVM_CHECK_EXTENSION, KVM_CAP_SMALLER_MAXPHYADDR) > 0;
+      ept != true && control(device_, KVM_CHECK_EXTENSION, KVM_CAP_SMALLER_MAXPHYADDR) > 0;
   features.vmx = has_vmx(*cpuid);
   for (kvm_cpuid_entry2& leaf : cpuid->leaves()) {
     if (leaf.function == 0) features.amd = leaf.ebx == kAuthenticAmd;

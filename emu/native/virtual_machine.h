@@ -27,8 +27,9 @@ struct Features {
   /// KVM's modules for Intel and AMD are told to use neither EPT nor NPT.
   bool shadow_paging = false;
   /// Code that runs meets the virtual processor's physical-address width, also where the host's is
-  /// larger. KVM with EPT or NPT lets the host's processor walk, which has its own width, unless
-  /// the module's parameter allow_smaller_maxphyaddr is 1.
+  /// larger. With EPT or NPT the host's processor walks, which has its own. The module's parameter
+  /// allow_smaller_maxphyaddr makes KVM correct the outcome with EPT, but not the flags left in the
+  /// tables, nor where it would have to emulate VERR.
   bool smaller_maxphyaddr = false;
   std::uint8_t maxphyaddr = 36;
 };

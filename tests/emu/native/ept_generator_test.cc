@@ -95,9 +95,9 @@ TEST(EptGenerator, HasEveryOutcome) {
     for (unsigned i = 0; i != 300; ++i) {
       const EptQuestion question = random_ept_question(random, about, true);
       write_path(memory, question.linear, question.path);
-      const auto walk = ept::walk_nested<ept::ProbeOnly>(memory, guest_paging(kWidth, question.wp),
-                                                         question.ept, {question.linear},
-                                                         *question.access);
+      const auto walk =
+          ept::walk_nested<ept::ProbeOnly>(memory, guest_paging(kWidth, question.wp), question.ept,
+                                           {question.linear}, *question.access);
       ++outcomes[walk.outcome];
       if (walk.translated()) ++sizes[walk.page_bits];
       if (walk.outcome == NestedOutcome::kEptViolation) ++qualifications[walk.exit_qualification];
