@@ -55,6 +55,8 @@ int run_natively(const std::vector<std::string>& arguments) {
   }
   const RunOptions& options = std::get<RunOptions>(parsed);
   native.needs_vmx = !no_vmx;
+  // Not for the warnings alone: a hypervisor would not get on.
+  native.step = native.needs_vmx && (options.trace || options.dump_vmcs || options.stats);
   const auto& from = options.trace_filter.from;
   if (from && from->kind == Moment::Kind::kInstructions) {
     return complain(ExitStatus::kBadUsage,

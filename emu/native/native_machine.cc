@@ -93,7 +93,7 @@ class NativePc final : public Machine {
 void NativePc::wire() {
   if (outputs_.events != nullptr) {
     outputs_.events->attach(clock_, instructions_);
-    if (options_.step || (options_.needs_vmx && processor_.tells_nested_state())) {
+    if (options_.step && (!options_.needs_vmx || processor_.tells_nested_state())) {
       observer_.emplace(*outputs_.events, [this] {
         return processor_.tells_nested_state() ? processor_.nested_state() : NestedState{};
       });

@@ -14,7 +14,7 @@ struct NativeOptions {
   std::string device = "/dev/kvm";
   bool needs_vmx = true;
   unsigned max_seconds = 0;  ///< 0: no limit.
-  /// Steps also where there is no VMX to be seen; only with listeners to events.
+  /// L1 is stepped, so that VM entries and VM exits are found; only with listeners to events.
   bool step = false;
 };
 
