@@ -24,7 +24,6 @@ namespace nestor::emu::native {
 namespace {
 
 using ept::bit;
-using ept::bits;
 using vmx::Field;
 
 constexpr std::uint64_t kL1Code = 0x1000;
