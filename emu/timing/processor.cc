@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/timing/processor.h"
+
+#include <algorithm>
+
+namespace nestor::emu::timing {
+namespace {
+
+constexpr uint16_t ports(std::initializer_list<unsigned> numbers) {
+  uint16_t mask = 0;
+  for (const unsigned number : numbers) mask |= static_cast<uint16_t>(1u << number);
+  return mask;
+}
+
+// Store forwarding: T. Downs, "Store forwarding of split accesses" (a gist with measurements of
+// Haswell, Skylake and Ice Lake), and the discussion in Agner Fog's blog, "32B store-forwarding is
+// slower than 16B". The loop stream detector is off on Skylake (errata SKL150, SKZ7). POPCNT, TZCNT
+// and LZCNT: errata HSD146, BDM104 and SKL029. Jumps at the end of 32 bytes: Intel, "Mitigations
+// for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065.
+constexpr Processor kProcessors[] = {
+    {.generation = vmx::Generation::kHaswell,
+     .table = PriceTable::kHaswell,
+     .issue_width = 4,
+     .decoders = 4,
+     .last_decoder_waits = true,
+     .decoded_uops = 4,
+     .predecode_width = 5,
+     .dsb_width = 4,
+     .idq_size = 56,
+     .reorder_window = 192,
+     .eliminates_moves = true,
+     .indexed_store_port_7 = false,
+     .slow_lea = true,
+     .popcnt_waits = true,
+     .tzcnt_waits = true,
+     .cmov_complex = false,
+     .jcc_erratum = false,
+     .forwarding = 5,
+     .load_ports = ports({2, 3}),
+     .store_address_ports = ports({2, 3, 7}),
+     .store_data_ports = ports({4}),
+     .branch_ports = ports({0, 6})},
+    {.generation = vmx::Generation::kBroadwell,
+     .table = PriceTable::kBroadwell,
+     .issue_width = 4,
+     .decoders = 4,
+     .last_decoder_waits = true,
+     .decoded_uops = 4,
+     .predecode_width = 5,
+     .dsb_width = 4,
+     .idq_size = 56,
+     .reorder_window = 192,
+     .eliminates_moves = true,
+     .indexed_store_port_7 = false,
+     .slow_lea = true,
+     .popcnt_waits = true,
+     .tzcnt_waits = true,
+     .cmov_complex = true,
+     .jcc_erratum = false,
+     .forwarding = 5,
+     .load_ports = ports({2, 3}),
+     .store_address_ports = ports({2, 3, 7}),
+     .store_data_ports = ports({4}),
+     .branch_ports = ports({0, 6})},
+    {.generation = vmx::Generation::kSkylake,
+     .table = PriceTable::kSkylakeServer,
+     .issue_width = 4,
+     .decoders = 4,
+     .last_decoder_waits = false,
+     .decoded_uops = 5,
+     .predecode_width = 5,
+     .dsb_width = 6,
+     .idq_size = 0,
+     .reorder_window = 224,
+     .eliminates_moves = true,
+     .indexed_store_port_7 = false,
+     .slow_lea = true,
+     .popcnt_waits = true,
+     .tzcnt_waits = false,
+     .cmov_complex = true,
+     .jcc_erratum = true,
+     .forwarding = 4,
+     .load_ports = ports({2, 3}),
+     .store_address_ports = ports({2, 3, 7}),
+     .store_data_ports = ports({4}),
+     .branch_ports = ports({0, 6})},
+    {.generation = vmx::Generation::kIceLake,
+     .table = PriceTable::kIceLake,
+     .issue_width = 5,
+     .decoders = 4,
+     .last_decoder_waits = false,
+     .decoded_uops = 5,
+     .predecode_width = 5,
+     .dsb_width = 6,
+     .idq_size = 70,
+     .reorder_window = 352,
+     .eliminates_moves = false,
+     .indexed_store_port_7 = true,
+     .slow_lea = false,
+     .popcnt_waits = false,
+     .tzcnt_waits = false,
+     .cmov_complex = true,
+     .jcc_erratum = false,
+     .forwarding = 5,
+     .load_ports = ports({2, 3}),
+     .store_address_ports = ports({7, 8}),
+     .store_data_ports = ports({4, 9}),
+     .branch_ports = ports({0, 6})},
+};
+
+}  // namespace
+
+std::span<const Processor> processors() { return kProcessors; }
+
+const Processor* find_processor(vmx::Generation generation) {
+  const auto* found = std::ranges::find(kProcessors, generation, &Processor::generation);
+  return found == std::end(kProcessors) ? nullptr : found;
+}
+
+}  // namespace nestor::emu::timing
