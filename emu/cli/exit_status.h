@@ -42,8 +42,9 @@ inline constexpr std::array kExitStatusTable = {
         ExitStatus::kSuccess,
         "nothing went wrong: L1 turned the machine off; help, equal traces, clean audits"},
     ExitStatusEntry{ExitStatus::kBadUsage, "bad usage: an unknown option or a bad value"},
-    ExitStatusEntry{ExitStatus::kBadImage,
-                    "bad image, module, saved state, trace or VMCS file: unreadable or malformed"},
+    ExitStatusEntry{
+        ExitStatus::kBadImage,
+        "bad image, module, saved state, trace, VMCS or code file: unreadable or malformed"},
     ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},
     ExitStatusEntry{ExitStatus::kGuestShutdown, "L1 shut down after a triple fault"},
     ExitStatusEntry{ExitStatus::kVmxAbort, "VMX abort"},
@@ -61,7 +62,7 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kModesDiffer,
                     "nestor compare-mmu: the results differ from mode to mode"},
     ExitStatusEntry{ExitStatus::kNoSuchProcessor,
-                    "--cpu: no such model or feature, or a feature that is not implemented"},
+                    "--cpu: no such model or feature, one that is not implemented, or no prices"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

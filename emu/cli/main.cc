@@ -15,6 +15,7 @@
 #include "emu/cli/exit_status.h"
 #include "emu/cli/options.h"
 #include "emu/cli/orderly_stop.h"
+#include "emu/cli/price_command.h"
 #include "emu/cli/run_command.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 
@@ -40,6 +41,7 @@ int run(const std::vector<std::string>& arguments) {
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
+  if (const auto* price = std::get_if<PriceOptions>(&parsed)) return price_command(*price);
   if (const auto* compare = std::get_if<CompareMmuOptions>(&parsed)) {
     return compare_mmu_command(*compare, create_machine);
   }

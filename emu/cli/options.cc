@@ -14,6 +14,7 @@
 #include "emu/cli/processor_choice.h"
 #include "emu/cli/processor_options.h"
 #include "emu/l0/vmcs_build.h"
+#include "emu/timing/processor.h"
 
 namespace nestor::emu {
 namespace {
@@ -30,6 +31,10 @@ constexpr std::string_view kCompareMmuExample =
 constexpr std::string_view kDiffExample =
     "Example:\n"
     "  nestor diff before.txt after.txt --only vm-entry,vm-exit\n";
+constexpr std::string_view kPriceExamples =
+    "Examples:\n"
+    "  nestor price --hex 4801d8480fafc3\n"
+    "  nestor price --file loop.bin --loop --cpu Haswell\n";
 constexpr unsigned kMostContext = 1000;
 
 // What CLI11 prints between the options and the end of the help text.
@@ -205,6 +210,70 @@ class CompareMmuCommand {
   std::optional<std::string> json_;
 };
 
+class PriceCommand {
+ public:
+  explicit PriceCommand(CLI::App& app)
+      : price_(*app.add_subcommand(
+            "price", "Price a basic block of 64-bit code: its cycles, and what bounds them")) {
+    price_.footer(footer(kPriceExamples));
+    price_.add_option("--hex", hex_, "The code in hexadecimal")->type_name("HEX");
+    price_.add_option("--file", file_, "A file with the code; - is the standard input")
+        ->type_name("FILE");
+    price_
+        .add_option("--csv", csv_,
+                    "A file of lines ROW,HEX,...: print ROW,CYCLES for each; - is the standard "
+                    "input")
+        ->type_name("FILE");
+    price_.add_flag("--loop", loop_,
+                    "The code is a loop; else it is unrolled: copies follow each other");
+    price_
+        .add_option("--pieces", pieces_,
+                    "Price pieces of so many instructions and put them together, as a run does")
+        ->type_name("N")
+        ->check(CLI::Range(1u, kMostPieces));
+    add_processor_option(price_, cpu_);
+  }
+
+  bool parsed() const { return price_.parsed(); }
+  Complaint read(PriceOptions& options) const {
+    const size_t given = price_.count("--hex") + price_.count("--file") + price_.count("--csv");
+    const auto processor = read_processor(cpu_);
+    if (const auto* bad = std::get_if<Complaint>(&processor)) return *bad;
+    options.generation = std::get<vmx::ProcessorType>(processor).generation;
+    if (timing::find_processor(options.generation) == nullptr) return no_prices();
+    if (given != 1) return "one of --hex, --file and --csv is required";
+    using Source = PriceOptions::Source;
+    options.source = price_.count("--hex") != 0    ? Source::kHex
+                     : price_.count("--file") != 0 ? Source::kFile
+                                                   : Source::kCsv;
+    options.input = options.source == Source::kHex    ? hex_
+                    : options.source == Source::kFile ? file_
+                                                      : csv_;
+    options.repetition = loop_ ? timing::Repetition::kLooped : timing::Repetition::kUnrolled;
+    options.pieces = pieces_;
+    return {};
+  }
+
+ private:
+  static constexpr unsigned kMostPieces = 1000;
+
+  Complaint no_prices() const {
+    std::string names;
+    for (const timing::Processor& processor : timing::processors()) {
+      names += names.empty() ? "" : ", ";
+      names += vmx::kProcessorModels[static_cast<size_t>(processor.generation)].name;
+    }
+    return {fmt::format("--cpu: '{}' has no prices; choose one of {}", cpu_, names),
+            ExitStatus::kNoSuchProcessor};
+  }
+
+  CLI::App& price_;
+  std::string hex_, file_, csv_;
+  bool loop_ = false;
+  unsigned pieces_ = 0;
+  std::string cpu_ = "Skylake-Server";
+};
+
 // CLI11 puts the name of the option before the message of a validator, and its own prefixes before
 // its own messages; only the first line counts.
 std::string first_line(std::string text) {
@@ -227,6 +296,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   DiffCommand diff(app);
   AuditCommand audit(app);
   CompareMmuCommand compare(app);
+  PriceCommand price(app);
 
   const auto complain = [&](std::string_view message, ExitStatus status = ExitStatus::kBadUsage) {
     const auto named = app.get_subcommands();
@@ -256,6 +326,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   if (diff.parsed()) return finish(diff, DiffOptions{});
   if (audit.parsed()) return finish(audit, AuditOptions{});
   if (compare.parsed()) return finish(compare, CompareMmuOptions{});
+  if (price.parsed()) return finish(price, PriceOptions{});
   return complain("a command is required: nestor run IMAGE");
 }
 

@@ -14,6 +14,7 @@
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/image_options.h"
+#include "emu/cli/price_command.h"
 #include "emu/cli/state_options.h"
 #include "emu/events/filter.h"
 #include "emu/observe/audit/vmcs_dump.h"
@@ -63,8 +64,8 @@ struct Program {
   std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
 };
 
-using CommandLine =
-    std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions, PrintAndExit>;
+using CommandLine = std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions,
+                                 PriceOptions, PrintAndExit>;
 
 // `version` is what --version prints.
 [[nodiscard]] CommandLine parse_command_line(const std::vector<std::string>& arguments,

@@ -33,6 +33,21 @@ PrintAndExit parse_print(const Arguments& arguments) {
   return {};
 }
 
+TEST(Options, PriceTakesOneSourceOfCode) {
+  const auto result = parse_command_line({"price", "--csv", "rows", "--loop"}, "version");
+  const auto* price = std::get_if<PriceOptions>(&result);
+  ASSERT_NE(price, nullptr);
+  EXPECT_EQ(price->source, PriceOptions::Source::kCsv);
+  EXPECT_EQ(price->input, "rows");
+  EXPECT_EQ(price->repetition, timing::Repetition::kLooped);
+  EXPECT_EQ(price->generation, vmx::Generation::kSkylake);
+  EXPECT_EQ(price->pieces, 0u);
+  EXPECT_THAT(parse_print({"price", "--hex", "90", "--csv", "rows"}).text, HasSubstr("one of"));
+  const PrintAndExit none = parse_print({"price", "--hex", "90", "--cpu", "SapphireRapids"});
+  EXPECT_EQ(none.status, ExitStatus::kNoSuchProcessor);
+  EXPECT_THAT(none.text, HasSubstr("Skylake-Server"));
+}
+
 TEST(Options, Defaults) {
   const RunOptions options = parse_ok({"run", "image"});
   EXPECT_EQ(options.image, "image");
