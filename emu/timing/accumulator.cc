@@ -117,10 +117,8 @@ double price_in_pieces(Prices prices, const Processor& processor, Repetition rep
                        size_t instructions) {
   if (prices.empty() || instructions == 0) return 0;
   // Long enough for the window to fill, and for copies to be at all offsets from 16 bytes.
-  constexpr size_t kUops = 2000, kLeast = 32;
-  uint64_t size = 0;
-  for (const InstructionPrice& price : prices) size += price.length;
-  const size_t executions = std::max(kLeast, kUops / prices.size() / 16 * 16);
+  constexpr size_t kUops = 2000, kLeast = 16;
+  const size_t executions = std::max(kLeast, kUops / prices.size() / kLeast * kLeast);
   const bool unrolled = repetition == Repetition::kUnrolled;
   const FrontEnd front_end =
       unrolled || has_jcc_erratum(prices, processor) ? FrontEnd::kLegacy : FrontEnd::kDsb;

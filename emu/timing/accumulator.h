@@ -58,7 +58,7 @@ class Accumulator {
     uint64_t uops = 0;
     Ticks time = 0;
   };
-  static constexpr size_t kStores = 64;       // a power of 2
+  static constexpr size_t kStores = 64;        // a power of 2
   static constexpr size_t kRetirements = 512;  // not less than any reorder window
 
   // When there is room in the window for the next `uops`.
@@ -77,8 +77,8 @@ class Accumulator {
   uint64_t issued_uops_ = 0;
   size_t first_ = 0, end_ = 0;  // of retirements_, modulo its size
   Ticks room_ = 0;
-  uint64_t code_end_ = 0;     // where the last piece ended,
-  uint32_t in_window_ = 0;    // and how many instructions its last window holds
+  uint64_t code_end_ = 0;   // where the last piece ended,
+  uint32_t in_window_ = 0;  // and how many instructions its last window holds
   uint8_t decoder_state_ = 0;
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/timing/addresses.h"
 
-#include <algorithm>
 #include <bit>
 
 namespace nestor::emu::timing {
@@ -83,7 +82,7 @@ uint64_t SymbolicState::address_of(const InstructionPrice& price) const {
 }
 
 uint64_t SymbolicState::memory_at(uint64_t address) const {
-  const auto found = std::ranges::find(memory_, address, [](const auto& entry) { return entry.first; });
+  const auto found = memory_.find(address);
   return found == memory_.end() ? mix(3, address) : found->second;
 }
 
@@ -91,7 +90,9 @@ void SymbolicState::execute(const InstructionPrice& price) {
   const bool accesses = price.has_address && (price.loads || price.stores);
   const uint64_t address = accesses ? address_of(price) : 0;
   uint64_t result = mix(4, price.identity);
-  const auto value = [&](unsigned i) -> uint64_t& { return i < kGprs ? registers_[i] : others_[i]; };
+  const auto value = [&](unsigned i) -> uint64_t& {
+    return i < kGprs ? registers_[i] : others_[i];
+  };
   for (Values left = price.operand_read | price.address_read; left != 0; left &= left - 1)
     result = mix(result, value(static_cast<unsigned>(std::countr_zero(left))));
   if (price.loads) result = mix(result, accesses ? memory_at(address) : mix(5, result));
@@ -101,12 +102,10 @@ void SymbolicState::execute(const InstructionPrice& price) {
     const auto i = static_cast<unsigned>(std::countr_zero(left));
     value(i) = mix(result, i);
   }
-  if (price.sum.reg != Address::kNone)
-    registers_[price.sum.reg] = evaluate(price.sum.sum, before);
+  if (price.sum.reg != Address::kNone) registers_[price.sum.reg] = evaluate(price.sum.sum, before);
   registers_[Address::kRip] = before[Address::kRip];
   if (!price.stores || !accesses) return;
-  std::erase_if(memory_, [&](const auto& entry) { return entry.first == address; });
-  memory_.emplace_back(address, mix(result, kValues));
+  memory_[address] = mix(result, kValues);
 }
 
 }  // namespace nestor::emu::timing

@@ -6,8 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <utility>
-#include <vector>
+#include <unordered_map>
 
 #include "emu/timing/instruction_price.h"
 
@@ -58,8 +57,8 @@ class SymbolicState {
   uint64_t memory_at(uint64_t address) const;
 
   RegisterValues registers_{};
-  std::array<uint64_t, kValues> others_{};  // the values that are no general registers
-  std::vector<std::pair<uint64_t, uint64_t>> memory_;  // what was stored, by the address
+  std::array<uint64_t, kValues> others_{};         // the values that are no general registers
+  std::unordered_map<uint64_t, uint64_t> memory_;  // what was stored, by the address
 };
 
 }  // namespace nestor::emu::timing

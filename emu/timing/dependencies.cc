@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <unordered_map>
 
 namespace nestor::emu::timing {
 namespace {
@@ -90,8 +91,7 @@ class Walk {
   static void add_edges(std::vector<Edge>& edges, const Ready& ready, uint8_t to) {
     for (unsigned from = 0; from < kNodes; ++from) {
       if (ready.after[from] != kNever) {
-        edges.push_back(
-            {static_cast<uint8_t>(from), to, static_cast<uint16_t>(ready.after[from])});
+        edges.push_back({static_cast<uint8_t>(from), to, static_cast<uint16_t>(ready.after[from])});
       }
     }
   }
@@ -119,7 +119,7 @@ class Forwarding {
     constexpr unsigned kExecutions = 3;
     SymbolicState state;
     const uint64_t start = state.registers()[Address::kRip];
-    std::vector<Stored> stored;
+    Stores stored;
     for (unsigned execution = 0; execution < kExecutions; ++execution) {
       if (looped) state.jump(start);
       for (size_t i = 0; i < prices.size(); ++i) {
@@ -127,10 +127,7 @@ class Forwarding {
         const uint64_t address = price.has_address ? state.address_of(price) : 0;
         if (price.has_address && price.loads && execution + 1 == kExecutions)
           find_source(i, address, stored, execution);
-        if (price.has_address && price.stores) {
-          std::erase_if(stored, [&](const Stored& s) { return s.address == address; });
-          stored.push_back({address, i, execution});
-        }
+        if (price.has_address && price.stores) stored[address] = {i, execution};
         state.execute(price);
       }
     }
@@ -142,21 +139,20 @@ class Forwarding {
 
  private:
   struct Stored {
-    uint64_t address;
-    size_t instruction;
-    unsigned execution;
+    size_t instruction = 0;
+    unsigned execution = 0;
   };
+  using Stores = std::unordered_map<uint64_t, Stored>;  // by the address
 
-  void find_source(size_t load, uint64_t address, const std::vector<Stored>& stored,
-                   unsigned execution) {
-    const auto found = std::ranges::find(stored, address, &Stored::address);
-    if (found == stored.end() || found->execution + 1 < execution) return;
-    auto& place = places_[found->instruction];
+  void find_source(size_t load, uint64_t address, const Stores& stored, unsigned execution) {
+    const auto found = stored.find(address);
+    if (found == stored.end() || found->second.execution + 1 < execution) return;
+    auto& place = places_[found->second.instruction];
     if (!place) {
       if (count_ == kMaxPlaces) return;
       place = count_++;
     }
-    const bool here = found->execution == execution;
+    const bool here = found->second.execution == execution;
     sources_[load] = {here ? Source::Kind::kHere : Source::Kind::kBefore, *place};
   }
 

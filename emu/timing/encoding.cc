@@ -161,8 +161,8 @@ Encoding parse_encoding(std::span<const uint8_t> bytes, CodeMode mode) {
   read_prefixes(reader, encoding, mode, extension, address_size);
   const bool operand_size_prefix = key.operand_size;
   const bool vex = starts_vex(reader, mode);
-  const bool evex = reader.peek() == 0x62 &&
-                    (mode == CodeMode::k64 || (reader.ahead(1) & 0xc0) == 0xc0);
+  const bool evex =
+      reader.peek() == 0x62 && (mode == CodeMode::k64 || (reader.ahead(1) & 0xc0) == 0xc0);
   encoding.opcode_offset = static_cast<uint8_t>(reader.at());
   if (evex || (vex && !read_vex(reader, encoding, extension))) return encoding;
   encoding.known = true;
@@ -187,8 +187,8 @@ Encoding parse_encoding(std::span<const uint8_t> bytes, CodeMode mode) {
   encoding.place[kRegPlace] = static_cast<uint8_t>(key.reg | extension.r);
   encoding.place[kRmPlace] = static_cast<uint8_t>((modrm & 7) | extension.b);
   encoding.place[kIs4Place] = static_cast<uint8_t>(reader.last() >> 4);
-  const bool sixteen_bit_address = mode == CodeMode::k16 ? !address_size
-                                                         : mode == CodeMode::k32 && address_size;
+  const bool sixteen_bit_address =
+      mode == CodeMode::k16 ? !address_size : mode == CodeMode::k32 && address_size;
   if (!key.memory) {
     key.rm = modrm & 7;
     key.lock = false;
@@ -199,8 +199,8 @@ Encoding parse_encoding(std::span<const uint8_t> bytes, CodeMode mode) {
   }
   encoding.immediate_byte = reader.signed_byte();
   encoding.immediate_doubleword = reader.signed_doubleword();
-  encoding.length_changing_prefix = operand_size_prefix && !key.wide && !vex &&
-                                    has_wide_immediate(key);
+  encoding.length_changing_prefix =
+      operand_size_prefix && !key.wide && !vex && has_wide_immediate(key);
   return encoding;
 }
 

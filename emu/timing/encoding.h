@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// How an instruction is encoded, as far as its price depends on it (Intel SDM volume 2, "Instruction
-// Format").
+// How an instruction is encoded, as far as its price depends on it (Intel SDM volume 2,
+// "Instruction Format").
 #pragma once
 
 #include <cstdint>

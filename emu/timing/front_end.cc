@@ -9,7 +9,7 @@
 namespace nestor::emu::timing {
 namespace {
 
-constexpr unsigned kWindow = 16;               // bytes that are predecoded at once
+constexpr unsigned kWindow = 16;                // bytes that are predecoded at once
 constexpr unsigned kLengthChangingPenalty = 3;  // cycles for a length-changing prefix
 constexpr unsigned kDsbLine = 32;
 
@@ -100,9 +100,7 @@ class Decoders {
   }
 
   unsigned cycles() const { return cycles_; }
-  DecoderState state() const {
-    return {static_cast<uint8_t>(used_), static_cast<uint8_t>(limit_)};
-  }
+  DecoderState state() const { return {static_cast<uint8_t>(used_), static_cast<uint8_t>(limit_)}; }
 
  private:
   void start_cycle() {

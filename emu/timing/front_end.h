@@ -30,12 +30,12 @@ bool fits_lsd(Prices prices, const Processor& processor);
 bool has_jcc_erratum(Prices prices, const Processor& processor);
 double issue_bound(Prices prices, const Processor& processor, Repetition repetition);
 
-// What code that is executed once takes of the predecoder. Code right after it may share a window of
-// 16 bytes with it.
+// What code that is executed once takes of the predecoder. Code right after it may share a window
+// of 16 bytes with it.
 struct PredecodeUse {
-  uint64_t begin = 0, end = 0;         // addresses
-  uint32_t cycles = 0;                 // if it shares none
-  uint8_t first = 0, last = 0;         // instructions in the first and the last window
+  uint64_t begin = 0, end = 0;  // addresses
+  uint32_t cycles = 0;          // if it shares none
+  uint8_t first = 0, last = 0;  // instructions in the first and the last window
   bool one_window = true;
 };
 PredecodeUse predecode_use(Prices prices, const Processor& processor, uint64_t address);

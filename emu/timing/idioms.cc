@@ -60,7 +60,7 @@ Idiom vector_idiom(const Encoding& encoding) {
   if (key.repeat != EncodingKey::kNoRepeat || !same_registers(encoding)) return Idiom::kNone;
   if (vector_map(key) == 2) {
     if (!key.operand_size) return Idiom::kNone;
-    if (key.opcode == 0x37) return Idiom::kZero;                        // PCMPGTQ
+    if (key.opcode == 0x37) return Idiom::kZero;                          // PCMPGTQ
     return key.opcode == 0x29 ? Idiom::kBreaksDependency : Idiom::kNone;  // PCMPEQQ
   }
   if (vector_map(key) != 1) return Idiom::kNone;

@@ -18,8 +18,8 @@ enum class Idiom : uint8_t {
   kVectorMove,
 };
 
-// Intel's optimization manual, "Clearing Registers and Dependency Breaking Idioms" and "Zero-Latency
-// MOV Instructions".
+// Intel's optimization manual, "Clearing Registers and Dependency Breaking Idioms" and
+// "Zero-Latency MOV Instructions".
 Idiom idiom_of(const Encoding& encoding);
 
 // POPCNT, LZCNT and TZCNT, which wait for a register that they do not read on some processors.

@@ -242,8 +242,8 @@ void set_latency(InstructionPrice& price, const TablePrice& row, const Form& for
   const uint16_t load = vector ? kVectorLoad : kGprLoad;
   if (price.operand_latency == price.latency)
     price.operand_latency = static_cast<uint16_t>(price.latency - std::min(load, price.latency));
-  price.memory_latency = static_cast<uint16_t>(price.operand_latency + processor.forwarding +
-                                               (load - kGprLoad));
+  price.memory_latency =
+      static_cast<uint16_t>(price.operand_latency + processor.forwarding + (load - kGprLoad));
 }
 
 // Intel's optimization manual, "Assembly/Compiler Coding Rule" on LEA: three components, or base
@@ -265,7 +265,8 @@ void apply_slow_lea(InstructionPrice& price) {
 
 void apply_idiom(InstructionPrice& price, const Encoding& encoding, const Processor& processor) {
   const Idiom idiom = idiom_of(encoding);
-  const bool move = idiom == Idiom::kVectorMove || (idiom == Idiom::kMove && processor.eliminates_moves);
+  const bool move =
+      idiom == Idiom::kVectorMove || (idiom == Idiom::kMove && processor.eliminates_moves);
   if (idiom == Idiom::kZero || move) {
     price.eliminated = true;
     price.use_count = 0;

@@ -17,8 +17,8 @@ namespace nestor::emu::timing {
 // What an instruction may wait for, a bit each: general registers, flags, the x87 stack as a whole,
 // vector registers, MMX registers.
 using Values = uint64_t;
-inline constexpr unsigned kFirstGpr = 0, kCarry = 16, kOtherFlags = 17, kX87 = 18, kFirstVector = 19,
-                          kFirstMmx = 35, kValues = 43;
+inline constexpr unsigned kFirstGpr = 0, kCarry = 16, kOtherFlags = 17, kX87 = 18,
+                          kFirstVector = 19, kFirstMmx = 35, kValues = 43;
 
 // base + index * scale + offset.
 struct Address {
@@ -39,12 +39,12 @@ struct InstructionPrice {
   uint8_t opcode_offset = 0;  // of the last byte of its opcode
   bool length_changing_prefix = false;
 
-  uint8_t decoded_uops = 0;   // fused, as the decoders and the decoded ICache have them
-  uint8_t issued_uops = 0;    // fused, as they are issued: some are taken apart before
-  uint8_t uops = 0;           // as they are executed
+  uint8_t decoded_uops = 0;  // fused, as the decoders and the decoded ICache have them
+  uint8_t issued_uops = 0;   // fused, as they are issued: some are taken apart before
+  uint8_t uops = 0;          // as they are executed
   bool complex_decoder = false;
   bool branches = false;
-  bool may_fuse = false;              // with a conditional jump: not for the last decoder
+  bool may_fuse = false;             // with a conditional jump: not for the last decoder
   bool fuses_with_next = false;      // macro-fusion: the pair is the price of this one,
   bool fused_into_previous = false;  // and that one costs nothing
   bool eliminated = false;           // a move, or a zeroing idiom, that is not executed

@@ -14,25 +14,26 @@ namespace nestor::emu::timing {
 
 // Sources: Intel 64 and IA-32 Architectures Optimization Reference Manual (248966), the sections on
 // each microarchitecture; A. Abel and J. Reineke, "uiCA: Accurate Throughput Prediction of Basic
-// Blocks on Recent Intel Microarchitectures" (arXiv 2107.14210), table 1; others where they are used.
+// Blocks on Recent Intel Microarchitectures" (arXiv 2107.14210), table 1; others where they are
+// used.
 struct Processor {
   vmx::Generation generation;
   PriceTable table;
-  uint8_t issue_width;        // fused micro-operations a cycle
-  uint8_t decoders;           // of which the first takes all instructions, the others simple ones
-  bool last_decoder_waits;    // it leaves what might be fused with a jump to the next cycle
-  uint8_t decoded_uops;       // a cycle, from all decoders
-  uint8_t predecode_width;    // instructions a cycle
-  uint8_t dsb_width;          // micro-operations a cycle from the decoded ICache
-  uint8_t idq_size;           // micro-operations that the loop stream detector replays; 0: it is off
-  uint16_t reorder_window;    // micro-operations
-  bool eliminates_moves;      // of general registers; those of vector registers always are
+  uint8_t issue_width;      // fused micro-operations a cycle
+  uint8_t decoders;         // of which the first takes all instructions, the others simple ones
+  bool last_decoder_waits;  // it leaves what might be fused with a jump to the next cycle
+  uint8_t decoded_uops;     // a cycle, from all decoders
+  uint8_t predecode_width;  // instructions a cycle
+  uint8_t dsb_width;        // micro-operations a cycle from the decoded ICache
+  uint8_t idq_size;         // micro-operations that the loop stream detector replays; 0: it is off
+  uint16_t reorder_window;  // micro-operations
+  bool eliminates_moves;    // of general registers; those of vector registers always are
   bool indexed_store_port_7;  // false: an indexed store takes a load port for its address
-  bool slow_lea;              // with three components, RIP-relative or RBP and R13: port 1, 3 cycles
+  bool slow_lea;  // with three components, RIP-relative or RBP and R13: port 1, 3 cycles
   bool popcnt_waits, tzcnt_waits;  // for the destination, though they do not read it
   bool cmov_complex;               // CMOVcc is for the first decoder
-  bool jcc_erratum;                // a jump at the end of 32 bytes keeps them out of the decoded ICache
-  uint8_t forwarding;              // cycles from a store's data to a load of it, general registers
+  bool jcc_erratum;    // a jump at the end of 32 bytes keeps them out of the decoded ICache
+  uint8_t forwarding;  // cycles from a store's data to a load of it, general registers
   uint16_t load_ports, store_address_ports, store_data_ports, branch_ports;
 };
 

@@ -25,7 +25,7 @@ uint16_t port_set(const Processor& processor, unsigned set) {
   if (set < kExecutionSets) return kExecutionSet[set];
   const std::array<uint16_t, kPortSets - kExecutionSets> others = {
       processor.load_ports, processor.store_address_ports, processor.store_data_ports,
-      kIntegerDivider, kFloatingPointDivider, kSerial,
+      kIntegerDivider,      kFloatingPointDivider,         kSerial,
       // Loads and store addresses that share ports are together in the set of the latter.
   };
   return others[set - kExecutionSets];

@@ -25,9 +25,9 @@ struct EncodingKey {
   bool wide = false;           // REX.W or VEX.W
   bool vector_256 = false;     // VEX.L
   bool lock = false;
-  bool memory = false;         // ModRM.mod is not 11B
-  uint8_t reg = 0;             // ModRM.reg
-  uint8_t rm = 0;              // ModRM.rm where ModRM.mod is 11B; else 0
+  bool memory = false;  // ModRM.mod is not 11B
+  uint8_t reg = 0;      // ModRM.reg
+  uint8_t rm = 0;       // ModRM.rm where ModRM.mod is 11B; else 0
 
   static constexpr uint32_t kEnd = uint32_t{kSpaces} << 20;
 
@@ -84,14 +84,14 @@ enum : uint32_t {
 };
 
 enum FormFlag : uint8_t {
-  kHasMemory = 1,      // a memory operand, though it may be only its address that is used
-  kHasCondition = 2,   // in the low four bits of the opcode
+  kHasMemory = 1,     // a memory operand, though it may be only its address that is used
+  kHasCondition = 2,  // in the low four bits of the opcode
   kHasImmediate = 4,
   kLoads = 8,
   kStores = 16,
   kBranches = 32,
   kHasModrm = 128,
-  kUsesStack = 64,     // PUSH, POP, CALL, RET: the stack engine keeps RSP
+  kUsesStack = 64,  // PUSH, POP, CALL, RET: the stack engine keeps RSP
 };
 
 // An instruction, as far as it is known by its encoding.

@@ -20,7 +20,7 @@ struct Run {
 #include "emu/timing/tables/forms.inc"
 
 #define NESTOR_PRICE_OF_FORM(...) constexpr uint16_t kPriceOfForm[] = __VA_ARGS__;
-#define NESTOR_PRICES(...)                    \
+#define NESTOR_PRICES(...)                      \
   constexpr TablePrice kPrices[] = __VA_ARGS__; \
   static_assert(std::size(kPriceOfForm) == std::size(kForms));
 namespace haswell {
@@ -51,9 +51,9 @@ constexpr Table kTables[] = {
 
 uint16_t form_number(const EncodingKey& key) {
   if (!key.meaningful()) return 0;
-  const Run* const after = std::upper_bound(
-      std::begin(kRuns), std::end(kRuns), key.number(),
-      [](uint32_t number, const Run& run) { return number < run.key; });
+  const Run* const after =
+      std::upper_bound(std::begin(kRuns), std::end(kRuns), key.number(),
+                       [](uint32_t number, const Run& run) { return number < run.key; });
   return after == std::begin(kRuns) ? uint16_t{0} : std::prev(after)->form;
 }
 
