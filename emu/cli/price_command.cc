@@ -142,14 +142,13 @@ std::string notes_text(const timing::InstructionPrice& price) {
 }
 
 std::string table_text(const Block& block) {
-  std::string text =
-      fmt::format("\n{:>4} {:>6} {:>7}  {:<24} {:<44} {}\n", "uops", "issued", "latency", "ports",
-                  "instruction", "notes");
+  std::string text = fmt::format("\n{:>4} {:>6} {:>7}  {:<20} {:<44} {}\n", "uops", "issued",
+                                 "latency", "ports", "instruction", "notes");
   for (size_t i = 0; i < block.prices.size(); ++i) {
     const timing::InstructionPrice& price = block.prices[i];
-    std::string line = fmt::format("{:>4} {:>6} {:>7}  {:<24} {:<44} {}", price.uops,
-                                   price.issued_uops, price.latency, uses_text(price),
-                                   block.texts[i], notes_text(price));
+    std::string line =
+        fmt::format("{:>4} {:>6} {:>7}  {:<20} {:<44} {}", price.uops, price.issued_uops,
+                    price.latency, uses_text(price), block.texts[i], notes_text(price));
     line.resize(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
@@ -215,7 +214,8 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-// Prints "ROW,CYCLES" for each line "ROW,HEX,...". A row that has no price does not stop the others.
+// Prints "ROW,CYCLES" for each line "ROW,HEX,...". A row that has no price does not stop the
+// others.
 int price_rows(Pricer& pricer, const std::string& name, std::string_view text) {
   Shares shares;
   bool written = true, refused = false;

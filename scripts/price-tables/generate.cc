@@ -145,7 +145,7 @@ class Generator {
     } else {
       add(0xc4);
       add(0xe0u | (key.space - kFirstVexSpace + 1u));
-      const unsigned pp = key.operand_size                          ? 1
+      const unsigned pp = key.operand_size                    ? 1
                           : key.repeat == EncodingKey::kRep   ? 2
                           : key.repeat == EncodingKey::kRepne ? 3
                                                               : 0;
@@ -173,8 +173,8 @@ class Generator {
     if (key.space != 0) return false;
     const unsigned o = key.opcode;
     return (o & 0xe7) == 0x26 || (o & 0xf0) == 0x40 || (o >= 0x64 && o <= 0x67) || o == 0xf0 ||
-           o == 0xf2 || o == 0xf3 || o == 0x0f || o == 0xc4 || o == 0xc5 || o == 0x62 || o == 0xd5 ||
-           (o == 0x8f && key.reg != 0);
+           o == 0xf2 || o == 0xf3 || o == 0x0f || o == 0xc4 || o == 0xc5 || o == 0x62 ||
+           o == 0xd5 || (o == 0x8f && key.reg != 0);
   }
 
   uint16_t form_of(const EncodingKey& key) {
@@ -544,8 +544,8 @@ class Generator {
     for (const FoundForm& found : forms_) {
       const Form& f = found.form;
       forms.add("{" + std::to_string(f.implicit_read) + "," + std::to_string(f.implicit_written) +
-                "," + std::to_string(f.classes) + "," + std::to_string(f.read) + "," + std::to_string(f.written) +
-                "," + std::to_string(f.flags) + "}");
+                "," + std::to_string(f.classes) + "," + std::to_string(f.read) + "," +
+                std::to_string(f.written) + "," + std::to_string(f.flags) + "}");
     }
     forms.flush();
     file << "})\n";
@@ -595,7 +595,8 @@ class Generator {
     for (size_t i = 1; i < forms_.size(); ++i) {
       file << i << " " << forms_[i].name << " r" << int{forms_[i].form.read} << " w"
            << int{forms_[i].form.written} << " ir" << std::hex << forms_[i].form.implicit_read
-           << " iw" << forms_[i].form.implicit_written << " f" << int{forms_[i].form.flags} << std::dec;
+           << " iw" << forms_[i].form.implicit_written << " f" << int{forms_[i].form.flags}
+           << std::dec;
       for (size_t cpu = 0; cpu < kCpuCount; ++cpu) {
         const auto& price = forms_[i].price[cpu];
         file << " | ";

@@ -121,7 +121,8 @@ int main(int argc, char** argv) {
   }
   std::mt19937_64 random(seed);
   // Prefixes and escapes are rarer among random bytes than in code.
-  constexpr uint8_t kFrequent[] = {0x0f, 0x38, 0x3a, 0x48, 0x66, 0xf2, 0xf3, 0xf0, 0xc4, 0xc5, 0x62};
+  constexpr uint8_t kFrequent[] = {0x0f, 0x38, 0x3a, 0x48, 0x66, 0xf2,
+                                   0xf3, 0xf0, 0xc4, 0xc5, 0x62};
   for (uint64_t i = 0; i < inputs; ++i) {
     std::vector<uint8_t> bytes(1 + random() % 40);
     for (uint8_t& byte : bytes) {

@@ -13,8 +13,7 @@ constexpr uint64_t kAddress = 0x401000;
 double in_pieces(const Code& code, size_t instructions,
                  Generation generation = Generation::kSkylake,
                  Repetition repetition = Repetition::kUnrolled) {
-  return price_in_pieces(priced(code, generation), core_of(generation), repetition,
-                         instructions);
+  return price_in_pieces(priced(code, generation), core_of(generation), repetition, instructions);
 }
 
 TEST(Pieces, CutCodeCostsWhatTheWholeDoes) {
@@ -41,8 +40,9 @@ TEST(Pieces, CutCodeCostsWhatTheWholeDoes) {
 }
 
 TEST(Pieces, WhatIsTakenOfPortsAddsUp) {
-  const auto prices = priced(ASM64("shl rax, 1; mov ecx, [rdi]; imul rsi, rdi, 3; mov [rdi], rax; "
-                                   "add r8, 1; div rcx; addps xmm0, xmm1"));
+  const auto prices =
+      priced(ASM64("shl rax, 1; mov ecx, [rdi]; imul rsi, rdi, 3; mov [rdi], rax; "
+                   "add r8, 1; div rcx; addps xmm0, xmm1"));
   const Processor& skylake = core_of(Generation::kSkylake);
   const Piece whole = piece_of(prices, skylake, kAddress);
   for (size_t cut = 0; cut <= prices.size(); ++cut) {
@@ -95,8 +95,8 @@ TEST(Pieces, StoresAreForwardedFromPieceToPieceByTheirAddresses) {
 
 TEST(Pieces, NoMoreThanTheWindowIsUnderWay) {
   // 40 multiplications that wait for each other, 120 cycles; then 400 moves that wait for nothing.
-  // While the last multiplication is executed, 39 have retired, and the window is full after it; the
-  // rest is issued afterwards.
+  // While the last multiplication is executed, 39 have retired, and the window is full after it;
+  // the rest is issued afterwards.
   const Code code = repeated(ASM64("imul rax, rax"), 40) + repeated(ASM64("mov ecx, edx"), 400);
   EXPECT_DOUBLE_EQ(block_price(code).cycles(), 120);
   EXPECT_NEAR(in_pieces(code, 4), 120 + (440 - 39 - 224) / 4.0, 1);
@@ -104,8 +104,9 @@ TEST(Pieces, NoMoreThanTheWindowIsUnderWay) {
 }
 
 TEST(Pieces, APrefixCostsNoMoreThanTheWhole) {
-  const auto prices = priced(ASM64("mov rax, [rdi]; imul rax, rcx; add [rsi], rax; div rcx; nop; "
-                                   "cmp rax, rdx; jne 2f; 2:"));
+  const auto prices =
+      priced(ASM64("mov rax, [rdi]; imul rax, rcx; add [rsi], rax; div rcx; nop; "
+                   "cmp rax, rdx; jne 2f; 2:"));
   const Processor& skylake = core_of(Generation::kSkylake);
   Ticks before = 0;
   for (size_t n = 0; n <= prices.size(); ++n) {
@@ -122,8 +123,8 @@ TEST(Pieces, APrefixCostsNoMoreThanTheWhole) {
 
 TEST(Pieces, TheSamePiecesTakeTheSameTime) {
   const Processor& skylake = core_of(Generation::kSkylake);
-  const Piece piece = piece_of(priced(ASM64("mov rax, [rdi]; imul rax, rcx; mov [rdi], rax")),
-                               skylake, kAddress);
+  const Piece piece =
+      piece_of(priced(ASM64("mov rax, [rdi]; imul rax, rcx; mov [rdi], rax")), skylake, kAddress);
   Accumulator first(skylake), second(skylake);
   for (int i = 0; i < 2000; ++i) {
     const Ticks before = first.time();
@@ -144,8 +145,9 @@ TEST(Pieces, LoopsComeFromTheDecodedICache) {
 }
 
 TEST(SymbolicState, KnowsSumsAndWhatWasStored) {
-  const auto prices = priced(ASM64("lea rsi, [rdi + rcx*4 + 8]; add rsi, 4; mov [rsi], rax; "
-                                   "mov rdx, [rdi + rcx*4 + 12]; mov r8, [rdi + rcx*4 + 12]"));
+  const auto prices =
+      priced(ASM64("lea rsi, [rdi + rcx*4 + 8]; add rsi, 4; mov [rsi], rax; "
+                   "mov rdx, [rdi + rcx*4 + 12]; mov r8, [rdi + rcx*4 + 12]"));
   SymbolicState state;
   const uint64_t rdi = state.registers()[vmx::kRdi], rcx = state.registers()[vmx::kRcx];
   state.execute(prices[0]);

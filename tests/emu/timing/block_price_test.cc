@@ -23,8 +23,8 @@ TEST(PredecodeBound, TakesSixteenBytesACycle) {
 
 TEST(PredecodeBound, CountsWhatCrossesWindowsTwice) {
   // Two windows of four bytes and 14, each: NOPs and one that ends in the next.
-  const Code crossing = repeated(ASM64("nop"), 12) + ASM64("mov rax, 0x12345678") +
-                        repeated(ASM64("nop"), 13);
+  const Code crossing =
+      repeated(ASM64("nop"), 12) + ASM64("mov rax, 0x12345678") + repeated(ASM64("nop"), 13);
   ASSERT_EQ(crossing.size(), 32u);
   // 12 and the opcode, then its end and 13: 13/5 and 14/5, each 3.
   EXPECT_DOUBLE_EQ(bound(crossing, Bound::kPredecode), 6);
@@ -48,8 +48,8 @@ TEST(DecodeBound, TakesOneComplexInstructionACycle) {
   // Of 5 micro-operations a cycle, 2 are the first one's.
   EXPECT_DOUBLE_EQ(bound(complex + repeated(ASM64("nop"), 4), Bound::kDecode), 2);
   // Haswell's decoders make 4.
-  EXPECT_DOUBLE_EQ(
-      bound(complex + repeated(ASM64("nop"), 3), Bound::kDecode, Generation::kHaswell), 2);
+  EXPECT_DOUBLE_EQ(bound(complex + repeated(ASM64("nop"), 3), Bound::kDecode, Generation::kHaswell),
+                   2);
 }
 
 TEST(DecodeBound, MicrocodeIsIssuedFourACycle) {
@@ -94,9 +94,11 @@ TEST(IssueBound, TakesIndexedMicroOperationsApart) {
 
 TEST(PortsBound, IsTheBusiestSetOfPorts) {
   EXPECT_DOUBLE_EQ(bound(ASM64("imul rax, rcx, 3; imul rdx, rcx, 3"), Bound::kPorts), 2);
-  EXPECT_DOUBLE_EQ(bound(ASM64("mov eax, [rdi]; mov ecx, [rdi]; mov edx, [rdi]"), Bound::kPorts), 1.5);
+  EXPECT_DOUBLE_EQ(bound(ASM64("mov eax, [rdi]; mov ecx, [rdi]; mov edx, [rdi]"), Bound::kPorts),
+                   1.5);
   EXPECT_DOUBLE_EQ(bound(ASM64("mov [rdi], eax; mov [rdi + 4], ecx"), Bound::kPorts), 2);
-  EXPECT_DOUBLE_EQ(bound(ASM64("mov [rdi], eax; mov [rdi + 4], ecx"), Bound::kPorts, Generation::kIceLake), 1);
+  EXPECT_DOUBLE_EQ(
+      bound(ASM64("mov [rdi], eax; mov [rdi + 4], ecx"), Bound::kPorts, Generation::kIceLake), 1);
   // Port 6 or 0 for three, port 1 for one, any of 0, 1, 5 and 6 for four: the first are the bound,
   const Code shifts = ASM64("shl rax, 1; shl rcx, 1; shl rdx, 1; imul rsi, rdi, 3");
   EXPECT_DOUBLE_EQ(bound(shifts, Bound::kPorts), 1.5);
@@ -190,8 +192,8 @@ TEST(Idioms, MovesAreEliminated) {
     EXPECT_TRUE(eliminated(code, Generation::kSkylake));
     EXPECT_FALSE(eliminated(code, Generation::kIceLake));  // erratum ICL065
   }
-  for (const Code& code : {ASM64("movaps xmm0, xmm1"), ASM64("movdqu xmm0, xmm9"),
-                           ASM64("vmovdqa ymm0, ymm1")}) {
+  for (const Code& code :
+       {ASM64("movaps xmm0, xmm1"), ASM64("movdqu xmm0, xmm9"), ASM64("vmovdqa ymm0, ymm1")}) {
     EXPECT_TRUE(eliminated(code, Generation::kHaswell));
     EXPECT_TRUE(eliminated(code, Generation::kIceLake));
   }
@@ -274,8 +276,8 @@ TEST(Loops, AJumpAtTheEndOfThirtyTwoBytesIsDecodedAgain) {
 }
 
 TEST(BlockPrices, OtherModesArePriced) {
-  const auto price = priced(ASM32("push eax; inc ecx; mov eax, [ebx + 4]"), Generation::kSkylake,
-                            CodeMode::k32);
+  const auto price =
+      priced(ASM32("push eax; inc ecx; mov eax, [ebx + 4]"), Generation::kSkylake, CodeMode::k32);
   ASSERT_EQ(price.size(), 3u);
   for (const InstructionPrice& one : price) EXPECT_FALSE(one.default_priced);
   EXPECT_EQ(price[0].address.offset, -4);

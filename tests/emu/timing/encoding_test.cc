@@ -94,7 +94,8 @@ TEST(InstructionEncoding, OtherModesHaveTheSameForms) {
   };
   EXPECT_EQ(form_of(ASM32("inc ecx"), CodeMode::k32), form_of(ASM64("inc ecx"), CodeMode::k64));
   EXPECT_EQ(form_of(ASM32("dec edi"), CodeMode::k32), form_of(ASM64("dec edi"), CodeMode::k64));
-  EXPECT_EQ(form_of(ASM16("add ax, bx"), CodeMode::k16), form_of(ASM64("add ax, bx"), CodeMode::k64));
+  EXPECT_EQ(form_of(ASM16("add ax, bx"), CodeMode::k16),
+            form_of(ASM64("add ax, bx"), CodeMode::k64));
   EXPECT_EQ(form_of(ASM16("add eax, ebx"), CodeMode::k16),
             form_of(ASM64("add eax, ebx"), CodeMode::k64));
   const Encoding address = encoding_of(ASM16("mov ax, word ptr [bx + si + 4]"), CodeMode::k16);
@@ -140,7 +141,9 @@ TEST(PriceTables, EveryPortIsInASet) {
 
 // What the manuals and Agner Fog's tables publish.
 TEST(PriceTables, HasPublishedFigures) {
-  const auto one = [](const Code& code, Generation generation) { return priced(code, generation)[0]; };
+  const auto one = [](const Code& code, Generation generation) {
+    return priced(code, generation)[0];
+  };
   for (const Processor& processor : processors()) {
     const Generation generation = processor.generation;
     EXPECT_EQ(one(ASM64("imul rax, rcx"), generation).latency, 3);

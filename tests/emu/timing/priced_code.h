@@ -21,9 +21,7 @@ namespace nestor::emu::timing::test {
 using Code = std::vector<uint8_t>;
 using vmx::Generation;
 
-inline const Processor& core_of(Generation generation) {
-  return *find_processor(generation);
-}
+inline const Processor& core_of(Generation generation) { return *find_processor(generation); }
 
 inline std::vector<InstructionPrice> priced(const Code& code,
                                             Generation generation = Generation::kSkylake,
