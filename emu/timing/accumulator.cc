@@ -70,6 +70,9 @@ void Accumulator::add(const Piece& piece, const RegisterValues& registers, Front
     start = std::max(start, decoded_);
     decoded_ = std::max(decoded_, room) + piece.dsb;
     predecoded_ = decoded_;
+    // The decoders start anew after it.
+    code_end_ = kNowhere;
+    decoder_state_ = 0;
   }
   issued_ = std::max(start + piece.issue, decoded_);
 

@@ -77,8 +77,9 @@ class Accumulator {
   uint64_t issued_uops_ = 0;
   size_t first_ = 0, end_ = 0;  // of retirements_, modulo its size
   Ticks room_ = 0;
-  uint64_t code_end_ = 0;   // where the last piece ended,
-  uint32_t in_window_ = 0;  // and how many instructions its last window holds
+  static constexpr uint64_t kNowhere = ~uint64_t{0};
+  uint64_t code_end_ = kNowhere;  // where the last piece ended,
+  uint32_t in_window_ = 0;        // and how many instructions its last window holds
   uint8_t decoder_state_ = 0;
 };
 
