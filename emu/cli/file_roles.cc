@@ -34,6 +34,11 @@ std::vector<Role> roles_of(const RunOptions& options) {
   if (options.serial_input) roles.push_back({"--serial-input", *options.serial_input});
   if (options.serial != "stdio" && options.serial != "none")
     roles.push_back({"--serial", options.serial, true});
+  for (size_t i = 0; i < options.further_serial.size(); ++i) {
+    constexpr std::string_view kOptions[] = {"--serial2", "--serial3", "--serial4"};
+    const std::string& path = options.further_serial[i];
+    if (path != "stdio" && path != "none") roles.push_back({kOptions[i], path, true});
+  }
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
   if (options.dump_vmcs && *options.dump_vmcs != "-")
     roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});

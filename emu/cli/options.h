@@ -3,6 +3,7 @@
 // What a user asks for on the command line.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <string>
@@ -27,7 +28,8 @@ class App;
 namespace nestor::emu {
 
 struct RunOptions : ImageRun, StateRun {
-  std::string serial = "stdio";             // or "none", or a file
+  std::string serial = "stdio";                                          // or "none", or a file
+  std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> serial_input;  // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
   std::optional<std::string> trace;

@@ -10,6 +10,9 @@
 namespace nestor::emu {
 namespace {
 
+// Of COM2 and on.
+std::string further_serial_option(size_t index) { return fmt::format("--serial{}", index + 2); }
+
 std::string check_dump(const std::vector<std::string>& dump) {
   if (dump[0] != "on-failure" && dump[0] != "on-exit")
     return fmt::format("--dump-vmcs: '{}' is neither on-failure nor on-exit", dump[0]);
@@ -18,17 +21,25 @@ std::string check_dump(const std::vector<std::string>& dump) {
 
 // At most one output is the standard output; the screen may follow what COM1 has written.
 std::string check_standard_output(const RunOptions& options) {
-  const bool serial = options.serial == "stdio", trace = options.trace == "-",
-             dump = options.dump_vmcs == "-";
+  const bool trace = options.trace == "-", dump = options.dump_vmcs == "-";
   if (options.screen == "-" && (trace || dump)) {
     return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
                        trace ? "--trace -" : "--dump-vmcs -");
   }
-  if (serial + trace + dump < 2) return {};
-  return fmt::format("{} and {} both write to the standard output; give {}",
-                     trace ? "--trace -" : "--dump-vmcs -",
-                     serial ? "--serial stdio" : "--dump-vmcs -",
-                     serial ? "--serial FILE or none" : "one of them a file");
+  std::vector<std::string> users;
+  if (trace) users.emplace_back("--trace -");
+  if (dump) users.emplace_back("--dump-vmcs -");
+  const size_t first_serial = users.size();
+  if (options.serial == "stdio") users.emplace_back("--serial stdio");
+  for (size_t i = 0; i < options.further_serial.size(); ++i) {
+    if (options.further_serial[i] == "stdio")
+      users.push_back(fmt::format("{} stdio", further_serial_option(i)));
+  }
+  if (users.size() < 2) return {};
+  const std::string& second = users[1];
+  return fmt::format("{} and {} both write to the standard output; give {}", users[0], second,
+                     first_serial > 1 ? "one of them a file"
+                                      : second.substr(0, second.find(' ')) + " FILE or none");
 }
 
 }  // namespace
@@ -37,6 +48,12 @@ void OutputOptions::add_to(CLI::App& run) {
   run.add_option("--serial", serial_, "Where COM1 writes: stdio, none or a file")
       ->type_name("stdio|FILE|none")
       ->capture_default_str();
+  for (size_t i = 0; i < further_serial_.size(); ++i) {
+    run.add_option(further_serial_option(i), further_serial_[i],
+                   fmt::format("Where COM{} writes: stdio, none or a file", i + 2))
+        ->type_name("stdio|FILE|none")
+        ->capture_default_str();
+  }
   run.add_option("--serial-input", serial_input_,
                  "What COM1 receives, once the guest listens [the terminal]; - is the standard "
                  "input")
@@ -70,6 +87,11 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
   if (std::string bad = read_dump(run, options); !bad.empty()) return bad;
   if (serial_.empty()) return "--serial: the name of the file is empty";
   options.serial = serial_;
+  for (size_t i = 0; i < further_serial_.size(); ++i) {
+    if (further_serial_[i].empty())
+      return further_serial_option(i) + ": the name of the file is empty";
+  }
+  options.further_serial = further_serial_;
   if (run.count("--serial-input") != 0) {
     if (serial_input_.empty()) return "--serial-input: the name of the file is empty";
     options.serial_input = serial_input_;

@@ -5,7 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
 
 #include "emu/cli/complain.h"
@@ -38,14 +38,19 @@ void SerialOutput::put(uint8_t byte) {
 
 std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     const RunOptions& options, std::unique_ptr<InputFile> input) {
-  const std::array paths = {serial_path(options.serial), options.trace, options.dump_vmcs,
-                            options.screen};
-  std::array<std::unique_ptr<OutputFile>, paths.size()> files;
-  for (size_t i = 0; i < paths.size(); ++i) {
-    if (!paths[i]) continue;
-    auto opened = OutputFile::open(*paths[i]);
+  Files files;
+  std::vector<std::pair<std::unique_ptr<OutputFile>*, std::optional<std::string>>> wanted = {
+      {&files.serial, serial_path(options.serial)},
+      {&files.trace, options.trace},
+      {&files.dump, options.dump_vmcs},
+      {&files.screen, options.screen}};
+  for (size_t i = 0; i < files.further_serial.size(); ++i)
+    wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
+  for (const auto& [file, path] : wanted) {
+    if (!path) continue;
+    auto opened = OutputFile::open(*path);
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
-    files[i] = std::get<std::unique_ptr<OutputFile>>(std::move(opened));
+    *file = std::get<std::unique_ptr<OutputFile>>(std::move(opened));
   }
   std::unique_ptr<StateOutput> state;
   if (options.save_state) {
@@ -53,23 +58,23 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
   }
-  auto& [serial, trace, dump, screen] = files;
-  return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(serial), std::move(trace),
-                                                    std::move(dump), std::move(screen),
-                                                    std::move(state), std::move(input)));
+  return std::unique_ptr<RunOutputs>(
+      new RunOutputs(options, std::move(files), std::move(state), std::move(input)));
 }
 
-RunOutputs::RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
-                       std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-                       std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state,
+RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
                        std::unique_ptr<InputFile> input)
     : options_(options),
       progress_(options.machine.max_instructions),
-      serial_(std::move(serial), somebody_watches(options.serial), progress_),
+      serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
       input_(std::move(input)),
-      trace_file_(std::move(trace)),
-      dump_file_(std::move(dump)),
-      screen_file_(std::move(screen)) {
+      trace_file_(std::move(files.trace)),
+      dump_file_(std::move(files.dump)),
+      screen_file_(std::move(files.screen)) {
+  for (size_t i = 0; i < files.further_serial.size(); ++i) {
+    further_serial_.emplace_back(std::move(files.further_serial[i]),
+                                 somebody_watches(options.further_serial[i]), progress_);
+  }
   if (trace_file_) {
     trace_.emplace(*trace_file_, options.trace_format);
     sinks_.add(filter_.emplace(options.trace_filter, *trace_));
@@ -103,7 +108,8 @@ SerialInput RunOutputs::serial_input() {
 // Its line would take the place of what the guest has written, or of what is typed.
 bool RunOutputs::may_show_progress() const {
   const bool typing = keyboard_ && keyboard_->in_use();
-  return options_.log_level != "off" && !typing && !serial_.in_a_line();
+  return options_.log_level != "off" && !typing && !serial_.in_a_line() &&
+         std::ranges::none_of(further_serial_, &SerialOutput::in_a_line);
 }
 
 MachineOutputs RunOutputs::for_machine() {
@@ -118,6 +124,11 @@ MachineOutputs RunOutputs::for_machine() {
   outputs.serial = put(MomentWatch::Stream::kSerial);
   outputs.console = put(MomentWatch::Stream::kConsole);
   outputs.serial_input = serial_input();
+  for (size_t i = 0; i < further_serial_.size(); ++i) {
+    SerialOutput& output = further_serial_[i];
+    if (output.is_connected())
+      outputs.further_serial[i] = [&output](uint8_t byte) { output.put(byte); };
+  }
   if (options_.realtime) {
     outputs.idle = [this](uint64_t now, uint64_t until) {
       real_time_.wait(now, until, keyboard_.has_value());
@@ -147,7 +158,9 @@ RunResult RunOutputs::run(Machine& machine) {
 }
 
 bool RunOutputs::failed() const {
-  return (trace_ && trace_->failed()) || (dump_ && dump_->failed()) || serial_.error();
+  return (trace_ && trace_->failed()) || (dump_ && dump_->failed()) || serial_.error() ||
+         std::ranges::any_of(further_serial_,
+                             [](const auto& output) { return output.error().has_value(); });
 }
 
 void RunOutputs::take_statistics(const Machine& machine) {
@@ -164,6 +177,7 @@ void RunOutputs::take_screen(const Machine& machine) {
 
 void RunOutputs::finish() {
   serial_.close();
+  for (SerialOutput& output : further_serial_) output.close();
   if (screen_file_) {
     screen_file_->write(screen_);
     screen_file_->close();
@@ -179,9 +193,11 @@ void RunOutputs::finish() {
 
 std::vector<std::string> RunOutputs::errors() const {
   std::vector<std::string> errors;
-  for (const auto& error : {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
-                            dump_file_ ? dump_file_->error() : std::nullopt,
-                            screen_file_ ? screen_file_->error() : std::nullopt}) {
+  std::vector all = {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
+                     dump_file_ ? dump_file_->error() : std::nullopt,
+                     screen_file_ ? screen_file_->error() : std::nullopt};
+  for (const SerialOutput& output : further_serial_) all.push_back(output.error());
+  for (const auto& error : all) {
     if (error) errors.push_back(*error + "; the run's output is incomplete");
   }
   if (save_point_ && save_point_->error()) errors.push_back(*save_point_->error());

@@ -4,6 +4,7 @@
 // the machine runs.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -40,6 +41,7 @@ class SerialOutput {
   void put(uint8_t byte);
   // Somebody watches, and the last line is not complete.
   bool in_a_line() const { return in_a_line_; }
+  bool is_connected() const { return file_ != nullptr; }
   void close() {
     if (file_) file_->close();
   }
@@ -81,9 +83,11 @@ class RunOutputs {
 
  private:
   // A null file: that output is not wanted.
-  RunOutputs(const RunOptions& options, std::unique_ptr<OutputFile> serial,
-             std::unique_ptr<OutputFile> trace, std::unique_ptr<OutputFile> dump,
-             std::unique_ptr<OutputFile> screen, std::unique_ptr<StateOutput> state,
+  struct Files {
+    std::unique_ptr<OutputFile> serial, trace, dump, screen;
+    std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
+  };
+  RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
              std::unique_ptr<InputFile> input);
   SerialInput serial_input();
   bool may_show_progress() const;
@@ -91,6 +95,7 @@ class RunOutputs {
   const RunOptions& options_;
   Progress progress_;
   SerialOutput serial_;
+  std::vector<SerialOutput> further_serial_;  // COM2 to COM4
   const std::unique_ptr<InputFile> input_;
   std::optional<Keyboard> keyboard_;
   RealTime real_time_;

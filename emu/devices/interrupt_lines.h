@@ -20,7 +20,10 @@ class InterruptSource {
  public:
   InterruptSource() = default;
   InterruptSource(InterruptSource&& other) noexcept
-      : lines_(std::exchange(other.lines_, nullptr)), line_(other.line_), level_(other.level_) {}
+      : lines_(std::exchange(other.lines_, nullptr)),
+        line_(other.line_),
+        replaceable_(other.replaceable_),
+        level_(other.level_) {}
   InterruptSource& operator=(InterruptSource&&) = delete;
 
   void set(bool level);
@@ -31,10 +34,12 @@ class InterruptSource {
 
  private:
   friend InterruptLines;
-  InterruptSource(InterruptLines& lines, unsigned line) : lines_(&lines), line_(line) {}
+  InterruptSource(InterruptLines& lines, unsigned line, bool replaceable)
+      : lines_(&lines), line_(line), replaceable_(replaceable) {}
 
   InterruptLines* lines_ = nullptr;
   unsigned line_ = 0;
+  bool replaceable_ = false;
   bool level_ = false;
 };
 
@@ -53,32 +58,57 @@ class InterruptLines {
   // Receivers are called in the order in which they were added.
   void lead_to(Receiver receiver) { receivers_.push_back(std::move(receiver)); }
   // `line` is below kCount. The lines outlive the source.
-  InterruptSource source(unsigned line) { return {*this, line}; }
+  InterruptSource source(unsigned line) { return {*this, line, false}; }
+  // One whose place another device may take: an HPET that of the 8254 and of the real-time clock.
+  InterruptSource replaceable_source(unsigned line) { return {*this, line, true}; }
+
+  // What replaceable sources drive reaches the lines no longer, or again.
+  void replace(bool replaced) {
+    if (replaced == replaced_) return;
+    std::array<bool, kCount> before{};
+    for (unsigned line = 0; line < kCount; ++line) before[line] = is_high(line);
+    replaced_ = replaced;
+    for (unsigned line = 0; line < kCount; ++line) {
+      if (is_high(line) != before[line]) tell(line, is_high(line));
+    }
+  }
+  // After a load: as it was; receivers are not called.
+  void restore_replacement(bool replaced) { replaced_ = replaced; }
 
  private:
   friend InterruptSource;
-  void count(unsigned line, bool before, bool level) {
-    high_[line] += unsigned{level} - unsigned{before};
+  void count(const InterruptSource& source, bool before) {
+    (source.replaceable_ ? replaceable_high_ : high_)[source.line_] +=
+        unsigned{source.level_} - unsigned{before};
   }
-  void set(unsigned line, bool before, bool level) {
-    count(line, before, level);
-    if (!level && high_[line] != 0) return;
+  void set(const InterruptSource& source, bool before) {
+    count(source, before);
+    if (replaced_ && source.replaceable_) return;
+    if (!source.level_ && is_high(source.line_)) return;
+    tell(source.line_, source.level_);
+  }
+  bool is_high(unsigned line) const {
+    return high_[line] != 0 || (!replaced_ && replaceable_high_[line] != 0);
+  }
+  void tell(unsigned line, bool level) {
     for (const Receiver& receiver : receivers_) receiver(line, level);
   }
 
-  std::array<unsigned, kCount> high_{};  // how many sources hold each line high
+  std::array<unsigned, kCount> high_{},
+      replaceable_high_{};  // how many sources hold each line high
+  bool replaced_ = false;
   std::vector<Receiver> receivers_;
 };
 
 inline void InterruptSource::set(bool level) {
   const bool before = std::exchange(level_, level);
-  if (lines_ != nullptr) lines_->set(line_, before, level);
+  if (lines_ != nullptr) lines_->set(*this, before);
 }
 
 inline void InterruptSource::serialize(Archive& archive) {
   const bool before = level_;
   archive(level_);
-  if (lines_ != nullptr) lines_->count(line_, before, level_);
+  if (lines_ != nullptr) lines_->count(*this, before);
 }
 
 }  // namespace nestor::emu

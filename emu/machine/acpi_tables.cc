@@ -7,6 +7,7 @@
 #include <numeric>
 #include <string_view>
 
+#include "emu/devices/acpi/hpet.h"
 #include "emu/loaders/byte_view.h"
 
 // Of dsdt.S.
@@ -94,6 +95,21 @@ Table make_mcfg(const AcpiBoard& board) {
   append_number(body, 0, 1);
   append_number(body, 0, 4);
   return with_header("MCFG", 1, body);
+}
+
+// IA-PC HPET (High Precision Event Timers) Specification 1.0a, "The ACPI 2.0 HPET Description
+// Table".
+Table make_hpet(const AcpiBoard& board) {
+  constexpr uint64_t kMemory64 = 64 << 8;  // "Generic Address Structure"
+  constexpr uint64_t kMinimumTicks = 128;  // of a period, so that no interrupt is lost
+  Table body;
+  append_number(body, Hpet::kIdentity, 4);
+  append_number(body, kMemory64, 4);
+  append_number(body, board.hpet, 8);
+  append_number(body, 0, 1);  // the first one
+  append_number(body, kMinimumTicks, 2);
+  append_number(body, 0, 1);  // nothing is said of the rest of the page
+  return with_header("HPET", 1, body);
 }
 
 Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
@@ -196,7 +212,7 @@ std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
   const uint32_t facs = place(make_facs());
   const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
   const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board)),
-                             place(make_mcfg(board))};
+                             place(make_mcfg(board)), place(make_hpet(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {
     append_number(rsdt, table, 4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG, and the
-// DSDT of dsdt.asl.
+// The tables of ACPI that describe the board: RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG, HPET,
+// and the DSDT of dsdt.asl.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace nestor::emu {
 struct AcpiBoard {
   unsigned processors = 1;  // their APIC IDs count from 0
   // Physical addresses.
-  uint32_t local_apic = 0, io_apic = 0, pci_configuration = 0;
+  uint32_t local_apic = 0, io_apic = 0, pci_configuration = 0, hpet = 0;
   uint16_t pm_event_port = 0, pm_control_port = 0, pm_timer_port = 0;
   uint8_t sci_line = 0;
 };

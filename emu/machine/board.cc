@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "emu/devices/acpi/hpet.h"
 #include "emu/devices/acpi/power_management.h"
 #include "emu/devices/apic/io_apic.h"
 #include "emu/devices/emulator/debug_console.h"
@@ -52,6 +53,14 @@ Made make_io_apic(const Context& c) {
   return io_apic;
 }
 
+// COM2 and on.
+template <size_t kIndex>
+Made make_further_serial(const Context& c) {
+  const auto& sink = c.outputs.further_serial[kIndex];
+  return std::make_unique<Serial>(c.clock, c.timers, std::string(c.row.name), sink, SerialInput{},
+                                  c.interrupt(), sink != nullptr);
+}
+
 Made make_screen(const Context& c) {
   auto vga = std::make_unique<VgaText>();
   c.inputs.screen = [&vga = *vga] { return vga.screen(); };
@@ -66,15 +75,20 @@ std::span<const BoardRow> pc_board() {
       {"8259A interrupt controllers", kSoftware, {0x20, 0xa0, 0x4d0}, {}, make_pics},
       {"I/O APIC", kSoftware, {kIoApicBase}, {}, make_io_apic},
       {"8254 interval timer", kBoth, {0x40, 0x61}, 0,
-       [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.interrupt()); }},
-      {"real-time clock", kBoth, {0x70}, {},
-       [](const Context& c) -> Made { return std::make_unique<Rtc>(c.clock, c.facts.memory_bytes); }},
+       [](const Context& c) -> Made { return std::make_unique<Pit>(c.clock, c.timers, c.replaceable_interrupt()); }},
+      {"real-time clock", kBoth, {0x70}, 8,
+       [](const Context& c) -> Made { return std::make_unique<Rtc>(c.clock, c.timers, c.facts.memory_bytes, c.replaceable_interrupt()); }},
+      {"HPET", kBoth, {kHpetBase}, {},
+       [](const Context& c) -> Made { return std::make_unique<Hpet>(c.clock, c.timers, c.lines); }},
       {"ACPI power management", kBoth, {kPmEventPort, kPmControlPort, kPmTimerPort}, kSciLine,
        [](const Context& c) -> Made { return std::make_unique<PowerManagement>(c.clock, c.timers, c.interrupt(), c.outputs.power_off); }},
       {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1,
        [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12)); }},
       {"COM1", kBoth, {0x3f8}, 4,
-       [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, c.outputs.serial, c.outputs.serial_input, c.interrupt()); }},
+       [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, "COM1", c.outputs.serial, c.outputs.serial_input, c.interrupt(), true); }},
+      {"COM2", kBoth, {0x2f8}, 3, make_further_serial<0>},
+      {"COM3", kBoth, {0x3e8}, 4, make_further_serial<1>},
+      {"COM4", kBoth, {0x2e8}, 3, make_further_serial<2>},
       {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
       {"ROM", kBoth, {kRomBase}, {},
        [](const Context& c) -> Made { return std::make_unique<Rom>(firmware_rom(c.facts)); }},
@@ -97,6 +111,10 @@ std::span<const BoardRow> pc_board() {
 
 InterruptSource DeviceContext::interrupt() const {
   return row.line ? lines.source(*row.line) : InterruptSource();
+}
+
+InterruptSource DeviceContext::replaceable_interrupt() const {
+  return row.line ? lines.replaceable_source(*row.line) : InterruptSource();
 }
 
 Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,

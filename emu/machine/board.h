@@ -4,6 +4,7 @@
 // drive and how they are made. A device is its files in emu/devices/ and one row of this table.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +25,7 @@
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
+inline constexpr uint32_t kHpetBase = 0xfed00000;
 inline constexpr uint32_t kPciConfigurationBase = 0xfeb00000;  // and the end of what it assigns
 // The fixed hardware of ACPI.
 inline constexpr uint16_t kPmEventPort = 0x600, kPmControlPort = 0x604, kPmTimerPort = 0x608;
@@ -40,8 +42,10 @@ struct BoardFacts {
 // What devices do to the world around the board, and what comes from there. An empty function is a
 // connection that is not there.
 struct BoardOutputs {
-  std::function<void(uint8_t)> serial;                // a byte that COM1 transmits
-  SerialInput serial_input;                           // what COM1 receives
+  std::function<void(uint8_t)> serial;  // a byte that COM1 transmits
+  SerialInput serial_input;             // what COM1 receives
+  // What COM2 to COM4 transmit; an empty one has nothing at its other end.
+  std::array<std::function<void(uint8_t)>, 3> further_serial;
   std::function<void(uint8_t)> console;               // a byte written to the debug console
   std::function<void(uint32_t status)> debug_exit;    // see DebugExit
   std::function<void(uint8_t number)> workload;       // see WorkloadMarks
@@ -74,6 +78,8 @@ struct DeviceContext {
 
   // The device's end of the line in its row.
   InterruptSource interrupt() const;
+  // The same, of a device whose place the HPET may take.
+  InterruptSource replaceable_interrupt() const;
 };
 
 // The machines that there are: with our processor, and with the host's, where the kernel has the

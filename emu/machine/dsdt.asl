@@ -73,12 +73,21 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 IRQNoFlags () { 0 }
             })
         }
+        Device (HPET)
+        {
+            Name (_HID, EisaId ("PNP0103"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                Memory32Fixed (ReadWrite, 0xFED00000, 0x00000400)
+            })
+        }
         Device (RTC)
         {
             Name (_HID, EisaId ("PNP0B00"))
             Name (_CRS, ResourceTemplate ()
             {
                 IO (Decode16, 0x0070, 0x0070, 0x01, 0x02)
+                IRQNoFlags () { 8 }
             })
         }
         Device (PS2K)
@@ -99,6 +108,36 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
             {
                 IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08)
                 IRQNoFlags () { 4 }
+            })
+        }
+        Device (COM2)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 2)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x02F8, 0x02F8, 0x01, 0x08)
+                IRQNoFlags () { 3 }
+            })
+        }
+        Device (COM3)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 3)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x03E8, 0x03E8, 0x01, 0x08)
+                IRQNoFlags () { 4 }
+            })
+        }
+        Device (COM4)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 4)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x02E8, 0x02E8, 0x01, 0x08)
+                IRQNoFlags () { 3 }
             })
         }
     }

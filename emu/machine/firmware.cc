@@ -78,9 +78,10 @@ struct BiosField {
   uint16_t value;
 };
 constexpr BiosField kBiosFields[] = {
-    {0x400, 2, 0x3f8},        // COM1
-    {0x40e, 2, kEbda >> 4},   // segment of the EBDA
-    {0x410, 2, 0x0222},       // equipment: x87, 80 columns in colour, one serial port
+    {0x400, 2, 0x3f8},  // COM1 to COM4
+    {0x402, 2, 0x2f8},       {0x404, 2, 0x3e8},
+    {0x406, 2, 0x2e8},       {0x40e, 2, kEbda >> 4},  // segment of the EBDA
+    {0x410, 2, 0x0822},       // equipment: x87, 80 columns in colour, four serial ports
     {0x413, 2, kEbda >> 10},  // KiB of memory below the EBDA
     {0x41a, 2, 0x1e},         // the keyboard buffer is empty: head, tail
     {0x41c, 2, 0x1e},        {0x449, 1, 3},     // video mode
@@ -129,9 +130,11 @@ FirmwareInformation firmware_information(const BoardFacts& facts) {
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
-  const AcpiBoard board{
-      facts.processors, LocalApic::kDefaultBase, kIoApicBase,  kPciConfigurationBase,
-      kPmEventPort,     kPmControlPort,          kPmTimerPort, kSciLine};
+  const AcpiBoard board{facts.processors, LocalApic::kDefaultBase,
+                        kIoApicBase,      kPciConfigurationBase,
+                        kHpetBase,        kPmEventPort,
+                        kPmControlPort,   kPmTimerPort,
+                        kSciLine};
   std::vector<uint8_t> rom(kAcpiTables - kRomBase);
   const std::vector<uint8_t> tables = acpi_tables(board, kAcpiTables);
   rom.insert(rom.end(), tables.begin(), tables.end());

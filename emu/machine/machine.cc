@@ -207,6 +207,7 @@ BoardOutputs Pc::board_outputs() {
   BoardOutputs outputs;
   outputs.serial = outputs_.serial;
   outputs.serial_input = outputs_.serial_input;
+  outputs.further_serial = outputs_.further_serial;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this, events](uint32_t status) {
     if (events != nullptr) events->debug_exit(status >> 1);

@@ -3,6 +3,7 @@
 // A whole PC: the processor, RAM, interrupt controllers and devices, ready to boot an image.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -37,8 +38,10 @@ struct MachineConfig {
 };
 
 struct MachineOutputs {
-  std::function<void(uint8_t)> serial;   // what COM1 transmits
-  SerialInput serial_input{};            // what COM1 receives
+  std::function<void(uint8_t)> serial;  // what COM1 transmits
+  SerialInput serial_input{};           // what COM1 receives
+  // What COM2 to COM4 transmit; an empty one has nothing at its other end.
+  std::array<std::function<void(uint8_t)>, 3> further_serial{};
   std::function<void(uint8_t)> console;  // what is written to port 0xe9
   MachineEventSink* events = nullptr;    // may be null; outlives the machine
   // Asked now and then while the guest runs; true ends the run with kOutputError.

@@ -110,6 +110,7 @@ BoardOutputs NativePc::board_outputs() {
   BoardOutputs outputs;
   outputs.serial = outputs_.serial;
   outputs.serial_input = outputs_.serial_input;
+  outputs.further_serial = outputs_.further_serial;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this](std::uint32_t status) {
     if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);

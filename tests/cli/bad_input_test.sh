@@ -153,6 +153,10 @@ expect 5 '' run hello
 [ "$(cat out)" = H ] || fail "the serial output is '$(cat out)', not H"
 expect 5 '' run hello --serial none
 [ ! -s out ] || fail "--serial none wrote '$(cat out)'"
+expect 5 '' run hello --serial2 serial2.txt
+[ ! -s serial2.txt ] || fail "COM2 wrote '$(cat serial2.txt)'"
+expect 2 'both write to' run hello --serial2 two --serial3 ./two
+expect 14 'cannot write /nonexistent/serial: No such file' run hello --serial4 /nonexistent/serial
 expect 5 '' run hello --serial serial.txt
 [ "$(cat serial.txt)" = H ] || fail "the serial file holds '$(cat serial.txt)', not H"
 flat '\017\013' >triple

@@ -26,18 +26,19 @@ constexpr uint8_t kCauseModem = 0, kCauseNone = 1, kCauseTransmitter = 2, kCause
                   kCauseLine = 6;
 // Line status.
 constexpr uint8_t kDataReady = 0x01, kOverrun = 0x02, kTransmitterEmpty = 0x60;
-// Modem status: the lines of a terminal that is always there.
+// Modem status: the lines of a terminal.
 constexpr uint8_t kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80;
 
 }  // namespace
 
-Serial::Serial(const Clock& clock, EventQueue& timers, Sink sink, SerialInput input,
-               InterruptSource interrupt)
+Serial::Serial(const Clock& clock, EventQueue& timers, const std::string& name, Sink sink,
+               SerialInput input, InterruptSource interrupt, bool connected)
     : clock_(clock),
-      arrival_(timers, "COM1 input", [this](uint64_t) { take_byte(); }),
+      arrival_(timers, name + " input", [this](uint64_t) { take_byte(); }),
       sink_(std::move(sink)),
       input_(std::move(input)),
-      interrupt_(std::move(interrupt)) {}
+      interrupt_(std::move(interrupt)),
+      connected_(connected) {}
 
 bool Serial::listens() const {
   return (state_.interrupt_enable & kEnableReceived) != 0 && state_.received.empty() && !loopback();
@@ -160,7 +161,7 @@ uint8_t Serial::read_line_status() {
 }
 
 uint8_t Serial::modem_lines() const {
-  if (!loopback()) return kCts | kDsr | kDcd;
+  if (!loopback()) return connected_ ? kCts | kDsr | kDcd : 0;
   // In loopback the outputs DTR, RTS, OUT1 and OUT2 arrive at DSR, CTS, RI and DCD.
   const uint8_t outputs = state_.modem_control;
   return static_cast<uint8_t>((outputs & 1 ? kDsr : 0) | (outputs & 2 ? kCts : 0) |

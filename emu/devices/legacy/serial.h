@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "emu/devices/bus.h"
 #include "emu/devices/interrupt_lines.h"
@@ -28,8 +29,9 @@ class Serial : public Device {
 
   using Sink = std::function<void(uint8_t)>;
 
-  Serial(const Clock& clock, EventQueue& timers, Sink sink, SerialInput input,
-         InterruptSource interrupt);
+  // `name`: unique. `connected`: there is a terminal at the other end, whose lines are high.
+  Serial(const Clock& clock, EventQueue& timers, const std::string& name, Sink sink,
+         SerialInput input, InterruptSource interrupt, bool connected);
 
   std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 1; }
@@ -79,6 +81,7 @@ class Serial : public Device {
   Sink sink_;
   SerialInput input_;
   InterruptSource interrupt_;
+  const bool connected_;
   State state_;
 };
 

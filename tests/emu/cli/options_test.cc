@@ -85,6 +85,18 @@ TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
   EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 29 are possible"));
 }
 
+TEST(Options, FurtherSerialPortsWriteNowhereUnlessTheyAreNamed) {
+  EXPECT_THAT(parse_ok({"run", "image"}).further_serial, testing::Each("none"));
+  const RunOptions options =
+      parse_ok({"run", "image", "--serial", "none", "--serial2", "file", "--serial4", "stdio"});
+  EXPECT_THAT(options.further_serial, ElementsAre("file", "none", "stdio"));
+  EXPECT_THAT(parse_print({"run", "image", "--serial3", ""}).text, HasSubstr("--serial3: "));
+  EXPECT_THAT(
+      parse_print({"run", "image", "--serial2", "stdio"}).text,
+      HasSubstr("--serial stdio and --serial2 stdio both write to the standard output; give "
+                "--serial2 FILE or none"));
+}
+
 TEST(Options, TheScreenGoesToTheStandardOutputOrAFile) {
   EXPECT_EQ(parse_ok({"run", "image"}).screen, std::nullopt);
   const RunOptions standard = parse_ok({"run", "--screen", "image"});

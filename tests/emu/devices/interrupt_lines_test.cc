@@ -57,6 +57,24 @@ TEST_F(InterruptLinesTest, EveryReceiverIsCalledInOrder) {
   EXPECT_EQ(seen, (Levels{{3, true}, {103, true}}));
 }
 
+TEST_F(InterruptLinesTest, WhatIsReplacedDrivesNothing) {
+  InterruptSource own = lines.source(0), replaced = lines.replaceable_source(0),
+                  other = lines.replaceable_source(8);
+  replaced.set(true);
+  other.set(true);
+  own.set(true);
+  EXPECT_EQ(seen_since(), (Levels{{0, true}, {8, true}, {0, true}}));
+  lines.replace(true);
+  EXPECT_EQ(seen_since(), (Levels{{8, false}})) << "the line that nothing else holds";
+  other.set(false);
+  replaced.set(true);
+  own.set(false);
+  EXPECT_EQ(seen_since(), (Levels{{0, false}}));
+  lines.replace(true);
+  lines.replace(false);
+  EXPECT_EQ(seen_since(), (Levels{{0, true}}));
+}
+
 TEST_F(InterruptLinesTest, ASourceWithoutALineLeadsNowhere) {
   InterruptSource none;
   none.set(true);

@@ -199,6 +199,29 @@ TEST_F(KeyboardControllerTest, Resets) {
 
 class RtcTest : public testing::Test {
  protected:
+  // An hour before midnight of a Monday, 28 February 2000, as the time is set.
+  void set_time(uint8_t status_b) {
+    set(0x0b, 0x80 | status_b);
+    const std::pair<int, int> parts[] = {{0x00, 0x58}, {0x02, 0x59}, {0x04, 0x23}, {0x06, 0x02},
+                                         {0x07, 0x28}, {0x08, 0x02}, {0x09, 0x00}, {0x32, 0x20}};
+    for (const auto& [index, value] : parts)
+      set(static_cast<uint8_t>(index), static_cast<uint8_t>(value));
+    set(0x0b, status_b);
+  }
+  // Ends at the very cycle of the next interrupt.
+  uint64_t pass_to_interrupt() {
+    const uint64_t start = clock.cycles();
+    EXPECT_NE(bus.deadline(), EventQueue::kNever);
+    if (bus.deadline() == EventQueue::kNever) return 0;
+    clock.advance_to(bus.deadline() - 1);
+    bus.expire(clock.cycles());
+    EXPECT_FALSE(irq);
+    clock.advance_to(bus.deadline());
+    bus.expire(clock.cycles());
+    EXPECT_TRUE(irq);
+    return clock.cycles() - start;
+  }
+
   uint8_t cmos(uint8_t index) {
     bus.write_port(0x70, 1, index);
     return static_cast<uint8_t>(bus.read_port(0x71, 1));
@@ -211,8 +234,14 @@ class RtcTest : public testing::Test {
 
   Clock clock;
   Bus bus;
-  Rtc device{clock, 5ull << 30};
+  InterruptLines lines;
+  bool irq = false;
+  Rtc device{clock, bus.timers(), 5ull << 30, lines.source(8)};
   const std::vector<Claim> claims = test::plug(bus, device, "real-time clock");
+
+  RtcTest() {
+    lines.lead_to([this](unsigned, bool level) { irq = level; });
+  }
 };
 
 TEST_F(RtcTest, RunsWithTheVirtualClock) {
@@ -240,6 +269,159 @@ TEST_F(RtcTest, TellsTheSizeOfMemory) {
   EXPECT_EQ(cmos(0x5b) | cmos(0x5c) << 8 | cmos(0x5d) << 16, 2048 * 16);
   set(0x40, 0x99);
   EXPECT_EQ(cmos(0xc0), 0x99);  // bit 7 of the index masks NMI
+}
+
+TEST_F(RtcTest, TheTimeIsSetAndRollsOver) {
+  set_time(0x02);
+  EXPECT_EQ(cmos(0x00), 0x58);
+  pass(2);
+  EXPECT_EQ(cmos(0x00), 0x00);
+  EXPECT_EQ(cmos(0x04), 0x00);
+  EXPECT_EQ(cmos(0x06), 0x03) << "counted from what was written";
+  EXPECT_EQ(cmos(0x07), 0x29);
+  set(0x09, 0x99);
+  set(0x32, 0x19);
+  set(0x08, 0x12);
+  set(0x07, 0x31);
+  pass(86400);
+  EXPECT_EQ(cmos(0x09), 0x00);
+  EXPECT_EQ(cmos(0x32), 0x20);
+  EXPECT_EQ(cmos(0x08), 0x01);
+}
+
+TEST_F(RtcTest, SetKeepsTheTimeAsItIs) {
+  pass(5);
+  cmos(0x0c);
+  set(0x0b, 0x82);
+  pass(100);
+  EXPECT_EQ(cmos(0x00), 0x05);
+  EXPECT_EQ(cmos(0x0c) & 0x10, 0) << "nothing was updated";
+  set(0x08, 0x13);
+  set(0x0b, 0x02);
+  pass(7);
+  EXPECT_EQ(cmos(0x00), 0x05) << "what is no time does not go on";
+  set(0x08, 0x12);
+  pass(7);
+  EXPECT_EQ(cmos(0x00), 0x12);
+}
+
+TEST_F(RtcTest, UpdateIsInProgressBeforeItsEnd) {
+  EXPECT_EQ(cmos(0x0a), 0x26);
+  const uint64_t update = Rtc::kUpdateTicks * Clock::kFrequency / Rtc::kFrequency;
+  clock.charge(Clock::kFrequency - update - 100'000);
+  EXPECT_EQ(cmos(0x0a), 0x26);
+  clock.charge(200'000);
+  EXPECT_EQ(cmos(0x0a), 0xa6);
+  set(0x0a, 0xa6);
+  EXPECT_EQ(cmos(0x0a), 0xa6);
+  set(0x0b, 0x82);
+  EXPECT_EQ(cmos(0x0a), 0x26);
+  set(0x0b, 0x02);
+  clock.charge(update);
+  EXPECT_EQ(cmos(0x0a), 0x26);
+  EXPECT_EQ(cmos(0x00), 0x01);
+}
+
+TEST_F(RtcTest, TheFirstUpdateIsHalfASecondAfterTheDividerIsReleased) {
+  pass(3);
+  set(0x0a, 0x76);
+  pass(10);
+  EXPECT_EQ(cmos(0x00), 0x03);
+  set(0x0a, 0x26);
+  clock.charge(Clock::kFrequency / 2 - 1);
+  EXPECT_EQ(cmos(0x00), 0x03);
+  clock.charge(1);
+  EXPECT_EQ(cmos(0x00), 0x04);
+}
+
+TEST_F(RtcTest, InterruptsPeriodically) {
+  for (unsigned rate = 1; rate <= 15; ++rate) {
+    const uint64_t ticks = 1ull << ((rate < 3 ? rate + 7 : rate) - 1);
+    set(0x0a, static_cast<uint8_t>(0x20 | rate));
+    cmos(0x0c);
+    set(0x0b, 0x42);
+    pass_to_interrupt();
+    EXPECT_EQ(cmos(0x0c) & 0xc0, 0xc0);
+    EXPECT_FALSE(irq) << "it was acknowledged";
+    EXPECT_EQ(cmos(0x0c), 0x00);
+    uint64_t passed = 0;
+    for (int i = 0; i < 16; ++i) {
+      passed += pass_to_interrupt();
+      cmos(0x0c);
+    }
+    EXPECT_NEAR(static_cast<double>(passed),
+                static_cast<double>(16 * ticks * Clock::kFrequency / Rtc::kFrequency), 2)
+        << rate;
+    set(0x0b, 0x02);
+    EXPECT_EQ(bus.deadline(), EventQueue::kNever);
+  }
+  set(0x0a, 0x20);
+  set(0x0b, 0x42);
+  EXPECT_EQ(bus.deadline(), EventQueue::kNever) << "rate 0 is none";
+}
+
+TEST_F(RtcTest, InterruptsWhenAnUpdateHasEnded) {
+  set(0x0b, 0x12);
+  EXPECT_EQ(pass_to_interrupt(), Clock::kFrequency);
+  EXPECT_EQ(cmos(0x00), 0x01);
+  EXPECT_EQ(cmos(0x0c) & 0xb0, 0x90);
+  EXPECT_EQ(pass_to_interrupt(), Clock::kFrequency);
+  EXPECT_EQ(bus.deadline(), EventQueue::kNever) << "until it is acknowledged";
+  cmos(0x0c);
+  set(0x0b, 0x92);
+  EXPECT_EQ(cmos(0x0b), 0x82) << "SET clears UIE";
+}
+
+TEST_F(RtcTest, TheAlarmGoesOff) {
+  set(0x01, 0x07), set(0x03, 0x30), set(0x05, 0x02);
+  set(0x0b, 0x22);
+  EXPECT_EQ(pass_to_interrupt(), (2 * 3600 + 30 * 60 + 7) * Clock::kFrequency);
+  EXPECT_EQ(cmos(0x0c) & 0xa0, 0xa0);
+  EXPECT_EQ(pass_to_interrupt(), 86400 * Clock::kFrequency) << "once a day";
+  cmos(0x0c);
+  set(0x05, 0xff), set(0x03, 0xc0);
+  EXPECT_EQ(pass_to_interrupt(), 60 * Clock::kFrequency) << "each minute";
+  cmos(0x0c);
+  set(0x01, 0xd0);
+  EXPECT_EQ(pass_to_interrupt(), Clock::kFrequency) << "each second";
+  cmos(0x0c);
+  set(0x01, 0x77);
+  EXPECT_EQ(bus.deadline(), EventQueue::kNever) << "never";
+}
+
+TEST_F(RtcTest, AFlagThatIsEnabledLaterInterruptsAtOnce) {
+  pass(2);
+  set(0x0b, 0x12);
+  EXPECT_TRUE(irq);
+}
+
+TEST_F(RtcTest, GoesOnAfterALoad) {
+  set_time(0x32);
+  set(0x01, 0x00), set(0x03, 0x00), set(0x05, 0x00);
+  pass(1);
+  const auto saved = saved_bytes([&](Archive& archive) {
+    device.serialize(archive);
+    bus.timers().serialize(archive);
+  });
+  EventQueue timers;
+  InterruptLines others;
+  Rtc other(clock, timers, 1, others.source(8));
+  ASSERT_TRUE(load_bytes(saved, [&](Archive& archive) {
+    other.serialize(archive);
+    timers.serialize(archive);
+  }));
+  EXPECT_EQ(timers.deadline(), bus.deadline());
+  clock.charge(Clock::kFrequency);
+  for (Rtc* rtc : {&device, &other}) {
+    for (uint32_t index = 0; index < 128; ++index) {
+      device.write_port({0, 0}, 1, index);
+      rtc->write_port({0, 0}, 1, index);
+      if (index == 0x0c) continue;  // reading it changes it
+      EXPECT_EQ(rtc->read_port({0, 1}, 1), device.read_port({0, 1}, 1)) << index;
+    }
+  }
+  EXPECT_EQ(saved_bytes([&](Archive& archive) { other.serialize(archive); }),
+            saved_bytes([&](Archive& archive) { device.serialize(archive); }));
 }
 
 }  // namespace

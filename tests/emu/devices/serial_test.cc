@@ -31,11 +31,9 @@ class SerialTest : public testing::Test {
   std::string printed, typed;
   bool line = false;
   InterruptLines lines;
-  Serial serial{clock,
-                bus.timers(),
-                [this](uint8_t byte) { printed += static_cast<char>(byte); },
-                {},
-                lines.source(4)};
+  Serial serial{
+      clock, bus.timers(),    "COM1", [this](uint8_t byte) { printed += static_cast<char>(byte); },
+      {},    lines.source(4), true};
   const std::vector<Claim> claims = test::plug(bus, serial, "COM1");
 };
 
@@ -134,7 +132,7 @@ class SerialInputTest : public SerialTest {
   static constexpr uint64_t kByte = 10 * (Clock::kFrequency / 115'200);  // at divisor 1
   void plug_in(std::string text, bool live) {
     typed = std::move(text);
-    port.emplace(clock, other.timers(), Serial::Sink(),
+    port.emplace(clock, other.timers(), "COM1", Serial::Sink(),
                  SerialInput{[this]() -> std::optional<uint8_t> {
                                ++asked;
                                if (typed.empty()) return std::nullopt;
@@ -143,7 +141,7 @@ class SerialInputTest : public SerialTest {
                                return first;
                              },
                              live},
-                 lines.source(4));
+                 lines.source(4), true);
     claimed = test::plug(other, *port, "COM1");
     write(kLcr, 0x83);
     write(kData, 1);
@@ -206,6 +204,46 @@ TEST_F(SerialInputTest, AKeyboardIsAskedAgain) {
   const unsigned before = asked;
   wait(Clock::kFrequency);
   EXPECT_EQ(asked, before) << "only while the guest listens";
+}
+
+TEST(FurtherSerialTest, WithoutATerminalItsLinesAreLow) {
+  Bus bus;
+  Clock clock;
+  InterruptLines lines;
+  Serial alone(clock, bus.timers(), "COM2", nullptr, {}, lines.source(3), false);
+  const auto claims = test::plug(bus, alone, "COM2");
+  EXPECT_EQ(bus.read_port(0x2fe, 1), 0u);
+  EXPECT_EQ(bus.read_port(0x2fd, 1), 0x60u) << "it takes what is written";
+  bus.write_port(0x2f8, 1, 'a');
+  bus.write_port(0x2fc, 1, 0x1b);  // loopback
+  EXPECT_EQ(bus.read_port(0x2fe, 1) & 0xf0, 0xb0u);
+  bus.write_port(0x2f8, 1, 'b');
+  EXPECT_EQ(bus.read_port(0x2f8, 1), uint32_t{'b'});
+}
+
+TEST(FurtherSerialTest, AllFourAreOnTheBoard) {
+  Clock clock;
+  Bus bus;
+  BoardOutputs outputs;
+  std::string printed;
+  outputs.further_serial[1] = [&](uint8_t byte) { printed += static_cast<char>(byte); };
+  Board board(pc_board(), BoardKind::kNative, {}, outputs, bus, clock);
+  std::vector<unsigned> interrupted;
+  board.lines().lead_to([&](unsigned line, bool level) {
+    if (level) interrupted.push_back(line);
+  });
+  const struct {
+    uint16_t base;
+    uint32_t modem;
+  } kPorts[] = {{0x3f8, 0xb0}, {0x2f8, 0}, {0x3e8, 0xb0}, {0x2e8, 0}};
+  for (const auto& port : kPorts) {
+    EXPECT_EQ(bus.read_port(port.base + 6, 1), port.modem) << port.base;
+    bus.write_port(port.base, 1, 'x');
+    bus.write_port(port.base + 4, 1, 0x08);
+    bus.write_port(port.base + 1, 1, 0x02);
+  }
+  EXPECT_EQ(interrupted, (std::vector<unsigned>{4, 3, 4, 3}));
+  EXPECT_EQ(printed, "x");
 }
 
 }  // namespace

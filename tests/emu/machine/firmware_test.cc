@@ -111,14 +111,22 @@ TEST_F(AcpiTest, TheRsdpIsFoundByItsSignature) {
 
 TEST_F(AcpiTest, BothRootsNameTheSameTables) {
   const uint64_t rsdt = number(kRsdp + 16, 4), xsdt = number(kRsdp + 24, 8);
-  ASSERT_EQ(table(rsdt, "RSDT").size(), 36u + 3 * 4);
-  ASSERT_EQ(table(xsdt, "XSDT").size(), 36u + 3 * 8);
-  const std::string names[] = {"FACP", "APIC", "MCFG"};
-  for (unsigned i = 0; i < 3; ++i) {
+  ASSERT_EQ(table(rsdt, "RSDT").size(), 36u + 4 * 4);
+  ASSERT_EQ(table(xsdt, "XSDT").size(), 36u + 4 * 8);
+  const std::string names[] = {"FACP", "APIC", "MCFG", "HPET"};
+  for (unsigned i = 0; i < 4; ++i) {
     const uint64_t address = number(rsdt + 36 + 4 * i, 4);
     EXPECT_EQ(number(xsdt + 36 + 8 * i, 8), address);
     table(address, names[i]);
   }
+}
+
+TEST_F(AcpiTest, TheHpetIsWhereItsTableSays) {
+  const uint64_t hpet = number(number(kRsdp + 16, 4) + 36 + 3 * 4, 4);
+  ASSERT_EQ(table(hpet, "HPET").size(), 56u);
+  EXPECT_EQ(number(hpet + 36, 4), 0x8086a201u) << "as its own register";
+  EXPECT_EQ(number(hpet + 40, 1), 0u) << "memory";
+  EXPECT_EQ(number(hpet + 44, 8), 0xfed00000u);
 }
 
 TEST_F(AcpiTest, TheFadtLeadsToTheOthers) {
