@@ -39,6 +39,8 @@ std::vector<Role> roles_of(const RunOptions& options) {
     const std::string& path = options.further_serial[i];
     if (path != "stdio" && path != "none") roles.push_back({kOptions[i], path, true});
   }
+  if (const auto& path = options.virtio_console; path && *path != "stdio" && *path != "none")
+    roles.push_back({"--virtio-console", *path, true});
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
   if (options.dump_vmcs && *options.dump_vmcs != "-")
     roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});

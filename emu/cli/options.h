@@ -30,7 +30,8 @@ namespace nestor::emu {
 struct RunOptions : ImageRun, StateRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
-  std::optional<std::string> serial_input;  // a file, or "-"; else the terminal, if there is one
+  std::optional<std::string> virtio_console;  // where it writes: the same; else there is none
+  std::optional<std::string> serial_input;    // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;

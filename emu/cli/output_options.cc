@@ -35,6 +35,7 @@ std::string check_standard_output(const RunOptions& options) {
     if (options.further_serial[i] == "stdio")
       users.push_back(fmt::format("{} stdio", further_serial_option(i)));
   }
+  if (options.virtio_console == "stdio") users.emplace_back("--virtio-console stdio");
   if (users.size() < 2) return {};
   const std::string& second = users[1];
   return fmt::format("{} and {} both write to the standard output; give {}", users[0], second,
@@ -54,6 +55,11 @@ void OutputOptions::add_to(CLI::App& run) {
         ->type_name("stdio|FILE|none")
         ->capture_default_str();
   }
+  run.add_option(
+         "--virtio-console", virtio_console_,
+         "Add a virtio console, Linux's hvc0, that writes there; with stdio the keyboard is "
+         "its own, and COM1 writes nowhere unless --serial says so")
+      ->type_name("stdio|FILE|none");
   run.add_option("--serial-input", serial_input_,
                  "What COM1 receives, once the guest listens [the terminal]; - is the standard "
                  "input")
@@ -85,8 +91,14 @@ void OutputOptions::add_to(CLI::App& run) {
 std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const {
   if (std::string bad = read_trace(run, options); !bad.empty()) return bad;
   if (std::string bad = read_dump(run, options); !bad.empty()) return bad;
+  if (run.count("--virtio-console") != 0) {
+    if (virtio_console_.empty()) return "--virtio-console: the name of the file is empty";
+    options.virtio_console = virtio_console_;
+    options.machine.virtio_console = true;
+  }
   if (serial_.empty()) return "--serial: the name of the file is empty";
-  options.serial = serial_;
+  const bool terminal_is_taken = options.virtio_console == "stdio";
+  options.serial = terminal_is_taken && run.count("--serial") == 0 ? "none" : serial_;
   for (size_t i = 0; i < further_serial_.size(); ++i) {
     if (further_serial_[i].empty())
       return further_serial_option(i) + ": the name of the file is empty";

@@ -93,6 +93,8 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   const uint64_t limit = options.machine.max_instructions;
   const std::vector<DiskConfig> disks = std::exchange(options.machine, input->config()).disks;
   options.machine.max_instructions = limit;
+  if (options.virtio_console && !options.machine.virtio_console)
+    return LoadError{"--virtio-console: the saved machine has none; leave the option out"};
   if (const auto bad = replace_disks(options.machine.disks, disks)) return *bad;
   return std::move(input);
 }

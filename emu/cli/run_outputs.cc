@@ -46,6 +46,8 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
       {&files.screen, options.screen}};
   for (size_t i = 0; i < files.further_serial.size(); ++i)
     wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
+  if (options.virtio_console)
+    wanted.emplace_back(&files.virtio_console, serial_path(*options.virtio_console));
   for (const auto& [file, path] : wanted) {
     if (!path) continue;
     auto opened = OutputFile::open(*path);
@@ -67,6 +69,8 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
+      virtio_console_(std::move(files.virtio_console),
+                      somebody_watches(options.virtio_console.value_or("none")), progress_),
       input_(std::move(input)),
       trace_file_(std::move(files.trace)),
       dump_file_(std::move(files.dump)),
@@ -96,7 +100,11 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
 
 SerialInput RunOutputs::serial_input() {
   if (input_) return {[this] { return input_->next(); }, false};
-  if (options_.serial != "stdio" || !Keyboard::is_there()) return {};
+  return options_.serial == "stdio" ? keyboard_input() : SerialInput{};
+}
+
+SerialInput RunOutputs::keyboard_input() {
+  if (!Keyboard::is_there()) return {};
   keyboard_.emplace(Keyboard::Commands{[this] {
                                          show_places_ = true;
                                          if (machine_ != nullptr) machine_->request_pause();
@@ -105,25 +113,33 @@ SerialInput RunOutputs::serial_input() {
   return {[this] { return keyboard_->next(); }, true};
 }
 
+std::vector<const SerialOutput*> RunOutputs::serial_outputs() const {
+  std::vector<const SerialOutput*> all = {&serial_, &virtio_console_};
+  for (const SerialOutput& output : further_serial_) all.push_back(&output);
+  return all;
+}
+
 // Its line would take the place of what the guest has written, or of what is typed.
 bool RunOutputs::may_show_progress() const {
   const bool typing = keyboard_ && keyboard_->in_use();
-  return options_.log_level != "off" && !typing && !serial_.in_a_line() &&
-         std::ranges::none_of(further_serial_, &SerialOutput::in_a_line);
+  return options_.log_level != "off" && !typing &&
+         std::ranges::none_of(serial_outputs(), &SerialOutput::in_a_line);
 }
 
 MachineOutputs RunOutputs::for_machine() {
-  const auto put = [this](MomentWatch::Stream stream) {
-    return [this, stream](uint8_t byte) {
-      serial_.put(byte);
+  const auto put = [this](SerialOutput& output, MomentWatch::Stream stream) {
+    return [this, &output, stream](uint8_t byte) {
+      output.put(byte);
       if (filter_) filter_->output(stream, byte);
       if (save_point_) save_point_->output(stream, byte);
     };
   };
   MachineOutputs outputs;
-  outputs.serial = put(MomentWatch::Stream::kSerial);
-  outputs.console = put(MomentWatch::Stream::kConsole);
+  outputs.serial = put(serial_, MomentWatch::Stream::kSerial);
+  outputs.console = put(serial_, MomentWatch::Stream::kConsole);
   outputs.serial_input = serial_input();
+  outputs.virtio_console = put(virtio_console_, MomentWatch::Stream::kVirtioConsole);
+  if (options_.virtio_console == "stdio") outputs.virtio_console_input = keyboard_input();
   for (size_t i = 0; i < further_serial_.size(); ++i) {
     SerialOutput& output = further_serial_[i];
     if (output.is_connected())
@@ -158,9 +174,9 @@ RunResult RunOutputs::run(Machine& machine) {
 }
 
 bool RunOutputs::failed() const {
-  return (trace_ && trace_->failed()) || (dump_ && dump_->failed()) || serial_.error() ||
-         std::ranges::any_of(further_serial_,
-                             [](const auto& output) { return output.error().has_value(); });
+  return (trace_ && trace_->failed()) || (dump_ && dump_->failed()) ||
+         std::ranges::any_of(serial_outputs(),
+                             [](const auto* output) { return output->error().has_value(); });
 }
 
 void RunOutputs::take_statistics(const Machine& machine) {
@@ -177,6 +193,7 @@ void RunOutputs::take_screen(const Machine& machine) {
 
 void RunOutputs::finish() {
   serial_.close();
+  virtio_console_.close();
   for (SerialOutput& output : further_serial_) output.close();
   if (screen_file_) {
     screen_file_->write(screen_);
@@ -193,10 +210,10 @@ void RunOutputs::finish() {
 
 std::vector<std::string> RunOutputs::errors() const {
   std::vector<std::string> errors;
-  std::vector all = {serial_.error(), trace_file_ ? trace_file_->error() : std::nullopt,
+  std::vector all = {trace_file_ ? trace_file_->error() : std::nullopt,
                      dump_file_ ? dump_file_->error() : std::nullopt,
                      screen_file_ ? screen_file_->error() : std::nullopt};
-  for (const SerialOutput& output : further_serial_) all.push_back(output.error());
+  for (const SerialOutput* output : serial_outputs()) all.push_back(output->error());
   for (const auto& error : all) {
     if (error) errors.push_back(*error + "; the run's output is incomplete");
   }

@@ -86,16 +86,20 @@ class RunOutputs {
   struct Files {
     std::unique_ptr<OutputFile> serial, trace, dump, screen;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
+    std::unique_ptr<OutputFile> virtio_console;
   };
   RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
              std::unique_ptr<InputFile> input);
   SerialInput serial_input();
+  SerialInput keyboard_input();
   bool may_show_progress() const;
+  std::vector<const SerialOutput*> serial_outputs() const;
 
   const RunOptions& options_;
   Progress progress_;
   SerialOutput serial_;
   std::vector<SerialOutput> further_serial_;  // COM2 to COM4
+  SerialOutput virtio_console_;
   const std::unique_ptr<InputFile> input_;
   std::optional<Keyboard> keyboard_;
   RealTime real_time_;

@@ -28,11 +28,11 @@ struct Moment {
 // "N", "exit:N" or "mark:TEXT". The error says what is wrong, without the option's name.
 std::variant<Moment, std::string> parse_moment(std::string_view text);
 
-// A mark is looked for in what the guest writes to COM1, in what it writes to port 0xe9, and in a
-// line for each workload, "workload number=2", as the text of a trace has it.
+// A mark is looked for in what the guest writes to COM1, to port 0xe9 and to virtio-console, each
+// by itself, and in a line for each workload, "workload number=2", as the text of a trace has it.
 class MomentWatch {
  public:
-  enum class Stream : uint8_t { kSerial, kConsole, kWorkload };
+  enum class Stream : uint8_t { kSerial, kConsole, kVirtioConsole, kWorkload };
 
   explicit MomentWatch(Moment moment) : moment_(std::move(moment)) {}
 
@@ -51,7 +51,7 @@ class MomentWatch {
   const uint64_t* instructions_ = nullptr;
   uint64_t exits_ = 0;
   bool marked_ = false;
-  std::string latest_[3];  // of each stream, as long as the text
+  std::string latest_[4];  // of each stream, as long as the text
 };
 
 }  // namespace nestor::emu

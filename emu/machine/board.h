@@ -37,6 +37,7 @@ struct BoardFacts {
   uint16_t processors = 1;
   uint64_t random_seed = 1;         // of virtio-rng
   std::vector<DiskConfig> disks{};  // at most kMaxDisks
+  bool virtio_console = false;      // there is one
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -46,6 +47,8 @@ struct BoardOutputs {
   SerialInput serial_input;             // what COM1 receives
   // What COM2 to COM4 transmit; an empty one has nothing at its other end.
   std::array<std::function<void(uint8_t)>, 3> further_serial;
+  std::function<void(uint8_t)> virtio_console;        // a byte that virtio-console transmits
+  SerialInput virtio_console_input;                   // what it receives
   std::function<void(uint8_t)> console;               // a byte written to the debug console
   std::function<void(uint32_t status)> debug_exit;    // see DebugExit
   std::function<void(uint8_t number)> workload;       // see WorkloadMarks

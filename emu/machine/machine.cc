@@ -114,7 +114,7 @@ class Pc final : public Machine {
  private:
   BoardFacts facts() const {
     return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count),
-            config_.processor.random_seed, config_.disks};
+            config_.processor.random_seed, config_.disks, config_.virtio_console};
   }
   void tell_resumed();
   void tell_end(MachineEventSink& events) const;
@@ -208,6 +208,8 @@ BoardOutputs Pc::board_outputs() {
   outputs.serial = outputs_.serial;
   outputs.serial_input = outputs_.serial_input;
   outputs.further_serial = outputs_.further_serial;
+  outputs.virtio_console = outputs_.virtio_console;
+  outputs.virtio_console_input = outputs_.virtio_console_input;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this, events](uint32_t status) {
     if (events != nullptr) events->debug_exit(status >> 1);
@@ -268,6 +270,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 void MachineConfig::fields(Archive& archive) {
   archive(memory_bytes, processor, l0);
   archive.sequence(disks, kMaxDisks);
+  archive(virtio_console);
 }
 
 void Machine::serialize(Archive&) { throw std::logic_error("this machine cannot be saved"); }

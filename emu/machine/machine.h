@@ -32,6 +32,7 @@ struct MachineConfig {
   ProcessorConfig processor{};
   L0Config l0{};
   std::vector<DiskConfig> disks{};
+  bool virtio_console = false;  // there is one
 
   // What saved state belongs to: all but the limit.
   void fields(Archive& archive);
@@ -42,8 +43,10 @@ struct MachineOutputs {
   SerialInput serial_input{};           // what COM1 receives
   // What COM2 to COM4 transmit; an empty one has nothing at its other end.
   std::array<std::function<void(uint8_t)>, 3> further_serial{};
-  std::function<void(uint8_t)> console;  // what is written to port 0xe9
-  MachineEventSink* events = nullptr;    // may be null; outlives the machine
+  std::function<void(uint8_t)> virtio_console{};  // what virtio-console transmits
+  SerialInput virtio_console_input{};             // what it receives
+  std::function<void(uint8_t)> console;           // what is written to port 0xe9
+  MachineEventSink* events = nullptr;             // may be null; outlives the machine
   // Asked now and then while the guest runs; true ends the run with kOutputError.
   std::function<bool()> output_failed;
   // Called now and then while the guest runs, with the instructions executed so far.

@@ -6,6 +6,7 @@
 
 #include "emu/devices/random_numbers.h"
 #include "emu/devices/virtio/block.h"
+#include "emu/devices/virtio/console.h"
 #include "emu/devices/virtio/entropy.h"
 #include "emu/machine/board.h"
 
@@ -56,6 +57,12 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
                                                   std::make_unique<Disk>(config),
                                                   "nestor-disk-" + number));
     ++slot;
+  }
+  if (context.facts.virtio_console) {
+    host->add(kConsoleSlot,
+              std::make_unique<VirtioConsole>(place_in(context, kConsoleSlot, "virtio-console"),
+                                              context.outputs.virtio_console,
+                                              context.outputs.virtio_console_input));
   }
   return host;
 }

@@ -6,6 +6,7 @@
 //   00:01.0  ISA bridge, as the PIIX3 has it
 //   00:02.0  virtio-rng
 //   00:03.0  and on: virtio-blk, one a disk, in the order in which they were given
+//   00:1f.0  virtio-console, if there is one
 #pragma once
 
 #include <memory>
@@ -18,7 +19,8 @@ namespace nestor::emu {
 struct DeviceContext;
 
 inline constexpr unsigned kFirstDiskSlot = 3;
-inline constexpr unsigned kMaxDisks = PciHost::kSlots - kFirstDiskSlot;
+inline constexpr unsigned kConsoleSlot = PciHost::kSlots - 1;
+inline constexpr unsigned kMaxDisks = kConsoleSlot - kFirstDiskSlot;
 // INTA# of slot S leads to this one and S mod 4; the DSDT says so.
 inline constexpr unsigned kFirstPciLine = 16, kPciLines = 4;
 

@@ -56,7 +56,8 @@ class NativePc final : public Machine {
   BoardFacts facts() const {
     return {.memory_bytes = config_.memory_bytes,
             .random_seed = config_.processor.random_seed,
-            .disks = config_.disks};
+            .disks = config_.disks,
+            .virtio_console = config_.virtio_console};
   }
   void wire();
   BoardOutputs board_outputs();
@@ -111,6 +112,8 @@ BoardOutputs NativePc::board_outputs() {
   outputs.serial = outputs_.serial;
   outputs.serial_input = outputs_.serial_input;
   outputs.further_serial = outputs_.further_serial;
+  outputs.virtio_console = outputs_.virtio_console;
+  outputs.virtio_console_input = outputs_.virtio_console_input;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this](std::uint32_t status) {
     if (outputs_.events != nullptr) outputs_.events->debug_exit(status >> 1);

@@ -90,6 +90,7 @@ expect 2 '--l0 has no effect' --load-state direct --l0 nested-ept
 expect 2 '--cpu has no effect' --load-state direct --cpu Westmere
 # Two names of one file.
 ln -s direct link
+expect 4 'the saved machine has none' --load-state direct --virtio-console none
 expect 2 'both write to' "$image" --serial all --trace ./all
 expect 2 'would be overwritten' --load-state direct --serial link
 expect 2 'would be overwritten' "$image" --serial none --save-state "$image" --save-at 1

@@ -42,7 +42,8 @@ constexpr uint64_t width_mask(uint64_t config) {
 
 void Hpet::Timer::fields(Archive& archive) {
   archive(config, comparator, period);
-  archive.require((config & ~kTimerWritable) == 0 && (route(config) == 0 || is_route(route(config))));
+  archive.require((config & ~kTimerWritable) == 0 &&
+                  (route(config) == 0 || is_route(route(config))));
   archive.require((comparator & ~width_mask(config)) == 0 && (period & ~width_mask(config)) == 0);
 }
 

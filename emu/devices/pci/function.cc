@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "emu/devices/pci/message.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -30,6 +32,19 @@ constexpr uint16_t kIoSpace = 1u << 0, kMemorySpace = 1u << 1, kBusMaster = 1u <
                    kInterruptDisable = 1u << 10;                            // command
 constexpr uint16_t kInterruptStatus = 1u << 3, kHasCapabilities = 1u << 4;  // status
 constexpr uint32_t kIoBar = 1, kIoBarBits = 3, kMemoryBarBits = 0xf;
+
+// "MSI Capability Structure", of 64-bit addresses and with a mask; offsets in the capability.
+constexpr uint8_t kMsiCapability = 5;
+enum Msi : unsigned {
+  kMsiControl = 2,
+  kMsiAddress = 4,
+  kMsiUpperAddress = 8,
+  kMsiData = 12,
+  kMsiMask = 16,
+  kMsiPending = 20,
+  kMsiBytes = 24,
+};
+constexpr uint16_t kMsiEnable = 1u << 0, kMsi64Bits = 1u << 7, kMsiMaskable = 1u << 8;
 
 constexpr unsigned bar_offset(unsigned bar) { return kBar0 + 4 * bar; }
 
@@ -93,6 +108,32 @@ unsigned PciFunction::add_capability(uint8_t id, std::span<const uint8_t> body,
   return at;
 }
 
+void PciFunction::add_msi(std::function<void(const Ipi&)> send) {
+  send_message_ = std::move(send);
+  const std::array<uint8_t, kMsiBytes - 2> body = {kMsi64Bits, kMsiMaskable >> 8};
+  msi_ = add_capability(kMsiCapability, body, {});
+  // How many messages are enabled is kept, though there is one.
+  set_writable(msi_ + kMsiControl, 2, kMsiEnable | 7u << 4);
+  set_writable(msi_ + kMsiAddress, 4, ~3u);
+  set_writable(msi_ + kMsiUpperAddress, 4, ~0u);
+  set_writable(msi_ + kMsiData, 2, 0xffff);
+  set_writable(msi_ + kMsiMask, 4, 1);
+}
+
+bool PciFunction::msi_enabled() const {
+  return msi_ != 0 && (configuration(msi_ + kMsiControl, 2) & kMsiEnable) != 0;
+}
+
+void PciFunction::send_msi() {
+  if (!msi_enabled()) state_.msi_pending = false;
+  if (!state_.msi_pending || configuration(msi_ + kMsiMask, 4) != 0 || !is_bus_master()) return;
+  state_.msi_pending = false;
+  const uint64_t address = uint64_t{configuration(msi_ + kMsiUpperAddress, 4)} << 32 |
+                           configuration(msi_ + kMsiAddress, 4);
+  const auto message = interrupt_of_message(address, configuration(msi_ + kMsiData, 2));
+  if (message && send_message_) send_message_(*message);
+}
+
 void PciFunction::set_writable(unsigned offset, unsigned size, uint32_t bits) {
   for (unsigned i = 0; i < size; ++i) writable_[offset + i] = static_cast<uint8_t>(bits >> (8 * i));
 }
@@ -113,6 +154,7 @@ uint32_t PciFunction::read_configuration(unsigned offset, unsigned size) {
   uint32_t value = configuration(offset, size);
   if (state_.interrupt && offset <= kStatus && offset + size > kStatus)
     value |= uint32_t{kInterruptStatus} << (8 * (kStatus - offset));
+  if (state_.msi_pending && offset == msi_ + kMsiPending) value |= 1;
   return value;
 }
 
@@ -129,13 +171,16 @@ void PciFunction::write_configuration(unsigned offset, unsigned size, uint32_t v
 bool PciFunction::is_bus_master() const { return configuration(kCommand, 2) & kBusMaster; }
 
 void PciFunction::set_interrupt(bool level) {
+  if (level && !state_.interrupt && msi_enabled()) state_.msi_pending = true;
   state_.interrupt = level;
   update_line();
 }
 
 void PciFunction::update_line() {
+  send_msi();
   if (!interrupt_) return;
-  const bool level = state_.interrupt && !(configuration(kCommand, 2) & kInterruptDisable);
+  const bool level =
+      state_.interrupt && !msi_enabled() && !(configuration(kCommand, 2) & kInterruptDisable);
   if (level != interrupt_->level()) interrupt_->set(level);
 }
 
@@ -163,6 +208,7 @@ void PciFunction::serialize(Archive& archive) {
   archive(state_);
   for (unsigned i = 0; i < kConfigurationBytes; ++i)
     archive.require(((state_.bytes[i] ^ before[i]) & ~writable_[i]) == 0);
+  archive.require(msi_enabled() || !state_.msi_pending);
   if (interrupt_) interrupt_->serialize(archive);
 }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A function on the PCI bus: its configuration space with a type 0 header, its base address
-// registers and its interrupt pin. PCI Local Bus Specification 3.0, "Configuration Space".
+// registers, its interrupt pin and MSI. PCI Local Bus Specification 3.0, "Configuration Space".
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/interrupt_lines.h"
 
@@ -49,6 +51,9 @@ class PciFunction : public Device {
   // bits that software may write; what it does not cover is read-only. Returns its offset.
   unsigned add_capability(uint8_t id, std::span<const uint8_t> body,
                           std::span<const uint8_t> writable);
+  // Adds the capability of MSI, with one message that can be masked: while software has enabled it,
+  // it is sent in place of asserting INTA#. `send` carries it to the local APICs; it may be empty.
+  void add_msi(std::function<void(const Ipi&)> send);
   void set_writable(unsigned offset, unsigned size, uint32_t bits);
 
   // Little-endian numbers in configuration space, whatever software may write there.
@@ -57,7 +62,8 @@ class PciFunction : public Device {
 
   // The function may access memory and send messages.
   bool is_bus_master() const;
-  // Asserts or deasserts INTA#, unless the command register disables it.
+  // Asserts or deasserts INTA#, unless the command register disables it, or with MSI sends the
+  // message when it would be asserted.
   void set_interrupt(bool level);
 
   // Before bytes are read, and after bytes were written.
@@ -66,13 +72,16 @@ class PciFunction : public Device {
 
  private:
   std::optional<uint64_t> asked_base(unsigned bar) const;
+  bool msi_enabled() const;
+  void send_msi();
   void update_line();
 
   using Bytes = std::array<uint8_t, kConfigurationBytes>;
   struct State {
     Bytes bytes{};
-    bool interrupt = false;  // the interrupt status
-    void fields(Archive& archive) { archive(bytes, interrupt); }
+    bool interrupt = false;    // the interrupt status
+    bool msi_pending = false;  // the message is to be sent
+    void fields(Archive& archive) { archive(bytes, interrupt, msi_pending); }
   };
 
   const std::vector<Region> bars_;
@@ -80,6 +89,8 @@ class PciFunction : public Device {
   std::optional<InterruptSource> interrupt_;
   Bytes writable_{};
   unsigned capabilities_end_, last_link_;
+  unsigned msi_ = 0;  // its capability; 0: there is none
+  std::function<void(const Ipi&)> send_message_;
   State state_;
 };
 

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "emu/devices/pci/message.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -11,10 +13,6 @@ enum Word : unsigned { kAddress, kUpperAddress, kData, kVectorControl };
 constexpr std::array<uint32_t, 4> kWritableBits = {~3u, ~0u, ~0u, 1};
 constexpr uint32_t kMasked = 1;
 constexpr uint64_t kEntryBytes = 16;
-
-// SDM, "Message Address Register Format" and "Message Data Register Format".
-constexpr uint32_t kInterruptAddresses = 0xfee00000, kAddressMask = 0xfff00000;
-constexpr uint32_t kLogical = 1u << 2, kRedirection = 1u << 3, kLevel = 1u << 15;
 
 }  // namespace
 
@@ -78,18 +76,9 @@ void Msix::send_pending() {
     const std::array<uint32_t, 4>& words = state_.table[vector].words;
     if (!(state_.pending >> vector & 1) || (words[kVectorControl] & kMasked)) continue;
     state_.pending &= ~(1ull << vector);
-    // A write elsewhere is no interrupt, and goes nowhere.
-    if (words[kUpperAddress] != 0 || (words[kAddress] & kAddressMask) != kInterruptAddresses)
-      continue;
-    Ipi message;
-    message.vector = static_cast<uint8_t>(words[kData]);
-    message.mode = DeliveryMode(words[kData] >> 8 & 7);
-    message.level = (words[kData] & kLevel) != 0;
-    message.logical = (words[kAddress] & kLogical) != 0;
-    message.destination = words[kAddress] >> 12 & 0xff;
-    if (message.mode == DeliveryMode::kFixed && (words[kAddress] & kRedirection) != 0)
-      message.mode = DeliveryMode::kLowestPriority;
-    if (send_) send_(message);
+    const uint64_t address = uint64_t{words[kUpperAddress]} << 32 | words[kAddress];
+    const auto message = interrupt_of_message(address, words[kData]);
+    if (message && send_) send_(*message);
   }
 }
 

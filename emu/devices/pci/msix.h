@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // MSI-X: a table of messages, one a vector, and a pending bit for each that is masked. PCI Local
-// Bus Specification 3.0, "MSI-X Capability and Table Structures"; what a message means to the local
-// APICs is in the SDM, "Message Signalled Interrupts".
+// Bus Specification 3.0, "MSI-X Capability and Table Structures".
 #pragma once
 
 #include <array>

@@ -41,7 +41,7 @@ VirtioBlock::VirtioBlock(VirtioPlace place, std::unique_ptr<Disk> disk, std::str
       disk_(std::move(disk)),
       identity_(std::move(identity)) {}
 
-uint64_t VirtioBlock::duration(const VirtqueueChain& chain) const {
+uint64_t VirtioBlock::duration(unsigned /*queue*/, const VirtqueueChain& chain) const {
   const uint64_t bytes = std::max(chain.readable_bytes, chain.writable_bytes);
   return kRequestCycles + bytes / Disk::kBlockBytes * kCyclesPerBlock;
 }
@@ -70,7 +70,7 @@ bool VirtioBlock::write_disk(uint64_t sector, uint64_t size, VirtqueueStream& fr
   return true;
 }
 
-std::optional<uint32_t> VirtioBlock::serve(const VirtqueueChain& chain) {
+std::optional<uint32_t> VirtioBlock::serve(unsigned /*queue*/, const VirtqueueChain& chain) {
   VirtqueueStream from(memory(), chain.readable), to(memory(), chain.writable);
   std::array<uint8_t, kRequestBytes> request{};
   if (!from.read(request) || chain.writable_bytes == 0) return std::nullopt;

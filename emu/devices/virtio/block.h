@@ -28,8 +28,8 @@ class VirtioBlock final : public VirtioFunction {
   }
 
  private:
-  uint64_t duration(const VirtqueueChain& chain) const override;
-  std::optional<uint32_t> serve(const VirtqueueChain& chain) override;
+  uint64_t duration(unsigned /*queue*/, const VirtqueueChain& chain) const override;
+  std::optional<uint32_t> serve(unsigned /*queue*/, const VirtqueueChain& chain) override;
   bool is_on_disk(uint64_t sector, uint64_t size) const;
   bool read_disk(uint64_t sector, uint64_t size, VirtqueueStream& to);
   bool write_disk(uint64_t sector, uint64_t size, VirtqueueStream& from);

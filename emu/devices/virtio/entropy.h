@@ -32,8 +32,10 @@ class VirtioEntropy final : public VirtioFunction {
   static constexpr uint16_t kEntropyDevice = 4;
   static constexpr uint32_t kOtherDevice = 0xff0000;  // class code
 
-  uint64_t duration(const VirtqueueChain& /*chain*/) const override { return kRequestCycles; }
-  std::optional<uint32_t> serve(const VirtqueueChain& chain) override {
+  uint64_t duration(unsigned /*queue*/, const VirtqueueChain& /*chain*/) const override {
+    return kRequestCycles;
+  }
+  std::optional<uint32_t> serve(unsigned /*queue*/, const VirtqueueChain& chain) override {
     if (chain.readable_bytes != 0 || chain.writable_bytes == 0) return std::nullopt;
     std::array<uint8_t, kMaxBytes> bytes;
     const uint64_t size = std::min(chain.writable_bytes, kMaxBytes);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <string>
 #include <utility>
 
 #include "emu/memory/little_endian.h"
@@ -13,13 +14,14 @@ namespace {
 
 constexpr uint16_t kVendor = 0x1af4, kFirstDevice = 0x1040, kSubsystem = 0x1100;
 constexpr uint8_t kRevision = 1;
-constexpr uint64_t kVersion1 = 1ull << 32;
+// "Reserved Feature Bits", of all devices.
+constexpr uint64_t kIndirectDescriptors = 1ull << 28, kEventIndex = 1ull << 29,
+                   kVersion1 = 1ull << 32;
 
 // The first base address register has the structures, a page each, and the second one MSI-X.
 constexpr unsigned kStructures = 0, kInterrupts = 1;
 constexpr uint64_t kStructureBytes = 0x1000;
 enum Structure : unsigned { kCommon, kIsr, kDevice, kNotify, kStructureCount };
-constexpr unsigned kVectors = 2;  // of the configuration and of the queue
 
 // Vendor-specific capabilities.
 constexpr uint8_t kVendorSpecific = 9;
@@ -106,11 +108,15 @@ VirtioFunction::VirtioFunction(VirtioPlace place, const Kind& kind)
                   std::move(place.interrupt)),
       clock_(place.clock),
       memory_(place.memory),
-      features_(kind.features | kVersion1),
+      features_(kind.features | kIndirectDescriptors | kEventIndex | kVersion1),
       configuration_(kind.configuration),
-      msix_(kVectors, std::move(place.message)),
-      queue_(place.memory),
-      completion_(place.bus.timers(), std::move(place.name), [this](uint64_t) { finish(); }) {
+      // One of the configuration, and one of each queue.
+      msix_(kind.queues + 1, place.message) {
+  for (unsigned i = 0; i < kind.queues; ++i) {
+    std::string name = i == 0 ? place.name : place.name + " queue " + std::to_string(i);
+    queues_.emplace_back(place.memory, place.bus.timers(), std::move(name),
+                         [this, i](uint64_t) { finish(i); });
+  }
   constexpr unsigned kPlain = 16, kLong = 20;  // bytes of capabilities
   const auto add = [&](StructureType type, Structure structure, uint64_t size) {
     const auto body = structure_capability(type, kPlain, structure * kStructureBytes, size);
@@ -119,7 +125,7 @@ VirtioFunction::VirtioFunction(VirtioPlace place, const Kind& kind)
   add(kCommonType, kCommon, kCommonBytes);
   add(kIsrType, kIsr, 1);
   if (!configuration_.empty()) add(kDeviceType, kDevice, configuration_.size());
-  // The multiplier of queue_notify_off is 0: there is one queue.
+  // The multiplier of queue_notify_off is 0: what is written names the queue.
   add_capability(kVendorSpecific,
                  structure_capability(kNotifyType, kLong, kNotify * kStructureBytes, 4), {});
   std::array<uint8_t, kLong - 2> writable{};
@@ -129,6 +135,7 @@ VirtioFunction::VirtioFunction(VirtioPlace place, const Kind& kind)
       add_capability(kVendorSpecific, structure_capability(kWindowType, kLong, 0, 0), writable);
   msix_capability_ =
       add_capability(Msix::kCapability, msix_.capability(kInterrupts), Msix::kWritable);
+  add_msi(std::move(place.message));
 }
 
 // --- configuration space
@@ -167,7 +174,7 @@ void VirtioFunction::configuration_written(unsigned offset, unsigned size) {
     if (const auto at = window())
       write_memory(*at, length, configuration(window_capability_ + kWindowData, length));
   }
-  start_next();  // it may have become a bus master
+  start_all();  // it may have become a bus master
 }
 
 // --- the structures
@@ -210,8 +217,8 @@ void VirtioFunction::write_memory(DeviceAddress at, unsigned size, uint64_t valu
     const Field field = field_at(offset);
     if (field.offset == offset && field.size == size)
       write_common(offset, static_cast<uint32_t>(value));
-  } else if (structure == kNotify && offset == 0) {
-    start_next();
+  } else if (structure == kNotify && offset == 0 && (value & 0xffff) < queues_.size()) {
+    start_next(static_cast<unsigned>(value & 0xffff));
   }
 }
 
@@ -231,7 +238,7 @@ uint32_t VirtioFunction::read_common(uint64_t offset) const {
     case kConfigurationVector:
       return state_.configuration_vector;
     case kQueues:
-      return 1;
+      return static_cast<uint32_t>(queues_.size());
     case kStatus:
       return state_.status;
     case kGeneration:
@@ -239,12 +246,13 @@ uint32_t VirtioFunction::read_common(uint64_t offset) const {
     case kQueueSelect:
       return state_.queue_select;
     default:
-      return state_.queue_select == 0 ? read_queue(offset) : 0;
+      return state_.queue_select < queues_.size()
+                 ? read_queue(queues_[state_.queue_select].ring.state(), offset)
+                 : 0;
   }
 }
 
-uint32_t VirtioFunction::read_queue(uint64_t offset) const {
-  const Virtqueue::State& queue = queue_.state();
+uint32_t VirtioFunction::read_queue(const Virtqueue::State& queue, uint64_t offset) {
   switch (offset) {
     case kQueueSize:
       return queue.size;
@@ -289,13 +297,13 @@ void VirtioFunction::write_common(uint64_t offset, uint32_t value) {
       state_.queue_select = static_cast<uint16_t>(value);
       break;
     default:
-      if (state_.queue_select == 0) write_queue(offset, value);
+      if (state_.queue_select < queues_.size()) write_queue(state_.queue_select, offset, value);
       break;
   }
 }
 
-void VirtioFunction::write_queue(uint64_t offset, uint32_t value) {
-  Virtqueue::State& queue = queue_.state();
+void VirtioFunction::write_queue(unsigned number, uint64_t offset, uint32_t value) {
+  Virtqueue::State& queue = queues_[number].ring.state();
   if (offset == kQueueVector) {
     queue.vector = vector(value);
     return;
@@ -308,7 +316,7 @@ void VirtioFunction::write_queue(uint64_t offset, uint32_t value) {
       break;
     case kQueueEnable:
       queue.enabled = value == 1;
-      start_next();
+      start_next(number);
       break;
     case kQueueDescriptors:
     case kQueueDescriptors + 4:
@@ -365,13 +373,20 @@ void VirtioFunction::write_status(uint8_t value) {
     added &= static_cast<uint8_t>(~kFeaturesOk);
   // Nothing takes a bit back but a reset.
   state_.status |= added;
-  start_next();
+  for (Queue& queue : queues_) {
+    if ((added & kFeaturesOk) == 0) break;
+    queue.ring.state().indirect = (state_.driver_features & kIndirectDescriptors) != 0;
+    queue.ring.state().event_index = (state_.driver_features & kEventIndex) != 0;
+  }
+  start_all();
 }
 
 void VirtioFunction::reset() {
   state_ = {};
-  queue_.state() = {};
-  completion_.set(EventQueue::kNever);
+  for (Queue& queue : queues_) {
+    queue.ring.state() = {};
+    queue.completion.set(EventQueue::kNever);
+  }
   msix_.clear_pending();
   update_interrupt();
 }
@@ -383,33 +398,45 @@ bool VirtioFunction::runs() const {
   return (state_.status & (kStarted | kNeedsReset)) == kStarted && is_bus_master();
 }
 
-void VirtioFunction::start_next() {
-  if (!runs() || completion_.deadline() != EventQueue::kNever) return;
-  const auto next = queue_.next();
+void VirtioFunction::start_all() {
+  for (unsigned i = 0; i < queues_.size(); ++i) start_next(i);
+}
+
+void VirtioFunction::start_next(unsigned queue) {
+  Virtqueue& ring = queues_[queue].ring;
+  EventQueue::Timer& completion = queues_[queue].completion;
+  if (!runs() || completion.deadline() != EventQueue::kNever) return;
+  const auto next = ring.next();
   if (const auto* chain = std::get_if<VirtqueueChain>(&next)) {
-    completion_.set(clock_.cycles() + duration(*chain));
+    const uint64_t cycles = duration(queue, *chain);
+    completion.set(cycles == kNever ? EventQueue::kNever : clock_.cycles() + cycles);
   } else if (std::holds_alternative<Virtqueue::Broken>(next)) {
     need_reset();
   }
 }
 
-void VirtioFunction::finish() {
+void VirtioFunction::finish(unsigned queue) {
   if (!runs()) return;
+  Virtqueue& ring = queues_[queue].ring;
   // The driver may have changed it meanwhile.
-  const auto next = queue_.next();
+  const auto next = ring.next();
   const auto* const chain = std::get_if<VirtqueueChain>(&next);
-  const auto written = chain != nullptr ? serve(*chain) : std::nullopt;
-  if (!written || !queue_.complete(*chain, *written)) {
+  if (chain != nullptr && !is_ready(queue, *chain)) {
+    start_next(queue);
+    return;
+  }
+  const auto written = chain != nullptr ? serve(queue, *chain) : std::nullopt;
+  if (!written || !ring.complete(*chain, *written)) {
     need_reset();
     return;
   }
-  if (queue_.wants_notification()) notify(kQueueInterrupt, queue_.state().vector);
-  start_next();
+  if (ring.wants_notification()) notify(kQueueInterrupt, ring.state().vector);
+  start_next(queue);
 }
 
 void VirtioFunction::need_reset() {
   state_.status |= kNeedsReset;
-  completion_.set(EventQueue::kNever);
+  for (Queue& queue : queues_) queue.completion.set(EventQueue::kNever);
   if ((state_.status & kDriverOk) != 0)
     notify(kConfigurationInterrupt, state_.configuration_vector);
 }
@@ -427,7 +454,8 @@ void VirtioFunction::update_interrupt() {
 void VirtioFunction::serialize(Archive& archive) {
   PciFunction::serialize(archive);
   msix_.serialize(archive);
-  archive(queue_.state(), state_);
+  for (Queue& queue : queues_) archive(queue.ring.state());
+  archive(state_);
 }
 
 }  // namespace nestor::emu

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A virtio device on the PCI bus: Virtual I/O Device (VIRTIO) 1.2, "Virtio Over PCI Bus", without
-// the legacy interface. It has one virtqueue, and serves one request after another; each takes its
-// time on the machine's clock, whatever the host needs for it.
+// the legacy interface. Of each virtqueue it serves one request after another; each takes its time
+// on the machine's clock, whatever the host needs for it.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "emu/devices/device_memory.h"
@@ -22,7 +24,7 @@ namespace nestor::emu {
 
 // Where the device is, and what it may use there.
 struct VirtioPlace {
-  std::string name;  // of its timer, unique
+  std::string name;  // of its timers, unique
   Bus& bus;
   const Clock& clock;
   DeviceMemory& memory;
@@ -37,6 +39,7 @@ class VirtioFunction : public PciFunction {
     uint32_t class_code;                 // PCI's
     uint64_t features;                   // without those that all devices have
     std::vector<uint8_t> configuration;  // constant
+    unsigned queues = 1;
   };
 
   VirtioFunction(VirtioPlace place, const Kind& kind);
@@ -46,11 +49,13 @@ class VirtioFunction : public PciFunction {
   void serialize(Archive& archive) override;
 
  protected:
-  // How many cycles the request takes.
-  virtual uint64_t duration(const VirtqueueChain& chain) const = 0;
+  // How many cycles the request takes; kNever: it stays where it is.
+  virtual uint64_t duration(unsigned queue, const VirtqueueChain& chain) const = 0;
+  // Once that time has passed. false: the request takes the time once more.
+  virtual bool is_ready(unsigned /*queue*/, const VirtqueueChain& /*chain*/) { return true; }
   // Executes it. Returns how many bytes were written from the first writable one on; std::nullopt:
   // the request makes no sense, and the device needs a reset.
-  virtual std::optional<uint32_t> serve(const VirtqueueChain& chain) = 0;
+  virtual std::optional<uint32_t> serve(unsigned queue, const VirtqueueChain& chain) = 0;
 
   DeviceMemory& memory() { return memory_; }
 
@@ -61,9 +66,9 @@ class VirtioFunction : public PciFunction {
   std::optional<DeviceAddress> window() const;
 
   uint32_t read_common(uint64_t offset) const;
-  uint32_t read_queue(uint64_t offset) const;
+  static uint32_t read_queue(const Virtqueue::State& queue, uint64_t offset);
   void write_common(uint64_t offset, uint32_t value);
-  void write_queue(uint64_t offset, uint32_t value);
+  void write_queue(unsigned number, uint64_t offset, uint32_t value);
   void write_status(uint8_t value);
   void write_features(uint32_t value);
   bool features_are_acceptable() const;
@@ -73,12 +78,20 @@ class VirtioFunction : public PciFunction {
 
   void reset();
   bool runs() const;
-  void start_next();
-  void finish();
+  void start_next(unsigned queue);
+  void start_all();
+  void finish(unsigned queue);
   void need_reset();
   void notify(uint8_t cause, uint16_t vector);
   void update_interrupt();
 
+  struct Queue {
+    Queue(DeviceMemory& memory, EventQueue& timers, std::string name,
+          std::function<void(uint64_t)> finished)
+        : ring(memory), completion(timers, std::move(name), std::move(finished)) {}
+    Virtqueue ring;
+    EventQueue::Timer completion;  // of the request that is being served
+  };
   struct State {
     uint64_t driver_features = 0;
     uint32_t device_feature_select = 0, driver_feature_select = 0;
@@ -95,8 +108,7 @@ class VirtioFunction : public PciFunction {
   const uint64_t features_;
   const std::vector<uint8_t> configuration_;
   Msix msix_;
-  Virtqueue queue_;
-  EventQueue::Timer completion_;
+  std::deque<Queue> queues_;
   unsigned msix_capability_ = 0, window_capability_ = 0;
   State state_;
 };

@@ -54,7 +54,8 @@ bool VirtqueueStream::skip(uint64_t size) {
 }
 
 void Virtqueue::State::fields(Archive& archive) {
-  archive(descriptors, driver_area, device_area, size, vector, next_available, next_used, enabled);
+  archive(descriptors, driver_area, device_area, size, vector, next_available, next_used, enabled,
+          indirect, event_index);
   archive.require(std::has_single_bit(size) && size <= kMaxSize);
 }
 
@@ -72,7 +73,10 @@ std::variant<Virtqueue::Empty, Virtqueue::Broken, VirtqueueChain> Virtqueue::nex
   if (!read(state_.driver_area, kIndex, bytes)) return Broken{};
   const auto index = static_cast<uint16_t>(load_little_endian(bytes));
   const auto available = static_cast<uint16_t>(index - state_.next_available);
-  if (available == 0) return Empty{};
+  if (available == 0) {
+    if (state_.event_index && !ask_for_notification()) return Broken{};
+    return Empty{};
+  }
   if (available > state_.size) return Broken{};
   const uint64_t place = state_.next_available % state_.size;
   if (!read(state_.driver_area, kRing + kAvailableBytes * place, bytes)) return Broken{};
@@ -84,28 +88,52 @@ std::variant<Virtqueue::Empty, Virtqueue::Broken, VirtqueueChain> Virtqueue::nex
 
 // Visits at most as many descriptors as there are, so that a loop ends.
 bool Virtqueue::follow(VirtqueueChain& chain) {
-  uint16_t descriptor = chain.head;
+  uint16_t number = chain.head;
   for (unsigned count = 0; count < state_.size; ++count) {
-    std::array<uint8_t, kDescriptorBytes> bytes{};
-    if (descriptor >= state_.size ||
-        !read(state_.descriptors, kDescriptorBytes * descriptor, bytes)) {
-      return false;
+    if (number >= state_.size) return false;
+    const auto descriptor = read_descriptor(state_.descriptors, number);
+    if (!descriptor) return false;
+    if ((descriptor->flags & kIndirect) != 0) {
+      // It is the last one, and what it says of writing means nothing.
+      return state_.indirect && (descriptor->flags & kNext) == 0 &&
+             follow_indirect(chain, descriptor->address, descriptor->size);
     }
-    const auto field = [&](size_t offset, size_t size) {
-      return load_little_endian(std::span(bytes).subspan(offset, size));
-    };
-    const uint64_t flags = field(12, 2);
-    if ((flags & kIndirect) != 0) return false;  // a feature that is not offered
-    if (!append(chain, field(0, 8), static_cast<uint32_t>(field(8, 4)), (flags & kWrite) != 0))
-      return false;
-    if (!(flags & kNext)) return true;
-    descriptor = static_cast<uint16_t>(field(14, 2));
+    if (!append(chain, *descriptor)) return false;
+    if (!(descriptor->flags & kNext)) return true;
+    number = descriptor->next;
   }
   return false;
 }
 
-bool Virtqueue::append(VirtqueueChain& chain, uint64_t address, uint32_t size,
-                       bool writable) const {
+// "Indirect Descriptors": a table of its own, without further ones.
+bool Virtqueue::follow_indirect(VirtqueueChain& chain, uint64_t table, uint64_t bytes) {
+  const uint64_t size = bytes / kDescriptorBytes;
+  if (bytes % kDescriptorBytes != 0 || size > kMaxSize) return false;
+  uint16_t number = 0;
+  for (unsigned count = 0; count < size; ++count) {
+    if (number >= size) return false;
+    const auto descriptor = read_descriptor(table, number);
+    if (!descriptor || (descriptor->flags & kIndirect) != 0 || !append(chain, *descriptor))
+      return false;
+    if (!(descriptor->flags & kNext)) return true;
+    number = descriptor->next;
+  }
+  return false;
+}
+
+std::optional<Virtqueue::Descriptor> Virtqueue::read_descriptor(uint64_t table, uint16_t number) {
+  std::array<uint8_t, kDescriptorBytes> bytes{};
+  if (!read(table, kDescriptorBytes * number, bytes)) return std::nullopt;
+  const auto field = [&](size_t offset, size_t size) {
+    return load_little_endian(std::span(bytes).subspan(offset, size));
+  };
+  return Descriptor{field(0, 8), static_cast<uint32_t>(field(8, 4)),
+                    static_cast<uint16_t>(field(12, 2)), static_cast<uint16_t>(field(14, 2))};
+}
+
+bool Virtqueue::append(VirtqueueChain& chain, const Descriptor& descriptor) const {
+  const auto [address, size, flags, next] = descriptor;
+  const bool writable = (flags & kWrite) != 0;
   // What the device writes comes after what it reads.
   if (!writable && !chain.writable.empty()) return false;
   uint64_t& bytes = writable ? chain.writable_bytes : chain.readable_bytes;
@@ -133,9 +161,20 @@ bool Virtqueue::complete(const VirtqueueChain& chain, uint32_t written) {
   return true;
 }
 
+// The driver notifies when it makes the chain available that is the next one.
+bool Virtqueue::ask_for_notification() {
+  std::array<uint8_t, 2> index{};
+  store_little_endian(index, state_.next_available);
+  return write(state_.device_area, kRing + kUsedBytes * state_.size, index);
+}
+
 bool Virtqueue::wants_notification() {
-  std::array<uint8_t, 2> flags{};
-  return read(state_.driver_area, 0, flags) && !(load_little_endian(flags) & kNoInterrupt);
+  std::array<uint8_t, 2> bytes{};
+  if (!state_.event_index)
+    return read(state_.driver_area, 0, bytes) && !(load_little_endian(bytes) & kNoInterrupt);
+  // One is completed at a time: the index that was passed is that of the last one.
+  return read(state_.driver_area, kRing + kAvailableBytes * state_.size, bytes) &&
+         load_little_endian(bytes) == static_cast<uint16_t>(state_.next_used - 1);
 }
 
 }  // namespace nestor::emu

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <variant>
 #include <vector>
@@ -61,6 +62,9 @@ class Virtqueue {
     uint16_t vector = kNoVector;
     uint16_t next_available = 0, next_used = 0;
     bool enabled = false;
+    // What was negotiated: "Indirect Descriptors", and that each side says up to which index it
+    // wants no notification ("Virtqueue Interrupt Suppression").
+    bool indirect = false, event_index = false;
     void fields(Archive& archive);
   };
 
@@ -70,19 +74,28 @@ class Virtqueue {
   State& state() { return state_; }
   const State& state() const { return state_; }
 
-  // The next chain; it stays the next one until it is completed.
+  // The next chain; it stays the next one until it is completed. When there is none, the driver is
+  // asked to notify of the next one.
   std::variant<Empty, Broken, VirtqueueChain> next();
   // Gives the chain back, with as many bytes written from its first writable one on. false: the
   // device area is not in RAM.
   [[nodiscard]] bool complete(const VirtqueueChain& chain, uint32_t written);
-  // The driver wants to be notified of what is completed.
+  // The driver wants to be notified of what was completed last.
   bool wants_notification();
 
  private:
   bool read(uint64_t base, uint64_t offset, std::span<uint8_t> out);
   bool write(uint64_t base, uint64_t offset, std::span<const uint8_t> data);
-  bool append(VirtqueueChain& chain, uint64_t address, uint32_t size, bool writable) const;
+  struct Descriptor {
+    uint64_t address;
+    uint32_t size;
+    uint16_t flags, next;
+  };
+  std::optional<Descriptor> read_descriptor(uint64_t table, uint16_t number);
+  bool append(VirtqueueChain& chain, const Descriptor& descriptor) const;
   bool follow(VirtqueueChain& chain);
+  bool follow_indirect(VirtqueueChain& chain, uint64_t table, uint64_t bytes);
+  bool ask_for_notification();
 
   DeviceMemory& memory_;
   State state_;

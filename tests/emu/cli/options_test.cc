@@ -82,7 +82,7 @@ TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
   }
   std::vector<std::string> many = {"run", "image"};
   for (unsigned i = 0; i < 30; ++i) many.insert(many.end(), {"--disk", "a"});
-  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 29 are possible"));
+  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 28 are possible"));
 }
 
 TEST(Options, FurtherSerialPortsWriteNowhereUnlessTheyAreNamed) {
@@ -95,6 +95,22 @@ TEST(Options, FurtherSerialPortsWriteNowhereUnlessTheyAreNamed) {
       parse_print({"run", "image", "--serial2", "stdio"}).text,
       HasSubstr("--serial stdio and --serial2 stdio both write to the standard output; give "
                 "--serial2 FILE or none"));
+}
+
+TEST(Options, AVirtioConsoleOnTheTerminalTakesItFromCom1) {
+  const RunOptions none = parse_ok({"run", "image"});
+  EXPECT_EQ(none.virtio_console, std::nullopt);
+  EXPECT_FALSE(none.machine.virtio_console);
+  const RunOptions terminal = parse_ok({"run", "image", "--virtio-console", "stdio"});
+  EXPECT_EQ(terminal.virtio_console, "stdio");
+  EXPECT_TRUE(terminal.machine.virtio_console);
+  EXPECT_EQ(terminal.serial, "none");
+  EXPECT_EQ(parse_ok({"run", "image", "--virtio-console", "file"}).serial, "stdio");
+  EXPECT_THAT(
+      parse_print({"run", "image", "--virtio-console", "stdio", "--serial", "stdio"}).text,
+      HasSubstr("--serial stdio and --virtio-console stdio both write to the standard output"));
+  EXPECT_THAT(parse_print({"run", "image", "--virtio-console", ""}).text,
+              HasSubstr("--virtio-console: "));
 }
 
 TEST(Options, TheScreenGoesToTheStandardOutputOrAFile) {

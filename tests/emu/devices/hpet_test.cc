@@ -31,7 +31,9 @@ class HpetTest : public testing::Test {
       high[line] = is_high;
     });
   }
-  uint64_t in(uint64_t offset, unsigned size = 8) { return bus.read_memory(kRegisters + offset, size); }
+  uint64_t in(uint64_t offset, unsigned size = 8) {
+    return bus.read_memory(kRegisters + offset, size);
+  }
   void out(uint64_t offset, uint64_t value, unsigned size = 8) {
     bus.write_memory(kRegisters + offset, size, value);
   }

@@ -328,5 +328,80 @@ TEST_F(MsixTest, GoesOnFromItsSavedState) {
   EXPECT_EQ(later[0].vector, 0x40);
 }
 
+// A function with MSI.
+class MsiProbe final : public PciFunction {
+ public:
+  explicit MsiProbe(test::PciMachine& machine)
+      : PciFunction(machine.bus, PciProbe::kIdentity, {{Space::kMemory, 0x1000}},
+                    machine.lines.source(17)) {
+    add_msi(machine.message());
+  }
+  void interrupt(bool level) { set_interrupt(level); }
+};
+
+class MsiTest : public testing::Test {
+ protected:
+  MsiTest() {
+    auto made = std::make_unique<MsiProbe>(machine);
+    probe = made.get();
+    machine.host.add(1, std::move(made));
+    msi = machine.capability(1, 0x05);
+    machine.write(1, 0x04, 2, 4);
+    machine.write(1, msi + 4, 4, 0xfee00000);
+    machine.write(1, msi + 12, 2, 0x61);
+  }
+  test::PciMachine machine;
+  MsiProbe* probe;
+  unsigned msi;
+};
+
+TEST_F(MsiTest, HasItsRegisters) {
+  EXPECT_EQ(machine.read(1, msi + 2, 2), 0x0180u) << "64 bits, a mask, one message";
+  machine.write(1, msi + 2, 2, 0xffff);
+  EXPECT_EQ(machine.read(1, msi + 2, 2), 0x01f1u);
+  machine.write(1, msi + 4, 4, 0xffffffff);
+  EXPECT_EQ(machine.read(1, msi + 4, 4), 0xfffffffcu);
+  machine.write(1, msi + 16, 4, 0xffffffff);
+  EXPECT_EQ(machine.read(1, msi + 16, 4), 1u);
+  machine.write(1, msi + 20, 4, 1);
+  EXPECT_EQ(machine.read(1, msi + 20, 4), 0u) << "what is pending is read-only";
+}
+
+TEST_F(MsiTest, ReplacesThePinWhileItIsEnabled) {
+  probe->interrupt(true);
+  EXPECT_TRUE(machine.levels[17]);
+  machine.write(1, msi + 2, 2, 1);
+  EXPECT_FALSE(machine.levels[17]);
+  EXPECT_TRUE(machine.messages.empty()) << "it was asserted before";
+  probe->interrupt(false);
+  probe->interrupt(true);
+  probe->interrupt(true);
+  EXPECT_EQ(machine.messages.size(), 1u) << "an edge";
+  machine.write(1, msi + 2, 2, 0);
+  EXPECT_TRUE(machine.levels[17]);
+}
+
+TEST_F(MsiTest, WaitsForBusMasteringAndGoesOnAfterALoad) {
+  machine.write(1, msi + 2, 2, 1);
+  machine.write(1, 0x04, 2, 0);
+  probe->interrupt(true);
+  EXPECT_TRUE(machine.messages.empty());
+  const auto saved = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
+  test::PciMachine other;
+  other.host.add(1, std::make_unique<MsiProbe>(other));
+  ASSERT_TRUE(load_bytes(saved, [&](Archive& archive) { other.serialize(archive); }));
+  other.write(1, 0x04, 2, 4);
+  ASSERT_EQ(other.messages.size(), 1u);
+  EXPECT_EQ(other.messages[0].vector, 0x61);
+}
+
+TEST_F(MsiTest, AWriteElsewhereIsNoInterrupt) {
+  machine.write(1, msi + 2, 2, 1);
+  machine.write(1, msi + 8, 4, 1);
+  probe->interrupt(true);
+  EXPECT_TRUE(machine.messages.empty());
+  EXPECT_EQ(machine.read(1, msi + 20, 4), 0u);
+}
+
 }  // namespace
 }  // namespace nestor::emu

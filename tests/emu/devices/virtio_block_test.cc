@@ -170,7 +170,7 @@ TEST_F(VirtioBlockTest, SaysWhatItIs) {
   EXPECT_EQ(driver.configuration(24, 4), 0u) << "behind it";
   EXPECT_EQ(driver.configuration(0xff8, 8), 0u);
   driver.set(VirtioDriver::kDeviceFeatureSelect, 4, 0);
-  EXPECT_EQ(driver.get(VirtioDriver::kDeviceFeature, 4), 0x244u);
+  EXPECT_EQ(driver.get(VirtioDriver::kDeviceFeature, 4), 0x30000244u);
 }
 
 TEST_F(VirtioBlockTest, Reads) {

@@ -33,6 +33,7 @@ class VirtioDriver {
     kDeviceArea = 0x30,
   };
   static constexpr uint16_t kNext = 1, kWrite = 2, kIndirect = 4;
+  static constexpr uint64_t kIndirectFeature = 1ull << 28, kEventIndexFeature = 1ull << 29;
   static constexpr uint8_t kNeedsReset = 0x40;
   // Where the queue is in memory.
   static constexpr uint64_t kTable = 0x1000, kAvailable = 0x3000, kUsed = 0x4000;
@@ -60,7 +61,7 @@ class VirtioDriver {
   uint8_t status() { return static_cast<uint8_t>(get(kStatus, 1)); }
   uint8_t interrupt_status() { return static_cast<uint8_t>(get(0x1000, 1)); }
   uint64_t configuration(uint64_t offset, unsigned size) { return get(0x2000 + offset, size); }
-  void notify() { set(0x3000, 2, 0); }
+  void notify() { set(0x3000, 2, queue_); }
 
   // Returns the device status.
   uint8_t negotiate(uint64_t features) {
@@ -74,12 +75,13 @@ class VirtioDriver {
     set(kStatus, 1, 0xb);
     return status();
   }
-  // Up to where requests may be made.
-  void start() {
-    negotiate(1ull << 32);
+  // Up to where requests of the queue may be made.
+  void start(uint64_t features = 0, unsigned queue = 0) {
+    negotiate(1ull << 32 | features);
+    queue_ = queue;
     std::fill_n(machine_.memory.bytes.begin() + kTable, 0x4000, uint8_t{0});
     made_ = 0;
-    set(kQueueSelect, 2, 0);
+    set(kQueueSelect, 2, queue);
     set(kQueueSize, 2, kSize);
     set(kDescriptors, 8, kTable);
     set(kDriverArea, 8, kAvailable);
@@ -96,10 +98,13 @@ class VirtioDriver {
     }
     machine_.write(slot_, machine_.capability(slot_, 0x11) + 2, 2, 0x8000);
     set(kConfigurationVector, 2, 0);
+    set(kQueueSelect, 2, queue_);
     set(kQueueVector, 2, 1);
   }
   void describe(unsigned index, uint64_t address, uint32_t size, uint16_t flags, uint16_t next) {
-    const uint64_t at = kTable + 16 * index;
+    describe_at(kTable + 16 * index, address, size, flags, next);
+  }
+  void describe_at(uint64_t at, uint64_t address, uint32_t size, uint16_t flags, uint16_t next) {
     machine_.memory.put(at, address, 8);
     machine_.memory.put(at + 8, size, 4);
     machine_.memory.put(at + 12, flags, 2);
@@ -138,6 +143,7 @@ class VirtioDriver {
   PciMachine& machine_;
   const unsigned slot_;
   uint16_t made_ = 0;
+  unsigned queue_ = 0;
 
  public:
   const uint64_t base;

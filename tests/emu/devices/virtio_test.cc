@@ -58,7 +58,7 @@ TEST_F(VirtioTest, IsFoundByItsCapabilities) {
 
 TEST_F(VirtioTest, FeaturesAreNegotiated) {
   EXPECT_EQ(driver.negotiate(0), 3) << "version 1 is required";
-  EXPECT_EQ(driver.negotiate(1ull << 32 | 1ull << 28), 3) << "that was not offered";
+  EXPECT_EQ(driver.negotiate(1ull << 32 | 1ull << 27), 3) << "that was not offered";
   EXPECT_EQ(driver.negotiate(1ull << 32), 0xb);
   driver.set(Driver::kDriverFeatureSelect, 4, 1);
   driver.set(Driver::kDriverFeature, 4, 0);
@@ -211,6 +211,79 @@ TEST_F(VirtioTest, TheStructuresAreInTheWindowToo) {
   }
 }
 
+TEST_F(VirtioTest, ATableOfItsOwnHasTheDescriptors) {
+  driver.start(Driver::kIndirectFeature);
+  constexpr uint64_t kOwn = 0x6000;
+  driver.describe_at(kOwn, kBuffer, 3, Driver::kWrite | Driver::kNext, 2);
+  driver.describe_at(kOwn + 32, kBuffer + 16, 5, Driver::kWrite, 0);
+  driver.describe(4, kOwn, 48, Driver::kIndirect | Driver::kWrite, 0);
+  driver.offer(4);
+  driver.notify();
+  driver.run();
+  EXPECT_EQ(driver.used(), 1);
+  EXPECT_EQ(driver.used_head(0), 4u);
+  EXPECT_EQ(driver.used_length(0), 8u);
+  EXPECT_EQ(machine.memory.get(kBuffer + 3, 8), 0u);
+  EXPECT_NE(machine.memory.get(kBuffer + 16, 5), 0u);
+  driver.describe(0, kBuffer, 1, Driver::kWrite | Driver::kNext, 4);
+  driver.offer(0);
+  driver.notify();
+  driver.run();
+  EXPECT_EQ(driver.used(), 2) << "it may be the last one of a chain";
+  EXPECT_EQ(driver.used_length(1), 9u);
+}
+
+TEST_F(VirtioTest, AnIndexSaysWhenTheDriverIsInterrupted) {
+  driver.start(Driver::kEventIndexFeature);
+  constexpr uint64_t kUsedEvent = Driver::kAvailable + 4 + 2 * Driver::kSize;
+  machine.memory.put(Driver::kAvailable, 1, 2);  // the flags mean nothing
+  machine.memory.put(kUsedEvent, 1, 2);
+  ask(8);
+  EXPECT_FALSE(machine.levels[18]);
+  ask(8);
+  EXPECT_TRUE(machine.levels[18]) << "the index is passed";
+  driver.interrupt_status();
+  ask(8);
+  EXPECT_FALSE(machine.levels[18]);
+}
+
+TEST_F(VirtioTest, AnIndexSaysWhenTheDeviceIsNotified) {
+  driver.start(Driver::kEventIndexFeature);
+  constexpr uint64_t kAvailableEvent = Driver::kUsed + 4 + 8 * Driver::kSize;
+  ask(8);
+  EXPECT_EQ(machine.memory.get(kAvailableEvent, 2), 1u);
+  driver.request(0, {{kBuffer, 8, true}});
+  driver.request(1, {{kBuffer, 8, true}});
+  driver.notify();
+  machine.pass(VirtioEntropy::kRequestCycles);
+  EXPECT_EQ(machine.memory.get(kAvailableEvent, 2), 1u) << "it is busy and looks by itself";
+  driver.run();
+  EXPECT_EQ(machine.memory.get(kAvailableEvent, 2), 3u);
+  EXPECT_EQ(driver.used(), 3);
+}
+
+TEST_F(VirtioTest, InterruptsByMsi) {
+  driver.start();
+  const unsigned msi = machine.capability(kSlot, 0x05);
+  ASSERT_NE(msi, 0u);
+  machine.write(kSlot, msi + 4, 4, 0xfee03000);
+  machine.write(kSlot, msi + 12, 2, 0x4061);
+  machine.write(kSlot, msi + 2, 2, 1);
+  ask(8);
+  ASSERT_EQ(machine.messages.size(), 1u);
+  EXPECT_EQ(machine.messages[0].vector, 0x61);
+  EXPECT_EQ(machine.messages[0].destination, 3u);
+  EXPECT_FALSE(machine.levels[18]);
+  EXPECT_EQ(driver.interrupt_status(), 1);
+  machine.write(kSlot, msi + 16, 4, 1);
+  ask(8);
+  EXPECT_EQ(machine.messages.size(), 1u) << "it is masked";
+  EXPECT_EQ(machine.read(kSlot, msi + 20, 4), 1u);
+  machine.write(kSlot, msi + 16, 4, 0);
+  EXPECT_EQ(machine.messages.size(), 2u);
+  EXPECT_EQ(machine.read(kSlot, msi + 20, 4), 0u);
+}
+
 // --- drivers that are wrong or hostile
 
 struct Hostility {
@@ -281,6 +354,36 @@ TEST_F(VirtioTest, WhatMakesNoSenseNeedsAResetAndNothingElse) {
     driver.start();
     ask(8);
     EXPECT_EQ(driver.used(), 1) << "a reset helps after " << hostility.name;
+  }
+}
+
+TEST_F(VirtioTest, ATableThatMakesNoSenseNeedsAReset) {
+  constexpr uint64_t kOwn = 0x6000;
+  const struct {
+    const char* name;
+    uint64_t table;
+    uint32_t size;
+    uint16_t flags, first_flags, first_next;
+  } kCases[] = {
+      {"no multiple", kOwn, 17, Driver::kIndirect, Driver::kWrite, 0},
+      {"empty", kOwn, 0, Driver::kIndirect, Driver::kWrite, 0},
+      {"too long", kOwn, 257 * 16, Driver::kIndirect, Driver::kWrite, 0},
+      {"huge", kOwn, 0xfffffff0, Driver::kIndirect, Driver::kWrite, 0},
+      {"another one follows", kOwn, 16, Driver::kIndirect | Driver::kNext, Driver::kWrite, 0},
+      {"nested", kOwn, 16, Driver::kIndirect, Driver::kIndirect, 0},
+      {"leaves the table", kOwn, 16, Driver::kIndirect, Driver::kWrite | Driver::kNext, 1},
+      {"a loop", kOwn, 32, Driver::kIndirect, Driver::kWrite | Driver::kNext, 0},
+      {"outside memory", 0x1fff8, 32, Driver::kIndirect, Driver::kWrite, 0},
+      {"wraps", ~0ull - 7, 32, Driver::kIndirect, Driver::kWrite, 0},
+  };
+  for (const auto& one : kCases) {
+    driver.start(Driver::kIndirectFeature);
+    driver.describe_at(kOwn, kBuffer, 4, one.first_flags, one.first_next);
+    driver.describe(0, one.table, one.size, one.flags, 1);
+    driver.describe(1, kBuffer, 4, Driver::kWrite, 0);
+    driver.offer(0);
+    driver.notify();
+    EXPECT_EQ(driver.status(), 0xf | Driver::kNeedsReset) << one.name;
   }
 }
 
