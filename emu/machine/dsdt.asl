@@ -6,6 +6,10 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
 {
     Name (\_S5, Package () { 5, 5, 0, 0 })
 
+    // What the operating system uses: 0 the 8259s, 1 the I/O APIC.
+    Name (PICM, 0)
+    Method (\_PIC, 1) { PICM = Arg0 }
+
     Scope (\_SB)
     {
         Device (PCI0)
@@ -28,24 +32,109 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                     0, 0xC0000000, 0xFEAFFFFF, 0, 0x3EB00000)
             })
 
-            // Pin P of slot S leads to line 16 + (S + P) mod 4 of the I/O APIC, and to no line of
-            // the 8259s.
+            // Pin P of slot S is PIRQA# and (S + P) mod 4. It leads to line 16 and that of the I/O
+            // APIC, and to the line of the 8259s to which the ISA bridge routes it.
             Method (_PRT, 0, Serialized)
             {
                 Local0 = Package (128) {}
                 Local1 = 0
                 While (Local1 < 128)
                 {
-                    Local2 = Package (4) { 0, 0, 0, 0 }
                     Local3 = Local1 >> 2
+                    Local4 = (Local3 + Local1) & 3
+                    Local2 = Package (4) { 0, 0, 0, 0 }
+                    If (PICM == 0)
+                    {
+                        If (Local4 == 0) { Local2 = Package (4) { 0, 0, LNKA, 0 } }
+                        If (Local4 == 1) { Local2 = Package (4) { 0, 0, LNKB, 0 } }
+                        If (Local4 == 2) { Local2 = Package (4) { 0, 0, LNKC, 0 } }
+                        If (Local4 == 3) { Local2 = Package (4) { 0, 0, LNKD, 0 } }
+                    }
+                    Else
+                    {
+                        Local2[3] = 16 + Local4
+                    }
                     Local2[0] = (Local3 << 16) | 0xFFFF
                     Local2[1] = Local1 & 3
-                    Local2[3] = 16 + ((Local3 + Local1) & 3)
                     Local0[Local1] = Local2
                     Local1++
                 }
                 Return (Local0)
             }
+
+            Device (ISA)
+            {
+                Name (_ADR, 0x00010000)
+                OperationRegion (PIRQ, PCI_Config, 0x60, 4)
+                Field (PIRQ, ByteAcc, NoLock, Preserve)
+                {
+                    PRQA, 8, PRQB, 8, PRQC, 8, PRQD, 8
+                }
+                // Of a route control register: whether the link is there and enabled, the resource
+                // that it has, and the register for a resource.
+                Method (STAT, 1)
+                {
+                    If (Arg0 & 0x80) { Return (0x09) }
+                    Return (0x0B)
+                }
+                Method (IRQS, 1, Serialized)
+                {
+                    Name (NONE, ResourceTemplate () { IRQ (Level, ActiveLow, Shared) {} })
+                    Name (SOME, ResourceTemplate () { IRQ (Level, ActiveLow, Shared, L) { 5 } })
+                    CreateWordField (SOME, L._INT, MASK)
+                    If (Arg0 & 0x80) { Return (NONE) }
+                    MASK = 1 << (Arg0 & 0x0F)
+                    Return (SOME)
+                }
+                Method (ROUT, 1)
+                {
+                    CreateWordField (Arg0, 1, MASK)
+                    FindSetRightBit (MASK, Local0)
+                    If (Local0 == 0) { Return (0x80) }
+                    Return (Local0 - 1)
+                }
+            }
+        }
+
+        Device (LNKA)
+        {
+            Name (_HID, EisaId ("PNP0C0F"))
+            Name (_UID, 1)
+            Name (_PRS, ResourceTemplate () { IRQ (Level, ActiveLow, Shared) { 5, 10, 11 } })
+            Method (_STA) { Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.PRQA)) }
+            Method (_DIS) { \_SB.PCI0.ISA.PRQA |= 0x80 }
+            Method (_CRS) { Return (\_SB.PCI0.ISA.IRQS (\_SB.PCI0.ISA.PRQA)) }
+            Method (_SRS, 1) { \_SB.PCI0.ISA.PRQA = \_SB.PCI0.ISA.ROUT (Arg0) }
+        }
+        Device (LNKB)
+        {
+            Name (_HID, EisaId ("PNP0C0F"))
+            Name (_UID, 2)
+            Name (_PRS, ResourceTemplate () { IRQ (Level, ActiveLow, Shared) { 5, 10, 11 } })
+            Method (_STA) { Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.PRQB)) }
+            Method (_DIS) { \_SB.PCI0.ISA.PRQB |= 0x80 }
+            Method (_CRS) { Return (\_SB.PCI0.ISA.IRQS (\_SB.PCI0.ISA.PRQB)) }
+            Method (_SRS, 1) { \_SB.PCI0.ISA.PRQB = \_SB.PCI0.ISA.ROUT (Arg0) }
+        }
+        Device (LNKC)
+        {
+            Name (_HID, EisaId ("PNP0C0F"))
+            Name (_UID, 3)
+            Name (_PRS, ResourceTemplate () { IRQ (Level, ActiveLow, Shared) { 5, 10, 11 } })
+            Method (_STA) { Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.PRQC)) }
+            Method (_DIS) { \_SB.PCI0.ISA.PRQC |= 0x80 }
+            Method (_CRS) { Return (\_SB.PCI0.ISA.IRQS (\_SB.PCI0.ISA.PRQC)) }
+            Method (_SRS, 1) { \_SB.PCI0.ISA.PRQC = \_SB.PCI0.ISA.ROUT (Arg0) }
+        }
+        Device (LNKD)
+        {
+            Name (_HID, EisaId ("PNP0C0F"))
+            Name (_UID, 4)
+            Name (_PRS, ResourceTemplate () { IRQ (Level, ActiveLow, Shared) { 5, 10, 11 } })
+            Method (_STA) { Return (\_SB.PCI0.ISA.STAT (\_SB.PCI0.ISA.PRQD)) }
+            Method (_DIS) { \_SB.PCI0.ISA.PRQD |= 0x80 }
+            Method (_CRS) { Return (\_SB.PCI0.ISA.IRQS (\_SB.PCI0.ISA.PRQD)) }
+            Method (_SRS, 1) { \_SB.PCI0.ISA.PRQD = \_SB.PCI0.ISA.ROUT (Arg0) }
         }
 
         // The places of the fixed hardware, and of what is only there in Nestor.

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "emu/devices/pci/isa_bridge.h"
 #include "emu/devices/random_numbers.h"
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/console.h"
@@ -13,8 +14,8 @@
 namespace nestor::emu {
 namespace {
 
-// Bits of their registers that are always set: the datasheets' values after reset. What else a real
-// one has beyond the header does not exist here.
+// Bits of their registers that are always set: the datasheets' values after reset. What else real
+// ones have beyond the header does not exist here, but for the routing of interrupts.
 constexpr PciFunction::Identity kHostBridge = {.vendor = 0x8086,
                                                .device = 0x1237,
                                                .revision = 2,
@@ -45,7 +46,7 @@ uint64_t entropy_seed(uint64_t seed) { return RandomNumbers(~seed).next(); }
 std::unique_ptr<Device> make_pci(const DeviceContext& context) {
   auto host = std::make_unique<PciHost>();
   host->add(0, std::make_unique<PciBridge>(context.bus, kHostBridge));
-  host->add(1, std::make_unique<PciBridge>(context.bus, kIsaBridge));
+  host->add(1, std::make_unique<IsaBridge>(context.bus, kIsaBridge, context.lines, kFirstPciLine));
   if (context.outputs.memory == nullptr) return host;
   host->add(2, std::make_unique<VirtioEntropy>(place_in(context, 2, "virtio-rng"),
                                                entropy_seed(context.facts.random_seed)));

@@ -3,7 +3,7 @@
 // What is on the PCI bus of the PC:
 //
 //   00:00.0  host bridge, as the 440FX has it
-//   00:01.0  ISA bridge, as the PIIX3 has it
+//   00:01.0  ISA bridge, as the PIIX3 has it, which routes lines 16 to 19 to the 8259s
 //   00:02.0  virtio-rng
 //   00:03.0  and on: virtio-blk, one a disk, in the order in which they were given
 //   00:1f.0  virtio-console, if there is one

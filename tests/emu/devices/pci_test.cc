@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "emu/devices/pci/host.h"
+#include "emu/devices/pci/isa_bridge.h"
 #include "emu/devices/pci/msix.h"
 #include "tests/emu/devices/pci_fixture.h"
 
@@ -326,6 +327,64 @@ TEST_F(MsixTest, GoesOnFromItsSavedState) {
   other.control(Msix::kEnable, true);
   ASSERT_EQ(later.size(), 1u);
   EXPECT_EQ(later[0].vector, 0x40);
+}
+
+class IsaBridgeTest : public testing::Test {
+ protected:
+  IsaBridgeTest() {
+    const PciFunction::Identity identity = {
+        .vendor = 0x8086, .device = 0x7000, .revision = 0, .class_code = 0x060100};
+    machine.host.add(1, std::make_unique<IsaBridge>(machine.bus, identity, machine.lines, 16));
+  }
+  std::vector<unsigned> high_irqs() {
+    std::vector<unsigned> irqs;
+    for (unsigned irq = 0; irq < 16; ++irq) {
+      if (machine.levels[irq]) irqs.push_back(irq);
+    }
+    return irqs;
+  }
+  test::PciMachine machine;
+};
+
+TEST_F(IsaBridgeTest, RoutesThePinsOfPci) {
+  EXPECT_EQ(machine.read(1, 0x60, 4), 0x80808080u);
+  InterruptSource pins[] = {machine.lines.source(16), machine.lines.source(17),
+                            machine.lines.source(18), machine.lines.source(19)};
+  for (InterruptSource& pin : pins) pin.set(true);
+  EXPECT_EQ(high_irqs(), std::vector<unsigned>{}) << "no route is enabled";
+  machine.write(1, 0x60, 4, 0xff0b0b05);
+  EXPECT_EQ(machine.read(1, 0x60, 4), 0x8f0b0b05u);
+  EXPECT_EQ(high_irqs(), (std::vector<unsigned>{5, 11}));
+  pins[1].set(false);
+  EXPECT_EQ(high_irqs(), (std::vector<unsigned>{5, 11})) << "another pin holds it";
+  pins[2].set(false);
+  EXPECT_EQ(high_irqs(), (std::vector<unsigned>{5}));
+  machine.write(1, 0x60, 1, 0x0a);
+  EXPECT_EQ(high_irqs(), (std::vector<unsigned>{10}));
+  machine.write(1, 0x60, 1, 0x8a);
+  EXPECT_EQ(high_irqs(), std::vector<unsigned>{});
+}
+
+TEST_F(IsaBridgeTest, RoutesToNoReservedIrq) {
+  InterruptSource pin = machine.lines.source(16);
+  pin.set(true);
+  for (uint32_t irq = 0; irq < 16; ++irq) {
+    machine.write(1, 0x60, 1, irq);
+    const bool reserved = irq < 3 || irq == 8 || irq == 13;
+    EXPECT_EQ(high_irqs(), reserved ? std::vector<unsigned>{} : std::vector{irq});
+  }
+}
+
+TEST_F(IsaBridgeTest, GoesOnAfterALoad) {
+  machine.write(1, 0x61, 1, 0x0a);
+  InterruptSource pin = machine.lines.source(17);
+  pin.set(true);
+  const auto saved = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
+  pin.set(false);
+  machine.write(1, 0x61, 1, 0x80);
+  ASSERT_TRUE(load_bytes(saved, [&](Archive& archive) { machine.serialize(archive); }));
+  machine.write(1, 0x61, 1, 0x0b);
+  EXPECT_EQ(high_irqs(), (std::vector<unsigned>{11}));
 }
 
 // A function with MSI.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "emu/devices/virtio/console.h"
-
 #include <gtest/gtest.h>
 
 #include <optional>
 #include <string>
 
+#include "emu/devices/virtio/console.h"
 #include "tests/emu/devices/virtio_driver.h"
 
 namespace nestor::emu {
