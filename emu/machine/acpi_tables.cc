@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "emu/devices/acpi/hpet.h"
 #include "emu/loaders/byte_view.h"
@@ -24,14 +26,7 @@ void append_text(Table& out, std::string_view text) {
   out.insert(out.end(), text.begin(), text.end());
 }
 
-// Makes the sum of `size` bytes from the start 0, by the byte at `offset`.
-void set_checksum(Table& table, size_t offset, size_t size) {
-  table[offset] = 0;
-  const auto end = table.begin() + static_cast<std::ptrdiff_t>(size);
-  table[offset] = static_cast<uint8_t>(-std::accumulate(table.begin(), end, 0));
-}
-
-// A table with its header.
+// A table with its header; its checksum is yet to come.
 Table with_header(std::string_view signature, uint8_t revision, const Table& body) {
   Table table;
   append_text(table, signature);
@@ -43,7 +38,6 @@ Table with_header(std::string_view signature, uint8_t revision, const Table& bod
   append_text(table, "NSTR");
   append_number(table, 1, 4);
   table.insert(table.end(), body.begin(), body.end());
-  set_checksum(table, kChecksumOffset, table.size());
   return table;
 }
 
@@ -182,8 +176,16 @@ Table make_facs() {
   return table;
 }
 
+// "Root System Description Pointer": offsets in it.
+enum Rsdp : uint32_t {
+  kOldChecksum = 8,
+  kRsdtAddress = 16,
+  kOldBytes = 20,
+  kXsdtAddress = 24,
+  kNewChecksum = 32,
+};
+
 Table make_rsdp(uint32_t rsdt, uint32_t xsdt) {
-  constexpr size_t kOldChecksum = 8, kOldBytes = 20, kChecksum = 32;
   Table table;
   append_text(table, "RSD PTR ");
   append_number(table, 0, 1);
@@ -193,34 +195,78 @@ Table make_rsdp(uint32_t rsdt, uint32_t xsdt) {
   append_number(table, kRsdpBytes, 4);
   append_number(table, xsdt, 8);
   append_number(table, 0, 4);
-  set_checksum(table, kOldChecksum, kOldBytes);
-  set_checksum(table, kChecksum, kRsdpBytes);
   return table;
 }
 
+// Offsets in the FADT of what it points to.
+constexpr uint32_t kFadtPointers[][2] = {{36, 4}, {40, 4}, {140, 8}};  // and the size of each
+
 }  // namespace
 
-std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
-  constexpr size_t kAlignment = 64;  // of the FACS; the others are content with less
-  Table out(kAlignment);             // the RSDP, to be written at the end
+AcpiFiles acpi_files(const AcpiBoard& board) {
+  AcpiFiles files;
+  Table& out = files.tables;
   const auto place = [&](const Table& table) {
-    const auto at = static_cast<uint32_t>(address + out.size());
+    const auto at = static_cast<uint32_t>(out.size());
     out.insert(out.end(), table.begin(), table.end());
+    constexpr size_t kAlignment = AcpiFiles::kTablesAlignment;  // of the FACS; less would do
     out.resize((out.size() + kAlignment - 1) / kAlignment * kAlignment);
     return at;
   };
+  const auto place_with_checksum = [&](const Table& table) {
+    const uint32_t at = place(table);
+    files.checksums.push_back({AcpiFiles::kTables, at + static_cast<uint32_t>(kChecksumOffset), at,
+                               static_cast<uint32_t>(table.size())});
+    return at;
+  };
+  const auto point = [&](uint32_t offset, uint32_t size) {
+    files.pointers.push_back({AcpiFiles::kTables, offset, size});
+  };
   const uint32_t facs = place(make_facs());
   const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
-  const uint32_t tables[] = {place(make_fadt(board, facs, dsdt)), place(make_madt(board)),
-                             place(make_mcfg(board)), place(make_hpet(board))};
+  const uint32_t fadt = place_with_checksum(make_fadt(board, facs, dsdt));
+  for (const auto& [offset, size] : kFadtPointers) point(fadt + offset, size);
+  const uint32_t tables[] = {fadt, place_with_checksum(make_madt(board)),
+                             place_with_checksum(make_mcfg(board)),
+                             place_with_checksum(make_hpet(board))};
   Table rsdt, xsdt;
   for (const uint32_t table : tables) {
     append_number(rsdt, table, 4);
     append_number(xsdt, table, 8);
   }
-  const uint32_t rsdt_at = place(with_header("RSDT", 1, rsdt));
-  const uint32_t xsdt_at = place(with_header("XSDT", 1, xsdt));
-  std::ranges::copy(make_rsdp(rsdt_at, xsdt_at), out.begin());
+  const auto place_root = [&](std::string_view signature, const Table& body, uint32_t size) {
+    const uint32_t at = place_with_checksum(with_header(signature, 1, body));
+    for (uint32_t i = 0; i < body.size(); i += size)
+      point(at + static_cast<uint32_t>(kHeaderBytes) + i, size);
+    return at;
+  };
+  const uint32_t rsdt_at = place_root("RSDT", rsdt, 4), xsdt_at = place_root("XSDT", xsdt, 8);
+  files.rsdp = make_rsdp(rsdt_at, xsdt_at);
+  files.pointers.push_back({AcpiFiles::kRsdp, kRsdtAddress, 4});
+  files.pointers.push_back({AcpiFiles::kRsdp, kXsdtAddress, 8});
+  // The second one covers the first.
+  files.checksums.push_back({AcpiFiles::kRsdp, kOldChecksum, 0, kOldBytes});
+  files.checksums.push_back({AcpiFiles::kRsdp, kNewChecksum, 0, kRsdpBytes});
+  return files;
+}
+
+std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address) {
+  AcpiFiles files = acpi_files(board);
+  constexpr size_t kTables = AcpiFiles::kTablesAlignment;  // behind the RSDP
+  const auto content = [&files](AcpiFiles::File file) -> Table& {
+    return file == AcpiFiles::kRsdp ? files.rsdp : files.tables;
+  };
+  for (const auto& [file, offset, size] : files.pointers) {
+    const auto field = std::span(content(file)).subspan(offset, size);
+    store_little_endian(field, load_little_endian(field) + address + kTables);
+  }
+  for (const auto& [file, offset, first, size] : files.checksums) {
+    const auto range = std::span(content(file)).subspan(first, size);
+    content(file)[offset] = static_cast<uint8_t>(-std::accumulate(range.begin(), range.end(), 0));
+  }
+  Table out = std::move(files.rsdp);
+  out.resize(kTables);
+  out.insert(out.end(), files.tables.begin(), files.tables.end());
   return out;
 }
 

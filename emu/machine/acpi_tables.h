@@ -19,6 +19,26 @@ struct AcpiBoard {
 
 inline constexpr uint64_t kRsdpBytes = 36;  // of version 2
 
+// The tables before they have a place, and what is to be done to them there, in this order.
+struct AcpiFiles {
+  enum File : uint8_t { kRsdp, kTables };
+  static constexpr uint32_t kTablesAlignment = 64, kRsdpAlignment = 16;
+  // A field that has an offset in the tables: where they are is to be added to it.
+  struct Pointer {
+    File file;
+    uint32_t offset, size;
+  };
+  // A byte, 0 so far, that is to make the sum of a range 0.
+  struct Checksum {
+    File file;
+    uint32_t offset, first, size;
+  };
+  std::vector<uint8_t> rsdp, tables;
+  std::vector<Pointer> pointers;
+  std::vector<Checksum> checksums;
+};
+AcpiFiles acpi_files(const AcpiBoard& board);
+
 // The tables, to be placed at `address`, a multiple of 64 below 4 GiB. The RSDP comes first.
 std::vector<uint8_t> acpi_tables(const AcpiBoard& board, uint32_t address);
 

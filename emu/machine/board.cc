@@ -97,7 +97,7 @@ std::span<const BoardRow> pc_board() {
       {"debug exit", kBoth, {0xf4}, {},
        [](const Context& c) -> Made { return std::make_unique<DebugExit>(c.outputs.debug_exit); }},
       {"fw_cfg", kBoth, {0x510}, {},
-       [](const Context& c) -> Made { return std::make_unique<FwCfg>(c.facts.memory_bytes, c.facts.processors); }},
+       [](const Context& c) -> Made { return std::make_unique<FwCfg>(c.facts.memory_bytes, c.facts.processors, firmware_files(c.facts)); }},
       {"pc-testdev", kBoth, {0xe0, 0xe8, 0xea, 0x2000, 0xff000000}, {},
        [](const Context& c) -> Made { return std::make_unique<PcTestdev>(c.lines); }},
       {"workload marks", kSoftware, {NESTOR_PORT_WORKLOAD}, {},

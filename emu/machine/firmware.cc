@@ -9,7 +9,6 @@
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/emulator/rom.h"
 #include "emu/loaders/byte_view.h"
-#include "emu/machine/acpi_tables.h"
 
 namespace nestor::emu {
 namespace {
@@ -129,14 +128,21 @@ FirmwareInformation firmware_information(const BoardFacts& facts) {
           kAcpiTables};
 }
 
+AcpiBoard acpi_board(const BoardFacts& facts) {
+  return {.processors = facts.processors,
+          .local_apic = LocalApic::kDefaultBase,
+          .io_apic = kIoApicBase,
+          .pci_configuration = kPciConfigurationBase,
+          .hpet = kHpetBase,
+          .pm_event_port = kPmEventPort,
+          .pm_control_port = kPmControlPort,
+          .pm_timer_port = kPmTimerPort,
+          .sci_line = kSciLine};
+}
+
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
-  const AcpiBoard board{facts.processors, LocalApic::kDefaultBase,
-                        kIoApicBase,      kPciConfigurationBase,
-                        kHpetBase,        kPmEventPort,
-                        kPmControlPort,   kPmTimerPort,
-                        kSciLine};
   std::vector<uint8_t> rom(kAcpiTables - kRomBase);
-  const std::vector<uint8_t> tables = acpi_tables(board, kAcpiTables);
+  const std::vector<uint8_t> tables = acpi_tables(acpi_board(facts), kAcpiTables);
   rom.insert(rom.end(), tables.begin(), tables.end());
   return rom;
 }

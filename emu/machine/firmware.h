@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "emu/cpu/msr_storage.h"
+#include "emu/devices/emulator/fw_cfg.h"
 #include "emu/loaders/image.h"
+#include "emu/machine/acpi_tables.h"
 #include "emu/machine/board.h"
 #include "emu/memory/ram.h"
 
@@ -25,8 +27,13 @@ inline constexpr uint64_t kRomBase = 0xe0000;
 // The RAM that is left to software.
 MemoryMap usable_memory(const Ram& ram);
 FirmwareInformation firmware_information(const BoardFacts& facts);
+// What the ACPI tables say of the board.
+AcpiBoard acpi_board(const BoardFacts& facts);
 // The content of the ROM, from kRomBase on.
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts);
+// What firmware that runs in the machine finds behind fw_cfg to make the same of: ACPI's tables and
+// how to link them, RAM, and the order of the disks. emu/machine/firmware_files.cc has the formats.
+std::vector<FwCfg::File> firmware_files(const BoardFacts& facts);
 // Fills memory, which is all zeros, with what firmware leaves and then with the image. Throws
 // std::logic_error when the image does not fit.
 void fill_memory(Ram& ram, const LoadedImage& image);

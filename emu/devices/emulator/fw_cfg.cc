@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/devices/emulator/fw_cfg.h"
 
+#include <algorithm>
+#include <stdexcept>
 #include <string_view>
+#include <utility>
 
 namespace nestor::emu {
 namespace {
@@ -9,6 +12,12 @@ namespace {
 std::vector<uint8_t> little_endian(uint64_t value, unsigned size) {
   std::vector<uint8_t> bytes(size);
   for (unsigned i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(value >> (8 * i));
+  return bytes;
+}
+
+std::vector<uint8_t> big_endian(uint64_t value, unsigned size) {
+  std::vector<uint8_t> bytes = little_endian(value, size);
+  std::ranges::reverse(bytes);
   return bytes;
 }
 
@@ -21,13 +30,29 @@ constexpr uint32_t kTraditionalInterface = 1;
 
 }  // namespace
 
-FwCfg::FwCfg(uint64_t ram_size, uint16_t processors) {
+FwCfg::FwCfg(uint64_t ram_size, uint16_t processors, std::vector<File> files) {
   items_[kSignature] = text("QEMU");
   items_[kId] = little_endian(kTraditionalInterface, 4);
   items_[kRamSize] = little_endian(ram_size, 8);
   items_[kProcessorCount] = little_endian(processors, 2);
   items_[kMaximumProcessorCount] = little_endian(processors, 2);
-  items_[kFileDirectory] = little_endian(0, 4);  // a count of files
+  // "File Directory": a count, and for each file its size, its selector and its name.
+  std::ranges::sort(files, {}, &File::name);
+  std::vector<uint8_t> directory = big_endian(files.size(), 4);
+  const auto append = [&directory](const std::vector<uint8_t>& bytes) {
+    directory.insert(directory.end(), bytes.begin(), bytes.end());
+  };
+  uint16_t selector = kFirstFile;
+  for (File& file : files) {
+    if (file.name.size() > File::kMaxNameBytes) throw std::logic_error(file.name + ": too long");
+    append(big_endian(file.content.size(), 4));
+    append(big_endian(selector, 2));
+    append(big_endian(0, 2));
+    append(text(file.name));
+    directory.resize(directory.size() + File::kMaxNameBytes + 1 - file.name.size());
+    items_[selector++] = std::move(file.content);
+  }
+  items_[kFileDirectory] = std::move(directory);
 }
 
 uint32_t FwCfg::read_port(DeviceAddress at, unsigned /*size*/) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "emu/devices/bus.h"
@@ -25,10 +26,18 @@ class FwCfg : public Device {
     kProcessorCount = 0x05,
     kMaximumProcessorCount = 0x0f,
     kFileDirectory = 0x19,
+    kFirstFile = 0x20,
   };
 
-  // `ram_size` in bytes.
-  FwCfg(uint64_t ram_size, uint16_t processors);
+  struct File {
+    static constexpr size_t kMaxNameBytes = 55;
+    std::string name;
+    std::vector<uint8_t> content;
+  };
+
+  // `ram_size` in bytes. `files` are in the directory in the order of their names. Throws
+  // std::logic_error if a name is too long.
+  FwCfg(uint64_t ram_size, uint16_t processors, std::vector<File> files);
 
   std::span<const Region> regions() const override { return kRegions; }
   unsigned widest_port_access() const override { return 2; }

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "emu/devices/emulator/debug_console.h"
@@ -57,7 +59,7 @@ class FwCfgTest : public testing::Test {
     return value;
   }
   Bus bus;
-  FwCfg device{5ull << 30, 3};
+  FwCfg device{5ull << 30, 3, {{"second", {1, 2, 3}}, {"first", {4}}}};
   const std::vector<Claim> claims = test::plug(bus, device, "fw_cfg");
 };
 
@@ -67,6 +69,29 @@ TEST_F(FwCfgTest, TellsTheMachine) {
   EXPECT_EQ(item(0x03, 8), 5ull << 30);
   EXPECT_EQ(item(0x05, 2), 3u);
   EXPECT_EQ(item(0x0f, 2), 3u);
+}
+
+TEST_F(FwCfgTest, HasADirectoryOfItsFiles) {
+  bus.write_port(0x510, 2, 0x19);
+  const auto next = [&](unsigned size) {
+    uint64_t value = 0;  // big-endian
+    for (unsigned i = 0; i < size; ++i) value = value << 8 | bus.read_port(0x511, 1);
+    return value;
+  };
+  EXPECT_EQ(next(4), 2u);
+  for (const auto& [name, size, selector] :
+       {std::tuple{"first", 1u, 0x20u}, std::tuple{"second", 3u, 0x21u}}) {
+    EXPECT_EQ(next(4), size) << name;
+    EXPECT_EQ(next(2), selector) << name;
+    EXPECT_EQ(next(2), 0u) << name;
+    std::string text;
+    for (int i = 0; i < 56; ++i) text += static_cast<char>(next(1));
+    EXPECT_EQ(text, std::string(name).append(56 - std::string(name).size(), '\0'));
+  }
+  EXPECT_EQ(next(8), 0u) << "it ends here";
+  EXPECT_EQ(item(0x20, 4), 4u);
+  EXPECT_EQ(item(0x21, 4), 0x030201u);
+  EXPECT_THROW(FwCfg(1, 1, {{std::string(56, 'x'), {}}}), std::logic_error);
 }
 
 TEST_F(FwCfgTest, EndsAndGapsReadAsZeros) {

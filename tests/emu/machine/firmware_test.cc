@@ -3,6 +3,8 @@
 // What firmware leaves in memory, and that it does what it says.
 #include "emu/machine/firmware.h"
 
+#include <algorithm>
+#include <map>
 #include <numeric>
 #include <string>
 
@@ -372,6 +374,91 @@ TEST_F(OutsideRam, IsRememberedInSavedState) {
   EXPECT_EQ(result.code, status(3));
   EXPECT_EQ(record_.outside_ram.size(), 1u);
   EXPECT_EQ(result.stack_outside_ram, 0xd0000ff8u);
+}
+
+// --- what firmware finds behind fw_cfg
+
+class FirmwareFilesTest : public testing::Test {
+ protected:
+  using Content = std::vector<uint8_t>;
+  FirmwareFilesTest() {
+    for (const FwCfg::File& file : firmware_files(facts_)) files_[file.name] = file.content;
+  }
+  static std::string name_at(const Content& commands, size_t at) {
+    const auto first = commands.begin() + static_cast<std::ptrdiff_t>(at);
+    return {first, std::find(first, first + 56, 0)};
+  }
+  // Executes etc/table-loader as firmware does, with each file at an address.
+  std::map<std::string, Content> link(std::map<std::string, uint64_t> addresses) {
+    std::map<std::string, Content> memory;
+    const Content& commands = files_.at("etc/table-loader");
+    EXPECT_EQ(commands.size() % 128, 0u);
+    for (size_t at = 0; at < commands.size(); at += 128) {
+      const auto number = [&](size_t offset, unsigned width) {
+        return read_number(commands, at + offset, width).value();
+      };
+      const std::string file = name_at(commands, at + 4);
+      switch (number(0, 4)) {
+        case 1:
+          memory[file] = files_.at(file);
+          EXPECT_EQ(addresses.at(file) % number(60, 4), 0u);
+          EXPECT_EQ(number(64, 1), file == "etc/acpi/rsdp" ? 2u : 1u);
+          break;
+        case 2: {
+          const uint64_t size = number(120, 1), offset = number(116, 4);
+          const auto field = std::span(memory.at(file)).subspan(offset, size);
+          store_little_endian(field,
+                              load_little_endian(field) + addresses.at(name_at(commands, at + 60)));
+          break;
+        }
+        case 3: {
+          const auto range = std::span(memory.at(file)).subspan(number(64, 4), number(68, 4));
+          memory.at(file)[number(60, 4)] = static_cast<uint8_t>(
+              memory.at(file)[number(60, 4)] - std::accumulate(range.begin(), range.end(), 0));
+          break;
+        }
+        default:
+          ADD_FAILURE() << "command " << number(0, 4);
+      }
+    }
+    return memory;
+  }
+
+  const BoardFacts facts_{
+      .memory_bytes = 5ull << 30, .processors = 2, .disks = std::vector<DiskConfig>(15)};
+  std::map<std::string, Content> files_;
+};
+
+TEST_F(FirmwareFilesTest, LinkedTheyAreTheTablesOfTheRom) {
+  const Content rom = firmware_rom(facts_);
+  const Content there(rom.begin() + (0xf0000 - kRomBase), rom.end());
+  const auto linked = link({{"etc/acpi/rsdp", 0xf0000}, {"etc/acpi/tables", 0xf0040}});
+  ASSERT_EQ(linked.size(), 2u);
+  const Content &rsdp = linked.at("etc/acpi/rsdp"), &tables = linked.at("etc/acpi/tables");
+  EXPECT_TRUE(std::ranges::equal(rsdp, std::span(there).first(rsdp.size())));
+  EXPECT_TRUE(std::ranges::equal(tables, std::span(there).subspan(0x40)));
+}
+
+TEST_F(FirmwareFilesTest, SayWhatRamThereIs) {
+  const Content& map = files_.at("etc/e820");
+  ASSERT_EQ(map.size(), 40u);
+  const auto number = [&](size_t offset, unsigned width) {
+    return read_number(map, offset, width).value();
+  };
+  EXPECT_EQ(number(0, 8), 0u);
+  EXPECT_EQ(number(8, 8), 3ull << 30);
+  EXPECT_EQ(number(16, 4), 1u);
+  EXPECT_EQ(number(20, 8), 4ull << 30);
+  EXPECT_EQ(number(28, 8), 2ull << 30);
+}
+
+TEST_F(FirmwareFilesTest, TheDisksBootInTheirOrder) {
+  const Content& order = files_.at("bootorder");
+  const std::string text(order.begin(), order.end());
+  EXPECT_EQ(text.find("/pci@i0cf8/scsi@3/disk@0,0\n/pci@i0cf8/scsi@4/disk@0,0\n"), 0u);
+  EXPECT_NE(text.find("/pci@i0cf8/scsi@11/disk@0,0\n"), std::string::npos);
+  EXPECT_EQ(text.back(), '\0');
+  EXPECT_EQ(firmware_files({.memory_bytes = 1 << 20}).size(), 4u) << "none without disks";
 }
 
 }  // namespace
