@@ -205,4 +205,52 @@ std::vector<uint8_t> multiboot2_information(const BootInformation& boot) {
   return out;
 }
 
+// Xen's arch-x86/hvm/start_info.h describes the structures.
+std::vector<uint8_t> pvh_information(const BootInformation& boot, uint64_t address) {
+  enum Field : size_t {
+    kMagic = 0,
+    kVersion = 4,
+    kModuleCount = 12,
+    kModules = 16,
+    kCommandLine = 24,
+    kRsdp = 32,
+    kMap = 40,
+    kMapEntries = 48,
+    kBytes = 56,
+  };
+  constexpr uint64_t kStartInfoMagic = 0x336ec578;
+  constexpr size_t kModuleBytes = 32, kModuleCommandLine = 16;
+  std::vector<uint8_t> out(kBytes);
+  const auto set = [&out](size_t field, uint64_t value, unsigned width) {
+    store_number(out, field, value, width);
+  };
+  set(kMagic, kStartInfoMagic, 4);
+  set(kVersion, 1, 4);
+  set(kRsdp, boot.firmware.rsdp_address, 8);
+  const std::vector<MapEntry> map = memory_map(boot);
+  set(kMap, address + out.size(), 8);
+  set(kMapEntries, map.size(), 4);
+  for (const MapEntry& entry : map) {
+    append_number(out, entry.range.first, 8);
+    append_number(out, entry.range.size, 8);
+    append_number(out, entry.type, 8);  // 4 of them are reserved
+  }
+  const size_t modules = out.size();
+  if (!boot.modules.empty()) set(kModules, address + modules, 8);
+  set(kModuleCount, boot.modules.size(), 4);
+  for (const PlacedModule& module : boot.modules) {
+    append_number(out, module.address, 8);
+    append_number(out, module.size, 8);
+    append_number(out, 0, 8);  // its command line, set below
+    append_number(out, 0, 8);
+  }
+  for (size_t i = 0; i < boot.modules.size(); ++i) {
+    store_number(out, modules + kModuleBytes * i + kModuleCommandLine, address + out.size(), 8);
+    append_string(out, boot.modules[i].command_line);
+  }
+  set(kCommandLine, address + out.size(), 8);
+  append_string(out, boot.command_line);
+  return out;
+}
+
 }  // namespace nestor::emu

@@ -19,7 +19,7 @@ struct PlacedModule {
 };
 
 struct BootInformation {
-  std::string command_line;  // argv[0] included
+  std::string command_line;  // argv[0] included, but for PVH
   std::vector<PlacedModule> modules;
   MemoryMap memory;
   FirmwareInformation firmware{};
@@ -29,5 +29,7 @@ struct BootInformation {
 // size does not depend on `address`.
 std::vector<uint8_t> multiboot1_information(const BootInformation& boot, uint64_t address);
 std::vector<uint8_t> multiboot2_information(const BootInformation& boot);
+// `hvm_start_info` of version 1.
+std::vector<uint8_t> pvh_information(const BootInformation& boot, uint64_t address);
 
 }  // namespace nestor::emu

@@ -15,7 +15,7 @@ constexpr uint64_t kClassOffset = 4, kDataOffset = 5, kTypeOffset = 16, kMachine
 constexpr uint64_t kClass32 = 1, kClass64 = 2, kLittleEndian = 1;
 constexpr uint64_t kExecutable = 2, kPositionIndependent = 3;
 constexpr uint64_t kMachine386 = 3, kMachineX86_64 = 62;
-constexpr uint64_t kLoad = 1, kInterpreter = 3;
+constexpr uint64_t kLoad = 1, kInterpreter = 3, kNotes = 4;
 // The number of program headers is in a section header instead.
 constexpr uint64_t kCountElsewhere = 0xffff;
 
@@ -132,6 +132,27 @@ std::variant<Layout, LoadError> check_header(Bytes file) {
   return layout;
 }
 
+// The entry point in a segment of notes that lies in the file: XEN_ELFNOTE_PHYS32_ENTRY of Xen's
+// "x86/HVM direct boot ABI". std::nullopt: there is no such note. What does not fit ends the notes.
+std::optional<uint64_t> find_pvh_entry(Bytes notes) {
+  constexpr std::array<uint8_t, 4> kOwner = {'X', 'e', 'n', 0};
+  constexpr uint64_t kHeaderBytes = 12, kPhysical32Entry = 18;
+  const auto aligned = [](uint64_t size) { return (size + 3) & ~uint64_t{3}; };
+  while (notes.size() >= kHeaderBytes) {
+    const auto word = [&](size_t offset) { return get(notes, 0, {offset, 4}); };
+    const uint64_t name_bytes = word(0), bytes = word(4), type = word(8);
+    const uint64_t start = kHeaderBytes + aligned(name_bytes);
+    if (!inside(start, bytes, notes.size())) return std::nullopt;
+    const bool is_xen = name_bytes == kOwner.size() &&
+                        std::ranges::equal(notes.subspan(kHeaderBytes, kOwner.size()), kOwner);
+    // Linux writes it with the width of a pointer.
+    if (is_xen && type == kPhysical32Entry && (bytes == 4 || bytes == 8))
+      return read_number(notes, start, static_cast<unsigned>(bytes));
+    notes = notes.subspan(std::min<uint64_t>(start + aligned(bytes), notes.size()));
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool has_elf_magic(Bytes file) {
@@ -170,6 +191,12 @@ std::variant<ElfFile, LoadError> parse_elf(Bytes file) {
     const uint64_t type = get(file, base, layout.type);
     if (type == kInterpreter) {
       return error("it is dynamically linked; link it with -static");
+    }
+    if (type == kNotes && !elf.pvh_entry) {
+      const uint64_t offset = get(file, base, layout.file_offset);
+      const uint64_t bytes = get(file, base, layout.file_size);
+      if (inside(offset, bytes, file.size()))
+        elf.pvh_entry = find_pvh_entry(file.subspan(offset, bytes));
     }
     if (type != kLoad) continue;
     const ElfSegment segment{

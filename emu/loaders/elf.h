@@ -23,6 +23,8 @@ struct ElfFile {
   bool is_64bit = false;
   uint64_t entry = 0;  // as the file gives it
   std::vector<ElfSegment> segments;
+  // The entry point of PVH, a physical address, if there is such a note; see docs/boot.md.
+  std::optional<uint64_t> pvh_entry{};
 };
 
 bool has_elf_magic(Bytes file);

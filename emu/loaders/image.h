@@ -37,7 +37,7 @@ struct ImageFile {
   std::vector<uint8_t> bytes;
 };
 
-// Linux kernels take initrds alone, and all other images modules alone.
+// A bzImage takes initrds alone, one with PVH both, and all other images modules alone.
 struct Module {
   std::string name;  // what messages call the file
   std::vector<uint8_t> bytes;
@@ -45,9 +45,9 @@ struct Module {
   bool initrd = false;                        // then it has no command line
 };
 
-enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64, kLinux };
+enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64, kLinux, kPvh };
 
-// "Multiboot 1", "Multiboot 2", "ELF64", "Linux bzImage".
+// "Multiboot 1", "Multiboot 2", "ELF64", "Linux bzImage", "PVH".
 std::string_view to_string(ImageFormat format);
 
 // What one place in RAM holds: `bytes`, then zeros up to `size`.

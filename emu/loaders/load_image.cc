@@ -46,6 +46,9 @@ OrError<Plan> plan_elf(Bytes file, const MultibootHeader* header) {
   auto parsed = parse_elf(file);
   if (auto* bad = std::get_if<LoadError>(&parsed)) return std::move(*bad);
   auto& elf = std::get<ElfFile>(parsed);
+  // Its entry point is physical.
+  if (!header && elf.pvh_entry)
+    return Plan{ImageFormat::kPvh, std::move(elf.segments), *elf.pvh_entry};
   if (!header && !elf.is_64bit) {
     return LoadError{
         "it is an ELF32 file without a Multiboot header in its first 8 KiB (version 2: 32 KiB); "
@@ -119,8 +122,25 @@ OrError<std::vector<PlacedModule>> place_modules(const std::vector<Module>& modu
   return placed;
 }
 
+// The first module is the initrd, if there is any: all of them, one after another.
+std::vector<Module> pvh_modules(const std::vector<Module>& modules) {
+  std::vector<Module> out;
+  Module initrd{.name = "initrd", .bytes = {}, .command_line = ""};
+  for (const Module& module : modules) {
+    if (!module.initrd) {
+      out.push_back(module);
+      continue;
+    }
+    initrd.bytes.resize((initrd.bytes.size() + 3) & ~size_t{3});  // as for a bzImage
+    initrd.bytes.insert(initrd.bytes.end(), module.bytes.begin(), module.bytes.end());
+  }
+  if (!initrd.bytes.empty()) out.insert(out.begin(), std::move(initrd));
+  return out;
+}
+
 std::vector<uint8_t> information(ImageFormat format, const BootInformation& boot,
                                  uint64_t address) {
+  if (format == ImageFormat::kPvh) return pvh_information(boot, address);
   return format == ImageFormat::kMultiboot1 ? multiboot1_information(boot, address)
                                             : multiboot2_information(boot);
 }
@@ -157,6 +177,10 @@ std::optional<LoadError> place_boot_block(const Plan& plan, const BootInformatio
   block.bytes.insert(block.bytes.end(), info_bytes.begin(), info_bytes.end());
   result.pieces.push_back(std::move(block));
 
+  if (plan.format == ImageFormat::kPvh) {
+    result.cpu = protected_mode_state(plan.entry, 0, info, *base, info - 4);
+    return std::nullopt;
+  }
   // The stack holds one zero, the return address of an entry point written as a function.
   const uint32_t magic =
       plan.format == ImageFormat::kMultiboot1 ? kMultiboot1Magic : kMultiboot2Magic;
@@ -183,12 +207,18 @@ OrError<LoadedImage> load(const ImageFile& image, const std::vector<Module>& mod
   Placement placement(memory);
   if (auto bad = place_segments(plan, image.bytes, placement, result.pieces))
     return std::move(*bad);
-  auto placed = place_modules(modules, memory, placement, result.pieces);
+  const bool is_pvh = plan.format == ImageFormat::kPvh;
+  auto placed =
+      place_modules(is_pvh ? pvh_modules(modules) : modules, memory, placement, result.pieces);
   if (auto* bad = std::get_if<LoadError>(&placed)) return std::move(*bad);
 
   BootInformation boot{image.name, std::move(std::get<std::vector<PlacedModule>>(placed)), memory,
                        firmware};
-  if (!command_line.empty()) boot.command_line.append(" ").append(command_line);
+  if (is_pvh) {
+    boot.command_line = command_line;
+  } else if (!command_line.empty()) {
+    boot.command_line.append(" ").append(command_line);
+  }
   if (auto bad = place_boot_block(plan, boot, placement, result)) return std::move(*bad);
   return result;
 }
@@ -205,6 +235,8 @@ std::string_view to_string(ImageFormat format) {
       return "ELF64";
     case ImageFormat::kLinux:
       return "Linux bzImage";
+    case ImageFormat::kPvh:
+      return "PVH";
   }
   return "unknown";
 }

@@ -108,11 +108,10 @@ Content boot_order(const BoardFacts& facts) {
 
 std::vector<FwCfg::File> firmware_files(const BoardFacts& facts) {
   const AcpiFiles acpi = acpi_files(acpi_board(facts));
-  std::vector<FwCfg::File> files = {
-      {std::string(kAcpiFileNames[AcpiFiles::kRsdp]), acpi.rsdp},
-      {std::string(kAcpiFileNames[AcpiFiles::kTables]), acpi.tables},
-      {"etc/table-loader", table_loader(acpi)},
-      {"etc/e820", e820(facts)}};
+  std::vector<FwCfg::File> files = {{std::string(kAcpiFileNames[AcpiFiles::kRsdp]), acpi.rsdp},
+                                    {std::string(kAcpiFileNames[AcpiFiles::kTables]), acpi.tables},
+                                    {"etc/table-loader", table_loader(acpi)},
+                                    {"etc/e820", e820(facts)}};
   if (!facts.disks.empty()) files.push_back({"bootorder", boot_order(facts)});
   return files;
 }

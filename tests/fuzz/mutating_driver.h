@@ -31,11 +31,18 @@ inline std::vector<ByteVector> seeds() {
   ElfSpec two_segments = elf64_spec();
   two_segments.segments.push_back({.offset = 0x1800, .vaddr = 0x200000, .paddr = 0x200000});
   return {
-      multiboot1_elf32(),      multiboot1_elf32({}, 3),
-      multiboot1_flat(),       multiboot2_elf64({{1, {1, 3, 6}}, {3, {0x100010}}, {6}, {}}),
-      multiboot2_elf64(),      multiboot2_flat(),
-      build_elf(elf64_spec()), build_elf(two_segments),
-      build_linux(),           build_linux({.xloadflags = 0}),
+      multiboot1_elf32(),
+      multiboot1_elf32({}, 3),
+      multiboot1_flat(),
+      multiboot2_elf64({{1, {1, 3, 6}}, {3, {0x100010}}, {6}, {}}),
+      multiboot2_elf64(),
+      multiboot2_flat(),
+      build_elf(elf64_spec()),
+      build_elf(two_segments),
+      build_linux(),
+      build_linux({.xloadflags = 0}),
+      build_pvh(),
+      build_pvh({.bytes = 8}, {}),
   };
 }
 

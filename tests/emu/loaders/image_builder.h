@@ -72,6 +72,30 @@ inline ElfSpec elf64_spec() {
   return spec;
 }
 
+// A note of Xen's at kNoteOffset, in a segment of its own: the entry point of PVH.
+inline constexpr size_t kNoteOffset = 0x200;
+struct NoteSpec {
+  uint64_t name_bytes = 4, bytes = 4, type = 18, value = 0x100010;
+  uint64_t segment_offset = kNoteOffset, segment_bytes = 0;  // 0: what the note takes
+};
+
+inline ByteVector build_pvh(const NoteSpec& note = {}, ElfSpec spec = elf64_spec()) {
+  const uint64_t size = note.segment_bytes != 0 ? note.segment_bytes : 16 + note.bytes;
+  spec.segments.push_back({.offset = note.segment_offset,
+                           .vaddr = 0,
+                           .paddr = 0,
+                           .filesz = size,
+                           .memsz = size,
+                           .type = 4});
+  ByteVector out = build_elf(spec);
+  put(out, kNoteOffset, note.name_bytes, 4);
+  put(out, kNoteOffset + 4, note.bytes, 4);
+  put(out, kNoteOffset + 8, note.type, 4);
+  put(out, kNoteOffset + 12, 0x006e6558, 4);
+  put(out, kNoteOffset + 16, note.value, 8);
+  return out;
+}
+
 // A Multiboot 1 header with its address fields, if there are any, at `offset`.
 inline void put_multiboot1(ByteVector& out, size_t offset, uint32_t flags,
                            const std::vector<uint32_t>& fields = {}) {
