@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "emu/devices/virtio/block.h"
+#include "emu/devices/virtio/console.h"
 #include "emu/devices/virtio/entropy.h"
 #include "tests/emu/devices/virtio_driver.h"
 
@@ -30,6 +31,9 @@ class RandomPciGuest {
     machine.host.add(
         3, std::make_unique<VirtioBlock>(machine.place(3, "virtio-blk"),
                                          std::make_unique<Disk>(DiskConfig{disk}), "random"));
+    machine.host.add(
+        4, std::make_unique<VirtioConsole>(machine.place(4, "virtio-console"), nullptr,
+                                           SerialInput{[] { return uint8_t{'k'}; }, true}));
   }
 
   // Throws std::logic_error when the machine does what it must not.
@@ -85,10 +89,12 @@ class RandomPciGuest {
   }
   // The device works again, whatever was done to it.
   void revive() {
-    slot_ = 2 + static_cast<unsigned>(next(2));
+    slot_ = 2 + static_cast<unsigned>(next(3));
     driver_.emplace(machine, slot_);
     if ((driver_->status() & VirtioDriver::kNeedsReset) != 0) ++broken;
-    driver_->start();
+    features_ = next(4) << 28;  // indirect descriptors and event indices
+    queue_ = slot_ == 4 ? static_cast<unsigned>(next(2)) : 0;
+    driver_->start(features_, queue_);
     if (next(2) == 0) driver_->use_msix();
   }
   void access_configuration() {
@@ -129,7 +135,11 @@ class RandomPciGuest {
     }
     buffers.push_back({0x7800, 1, true});
     const uint16_t before = driver_->used();
+    if (slot_ == 4) {
+      for (VirtioDriver::Buffer& buffer : buffers) buffer.writable = queue_ == 0 || next(40) == 0;
+    }
     driver_->request(static_cast<uint16_t>(next(4)), buffers);
+    if ((features_ & VirtioDriver::kIndirectFeature) != 0 && next(2) == 0) make_indirect();
     driver_->notify();
     machine.pass(VirtioBlock::kRequestCycles);
     if (driver_->used() != before) {
@@ -139,8 +149,26 @@ class RandomPciGuest {
     }
   }
 
-  uint64_t random_;
-  unsigned slot_ = 2;
+  // A table with some of the descriptors, mostly one that is right.
+  void make_indirect() {
+    constexpr uint64_t kOwn = 0x7400;
+    const uint64_t length = 1 + next(6);
+    for (uint64_t i = 0; i < length; ++i) {
+      const bool last = i + 1 == length;
+      driver_->describe_at(kOwn + 16 * i, next(40) == 0 ? number() : 0x8000 + 512 * i, 512,
+                           static_cast<uint16_t>((next(30) == 0 ? next(8)
+                                                  : queue_ == 0 ? VirtioDriver::kWrite
+                                                                : 0) |
+                                                 (last ? 0 : VirtioDriver::kNext)),
+                           static_cast<uint16_t>(next(40) == 0 ? next(8) : i + 1));
+    }
+    driver_->describe(7, kOwn, static_cast<uint32_t>(16 * length + next(60) / 59),
+                      VirtioDriver::kIndirect, 0);
+    driver_->offer(7);
+  }
+
+  uint64_t random_, features_ = 0;
+  unsigned slot_ = 2, queue_ = 0;
   std::optional<VirtioDriver> driver_;
 };
 
