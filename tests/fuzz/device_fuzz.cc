@@ -71,7 +71,8 @@ int main(int argc, char** argv) {
   std::vector<std::string_view> devices = all;
   if (argc > 3) devices = {argv[3]};
   if (argc > 4 || (argc > 1 && !parse_count(argv[1], accesses)) ||
-      (argc > 2 && !parse_count(argv[2], seed)) || std::ranges::find(all, devices[0]) == all.end()) {
+      (argc > 2 && !parse_count(argv[2], seed)) ||
+      std::ranges::find(all, devices[0]) == all.end()) {
     std::fputs("usage: device_fuzz [ACCESSES [SEED [DEVICE]]], with one of the devices\n", stderr);
     for (const std::string_view name : all)
       std::fprintf(stderr, "  %.*s\n", static_cast<int>(name.size()), name.data());

@@ -12,14 +12,14 @@ namespace {
 constexpr uint16_t kConsoleDevice = 3;
 constexpr uint32_t kOtherCommunication = 0x078000;  // class code
 // Columns, rows, ports and the emergency write: of features that are not offered.
-constexpr size_t kConfigurationBytes = 12;
+constexpr size_t kConsoleConfigurationBytes = 12;
 
 }  // namespace
 
 VirtioConsole::VirtioConsole(VirtioPlace place, std::function<void(uint8_t)> sink,
                              SerialInput input)
     : VirtioFunction(std::move(place), {kConsoleDevice, kOtherCommunication, 0,
-                                        std::vector<uint8_t>(kConfigurationBytes), 2}),
+                                        std::vector<uint8_t>(kConsoleConfigurationBytes), 2}),
       sink_(std::move(sink)),
       input_(std::move(input)) {}
 

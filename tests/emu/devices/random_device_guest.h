@@ -133,9 +133,9 @@ class RandomDeviceGuest {
   }
   // Small ones, those at which comparisons and sums go wrong, and any.
   uint64_t number() {
-    constexpr uint64_t kEdges[] = {0x7f,       0x80,       0xff,       0x7fff,     0xffff,
-                                   0x7fffffff, 0x80000000, 0xffffffff, 1ull << 32, 1ull << 63,
-                                   ~0ull - 1,  ~0ull};
+    constexpr uint64_t kEdges[] = {0x7f,       0x80,       0xff,       0x7fff,
+                                   0xffff,     0x7fffffff, 0x80000000, 0xffffffff,
+                                   1ull << 32, 1ull << 63, ~0ull - 1,  ~0ull};
     switch (next(4)) {
       case 0:
         return kEdges[next(std::size(kEdges))];
@@ -156,7 +156,8 @@ class RandomDeviceGuest {
   // The functions of PCI get places, and accesses there.
   void place_functions() {
     for (const uint64_t slot : {2, 31}) {
-      const uint64_t header = kPciConfigurationBase + (slot << 15), base = 0xd0000000 + (slot << 16);
+      const uint64_t header = kPciConfigurationBase + (slot << 15),
+                     base = 0xd0000000 + (slot << 16);
       bus.write_memory(header + 0x10, 4, base);
       bus.write_memory(header + 0x14, 4, base + 0x8000);
       bus.write_memory(header + 0x04, 2, 6);

@@ -45,6 +45,10 @@ TEST_F(VirtioConsoleTest, IsAConsoleOfOnePort) {
   EXPECT_EQ(driver.get(test::VirtioDriver::kQueues, 2), 2u);
   EXPECT_EQ(driver.get(test::VirtioDriver::kDeviceFeature, 4), 0x30000000u);
   EXPECT_EQ(driver.configuration(0, 4), 0u);
+  for (unsigned i = 0; const unsigned at = machine.capability(kSlot, 9, i); ++i) {
+    if (machine.read(kSlot, at + 3, 1) != 4) continue;
+    EXPECT_EQ(machine.read(kSlot, at + 12, 4), 12u) << "the configuration";
+  }
   EXPECT_EQ(machine.read(kSlot, machine.capability(kSlot, 0x11) + 2, 2), 2u) << "three vectors";
 }
 
