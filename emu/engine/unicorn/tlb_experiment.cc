@@ -64,7 +64,7 @@ std::optional<std::string> Experiment::prove_tlb() {
   *page(kOther) = 0x5a;
   *page(kThird) = 0xa5;
   constexpr std::array<uint8_t, 5> kOtherCode{0x8a, 0x18, 0xb1, 0x02, 0xf4};
-  std::ranges::copy(kOtherCode, page(kOther) + kAt);  // mov bl, [rax]; mov cl, 2; hlt
+  std::ranges::copy(kOtherCode, page(kOther) + kAt);          // mov bl, [rax]; mov cl, 2; hlt
   enter(state, {0x8a, 0x18, 0xb1, 0x01, 0xf4}, kCode + kAt);  // mov bl, [rax]; mov cl, 1; hlt
   TlbImages images(uc_, tlb_);
   const std::array tlbs{images.add(), images.add()};
@@ -74,10 +74,9 @@ std::optional<std::string> Experiment::prove_tlb() {
     uint8_t bl, cl;
     unsigned fills;
   };
-  constexpr std::array kRounds = {Round{0, kOther, kCode, 0x5a, 1, 1},
-                                  Round{1, kThird, kOther, 0xa5, 2, 2},
-                                  Round{0, kThird, kOther, 0x5a, 1, 2},
-                                  Round{1, kOther, kCode, 0xa5, 2, 2}};
+  constexpr std::array kRounds = {
+      Round{0, kOther, kCode, 0x5a, 1, 1}, Round{1, kThird, kOther, 0xa5, 2, 2},
+      Round{0, kThird, kOther, 0x5a, 1, 2}, Round{1, kOther, kCode, 0xa5, 2, 2}};
   data_fills_ = 0;
   for (const Round& round : kRounds) {
     images.select(tlbs[round.tlb],

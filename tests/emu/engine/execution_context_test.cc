@@ -85,9 +85,9 @@ TEST(ExecutionContext, GivesUpTheOneThatWasSelectedLongestAgo) {
 
 // By kind: which of the spaces below lose what they have.
 TEST(ExecutionContext, DropsWhatAnOperationMustInvalidate) {
-  const std::vector<AddressSpaceId> spaces = {linear(0, 0), linear(0, 1), linear(1, 0),
-                                              combined(1, 0, 0x5000), combined(2, 1, 0x5000),
-                                              combined(1, 0, 0x6000)};
+  const std::vector<AddressSpaceId> spaces = {linear(0, 0),           linear(0, 1),
+                                              linear(1, 0),           combined(1, 0, 0x5000),
+                                              combined(2, 1, 0x5000), combined(1, 0, 0x6000)};
   struct Case {
     Invalidation what;
     std::vector<bool> dropped;
