@@ -126,6 +126,12 @@ class Vmx {
   uint64_t visible_cr0(uint64_t cr0) const;
   uint64_t visible_cr4(uint64_t cr4) const;
 
+  // A PAUSE is over that has not caused a VM exit: from here PLE_Gap counts, as a PAUSE takes
+  // longer than the gaps that hypervisors choose.
+  void end_pause() {
+    if (last_pause_) last_pause_ = cpu_.tsc_increments();
+  }
+
   // INVPCID, RDTSCP and RDPID, XSAVES and XRSTORS: #UD in non-root operation unless a control
   // enables them. This #UD takes priority over everything else.
   bool invpcid_enabled() const;

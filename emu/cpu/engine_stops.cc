@@ -291,9 +291,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   // What changes the level counts where it began.
   if (core_.counters().counting() && state.cpl() != cpl) core_.count_performance(cpl);
   price.charge(core_.around().prices, core_.state(), executed.outcome);
-  if (operation == Operation::kPause && core_.processors() > 1) {
-    paused_ = true;
-    core_.around().prices.charge(&PriceList::pause_among_several);
+  if (operation == Operation::kPause) {
+    paused_ = core_.processors() > 1;
+    core_.vmx().end_pause();
   }
   if (!executed.at_boundary) {
     delivery_.settle(executed.outcome);

@@ -27,7 +27,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
       context_(number, around.config.tlb == TlbModel::kTagged
                            ? ExecutionContext::Retention::kKeep
                            : ExecutionContext::Retention::kForget),
-      port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_),
+      port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_, around.prices),
       waiting_(around.memory, around.turns),
       random_numbers_(around.config.random_seed + number) {
   if (around.config.tlb != TlbModel::kKeep) return;

@@ -67,7 +67,10 @@ void HardwarePort::read_code(uint64_t physical, std::span<uint8_t> out) {
 
 uint64_t HardwarePort::read_device(uint64_t physical, unsigned size) {
   ++device_accesses_;
-  if (!apic_.holds(physical, size)) return bus_.read_memory(physical, size);
+  if (!apic_.holds(physical, size)) {
+    prices_.charge(&PriceList::device_load);
+    return bus_.read_memory(physical, size);
+  }
   const uint64_t value = apic_.read_memory(physical - apic_.base(), size);
   return size == 8 ? value : value & ((1ull << (8 * size)) - 1);
 }

@@ -16,14 +16,15 @@ class HardwarePort final : public MemoryPort {
  public:
   // All references outlive the port.
   HardwarePort(const vmx::CpuState& state, Mmu& mmu, vmx::Vmx& vmx, PhysicalMemory& memory,
-               LocalApic& apic, Bus& bus, ExecutionContext& context)
+               LocalApic& apic, Bus& bus, ExecutionContext& context, Prices& prices)
       : MemoryPort(state),
         mmu_(mmu),
         vmx_(vmx),
         memory_(memory),
         apic_(apic),
         bus_(bus),
-        context_(context) {}
+        context_(context),
+        prices_(prices) {}
 
   // Outside RAM: the registers of the processor's own local APIC, and elsewhere the bus. `size` is
   // 1, 2, 4 or 8.
@@ -49,6 +50,7 @@ class HardwarePort final : public MemoryPort {
   LocalApic& apic_;
   Bus& bus_;
   ExecutionContext& context_;
+  Prices& prices_;
   uint64_t device_accesses_ = 0;  // so far
 };
 

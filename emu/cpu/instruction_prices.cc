@@ -17,6 +17,7 @@ constexpr Priced kPriced[] = {
     {Operation::kIns, &PriceList::port_access}, {Operation::kOuts, &PriceList::port_access},
     {Operation::kRdtsc, &PriceList::rdtsc},     {Operation::kRdtscp, &PriceList::rdtsc},
     {Operation::kCpuid, &PriceList::cpuid},     {Operation::kWrmsr, &PriceList::wrmsr},
+    {Operation::kPause, &PriceList::pause},
 };
 
 constexpr auto kPrices = [] {

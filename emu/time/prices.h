@@ -19,11 +19,13 @@ struct PriceList {
   uint64_t l0_exit_handling = 500;
   uint64_t exception = 100;
   uint64_t interrupt = 100;
-  // PAUSE where there are several processors, beside its price as an instruction: who spins lets
-  // time pass, as on processors of this signature, instead of making the host spin too.
-  uint64_t pause_among_several = 139;
   // Instructions beside their price as such. One iteration of INS or OUTS is a port access.
+  // PAUSE: who spins lets time pass, as on processors of this signature, instead of making the host
+  // spin too.
+  uint64_t pause = 139;
   uint64_t port_access = 2000;  // IN, OUT: over the bus to a device
+  // The same of a load; stores are posted. The local APIC is no device on the bus.
+  uint64_t device_load = 2000;
   uint64_t rdtsc = 25;
   uint64_t cpuid = 100;
   uint64_t wrmsr = 130;

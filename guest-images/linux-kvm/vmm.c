@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// A virtual machine monitor on /dev/kvm that is just large enough for a Linux kernel: one processor,
-// KVM's own interrupt controllers and 8254, and a 16550 whose output goes to the standard output.
+// A virtual machine monitor on /dev/kvm that is just large enough for a Linux kernel: one
+// processor, KVM's own interrupt controllers and 8254, and a 16550 whose output goes to the
+// standard output.
 //   vmm KERNEL INITRAMFS COMMAND-LINE
 #include <errno.h>
 #include <fcntl.h>
@@ -48,15 +49,15 @@ enum {
   kEntry64 = 0x200,  // behind the start of the kernel
 };
 
-static uint8_t *memory;
+static uint8_t* memory;
 static int vm;
 
-static void fail(const char *what) {
+static void fail(const char* what) {
   fprintf(stderr, "vmm: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static int request(int fd, unsigned long number, void *argument, const char *name) {
+static int request(int fd, unsigned long number, void* argument, const char* name) {
   const int result = ioctl(fd, number, argument);
   if (result < 0) fail(name);
   return result;
@@ -65,12 +66,12 @@ static int request(int fd, unsigned long number, void *argument, const char *nam
 static void put(uint32_t at, uint64_t value, size_t size) { memcpy(memory + at, &value, size); }
 
 // Allocates what it returns.
-static uint8_t *read_file(const char *name, size_t *size) {
+static uint8_t* read_file(const char* name, size_t* size) {
   const int file = open(name, O_RDONLY);
   struct stat status;
   if (file < 0 || fstat(file, &status) < 0) fail(name);
   *size = (size_t)status.st_size;
-  uint8_t *content = malloc(*size);
+  uint8_t* content = malloc(*size);
   if (content == NULL) fail(name);
   for (size_t at = 0; at != *size;) {
     const ssize_t got = read(file, content + at, *size - at);
@@ -82,11 +83,11 @@ static uint8_t *read_file(const char *name, size_t *size) {
 }
 
 // Returns the address of the 64-bit entry.
-static uint64_t load_kernel(const char *kernel_name, const char *initramfs_name,
-                            const char *command_line) {
+static uint64_t load_kernel(const char* kernel_name, const char* initramfs_name,
+                            const char* command_line) {
   size_t kernel_size, initramfs_size;
-  uint8_t *kernel = read_file(kernel_name, &kernel_size);
-  uint8_t *initramfs = read_file(initramfs_name, &initramfs_size);
+  uint8_t* kernel = read_file(kernel_name, &kernel_size);
+  uint8_t* initramfs = read_file(initramfs_name, &initramfs_size);
   if (kernel_size < 0x1000 || memcmp(kernel + kHeader, "HdrS", 4) != 0) {
     fprintf(stderr, "vmm: %s is no bzImage\n", kernel_name);
     exit(1);
@@ -103,7 +104,7 @@ static uint64_t load_kernel(const char *kernel_name, const char *initramfs_name,
   memcpy(memory + initramfs_at, initramfs, initramfs_size);
   memcpy(memory + kZeroPage + kSetupSectors, kernel + kSetupSectors,
          kHeader + kernel[kJump] - kSetupSectors);
-  snprintf((char *)memory + kCommandLine, 0x1000, "%s", command_line);
+  snprintf((char*)memory + kCommandLine, 0x1000, "%s", command_line);
   put(kZeroPage + kLoaderType, 0xff, 1);
   put(kZeroPage + kRamdisk, initramfs_at, 4);
   put(kZeroPage + kRamdiskSize, initramfs_size, 4);
@@ -130,18 +131,18 @@ static void enter_64_bit_mode(int processor, uint64_t entry) {
   for (uint32_t i = 0; i < 2048; ++i) put(kPageDirectory + 8 * i, (uint64_t)i << 21 | 0x83, 8);
   struct kvm_sregs system;
   request(processor, KVM_GET_SREGS, &system, "KVM_GET_SREGS");
-  struct kvm_segment code = {.limit = 0xffffffff, .selector = 0x10, .type = 11, .present = 1,
-                             .s = 1, .l = 1, .g = 1};
-  struct kvm_segment data = {.limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1,
-                             .s = 1, .db = 1, .g = 1};
+  struct kvm_segment code = {
+      .limit = 0xffffffff, .selector = 0x10, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+  struct kvm_segment data = {
+      .limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
   system.cs = code;
   system.ds = system.es = system.fs = system.gs = system.ss = data;
   system.gdt.base = kGdt;
   system.gdt.limit = 0x1f;
   system.cr3 = kPml4;
-  system.cr4 = 0x20;          // PAE
-  system.cr0 = 0x80010011;    // PG, WP, ET, PE
-  system.efer = 0x500;        // LMA, LME
+  system.cr4 = 0x20;        // PAE
+  system.cr0 = 0x80010011;  // PG, WP, ET, PE
+  system.efer = 0x500;      // LMA, LME
   request(processor, KVM_SET_SREGS, &system, "KVM_SET_SREGS");
   struct kvm_regs registers = {.rip = entry, .rsi = kZeroPage, .rsp = kStack, .rflags = 2};
   request(processor, KVM_SET_REGS, &registers, "KVM_SET_REGS");
@@ -149,8 +150,16 @@ static void enter_64_bit_mode(int processor, uint64_t entry) {
 
 // --- a 16550 that receives nothing
 
-enum { kData, kInterruptEnable, kInterruptId, kLineControl, kModemControl, kLineStatus,
-       kModemStatus, kScratch };
+enum {
+  kData,
+  kInterruptEnable,
+  kInterruptId,
+  kLineControl,
+  kModemControl,
+  kLineStatus,
+  kModemStatus,
+  kScratch
+};
 
 static struct {
   uint8_t interrupt_enable, line_control, modem_control, scratch, divisor[2];
@@ -226,10 +235,10 @@ static void write_serial(int at, uint8_t value) {
 // --- exits
 
 // 0: the guest has reset the machine.
-static int handle_io(struct kvm_run *run) {
+static int handle_io(struct kvm_run* run) {
   static uint8_t rtc_index;
   const int at = run->io.port - kSerialPort, is_serial = at >= 0 && at < 8;
-  uint8_t *data = (uint8_t *)run + run->io.data_offset;
+  uint8_t* data = (uint8_t*)run + run->io.data_offset;
   for (uint32_t i = 0; i < run->io.count; ++i, data += run->io.size) {
     if (run->io.direction == KVM_EXIT_IO_OUT) {
       if (run->io.port == kKeyboardPort && *data == kReset) return 0;
@@ -247,7 +256,7 @@ static int handle_io(struct kvm_run *run) {
   return 1;
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   if (count != 4) {
     fprintf(stderr, "usage: vmm KERNEL INITRAMFS COMMAND-LINE\n");
     return 2;
@@ -270,11 +279,11 @@ int main(int count, char **arguments) {
 
   const int processor = request(vm, KVM_CREATE_VCPU, NULL, "KVM_CREATE_VCPU");
   const int run_size = request(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "KVM_GET_VCPU_MMAP_SIZE");
-  struct kvm_run *run =
+  struct kvm_run* run =
       mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, processor, 0);
   if (run == MAP_FAILED) fail("kvm_run");
   enum { kMostCpuidEntries = 256 };
-  struct kvm_cpuid2 *cpuid =
+  struct kvm_cpuid2* cpuid =
       calloc(1, sizeof *cpuid + kMostCpuidEntries * sizeof cpuid->entries[0]);
   if (cpuid == NULL) fail("CPUID");
   cpuid->nent = kMostCpuidEntries;

@@ -51,7 +51,17 @@ TEST_F(InstructionPrices, OfStringInstructionsByIteration) {
   EXPECT_EQ(cost(ASM64("outsb")) / kList.port_access, 1u);
 }
 
+TEST_F(InstructionPrices, OfDeviceMemory) {
+  EXPECT_EQ(kList.device_load, 2000u);
+  cpu_.gpr[vmx::kRsi] = 0xfec00000;  // the I/O APIC
+  EXPECT_EQ(cost(ASM64("mov eax, [rsi]")), kList.device_load);
+  EXPECT_EQ(cost(ASM64("lmsw word ptr [rsi + 2]")), kList.device_load) << "the model's";
+  EXPECT_EQ(cost(ASM64("mov [rsi], eax")), 0u);
+  EXPECT_EQ(cost(ASM64("mov eax, [rbx + 0x20]")), 0u) << "the local APIC";
+}
+
 TEST_F(InstructionPrices, OfRegisters) {
+  EXPECT_EQ(cost(ASM64("pause")), 139u);
   EXPECT_EQ(cost(ASM64("rdtsc")), 25u);
   EXPECT_EQ(cost(ASM64("rdtscp")), 25u);
   EXPECT_EQ(cost(ASM64("cpuid")), 100u);
