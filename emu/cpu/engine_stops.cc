@@ -213,7 +213,9 @@ bool EngineDriver::handle_refused_fill(const Stop& stop) {
   }
   const auto result = core_.mmu().translate_refused(linear, access, state.rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) {
-    if (concerns_cached_translation(*fault)) core_.context().request_flush_here();
+    if (concerns_cached_translation(*fault)) {
+      core_.context().request_flush_of(mapping_tag(core_.vmx(), state));
+    }
     delivery_.settle(to_outcome(*fault));
     return false;
   }

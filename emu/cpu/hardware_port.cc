@@ -15,7 +15,9 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
   if (known != nullptr) return known->physical | linear % kPageSize;
   const auto result = mmu_.translate(linear, access, state().rflags);
   if (const auto* fault = std::get_if<Fault>(&result)) {
-    if (concerns_cached_translation(*fault)) context_.request_flush_here();
+    if (concerns_cached_translation(*fault)) {
+      context_.request_flush_of(mapping_tag(vmx_, state()));
+    }
     return *fault;
   }
   const Translation& translation = std::get<Translation>(result);

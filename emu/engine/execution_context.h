@@ -72,11 +72,15 @@ class ExecutionContext {
   }
 
   // Before the next instruction of an address space executes, what is cached of it is dropped: of
-  // all of them, of the selected one, or of those that an operation must invalidate.
+  // all of them, of the selected one, of that with this tag, or of those that an operation must
+  // invalidate.
   void request_flush() {
     for (AddressSpace& space : spaces_) space.flush_pending = true;
   }
   void request_flush_here() { space_->flush_pending = true; }
+  void request_flush_of(const ept::MappingTag& tag) {
+    for (AddressSpace& space : spaces_) space.flush_pending |= space.id.tag == tag;
+  }
   void invalidate(const ept::Invalidation& what) {
     for (AddressSpace& space : spaces_) {
       space.flush_pending |= ept::may_concern_translations(what, space.id.tag);

@@ -163,6 +163,27 @@ TEST_F(KeptAcrossVmExits, ButNotWhatRefusesAnAccess) {
   }
 }
 
+// Nor what refuses the delivery of an event that VM entry injects, before L2 has executed anything.
+TEST_F(KeptAcrossVmExits, ButNotWhatRefusesADelivery) {
+  constexpr uint64_t kStackPage = kKernelStack - kPage;
+  static_assert(kEptPageTable + 8 * (kStackPage >> 12) == 0x16468);
+  enable_vpid();
+  handle(vmx::kUd, exit_with(15));
+  for (const TlbModel model : {TlbModel::kFlush, TlbModel::kTagged, TlbModel::kKeep}) {
+    config_.processor.tlb = model;
+    put(kStackPage, kOld);
+    map_guest(kStackPage, kStackPage | 1);
+    // The first VM exit injects #UD, whose frame EPT refuses; the second gives another page.
+    const Code exit = ASM64(
+        "inc r15d; cmp r15d, 2; je 3f; mov ecx, 0x4016; mov eax, 0x80000306; vmwrite rcx, rax; "
+        "vmresume; 3: mov dword ptr [0x16468], 0x81407; mov ecx, 0x681e; vmread rax, rcx; "
+        "add rax, 3; vmwrite rcx, rax; vmresume");
+    const Code code = ASM64(
+        "mov edx, [0x8d000]; vmcall; mov eax, [0x8d000]; shl edx, 4; or eax, edx; out 0xf4, eax");
+    EXPECT_EQ(run_guest(code, exit).code, kFresh) << static_cast<int>(model);
+  }
+}
+
 // MONITOR watches the page that an access would reach: only a store to that one ends MWAIT.
 TEST_P(KeptTranslations, OfAWatchedLine) {
   map(0x82000, kData | kAll);  // the old page, once 80000H has the new one

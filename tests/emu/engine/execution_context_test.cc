@@ -120,6 +120,17 @@ TEST(ExecutionContext, DropsWhatAnOperationMustInvalidate) {
   }
 }
 
+TEST(ExecutionContext, FlushesTheAddressSpaceThatIsNamed) {
+  ExecutionContext context(0);
+  execute_in(context, linear(0, 0));
+  execute_in(context, linear(1, 0));
+  execute_in(context, linear(2, 0));
+  context.request_flush_of(linear(1, 0).tag);
+  EXPECT_TRUE(keeps(context, linear(0, 0)));
+  EXPECT_FALSE(keeps(context, linear(1, 0)));
+  EXPECT_TRUE(keeps(context, linear(2, 0)));
+}
+
 TEST(ExecutionContext, IsSavedWithAllItsAddressSpaces) {
   ExecutionContext context(0), loaded(0);
   execute_in(context, linear(0, 0));
