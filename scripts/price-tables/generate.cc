@@ -38,14 +38,10 @@
 #include <vector>
 
 #include "emu/timing/table_types.h"
+#include "scripts/price-tables/overrides.h"
 
 namespace nestor::emu::timing {
 namespace {
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "generate: %s\n", what.c_str());
-  std::exit(1);
-}
 
 struct Cpu {
   const char* file;
@@ -65,12 +61,6 @@ struct Register {
   unsigned number = 0;
 };
 
-struct Use {
-  uint16_t ports = 0;
-  unsigned cycles = 0;
-  auto operator<=>(const Use&) const = default;
-};
-
 struct Price {
   unsigned latency = 0, operand_latency = 0, uops = 0;
   std::vector<Use> use;
@@ -81,14 +71,6 @@ struct FoundForm {
   Form form;
   std::string name;
   std::array<std::optional<Price>, kCpuCount> price;
-};
-
-struct Override {
-  std::regex cpu, name;
-  std::optional<unsigned> latency, operand_latency, uops;
-  std::optional<std::vector<Use>> use;
-  std::vector<Use> more;
-  bool used = false;
 };
 
 class Generator {
@@ -109,7 +91,7 @@ class Generator {
     context_ = std::make_unique<llvm::MCContext>(triple, assembler_.get(), registers_.get(),
                                                  subtargets_[0].get());
     disassembler_.reset(target->createMCDisassembler(*subtargets_[2], *context_));
-    read_overrides(overrides);
+    overrides_ = read_overrides(overrides);
   }
 
   void find_forms() {
@@ -442,64 +424,6 @@ class Generator {
       if (cycles > 0) price.use.push_back({ports, static_cast<unsigned>(cycles)});
     std::ranges::sort(price.use);
     return price;
-  }
-
-  // CPU NAME WORD=VALUE... # source. CPU and NAME are regular expressions; see overrides.txt.
-  void read_overrides(const std::string& path) {
-    std::ifstream file(path);
-    if (!file) fail("cannot read " + path);
-    std::string line;
-    while (std::getline(file, line)) {
-      line.resize(std::min(line.find('#'), line.size()));
-      std::istringstream words(line);
-      std::string cpu, name, word;
-      if (!(words >> cpu >> name)) continue;
-      Override rule;
-      rule.cpu = std::regex(cpu);
-      rule.name = std::regex(name);
-      while (words >> word) read_word(rule, word);
-      overrides_.push_back(std::move(rule));
-    }
-  }
-
-  static void read_word(Override& rule, const std::string& word) {
-    const size_t equals = word.find('=');
-    if (equals == std::string::npos) fail("overrides: " + word);
-    const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
-    if (key == "latency") {
-      rule.latency = std::stoul(value);
-    } else if (key == "operand-latency") {
-      rule.operand_latency = std::stoul(value);
-    } else if (key == "uops") {
-      rule.uops = std::stoul(value);
-    } else if (key == "ports") {
-      rule.use = read_ports(value);
-    } else if (key == "more-ports") {
-      rule.more = read_ports(value);
-    } else {
-      fail("overrides: " + word);
-    }
-  }
-
-  // 2*p06+p23+10*div, or none.
-  static std::vector<Use> read_ports(const std::string& value) {
-    std::vector<Use> uses;
-    std::istringstream parts(value);
-    std::string part;
-    while (std::getline(parts, part, '+')) {
-      std::smatch match;
-      const std::regex pattern("(?:([0-9]+)\\*)?(?:p([0-9]+)|div|serial|none)");
-      if (!std::regex_match(part, match, pattern)) fail("overrides: " + value);
-      if (part == "none") continue;
-      Use use{0, match[1].matched ? static_cast<unsigned>(std::stoul(match[1])) : 1};
-      for (const char digit : match[2].str())
-        use.ports |= static_cast<uint16_t>(1u << (digit - '0'));
-      if (part.ends_with("div")) use.ports = kIntegerDivider;
-      if (part.ends_with("serial")) use.ports = kSerial;
-      uses.push_back(use);
-    }
-    std::ranges::sort(uses);
-    return uses;
   }
 
   // Numbers separated by commas, on lines of some 118 columns.
