@@ -8,7 +8,6 @@
 // in a run the machine is saved and loaded into another one, and both must go on alike. What is
 // saved must not grow.
 #include <algorithm>
-#include <charconv>
 #include <cinttypes>
 #include <cstdio>
 #include <stdexcept>
@@ -17,16 +16,13 @@
 #include <vector>
 
 #include "tests/emu/devices/random_device_guest.h"
+#include "tests/fuzz/arguments.h"
 
 namespace {
 
 using nestor::emu::Archive;
 using nestor::emu::test::RandomDeviceGuest;
-
-bool parse_count(std::string_view text, uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size();
-}
+using nestor::emu::testing::parse_number;
 
 // Another guest goes on from the saved state as this one does.
 void check_saved_state(RandomDeviceGuest& guest, uint64_t seed, std::string_view device) {
@@ -70,8 +66,8 @@ int main(int argc, char** argv) {
   const auto all = RandomDeviceGuest::device_names();
   std::vector<std::string_view> devices = all;
   if (argc > 3) devices = {argv[3]};
-  if (argc > 4 || (argc > 1 && !parse_count(argv[1], accesses)) ||
-      (argc > 2 && !parse_count(argv[2], seed)) ||
+  if (argc > 4 || (argc > 1 && !parse_number(argv[1], accesses)) ||
+      (argc > 2 && !parse_number(argv[2], seed)) ||
       std::ranges::find(all, devices[0]) == all.end()) {
     std::fputs("usage: device_fuzz [ACCESSES [SEED [DEVICE]]], with one of the devices\n", stderr);
     for (const std::string_view name : all)

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "tests/emu/loaders/image_builder.h"
+#include "tests/fuzz/arguments.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -118,11 +118,6 @@ inline void mutate(Random& random, ByteVector& bytes) {
   if (below(random, 4) != 0) repair_checksums(bytes);
 }
 
-inline bool parse(std::string_view text, uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size();
-}
-
 inline int replay(int count, char** paths) {
   for (int i = 0; i < count; ++i) {
     std::ifstream file(paths[i], std::ios::binary);
@@ -153,7 +148,8 @@ inline int fuzz(uint64_t inputs, uint64_t seed) {
 inline int drive_loader_fuzz(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "--replay") return replay(argc - 2, argv + 2);
   uint64_t inputs = 20'000, seed = 1;
-  if (argc > 3 || (argc > 1 && !parse(argv[1], inputs)) || (argc > 2 && !parse(argv[2], seed))) {
+  if (argc > 3 || (argc > 1 && !parse_number(argv[1], inputs)) ||
+      (argc > 2 && !parse_number(argv[2], seed))) {
     std::fputs("usage: loader_fuzz [INPUTS [SEED]] | --replay FILE...\n", stderr);
     return 2;
   }

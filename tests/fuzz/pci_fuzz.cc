@@ -3,25 +3,16 @@
 // Random accesses to PCI configuration space, base address registers and virtio's rings:
 //
 //   pci_fuzz [ACCESSES [SEED]]
-#include <charconv>
 #include <cinttypes>
 #include <cstdio>
 #include <exception>
-#include <string_view>
 
 #include "tests/emu/devices/disk_file.h"
 #include "tests/emu/devices/random_pci_guest.h"
-
-namespace {
-
-bool parse_number(std::string_view text, uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size();
-}
-
-}  // namespace
+#include "tests/fuzz/arguments.h"
 
 int main(int argc, char** argv) {
+  using nestor::emu::testing::parse_number;
   uint64_t accesses = 20'000, seed = 1;
   if (argc > 3 || (argc > 1 && !parse_number(argv[1], accesses)) ||
       (argc > 2 && !parse_number(argv[2], seed))) {

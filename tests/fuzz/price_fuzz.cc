@@ -7,7 +7,6 @@
 //   clang++ -std=c++20 -g -fsanitize=fuzzer,address,undefined -DNESTOR_LIBFUZZER -I.
 //     tests/fuzz/price_fuzz.cc emu/timing/*.cc emu/decode/*.cc -lcapstone -o price_libfuzzer
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +21,7 @@
 #include "emu/timing/accumulator.h"
 #include "emu/timing/block_price.h"
 #include "emu/timing/processor.h"
+#include "tests/fuzz/arguments.h"
 
 namespace nestor::emu::timing {
 namespace {
@@ -103,16 +103,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 #ifndef NESTOR_LIBFUZZER
-namespace {
-
-bool parse_number(std::string_view text, uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc{} && end == text.data() + text.size();
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
+  using nestor::emu::testing::parse_number;
   uint64_t inputs = 20'000, seed = 1;
   if (argc > 3 || (argc > 1 && !parse_number(argv[1], inputs)) ||
       (argc > 2 && !parse_number(argv[2], seed))) {
