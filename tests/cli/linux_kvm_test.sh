@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # linux_kvm_test.sh NESTOR PREPARE DIR: Debian's Linux runs the same Linux as its guest, twice with
-# the same trace. 77: its packages cannot be had here.
+# the same trace. 77: its packages cannot be had here, which PREPARE says with status 4.
 set -eu
 nestor=$1 prepare=$2 dir=$3
 
-"$prepare" "$dir" || exit 77
+status=0
+"$prepare" "$dir" || status=$?
+[ "$status" -ne 4 ] || exit 77
+[ "$status" -eq 0 ] || { echo "FAILED: prepare: status $status" && exit 1; }
 
 run() {
   status=0
