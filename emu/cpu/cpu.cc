@@ -36,23 +36,32 @@ void Cpu::begin_turn() {
 void Cpu::end_turn() { core_.count_performance(core_.state().cpl()); }
 
 bool Cpu::run(uint64_t end) {
-  const Turns& turns = core_.around().turns;
-  bool busy = false;
-  while (!turn_over_ && !turns.over()) {
+  turn_end_ = end;
+  busy_ = false;
+  if (find_code()) driver_.run(end);
+  return busy_;
+}
+
+bool Cpu::find_code() {
+  while (!turn_over_ && !core_.around().turns.over()) {
     waiting_ = false;
     if (root_software_is_due()) {
       core_.root_software()->run();
     } else if (driver_.is_in_the_middle() || service_boundary()) {
-      driver_.run(end);
+      return true;
     }
-    busy |= !waiting_;
-    if (waiting_) {
-      turn_over_ = true;
-    } else if (!driver_.is_in_the_middle() && !root_software_is_due()) {
-      turn_over_ = driver_.take_pause() || core_.clock().cycles() >= end;
-    }
+    end_step();
   }
-  return busy;
+  return false;
+}
+
+void Cpu::end_step() {
+  busy_ |= !waiting_;
+  if (waiting_) {
+    turn_over_ = true;
+  } else if (!driver_.is_in_the_middle() && !root_software_is_due()) {
+    turn_over_ = driver_.take_pause() || core_.clock().cycles() >= turn_end_;
+  }
 }
 
 bool Cpu::service_boundary() {

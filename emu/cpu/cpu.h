@@ -14,7 +14,7 @@
 
 namespace nestor::emu {
 
-class Cpu {
+class Cpu final : private BetweenRuns {
  public:
   // `number` counts from 0, the bootstrap processor.
   Cpu(unsigned number, const Surroundings& around, LocalApic& apic);
@@ -44,14 +44,23 @@ class Cpu {
   bool root_software_is_due() const;
   // false: nothing can execute yet, or the run is over.
   bool service_boundary();
+  // Goes on with the turn until code is to be executed. false: the turn is over, or the run.
+  bool find_code();
+  void end_step();
+  bool comes_to_code() override {
+    end_step();
+    return find_code();
+  }
 
   HardwareCore core_;
   Signals signals_{core_};
   EventDelivery delivery_{core_, signals_};
   InstructionBoundary boundary_{core_, delivery_, signals_};
-  EngineDriver driver_{core_, delivery_};
+  EngineDriver driver_{core_, delivery_, *this};
   bool waiting_ = false;    // the last boundary left the processor in an inactive state
   bool turn_over_ = false;  // the turn that was begun last
+  uint64_t turn_end_ = 0;   // in cycles
+  bool busy_ = false;       // something was done since run() was called
 };
 
 }  // namespace nestor::emu

@@ -33,8 +33,12 @@ bool is_beyond_code(const vmx::CpuState& state) {
 
 }  // namespace
 
-EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery)
-    : core_(core), engine_(core.around().engine), delivery_(delivery), filler_(core) {}
+EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, BetweenRuns& between)
+    : core_(core),
+      engine_(core.around().engine),
+      delivery_(delivery),
+      between_(between),
+      filler_(core) {}
 
 bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
@@ -56,14 +60,14 @@ bool EngineDriver::traps_each_instruction() const {
 
 // Sets what deadline_passed() looks at, and single-stepping where something is due after the next
 // instruction.
-uint64_t EngineDriver::deadline(uint64_t turn_end) {
+uint64_t EngineDriver::deadline() {
   const vmx::CpuState& state = core_.state();
   const vmx::Vmx& vmx = core_.vmx();
   const Prices& prices = core_.around().prices;
   const Turns& turns = core_.around().turns;
   const uint64_t now = prices.clock().cycles();
   deadline_ = std::min(
-      {core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(), turn_end});
+      {core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(), turn_end_});
   if (const uint64_t limit = turns.instruction_limit(); limit != ~0ull) {
     const uint64_t left = std::min(limit - prices.instructions(), uint64_t{1} << 62);
     deadline_ = std::min(deadline_, now + left * prices.list.instruction);
@@ -139,23 +143,51 @@ void EngineDriver::leave_watched_block() {
 }
 
 void EngineDriver::run(uint64_t turn_end) {
+  turn_end_ = turn_end;
+  do {
+    if (!begin()) continue;
+    finished_ = false;
+    const Stop stop = engine_.run(core_.state(), mode_);
+    if (finished_) return;
+    finish(stop);
+  } while (between_.comes_to_code());
+}
+
+// The same loop, from within the run of the engine.
+bool EngineDriver::goes_on(const Stop& stop) {
+  finish(stop);
+  while (between_.comes_to_code()) {
+    if (begin()) return true;
+  }
+  finished_ = true;
+  return false;
+}
+
+bool EngineDriver::begin() {
   Turns& turns = core_.around().turns;
   if (stops_here()) {
     turns.stop({Pause::Reason::kBreakpoint, core_.number()});
-    return;
+    return false;
   }
-  const Place before{linear_rip(core_.state()), core_.context().instructions};
+  begun_.emplace(core_);
+  begun_->at = {linear_rip(core_.state()), core_.context().instructions};
   // Somebody may have changed RIP while the run had stopped.
-  if (stepping_through_ && !stepping_through_->holds(before.linear)) leave_watched_block();
-  BranchRecording branch(core_, core_.state());
-  run_engine(turn_end);
-  branch.finish();
+  if (stepping_through_ && !stepping_through_->holds(begun_->at.linear)) leave_watched_block();
+  if (prepare()) return true;
+  close();
+  return false;
+}
+
+void EngineDriver::close() {
+  begun_->branch.finish();
+  const Place before = begun_->at;
   const Place now{linear_rip(core_.state()), core_.context().instructions};
   // A block is executed in the order of its addresses; what begins it again is another one.
   if (stepping_through_ && now != before &&
       (now.linear <= before.linear || !stepping_through_->holds(now.linear))) {
     leave_watched_block();
   }
+  Turns& turns = core_.around().turns;
   if (turns.until().step && now.instructions != before.instructions) {
     stopped_at_ = now;
     turns.stop({Pause::Reason::kStep, core_.number()});
@@ -191,25 +223,27 @@ std::optional<EngineDriver::TracedBranch> EngineDriver::branch_at_rip() {
                       instruction->branch == NearBranch::kConditional, instruction->length};
 }
 
-Stop EngineDriver::run_arithmetic(std::optional<vmx::Event>& fault) {
+std::optional<FloatingPointStep> EngineDriver::begin_arithmetic() {
   const auto instruction = core_.instruction_at_rip();
-  auto arithmetic = instruction ? FloatingPointStep::begin(core_, *instruction) : std::nullopt;
-  const Stop stop = engine_.run(core_.state(), mode_);
-  if (!arithmetic) return stop;
+  return instruction ? FloatingPointStep::begin(core_, *instruction) : std::nullopt;
+}
+
+std::optional<vmx::Event> EngineDriver::finish_arithmetic(const Stop& stop) {
+  if (!begun_->arithmetic) return std::nullopt;
   approaching_ = false;
   if (stop.kind != StopKind::kException || stop.vector != vmx::kDb) {
-    arithmetic->cancel();
-    return stop;
+    begun_->arithmetic->cancel();
+    return std::nullopt;
   }
-  fault = arithmetic->finish();
+  const auto fault = begun_->arithmetic->finish();
   if (fault) {
     --core_.context().instructions;
     core_.around().prices.refund_instructions(1);
   }
-  return stop;
+  return fault;
 }
 
-void EngineDriver::run_engine(uint64_t turn_end) {
+bool EngineDriver::prepare() {
   vmx::CpuState& state = core_.state();
   watched_ahead_.reset();
   ++core_.around().turns.engine_runs;
@@ -219,8 +253,11 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   if (core_.take_dropped_translations()) context.request_flush();
   mode_.single_step = false;
   mode_.code_set = 0;
-  if (has_breakpoints(state) && breaks_here()) return;
-  if (virtual_interrupt_is_due(state)) return delivery_.deliver(vmx::exception(vmx::kGp, 0));
+  if (has_breakpoints(state) && breaks_here()) return false;
+  if (virtual_interrupt_is_due(state)) {
+    delivery_.deliver(vmx::exception(vmx::kGp, 0));
+    return false;
+  }
   // Nothing has come between two iterations: RF was for that.
   if (std::exchange(iterating_at_, Place{}) == Place{linear_rip(state), context.instructions}) {
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
@@ -237,42 +274,55 @@ void EngineDriver::run_engine(uint64_t turn_end) {
   const bool aligned = checks_alignment(state);
   if (aligned && misaligned()) {
     delivery_.deliver(vmx::exception(vmx::kAc, 0));
-    return;
+    return false;
   }
   const bool trapping = traps_each_instruction();
   mode_.single_step |=
       approaching_ || trapping || is_in_the_middle() || aligned || records_branches(state);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
-  mode_.deadline = deadline(turn_end);
+  mode_.deadline = deadline();
   const bool branches_alone = (state.debugctl & vmx::debugctl::kBtf) != 0;
   trap_due_ = (state.rflags & vmx::rflags::kTf) != 0;
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
-  const auto traced = branches_alone && trap_due_ ? branch_at_rip() : std::nullopt;
-  const uint64_t from = state.rip, linear = linear_rip(state), count = state.gpr[vmx::kRcx];
-  const uint64_t before = context.instructions, resume = state.rflags & vmx::rflags::kRf;
-  const uint8_t cpl = state.cpl();
+  if (branches_alone && trap_due_) begun_->traced = branch_at_rip();
+  begun_->rip = state.rip;
+  begun_->count = state.gpr[vmx::kRcx];
+  begun_->resume_flag = state.rflags & vmx::rflags::kRf;
+  begun_->cpl = state.cpl();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
     core_.around().prices.refund_instructions(1);
   }
-  const bool alone = mode_.conditions_hold && mode_.single_step;
-  std::optional<vmx::Event> event;
-  const Stop stop = alone ? run_arithmetic(event) : engine_.run(state, mode_);
+  if (mode_.conditions_hold && mode_.single_step) begun_->arithmetic = begin_arithmetic();
+  return true;
+}
+
+// --- after a run
+
+void EngineDriver::finish(const Stop& stop) {
+  conclude(stop);
+  close();
+}
+
+void EngineDriver::conclude(const Stop& stop) {
+  vmx::CpuState& state = core_.state();
+  const uint64_t before = begun_->at.instructions, from = begun_->rip;
+  const std::optional<vmx::Event> event = finish_arithmetic(stop);
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb && !event;
   look_for_stack_outside_ram();
   // "Single-Stepping on Branches": a branch to the next instruction counts where it always
   // branches.
-  if (traced) {
+  if (const auto& traced = begun_->traced) {
     trap_due_ = traced->always || (traced->conditional && state.rip != from + traced->length);
     mode_.single_step = true;
   }
   mark_iteration(stop, from);
-  const bool one = stepped && context.instructions == before + 1;
-  if (one && state.rip != from) count_last_iteration(linear, count);
+  const bool one = stepped && core_.context().instructions == before + 1;
+  if (one && state.rip != from) count_last_iteration(begun_->at.linear, begun_->count);
   // The engine would have stopped there without being watched, too; or begun another block.
   if (!stepped || state.rip == from) leave_watched_block();
-  if (counters.counting()) core_.count_performance(cpl);
+  if (core_.counters().counting()) core_.count_performance(begun_->cpl);
   const bool refused_again = stop.kind == StopKind::kRefusedFill && state.rip == from;
   filler_.end_grants(stepped, refused_again);
   if (stepped && data_breaks_ != 0) {
@@ -284,14 +334,12 @@ void EngineDriver::run_engine(uint64_t turn_end) {
     return;
   }
   if (stop.completed_size != 0 && is_beyond_code(state) && undo_branch(stop)) {
-    if (context.instructions == before) state.rflags |= resume;
+    if (core_.context().instructions == before) state.rflags |= begun_->resume_flag;
     delivery_.deliver(vmx::exception(vmx::kGp, 0));
     return;
   }
   handle(stop);
 }
-
-// --- after a run
 
 void EngineDriver::mark_iteration(const Stop& stop, uint64_t from) {
   vmx::CpuState& state = core_.state();

@@ -8,19 +8,31 @@
 #include <optional>
 
 #include "emu/cpu/event_delivery.h"
+#include "emu/cpu/floating_point.h"
 #include "emu/cpu/hardware_core.h"
+#include "emu/cpu/last_branches.h"
 #include "emu/cpu/memory_accesses.h"
 #include "emu/cpu/tlb_filler.h"
 #include "emu/engine/engine.h"
 
 namespace nestor::emu {
 
+// What comes between two runs of the engine.
+class BetweenRuns {
+ public:
+  virtual ~BetweenRuns() = default;
+  // The engine has run, or something came up instead. Does what is due then; whether code is to be
+  // executed next.
+  virtual bool comes_to_code() = 0;
+};
+
 class EngineDriver final : private EngineClient {
  public:
   // All references outlive this object.
-  EngineDriver(HardwareCore& core, EventDelivery& delivery);
+  EngineDriver(HardwareCore& core, EventDelivery& delivery, BetweenRuns& between);
 
-  // Until `turn_end`, in cycles, or until something comes up.
+  // Runs the engine until no code is to be executed next; each run until `turn_end`, in cycles, or
+  // until something comes up.
   void run(uint64_t turn_end);
   // The engine has begun an instruction, or a block of them, that it must not leave unfinished:
   // run() must follow, and nothing is taken before.
@@ -43,6 +55,7 @@ class EngineDriver final : private EngineClient {
   bool may_follow_itself(uint64_t linear, unsigned size) override;
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
+  bool goes_on(const Stop& stop) override;
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
   void note_device_access(uint64_t physical, unsigned size, bool read);
   void look_for_stack_outside_ram();
@@ -70,15 +83,16 @@ class EngineDriver final : private EngineClient {
   bool is_watched(const WatchedBlock& block) const;
   bool enter_watched_block();
   void leave_watched_block();
-  uint64_t deadline(uint64_t turn_end);
+  uint64_t deadline();
   // An instruction breakpoint raises #DB here; or what it takes to execute beyond one is set.
   bool breaks_here();
   // Instruction breakpoints that raise #DB at RIP: bits as in DR6.
   uint64_t due_breakpoints() const;
-  void run_engine(uint64_t turn_end);
-  // Runs the engine for one instruction that may do floating-point arithmetic. `fault`: what that
-  // has caused; the state is that before it.
-  Stop run_arithmetic(std::optional<vmx::Event>& fault);
+  // false: something came up instead.
+  bool begin();
+  bool prepare();
+  // Of the instruction at RIP, which is about to be executed alone.
+  std::optional<FloatingPointStep> begin_arithmetic();
   struct TracedBranch {
     bool always, conditional;
     uint8_t length;
@@ -89,6 +103,12 @@ class EngineDriver final : private EngineClient {
   bool misaligned();
 
   // --- after a run
+  void finish(const Stop& stop);
+  void conclude(const Stop& stop);
+  // The last part of finish(), which is due if prepare() has failed, too.
+  void close();
+  // It has met a fault; the state is that before it.
+  std::optional<vmx::Event> finish_arithmetic(const Stop& stop);
   void handle(const Stop& stop);
   // The instruction at RIP is none that the engine must not execute.
   bool is_written_over();
@@ -117,8 +137,11 @@ class EngineDriver final : private EngineClient {
   HardwareCore& core_;
   Engine& engine_;
   EventDelivery& delivery_;
+  BetweenRuns& between_;
   TlbFiller filler_;
   RunMode mode_;
+  uint64_t turn_end_ = 0;
+  bool finished_ = false;          // the run of the engine, before the engine has returned
   uint64_t deadline_ = 0;          // in cycles; before it nothing is due
   bool watch_interrupts_ = false;  // an interrupt or interrupt-window exit waits for RFLAGS.IF
   bool simd_exceptions_ = false;   // MXCSR leaves some unmasked
@@ -135,6 +158,18 @@ class EngineDriver final : private EngineClient {
     bool operator==(const Place&) const = default;
     void fields(Archive& archive) { archive(linear, instructions); }
   };
+  // The run of the engine, as it began.
+  struct Begun {
+    explicit Begun(HardwareCore& core) : branch(core, core.state()) {}
+    Place at;
+    uint64_t rip = 0, count = 0;  // RCX
+    uint64_t resume_flag = 0;
+    uint8_t cpl = 0;
+    BranchRecording branch;
+    std::optional<TracedBranch> traced;
+    std::optional<FloatingPointStep> arithmetic;
+  };
+  std::optional<Begun> begun_;
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6
   Place stopped_at_;
   std::array<std::optional<uint64_t>, 2> zero_code_;  // the first page of zeros, of L1 and L2

@@ -23,6 +23,8 @@
 
 namespace nestor::emu {
 
+struct Stop;
+
 // Who runs the engine. Called while guest code runs; only what is said below may be called back.
 class EngineClient {
  public:
@@ -51,6 +53,10 @@ class EngineClient {
   // CR0.PE, RFLAGS.VM, and the segments.
   virtual std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                               EntryConditions& conditions) = 0;
+  // Engine::run() is about to return, with the state that it was given up to date. true: the client
+  // has done what there was to do, and run() begins again instead, with the state and the mode as
+  // they are now: a stop and a start of the engine are saved. Where it can be, not at each stop.
+  virtual bool goes_on(const Stop& stop) = 0;
 };
 
 enum class StopKind : uint8_t {
@@ -106,6 +112,7 @@ class Engine : public CodeCache {
   // has the general and segment registers, RIP, RFLAGS, CR0, CR4, EFER, GDTR, IDTR,
   // IA32_KERNEL_GS_BASE and blocking by STI or MOV SS from there; x87 and SSE state stays inside.
   // Instructions are charged block by block, and exactly: on return what was completed counts.
+  // `mode` is read again whenever EngineClient::goes_on returns true.
   virtual Stop run(vmx::CpuState& state, const RunMode& mode) = 0;
   // From a client call: stop before the next block.
   virtual void request_stop() = 0;

@@ -111,10 +111,18 @@ void ProcessorContexts::load(const CpuState& state, uint32_t hidden_flags, const
                               (mode.intercept_popf ? svm::intercept(svm::kExitPopf) : 0));
 }
 
-void ProcessorContexts::save(CpuState& state, bool completed) {
+void ProcessorContexts::resume_flags() {
+  const auto rflags = get<uint64_t>(layout_.rflags);
+  uc_reg_write(uc_, UC_X86_REG_RFLAGS, &rflags);
+  put(layout_.rflags, rflags & ~kUnsteadyFlags);
+}
+
+void ProcessorContexts::save(CpuState& state, bool completed, bool within) {
   std::memcpy(state.gpr.data(), live_state_ + layout_.gpr, sizeof state.gpr);
   state.rip = rip();
-  state.rflags = get<uint64_t>(layout_.rflags) | vmx::rflags::kFixed1;
+  state.rflags = get<uint64_t>(layout_.rflags);
+  if (within) uc_reg_read(uc_, UC_X86_REG_RFLAGS, &state.rflags);
+  state.rflags |= vmx::rflags::kFixed1;
   if (state.rip == loaded_rip_ && !completed) state.rflags |= loaded_rf_;
   if (std::memcmp(&loaded_segments_, live_state_ + layout_.segments, sizeof loaded_segments_) !=
       0) {

@@ -44,8 +44,10 @@ class ProcessorContexts {
   // x87 and SSE state is left alone. `hidden_flags`: svm::hidden_flags() of `state`.
   void load(const vmx::CpuState& state, uint32_t hidden_flags, const RunMode& mode);
   // What became since the last load() of `state`, which is as it was then. `completed`: an
-  // instruction was.
-  void save(vmx::CpuState& state, bool completed);
+  // instruction was. `within`: Unicorn has not returned, and has status flags and DF elsewhere.
+  void save(vmx::CpuState& state, bool completed, bool within);
+  // After a load() within a run of Unicorn: puts status flags and DF there.
+  void resume_flags();
 
   uint64_t rip() const { return get<uint64_t>(layout_.rip); }
   vmx::Segment segment(size_t index) const;
@@ -68,12 +70,7 @@ class ProcessorContexts {
     return get<uint64_t>(layout_.segments + vmx::kCs * Layout::kSegmentSize + Layout::kBaseAt);
   }
   // The flags that are in their place while code runs, too.
-  uint64_t steady_rflags() const {
-    constexpr uint64_t kElsewhere = vmx::rflags::kCf | vmx::rflags::kPf | vmx::rflags::kAf |
-                                    vmx::rflags::kZf | vmx::rflags::kSf | vmx::rflags::kOf |
-                                    vmx::rflags::kDf;
-    return get<uint64_t>(layout_.rflags) & ~kElsewhere;
-  }
+  uint64_t steady_rflags() const { return get<uint64_t>(layout_.rflags) & ~kUnsteadyFlags; }
   uint32_t error_code() const { return get<uint32_t>(layout_.error_code); }
 
   void read_extended(unsigned processor, ExtendedState& state);
@@ -86,6 +83,10 @@ class ProcessorContexts {
         hidden_flags_rest_(calibrated.hidden_flags_rest),
         contexts_{calibrated.context},
         live_state_(calibrated.live_state) {}
+
+  static constexpr uint64_t kUnsteadyFlags = vmx::rflags::kCf | vmx::rflags::kPf |
+                                             vmx::rflags::kAf | vmx::rflags::kZf |
+                                             vmx::rflags::kSf | vmx::rflags::kOf | vmx::rflags::kDf;
 
   // Of each processor, what the engine does not keep.
   struct X87Rest {

@@ -126,7 +126,11 @@ class UnicornEngine final : public Engine {
   }
   uint64_t window_page(uint64_t physical);
 
-  Stop execute();
+  void begin();
+  void execute();
+  // Accounts for where it has stopped and brings the state up to date. `within`: Unicorn has not
+  // returned yet.
+  void settle(bool within);
 
   // What on_block() looks at stands together.
   Prices& prices_;
@@ -149,11 +153,14 @@ class UnicornEngine final : public Engine {
   uint64_t begun_again_ = ~0ull;  // when so many instructions had been charged
   EntryConditions conditions_;    // of the block that is looked at
   bool goes_on_ = false;          // with the block before which it stops, once go_on() was called
-  RunMode mode_;
+  CpuState* state_ = nullptr;     // that run() was given, and the mode
+  const RunMode* mode_ = nullptr;
+  uint64_t instructions_before_ = 0;
   bool stop_requested_ = false;
 
   Stop stop_;
   bool stopped_ = false, abandoned_ = false, fill_refused_ = false;
+  bool settled_ = false;
   Filling filling_ = Filling::kGuest;
   std::array<uint64_t, 3> abandoned_registers_{};  // RAX, RCX, RDX
   FillAccess refused_access_ = FillAccess::kRead;
@@ -271,6 +278,13 @@ void UnicornEngine::on_interrupt(uc_engine* uc, uint32_t number, void* user) {
     self.stop_.kind = StopKind::kInstruction;
     self.stop_.unsafe = code == svm::kExitHlt;
   }
+  // Unicorn stands between two blocks, with its registers in their places.
+  self.settle(true);
+  if (self.client_->goes_on(self.stop_)) {
+    self.begin();
+    self.contexts_->resume_flags();
+    return;
+  }
   uc_emu_stop(uc);
 }
 
@@ -348,7 +362,7 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
     const EntryValues values = contexts_->entry_values();
     const auto holds = [&values](const EntryCondition& one) { return one.holds(values); };
     const bool all = std::ranges::all_of(translations_->conditions(record), holds);
-    if (!all && !mode_.conditions_hold) return stop_before_block(StopKind::kCondition);
+    if (!all && !mode_->conditions_hold) return stop_before_block(StopKind::kCondition);
   }
   if (block.linear == linear && own) return charge(block);
   kept_block_ = block;
@@ -381,7 +395,7 @@ bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size)
   if (&block == current_block_) keep_current_block();
   block = Block{linear, block_tag_, size, instructions};
   if (unsafe) {
-    block.linear = mode_.single_step ? Block::kNone : Block::stopping(linear);
+    block.linear = mode_->single_step ? Block::kNone : Block::stopping(linear);
     stop_before_unsafe();
     return false;
   }
@@ -463,28 +477,30 @@ void UnicornEngine::drop_translations() {
 }
 
 Stop UnicornEngine::run(CpuState& state, const RunMode& mode) {
-  mode_ = mode;
-  const uint64_t instructions = current_->instructions;
-  const uint32_t hidden_flags = svm::hidden_flags(state);
-  block_tag_ =
-      svm::code_mode(state, hidden_flags) ^ mode.code_set ^ (mode.single_step ? 1ull << 60 : 0);
-  contexts_->load(state, hidden_flags | tlbs_->hidden_flags(), mode);
-  const Stop stop = execute();
-  contexts_->save(state, current_->instructions != instructions);
-  if (abandoned_) {
-    state.gpr[vmx::kRax] = abandoned_registers_[0];
-    state.gpr[vmx::kRcx] = abandoned_registers_[1];
-    state.gpr[vmx::kRdx] = abandoned_registers_[2];
-  }
-  return stop;
+  state_ = &state;
+  mode_ = &mode;
+  begin();
+  execute();
+  if (!settled_) settle(false);
+  return stop_;
 }
 
-Stop UnicornEngine::execute() {
+// From the state as it is now.
+void UnicornEngine::begin() {
+  const uint32_t hidden_flags = svm::hidden_flags(*state_);
+  block_tag_ = svm::code_mode(*state_, hidden_flags) ^ mode_->code_set ^
+               (mode_->single_step ? 1ull << 60 : 0);
+  contexts_->load(*state_, hidden_flags | tlbs_->hidden_flags(), *mode_);
+  instructions_before_ = current_->instructions;
   stop_ = Stop{};
-  stopped_ = abandoned_ = fill_refused_ = stop_requested_ = false;
+  stopped_ = abandoned_ = fill_refused_ = stop_requested_ = settled_ = false;
   leave_block();
-  effective_deadline_ = mode_.deadline;
+  effective_deadline_ = mode_->deadline;
   begun_again_ = ~0ull;
+  translations_->begin_run();
+}
+
+void UnicornEngine::execute() {
   uc_err error = UC_ERR_OK;
   do {
     if (goes_on_) go_on();
@@ -500,6 +516,10 @@ Stop UnicornEngine::execute() {
     throw std::logic_error("the engine stopped for no known reason: " +
                            std::string(uc_strerror(error)));
   }
+}
+
+void UnicornEngine::settle(bool within) {
+  settled_ = true;
   if (stop_.kind == StopKind::kException) stop_.error_code = contexts_->error_code();
   // A fetch that was refused happens between blocks.
   const bool between = stop_.kind == StopKind::kRefusedFill && stop_.access == FillAccess::kFetch;
@@ -513,7 +533,12 @@ Stop UnicornEngine::execute() {
   } else {
     refund_from(here);
   }
-  return stop_;
+  contexts_->save(*state_, current_->instructions != instructions_before_, within);
+  if (abandoned_) {
+    state_->gpr[vmx::kRax] = abandoned_registers_[0];
+    state_->gpr[vmx::kRcx] = abandoned_registers_[1];
+    state_->gpr[vmx::kRdx] = abandoned_registers_[2];
+  }
 }
 
 uint64_t UnicornEngine::window_page(uint64_t physical) {

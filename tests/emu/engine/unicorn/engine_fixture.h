@@ -196,6 +196,8 @@ class EngineTest : public testing::Test, protected EngineClient {
     return std::nullopt;
   }
 
+  bool goes_on(const Stop& stop) override { return after_stop && after_stop(stop); }
+
   // Address spaces of L1, by PCID, and one of L2.
   static constexpr uint64_t kGuestSpace = 1 << 12;
   static AddressSpaceId space_id(uint64_t number) {
@@ -234,6 +236,7 @@ class EngineTest : public testing::Test, protected EngineClient {
   bool stop_at_deadline_ = true;
   std::function<void()> during_fill, during_device_access;
   std::function<void(EntryConditions&)> add_conditions;
+  std::function<bool(const Stop&)> after_stop;
 };
 
 }  // namespace nestor::emu
