@@ -155,7 +155,11 @@ void EngineDriver::run(uint64_t turn_end) {
 
 // The same loop, from within the run of the engine.
 bool EngineDriver::goes_on(const Stop& stop) {
+  // A device may have changed what is due.
+  const bool undisturbed = undisturbed_ && !device_access_;
+  quiet_ = false;
   finish(stop);
+  if (undisturbed && quiet_ && begin_as_before()) return true;
   while (between_.comes_to_code()) {
     if (begin()) return true;
   }
@@ -176,6 +180,24 @@ bool EngineDriver::begin() {
   if (prepare()) return true;
   close();
   return false;
+}
+
+bool EngineDriver::begin_as_before() {
+  const Surroundings& around = core_.around();
+  if (around.prices.clock().cycles() >= deadline_) return false;
+  ++around.turns.engine_runs;
+  core_.waiting().engine_runs();
+  note_beginning();
+  return true;
+}
+
+void EngineDriver::note_beginning() {
+  const vmx::CpuState& state = core_.state();
+  begun_->at = {linear_rip(state), core_.context().instructions};
+  begun_->rip = state.rip;
+  begun_->count = state.gpr[vmx::kRcx];
+  begun_->resume_flag = state.rflags & vmx::rflags::kRf;
+  begun_->cpl = state.cpl();
 }
 
 void EngineDriver::close() {
@@ -286,10 +308,10 @@ bool EngineDriver::prepare() {
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   if (branches_alone && trap_due_) begun_->traced = branch_at_rip();
-  begun_->rip = state.rip;
-  begun_->count = state.gpr[vmx::kRcx];
-  begun_->resume_flag = state.rflags & vmx::rflags::kRf;
-  begun_->cpl = state.cpl();
+  note_beginning();
+  undisturbed_ = !mode_.single_step && !mode_.intercept_popf && !mode_.conditions_hold &&
+                 !trap_due_ && !has_breakpoints(state) && !counters.counting() &&
+                 !core_.around().turns.watches_instructions();
   if (stepping_through_ && stepping_through_->prepaid != 0) {
     --stepping_through_->prepaid;
     core_.around().prices.refund_instructions(1);

@@ -91,6 +91,10 @@ class EngineDriver final : private EngineClient {
   // false: something came up instead.
   bool begin();
   bool prepare();
+  // begin() after an instruction that has changed nothing of what the run before depended on, if
+  // nothing that is due can have come up. false: nothing was done.
+  bool begin_as_before();
+  void note_beginning();
   // Of the instruction at RIP, which is about to be executed alone.
   std::optional<FloatingPointStep> begin_arithmetic();
   struct TracedBranch {
@@ -158,6 +162,10 @@ class EngineDriver final : private EngineClient {
     bool operator==(const Place&) const = default;
     void fields(Archive& archive) { archive(linear, instructions); }
   };
+  // Nothing but the deadline can make the run end between two instructions.
+  bool undisturbed_ = false;
+  // The instruction that was emulated last is complete, and is_quiet().
+  bool quiet_ = false;
   // The run of the engine, as it began.
   struct Begun {
     explicit Begun(HardwareCore& core) : branch(core, core.state()) {}

@@ -2,6 +2,7 @@
 //
 // What the engine stops for.
 #include <algorithm>
+#include <span>
 
 #include "emu/cpu/breakpoints.h"
 #include "emu/cpu/engine_driver.h"
@@ -65,6 +66,38 @@ ept::Access::Kind kind_of(FillAccess access) {
       break;
   }
   return ept::Access::kRead;
+}
+
+// Once it is complete, nothing is due because of it, and the engine can run as before: it changes
+// nothing but registers that neither the address space nor the mode of the code depends on, or the
+// VMCS of another mode than the current one.
+bool is_quiet(const Instruction& instruction) {
+  switch (instruction.operation) {
+    case Operation::kMovFromCr:
+    case Operation::kMovFromDr:
+    case Operation::kSmsw:
+    case Operation::kRdmsr:
+    case Operation::kRdtsc:
+    case Operation::kRdtscp:
+    case Operation::kCpuid:
+    case Operation::kXgetbv:
+    case Operation::kRdpkru:
+    case Operation::kRdfsbase:
+    case Operation::kRdgsbase:
+    case Operation::kWrfsbase:
+    case Operation::kWrgsbase:
+    case Operation::kSldt:
+    case Operation::kStr:
+    case Operation::kPause:
+    case Operation::kVmread:
+    case Operation::kVmwrite:
+      // What is in memory may be a device.
+      return std::ranges::none_of(
+          std::span(instruction.operand).first(instruction.operand_count),
+          [](const Operand& operand) { return operand.kind == Operand::Kind::kMemory; });
+    default:
+      return false;
+  }
 }
 
 // The access that the engine was refused; null: it is none of them, as for a fetch.
@@ -306,6 +339,8 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   }
   if (trapping) core_.vmx().set_monitor_trap_flag_pending();
   if (executed.single_step) delivery_.single_step_trap();
+  quiet_ = std::holds_alternative<vmx::Completed>(executed.outcome) && !executed.single_step &&
+           !paused_ && is_quiet(*instruction);
 }
 
 }  // namespace nestor::emu

@@ -30,8 +30,7 @@ TEST_F(EngineGoesOn, FromTheStateAsItIsThen) {
     EXPECT_EQ(state.rip, kCode + 3);
     EXPECT_EQ(state.gpr[vmx::kRcx], 4u);
     // DEC leaves CF alone.
-    EXPECT_EQ(state.rflags & (kObserved),
-              vmx::rflags::kCf | vmx::rflags::kDf);
+    EXPECT_EQ(state.rflags & (kObserved), vmx::rflags::kCf | vmx::rflags::kDf);
     EXPECT_EQ(context_.instructions, 1u);
     state.rip += 2;
     state.gpr[vmx::kRax] = 7;
@@ -44,8 +43,7 @@ TEST_F(EngineGoesOn, FromTheStateAsItIsThen) {
   EXPECT_EQ(stop.kind, StopKind::kInstruction);
   EXPECT_EQ(state.gpr[vmx::kRax], 7u);
   EXPECT_EQ(state.gpr[vmx::kRbx] & 0xffff, 0x101u);
-  EXPECT_EQ(state.gpr[vmx::kRdx] & (kObserved),
-            vmx::rflags::kZf | vmx::rflags::kOf);
+  EXPECT_EQ(state.gpr[vmx::kRdx] & (kObserved), vmx::rflags::kZf | vmx::rflags::kOf);
   EXPECT_EQ(state.rflags & (kObserved), vmx::rflags::kZf | vmx::rflags::kOf);
   EXPECT_EQ(context_.instructions, 5u);
 }
