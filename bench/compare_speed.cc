@@ -49,6 +49,7 @@ constexpr Row kRows[] = {
     {"touch L1", "load, TLB miss", true},
     {"touch L2", "load, TLB miss", true},
     {"once L1", "11 instr., new code", true},
+    {"vmread L1", "VMREAD", false},
     {"exit L2", "VM exit and entry", false},
     {"exit-resume L2", "VM exit and entry", false},
     {"exit-32-pages L2", "VM exit and entry", false},

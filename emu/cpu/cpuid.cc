@@ -193,19 +193,29 @@ CpuidRegisters cpuid(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
   return out;
 }
 
-CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
+namespace {
+
+CpuidState cpuid_state(Core& core) {
   const vmx::CpuState& state = core.state();
-  return cpuid(
-      CpuidState{core.apic().base_msr(), state.misc_enable, core.apic().initial_id(),
-                 state.code_64bit(), core.processors(), (state.cr4 & vmx::cr4::kOsxsave) != 0,
-                 (state.cr4 & vmx::cr4::kPke) != 0, core.msr_storage().xcr0, core.type()},
-      leaf, subleaf);
+  return {core.apic().base_msr(),
+          state.misc_enable,
+          core.apic().initial_id(),
+          state.code_64bit(),
+          core.processors(),
+          (state.cr4 & vmx::cr4::kOsxsave) != 0,
+          (state.cr4 & vmx::cr4::kPke) != 0,
+          core.msr_storage().xcr0,
+          core.type()};
+}
+
+}  // namespace
+
+CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
+  return cpuid(cpuid_state(core), leaf, subleaf);
 }
 
 bool offers(Core& core, vmx::Feature feature) {
-  const vmx::FeatureInfo& info = vmx::info_of(feature);
-  const CpuidRegisters registers = cpuid(core, info.leaf, info.subleaf());
-  return registers.*kRegisters[static_cast<size_t>(info.reg)] >> info.bit & 1;
+  return core.type().has(feature) && shows(cpuid_state(core), vmx::info_of(feature).shows);
 }
 
 }  // namespace nestor::emu

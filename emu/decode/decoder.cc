@@ -345,7 +345,7 @@ void set_text(Instruction& instruction, const cs_insn& insn) {
   }
 }
 
-constexpr unsigned kCacheBits = 8;
+constexpr unsigned kCacheBits = 12;
 constexpr size_t kCacheEntries = size_t{1} << kCacheBits;
 
 constexpr cs_mode kCapstoneModes[] = {CS_MODE_16, CS_MODE_32, CS_MODE_64};

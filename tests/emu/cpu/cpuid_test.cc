@@ -7,6 +7,7 @@
 
 #include "emu/devices/apic/local_apic.h"
 #include "emu/time/clock.h"
+#include "tests/emu/cpu/fake_core.h"
 #include "vmx/capabilities.h"
 #include "vmx/cpu_state.h"
 
@@ -250,6 +251,25 @@ TEST(CpuidTest, LeavesBeyondTheEndAnswerAsTheLastBasicOne) {
   EXPECT_EQ(cpuid(kState, cpuid(kState, 0x80000000, 0).eax + 1, 0), last);
   EXPECT_EQ(cpuid(kState, 0xffffffff, 3), last);
   EXPECT_EQ(cpuid(kState, 7, 1), CpuidRegisters{});
+}
+
+// Instructions ask for one feature, software for the bit of a leaf: the answer is the same.
+TEST(CpuidTest, WhatIsOfferedIsWhatItShows) {
+  constexpr uint32_t CpuidRegisters::*kByNumber[] = {&CpuidRegisters::eax, &CpuidRegisters::ebx,
+                                                     &CpuidRegisters::ecx, &CpuidRegisters::edx};
+  for (const vmx::ProcessorModel& model : vmx::kProcessorModels) {
+    test::FakeCore core;
+    core.processor = vmx::processor_of(model.generation);
+    for (const bool set : {false, true}) {
+      core.cpu.cr4 = set ? vmx::cr4::kOsxsave | vmx::cr4::kPke : 0;
+      for (const vmx::FeatureInfo& flag : vmx::kFeatures) {
+        const CpuidRegisters leaf = cpuid(core, flag.leaf, flag.subleaf());
+        const bool shown = leaf.*kByNumber[static_cast<size_t>(flag.reg)] >> flag.bit & 1;
+        EXPECT_EQ(offers(core, flag.feature), shown)
+            << model.name << ": leaf " << flag.leaf << ", bit " << unsigned{flag.bit};
+      }
+    }
+  }
 }
 
 }  // namespace
