@@ -175,13 +175,13 @@ std::optional<std::string> Input::load(Machine& machine) {
 
 // --- writing
 
-StateOutput::StateOutput(std::string path, std::string part, int descriptor)
-    : path_(std::move(path)), part_(std::move(part)), descriptor_(descriptor) {}
+StateOutput::StateOutput(std::string path, std::string part, bool named, int descriptor)
+    : path_(std::move(path)), part_(std::move(part)), named_(named), descriptor_(descriptor) {}
 
 StateOutput::~StateOutput() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(part_.c_str());
+  if (named_) ::unlink(part_.c_str());
 }
 
 std::variant<std::unique_ptr<StateOutput>, std::string> StateOutput::open(const std::string& path) {
@@ -195,9 +195,26 @@ std::variant<std::unique_ptr<StateOutput>, std::string> StateOutput::open(const 
                                  ? std::filesystem::weakly_canonical(path, error).string()
                                  : path;
   std::string part = target + "." + std::to_string(::getpid()) + ".part";
-  const int descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const std::string folder = std::filesystem::path(part).parent_path().string();
+  int descriptor =
+      ::open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  const bool named = descriptor < 0;
+  if (named) {
+    descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  }
   if (descriptor < 0) return "cannot save to '" + path + "': " + std::strerror(errno);
-  return std::unique_ptr<StateOutput>(new StateOutput(target, std::move(part), descriptor));
+  return std::unique_ptr<StateOutput>(new StateOutput(target, std::move(part), named, descriptor));
+}
+
+// A name of its own, as a link does not replace a file.
+int StateOutput::give_name() {
+  const std::string self = "/proc/self/fd/" + std::to_string(descriptor_);
+  ::unlink(part_.c_str());
+  if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, part_.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    return errno;
+  }
+  named_ = true;
+  return 0;
 }
 
 std::optional<std::string> StateOutput::fail(int error_number) const {
@@ -219,6 +236,7 @@ std::optional<std::string> StateOutput::save(Machine& machine, const MachineConf
     error = compressor.finish();
   }
   if (error == 0 && ::fsync(descriptor_) != 0) error = errno;
+  if (error == 0 && !named_) error = give_name();
   if (error == 0 && ::rename(part_.c_str(), path_.c_str()) != 0) error = errno;
   if (error != 0) return fail(error);
   ::close(std::exchange(descriptor_, -1));

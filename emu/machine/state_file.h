@@ -33,12 +33,16 @@ class StateOutput {
   [[nodiscard]] std::optional<std::string> save(Machine& machine, const MachineConfig& config);
 
  private:
-  StateOutput(std::string path, std::string part, int descriptor);
+  StateOutput(std::string path, std::string part, bool named, int descriptor);
   std::optional<std::string> fail(int error_number) const;
+  int give_name();  // errno; 0: it has one
 
   const std::string path_;
-  const std::string part_;  // the file as long as it is not complete
-  int descriptor_;          // -1: closed
+  // The file as long as it is not complete: without a name where the file system can do that, so
+  // that nothing is left of it if this process is killed.
+  const std::string part_;
+  bool named_;
+  int descriptor_;  // -1: closed
 };
 
 class StateInput {
