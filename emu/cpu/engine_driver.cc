@@ -17,6 +17,7 @@
 #include "emu/cpu/segments.h"
 #include "emu/cpu/stack.h"
 #include "emu/cpu/virtual_interrupts.h"
+#include "emu/cpu/watchpoints.h"
 #include "emu/decode/plain_code.h"
 #include "emu/memory/page_size.h"
 #include "vmx/guest_state_formats.h"
@@ -122,8 +123,9 @@ bool EngineDriver::stops_here() {
 }
 
 bool EngineDriver::is_watched(const WatchedBlock& block) const {
-  const Until& until = core_.around().turns.until();
-  if (until.step) return true;
+  const Turns& turns = core_.around().turns;
+  if (turns.watches_all_instructions()) return true;
+  const Until& until = turns.until();
   const auto next = std::ranges::lower_bound(until.breakpoints, block.linear);
   return next != until.breakpoints.end() && block.holds(*next);
 }
@@ -132,6 +134,7 @@ bool EngineDriver::is_watched(const WatchedBlock& block) const {
 bool EngineDriver::enter_watched_block() {
   if (!watched_ahead_ || watched_ahead_->linear != linear_rip(core_.state())) return false;
   stepping_through_ = std::exchange(watched_ahead_, std::nullopt);
+  core_.around().turns.entered_watched_block();
   core_.around().prices.charge_instructions(stepping_through_->prepaid);
   return true;
 }
@@ -175,8 +178,10 @@ bool EngineDriver::begin() {
   }
   begun_.emplace(core_);
   begun_->at = {linear_rip(core_.state()), core_.context().instructions};
+  begun_->count = core_.state().gpr[vmx::kRcx];
   // Somebody may have changed RIP while the run had stopped.
   if (stepping_through_ && !stepping_through_->holds(begun_->at.linear)) leave_watched_block();
+  begun_->watched = find_watched(core_);
   if (prepare()) return true;
   close();
   return false;
@@ -209,11 +214,16 @@ void EngineDriver::close() {
       (now.linear <= before.linear || !stepping_through_->holds(now.linear))) {
     leave_watched_block();
   }
+  const bool completed = now.instructions != before.instructions;
+  // An iteration of a repeated instruction has used memory, too.
+  const bool iterated =
+      now.linear == before.linear && core_.state().gpr[vmx::kRcx] != begun_->count;
+  const bool met = begun_->watched && (completed || iterated);
   Turns& turns = core_.around().turns;
-  if (turns.until().step && now.instructions != before.instructions) {
-    stopped_at_ = now;
-    turns.stop({Pause::Reason::kStep, core_.number()});
-  }
+  if (!met && !(completed && turns.until().steps(core_.number()))) return;
+  stopped_at_ = now;
+  turns.stop({met ? Pause::Reason::kWatchpoint : Pause::Reason::kStep, core_.number(),
+              begun_->watched.value_or(0)});
 }
 
 // Behind MOV to SS it is as if RF were 1 ("Instruction-Breakpoint Exception Condition").

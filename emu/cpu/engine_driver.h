@@ -176,6 +176,7 @@ class EngineDriver final : private EngineClient {
     BranchRecording branch;
     std::optional<TracedBranch> traced;
     std::optional<FloatingPointStep> arithmetic;
+    std::optional<uint64_t> watched;  // the watchpoint that the first instruction meets
   };
   std::optional<Begun> begun_;
   uint64_t data_breaks_ = 0;  // that the next instruction meets: bits as in DR6

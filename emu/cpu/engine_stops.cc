@@ -12,6 +12,7 @@
 #include "emu/cpu/instruction_step.h"
 #include "emu/cpu/modelled_code.h"
 #include "emu/cpu/segments.h"
+#include "emu/cpu/watchpoints.h"
 #include "emu/memory/page_size.h"
 #include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
@@ -322,7 +323,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
       has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
   count_emulated();
   const InstructionCharge price(*instruction, core_.state());
+  const auto pause = watched_register_or_port(core_, *instruction);
   const Executed executed = execute(core_, *instruction);
+  if (pause) core_.around().turns.stop(*pause);
   // What changes the level counts where it began.
   if (core_.counters().counting() && state.cpl() != cpl) core_.count_performance(cpl);
   price.charge(core_.around().prices, core_.state(), executed.outcome);
@@ -340,7 +343,7 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   if (trapping) core_.vmx().set_monitor_trap_flag_pending();
   if (executed.single_step) delivery_.single_step_trap();
   quiet_ = std::holds_alternative<vmx::Completed>(executed.outcome) && !executed.single_step &&
-           !paused_ && is_quiet(*instruction);
+           !paused_ && !pause && is_quiet(*instruction);
 }
 
 }  // namespace nestor::emu

@@ -37,9 +37,15 @@ class Turns {
   void go_on(Until until);
   const Until& until() const { return until_; }
   // Whether some instructions have to be looked at one by one.
-  bool watches_instructions() const { return until_.step || !until_.breakpoints.empty(); }
+  bool watches_instructions() const {
+    return watches_all_instructions() || !until_.breakpoints.empty();
+  }
+  // Whether all of them.
+  bool watches_all_instructions() const { return until_.step || !until_.watchpoints.empty(); }
   // Changes whenever blocks that were safe to execute as a whole may no longer be.
   uint64_t watch_generation() const { return watch_generation_; }
+  // A block was entered for which that is so: how far it reaches is asked again at the next time.
+  void entered_watched_block() { ++watch_generation_; }
   // The first reason counts.
   void stop(const Pause& pause) {
     if (!pause_) pause_ = pause;

@@ -266,5 +266,91 @@ TEST_F(RunControl, RepetitionBeforeSingleSteppingTakesTheSameTime) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+TEST_F(RunControl, AWatchpointStopsAfterTheInstructionAndChangesNothing) {
+  put_timer_loop();
+  run();
+  const Seen unbroken = seen();
+  start();
+  uint64_t stops = 0;
+  // What the interrupt handler of the timer writes is an APIC register; nothing writes here.
+  while (machine_->run_until({.watchpoints = {{.address = kData, .size = 8, .written = true}}}))
+    ++stops;
+  EXPECT_EQ(seen(), unbroken);
+  EXPECT_EQ(stops, 0u);
+
+  put_code(kCode, ASM64("mov ecx, 3; mov edi, 0x80000; mov eax, [rdi + 4]; mov [rdi + 8], eax; "
+                        "push rax; mov [rdi + 6], ax; rep stosb; cpuid; mov [rsp], rax") +
+                      exit_with(1));
+  start();
+  std::vector<uint64_t> places;
+  const Watchpoint written{.address = kData, .size = 8, .written = true};
+  while (const auto pause = machine_->run_until({.watchpoints = {written}})) {
+    EXPECT_EQ(pause->reason, Reason::kWatchpoint);
+    EXPECT_EQ(pause->address, kData);
+    places.push_back(rip() - kCode);
+  }
+  // After the store of two bytes, and after each iteration of STOSB.
+  ASSERT_EQ(places.size(), 4u);
+  EXPECT_EQ(places[0], 21u);
+  EXPECT_EQ(places[1], 21u);
+  EXPECT_EQ(places[3], 23u);
+
+  start();
+  const Watchpoint stack{.address = kStack - 8, .size = 8, .read = true, .written = true};
+  stops = 0;
+  while (machine_->run_until({.watchpoints = {stack}})) ++stops;
+  EXPECT_EQ(stops, 2u);  // PUSH, and the MOV after CPUID
+}
+
+// L1 knows the page by another address than L2.
+// The block is entered twice, without a stop in between.
+TEST_F(RunControl, ABreakpointBehindAFaultIsReached) {
+  handle(vmx::kPf, ASM64("add rsp, 8; mov edi, 0x80000; iretq"));
+  put_code(kCode,
+           ASM64("mov rdi, 0x80000000000; jmp 2f; 2: mov al, [rdi]; nop; nop") + exit_with(1));
+  run();
+  const Seen unbroken = seen();
+  start();
+  const auto pause = machine_->run_until({.breakpoints = {kCode + 15}});
+  ASSERT_TRUE(pause);
+  EXPECT_EQ(rip(), kCode + 15);
+  EXPECT_FALSE(machine_->run_until({.breakpoints = {kCode + 15}}));
+  EXPECT_EQ(seen(), unbroken);
+}
+
+TEST_F(RunControl, AWatchpointByPhysicalAddressFindsWhoeverUsesTheMemory) {
+  enable_ept();
+  map_guest(kData, kScratch | kEptAll | kEptUserExecute);
+  start_guest(ASM64("mov byte ptr [0x80000], 1; cpuid"),
+              ASM64("mov byte ptr [0x20000], 2; mov byte ptr [0x80000], 3") + exit_with(0));
+  const Watchpoint memory{.address = kScratch, .physical = true, .written = true};
+  std::vector<int> levels;
+  while (machine_->run_until({.watchpoints = {memory}})) levels.push_back(look().level(0));
+  EXPECT_EQ(levels, (std::vector<int>{2, 1}));
+
+  start_guest(ASM64("mov byte ptr [0x80000], 1; cpuid"),
+              ASM64("mov byte ptr [0x80000], 3") + exit_with(0));
+  Watchpoint linear{.address = kData, .written = true};
+  linear.level = 2;
+  levels.clear();
+  while (machine_->run_until({.watchpoints = {linear}})) levels.push_back(look().level(0));
+  EXPECT_EQ(levels, (std::vector<int>{2}));
+}
+
+TEST_F(RunControl, StopsAfterMsrsAndPorts) {
+  put_code(kCode, ASM64("mov ecx, 0x10; rdmsr; mov ecx, 0x1b; rdmsr; wrmsr; in al, 0x80; "
+                        "mov edx, 0x80; out dx, al; out 0x81, al") +
+                      exit_with(0));
+  start();
+  std::vector<std::pair<Reason, uint64_t>> stops;
+  while (const auto pause = machine_->run_until({.msrs = {0x1b}, .ports = {0x80}}))
+    stops.emplace_back(pause->reason, pause->address);
+  using Stops = std::vector<std::pair<Reason, uint64_t>>;
+  EXPECT_EQ(stops, (Stops{{Reason::kMsr, 0x1b},
+                          {Reason::kMsr, 0x1b},
+                          {Reason::kPort, 0x80},
+                          {Reason::kPort, 0x80}}));
+}
+
 }  // namespace
 }  // namespace nestor::emu
