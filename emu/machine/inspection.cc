@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "emu/cpu/walk_reports.h"
 #include "emu/memory/page_size.h"
 #include "ept/walk.h"
 #include "vmx/guest_area.h"
@@ -47,6 +48,42 @@ std::optional<uint64_t> translate_of(GuestCore& guest, uint64_t address) {
   }
   return found(
       ept::walk_linear<ept::ProbeOnly>(guest.memory(), guest.paging_state(), linear, kLook));
+}
+
+// The same as part of a walk in two dimensions.
+ept::NestedOutcome outcome_of(ept::EptOutcome outcome) {
+  switch (outcome) {
+    case ept::EptOutcome::kTranslated:
+      return ept::NestedOutcome::kTranslated;
+    case ept::EptOutcome::kViolation:
+      return ept::NestedOutcome::kEptViolation;
+    case ept::EptOutcome::kMisconfiguration:
+      return ept::NestedOutcome::kEptMisconfiguration;
+    case ept::EptOutcome::kSubPageEvent:
+      return ept::NestedOutcome::kSubPageEvent;
+    default:
+      return ept::NestedOutcome::kUnreachable;
+  }
+}
+
+using WalkRecorder = ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk>;
+
+template <class Memory>
+ept::NestedWalk<ept::PhysicalAddress> walk_guest_physical(Memory& memory, const ept::EptState& ept,
+                                                          uint64_t address, ept::Access access,
+                                                          WalkRecorder& recorder) {
+  ept::EptAccess guest_physical;
+  guest_physical.read = access.kind == ept::Access::kRead;
+  guest_physical.write = access.kind == ept::Access::kWrite;
+  guest_physical.fetch = access.kind == ept::Access::kFetch;
+  ept::NestedWalk<ept::PhysicalAddress> nested;
+  nested.guest_physical.value = address;
+  const auto walk =
+      ept::walk_ept<ept::ProbeOnly>(memory, ept, nested.guest_physical, guest_physical, recorder);
+  nested.outcome = outcome_of(walk.outcome);
+  nested.address = walk.address;
+  nested.exit_qualification = walk.exit_qualification;
+  return nested;
 }
 
 }  // namespace
@@ -173,6 +210,65 @@ std::optional<uint64_t> Inspection::translate(unsigned processor, View view,
   }
   if (!l1 || l0_.empty()) return l1;
   return l0_[processor]->map().machine({*l1}).value;
+}
+
+ExtendedState Inspection::extended_state(unsigned processor) const {
+  ExtendedState state;
+  core(processor).read_extended_state(state);
+  return state;
+}
+
+void Inspection::write_extended_state(unsigned processor, const ExtendedState& state) {
+  core(processor).write_extended_state(state);
+}
+
+uint64_t Inspection::tsc(unsigned processor) const { return core(processor).tsc(); }
+
+ept::PagingState Inspection::paging(unsigned processor, View view) const {
+  const bool of_who_runs = (view == View::kL2Linear) == (level(processor) == 2);
+  if (!of_who_runs) return paging_of(core(processor).vmx(), *vmcs(processor), view);
+  return paging_state(core(processor).vmx(), state(processor), state(processor).rflags);
+}
+
+std::optional<InspectedWalk> Inspection::walk(unsigned processor, View view, uint64_t address,
+                                              ept::Access access) const {
+  HardwareCore& hardware = core(processor);
+  const vmx::Vmcs* const current = vmcs(processor);
+  const bool in_l2 = level(processor) == 2;
+  const bool of_l2 = view == View::kL2Linear || view == View::kL2Physical;
+  const bool needs_vmcs = of_l2 || (view == View::kL1Linear && in_l2);
+  if (!l0_.empty() || (needs_vmcs && current == nullptr)) return std::nullopt;
+  std::optional<ept::EptState> ept;
+  if (of_l2 && in_l2) {
+    if (const auto eptp = hardware.vmx().eptp()) ept = ept_state(hardware.vmx(), *eptp);
+  } else if (of_l2 && current->has(vmx::SecondaryProcBased::kEnableEpt)) {
+    ept = ept_state(hardware.vmx(), (*current)[Field::kEptPointer]);
+  }
+  InspectedWalk found;
+  WalkRecorder recorder;
+  const bool linear = view == View::kL1Linear || view == View::kL2Linear;
+  const ept::PagingState terms = linear ? paging(processor, view) : ept::PagingState{};
+  const ept::LinearAddress start{address};
+  const WalkSubject subject{linear ? std::optional(address) : std::nullopt, access, terms, 0,
+                            of_l2};
+  if (ept) {
+    const auto walk = linear
+                          ? ept::walk_nested<ept::ProbeOnly>(hardware.memory(), terms, *ept, start,
+                                                             access, recorder)
+                          : walk_guest_physical(hardware.memory(), *ept, address, access, recorder);
+    found.unreachable = walk.outcome == ept::NestedOutcome::kUnreachable;
+    found.event = report(subject, walk, *ept, recorder.steps());
+  } else if (linear) {
+    const auto walk =
+        ept::walk_linear<ept::ProbeOnly>(hardware.memory(), terms, start, access, recorder);
+    found.unreachable = walk.outcome == ept::LinearOutcome::kUnreachable;
+    if (!found.unreachable) found.event = report(subject, walk, recorder.steps());
+  } else {
+    found.event.physical = address;
+  }
+  found.steps.assign(recorder.steps().begin(), recorder.steps().end());
+  found.event.steps = {};
+  return found;
 }
 
 size_t Inspection::read(unsigned processor, View view, uint64_t address,

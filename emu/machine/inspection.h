@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "emu/cpu/cpu.h"
+#include "emu/engine/extended_state.h"
+#include "emu/events/events.h"
 #include "emu/l0/hypervisor.h"
 
 namespace nestor::emu {
@@ -20,6 +22,13 @@ enum class View : uint8_t {
   kL2Physical,  // L2's, through the EPT of L1's current VMCS if it enables EPT
   kL1Linear,    // L1's; while L2 runs, with the paging of the VMCS's host-state area
   kL2Linear,    // L2's; while L1 runs, with the paging of the VMCS's guest-state area
+};
+
+// A walk as the processor would make it now, without its effects.
+struct InspectedWalk {
+  WalkEvent event;               // without steps
+  std::vector<ept::Step> steps;  // in the order of the memory references
+  bool unreachable = false;      // the next paging structure lies where there is no memory
 };
 
 class Inspection {
@@ -49,6 +58,13 @@ class Inspection {
   // The same to be changed: cached translations are dropped.
   vmx::CpuState& edit_state(unsigned processor);
 
+  // x87 and SSE registers.
+  ExtendedState extended_state(unsigned processor) const;
+  void write_extended_state(unsigned processor, const ExtendedState& state);
+  uint64_t tsc(unsigned processor) const;
+
+  // L1's.
+  const vmx::Vmx& vmx(unsigned processor) const { return l1_vmx(processor); }
   // L1's current VMCS; null: there is none. What VM exits change of it while L2 runs is not there
   // yet.
   const vmx::Vmcs* vmcs(unsigned processor) const;
@@ -56,6 +72,10 @@ class Inspection {
 
   // The machine's physical address; std::nullopt: not mapped, or of a level that is not there.
   std::optional<uint64_t> translate(unsigned processor, View view, uint64_t address) const;
+  // The walk that an access to `address` makes there. std::nullopt: there is an L0, which walks for
+  // its guests, or L1 has no current VMCS. Of L1's physical address there is no step.
+  std::optional<InspectedWalk> walk(unsigned processor, View view, uint64_t address,
+                                    ept::Access access) const;
   // How many bytes from `address` on could be read or written: up to the first that is not mapped,
   // or not RAM. Devices are left alone.
   size_t read(unsigned processor, View view, uint64_t address, std::span<uint8_t> out) const;
@@ -69,6 +89,7 @@ class Inspection {
   template <class Memory>
   std::optional<uint64_t> translate_from_vmcs(Memory& memory, unsigned processor, View view,
                                               uint64_t address) const;
+  ept::PagingState paging(unsigned processor, View view) const;
 
   const std::span<const std::unique_ptr<Cpu>> cpus_;
   const std::span<const std::unique_ptr<Hypervisor>> l0_;
