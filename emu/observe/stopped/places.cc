@@ -78,14 +78,18 @@ std::string describe_exits(const LastExit& last, const std::optional<ExitCycle>&
 
 }  // namespace
 
+std::string describe_mode(const Inspection& machine, unsigned processor) {
+  const vmx::CpuState& state = machine.state(processor);
+  return fmt::format("L{}, {}{}", machine.level(processor), mode_of(state), activity_of(state));
+}
+
 std::string describe_places(const Inspection& machine) {
   Decoder decoder;
   std::string text;
   for (unsigned i = 0; i < machine.processors(); ++i) {
     const vmx::CpuState& state = machine.state(i);
-    text += fmt::format("processor {}: L{}, {}{}, RIP {:#x}: {}; RSP {:#x}", i, machine.level(i),
-                        mode_of(state), activity_of(state), state.rip,
-                        instruction_at_rip(machine, i, decoder), state.gpr[vmx::kRsp]);
+    text += fmt::format("processor {}: {}, RIP {:#x}: {}; RSP {:#x}", i, describe_mode(machine, i),
+                        state.rip, instruction_at_rip(machine, i, decoder), state.gpr[vmx::kRsp]);
     if (const auto& exit = machine.last_exit(i))
       text += describe_exits(*exit, machine.exit_cycle(i));
     text += '\n';

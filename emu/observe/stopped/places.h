@@ -13,4 +13,7 @@ namespace nestor::emu {
 // with how often in a row it has been repeated. Each ends in a newline.
 std::string describe_places(const Inspection& machine);
 
+// "L2, 64-bit mode, halted".
+std::string describe_mode(const Inspection& machine, unsigned processor);
+
 }  // namespace nestor::emu

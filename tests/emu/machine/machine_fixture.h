@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -213,6 +214,7 @@ class MachineTest : public testing::Test {
     sinks_.add(record_);
     if (listener_ != nullptr) sinks_.add(*listener_);
     outputs.events = &sinks_;
+    if (wrap_) outputs = wrap_(outputs);
     auto created = Machine::create(config_, outputs, create_unicorn_engine);
     if (auto* error = std::get_if<HostError>(&created)) throw std::runtime_error(error->message);
     return std::move(std::get<std::unique_ptr<Machine>>(created));
@@ -224,7 +226,8 @@ class MachineTest : public testing::Test {
   // A program that runs away ends all the same.
   MachineConfig config_{4 << 20, 1'000'000};
   Record record_;
-  MachineEventSink* listener_ = nullptr;  // gets the events, too
+  MachineEventSink* listener_ = nullptr;                       // gets the events, too
+  std::function<MachineOutputs(const MachineOutputs&)> wrap_;  // what the machine gets instead
   FanOut sinks_;
   std::string serial_, console_;
   std::unique_ptr<Machine> machine_;

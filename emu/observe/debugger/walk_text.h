@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A walk for people to read.
+#pragma once
+
+#include <string>
+
+#include "emu/machine/inspection.h"
+
+namespace nestor::emu {
+
+// Its entries with their bits by name, in the order of the memory references, and what came of it.
+// Lines that end in newlines.
+std::string describe_walk(const InspectedWalk& walk);
+
+// "present, writable, accessed" and what is to be said of one entry. Dimension::kGuest: of an
+// entry with 64 bits, or one with 32, zero-extended.
+std::string name_entry_bits(const ept::Step& step);
+
+}  // namespace nestor::emu
