@@ -29,6 +29,7 @@ enum class ExitStatus : int {
   kNotSupported = 32,
   kModesDiffer = 34,
   kNoSuchProcessor = 36,
+  kEndedByDebugger = 38,
 };
 
 struct ExitStatusEntry {
@@ -63,6 +64,7 @@ inline constexpr std::array kExitStatusTable = {
                     "nestor compare-mmu: the results differ from mode to mode"},
     ExitStatusEntry{ExitStatus::kNoSuchProcessor,
                     "--cpu: no such model or feature, one that is not implemented, or no prices"},
+    ExitStatusEntry{ExitStatus::kEndedByDebugger, "GDB has ended the run, with kill"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

@@ -32,6 +32,8 @@ std::vector<Role> image_roles(const ImageRun& run) {
 std::vector<Role> roles_of(const RunOptions& options) {
   std::vector<Role> roles = image_roles(options);
   if (options.serial_input) roles.push_back({"--serial-input", *options.serial_input});
+  if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
+    roles.push_back({"--gdb stdio", "-"});
   if (options.serial != "stdio" && options.serial != "none")
     roles.push_back({"--serial", options.serial, true});
   for (size_t i = 0; i < options.further_serial.size(); ++i) {

@@ -39,6 +39,8 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--save-state", "the processor and its state are the host's"},
       {"--save-at", "the processor and its state are the host's"},
       {"--load-state", "the processor and its state are the host's"},
+      {"--gdb", "the processor and its state are the host's"},
+      {"--stopped", "the processor and its state are the host's"},
   };
   program.add_run_options = [&](CLI::App& run) {
     run.add_option("--device", native.device, "KVM's device")

@@ -56,6 +56,7 @@ class RunCommand {
     image_.add_to(run_);
     outputs_.add_to(run_);
     state_.add_to(run_);
+    debug_.add_to(run_);
     processor_.add_to(run_);
     run_.add_option("--log", log_level_,
                     "What is said on the standard error beside the end of the run")
@@ -77,6 +78,7 @@ class RunCommand {
     if (Complaint bad = image_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
+    if (Complaint bad = debug_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};
     if (std::ranges::find(kLevels, log_level_) == kLevels.end()) {
@@ -92,6 +94,7 @@ class RunCommand {
   ImageOptions image_;
   OutputOptions outputs_;
   StateOptions state_;
+  DebugOptions debug_;
   ProcessorOptions processor_;
   std::string log_level_ = "warning";
   bool quiet_ = false;

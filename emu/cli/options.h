@@ -12,6 +12,7 @@
 
 #include "emu/cli/audit_command.h"
 #include "emu/cli/compare_mmu_command.h"
+#include "emu/cli/debug_options.h"
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/image_options.h"
@@ -27,7 +28,7 @@ class App;
 
 namespace nestor::emu {
 
-struct RunOptions : ImageRun, StateRun {
+struct RunOptions : ImageRun, StateRun, DebugRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> virtio_console;  // where it writes: the same; else there is none

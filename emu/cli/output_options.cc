@@ -27,6 +27,8 @@ std::string check_standard_output(const RunOptions& options) {
                        trace ? "--trace -" : "--dump-vmcs -");
   }
   std::vector<std::string> users;
+  if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
+    users.emplace_back("--gdb stdio");
   if (trace) users.emplace_back("--trace -");
   if (dump) users.emplace_back("--dump-vmcs -");
   const size_t first_serial = users.size();
@@ -97,7 +99,8 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
     options.machine.virtio_console = true;
   }
   if (serial_.empty()) return "--serial: the name of the file is empty";
-  const bool terminal_is_taken = options.virtio_console == "stdio";
+  const bool gdb_is_there = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;
+  const bool terminal_is_taken = options.virtio_console == "stdio" || gdb_is_there;
   options.serial = terminal_is_taken && run.count("--serial") == 0 ? "none" : serial_;
   for (size_t i = 0; i < further_serial_.size(); ++i) {
     if (further_serial_[i].empty())

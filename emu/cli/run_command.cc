@@ -4,7 +4,6 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,7 +12,10 @@
 #include <vector>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/debugged_run.h"
+#include "emu/cli/ending.h"
 #include "emu/cli/file_roles.h"
+#include "emu/cli/gdb_server.h"
 #include "emu/cli/inputs.h"
 #include "emu/cli/orderly_stop.h"
 #include "emu/cli/run_outputs.h"
@@ -23,41 +25,6 @@
 
 namespace nestor::emu {
 namespace {
-
-// What the user is told of how the run ended, and the exit status.
-struct Ending {
-  RunResult::Kind kind;
-  ExitStatus status;
-  std::string_view message;
-};
-
-constexpr std::array kEndings = {
-    Ending{RunResult::Kind::kShutdown, ExitStatus::kGuestShutdown,
-           "L1 shut down after a triple fault; --trace FILE shows the exceptions that led to it"},
-    Ending{
-        RunResult::Kind::kVmxAbort, ExitStatus::kVmxAbort,
-        "VMX abort: a VM exit could not be completed; check the VMCS's host state and MSR areas"},
-    Ending{RunResult::Kind::kBudgetSpent, ExitStatus::kBudgetSpent,
-           "the instruction budget is spent; raise --max-instructions to go on longer"},
-    Ending{RunResult::Kind::kHaltedForever, ExitStatus::kHaltedForever, "L1 halted"},
-    Ending{RunResult::Kind::kReset, ExitStatus::kReset, "L1 reset the machine"},
-    Ending{RunResult::Kind::kUnsupported, ExitStatus::kNotSupported,
-           "L1 needs what this mode of --l0 does not have"},
-    Ending{RunResult::Kind::kOutputError, ExitStatus::kOutputError,
-           "the run was stopped because an output could not be written"},
-};
-
-int report(const RunResult& result) {
-  if (result.kind == RunResult::Kind::kDebugExit) return static_cast<int>(result.code & 0xff);
-  if (result.kind == RunResult::Kind::kPowerOff) return static_cast<int>(ExitStatus::kSuccess);
-  for (const Ending& ending : kEndings) {
-    if (ending.kind != result.kind) continue;
-    std::string text(ending.message);
-    if (!result.detail.empty()) text += fmt::format(" ({})", result.detail);
-    return complain(ending.status, text);
-  }
-  return complain(ExitStatus::kInternalError, "internal error: the run ended in an unknown way");
-}
 
 // What a run begins with.
 using Beginning = std::variant<Inputs, std::unique_ptr<StateInput>>;
@@ -121,16 +88,23 @@ std::optional<LoadError> begin(const Beginning& beginning, const std::string& ap
 
 struct Ended {
   RunResult result;
-  std::string places;  // where the processors are, when that explains the end
+  std::string places;   // where the processors are, when that explains the end
+  bool killed = false;  // by GDB
 };
 
 // Makes the machine, loads it and runs it to the end. Otherwise the exit status of the process;
 // the complaint is made.
 std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning& beginning,
                                      RunOutputs& outputs, const OrderlyStop& stop,
+                                     std::unique_ptr<GdbServer> server,
                                      const MachineFactory& create) {
   MachineOutputs machine_outputs = outputs.for_machine();
   machine_outputs.output_failed = [&] { return stop.requested() || outputs.failed(); };
+  std::optional<DebuggedRun> gdb;
+  if (server) {
+    gdb.emplace(std::move(server), options.stopped, stop);
+    machine_outputs = gdb->wrap(machine_outputs);
+  }
   try {
     auto created = create(options.machine, machine_outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
@@ -141,7 +115,14 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       return complain(ExitStatus::kBadImage, bad->message);
     }
     Ended ended;
-    ended.result = outputs.run(machine);
+    if (gdb) {
+      outputs.begin(machine);
+      ended.result = gdb->run(machine, options.machine, [&] { outputs.at_pause(); });
+      ended.killed = gdb->killed();
+      outputs.end();
+    } else {
+      ended.result = outputs.run(machine);
+    }
     // The guest's own exits need no explanation.
     const RunResult::Kind kind = ended.result.kind;
     const bool chosen = kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kReset ||
@@ -180,7 +161,9 @@ void log_result(const RunResult& result) {
 // Tells the user how the run ended. Returns the exit status of the process.
 int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop& stop) {
   int status = static_cast<int>(ExitStatus::kOutputError);
-  if (stop.requested()) {
+  if (ended.killed) {
+    status = complain(ExitStatus::kEndedByDebugger, "GDB has ended the run");
+  } else if (stop.requested()) {
     complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
     status = 128 + stop.signal();
   } else if (ended.result.kind != RunResult::Kind::kOutputError) {
@@ -196,6 +179,16 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
     if (ended.result.kind == RunResult::Kind::kDebugExit) status = told;
   }
   return status;
+}
+
+void announce(const GdbServer& server, const RunOptions& options) {
+  if (server.is_open_to_others()) {
+    spdlog::warn(
+        "--gdb: whoever reaches this port controls the run and reads its memory; use :PORT for the "
+        "loopback");
+  }
+  const std::string command = server.command();
+  if (!command.empty() && options.log_level != "off") tell("nestor: in GDB: " + command + "\n");
 }
 
 }  // namespace
@@ -225,8 +218,17 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
     return complain(ExitStatus::kOutputError, *bad);
   RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);
 
+  std::unique_ptr<GdbServer> server;
+  if (options.gdb) {
+    auto listening = GdbServer::open(*options.gdb);
+    if (const auto* bad = std::get_if<std::string>(&listening))
+      return complain(ExitStatus::kOutputError, *bad);
+    server = std::get<std::unique_ptr<GdbServer>>(std::move(listening));
+    announce(*server, options);
+  }
   const OrderlyStop stop;
-  const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop, create);
+  const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop,
+                               std::move(server), create);
   if (const int* status = std::get_if<int>(&ran)) return *status;
   const Ended& ended = std::get<Ended>(ran);
   outputs.progress().clear();

@@ -158,18 +158,30 @@ MachineOutputs RunOutputs::for_machine() {
   return outputs;
 }
 
-RunResult RunOutputs::run(Machine& machine) {
+void RunOutputs::begin(Machine& machine) {
   machine_ = &machine;
   if (save_point_) save_point_->watch(machine);
-  do {
-    if (save_point_) save_point_->save_if_due(options_.machine);
-    if (std::exchange(show_places_, false) && machine.inspection() != nullptr) {
-      progress_.clear();
-      tell(describe_places(*machine.inspection()));
-    }
-  } while (machine.run_until(save_point_ ? save_point_->until() : Until{}));
+}
+
+void RunOutputs::at_pause() {
+  if (save_point_) save_point_->save_if_due(options_.machine);
+  if (std::exchange(show_places_, false) && machine_->inspection() != nullptr) {
+    progress_.clear();
+    tell(describe_places(*machine_->inspection()));
+  }
+}
+
+void RunOutputs::end() {
   machine_ = nullptr;
   keyboard_.reset();
+}
+
+RunResult RunOutputs::run(Machine& machine) {
+  begin(machine);
+  do {
+    at_pause();
+  } while (machine.run_until(save_point_ ? save_point_->until() : Until{}));
+  end();
   return machine.result();
 }
 

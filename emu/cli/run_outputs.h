@@ -67,6 +67,11 @@ class RunOutputs {
   MachineOutputs for_machine();
   // Runs that machine to its end, and saves it on the way if that is asked for.
   RunResult run(Machine& machine);
+  // The same for somebody else who runs it: before the first instruction, whenever it stands still,
+  // and at the end.
+  void begin(Machine& machine);
+  void at_pause();
+  void end();
   bool failed() const;
   Progress& progress() { return progress_; }
 

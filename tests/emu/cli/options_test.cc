@@ -48,6 +48,40 @@ TEST(Options, PriceTakesOneSourceOfCode) {
   EXPECT_THAT(none.text, HasSubstr("Skylake-Server"));
 }
 
+TEST(Options, GdbTakesAnAddress) {
+  const auto gdb = [](const std::string& address) {
+    const RunOptions options = parse_ok({"run", "image", "--gdb", address});
+    EXPECT_TRUE(options.gdb);
+    return options.gdb.value_or(GdbAddress{});
+  };
+  EXPECT_EQ(gdb(":1234").host, "127.0.0.1");
+  EXPECT_EQ(gdb(":1234").port, 1234);
+  EXPECT_EQ(gdb("0.0.0.0:0").host, "0.0.0.0");
+  EXPECT_EQ(gdb("[::1]:99").host, "::1");
+  EXPECT_EQ(gdb("unix:socket").kind, GdbAddress::Kind::kUnix);
+  EXPECT_EQ(gdb("unix:socket").path, "socket");
+  EXPECT_EQ(gdb("stdio").kind, GdbAddress::Kind::kStdio);
+  // The protocol has the standard output for itself.
+  EXPECT_EQ(parse_ok({"run", "image", "--gdb", "stdio"}).serial, "none");
+  EXPECT_EQ(parse_ok({"run", "image", "--gdb", ":1"}).serial, "stdio");
+  EXPECT_FALSE(parse_ok({"run", "image"}).gdb);
+  EXPECT_TRUE(parse_ok({"run", "image", "--gdb", ":1", "--stopped"}).stopped);
+  const auto complaint = [](const Arguments& more) {
+    Arguments arguments = {"run", "image"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return parse_print(arguments).text;
+  };
+  EXPECT_THAT(complaint({"--gdb", "1234"}), HasSubstr("'1234' is no address"));
+  EXPECT_THAT(complaint({"--gdb", ":65536"}), HasSubstr("is no address"));
+  EXPECT_THAT(complaint({"--gdb", "unix:"}), HasSubstr("is empty"));
+  EXPECT_THAT(complaint({"--gdb", "unix:" + std::string(200, 'a')}), HasSubstr("at most"));
+  EXPECT_THAT(complaint({"--stopped"}), HasSubstr("no effect without --gdb"));
+  EXPECT_THAT(complaint({"--gdb", "stdio", "--serial", "stdio"}),
+              HasSubstr("both write to the standard output"));
+  EXPECT_THAT(complaint({"--gdb", ":1", "--save-state", "s", "--save-at", "1"}),
+              HasSubstr("exclude each other"));
+}
+
 TEST(Options, Defaults) {
   const RunOptions options = parse_ok({"run", "image"});
   EXPECT_EQ(options.image, "image");

@@ -1,0 +1,227 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# gdb_test.sh NESTOR IMAGES: Debian's gdb debugs runs of the images in the folder IMAGES, as a user
+# does it. 77: there is no gdb.
+set -u
+nestor=$1 images=$2
+command -v gdb >/dev/null || exit 77
+folder=$(mktemp -d)
+trap 'rm -rf -- "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+cd -- "$folder" || exit 1
+failures=0
+fail() {
+  failures=$((failures + 1))
+  printf 'FAIL: %s\n' "$*"
+}
+
+# start IMAGE ARGUMENT...: a run that listens at the socket `s`.
+start() {
+  image=$images/$1/$1.elf
+  shift
+  rm -f s
+  timeout 120 "$nestor" run "$image" --quiet --serial serial --gdb unix:s "$@" 2>err </dev/null &
+  run=$!
+  for _ in $(seq 100); do [ -S s ] && return; sleep 0.1; done
+  fail "no socket: $(cat err)"
+}
+# debug: gdb with the commands of the standard input; what it prints is in the file `log`.
+debug() {
+  { echo 'target remote s'; cat; } >script
+  timeout 100 gdb -q -nx -batch -ex 'set pagination off' -ex 'set confirm off' \
+    -ex 'set architecture i386:x86-64' -x script >log 2>&1
+}
+# ends STATUS: so does the run.
+ends() {
+  got=0
+  wait "$run" || got=$?
+  [ "$got" -eq "$1" ] || { fail "status $got, not $1"; cat err log; }
+}
+# says TEXT...: the log has these lines or parts of lines, in this order.
+says() {
+  from=1
+  for text; do
+    line=$(tail -n "+$from" log | grep -n -m 1 -F -e "$text" | cut -d: -f1)
+    if [ -z "$line" ]; then
+      fail "no '$text' from line $from on"
+      cat -n log
+      return
+    fi
+    from=$((from + line))
+  done
+}
+
+# --- The run is the same, whoever looks, and wherever it stops.
+"$nestor" run "$images/hello-vmx/hello-vmx.elf" --quiet --serial plain.txt --trace plain 2>/dev/null
+start hello-vmx --stopped --trace traced
+debug <<'END'
+hbreak *0x1014c7
+continue
+stepi
+reverse-stepi
+reverse-stepi
+continue
+delete
+monitor stop-on vm-exit
+continue
+continue
+reverse-continue
+reverse-continue
+continue
+monitor stop-on off
+continue
+END
+ends 1
+cmp plain traced || fail 'the trace is another one under gdb'
+cmp plain.txt serial || fail 'the output is another one under gdb'
+says 'Breakpoint 1, 0x00000000001014c7' 'exited with code 01'
+
+# --- Both levels: registers, steps, breakpoints, walks, the VMCS.
+start hello-vmx --stopped
+debug <<'END'
+info threads
+monitor stop-on vm-entry
+continue
+print $level
+print $vmx_operation
+info registers rip cr0 efer
+print $vmcs != -1
+info threads
+monitor walk 0x1014c0
+x/3i $pc
+break *0x1014c7
+monitor stop-on off
+continue
+print $rax
+print/x $rip
+stepi
+print $level
+monitor where
+monitor explain
+monitor audit
+monitor vmcs exit reason
+monitor vmcs nothing
+monitor exits
+monitor nonsense
+reverse-stepi
+print $level
+print/x $rip
+reverse-stepi
+print/x $rip
+set var $rax = 5
+print $rax
+delete
+continue
+END
+ends 3  # L1 finds that RAX is another one
+says 'L1, 32-bit protected mode' 'VM entry: to RIP 0x1014c0' '$1 = 2' '$2 = non_root' \
+  'rip            0x1014c0' 'cr0' 'efer' '$3 = 1' 'L2, 64-bit mode' 'EPT   level 4 entry at' \
+  'guest level 4 entry at' 'memory references: guest-physical address 0x1014c0' 'cpuid' \
+  'Breakpoint 1' '$4 = 1073741824' '$5 = 0x1014c7' '$6 = 1' 'last VM exit: CPUID' \
+  'reason=CPUID' 'always causes a VM exit' 'no violation' 'Exit reason = 0xa' \
+  "'nothing' is no field" '1 VM exits' "'nonsense' is no command" '$7 = 2' '$8 = 0x1014c7' \
+  '$9 = 0x1014c5' '$10 = 5' 'exited with code'
+
+# --- Watchpoints, in L2 too, and the way back to one.
+start ept-violation --stopped
+debug <<'END'
+monitor stop-on vm-exit 48
+continue
+monitor explain
+monitor reverse
+maintenance flush register-cache
+monitor stop-on off
+monitor stop-on vm-exit vmcall
+continue
+monitor stop-on off
+monitor level l2
+watch *(long *) 0x7010
+continue
+print $level
+print *(long *) 0x7010
+delete
+monitor level running
+continue
+END
+ends 1
+says 'VM exit: EPT violation (48)' 'the walk of EPT' 'memory references: EPT violation' \
+  'no VM exit before' 'VM exit: VMCALL' 'Hardware watchpoint 1' 'New value = 4369' '= 2' '= 4369'
+
+start two-processors --stopped --cpus 2
+debug <<'END'
+info threads
+watch *(int *) 0x104000
+continue
+reverse-continue
+delete
+monitor stop-on msr 0x1b
+continue
+info threads
+thread 2
+print $rip
+stepi
+monitor where
+monitor stop-on off
+continue
+END
+ends 1
+says 'Thread 1 (L1' 'Thread 2 (L1' 'Hardware watchpoint' 'Old value' 'New value' \
+  'RDMSR or WRMSR of 0x1b' 'processor 1:'
+
+# --- Ctrl-C, detach and kill, and a client that goes away.
+# A jump to itself, in the place of the first instruction.
+start hello-vmx --stopped
+debug <<'END'
+set var {short} $rip = 0xfeeb
+python
+import os, signal, threading
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+end
+continue
+print/x $rip
+kill
+END
+ends 38
+says 'received signal SIGINT' '0x10000c'
+start hello-vmx --stopped
+debug <<'END'
+stepi
+kill
+END
+ends 38
+start hello-vmx --stopped
+debug <<'END'
+stepi
+detach
+END
+ends 1
+start hello-vmx --stopped
+printf '$g#67garbage$m0,ffffffffffffffff#00' >bytes
+timeout 10 python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("s")
+s.send(open("bytes", "rb").read())
+s.recv(100)' || fail 'the socket refuses a client'
+ends 1
+[ ! -e s ] || fail 'the socket stays behind'
+
+# --- The standard streams, and what is refused.
+gdb -q -nx -batch -ex 'set confirm off' \
+  -ex "target remote | exec $nestor run $images/hello-vmx/hello-vmx.elf --quiet --gdb stdio" \
+  -ex 'info registers rip' -ex continue >log 2>&1
+says 'rip            0x10000c' 'exited with code 01'
+refused() {
+  status=$1 text=$2
+  shift 2
+  got=0
+  timeout 20 "$nestor" run "$images/hello-vmx/hello-vmx.elf" "$@" >out 2>err </dev/null || got=$?
+  [ "$got" -eq "$status" ] || fail "status $got, not $status: $*"
+  grep -q -F -e "$text" err && [ "$(wc -l <err)" -eq 1 ] || fail "$*: $(cat err)"
+}
+refused 2 'is no address' --gdb nowhere
+refused 14 'cannot listen at' --gdb unix:/nonexistent/s
+touch taken
+refused 14 'Address already in use' --gdb unix:taken
+refused 14 'cannot find host' --gdb no.such.host.invalid:1
+
+[ "$failures" -eq 0 ] || exit 1
