@@ -19,6 +19,8 @@ using Reason = Pause::Reason;
 
 // A step that goes back is looked for among so many instructions at first.
 constexpr uint64_t kNear = 1024;
+// The same of a stop that is no step.
+constexpr uint64_t kNearEvents = 200'000;
 
 }  // namespace
 
@@ -219,8 +221,7 @@ GdbStop Debugger::resume(const GdbResume& how) {
 
 // --- going back
 
-Debugger::Search Debugger::search(const Wanted& wanted, const Position& end, const Position& now,
-                                  uint64_t target) {
+Debugger::Search Debugger::search(const Wanted& wanted, const Position& end, const Position& now) {
   Search search;
   Until until = wanted.until;
   // What comes after the last instruction and before the next one belongs to the search.
@@ -231,29 +232,42 @@ Debugger::Search Debugger::search(const Wanted& wanted, const Position& end, con
     const Position place = history_.here();
     if (!pause || search.demanded || place >= now || place > end) break;
     if (pause->reason == Reason::kInstructions) break;
-    auto stop = judge(*pause, wanted);
-    if (!stop) continue;
-    ++search.stops;
-    if (search.stops != target) continue;
-    search.found = std::move(stop);
-    break;
+    if (judge(*pause, wanted)) search.last = place;
   }
   result_.reset();
   return search;
 }
 
-size_t Debugger::approach(size_t state, const Position& end, uint64_t distance) {
-  const uint64_t from = history_.state_at(state).instructions;
-  if (end.instructions < distance || from + distance >= end.instructions) return state;
-  history_.load(state);
+void Debugger::run_muted(uint64_t instructions) {
   Until until;
-  until.instructions = end.instructions - distance;
+  until.instructions = instructions;
   while (const auto pause = run(until, false)) {
     if (pause->reason == Reason::kInstructions || demanded_ != World::Demand::kNone) break;
   }
   result_.reset();
+}
+
+std::optional<GdbStop> Debugger::stop_at(const Wanted& wanted, const Position& place) {
+  if (place.instructions > kNear + History::kLongestBlock + history_.here().instructions)
+    run_muted(place.instructions - kNear - History::kLongestBlock);
+  while (const auto pause = run(wanted.until, wanted.events)) {
+    if (demanded_ != World::Demand::kNone) return std::nullopt;
+    if (history_.here() < place) continue;
+    if (auto stop = judge(*pause, wanted)) return stop;
+  }
+  result_.reset();
+  return std::nullopt;
+}
+
+size_t Debugger::approach(size_t state, const Position& end, uint64_t distance) {
+  const Position from = history_.state_at(state);
+  history_.load(state);
+  if (end.instructions < distance + from.instructions) return state;
+  run_muted(end.instructions - distance);
   const Position place = history_.here();
-  return place < end && place > history_.state_at(state) ? history_.keep() : state;
+  if (place < end && place > from) return history_.keep();
+  history_.load(state);
+  return state;
 }
 
 GdbStop Debugger::go_back(const Wanted& wanted, bool steps) {
@@ -261,27 +275,26 @@ GdbStop Debugger::go_back(const Wanted& wanted, bool steps) {
   result_.reset();
   told_end_ = false;
   Position end = now;
-  uint64_t distance = kNear;
+  // What happens often is found near; and where each instruction is looked at, few of them are at
+  // first.
+  const bool slow = steps || !wanted.until.watchpoints.empty();
+  uint64_t distance = slow ? kNear : kNearEvents;
   while (size_t state = history_.states_before(end)) {
-    --state;
-    if (steps || !wanted.until.watchpoints.empty()) {
-      state = approach(state, end, distance);
-      distance *= 16;
-    }
+    state = approach(state - 1, end, distance);
+    distance = std::min<uint64_t>(distance * 16, 1ull << 50);
     const Position begin = history_.state_at(state);
-    history_.load(state);
-    Search all = search(wanted, end, now, 0);
-    if (!all.demanded && all.stops != 0) {
+    const Search found = search(wanted, end, now);
+    std::optional<GdbStop> stop;
+    if (!found.demanded && found.last) {
       history_.load(state);
-      Search last = search(wanted, end, now, all.stops);
-      if (last.found) return *last.found;
-      all.demanded |= last.demanded;
+      stop = stop_at(wanted, *found.last);
+      if (stop) return *stop;
     }
-    if (all.demanded) {
-      GdbStop stop = stopped(world_.gate.counts().processor, "going back was interrupted");
-      stop.signal = kSigint;
-      if (demanded_ == World::Demand::kGone) stop.why = Why::kDisconnected;
-      return stop;
+    if (demanded_ != World::Demand::kNone) {
+      GdbStop interrupted = stopped(world_.gate.counts().processor, "going back was interrupted");
+      interrupted.signal = kSigint;
+      if (demanded_ == World::Demand::kGone) interrupted.why = Why::kDisconnected;
+      return interrupted;
     }
     end = begin;
   }

@@ -93,16 +93,19 @@ class Debugger final : public GdbTarget {
   Wanted wanted(const std::optional<unsigned>& step) const;
   GdbStop go_on(const Wanted& wanted);
   GdbStop go_back(const Wanted& wanted, bool steps);
-  // Between two states: the number of stops up to `end` that come before `now`. If `target` is not
-  // 0, stops at that one.
+  // From where the machine is: the stops up to `end` that come before `now`.
   struct Search {
-    uint64_t stops = 0;
-    std::optional<GdbStop> found{};
-    bool demanded = false;
+    std::optional<Position> last{};  // of them
+    bool demanded = false;           // the client demands something else
   };
-  Search search(const Wanted& wanted, const Position& end, const Position& now, uint64_t target);
-  // A state near `end`, so that fewer instructions are stepped through. Returns the state to begin
-  // with.
+  Search search(const Wanted& wanted, const Position& end, const Position& now);
+  // The same again: stops at the stop that is at `place`. std::nullopt: the client demands
+  // something else.
+  std::optional<GdbStop> stop_at(const Wanted& wanted, const Position& place);
+  // Without a stop, up to so many instructions, and maybe a block more.
+  void run_muted(uint64_t instructions);
+  // Goes to a state near `end`, so that fewer instructions are stepped through. Returns the state,
+  // which may be the one to begin with.
   size_t approach(size_t state, const Position& end, uint64_t distance);
   std::optional<Pause> run(const Until& until, bool events);
   void poll();

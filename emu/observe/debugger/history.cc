@@ -4,14 +4,6 @@
 #include <algorithm>
 
 namespace nestor::emu {
-namespace {
-
-// A run that stops at an instruction count may go further by one block of code, which is on one
-// page or two.
-constexpr uint64_t kLongestBlock = 2 * kPageSize;
-
-}  // namespace
-
 Position History::here() const {
   const Inspection& machine = *machine_.inspection();
   Position place{0, gate_.counts().events};
@@ -74,14 +66,15 @@ size_t History::keep() {
   Kept kept{here(), gate_.counts(), nullptr};
   const size_t index = states_before(kept.at);
   if (index < states_.size() && states_[index].at == kept.at) return index;
-  kept.snapshot = std::make_unique<Snapshot>(machine_, pages_);
+  const Snapshot* const before = index != 0 ? states_[index - 1].snapshot.get() : nullptr;
+  kept.snapshot = std::make_unique<Snapshot>(machine_, before, live_pages_);
   states_.insert(states_.begin() + static_cast<std::ptrdiff_t>(index), std::move(kept));
   if (bytes() > kBudget) thin_out();
   return states_before(here());
 }
 
 uint64_t History::bytes() const {
-  uint64_t bytes = pages_.bytes();
+  uint64_t bytes = live_pages_ * kPageSize;
   for (const Kept& kept : states_) bytes += kept.snapshot->bytes();
   return bytes;
 }

@@ -29,7 +29,11 @@ class History {
   // Of states, in memory. The newest one is kept in any case.
   static constexpr uint64_t kBudget = 768ull << 20;
   // Between two states, in instructions: as many as are executed again in a part of a second.
-  static constexpr uint64_t kInterval = 8'000'000;
+  static constexpr uint64_t kInterval = 10'000'000;
+
+  // A run that stops at an instruction count may go further by one block of code, which is on one
+  // page or two.
+  static constexpr uint64_t kLongestBlock = 2 * kPageSize;
 
   // Both outlive this object.
   History(Machine& machine, ReplayGate& gate) : machine_(machine), gate_(gate) {}
@@ -61,7 +65,7 @@ class History {
   size_t states_before(const Position& place) const;
   // The machine goes back to a state.
   void load(size_t index);
-  // Keeps a state of this place in the past. Returns its index.
+  // Keeps a state of this place. Returns its index.
   size_t keep();
 
  private:
@@ -75,7 +79,7 @@ class History {
 
   Machine& machine_;
   ReplayGate& gate_;
-  StatePages pages_;
+  uint64_t live_pages_ = 0;          // of all states
   std::vector<Kept> states_;         // by place
   std::optional<Position> present_;  // how far the run has been; std::nullopt: it is there
 };

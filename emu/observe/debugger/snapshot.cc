@@ -3,37 +3,26 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <stdexcept>
+
+#include "emu/memory/archive.h"
 
 namespace nestor::emu {
 namespace {
 
-uint64_t hash_of(std::span<const uint8_t, kPageSize> content) {
-  // Lanes that do not wait for each other.
-  std::array<uint64_t, 4> lanes = {1, 2, 3, 4};
-  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15;
-  for (size_t i = 0; i < content.size(); i += sizeof lanes) {
-    std::array<uint64_t, 4> words;
-    std::memcpy(words.data(), content.data() + i, sizeof words);
-    for (size_t j = 0; j < lanes.size(); ++j) {
-      lanes[j] = (lanes[j] ^ words[j]) * kMultiplier;
-      lanes[j] ^= lanes[j] >> 29;
-    }
-  }
-  uint64_t hash = 0;
-  for (const uint64_t lane : lanes) hash = (hash ^ lane) * kMultiplier;
-  return hash;
-}
+using Page = Snapshot::Page;
+using KeptPage = Snapshot::KeptPage;
 
 class SnapshotWriter final : public Archive {
  public:
-  SnapshotWriter(StatePages& pages, std::vector<const StatePage*>& owned,
-                 std::vector<uint8_t>& rest)
-      : pages_(pages), owned_(owned), rest_(rest) {}
+  SnapshotWriter(std::span<const KeptPage> before, uint64_t& live_pages,
+                 std::vector<KeptPage>& pages, std::vector<uint8_t>& rest)
+      : before_(before), live_pages_(live_pages), pages_(pages), rest_(rest) {}
   bool loads() const override { return false; }
   void bytes(std::span<uint8_t> data) override {
     if (data.size() == kPageSize) {
-      owned_.push_back(pages_.share(data.first<kPageSize>()));
+      keep(data);
     } else {
       rest_.insert(rest_.end(), data.begin(), data.end());
     }
@@ -42,21 +31,43 @@ class SnapshotWriter final : public Archive {
  private:
   void integer(uint64_t& value, unsigned size) override {
     for (unsigned i = 0; i < size; ++i) rest_.push_back(static_cast<uint8_t>(value >> (8 * i)));
+    key_ = value;
+  }
+  void keep(std::span<const uint8_t> content) {
+    // Pages come in the same order each time, but for those that are new or gone.
+    while (!before_.empty() && before_.front().key < key_) before_ = before_.subspan(1);
+    if (!before_.empty() && before_.front().key == key_) {
+      const KeptPage& same = before_.front();
+      before_ = before_.subspan(1);
+      if (std::memcmp(same.content->data(), content.data(), kPageSize) == 0) {
+        pages_.push_back(same);
+        return;
+      }
+    }
+    auto* const page = new Page;
+    std::ranges::copy(content, page->begin());
+    ++live_pages_;
+    pages_.push_back({key_, std::shared_ptr<const Page>(page, [&live = live_pages_](const Page* p) {
+                        --live;
+                        delete p;
+                      })});
   }
 
-  StatePages& pages_;
-  std::vector<const StatePage*>& owned_;
+  std::span<const KeptPage> before_;
+  uint64_t& live_pages_;
+  std::vector<KeptPage>& pages_;
   std::vector<uint8_t>& rest_;
+  uint64_t key_ = 0;  // the last number
 };
 
 class SnapshotReader final : public Archive {
  public:
-  SnapshotReader(std::span<const StatePage* const> pages, std::span<const uint8_t> rest)
+  SnapshotReader(std::span<const KeptPage> pages, std::span<const uint8_t> rest)
       : pages_(pages), rest_(rest) {}
   bool loads() const override { return true; }
   void bytes(std::span<uint8_t> data) override {
     if (data.size() == kPageSize && !pages_.empty()) {
-      std::memcpy(data.data(), pages_.front()->data(), data.size());
+      std::memcpy(data.data(), pages_.front().content->data(), data.size());
       pages_ = pages_.subspan(1);
     } else if (data.size() != kPageSize && data.size() <= rest_.size()) {
       std::ranges::copy(rest_.first(data.size()), data.begin());
@@ -75,48 +86,25 @@ class SnapshotReader final : public Archive {
     rest_ = rest_.subspan(size);
   }
 
-  std::span<const StatePage* const> pages_;
+  std::span<const KeptPage> pages_;
   std::span<const uint8_t> rest_;
 };
 
 }  // namespace
 
-StatePages::Pages::iterator StatePages::find(std::span<const uint8_t, kPageSize> content,
-                                             uint64_t hash) {
-  const auto [first, last] = pages_.equal_range(hash);
-  return std::find_if(first, last, [&](const auto& entry) {
-    return std::memcmp(entry.second.page->data(), content.data(), kPageSize) == 0;
-  });
-}
-
-const StatePage* StatePages::share(std::span<const uint8_t, kPageSize> content) {
-  const uint64_t hash = hash_of(content);
-  auto found = find(content, hash);
-  if (found == pages_.equal_range(hash).second) {
-    auto page = std::make_unique<StatePage>();
-    std::ranges::copy(content, page->begin());
-    found = pages_.emplace(hash, Entry{std::move(page)});
+Snapshot::Snapshot(Machine& machine, const Snapshot* before, uint64_t& live_pages) {
+  std::span<const KeptPage> pages;
+  if (before != nullptr) {
+    pages = before->pages_;
+    pages_.reserve(pages.size() + 1024);
+    rest_.reserve(before->rest_.size() + 4096);
   }
-  ++found->second.owners;
-  return found->second.page.get();
-}
-
-void StatePages::give_back(const StatePage* page) {
-  const auto found = find(*page, hash_of(*page));
-  if (--found->second.owners == 0) pages_.erase(found);
-}
-
-Snapshot::Snapshot(Machine& machine, StatePages& pages) : pages_(pages) {
-  SnapshotWriter writer(pages_, owned_, rest_);
+  SnapshotWriter writer(pages, live_pages, pages_, rest_);
   machine.serialize(writer);
 }
 
-Snapshot::~Snapshot() {
-  for (const StatePage* page : owned_) pages_.give_back(page);
-}
-
 void Snapshot::load(Machine& machine) const {
-  SnapshotReader reader(owned_, rest_);
+  SnapshotReader reader(pages_, rest_);
   machine.serialize(reader);
   if (!reader.ok()) throw std::logic_error("a state that was kept does not load");
 }
