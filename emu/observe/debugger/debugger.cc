@@ -162,12 +162,12 @@ std::optional<GdbStop> Debugger::judge(const Pause& pause, const Wanted& wanted)
   return std::nullopt;
 }
 
-GdbStop Debugger::end_of_run() {
+GdbStop Debugger::end_of_run(bool client_is_there) {
   GdbStop stop = stopped(0);
   const RunResult::Kind kind = result_->kind;
   const bool chosen = kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kPowerOff ||
                       kind == RunResult::Kind::kReset || kind == RunResult::Kind::kOutputError;
-  if (chosen || told_end_ || history_.states() == 0) {
+  if (chosen || told_end_ || !client_is_there || history_.states() == 0) {
     stop.why = Why::kEnded;
     stop.status = world_.exit_status(*result_);
     return stop;
@@ -181,7 +181,7 @@ GdbStop Debugger::end_of_run() {
 }
 
 GdbStop Debugger::go_on(const Wanted& wanted) {
-  if (result_) return end_of_run();
+  if (result_) return end_of_run(wanted.events);
   for (;;) {
     const bool keeps_states = wanted.keeps_states && can_go_back();
     if (keeps_states) history_.keep_if_due();
@@ -189,7 +189,7 @@ GdbStop Debugger::go_on(const Wanted& wanted) {
     history_.limit(until, keeps_states);
     const auto pause = run(until, wanted.events);
     history_.arrive();
-    if (!pause) return end_of_run();
+    if (!pause) return end_of_run(wanted.events);
     if (!history_.in_the_past()) world_.at_pause();
     if (demanded_ == World::Demand::kGone) return {.why = Why::kDisconnected};
     if (demanded_ == World::Demand::kStop) {

@@ -177,6 +177,9 @@ TEST_F(DebuggerTest, AnEndThatNobodyChoseIsAStopFirst) {
   EXPECT_EQ(rip(), kCode + 2);
   EXPECT_EQ(debugger.resume(kContinue).signal, kSigabrt);
   EXPECT_EQ(debugger.resume(kContinue).why, Why::kEnded);
+  // Without a client nobody would go on from there.
+  debugger.resume(kStepBack);
+  EXPECT_EQ(debugger.run_free().why, Why::kEnded);
 }
 
 TEST_F(DebuggerTest, ADemandStopsTheMachine) {
