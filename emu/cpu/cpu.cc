@@ -42,8 +42,14 @@ bool Cpu::run(uint64_t end) {
   return busy_;
 }
 
+// Root software is no place at which a run stops: first it finishes what it is about to handle.
+bool Cpu::stands_still() const {
+  const Turns& turns = core_.around().turns;
+  return turns.end() || (turns.pause() && !root_software_is_due());
+}
+
 bool Cpu::find_code() {
-  while (!turn_over_ && !core_.around().turns.over()) {
+  while (!turn_over_ && !stands_still()) {
     waiting_ = false;
     if (root_software_is_due()) {
       core_.root_software()->run();

@@ -42,6 +42,7 @@ class Cpu final : private BetweenRuns {
 
  private:
   bool root_software_is_due() const;
+  bool stands_still() const;
   // false: nothing can execute yet, or the run is over.
   bool service_boundary();
   // Goes on with the turn until code is to be executed. false: the turn is over, or the run.

@@ -302,6 +302,21 @@ TEST_F(RunControl, AWatchpointStopsAfterTheInstructionAndChangesNothing) {
   EXPECT_EQ(stops, 2u);  // PUSH, and the MOV after CPUID
 }
 
+// L0 handles a VM exit before the run stops.
+TEST_F(RunControl, StepsLeadToTheSamePlacesWithL0) {
+  enable_ept();
+  std::vector<std::vector<std::pair<int, uint64_t>>> places;
+  for (const L0Mode mode : {L0Mode::kHardware, L0Mode::kTwoLevel, L0Mode::kNestedEpt}) {
+    config_.l0.mode = mode;
+    start_guest(ASM64("nop; nop; cpuid; nop; cpuid"), resume_until(2));
+    auto& seen = places.emplace_back();
+    while (machine_->run_until({.step = true})) seen.emplace_back(look().level(0), rip());
+  }
+  EXPECT_GT(places[0].size(), 20u);
+  EXPECT_EQ(places[1], places[0]);
+  EXPECT_EQ(places[2], places[0]);
+}
+
 // L1 knows the page by another address than L2.
 // The block is entered twice, without a stop in between.
 TEST_F(RunControl, ABreakpointBehindAFaultIsReached) {
