@@ -114,7 +114,7 @@ const Debugger::Point* Debugger::breakpoint_at(unsigned processor) const {
   return found != points_.end() ? &*found : nullptr;
 }
 
-GdbStop Debugger::stopped(unsigned processor, std::string text) const {
+GdbStop Debugger::stopped(unsigned processor, const std::string& text) const {
   GdbStop stop;
   stop.processor = processor;
   if (!text.empty()) stop.text = text + "\n";

@@ -21,6 +21,7 @@ namespace nestor::emu {
 struct Position {
   uint64_t instructions = 0;  // completed by all processors
   uint64_t events = 0;        // ReplayGate::Counts::events
+  // NOLINTNEXTLINE(modernize-use-nullptr): it takes the 0 of a comparison for a pointer
   auto operator<=>(const Position&) const = default;
 };
 
