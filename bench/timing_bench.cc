@@ -48,7 +48,7 @@ void execute_piece(benchmark::State& state) {
   RegisterValues registers{};
   const auto front_end = static_cast<FrontEnd>(state.range(0));
   for (auto _ : state) {
-    accumulator.add(piece, registers, front_end);
+    accumulator.add(piece, registers.data(), front_end);
     registers[vmx::kRdi] += 16;
   }
   benchmark::DoNotOptimize(accumulator.time());

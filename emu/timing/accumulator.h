@@ -7,6 +7,7 @@
 // under way: a piece starts when those before the window have retired.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -22,13 +23,31 @@ namespace nestor::emu::timing {
 // Code that is executed once, from its first instruction to its last: a block, or the part of one
 // that was completed. Made once; all times are in ticks.
 struct Piece {
-  PortTimes ports{};
+  struct PortTime {
+    uint8_t set = 0;
+    uint32_t ticks = 0;  // not 0
+  };
+  // When all of `results` are ready: `after_start` after the code starts, and the latest of so many
+  // waits. Each takes the next ones of the lists below.
+  struct Group {
+    uint8_t waits = 0, results = 0;
+    uint32_t after_start = 0;
+  };
+  struct Wait {
+    uint8_t from = 0;
+    uint32_t ticks = 0;
+  };
+
+  std::vector<PortTime> ports;
   PredecodeUse predecode;  // by the legacy decoders,
   DecodeUse decode;
   uint32_t dsb = 0;  // or from the decoded ICache
   uint32_t issue = 0;
   uint32_t issued_uops = 0;
-  Dependencies dependencies;
+  std::vector<Group> groups;
+  std::vector<Wait> waits;
+  std::vector<uint8_t> results;
+  std::vector<Address> loaded, stored;  // of Dependencies; none is relative to RIP
 };
 
 // Of instructions at `address`. A block that is left early is the piece of those that it completed:
@@ -41,46 +60,103 @@ class Accumulator {
  public:
   explicit Accumulator(const Processor& processor);
 
-  // Executes the piece, with what the registers hold when it starts.
-  void add(const Piece& piece, const RegisterValues& registers, FrontEnd front_end);
+  // Executes the piece, with what the general registers hold when it starts.
+  void add(const Piece& piece, const uint64_t* registers, FrontEnd front_end) {
+    for (size_t i = 0; i < piece.loaded.size(); ++i)
+      undo_.loaded[i] = evaluate(piece.loaded[i], registers);
+    for (size_t i = 0; i < piece.stored.size(); ++i)
+      undo_.stored[i] = evaluate(piece.stored[i], registers);
+    add_with_addresses(piece, front_end);
+  }
+  // Of `piece`, which was added last, only `completed` was executed, which is made of its first
+  // instructions. To be called once.
+  void replace(const Piece& piece, const Piece& completed, FrontEnd front_end);
+  // What follows is executed when everything up to now has retired, and `ticks` later: something
+  // that serializes, or a jump that was not foreseen.
+  void start_anew(Ticks ticks = 0) { progress_.fetched = progress_.retired + ticks; }
+  // The decoders stand still until then, at least.
+  void fetch_after(Ticks time) { progress_.fetched = std::max(progress_.fetched, time); }
 
   // When everything up to now has retired; never less than before. In ticks.
-  Ticks time() const { return retired_; }
+  Ticks time() const { return progress_.retired; }
+  // When a general register, flag or other value is ready.
+  Ticks ready(unsigned value) const { return ready_[value]; }
+  Ticks issued() const { return progress_.issued; }
+
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    archive(progress_, ports_, ready_, stores_, first_, end_, retirements_);
+    archive.require(end_ - first_ <= kRetirements &&
+                    progress_.decoder_state < DecoderState::kCount);
+    archive(undo_);
+  }
 
  private:
   // The last store to each place that loads may wait for; others are forgotten.
   struct Store {
     uint64_t address = 0;
     Ticks ready = 0;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(address, ready);
+    }
   };
   // How many micro-operations were issued up to a piece, and when it retired.
   struct Retirement {
     uint64_t uops = 0;
     Ticks time = 0;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(uops, time);
+    }
   };
   static constexpr size_t kStores = 64;        // a power of 2
   static constexpr size_t kRetirements = 512;  // not less than any reorder window
+  static constexpr uint64_t kNowhere = ~uint64_t{0};
+  struct Progress {
+    Ticks fetched = 0, predecoded = 0, decoded = 0, issued = 0, retired = 0, room = 0;
+    uint64_t issued_uops = 0;
+    uint64_t code_end = kNowhere;  // where the last piece ended,
+    uint32_t in_window = 0;        // and how many instructions its last window holds
+    uint8_t decoder_state = 0;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(fetched, predecoded, decoded, issued, retired, room, issued_uops, code_end, in_window,
+              decoder_state);
+    }
+  };
+  // What the last piece has changed, in the order of its lists; and the addresses that it used.
+  struct Undo {
+    Progress progress;
+    uint64_t first = 0, end = 0;
+    Retirement retirement;
+    std::array<Ticks, kPortSets> ports{};
+    std::array<Ticks, kNodes> ready{};
+    std::array<Store, kMaxPlaces> stores{};
+    std::array<uint64_t, kMaxPlaces> loaded{}, stored{};
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(progress, first, end, retirement, ports, ready, stores, loaded, stored);
+    }
+  };
 
+  void add_with_addresses(const Piece& piece, FrontEnd front_end);
   // When there is room in the window for the next `uops`.
   Ticks room_for(uint32_t uops);
   static size_t slot_of(uint64_t address) { return (address >> 2 ^ address >> 8) % kStores; }
 
   Ticks predecode_time(const PredecodeUse& use);
   Ticks decode_time(const DecodeUse& use);
+  Ticks fetch(const Piece& piece, FrontEnd front_end, Ticks room);
 
   uint32_t window_, predecode_width_;
-  Ticks predecoded_ = 0, decoded_ = 0, issued_ = 0, retired_ = 0;
+  Progress progress_;
   std::array<Ticks, kPortSets> ports_{};  // when each set is free
   std::array<Ticks, kNodes> ready_{};
   std::array<Store, kStores> stores_{};
+  uint64_t first_ = 0, end_ = 0;  // of retirements_, modulo its size
+  Undo undo_;
   std::array<Retirement, kRetirements> retirements_{};
-  uint64_t issued_uops_ = 0;
-  size_t first_ = 0, end_ = 0;  // of retirements_, modulo its size
-  Ticks room_ = 0;
-  static constexpr uint64_t kNowhere = ~uint64_t{0};
-  uint64_t code_end_ = kNowhere;  // where the last piece ended,
-  uint32_t in_window_ = 0;        // and how many instructions its last window holds
-  uint8_t decoder_state_ = 0;
 };
 
 // The cycles for one execution of code that is executed over and over, as pieces of so many

@@ -20,13 +20,6 @@ constexpr uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-uint64_t evaluate(const Address& address, const RegisterValues& registers) {
-  uint64_t value = static_cast<uint64_t>(address.offset);
-  if (address.base != Address::kNone) value += registers[address.base];
-  if (address.index != Address::kNone) value += registers[address.index] * address.scale;
-  return value;
-}
-
 RegisterSums::RegisterSums() {
   for (uint8_t gpr = 0; gpr < kGprs; ++gpr) sums_[gpr] = Address{gpr, Address::kNone, 1, 0};
 }
@@ -77,7 +70,7 @@ SymbolicState::SymbolicState() {
 }
 
 uint64_t SymbolicState::address_of(const InstructionPrice& price) const {
-  return evaluate(price.address, registers_) +
+  return evaluate(price.address, registers_.data()) +
          (price.address.base == Address::kRip ? price.length : 0u);
 }
 
@@ -102,7 +95,8 @@ void SymbolicState::execute(const InstructionPrice& price) {
     const auto i = static_cast<unsigned>(std::countr_zero(left));
     value(i) = mix(result, i);
   }
-  if (price.sum.reg != Address::kNone) registers_[price.sum.reg] = evaluate(price.sum.sum, before);
+  if (price.sum.reg != Address::kNone)
+    registers_[price.sum.reg] = evaluate(price.sum.sum, before.data());
   registers_[Address::kRip] = before[Address::kRip];
   if (!price.stores || !accesses) return;
   memory_[address] = mix(result, kValues);

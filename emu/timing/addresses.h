@@ -16,7 +16,13 @@ inline constexpr unsigned kGprs = 16;
 // The general registers, and where the code starts.
 using RegisterValues = std::array<uint64_t, kGprs + 1>;
 
-uint64_t evaluate(const Address& address, const RegisterValues& registers);
+// `registers`: as RegisterValues has them; the last one is not needed where the address has none.
+inline uint64_t evaluate(const Address& address, const uint64_t* registers) {
+  auto value = static_cast<uint64_t>(address.offset);
+  if (address.base != Address::kNone) value += registers[address.base];
+  if (address.index != Address::kNone) value += registers[address.index] * address.scale;
+  return value;
+}
 
 // What the general registers hold, from instruction to instruction.
 class RegisterSums {

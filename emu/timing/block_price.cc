@@ -61,7 +61,7 @@ BlockPrice price_block(Prices prices, const Processor& processor, Repetition rep
     price.applies[static_cast<size_t>(bound)] = applies;
   };
   const bool looped = repetition == Repetition::kLooped;
-  const bool legacy = !looped || has_jcc_erratum(prices, processor);
+  const bool legacy = !looped || has_jcc_erratum(prices, processor, 0);
   const bool lsd = !legacy && fits_lsd(prices, processor);
   set(Bound::kPredecode, predecode_bound(prices, processor, repetition), legacy);
   set(Bound::kDecode, decode_bound(prices, processor), legacy);

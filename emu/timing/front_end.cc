@@ -171,9 +171,9 @@ double lsd_bound(Prices prices, const Processor& processor) {
   return best;
 }
 
-bool has_jcc_erratum(Prices prices, const Processor& processor) {
+bool has_jcc_erratum(Prices prices, const Processor& processor, uint64_t address) {
   if (!processor.jcc_erratum) return false;
-  unsigned at = 0;
+  uint64_t at = address;
   for (size_t i = 0; i < prices.size(); ++i) {
     unsigned length = prices[i].length;
     const bool jumps = prices[i].branches || prices[i].fuses_with_next;

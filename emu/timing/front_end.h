@@ -26,8 +26,8 @@ double decode_bound(Prices prices, const Processor& processor);
 double dsb_bound(Prices prices, const Processor& processor);
 double lsd_bound(Prices prices, const Processor& processor);
 bool fits_lsd(Prices prices, const Processor& processor);
-// Whether a jump keeps the loop out of the decoded ICache.
-bool has_jcc_erratum(Prices prices, const Processor& processor);
+// Whether a jump keeps code at this address out of the decoded ICache.
+bool has_jcc_erratum(Prices prices, const Processor& processor, uint64_t address);
 double issue_bound(Prices prices, const Processor& processor, Repetition repetition);
 
 // What code that is executed once takes of the predecoder. Code right after it may share a window
