@@ -35,6 +35,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--l0", "the hypervisor below L1 is KVM"},
       {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
       {"--shadow-pages", "the hypervisor below L1 is KVM"},
+      {"--timing", "the time is the host processor's"},
       {"--tlb", "the TLBs are the host processor's"},
       {"--save-state", "the processor and its state are the host's"},
       {"--save-at", "the processor and its state are the host's"},

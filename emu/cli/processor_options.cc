@@ -17,6 +17,12 @@ void ProcessorOptions::add_to(CLI::App& run) {
                  "what the manual demands, and reports the use of stale ones")
       ->type_name("flush|tagged|keep")
       ->capture_default_str();
+  run.add_option(
+         "--timing", timing_,
+         "What a run's time is made of: fast, a cycle for each instruction, or blocks, what "
+         "the core of this --cpu takes for each block of code")
+      ->type_name("fast|blocks")
+      ->capture_default_str();
   run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
   run.add_option("--l0", l0_mode_,
                  "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory: "
@@ -37,6 +43,7 @@ void ProcessorOptions::add_to(CLI::App& run) {
 std::string ProcessorOptions::read(const CLI::App& run, MachineConfig& machine) const {
   if (std::string bad = read_seed(run, machine.processor); !bad.empty()) return bad;
   if (std::string bad = read_l0(run, machine.processor.type, machine.l0); !bad.empty()) return bad;
+  if (std::string bad = read_timing(machine.processor); !bad.empty()) return bad;
   return read_tlb(machine.processor);
 }
 
@@ -82,6 +89,16 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorT
   }
   l0.shadow_page_limit = shadow_page_limit_;
   return {};
+}
+
+std::string ProcessorOptions::read_timing(ProcessorConfig& processor) const {
+  for (const auto& [name, model] :
+       {std::pair("fast", TimingModel::kFast), {"blocks", TimingModel::kBlocks}}) {
+    if (timing_ != name) continue;
+    processor.timing = model;
+    return {};
+  }
+  return fmt::format("--timing: '{}' is neither fast nor blocks", timing_);
 }
 
 std::string ProcessorOptions::read_tlb(ProcessorConfig& processor) const {

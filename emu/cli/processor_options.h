@@ -24,9 +24,10 @@ class ProcessorOptions {
  private:
   std::string read_seed(const CLI::App& run, ProcessorConfig& processor) const;
   std::string read_l0(const CLI::App& run, const vmx::ProcessorType& type, L0Config& l0) const;
+  std::string read_timing(ProcessorConfig& processor) const;
   std::string read_tlb(ProcessorConfig& processor) const;
 
-  std::string tlb_ = "tagged", seed_;
+  std::string tlb_ = "tagged", timing_ = "fast", seed_;
   std::string l0_mode_ = "hardware", vmcs_shadowing_ = "on";
   uint64_t shadow_page_limit_ = L0Config{}.shadow_page_limit;
 };

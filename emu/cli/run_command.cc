@@ -22,6 +22,7 @@
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/stopped/places.h"
+#include "emu/timing/processor.h"
 
 namespace nestor::emu {
 namespace {
@@ -191,6 +192,14 @@ void announce(const GdbServer& server, const RunOptions& options) {
   if (!command.empty() && options.log_level != "off") tell("nestor: in GDB: " + command + "\n");
 }
 
+// The prices of another model are not those of the processor that was asked for.
+void tell_stand_in(const ProcessorConfig& processor) {
+  if (processor.timing == TimingModel::kFast) return;
+  if (timing::find_processor(processor.type.generation) != nullptr) return;
+  spdlog::warn("--timing: there are no prices for {}; those of {} are used",
+               processor.type.model().name, vmx::processor_of(timing::kStandIn).model().name);
+}
+
 }  // namespace
 
 int run_command(const RunOptions& asked, const MachineFactory& create) {
@@ -226,6 +235,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
     server = std::get<std::unique_ptr<GdbServer>>(std::move(listening));
     announce(*server, options);
   }
+  tell_stand_in(options.machine.processor);
   const OrderlyStop stop;
   const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop,
                                std::move(server), create);

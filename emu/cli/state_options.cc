@@ -12,9 +12,9 @@ constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "-
 
 // What a saved state decides.
 constexpr const char* kOfTheMachine[] = {
-    "--append",      "--memory", "--module",          "--initrd",
-    "--cpu",         "--cpus",   "--feature-control", "--tlb",
-    "--random-seed", "--l0",     "--vmcs-shadowing",  "--shadow-pages"};
+    "--append", "--memory",          "--module",      "--initrd", "--cpu",
+    "--cpus",   "--feature-control", "--tlb",         "--timing", "--random-seed",
+    "--l0",     "--vmcs-shadowing",  "--shadow-pages"};
 
 }  // namespace
 

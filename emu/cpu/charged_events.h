@@ -2,6 +2,7 @@
 #pragma once
 
 #include "emu/time/prices.h"
+#include "emu/timing/core.h"
 #include "vmx/events.h"
 
 namespace nestor::emu {
@@ -13,14 +14,15 @@ class ChargedEvents final : public vmx::EventSink {
   ChargedEvents(Prices& prices, vmx::EventSink* listener) : prices_(prices), listener_(listener) {}
 
   void set_listener(vmx::EventSink& listener) { listener_ = &listener; }
+  void set_timing(timing::Core& timing) { timing_ = &timing; }
 
   void vm_entry(const vmx::VmEntryEvent& event) override {
-    prices_.charge(&PriceList::vm_entry);
+    charge(&PriceList::vm_entry);
     if (listener_ != nullptr) listener_->vm_entry(event);
   }
   void vm_exit(const vmx::VmExitEvent& event) override {
     if (listener_ != nullptr) listener_->vm_exit(event);
-    prices_.charge(&PriceList::vm_exit);
+    charge(&PriceList::vm_exit);
   }
   void check_failed(const vmx::CheckFailure& failure) override {
     if (listener_ != nullptr) listener_->check_failed(failure);
@@ -30,8 +32,14 @@ class ChargedEvents final : public vmx::EventSink {
   }
 
  private:
+  void charge(uint64_t PriceList::*price) {
+    if (timing_ != nullptr) timing_->serialize_execution();
+    prices_.charge(price);
+  }
+
   Prices& prices_;
   vmx::EventSink* listener_;
+  timing::Core* timing_ = nullptr;  // may be null
 };
 
 }  // namespace nestor::emu

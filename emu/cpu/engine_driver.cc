@@ -67,14 +67,23 @@ uint64_t EngineDriver::deadline() {
   const Prices& prices = core_.around().prices;
   const Turns& turns = core_.around().turns;
   const uint64_t now = prices.clock().cycles();
+  mode_.instruction_deadline = ~0ull;
   deadline_ = std::min(
       {core_.bus().deadline(), core_.preemption_timer_due(), turns.next_report(), turn_end_});
   if (const uint64_t limit = turns.instruction_limit(); limit != ~0ull) {
     const uint64_t left = std::min(limit - prices.instructions(), uint64_t{1} << 62);
-    deadline_ = std::min(deadline_, now + left * prices.list.instruction);
+    if (prices.prices_blocks()) {
+      mode_.instruction_deadline = prices.instructions() + left;
+    } else {
+      deadline_ = std::min(deadline_, now + left * prices.list.instruction);
+    }
   }
   if (const auto left = core_.counters().cycles_to_interrupt(state.cpl())) {
     deadline_ = std::min(deadline_, now + *left);
+    if (prices.prices_blocks()) {
+      mode_.instruction_deadline =
+          std::min(mode_.instruction_deadline, prices.instructions() + *left);
+    }
   }
   watch_interrupts_ =
       core_.interrupt_pending() ||
@@ -86,7 +95,7 @@ uint64_t EngineDriver::deadline() {
   }
   if (is_in_the_middle()) {
     watch_interrupts_ = false;
-    deadline_ = ~0ull;
+    deadline_ = mode_.instruction_deadline = ~0ull;
   }
   return watch_interrupts_ ? 0 : deadline_;
 }
@@ -120,29 +129,6 @@ bool EngineDriver::stops_here() {
   if (!at_breakpoint()) return false;
   stopped_at_ = {linear_rip(core_.state()), core_.context().instructions};
   return true;
-}
-
-bool EngineDriver::is_watched(const WatchedBlock& block) const {
-  const Turns& turns = core_.around().turns;
-  if (turns.watches_all_instructions()) return true;
-  const Until& until = turns.until();
-  const auto next = std::ranges::lower_bound(until.breakpoints, block.linear);
-  return next != until.breakpoints.end() && block.holds(*next);
-}
-
-// The engine has stopped before a block because it is watched.
-bool EngineDriver::enter_watched_block() {
-  if (!watched_ahead_ || watched_ahead_->linear != linear_rip(core_.state())) return false;
-  stepping_through_ = std::exchange(watched_ahead_, std::nullopt);
-  core_.around().turns.entered_watched_block();
-  core_.around().prices.charge_instructions(stepping_through_->prepaid);
-  return true;
-}
-
-void EngineDriver::leave_watched_block() {
-  if (!stepping_through_) return;
-  core_.around().prices.refund_instructions(stepping_through_->prepaid);
-  stepping_through_.reset();
 }
 
 void EngineDriver::run(uint64_t turn_end) {
@@ -189,7 +175,7 @@ bool EngineDriver::begin() {
 
 bool EngineDriver::begin_as_before() {
   const Surroundings& around = core_.around();
-  if (around.prices.clock().cycles() >= deadline_) return false;
+  if (is_past_deadline()) return false;
   ++around.turns.engine_runs;
   core_.waiting().engine_runs();
   note_beginning();
@@ -268,10 +254,7 @@ std::optional<vmx::Event> EngineDriver::finish_arithmetic(const Stop& stop) {
     return std::nullopt;
   }
   const auto fault = begun_->arithmetic->finish();
-  if (fault) {
-    --core_.context().instructions;
-    core_.around().prices.refund_instructions(1);
-  }
+  if (fault) undo_last_instruction();
   return fault;
 }
 
@@ -309,6 +292,10 @@ bool EngineDriver::prepare() {
     return false;
   }
   const bool trapping = traps_each_instruction();
+  if (stepping_through_ && writes_to_watched_block()) {
+    leave_watched_block();
+    mode_.single_step = true;
+  }
   mode_.single_step |=
       approaching_ || trapping || is_in_the_middle() || aligned || records_branches(state);
   mode_.conditions_hold = judged_ == Place{linear_rip(state), context.instructions};
@@ -355,6 +342,7 @@ void EngineDriver::conclude(const Stop& stop) {
   // The engine would have stopped there without being watched, too; or begun another block.
   if (!stepped || state.rip == from) leave_watched_block();
   if (core_.counters().counting()) core_.count_performance(begun_->cpl);
+  if (timing::Core* core = core_.timing(); core != nullptr && !stepping_through_) core->settle();
   const bool refused_again = stop.kind == StopKind::kRefusedFill && state.rip == from;
   filler_.end_grants(stepped, refused_again);
   if (stepped && data_breaks_ != 0) {
@@ -398,7 +386,9 @@ void EngineDriver::count_last_iteration(uint64_t linear, uint64_t count) {
       std::span(instruction->operand).first(instruction->operand_count), &Operand::written);
   const bool equal = (state.rflags & vmx::rflags::kZf) != 0;
   const bool ended = compares && equal != instruction->prefixes.rep;
-  if ((count & mask) != 0 && (left & mask) == 0 && !ended) count_emulated();
+  if ((count & mask) == 0 || (left & mask) != 0 || ended) return;
+  count_emulated();
+  charge_code(linear, std::span(bytes).first(instruction->length));
 }
 
 // CALL has written to the stack by then, below what the program may rely on.
@@ -423,9 +413,15 @@ bool EngineDriver::undo_branch(const Stop& stop) {
     pushed -= branch->operand[0].immediate & 0xffff;
   }
   set_stack_pointer(state, state.gpr[vmx::kRsp] + pushed);
+  undo_last_instruction();
+  return true;
+}
+
+// Of the block that is executed, the last instruction was not.
+void EngineDriver::undo_last_instruction() {
   --core_.context().instructions;
   core_.around().prices.refund_instructions(1);
-  return true;
+  if (timing::Core* core = core_.timing()) refund_code(core->leave_last());
 }
 
 void EngineDriver::count_emulated() {
@@ -448,8 +444,14 @@ void EngineDriver::write_device(uint64_t physical, unsigned size, uint64_t value
   engine_.request_stop();
 }
 
+bool EngineDriver::is_past_deadline() const {
+  const Prices& prices = core_.around().prices;
+  return prices.clock().cycles() >= deadline_ ||
+         prices.instructions() >= mode_.instruction_deadline;
+}
+
 bool EngineDriver::deadline_passed() {
-  if (core_.clock().cycles() >= deadline_) return true;
+  if (is_past_deadline()) return true;
   return watch_interrupts_ && (engine_.live_rflags() & vmx::rflags::kIf) != 0;
 }
 
@@ -553,10 +555,12 @@ std::optional<unsigned> EngineDriver::find_unsafe(uint64_t linear, unsigned size
   const auto unknown =
       find_entry_conditions(core_.decoder(), executed, linear, state, simd_exceptions_, conditions);
   auto unsafe = unknown ? unknown : modelled;
+  if (unsafe == 0u) conditions.clear();
   if (has_breakpoints(state)) {
     const auto at =
         find_breakpoint(code.first(unsafe.value_or(static_cast<unsigned>(code.size()))), linear);
     if (at) unsafe = at;
+    if (at == 0u) conditions.clear();
   }
   // One instruction at a time, breakpoints are met between them.
   if (unsafe || mode_.single_step || !core_.around().turns.watches_instructions()) return unsafe;

@@ -56,6 +56,16 @@ class EngineDriver final : private EngineClient {
   std::optional<unsigned> find_unsafe(uint64_t linear, unsigned size,
                                       EntryConditions& conditions) override;
   bool goes_on(const Stop& stop) override;
+  timing::PricedBlock* price_block(uint64_t linear, unsigned size,
+                                   timing::PricedBlock* place) override;
+  void enter_block(const timing::PricedBlock& block, const uint64_t* registers) override;
+  void leave_block(unsigned instructions) override;
+  void drop_prices() override;
+  // Of all instructions in the code.
+  std::vector<uint8_t> instruction_lengths(std::span<const uint8_t> code);
+  // Prices and executes it, where blocks are priced, though the engine does not enter it.
+  void charge_code(uint64_t linear, std::span<const uint8_t> code);
+  void refund_code(int64_t cycles);
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
   void note_device_access(uint64_t physical, unsigned size, bool read);
   void look_for_stack_outside_ram();
@@ -77,13 +87,18 @@ class EngineDriver final : private EngineClient {
     // As everywhere else the whole block is charged before its first instruction; these have been
     // and are yet to be executed.
     uint64_t prepaid = 0;
+    uint64_t entered_after = 0;  // instructions of this processor
     bool holds(uint64_t address) const { return address - linear < size; }
-    void fields(Archive& archive) { archive(linear, size, prepaid); }
+    void fields(Archive& archive) { archive(linear, size, prepaid, entered_after); }
   };
   bool is_watched(const WatchedBlock& block) const;
   bool enter_watched_block();
   void leave_watched_block();
+  // The instruction at RIP writes to the block that is stepped through. The engine leaves a block
+  // there, executes that instruction alone and begins another block.
+  bool writes_to_watched_block();
   uint64_t deadline();
+  bool is_past_deadline() const;
   // An instruction breakpoint raises #DB here; or what it takes to execute beyond one is set.
   bool breaks_here();
   // Instruction breakpoints that raise #DB at RIP: bits as in DR6.
@@ -122,6 +137,7 @@ class EngineDriver final : private EngineClient {
   // stepped through begins once more to find that nothing is left, but not if it is a comparison
   // that ends it: that is counted here, too.
   void count_last_iteration(uint64_t linear, uint64_t count);
+  void undo_last_instruction();
   // The last instruction of the block that was completed, a near branch, has led where no code can
   // be: it has not been executed. false: it is no near branch.
   bool undo_branch(const Stop& stop);

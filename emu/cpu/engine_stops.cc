@@ -131,6 +131,7 @@ void EngineDriver::handle(const Stop& stop) {
       }
       return emulate_instruction(std::nullopt);
     case StopKind::kCondition:
+      if (at_breakpoint()) return;
       return handle_condition();
     case StopKind::kRefusedFill:
       if (handle_refused_fill(stop)) return;
@@ -322,6 +323,10 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   const uint64_t breaks =
       has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
   count_emulated();
+  if (timing::Core* core = core_.timing()) {
+    core->serialize_execution();
+    core_.around().prices.charge_code(1);
+  }
   const InstructionCharge price(*instruction, core_.state());
   const auto pause = watched_register_or_port(core_, *instruction);
   const Executed executed = execute(core_, *instruction);

@@ -107,6 +107,7 @@ void EventDelivery::triple_fault(const Event& met, const std::optional<Event>& p
 
 void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
+  if (timing::Core* core = core_.timing()) core->serialize_execution();
   core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
   if (!interrupt) core_.around().turns.exception_delivered();
   MachineEventSink* const events = core_.around().events;

@@ -30,6 +30,10 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
       port_(state_, mmu_, vmx_, around.memory, apic, around.bus, context_, around.prices),
       waiting_(around.memory, around.turns),
       random_numbers_(around.config.random_seed + number) {
+  if (around.block_prices != nullptr) {
+    timing_ = std::make_unique<timing::Core>(*around.block_prices);
+    vmx_events_.set_timing(*timing_);
+  }
   if (around.config.tlb != TlbModel::kKeep) return;
   caches_ = std::make_unique<TranslationCaches>();
   mmu_.use(*caches_);
@@ -51,6 +55,7 @@ void HardwareCore::serialize(Archive& archive) {
   vmx_.serialize(archive);
   mmu_.serialize(archive);
   if (caches_) caches_->serialize(archive);
+  if (timing_) timing_->serialize(archive);
   context_.serialize(archive);
   waiting_.serialize(archive);
   archive(msr_storage_);

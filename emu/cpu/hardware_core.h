@@ -31,6 +31,7 @@
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
 #include "emu/time/prices.h"
+#include "emu/timing/core.h"
 #include "vmx/vmx.h"
 
 namespace nestor::emu {
@@ -43,7 +44,8 @@ struct Surroundings {
   Bus& bus;
   Prices& prices;
   const ProcessorConfig& config;
-  MachineEventSink* events;  // may be null
+  MachineEventSink* events;           // may be null
+  timing::BlockPrices* block_prices;  // null: instructions have a constant price
 };
 
 class HardwareCore final : public CoreWithPort {
@@ -61,6 +63,8 @@ class HardwareCore final : public CoreWithPort {
   Mmu& mmu() { return mmu_; }
   ExecutionContext& context() { return context_; }
   Waiting& waiting() { return waiting_; }
+  // Null: instructions have a constant price.
+  timing::Core* timing() { return timing_.get(); }
   Decoder& decoder() { return decoder_; }
   // The instruction at RIP; std::nullopt: it cannot be read, or is none.
   std::optional<Instruction> instruction_at_rip();
@@ -167,6 +171,7 @@ class HardwareCore final : public CoreWithPort {
   vmx::Vmx vmx_;
   Mmu mmu_;
   std::unique_ptr<TranslationCaches> caches_;  // null: translations are not kept
+  std::unique_ptr<timing::Core> timing_;       // null: instructions have a constant price
   alignas(64) ExecutionContext context_;       // each block counts in it
   HardwarePort port_;
   Waiting waiting_;

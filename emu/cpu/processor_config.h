@@ -21,19 +21,27 @@ enum class TlbModel : uint8_t {
   kKeep,
 };
 
+// What a run's time is made of.
+enum class TimingModel : uint8_t {
+  kFast,    // the constants of Prices
+  kBlocks,  // code is priced block by block, as the core of the processor would execute it
+};
+
 struct ProcessorConfig {
   static constexpr unsigned kMaxCount = 8;
   unsigned count = 1;        // logical processors, 1 to kMaxCount
   uint64_t random_seed = 1;  // of RDRAND and RDSEED; each processor has its own sequence
   TlbModel tlb = TlbModel::kTagged;
+  TimingModel timing = TimingModel::kFast;
   // IA32_FEATURE_CONTROL as firmware leaves it: locked, with VMX outside SMX; or else 0.
   bool lock_feature_control = true;
   vmx::ProcessorType type{};
 
   template <class Archive>
   void fields(Archive& archive) {
-    archive(count, random_seed, tlb, lock_feature_control, type);
-    archive.require(count >= 1 && count <= kMaxCount && tlb <= TlbModel::kKeep);
+    archive(count, random_seed, tlb, timing, lock_feature_control, type);
+    archive.require(count >= 1 && count <= kMaxCount && tlb <= TlbModel::kKeep &&
+                    timing <= TimingModel::kBlocks);
   }
 };
 

@@ -24,6 +24,9 @@
 namespace nestor::emu {
 
 struct Stop;
+namespace timing {
+struct PricedBlock;
+}
 
 // Who runs the engine. Called while guest code runs; only what is said below may be called back.
 class EngineClient {
@@ -57,6 +60,21 @@ class EngineClient {
   // has done what there was to do, and run() begins again instead, with the state and the mode as
   // they are now: a stop and a start of the engine are saved. Where it can be, not at each stop.
   virtual bool goes_on(const Stop& stop) = 0;
+
+  // With Prices::prices_blocks(), and not without. What the block is known by from now on, until
+  // drop_prices(); `place`, if not null, is what this was for another block and may be used anew.
+  virtual timing::PricedBlock* price_block(uint64_t linear, unsigned size,
+                                           timing::PricedBlock* place) {
+    (void)linear, (void)size;
+    return place;
+  }
+  // It is entered, with these 16 general registers.
+  virtual void enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
+    (void)block, (void)registers;
+  }
+  // Of the block that was entered last no more than so many instructions were executed.
+  virtual void leave_block(unsigned instructions) { (void)instructions; }
+  virtual void drop_prices() {}
 };
 
 enum class StopKind : uint8_t {
@@ -90,6 +108,9 @@ struct RunMode {
   // In cycles. Before the first block that starts at or after this time,
   // EngineClient::deadline_passed is called.
   uint64_t deadline = ~0ull;
+  // The same before the first block that starts when all processors have executed so many
+  // instructions. With Prices::prices_blocks() alone, where cycles do not say how many they are.
+  uint64_t instruction_deadline = ~0ull;
   // One instruction at a time, each ending in kException with vector 1 (#DB), RFLAGS.TF aside.
   bool single_step = false;
   bool intercept_popf = false;   // stop before POPF, too: kInstruction

@@ -16,6 +16,7 @@
 #include "emu/machine/ram_of_devices.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
+#include "emu/timing/core.h"
 
 namespace nestor::emu {
 
@@ -128,6 +129,7 @@ class Pc final : public Machine {
   const MachineOutputs outputs_;
   Clock clock_;
   Prices prices_{clock_};
+  std::optional<timing::BlockPrices> block_prices_;
   Ram ram_;
   Bus bus_;
 
@@ -240,14 +242,20 @@ void Pc::wire() {
 }
 
 std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
+  if (config_.processor.timing == TimingModel::kBlocks) {
+    const timing::Processor* core = timing::find_processor(config_.processor.type.generation);
+    block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn));
+    prices_.price_blocks();
+  }
   auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
   if (outputs_.events != nullptr) outputs_.events->attach(clock_, prices_.instructions());
   memory_.emplace(ram_, *engine_);
   ram_of_devices_.emplace(ram_, *memory_);
-  const Surroundings around{turns_,  *engine_,          *memory_,       bus_,
-                            prices_, config_.processor, outputs_.events};
+  const Surroundings around{
+      turns_,  *engine_,          *memory_,        bus_,
+      prices_, config_.processor, outputs_.events, block_prices_ ? &*block_prices_ : nullptr};
   for (unsigned i = 0; i < config_.processor.count; ++i) {
     LocalApic& apic =
         *apics_.emplace_back(std::make_unique<LocalApic>(clock_, bus_.timers(), i, i == 0));

@@ -41,6 +41,14 @@ class Prices {
   // Completed by all processors; the reference stays valid.
   const uint64_t& instructions() const { return instructions_; }
 
+  // From now on a processor's core prices code, block by block: charge_code(). An instruction as
+  // such costs nothing then, and is only counted.
+  void price_blocks() {
+    list.instruction = 0;
+    prices_blocks_ = true;
+  }
+  bool prices_blocks() const { return prices_blocks_; }
+
   // `count` instructions of a block that is about to be executed, and those of them that were not
   // reached after all.
   void charge_instructions(uint64_t count) {
@@ -51,6 +59,8 @@ class Prices {
     instructions_ -= count;
     clock_.refund(count * list.instruction);
   }
+  void charge_code(uint64_t cycles) { clock_.charge(cycles); }
+  void refund_code(uint64_t cycles) { clock_.refund(cycles); }
   void charge_walk(uint64_t references) { clock_.charge(references * list.walk_reference); }
   void charge(uint64_t PriceList::*price, uint64_t times = 1) {
     clock_.charge(times * (list.*price));
@@ -66,6 +76,7 @@ class Prices {
  private:
   Clock& clock_;
   uint64_t instructions_ = 0;
+  bool prices_blocks_ = false;
 };
 
 }  // namespace nestor::emu

@@ -39,6 +39,9 @@ struct Processor {
 
 std::span<const Processor> processors();
 
+// The one that others are priced as.
+inline constexpr vmx::Generation kStandIn = vmx::Generation::kSkylake;
+
 // Null: there are no prices for it.
 const Processor* find_processor(vmx::Generation generation);
 

@@ -64,6 +64,10 @@ class ProcessorContexts {
     values[EntryCondition::kFop] = get<uint16_t>(layout_.fop);
     return values;
   }
+  // The 16 general registers, which stay where they are.
+  const uint64_t* general_registers() const {
+    return reinterpret_cast<const uint64_t*>(live_state_ + layout_.gpr);
+  }
   uint32_t mxcsr() const { return get<uint32_t>(layout_.mxcsr); }
   // Where RIP is relative to.
   uint64_t code_base() const {

@@ -17,6 +17,10 @@
 
 namespace nestor::emu {
 
+namespace timing {
+struct PricedBlock;
+}
+
 // A block of code that is executed from its first instruction to its last, unless something stops
 // it: `size` bytes at `linear`.
 struct Block {
@@ -47,6 +51,7 @@ struct alignas(64) BlockRecord {
   Block block;
   void* user = nullptr;  // what hook_blocks() was given
   uint32_t first_condition = 0, conditions = 0;
+  timing::PricedBlock* price = nullptr;  // where blocks are priced, once it was examined
 };
 
 class Translations {

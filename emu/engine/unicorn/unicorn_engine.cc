@@ -72,6 +72,7 @@ class UnicornEngine final : public Engine {
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
   static void on_interrupt(uc_engine*, uint32_t number, void*);
   static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
+  static void on_priced_block(uc_engine*, uint64_t linear, uint32_t size, void*);
   static void on_translated(uc_engine*, uc_tb* block, uc_tb*, void*);
   static uint32_t on_in(uc_engine*, uint32_t, int, void*);
   static void on_out(uc_engine*, uint32_t, int, uint32_t, void*);
@@ -90,8 +91,13 @@ class UnicornEngine final : public Engine {
     prices_.charge_instructions(block.instructions);
   }
   void leave_block() { current_block_ = &no_block_; }
+  bool is_due() const {
+    return prices_.clock().cycles() >= effective_deadline_ ||
+           prices_.instructions() >= mode_->instruction_deadline;
+  }
   void enter_unusual_block(BlockRecord& record, uint64_t linear, uint32_t size);
   bool examine(BlockRecord& record, uint64_t linear, uint32_t size);
+  bool breaks_conditions(const BlockRecord& record);
   void note_completed_block() {
     if (current_block_ == &no_block_) return;
     stop_.completed = current_block_->linear;
@@ -178,7 +184,10 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
     return HostError{"Unicorn " + unicorn_version() + " was built without x86-64 support"};
   }
-  translations_.emplace(uc_);
+  Translations::Limits limits;
+  // The price of a block takes more memory than all else that is known of it.
+  if (prices_.prices_blocks()) limits.blocks /= 4;
+  translations_.emplace(uc_, limits);
   scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
   if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
   std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);
@@ -207,8 +216,9 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
                        instruction) == UC_ERR_OK;
   };
   if (!hook(UC_HOOK_TLB_FILL, on_fill) || !hook(UC_HOOK_INTR, on_interrupt) ||
-      !translations_->hook_blocks(on_block, this) || !hook(UC_HOOK_EDGE_GENERATED, on_translated) ||
-      !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) || !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
+      !translations_->hook_blocks(prices_.prices_blocks() ? on_priced_block : on_block, this) ||
+      !hook(UC_HOOK_EDGE_GENERATED, on_translated) || !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) ||
+      !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSCALL) ||
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
     return HostError{"Unicorn refuses a hook"};
@@ -318,6 +328,21 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   self.charge(block);
 }
 
+// The same where blocks are priced.
+[[gnu::aligned(64)]] void UnicornEngine::on_priced_block(uc_engine*, uint64_t linear, uint32_t size,
+                                                         void* user) {
+  auto& record = *static_cast<BlockRecord*>(user);
+  auto& self = *static_cast<UnicornEngine*>(record.user);
+  Block& block = record.block;
+  if (self.ends_inside(linear, size) || block.linear != linear || block.size != size ||
+      block.tag != self.block_tag_ || self.is_due()) [[unlikely]] {
+    self.enter_unusual_block(record, linear, size);
+    return;
+  }
+  self.charge(block);
+  self.client_->enter_block(*record.price, self.contexts_->general_registers());
+}
+
 // Whether the last instruction of the current block, which makes a block, was translated anew
 // because it had written to its own bytes. So is the next iteration of one that has been.
 bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t size) const {
@@ -345,13 +370,13 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
     refund_from(linear);
     leave_block();
   }
-  if (prices_.clock().cycles() >= effective_deadline_ &&
-      (stop_requested_ || client_->deadline_passed())) {
+  if (is_due() && (stop_requested_ || client_->deadline_passed())) {
     stop_before_block(StopKind::kDeadline);
     return;
   }
   const bool known = block.size == size && block.tag == block_tag_;
   if (known && block.linear == Block::stopping(linear)) {
+    if (breaks_conditions(record)) return stop_before_block(StopKind::kCondition);
     stop_before_unsafe();
     return;
   }
@@ -359,15 +384,23 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
       known && (block.linear == linear || block.linear == Block::conditional(linear));
   if (!examined && !examine(record, linear, size)) return;
   if (block.linear == Block::conditional(linear)) {
-    const EntryValues values = contexts_->entry_values();
-    const auto holds = [&values](const EntryCondition& one) { return one.holds(values); };
-    const bool all = std::ranges::all_of(translations_->conditions(record), holds);
-    if (!all && !mode_->conditions_hold) return stop_before_block(StopKind::kCondition);
+    if (breaks_conditions(record)) return stop_before_block(StopKind::kCondition);
   }
-  if (block.linear == linear && own) return charge(block);
-  kept_block_ = block;
-  kept_block_.linear = linear;
-  charge(kept_block_);
+  if (block.linear == linear && own) {
+    charge(block);
+  } else {
+    kept_block_ = block;
+    kept_block_.linear = linear;
+    charge(kept_block_);
+  }
+  if (prices_.prices_blocks()) client_->enter_block(*record.price, contexts_->general_registers());
+}
+
+bool UnicornEngine::breaks_conditions(const BlockRecord& record) {
+  if (mode_->conditions_hold || record.conditions == 0) return false;
+  const EntryValues values = contexts_->entry_values();
+  const auto holds = [&values](const EntryCondition& one) { return one.holds(values); };
+  return !std::ranges::all_of(translations_->conditions(record), holds);
 }
 
 // Finds out what there is to know of the block. false: it cannot be entered as it is. What the
@@ -394,15 +427,19 @@ bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size)
       counted ? block.instructions : client_->count_instructions(linear, size);
   if (&block == current_block_) keep_current_block();
   block = Block{linear, block_tag_, size, instructions};
+  record.conditions = 0;
+  if (!conditions_.empty()) translations_->set_conditions(record, conditions_);
   if (unsafe) {
     block.linear = mode_->single_step ? Block::kNone : Block::stopping(linear);
-    stop_before_unsafe();
+    if (breaks_conditions(record)) {
+      stop_before_block(StopKind::kCondition);
+    } else {
+      stop_before_unsafe();
+    }
     return false;
   }
-  if (!conditions_.empty()) {
-    block.linear = Block::conditional(linear);
-    translations_->set_conditions(record, conditions_);
-  }
+  if (!conditions_.empty()) block.linear = Block::conditional(linear);
+  if (prices_.prices_blocks()) record.price = client_->price_block(linear, size, record.price);
   return true;
 }
 
@@ -443,6 +480,7 @@ void UnicornEngine::refund_from(uint64_t linear) {
   const uint64_t undone = block.instructions - std::min(block.before, block.instructions);
   current_->instructions -= undone;
   prices_.refund_instructions(undone);
+  if (prices_.prices_blocks() && undone != 0) client_->leave_block(block.before);
 }
 
 void UnicornEngine::enter(ExecutionContext& context) {
@@ -473,6 +511,7 @@ void UnicornEngine::drop_translations() {
   filling_ = Filling::kDropAll;
   translations_->drop();
   filling_ = Filling::kGuest;
+  if (client_ != nullptr) client_->drop_prices();
   flush_tlb();
 }
 

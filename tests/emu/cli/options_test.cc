@@ -94,6 +94,7 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.machine.max_instructions, 0u);
   EXPECT_EQ(options.machine.processor.random_seed, 1u);
   EXPECT_EQ(options.machine.processor.tlb, TlbModel::kTagged);
+  EXPECT_EQ(options.machine.processor.timing, TimingModel::kFast);
   EXPECT_EQ(options.log_level, "warning");
 }
 
@@ -183,6 +184,7 @@ TEST(Options, SavedStates) {
                                   {"--module", "x"},
                                   {"--cpus", "2"},
                                   {"--tlb", "keep"},
+                                  {"--timing", "blocks"},
                                   {"--random-seed", "2"},
                                   {"--l0", "two-level"},
                                   {"--vmcs-shadowing", "off"},
@@ -242,6 +244,8 @@ TEST(Options, CachedTranslations) {
   EXPECT_EQ(tlb("flush"), TlbModel::kFlush);
   EXPECT_EQ(tlb("tagged"), TlbModel::kTagged);
   EXPECT_EQ(tlb("keep"), TlbModel::kKeep);
+  EXPECT_EQ(parse_ok({"run", "--timing", "blocks", "image"}).machine.processor.timing,
+            TimingModel::kBlocks);
 }
 
 TEST(Options, Audits) {
@@ -359,6 +363,7 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "other"}, "other"},
     {{"run", "image", "--memory"}, "--memory"},
     {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is none of flush, tagged and keep"},
+    {{"run", "image", "--timing", "detailed"}, "--timing: 'detailed' is neither fast nor blocks"},
     {{"run", "image", "--memory", ""}, "--memory"},
     {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
     {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},

@@ -95,6 +95,14 @@ TEST_F(SavedMachine, KeepsTimersInterruptsAndTraps) {
   expect_resumable();
 }
 
+TEST_F(SavedMachine, KeepsTheCoresOfPricedBlocks) {
+  config_.processor.timing = TimingModel::kBlocks;
+  put_sleeper();
+  expect_resumable();
+  put_hypervisor();
+  expect_resumable();
+}
+
 TEST_F(SavedMachine, KeepsL2AndItsVmcs) {
   put_hypervisor();
   expect_resumable();

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The core of a processor as a run takes its time: blocks of code that are entered one after the
+// other, and what comes between them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "emu/decode/instruction.h"
+#include "emu/timing/accumulator.h"
+#include "emu/timing/processor.h"
+
+namespace nestor::emu::timing {
+
+// A block of code that a run has entered, or is about to.
+struct PricedBlock {
+  uint64_t linear = 0;
+  CodeMode mode = CodeMode::k64;
+  std::vector<uint8_t> code, lengths;  // of its instructions
+  Piece piece;
+  bool cacheable = true;        // in the decoded ICache
+  uint32_t default_priced = 0;  // instructions
+};
+
+// The blocks of a machine, and what they cost. Their places stay until clear().
+class BlockPrices {
+ public:
+  explicit BlockPrices(const Processor& processor) : processor_(processor) {}
+
+  const Processor& processor() const { return processor_; }
+  void price(PricedBlock& block) const;
+  // What it costs to execute no more than the first instructions.
+  Piece part_of(const PricedBlock& block, size_t instructions) const;
+
+  PricedBlock& add() { return blocks_.emplace_back(); }
+  void clear() { blocks_.clear(); }
+
+ private:
+  const Processor& processor_;
+  std::deque<PricedBlock> blocks_;
+};
+
+// Which code the decoded ICache holds: 32 sets of 8 lines, each of 32 bytes of code. That a line
+// holds 6 micro-operations, and 32 bytes take up to 3 lines, is left out.
+class DecodedCache {
+ public:
+  // Whether all of the code is there; it is from now on.
+  bool hold(uint64_t first, uint64_t last) {
+    bool held = true;
+    for (uint64_t line = first / kLine; line <= last / kLine; ++line) held &= hold_line(line);
+    return held;
+  }
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    archive(lines_, next_);
+    for (const uint8_t next : next_) archive.require(next < kWays);
+  }
+
+ private:
+  static constexpr size_t kLine = 32, kSets = 32, kWays = 8;
+
+  bool hold_line(uint64_t line) {
+    const size_t set = line % kSets;
+    for (const uint64_t held : lines_[set])
+      if (held == line) return true;
+    lines_[set][next_[set]] = line;
+    next_[set] = static_cast<uint8_t>((next_[set] + 1) % kWays);
+    return false;
+  }
+
+  std::array<std::array<uint64_t, kWays>, kSets> lines_{};  // 0: none, as no code is there
+  std::array<uint8_t, kSets> next_{};                       // that makes room
+};
+
+class Core {
+ public:
+  // `blocks` outlives it.
+  explicit Core(BlockPrices& blocks) : blocks_(blocks), accumulator_(blocks.processor()) {}
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // The price of the block, in the place of another one, if that is not null.
+  PricedBlock& price(std::span<const uint8_t> code, std::vector<uint8_t> lengths, uint64_t linear,
+                     CodeMode mode, PricedBlock* place);
+  // All prices go.
+  void drop_prices();
+
+  // The block is executed, with these 16 general registers. Cycles that pass.
+  uint64_t enter(const PricedBlock& block, const uint64_t* registers);
+  // The same of code that is not kept.
+  uint64_t enter(std::span<const uint8_t> code, std::vector<uint8_t> lengths, uint64_t linear,
+                 CodeMode mode, const uint64_t* registers);
+  // Of the block that was entered last only so many instructions were executed. Cycles that pass
+  // because of that; less than 0.
+  int64_t leave(size_t instructions);
+  // The same, all but the last one.
+  int64_t leave_last() { return leave(last_ != nullptr ? last_->lengths.size() - 1 : 0); }
+  // What was entered last is left no more.
+  void settle() { last_ = nullptr; }
+  // Everything has retired before what follows begins.
+  void serialize_execution() { accumulator_.start_anew(); }
+
+  // Executed instructions that the tables lack.
+  uint64_t default_priced() const { return default_priced_; }
+
+  template <typename Archive>
+  void serialize(Archive& archive) {
+    accumulator_.serialize(archive);
+    decoded_.serialize(archive);
+    archive(default_priced_, last_front_end_);
+    archive.require(last_front_end_ <= FrontEnd::kDsb);
+    bool keeps = last_ == &kept_;
+    archive(keeps);
+    if (!keeps) {
+      if (archive.loads()) last_ = nullptr;
+      return;
+    }
+    constexpr size_t kMostBytes = 1 << 13;
+    archive(kept_.linear, kept_.mode);
+    archive.sequence(kept_.code, kMostBytes);
+    archive.sequence(kept_.lengths, kMostBytes);
+    if (archive.loads()) resume_kept(archive.ok());
+    archive.require(kept_.mode <= CodeMode::k64 && last_ == &kept_);
+  }
+
+ private:
+  static uint64_t cycles(Ticks ticks) { return ticks / kTicksPerCycle; }
+  // The block that was entered last is about to go, or to become another one.
+  void keep_last();
+  void resume_kept(bool makes_sense);
+
+  BlockPrices& blocks_;
+  Accumulator accumulator_;
+  DecodedCache decoded_;
+  const PricedBlock* last_ = nullptr;  // entered, and may be left early
+  FrontEnd last_front_end_ = FrontEnd::kLegacy;
+  PricedBlock kept_;
+  uint64_t default_priced_ = 0;
+};
+
+}  // namespace nestor::emu::timing

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs whose time is made of the prices of blocks: it is the same whatever the engine forgets, and
+// wherever the run stops or is saved.
+#include <string>
+#include <utility>
+
+#include "emu/memory/archive.h"
+#include "tests/emu/l0/nested_machine_fixture.h"
+
+namespace nestor::emu {
+namespace {
+
+class PricedBlocks : public NestedMachineTest {
+ protected:
+  PricedBlocks() {
+    config_.processor.timing = TimingModel::kBlocks;
+    config_.processor.type = vmx::processor_of(vmx::Generation::kSkylake);
+  }
+
+  uint64_t cycles_of(const Code& code) {
+    EXPECT_EQ(run(code + exit_with(5)).code, status(5));
+    return machine_->result().cycles;
+  }
+  // Of a loop with so many rounds, per round.
+  double round_of(const Code& body) {
+    const auto loop = [&](uint32_t rounds) {
+      Code code = ASM64("mov ebp, 0");
+      std::memcpy(&code[1], &rounds, 4);
+      Code end = ASM64("dec ebp; 2: jne 2b");
+      const auto back = -static_cast<int32_t>(body.size() + 2 + 6);
+      end.resize(2);
+      end.insert(end.end(), {0x0f, 0x85});
+      for (unsigned i = 0; i < 4; ++i) end.push_back(static_cast<uint8_t>(back >> 8 * i));
+      return cycles_of(code + body + end);
+    };
+    return static_cast<double>(loop(3000) - loop(1000)) / 2000;
+  }
+  // The machine forgets all that its engine has translated and cached.
+  void forget() {
+    const auto state = saved_bytes([this](Archive& archive) { machine_->serialize(archive); });
+    const Clock* const clock = record_.clock;
+    ASSERT_TRUE(load_bytes(state, [this](Archive& archive) { machine_->serialize(archive); }));
+    record_.clock = clock;
+  }
+  void expect_the_same_run(uint32_t code) {
+    EXPECT_EQ(run().code, status(code));
+    const Seen unbroken = seen();
+    start();
+    while (machine_->run_until({.step = true})) continue;
+    EXPECT_EQ(seen(), unbroken) << "stepped";
+    for (const uint64_t distance : {7, 100}) {
+      start();
+      uint64_t limit = distance;
+      while (machine_->run_until({.instructions = limit})) {
+        limit += distance;
+        forget();
+      }
+      EXPECT_EQ(seen(), unbroken) << "forgotten after each " << distance;
+    }
+    start();
+    while (machine_->run_until({.step = true})) forget();
+    EXPECT_EQ(seen(), unbroken) << "stepped and forgotten";
+    start();
+    ASSERT_TRUE(machine_->run_until({.instructions = unbroken.instructions / 2}));
+    while (machine_->run_until({.step = true})) continue;
+    EXPECT_EQ(seen(), unbroken) << "stepped from the middle";
+  }
+};
+
+TEST_F(PricedBlocks, TakeTheTimeOfTheCore) {
+  // A chain of multiplications, of 3 cycles each; 8 instructions that wait for nothing, 4 a cycle.
+  EXPECT_NEAR(round_of(ASM64("imul rax, rax; imul rax, rax; imul rax, rax")), 9, 0.2);
+  EXPECT_NEAR(round_of(ASM64("nop; nop; nop; nop; nop; nop; nop")), 2, 0.2);
+  EXPECT_NEAR(round_of(ASM64("mov [0x80000], rax; mov rax, [0x80000]")), 4, 0.5);
+}
+
+TEST_F(PricedBlocks, FastStaysWhatItWas) {
+  config_.processor.timing = TimingModel::kFast;
+  EXPECT_NEAR(round_of(ASM64("imul rax, rax; imul rax, rax; imul rax, rax")), 5, 0.001);
+}
+
+TEST_F(PricedBlocks, AreTheSameHoweverTheRunStops) {
+  handle(0x40, end_of_interrupt() + ASM64("iretq"));
+  put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
+                      apic_write(0x320, 0x20040) +          // periodic, vector 40H
+                      apic_write(0x380, 997) +
+                      ASM64("sti; mov ecx, 300; 2: imul rax, rcx; mov [0x80000], rax; test al, 8; "
+                            "jne 3f; add rax, [0x80008]; 3: dec ecx; jne 2b") +
+                      exit_with(7));
+  expect_the_same_run(7);
+}
+
+TEST_F(PricedBlocks, AreTheSameForStrings) {
+  put_code(kCode, ASM64("mov ecx, 20; mov edi, 0x80000; mov eax, 7; cld; rep stosd; mov ecx, 19; "
+                        "mov esi, 0x80000; mov edi, 0x80800; rep movsb; mov ecx, 40; "
+                        "mov edi, 0x80000; xor eax, eax; repne scasb") +
+                      exit_with(3));
+  expect_the_same_run(3);
+}
+
+// A block that faults in its midst is charged for what it has completed.
+TEST_F(PricedBlocks, AreTheSameForFaults) {
+  map(0x81000, 0);
+  handle(vmx::kPf, ASM64("add rsp, 8; mov rax, cr2; add qword ptr [rsp], 4; iretq"));
+  put_code(kCode, ASM64("mov ecx, 50; mov edi, 0x81000; 2: imul rax, rcx; mov [rdi + 8], rax; "
+                        "imul rdx, rax; mov rbp, [rdi + 8]; imul rbp, rcx; dec ecx; jne 2b") +
+                      exit_with(3));
+  expect_the_same_run(3);
+  const uint64_t faults = record_.exceptions.size();
+  EXPECT_EQ(faults, 100u);
+}
+
+TEST_F(PricedBlocks, AreTheSameWhereConditionsAreBroken) {
+  cpu_.cr4 |= vmx::cr4::kOsfxsr | vmx::cr4::kOsxmmexcpt;
+  handle(vmx::kGp, ASM64("add rsp, 8; add qword ptr [rsp], 4; iretq"));
+  put_code(kCode, ASM64("mov ecx, 30; 2: lea rdi, [rcx * 4 + 0x80000]; add rax, rdi; "
+                        "movaps xmm0, [rdi + 16]; add rax, 3; sti; dec ecx; jne 2b") +
+                      exit_with(3));
+  expect_the_same_run(3);
+}
+
+TEST_F(PricedBlocks, AreTheSameForCodeThatWritesToItself) {
+  // The store is in the midst of the block that it changes.
+  put_code(kCode, ASM64("mov ecx, 30; 2: add eax, 5; lea rdi, [rip + 3f + 1]; mov [rdi], cl; "
+                        "imul rax, rax; 3: mov edx, 0; add eax, edx; dec ecx; jne 2b") +
+                      exit_with(3));
+  expect_the_same_run(3);
+}
+
+TEST_F(PricedBlocks, AreTheSameForL2) {
+  enable_ept(kEptAccessedDirty);
+  put_guest(ASM64("mov ecx, 40; 2: imul rax, rcx; mov [0x80000], rax; push rax; pop rdx; "
+                  "dec ecx; jne 2b; cpuid"),
+            resume_until(8, exit_with(8)));
+  put_code(kCode, launch());
+  expect_the_same_run(8);
+}
+
+TEST_F(PricedBlocks, AreTheSameWithSeveralProcessors) {
+  config_.processor.count = 2;
+  // Real-address mode, with LOOP and a store.
+  put_code(0x30000, ASM16("2: mov cx, 9; 3: add ax, cx; loop 3b; mov [0x7000], ax; jmp 2b"));
+  put_code(kCode, enable_apic() + apic_write(0x310, 1u << 24) + apic_write(0x300, 0x4500) +
+                      apic_write(0x300, 0x4630) +
+                      ASM64("mov ecx, 30000; 2: imul rax, rcx; nop; dec ecx; jne 2b") +
+                      exit_with(7));
+  EXPECT_EQ(run().code, status(7));
+  const Seen unbroken = seen();
+  EXPECT_GT(unbroken.instructions, 130'000u);
+  start();
+  uint64_t limit = 10'000;
+  while (machine_->run_until({.instructions = limit})) {
+    limit += 10'000;
+    forget();
+  }
+  EXPECT_EQ(seen(), unbroken);
+}
+
+TEST_F(PricedBlocks, APrefixIsChargedForItself) {
+  map(0x81000, 0);
+  handle(vmx::kPf, exit_with(5));
+  const auto cycles = [&](const Code& before, const Code& after) {
+    return static_cast<double>(cycles_of(before + ASM64("mov rax, [0x81000]") + after));
+  };
+  // What follows the fault is not executed and costs nothing.
+  const Code chain = ASM64("imul rax, rax; imul rax, rax; imul rax, rax; imul rax, rax");
+  EXPECT_EQ(cycles(kNop, kNop), cycles(kNop, chain + chain + chain));
+  EXPECT_NEAR(cycles(chain + chain, kNop), cycles(kNop, kNop) + 24, 2);
+}
+
+}  // namespace
+}  // namespace nestor::emu
