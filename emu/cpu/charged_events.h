@@ -17,12 +17,12 @@ class ChargedEvents final : public vmx::EventSink {
   void set_timing(timing::Core& timing) { timing_ = &timing; }
 
   void vm_entry(const vmx::VmEntryEvent& event) override {
-    charge(&PriceList::vm_entry);
+    charge(&PriceList::vm_entry, timing::vm_entry_price, event.data);
     if (listener_ != nullptr) listener_->vm_entry(event);
   }
   void vm_exit(const vmx::VmExitEvent& event) override {
     if (listener_ != nullptr) listener_->vm_exit(event);
-    charge(&PriceList::vm_exit);
+    charge(&PriceList::vm_exit, timing::vm_exit_price, event.data);
   }
   void check_failed(const vmx::CheckFailure& failure) override {
     if (listener_ != nullptr) listener_->check_failed(failure);
@@ -32,9 +32,11 @@ class ChargedEvents final : public vmx::EventSink {
   }
 
  private:
-  void charge(uint64_t PriceList::*price) {
-    if (timing_ != nullptr) timing_->serialize_execution();
-    prices_.charge(price);
+  using TransitionPrice = uint64_t (*)(const timing::Processor&, const vmx::Vmcs&);
+  void charge(uint64_t PriceList::*constant, TransitionPrice modelled, const vmx::Vmcs* vmcs) {
+    if (timing_ == nullptr || vmcs == nullptr) return prices_.charge(constant);
+    timing_->serialize_execution();
+    prices_.charge_core(modelled(timing_->processor(), *vmcs));
   }
 
   Prices& prices_;

@@ -323,11 +323,8 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   const uint64_t breaks =
       has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
   count_emulated();
-  if (timing::Core* core = core_.timing()) {
-    core->serialize_execution();
-    core_.around().prices.charge_code(1);
-  }
-  const InstructionCharge price(*instruction, core_.state());
+  if (timing::Core* core = core_.timing()) core->serialize_execution();
+  const InstructionCharge price(*instruction, core_.state(), core_.timing());
   const auto pause = watched_register_or_port(core_, *instruction);
   const Executed executed = execute(core_, *instruction);
   if (pause) core_.around().turns.stop(*pause);

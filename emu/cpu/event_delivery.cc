@@ -107,8 +107,15 @@ void EventDelivery::triple_fault(const Event& met, const std::optional<Event>& p
 
 void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
-  if (timing::Core* core = core_.timing()) core->serialize_execution();
-  core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
+  if (timing::Core* core = core_.timing()) {
+    core->serialize_execution();
+    core_.around().prices.charge_core(core->price(interrupt ? timing::SystemCost::kInterrupt
+                                                  : is_page_fault(event)
+                                                      ? timing::SystemCost::kPageFault
+                                                      : timing::SystemCost::kException));
+  } else {
+    core_.around().prices.charge(interrupt ? &PriceList::interrupt : &PriceList::exception);
+  }
   if (!interrupt) core_.around().turns.exception_delivered();
   MachineEventSink* const events = core_.around().events;
   if (events == nullptr) return;

@@ -33,16 +33,23 @@ uint64_t PriceList::*price_of(Operation operation) {
   return kPrices[static_cast<size_t>(operation)];
 }
 
-InstructionCharge::InstructionCharge(const Instruction& instruction, const vmx::CpuState& state)
+// The core prices all but what devices cost.
+InstructionCharge::InstructionCharge(const Instruction& instruction, const vmx::CpuState& state,
+                                     const timing::Core* core)
     : price_(price_of(instruction.operation)),
       repeated_(instruction.repeated),
       count_mask_(value_mask(instruction.address_size)),
-      count_before_(state.gpr[vmx::kRcx] & count_mask_) {}
+      count_before_(state.gpr[vmx::kRcx] & count_mask_) {
+  if (core == nullptr) return;
+  core_cycles_ = core->price(timing::cost_of(instruction.operation, instruction.operand[0].number));
+  if (price_ != &PriceList::port_access) price_ = nullptr;
+}
 
 void InstructionCharge::charge(Prices& prices, const vmx::CpuState& state,
                                const Outcome& outcome) const {
-  if (price_ == nullptr) return;
   const bool completed = std::holds_alternative<vmx::Completed>(outcome);
+  if (completed || std::holds_alternative<Jumped>(outcome)) prices.charge_core(core_cycles_);
+  if (price_ == nullptr) return;
   const uint64_t done = count_before_ - (state.gpr[vmx::kRcx] & count_mask_);
   prices.charge(price_, repeated_ ? done : completed ? 1 : 0);
 }

@@ -31,8 +31,8 @@ bool EngineDriver::enter_watched_block() {
   core_.around().prices.charge_instructions(stepping_through_->prepaid);
   std::array<uint8_t, kPageSize> bytes;
   charge_code(stepping_through_->linear,
-              code_at(stepping_through_->linear,
-                      std::span(bytes).first(std::min<size_t>(stepping_through_->size, kPageSize))));
+              code_at(stepping_through_->linear, std::span(bytes).first(std::min<size_t>(
+                                                     stepping_through_->size, kPageSize))));
   return true;
 }
 
@@ -52,8 +52,8 @@ bool EngineDriver::writes_to_watched_block() {
   if (!stepping_through_ || !instruction) return false;
   const vmx::CpuState& state = core_.state();
   const auto physical = [&](uint64_t linear, ept::Access::Kind kind) -> std::optional<uint64_t> {
-    const auto found = core_.mmu().probe(linear, core_.port().access(kind, Privilege::kCurrent),
-                                         state.rflags);
+    const auto found =
+        core_.mmu().probe(linear, core_.port().access(kind, Privilege::kCurrent), state.rflags);
     const auto* address = std::get_if<uint64_t>(&found);
     return address != nullptr ? std::optional(*address) : std::nullopt;
   };
@@ -61,8 +61,8 @@ bool EngineDriver::writes_to_watched_block() {
     const uint64_t first = linear_address_of(state, access);
     for (uint64_t byte = 0; access.written && byte < access.size; ++byte) {
       const auto at = physical(first + byte, ept::Access::kWrite);
-      for (const uint64_t code : {stepping_through_->linear,
-                                  stepping_through_->linear + stepping_through_->size - 1}) {
+      for (const uint64_t code :
+           {stepping_through_->linear, stepping_through_->linear + stepping_through_->size - 1}) {
         const auto page = physical(code & ~(kPageSize - 1), ept::Access::kFetch);
         if (!at || !page || *at / kPageSize != *page / kPageSize) continue;
         if (stepping_through_->holds((code & ~(kPageSize - 1)) + *at % kPageSize)) return true;
@@ -76,8 +76,7 @@ bool EngineDriver::writes_to_watched_block() {
 
 std::vector<uint8_t> EngineDriver::instruction_lengths(std::span<const uint8_t> code) {
   std::array<uint16_t, kPageSize> starts;
-  const unsigned count =
-      core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
+  const unsigned count = core_.decoder().instruction_starts(code, code_mode(core_.state()), starts);
   std::vector<uint8_t> lengths(count);
   for (unsigned i = 0; i < count; ++i) {
     const size_t end = i + 1 < count ? starts[i + 1] : code.size();
@@ -97,7 +96,7 @@ timing::PricedBlock* EngineDriver::price_block(uint64_t linear, unsigned size,
 // What is stepped through was charged as a whole.
 void EngineDriver::enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
   if (stepping_through_) return;
-  core_.around().prices.charge_code(core_.timing()->enter(block, registers));
+  core_.around().prices.charge_core(core_.timing()->enter(block, registers));
 }
 
 void EngineDriver::leave_block(unsigned instructions) {
@@ -112,12 +111,12 @@ void EngineDriver::charge_code(uint64_t linear, std::span<const uint8_t> code) {
   timing::Core* const core = core_.timing();
   if (core == nullptr) return;
   const vmx::CpuState& state = core_.state();
-  core_.around().prices.charge_code(core->enter(code, instruction_lengths(code), linear,
-                                                code_mode(state), state.gpr.data()));
+  core_.around().prices.charge_core(
+      core->enter(code, instruction_lengths(code), linear, code_mode(state), state.gpr.data()));
 }
 
 void EngineDriver::refund_code(int64_t cycles) {
-  core_.around().prices.refund_code(static_cast<uint64_t>(-cycles));
+  core_.around().prices.refund_core(static_cast<uint64_t>(-cycles));
 }
 
 }  // namespace nestor::emu

@@ -41,8 +41,9 @@ class Prices {
   // Completed by all processors; the reference stays valid.
   const uint64_t& instructions() const { return instructions_; }
 
-  // From now on a processor's core prices code, block by block: charge_code(). An instruction as
-  // such costs nothing then, and is only counted.
+  // From now on the model of a processor's core says what code takes, block by block, and what
+  // system instructions, events and transitions do: charge_core(). An instruction as such costs
+  // nothing then, and is only counted.
   void price_blocks() {
     list.instruction = 0;
     prices_blocks_ = true;
@@ -59,8 +60,8 @@ class Prices {
     instructions_ -= count;
     clock_.refund(count * list.instruction);
   }
-  void charge_code(uint64_t cycles) { clock_.charge(cycles); }
-  void refund_code(uint64_t cycles) { clock_.refund(cycles); }
+  void charge_core(uint64_t cycles) { clock_.charge(cycles); }
+  void refund_core(uint64_t cycles) { clock_.refund(cycles); }
   void charge_walk(uint64_t references) { clock_.charge(references * list.walk_reference); }
   void charge(uint64_t PriceList::*price, uint64_t times = 1) {
     clock_.charge(times * (list.*price));

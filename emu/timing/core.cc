@@ -2,6 +2,7 @@
 #include "emu/timing/core.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <utility>
 
@@ -13,8 +14,14 @@ void BlockPrices::price(PricedBlock& block) const {
   const auto prices = price_instructions(block.code, block.lengths, block.mode, processor_);
   block.piece = piece_of(prices, processor_, block.linear);
   block.cacheable = !has_jcc_erratum(prices, processor_, block.linear);
-  block.default_priced = static_cast<uint32_t>(
-      std::ranges::count_if(prices, &InstructionPrice::default_priced));
+  block.default_priced =
+      static_cast<uint32_t>(std::ranges::count_if(prices, &InstructionPrice::default_priced));
+  if (prices.empty()) return;
+  const InstructionPrice& last = prices.back();
+  block.ends_in = branch_kind_of(std::span(block.code).last(last.length), block.mode);
+  block.branch_waits = last.address_read | last.operand_read;
+  const uint16_t loading = last.loads ? last.latency : uint16_t{0};
+  block.branch_takes = (1u + loading) * kTicksPerCycle;
 }
 
 Piece BlockPrices::part_of(const PricedBlock& block, size_t instructions) const {
@@ -43,15 +50,32 @@ void Core::keep_last() {
   last_ = &kept_;
 }
 
-uint64_t Core::enter(const PricedBlock& block, const uint64_t* registers) {
+// The most frequent call of all: nothing of it is called in turn.
+[[gnu::flatten]] uint64_t Core::enter(const PricedBlock& block, const uint64_t* registers) {
   const Ticks before = accumulator_.time();
-  const bool held = block.cacheable &&
-                    decoded_.hold(block.piece.predecode.begin, block.piece.predecode.end - 1);
+  const bool held =
+      block.cacheable && decoded_.hold(block.piece.predecode.begin, block.piece.predecode.end - 1);
   last_front_end_ = held ? FrontEnd::kDsb : FrontEnd::kLegacy;
   last_ = &block;
-  default_priced_ += block.default_priced;
+  counts_.default_priced += block.default_priced;
+  if (branch_.kind != BranchKind::kNone) resolve_branch(block.linear);
+  branch_ = {block.ends_in, block.linear + block.code.size(), block.branch_waits,
+             block.branch_takes};
   accumulator_.add(block.piece, registers, last_front_end_);
   return cycles(accumulator_.time()) - cycles(before);
+}
+
+// Code that was not foreseen is fetched once the branch has been executed.
+void Core::resolve_branch(uint64_t target) {
+  ++counts_.branches;
+  if (branches_.foresees(branch_.kind, branch_.end, target)) return;
+  ++counts_.mispredicted;
+  Ticks executed = accumulator_.issued();
+  for (Values left = branch_.waits; left != 0; left &= left - 1)
+    executed =
+        std::max(executed, accumulator_.ready(static_cast<unsigned>(std::countr_zero(left))));
+  accumulator_.fetch_after(executed + branch_.takes +
+                           blocks_.processor().misprediction * kTicksPerCycle);
 }
 
 uint64_t Core::enter(std::span<const uint8_t> code, std::vector<uint8_t> lengths, uint64_t linear,
@@ -65,12 +89,12 @@ int64_t Core::leave(size_t instructions) {
   const Ticks before = accumulator_.time();
   accumulator_.replace(last_->piece, blocks_.part_of(*last_, instructions), last_front_end_);
   last_ = nullptr;
+  branch_ = {};
   return static_cast<int64_t>(cycles(accumulator_.time()) - cycles(before));
 }
 
 void Core::resume_kept(bool makes_sense) {
-  const size_t size =
-      std::accumulate(kept_.lengths.begin(), kept_.lengths.end(), size_t{0});
+  const size_t size = std::accumulate(kept_.lengths.begin(), kept_.lengths.end(), size_t{0});
   const bool valid = std::ranges::all_of(kept_.lengths, [](uint8_t length) {
     return length >= 1 && length <= Instruction::kMaxLength;
   });

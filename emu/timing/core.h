@@ -12,7 +12,9 @@
 
 #include "emu/decode/instruction.h"
 #include "emu/timing/accumulator.h"
+#include "emu/timing/branches.h"
 #include "emu/timing/processor.h"
+#include "emu/timing/system_prices.h"
 
 namespace nestor::emu::timing {
 
@@ -24,6 +26,9 @@ struct PricedBlock {
   Piece piece;
   bool cacheable = true;        // in the decoded ICache
   uint32_t default_priced = 0;  // instructions
+  BranchKind ends_in = BranchKind::kNone;
+  Values branch_waits = 0;  // for these,
+  Ticks branch_takes = 0;   // and then so long
 };
 
 // The blocks of a machine, and what they cost. Their places stay until clear().
@@ -101,18 +106,32 @@ class Core {
   int64_t leave_last() { return leave(last_ != nullptr ? last_->lengths.size() - 1 : 0); }
   // What was entered last is left no more.
   void settle() { last_ = nullptr; }
+  uint64_t price(SystemCost cost) const { return system_price(blocks_.processor(), cost); }
+  const Processor& processor() const { return blocks_.processor(); }
   // Everything has retired before what follows begins.
-  void serialize_execution() { accumulator_.start_anew(); }
+  void serialize_execution() {
+    accumulator_.start_anew();
+    branch_ = {};
+  }
 
-  // Executed instructions that the tables lack.
-  uint64_t default_priced() const { return default_priced_; }
+  // What was counted of the code that was entered.
+  struct Counts {
+    uint64_t default_priced = 0;  // instructions that the tables lack
+    uint64_t branches = 0, mispredicted = 0;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(default_priced, branches, mispredicted);
+    }
+  };
+  const Counts& counts() const { return counts_; }
 
   template <typename Archive>
   void serialize(Archive& archive) {
     accumulator_.serialize(archive);
     decoded_.serialize(archive);
-    archive(default_priced_, last_front_end_);
-    archive.require(last_front_end_ <= FrontEnd::kDsb);
+    branches_.serialize(archive);
+    archive(counts_, branch_, last_front_end_);
+    archive.require(last_front_end_ <= FrontEnd::kDsb && branch_.kind <= BranchKind::kReturn);
     bool keeps = last_ == &kept_;
     archive(keeps);
     if (!keeps) {
@@ -128,6 +147,20 @@ class Core {
   }
 
  private:
+  // The branch at the end of the block that was entered last.
+  struct Branch {
+    BranchKind kind = BranchKind::kNone;
+    uint64_t end = 0;
+    Values waits = 0;
+    Ticks takes = 0;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(kind, end, waits, takes);
+    }
+  };
+  // It has led to `target`.
+  void resolve_branch(uint64_t target);
+
   static uint64_t cycles(Ticks ticks) { return ticks / kTicksPerCycle; }
   // The block that was entered last is about to go, or to become another one.
   void keep_last();
@@ -139,7 +172,9 @@ class Core {
   const PricedBlock* last_ = nullptr;  // entered, and may be left early
   FrontEnd last_front_end_ = FrontEnd::kLegacy;
   PricedBlock kept_;
-  uint64_t default_priced_ = 0;
+  BranchPredictor branches_;
+  Branch branch_;
+  Counts counts_;
 };
 
 }  // namespace nestor::emu::timing

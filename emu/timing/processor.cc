@@ -16,7 +16,8 @@ constexpr uint16_t ports(std::initializer_list<unsigned> numbers) {
 // Haswell, Skylake and Ice Lake), and the discussion in Agner Fog's blog, "32B store-forwarding is
 // slower than 16B". The loop stream detector is off on Skylake (errata SKL150, SKZ7). POPCNT, TZCNT
 // and LZCNT: errata HSD146, BDM104 and SKL029. Jumps at the end of 32 bytes: Intel, "Mitigations
-// for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065.
+// for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065. The cost of a
+// misprediction is a parameter: 16 to 20 cycles are what the literature has.
 constexpr Processor kProcessors[] = {
     {.generation = vmx::Generation::kHaswell,
      .table = PriceTable::kHaswell,
@@ -36,6 +37,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = false,
      .jcc_erratum = false,
      .forwarding = 5,
+     .misprediction = 16,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -58,6 +60,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = true,
      .jcc_erratum = false,
      .forwarding = 5,
+     .misprediction = 16,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -80,6 +83,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = true,
      .jcc_erratum = true,
      .forwarding = 4,
+     .misprediction = 16,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -102,6 +106,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = true,
      .jcc_erratum = false,
      .forwarding = 5,
+     .misprediction = 16,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({7, 8}),
      .store_data_ports = ports({4, 9}),

@@ -32,8 +32,9 @@ struct Processor {
   bool slow_lea;  // with three components, RIP-relative or RBP and R13: port 1, 3 cycles
   bool popcnt_waits, tzcnt_waits;  // for the destination, though they do not read it
   bool cmov_complex;               // CMOVcc is for the first decoder
-  bool jcc_erratum;    // a jump at the end of 32 bytes keeps them out of the decoded ICache
-  uint8_t forwarding;  // cycles from a store's data to a load of it, general registers
+  bool jcc_erratum;       // a jump at the end of 32 bytes keeps them out of the decoded ICache
+  uint8_t forwarding;     // cycles from a store's data to a load of it, general registers
+  uint8_t misprediction;  // cycles from the execution of a branch to what it leads to being issued
   uint16_t load_ports, store_address_ports, store_data_ports, branch_ports;
 };
 

@@ -157,6 +157,59 @@ TEST_F(PricedBlocks, AreTheSameWithSeveralProcessors) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+// What each costs beside the rest of the run.
+TEST_F(PricedBlocks, SystemInstructionsHaveTheirPrices) {
+  const auto cost = [this](const Code& before, const Code& code) {
+    const uint64_t once = cycles_of(before + code);
+    return static_cast<double>(cycles_of(before + code + code) - once);
+  };
+  constexpr double kRoom = 8;  // the core fills anew
+  EXPECT_NEAR(cost({}, kCpuid), 100, kRoom);
+  EXPECT_NEAR(cost({}, ASM64("rdtsc")), 25, kRoom);
+  EXPECT_NEAR(cost(ASM64("mov ecx, 0x174"), ASM64("rdmsr")), 89, kRoom);
+  EXPECT_NEAR(cost(ASM64("mov ecx, 0x174; xor eax, eax; xor edx, edx"), ASM64("wrmsr")), 138,
+              kRoom);
+  EXPECT_NEAR(cost({}, ASM64("pause")), 140, kRoom);
+  EXPECT_NEAR(cost({}, ASM64("mov rax, cr0")), 10, kRoom);
+  config_.processor.type = vmx::processor_of(vmx::Generation::kHaswell);
+  EXPECT_NEAR(cost({}, ASM64("pause")), 9, kRoom);
+}
+
+TEST_F(PricedBlocks, LongerMsrListsTakeLonger) {
+  const auto cycles = [this](uint32_t entries) {
+    for (uint32_t i = 0; i < entries; ++i) {
+      put<uint64_t>(kScratch + 16 * i, 0x174);  // IA32_SYSENTER_CS
+      put<uint64_t>(kScratch + 16 * i + 8, 0);
+    }
+    vmcs_.write(vmx::Field::kVmEntryMsrLoadAddress, kScratch);
+    vmcs_.write(vmx::Field::kVmEntryMsrLoadCount, entries);
+    run_guest(ASM64("vmcall"), resume_until(10));
+    return machine_->result().cycles;
+  };
+  const uint64_t none = cycles(0);
+  EXPECT_EQ(cycles(1) - none, 10u * 138);
+  EXPECT_EQ(cycles(5) - none, 50u * 138);
+}
+
+TEST_F(PricedBlocks, BranchesThatNobodyForeseesCost) {
+  const auto branching = [this](const Code& condition) {
+    return round_of(ASM64("imul rax, rax, 0x41c64e6d; add rax, 12345; mov rdx, rax; shr rdx, 40") +
+                    condition + ASM64("je 2f; add rcx, 1; 2: nop"));
+  };
+  const double always = branching(ASM64("cmp rdx, -1")), random = branching(ASM64("test dl, 1"));
+  EXPECT_GT(random, always + 4);
+  EXPECT_LT(random, always + 20);
+  // In turns: that is learned.
+  EXPECT_LT(branching(ASM64("test bpl, 1")), always + 3);
+}
+
+TEST_F(PricedBlocks, ReturnsAreForeseenAndJumpsLearned) {
+  const Code call = ASM64("call 3f; jmp 4f; 3: ret; 4: nop");
+  EXPECT_LT(round_of(call), 10);
+  const Code jump = ASM64("lea rdx, [rip + 3f]; jmp rdx; nop; 3: nop");
+  EXPECT_LT(round_of(jump), 10);
+}
+
 TEST_F(PricedBlocks, APrefixIsChargedForItself) {
   map(0x81000, 0);
   handle(vmx::kPf, exit_with(5));
