@@ -278,6 +278,7 @@ bool EngineDriver::prepare() {
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
   }
   mode_.code_set ^= core_.around().turns.watch_generation() * 0x9e3779b97f4a7c15;
+  if (timing::Core* core = core_.timing()) core->set_level(core_.in_l2());
   engine_.set_client(*this);
   engine_.enter(context);
   simd_exceptions_ = has_simd_exceptions(engine_.mxcsr());

@@ -33,6 +33,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
   if (around.block_prices != nullptr) {
     timing_ = std::make_unique<timing::Core>(*around.block_prices);
     vmx_events_.set_timing(*timing_);
+    mmu_.charge_by(timing_->translations());
   }
   if (around.config.tlb != TlbModel::kKeep) return;
   caches_ = std::make_unique<TranslationCaches>();
@@ -176,6 +177,7 @@ std::optional<vmx::Event> HardwareCore::write_linear(uint64_t linear,
 }
 
 void HardwareCore::invalidate(const vmx::Invalidation& what) {
+  if (timing_) timing_->translations().invalidate(what);
   if (around_.config.tlb == TlbModel::kTagged) return context_.invalidate(what);
   context_.request_flush();
   if (caches_) caches_->invalidate(what);

@@ -99,7 +99,12 @@ std::variant<Translation, Fault> Mmu::translate_refused(uint64_t linear, Access 
     return translate(linear, access, rflags);
   }
   RefusedWalk& walk = *refused_;
-  charge(walk.references);
+  charge({.tag = mapping_tag(vmx_, state_),
+          .linear = linear,
+          .fetch = access.kind == Access::kFetch,
+          .steps = walk.steps,
+          .guest_physical = walk.guest_physical},
+         walk.references);
   const uint64_t physical_offset = walk.offset_is_physical ? linear % kPageSize : 0;
   if (walk.event) {
     walk.event->linear = linear;
@@ -136,13 +141,40 @@ std::variant<Translation, Fault> Mmu::translate(uint64_t linear, Access access, 
   if (paging.mode == ept::PagingMode::kNone) {
     return Translation{linear & 0xffffffff, true, true, access.kind == Access::kFetch};
   }
-  if (events_ != nullptr && events_->wants_all_walks()) {
+  if ((events_ != nullptr && events_->wants_all_walks()) || wants_steps()) {
     ept::RecordSteps<kLongestWalk> steps;
     return walk_paging(linear, access, paging, account, steps);
   }
   ept::NoSteps none;
   return walk_paging(linear, access, paging, account, none);
 }
+
+void Mmu::charge(const timing::TimedWalk& walk, unsigned references) {
+  if (costs_ == nullptr) return charge_references(references);
+  walk_references_ += references;
+  prices_.charge_core(costs_->translate(walk));
+}
+
+template <class Walk>
+void Mmu::charge(uint64_t linear, Access access, const Walk& walk, unsigned references,
+                 std::span<const ept::Step> steps) {
+  timing::TimedWalk timed{.tag = mapping_tag(vmx_, state_),
+                          .linear = linear,
+                          .fetch = access.kind == Access::kFetch,
+                          .write = access.kind == Access::kWrite,
+                          .steps = steps};
+  if (walk.translated()) {
+    timed.page_bits = walk.page_bits;
+    timed.global = walk.global && (state_.cr4 & cr4::kPge) != 0;
+    timed.dirty = walk.dirty;
+  }
+  if constexpr (requires { walk.guest_physical; }) timed.guest_physical = walk.guest_physical.value;
+  charge(timed, references);
+}
+
+// For walks over EPT.
+template void Mmu::charge(uint64_t, Access, const TranslationCaches::Nested&, unsigned,
+                          std::span<const ept::Step>);
 
 // Without EPT.
 template <class Recorder>
@@ -156,18 +188,20 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
       });
   std::optional<WalkEvent> event;
   if constexpr (Recorder::kRecords) {
-    if (walk.outcome != ept::LinearOutcome::kUnreachable)
+    const bool reports = events_ != nullptr && events_->wants_all_walks();
+    if (reports && walk.outcome != ept::LinearOutcome::kUnreachable)
       event = report(subject(linear, access, paging), walk, recorder.steps());
   }
   if (walk.translated() || account == Account::kAlways) {
-    charge(walk.counts.references);
+    charge(linear, access, walk, walk.counts.references, steps_of(recorder));
     if (event) events_->walk(*event);
   }
   if (!walk.translated()) {
     const Fault fault = vmx::exception(vmx::kPf, walk.error_code, linear);
     if (account == Account::kUnlessFault && caches_ == nullptr) {
       RefusedWalk& refused = keep_refused(linear, access, paging.ac, walk.counts.references, fault);
-      if (event) refused.steps.assign(event->steps.begin(), event->steps.end());
+      const auto steps = steps_of(recorder);
+      refused.steps.assign(steps.begin(), steps.end());
       refused.event = event;
     }
     return fault;

@@ -16,6 +16,7 @@
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
 #include "emu/time/prices.h"
+#include "emu/timing/translation_costs.h"
 #include "ept/walk.h"
 #include "vmx/vmx.h"
 
@@ -66,6 +67,8 @@ class Mmu {
   // From now on translations come from `caches` where they are cached. To be called before the
   // first translation, with caches that outlive this object.
   void use(TranslationCaches& caches) { caches_ = &caches; }
+  // What translations cost is for this to say, which outlives this object.
+  void charge_by(timing::TranslationCosts& costs) { costs_ = &costs; }
   // What runs in VMX root operation is part of the emulator, and knows which tables count.
   void set_root_software(RootSoftware& root) { root_ = &root; }
 
@@ -106,10 +109,16 @@ class Mmu {
   }
 
  private:
-  void charge(unsigned references) {
+  // `steps`: all of the walk's, where what it costs depends on them.
+  template <class Walk>
+  void charge(uint64_t linear, ept::Access access, const Walk& walk, unsigned references,
+              std::span<const ept::Step> steps);
+  void charge(const timing::TimedWalk& walk, unsigned references);
+  void charge_references(unsigned references) {
     walk_references_ += references;
     prices_.charge_walk(references);
   }
+  bool wants_steps() const { return costs_ != nullptr; }
   WalkSubject subject(std::optional<uint64_t> linear, ept::Access access,
                       const ept::PagingState& paging) const {
     return {linear, access, paging, state_.cpl(), vmx_.in_non_root()};
@@ -157,9 +166,10 @@ class Mmu {
     bool ac = false;
     unsigned references = 0;
     Fault fault{};
+    uint64_t guest_physical = 0;       // that EPT refused, if it did
     bool offset_is_physical = false;   // what EPT refused is the page itself, not a table
     std::optional<WalkEvent> event{};  // if somebody wants it; its steps are `steps`
-    std::vector<ept::Step> steps{};
+    std::vector<ept::Step> steps{};    // if somebody wants the event, or they decide the cost
   };
   RefusedWalk& keep_refused(uint64_t linear, ept::Access access, bool ac, unsigned references,
                             const Fault& fault);
@@ -172,6 +182,7 @@ class Mmu {
   std::optional<ept::EptState> machine_ept_;
   uint64_t walk_references_ = 0;
   TranslationCaches* caches_ = nullptr;
+  timing::TranslationCosts* costs_ = nullptr;  // null: a constant for each reference
   RootSoftware* root_ = nullptr;
   std::optional<RefusedWalk> refused_;
 };

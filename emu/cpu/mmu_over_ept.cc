@@ -199,8 +199,10 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if (std::is_same_v<Memory, PhysicalMemory> && caches_ == nullptr && !state.sub_page_write) {
       RefusedWalk& refused = keep_refused(linear, access, paging.ac, walk.references(), fault);
       refused.offset_is_physical = walk.linear_translated;
+      refused.guest_physical = walk.guest_physical.value;
       if constexpr (Recorder::kRecords) {
-        if (walk.outcome != ept::NestedOutcome::kUnreachable)
+        const bool reports = events_ != nullptr && events_->wants_walks();
+        if (reports && walk.outcome != ept::NestedOutcome::kUnreachable)
           refused.event = report(subject(linear, access, paging), walk, state, recorder.steps());
         refused.steps.assign(recorder.steps().begin(), recorder.steps().end());
       }
@@ -213,9 +215,10 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if (walk.translated()) physical = memory.machine_address_of(walk.address);
     references += memory.references() - before;
   }
-  charge(references);
+  charge(linear, access, walk, references, steps_of(recorder));
   if constexpr (Recorder::kRecords) {
-    if (walk.outcome != ept::NestedOutcome::kUnreachable) {
+    const bool reports = events_ != nullptr && events_->wants_walks();
+    if (reports && walk.outcome != ept::NestedOutcome::kUnreachable) {
       WalkEvent event = report(subject(linear, access, paging), walk, state, recorder.steps());
       event.physical = physical;
       events_->walk(event);
@@ -232,7 +235,7 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
 std::variant<Translation, Fault> Mmu::translate_over_ept(uint64_t linear, Access access,
                                                          uint64_t rflags, uint64_t eptp,
                                                          Account account) {
-  if (events_ != nullptr && events_->wants_walks()) {
+  if ((events_ != nullptr && events_->wants_walks()) || wants_steps()) {
     if (machine_ept_) {
       ept::RecordSteps<kLongestTwoLevelWalk> steps;
       return translate_nested(linear, access, rflags, eptp, account, steps);
@@ -359,7 +362,7 @@ std::optional<EptExit> Mmu::read_pdptes_over_ept(uint64_t cr3, std::array<uint64
     read_through(guarded);
     instead = guarded.exit();
   }
-  charge(walk.references() + below);
+  charge_references(walk.references() + below);
   if constexpr (Recorder::kRecords) {
     ept::PagingState paging = paging_state(vmx_, state_, 0);
     paging.mode = ept::PagingMode::kPae;

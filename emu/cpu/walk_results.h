@@ -58,6 +58,16 @@ inline Translation granted(uint64_t physical, const ept::PagingState& paging, ep
           false};
 }
 
+// What was recorded, where anything is.
+template <class Recorder>
+std::span<const ept::Step> steps_of(const Recorder& recorder) {
+  if constexpr (Recorder::kRecords) {
+    return recorder.steps();
+  } else {
+    return {};
+  }
+}
+
 // `walk(memory)`, through the caches where there are any.
 template <class Memory, class Walk>
 auto through_caches(TranslationCaches* caches, Memory& memory, const ept::MappingTag& tag,

@@ -13,12 +13,12 @@ BranchKind branch_kind_of(std::span<const uint8_t> last, CodeMode mode) {
   if (key.space == 1) {
     return (opcode & 0xf0) == 0x80 ? BranchKind::kConditional : BranchKind::kNone;  // Jcc rel32
   }
-  if ((opcode & 0xf0) == 0x70) return BranchKind::kConditional;                  // Jcc rel8
-  if (opcode >= 0xe0 && opcode <= 0xe3) return BranchKind::kConditional;         // LOOPcc, JrCXZ
-  if (opcode == 0xe8) return BranchKind::kCall;                                  // CALL rel32
-  if (opcode == 0xc2 || opcode == 0xc3) return BranchKind::kReturn;              // RET
-  if (opcode == 0xff && key.reg == 2) return BranchKind::kIndirectCall;          // CALL r/m
-  if (opcode == 0xff && key.reg == 4) return BranchKind::kIndirect;              // JMP r/m
+  if ((opcode & 0xf0) == 0x70) return BranchKind::kConditional;           // Jcc rel8
+  if (opcode >= 0xe0 && opcode <= 0xe3) return BranchKind::kConditional;  // LOOPcc, JrCXZ
+  if (opcode == 0xe8) return BranchKind::kCall;                           // CALL rel32
+  if (opcode == 0xc2 || opcode == 0xc3) return BranchKind::kReturn;       // RET
+  if (opcode == 0xff && key.reg == 2) return BranchKind::kIndirectCall;   // CALL r/m
+  if (opcode == 0xff && key.reg == 4) return BranchKind::kIndirect;       // JMP r/m
   return BranchKind::kNone;
 }
 

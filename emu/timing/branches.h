@@ -48,8 +48,8 @@ class BranchPredictor {
   bool foresees_direction(uint64_t end, bool taken);
   bool foresees_target(uint64_t end, uint64_t target);
 
-  uint32_t history_ = 0;                     // of the last conditional branches, a bit each
-  std::array<uint8_t, kCounters> taken_{};   // 2 or more: it will be
+  uint32_t history_ = 0;                    // of the last conditional branches, a bit each
+  std::array<uint8_t, kCounters> taken_{};  // 2 or more: it will be
   std::array<uint64_t, kTargets> targets_{};
   std::array<uint64_t, kReturns> returns_{};
   uint8_t top_ = 0;

@@ -57,7 +57,7 @@ void Core::keep_last() {
       block.cacheable && decoded_.hold(block.piece.predecode.begin, block.piece.predecode.end - 1);
   last_front_end_ = held ? FrontEnd::kDsb : FrontEnd::kLegacy;
   last_ = &block;
-  counts_.default_priced += block.default_priced;
+  counts_->default_priced += block.default_priced;
   if (branch_.kind != BranchKind::kNone) resolve_branch(block.linear);
   branch_ = {block.ends_in, block.linear + block.code.size(), block.branch_waits,
              block.branch_takes};
@@ -67,9 +67,9 @@ void Core::keep_last() {
 
 // Code that was not foreseen is fetched once the branch has been executed.
 void Core::resolve_branch(uint64_t target) {
-  ++counts_.branches;
+  ++counts_->branches;
   if (branches_.foresees(branch_.kind, branch_.end, target)) return;
-  ++counts_.mispredicted;
+  ++counts_->mispredicted;
   Ticks executed = accumulator_.issued();
   for (Values left = branch_.waits; left != 0; left &= left - 1)
     executed =

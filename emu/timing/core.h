@@ -15,6 +15,7 @@
 #include "emu/timing/branches.h"
 #include "emu/timing/processor.h"
 #include "emu/timing/system_prices.h"
+#include "emu/timing/translation_costs.h"
 
 namespace nestor::emu::timing {
 
@@ -84,7 +85,10 @@ class DecodedCache {
 class Core {
  public:
   // `blocks` outlives it.
-  explicit Core(BlockPrices& blocks) : blocks_(blocks), accumulator_(blocks.processor()) {}
+  explicit Core(BlockPrices& blocks)
+      : blocks_(blocks), accumulator_(blocks.processor()), translations_(blocks.processor()) {
+    set_level(false);
+  }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
@@ -118,19 +122,42 @@ class Core {
   struct Counts {
     uint64_t default_priced = 0;  // instructions that the tables lack
     uint64_t branches = 0, mispredicted = 0;
+    void operator+=(const Counts& other) {
+      default_priced += other.default_priced;
+      branches += other.branches;
+      mispredicted += other.mispredicted;
+    }
     template <typename Archive>
     void fields(Archive& archive) {
       archive(default_priced, branches, mispredicted);
     }
   };
-  const Counts& counts() const { return counts_; }
+  // Whose code it is that is entered from now on: that of L1 or, if so, of L2.
+  void set_level(bool in_l2) {
+    counts_ = &levels_[in_l2].code;
+    translations_.count_in(levels_[in_l2].translations);
+  }
+  struct LevelCounts {
+    Counts code;
+    TranslationCosts::Counts translations;
+    template <typename Archive>
+    void fields(Archive& archive) {
+      archive(code, translations);
+    }
+  };
+  // Of L1 and L2.
+  using LevelsCounts = std::array<LevelCounts, 2>;
+  const LevelsCounts& counts() const { return levels_; }
+  TranslationCosts& translations() { return translations_; }
+  const TranslationCosts& translations() const { return translations_; }
 
   template <typename Archive>
   void serialize(Archive& archive) {
     accumulator_.serialize(archive);
     decoded_.serialize(archive);
     branches_.serialize(archive);
-    archive(counts_, branch_, last_front_end_);
+    translations_.serialize(archive);
+    archive(levels_, branch_, last_front_end_);
     archive.require(last_front_end_ <= FrontEnd::kDsb && branch_.kind <= BranchKind::kReturn);
     bool keeps = last_ == &kept_;
     archive(keeps);
@@ -174,7 +201,9 @@ class Core {
   PricedBlock kept_;
   BranchPredictor branches_;
   Branch branch_;
-  Counts counts_;
+  TranslationCosts translations_;
+  LevelsCounts levels_;
+  Counts* counts_ = &levels_[0].code;
 };
 
 }  // namespace nestor::emu::timing

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "emu/timing/tables.h"
+#include "emu/timing/tag_array.h"
 #include "vmx/processor_type.h"
 
 namespace nestor::emu::timing {
@@ -35,6 +36,13 @@ struct Processor {
   bool jcc_erratum;       // a jump at the end of 32 bytes keeps them out of the decoded ICache
   uint8_t forwarding;     // cycles from a store's data to a load of it, general registers
   uint8_t misprediction;  // cycles from the execution of a branch to what it leads to being issued
+  // What translations cost.
+  struct Memory {
+    CacheSize instruction_tlb, data_tlb, second_tlb, structure_cache, nested_tlb;
+    CacheSize first_cache, second_cache, third_cache;  // of 64 bytes a line
+    uint16_t second_tlb_cycles, walk_cycles;           // a hit; a walk beside its references
+    uint16_t first_cache_cycles, second_cache_cycles, third_cache_cycles, memory_cycles;
+  } memory;
   uint16_t load_ports, store_address_ports, store_data_ports, branch_ports;
 };
 

@@ -29,9 +29,9 @@ constexpr Row kRows[] = {
     {SystemCost::kLoadDescriptorTable, {120, 120, 120, 131}},  // LGDT
     {SystemCost::kInvlpg, {208, 207, 225, 216}},
     {SystemCost::kPause, {9, 9, 140, 138}},
-    {SystemCost::kInterruptFlag, {4, 4, 4, 4}},      // STI; CLI takes 2
-    {SystemCost::kXsetbv, {17, 17, 17, 17}},         // Skylake's
-    {SystemCost::kPopf, {21, 21, 21, 21}},           // Skylake's
+    {SystemCost::kInterruptFlag, {4, 4, 4, 4}},         // STI; CLI takes 2
+    {SystemCost::kXsetbv, {17, 17, 17, 17}},            // Skylake's
+    {SystemCost::kPopf, {21, 21, 21, 21}},              // Skylake's
     {SystemCost::kRandomNumber, {536, 536, 536, 536}},  // Skylake's
     // --- parameters
     {SystemCost::kOther, {20, 20, 20, 20}},

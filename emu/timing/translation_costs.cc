@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/timing/translation_costs.h"
+
+#include <algorithm>
+
+namespace nestor::emu::timing {
+namespace {
+
+using ept::MappingKey;
+using ept::MappingRole;
+using ept::MappingTag;
+
+constexpr unsigned kLevelBits = 9, kPageBits = 12, kLineBits = 6;
+constexpr unsigned kPageSizes[] = {12, 21, 22, 30};
+
+// log2 of what an entry of this level covers.
+constexpr unsigned bits_of_level(unsigned level) { return kPageBits + kLevelBits * (level - 1); }
+
+MappingKey key_of(const MappingTag& tag, MappingRole role, bool global, unsigned size_bits,
+                  uint64_t address) {
+  return {tag, role, global, static_cast<uint8_t>(size_bits),
+          address & ~((uint64_t{1} << size_bits) - 1)};
+}
+
+MappingTag guest_physical_tag(const MappingTag& tag) {
+  return {.kind = ept::MappingKind::kGuestPhysical, .ept_root = tag.ept_root};
+}
+
+// A global translation belongs to all PCIDs.
+bool is_for(const MappingKey& key, const MappingTag& tag) {
+  MappingTag other = tag;
+  if (key.global) other.pcid = key.tag.pcid;
+  return key.tag == other;
+}
+
+}  // namespace
+
+TranslationCosts::TranslationCosts(const Processor& processor)
+    : processor_(processor),
+      instructions_(processor.memory.instruction_tlb),
+      data_(processor.memory.data_tlb),
+      second_(processor.memory.second_tlb),
+      tables_(processor.memory.structure_cache),
+      guest_tables_(processor.memory.structure_cache),
+      guest_pages_(processor.memory.nested_tlb),
+      first_cache_(processor.memory.first_cache),
+      second_cache_(processor.memory.second_cache),
+      third_cache_(processor.memory.third_cache) {}
+
+TranslationCosts::Entry* TranslationCosts::find(Tlb& tlb, const MappingTag& tag, uint64_t address,
+                                                unsigned size_bits) {
+  return tlb.find(address >> size_bits, [&](const Entry& entry) {
+    return entry.key.size_bits == size_bits && entry.key.covers(address) && is_for(entry.key, tag);
+  });
+}
+
+TranslationCosts::Entry* TranslationCosts::find_page(Tlb& tlb, const MappingTag& tag,
+                                                     uint64_t address) {
+  for (const unsigned size_bits : kPageSizes)
+    if (Entry* entry = find(tlb, tag, address, size_bits)) return entry;
+  return nullptr;
+}
+
+void TranslationCosts::keep(Tlb& tlb, const MappingKey& key, bool dirty) {
+  if (Entry* entry = find(tlb, key.tag, key.input, key.size_bits)) {
+    entry->dirty = dirty;
+    return;
+  }
+  tlb.insert(key.input >> key.size_bits, {key, dirty});
+}
+
+uint64_t TranslationCosts::translate(const TimedWalk& walked) {
+  // A processor walks once more before it faults.
+  if (walked.page_bits == 0) return count_walk(walked);
+  Tlb& first = walked.fetch ? instructions_ : data_;
+  const auto serves = [&walked](const Entry* entry) {
+    return entry != nullptr && (!walked.write || entry->dirty);
+  };
+  if (serves(find_page(first, walked.tag, walked.linear))) return 0;
+  ++counts_->first_level_misses;
+  if (const Entry* entry = find_page(second_, walked.tag, walked.linear); serves(entry)) {
+    keep(first, entry->key, entry->dirty);
+    return processor_.memory.second_tlb_cycles;
+  }
+  const uint64_t cycles = count_walk(walked);
+  const MappingKey key = key_of(walked.tag, MappingRole::kTranslation, walked.global,
+                                walked.page_bits, walked.linear);
+  keep(first, key, walked.dirty);
+  keep(second_, key, walked.dirty);
+  return cycles;
+}
+
+uint64_t TranslationCosts::count_walk(const TimedWalk& walked) {
+  const uint64_t cycles = walk(walked);
+  ++counts_->walks;
+  counts_->cycles += cycles;
+  return cycles;
+}
+
+// The level at which a walk goes on from the lowest table that is cached.
+unsigned TranslationCosts::cached_level(Tlb& tables, const MappingTag& tag, uint64_t address,
+                                        unsigned top) {
+  for (unsigned level = 1; level < top; ++level)
+    if (find(tables, tag, address, bits_of_level(level + 1)) != nullptr) return level;
+  return top;
+}
+
+// An entry of this level has led to another table.
+void TranslationCosts::keep_table(Tlb& tables, const MappingTag& tag, uint64_t address,
+                                  unsigned level) {
+  keep(tables, key_of(tag, MappingRole::kTable, false, bits_of_level(level), address));
+}
+
+uint64_t TranslationCosts::reference(uint64_t machine_address) {
+  ++counts_->references;
+  const uint64_t line = machine_address >> kLineBits;
+  const auto is_line = [line](uint64_t held) { return held == line; };
+  const auto held = [&](TagArray<uint64_t>& cache) {
+    if (cache.find(line, is_line) != nullptr) return true;
+    cache.insert(line, line);
+    return false;
+  };
+  const Processor::Memory& memory = processor_.memory;
+  if (held(first_cache_)) return memory.first_cache_cycles;
+  if (held(second_cache_)) return memory.second_cache_cycles;
+  return held(third_cache_) ? memory.third_cache_cycles : memory.memory_cycles;
+}
+
+// `steps` translate the guest-physical address.
+uint64_t TranslationCosts::walk_ept(const MappingTag& tag, std::span<const ept::Step> steps,
+                                    uint64_t address, bool completed) {
+  if (steps.empty() || find(guest_pages_, tag, address, kPageBits) != nullptr) return 0;
+  const unsigned from = cached_level(guest_tables_, tag, address, steps.front().level);
+  uint64_t cycles = 0;
+  for (const ept::Step& step : steps) {
+    if (step.level <= from) cycles += reference(step.machine_address);
+    if (step.level > steps.back().level) keep_table(guest_tables_, tag, address, step.level);
+  }
+  if (completed)
+    keep(guest_pages_, key_of(tag, MappingRole::kTranslation, false, kPageBits, address));
+  return cycles;
+}
+
+uint64_t TranslationCosts::walk(const TimedWalk& walked) {
+  const MappingTag guest_tag = guest_physical_tag(walked.tag);
+  const auto is_guest = [](const ept::Step& step) {
+    return step.dimension == ept::Dimension::kGuest;
+  };
+  uint64_t cycles = processor_.memory.walk_cycles;
+  std::span<const ept::Step> rest = walked.steps;
+  const auto first = std::ranges::find_if(rest, is_guest);
+  unsigned from = 0, leaf = 0;
+  if (first != rest.end()) {
+    from = cached_level(tables_, walked.tag, walked.linear, first->level);
+    for (const ept::Step& step : rest)
+      if (is_guest(step)) leaf = step.level;
+  }
+  for (;;) {
+    const auto at = static_cast<size_t>(std::ranges::find_if(rest, is_guest) - rest.begin());
+    if (at == rest.size()) break;
+    const ept::Step& entry = rest[at];
+    if (entry.level <= from) {
+      cycles += walk_ept(guest_tag, rest.first(at), entry.address, true);
+      cycles += reference(entry.machine_address);
+    }
+    if (entry.level > leaf) keep_table(tables_, walked.tag, walked.linear, entry.level);
+    rest = rest.subspan(at + 1);
+  }
+  return cycles + walk_ept(guest_tag, rest, walked.guest_physical, walked.page_bits != 0);
+}
+
+void TranslationCosts::invalidate(const ept::Invalidation& what) {
+  if (what.kind == ept::Invalidation::Kind::kAccessRights) return;
+  const auto goes = [&what](const Entry& entry) { return ept::invalidates(what, entry.key); };
+  for (Tlb* tlb : {&instructions_, &data_, &second_, &tables_, &guest_tables_, &guest_pages_})
+    tlb->erase(goes);
+}
+
+}  // namespace nestor::emu::timing
