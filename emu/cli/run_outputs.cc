@@ -11,6 +11,7 @@
 #include "emu/cli/complain.h"
 #include "emu/observe/compare/l0_report.h"
 #include "emu/observe/stopped/places.h"
+#include "emu/observe/trace/timing_report.h"
 #include "vmx/capabilities.h"
 
 namespace nestor::emu {
@@ -194,6 +195,10 @@ bool RunOutputs::failed() const {
 void RunOutputs::take_statistics(const Machine& machine) {
   if (!options_.stats) return;
   statistics_report_ = statistics_.report();
+  if (const auto counts = machine.timing_counts()) {
+    if (!statistics_.exits().empty()) statistics_report_ += statistics_.report_times();
+    statistics_report_ += report_timing(statistics_.levels(), *counts);
+  }
   if (info_of(options_.machine.l0.mode).has_l0) {
     statistics_report_ += report_l0(options_.machine.l0, machine.l0_counters());
   }

@@ -105,6 +105,19 @@ class Pc final : public Machine {
 
   void serialize(Archive& archive) override;
 
+  std::optional<timing::Core::LevelsCounts> timing_counts() const override {
+    if (!block_prices_) return std::nullopt;
+    timing::Core::LevelsCounts sum;
+    for (const auto& cpu : cpus_) {
+      const timing::Core::LevelsCounts& counts = cpu->core().timing()->counts();
+      for (size_t level = 0; level < sum.size(); ++level) {
+        sum[level].code += counts[level].code;
+        sum[level].translations += counts[level].translations;
+      }
+    }
+    return sum;
+  }
+
   L0Counters l0_counters() const override {
     L0Counters counters;
     for (const auto& hypervisor : l0_) counters += hypervisor->counters();

@@ -23,6 +23,7 @@
 #include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
 #include "emu/memory/archive.h"
+#include "emu/timing/core.h"
 
 namespace nestor::emu {
 
@@ -105,6 +106,8 @@ class Machine {
   virtual void serialize(Archive& archive);
   // What L0 did so far; all zeros where there is none.
   virtual L0Counters l0_counters() const { return {}; }
+  // What the models of all processors' cores have counted; std::nullopt: there are none.
+  virtual std::optional<timing::Core::LevelsCounts> timing_counts() const { return std::nullopt; }
 };
 
 }  // namespace nestor::emu

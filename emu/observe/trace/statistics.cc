@@ -59,15 +59,40 @@ void Statistics::all_wait() {
   all_wait_ = true;
 }
 
+void Statistics::change_level(bool in_l2) {
+  Level& level = level_[processor_];
+  const Amount now = shares_[processor_];
+  levels_[level.in_l2].cycles += now.cycles - level.since.cycles;
+  levels_[level.in_l2].instructions += now.instructions - level.since.instructions;
+  level = {in_l2, now};
+}
+
+std::array<Statistics::Amount, 2> Statistics::levels() const {
+  std::array<Amount, 2> levels = levels_;
+  const std::vector<Amount> all = shares();
+  for (unsigned i = 0; i < all.size(); ++i) {
+    const auto found = level_.find(i);
+    const Level level = found != level_.end() ? found->second : Level{};
+    levels[level.in_l2].cycles += all[i].cycles - level.since.cycles;
+    levels[level.in_l2].instructions += all[i].instructions - level.since.instructions;
+  }
+  return levels;
+}
+
 void Statistics::handle(const vmx::VmExitEvent& event) {
   ++exits_[event.reason].count;
   if (clock_ == nullptr) return;
   settle();
+  change_level(false);
   pending_[processor_] = {event.reason, shares_[processor_]};
 }
 
 void Statistics::handle(const vmx::VmEntryEvent&) {
   ++entries_;
+  if (clock_ != nullptr) {
+    settle();
+    change_level(true);
+  }
   const auto pending = pending_.find(processor_);
   if (pending == pending_.end()) return;
   settle();
@@ -94,8 +119,33 @@ void Statistics::translations(const TranslationCounts& counts) {
   translations_->stale += counts.stale;
 }
 
-void Statistics::resumed(uint64_t /*exits*/, const std::vector<bool>& /*in_l2*/) {
+void Statistics::resumed(uint64_t /*exits*/, const std::vector<bool>& in_l2) {
   settled_ = machine();
+  for (unsigned i = 0; i < in_l2.size(); ++i) level_[i].in_l2 = in_l2[i];
+}
+
+std::string Statistics::report_times() const {
+  std::vector<std::pair<std::string_view, const Samples*>> rows;
+  size_t width = kHeader.size();
+  uint64_t total = 0;
+  for (const auto& [reason, samples] : exits_) {
+    rows.emplace_back(vmx::exit_reason_name(reason), &samples);
+    width = std::max(width, rows.back().first.size());
+    total += samples.cycles;
+  }
+  std::ranges::stable_sort(rows, std::ranges::greater{},
+                           [](const auto& row) { return row.second->cycles; });
+  std::string out =
+      fmt::format("{:>{}} {:>10} {:>9} {:>12} {:>14} {:>12} {:>14}\n", kHeader, width, "Samples",
+                  "Time%", "Min cycles", "Avg cycles", "Max cycles", "Total cycles");
+  for (const auto& [name, samples] : rows) {
+    const uint64_t handled = std::max<uint64_t>(samples->handled, 1);
+    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>12} {:>14.2f} {:>12} {:>14}\n", name, width,
+                       samples->count, percent(samples->cycles, total), samples->min_cycles,
+                       static_cast<double>(samples->cycles) / static_cast<double>(handled),
+                       samples->max_cycles, samples->cycles);
+  }
+  return out;
 }
 
 std::string Statistics::report() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -38,15 +39,20 @@ class Statistics final : public EventHandler<Statistics> {
   // By the whole exit-reason field, so that failed VM entries are counted apart.
   const std::map<uint32_t, Samples>& exits() const { return exits_; }
   uint64_t entries() const { return entries_; }
+  struct Amount {
+    uint64_t cycles = 0, instructions = 0;
+  };
+  // What all processors have had in L1 and L2, each with the VM entries or VM exits that lead
+  // there.
+  std::array<Amount, 2> levels() const;
 
   // A table in the shape of `perf kvm stat`, most frequent reason first, then totals. Ends in a
   // newline.
   std::string report() const;
+  // How long exits were handled: a line for each reason, the longest in all first.
+  std::string report_times() const;
 
  private:
-  struct Amount {
-    uint64_t cycles = 0, instructions = 0;
-  };
   struct Pending {
     uint32_t reason;
     Amount at;  // of the processor's own
@@ -56,6 +62,12 @@ class Statistics final : public EventHandler<Statistics> {
   // What each processor has had until now. The machine's amount, with one processor.
   std::vector<Amount> shares() const;
   void settle();
+  // Of the processor, what it has had since it came to the level goes to that one.
+  void change_level(bool in_l2);
+  struct Level {
+    bool in_l2 = false;
+    Amount since;  // its own
+  };
 
   const Clock* clock_ = nullptr;
   const uint64_t* instructions_ = nullptr;
@@ -66,6 +78,8 @@ class Statistics final : public EventHandler<Statistics> {
   std::vector<Amount> shares_{1};                  // by processor
   std::map<unsigned, Pending> pending_;            // by processor
   std::optional<TranslationCounts> translations_;  // of all processors
+  std::map<unsigned, Level> level_;                // by processor
+  std::array<Amount, 2> levels_{};                 // until the last change of each
   uint64_t entries_ = 0, failed_checks_ = 0, exceptions_ = 0, interrupts_ = 0, unclaimed_ = 0;
 };
 
