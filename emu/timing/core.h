@@ -127,10 +127,6 @@ class Core {
       branches += other.branches;
       mispredicted += other.mispredicted;
     }
-    template <typename Archive>
-    void fields(Archive& archive) {
-      archive(default_priced, branches, mispredicted);
-    }
   };
   // Whose code it is that is entered from now on: that of L1 or, if so, of L2.
   void set_level(bool in_l2) {
@@ -140,12 +136,8 @@ class Core {
   struct LevelCounts {
     Counts code;
     TranslationCosts::Counts translations;
-    template <typename Archive>
-    void fields(Archive& archive) {
-      archive(code, translations);
-    }
   };
-  // Of L1 and L2.
+  // Of L1 and L2; since the last load, if there was one.
   using LevelsCounts = std::array<LevelCounts, 2>;
   const LevelsCounts& counts() const { return levels_; }
   TranslationCosts& translations() { return translations_; }
@@ -157,7 +149,8 @@ class Core {
     decoded_.serialize(archive);
     branches_.serialize(archive);
     translations_.serialize(archive);
-    archive(levels_, branch_, last_front_end_);
+    archive(branch_, last_front_end_);
+    if (archive.loads()) levels_ = {};
     archive.require(last_front_end_ <= FrontEnd::kDsb && branch_.kind <= BranchKind::kReturn);
     bool keeps = last_ == &kept_;
     archive(keeps);

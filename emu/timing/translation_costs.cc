@@ -83,8 +83,8 @@ uint64_t TranslationCosts::translate(const TimedWalk& walked) {
     return processor_.memory.second_tlb_cycles;
   }
   const uint64_t cycles = count_walk(walked);
-  const MappingKey key = key_of(walked.tag, MappingRole::kTranslation, walked.global,
-                                walked.page_bits, walked.linear);
+  const MappingKey key =
+      key_of(walked.tag, MappingRole::kTranslation, walked.global, walked.page_bits, walked.linear);
   keep(first, key, walked.dirty);
   keep(second_, key, walked.dirty);
   return cycles;

@@ -25,7 +25,7 @@ struct TimedWalk {
   uint64_t linear = 0;
   bool fetch = false, write = false;
   std::span<const ept::Step> steps;
-  uint8_t page_bits = 0;        // log2 of what the translation covers; 0: there is none
+  uint8_t page_bits = 0;  // log2 of what the translation covers; 0: there is none
   bool global = false;
   bool dirty = false;           // it may be used for writes
   uint64_t guest_physical = 0;  // under EPT, what the linear address leads to
@@ -40,17 +40,13 @@ class TranslationCosts {
   void invalidate(const ept::Invalidation& what);
 
   struct Counts {
-    uint64_t first_level_misses = 0;         // of the ITLB and the DTLB
+    uint64_t first_level_misses = 0;  // of the ITLB and the DTLB
     uint64_t walks = 0, references = 0, cycles = 0;
     void operator+=(const Counts& other) {
       first_level_misses += other.first_level_misses;
       walks += other.walks;
       references += other.references;
       cycles += other.cycles;
-    }
-    template <typename Archive>
-    void fields(Archive& archive) {
-      archive(first_level_misses, walks, references, cycles);
     }
   };
   // Counts in this from now on, which stays. To be called first.

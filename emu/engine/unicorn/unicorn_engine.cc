@@ -184,10 +184,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) {
     return HostError{"Unicorn " + unicorn_version() + " was built without x86-64 support"};
   }
-  Translations::Limits limits;
-  // The price of a block takes more memory than all else that is known of it.
-  if (prices_.prices_blocks()) limits.blocks /= 4;
-  translations_.emplace(uc_, limits);
+  translations_.emplace(uc_);
   scratch_ = static_cast<uint8_t*>(std::aligned_alloc(4096, svm::kScratchSize));
   if (scratch_ == nullptr) return HostError{"out of memory for the engine's private pages"};
   std::variant<Calibrated, std::string> calibrated = calibrate(uc_, scratch_);

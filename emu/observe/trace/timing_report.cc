@@ -38,9 +38,8 @@ std::string report_timing(const std::array<Statistics::Amount, 2>& levels,
   row("  of all branches", [](const Amount&, const Counts& count) {
     return fmt::format("{:.2f} %", 100 * ratio(count.code.mispredicted, count.code.branches));
   });
-  row("TLB misses", [](const Amount&, const Counts& count) {
-    return count.translations.first_level_misses;
-  });
+  row("TLB misses",
+      [](const Amount&, const Counts& count) { return count.translations.first_level_misses; });
   row("page walks", [](const Amount&, const Counts& count) { return count.translations.walks; });
   row("  references each", [](const Amount&, const Counts& count) {
     return fmt::format("{:.1f}", ratio(count.translations.references, count.translations.walks));

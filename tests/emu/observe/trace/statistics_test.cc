@@ -76,6 +76,40 @@ TEST_F(StatisticsTest, ReportPutsTheMostFrequentReasonFirst) {
             "Delivered: 0 exceptions, 0 interrupts; unclaimed accesses: 0\n");
 }
 
+TEST_F(StatisticsTest, LevelsAddUpToTheRun) {
+  spend(5, 50);
+  statistics_.vm_entry({});
+  spend(100, 1000);
+  handled_exit(kCpuid, 10, 300);
+  spend(7, 70);
+  const auto levels = statistics_.levels();
+  EXPECT_EQ(levels[0].instructions, 15u);
+  EXPECT_EQ(levels[0].cycles, 350u);
+  EXPECT_EQ(levels[1].instructions, 107u);
+  EXPECT_EQ(levels[1].cycles, 1070u);
+}
+
+TEST_F(StatisticsTest, AfterALoadALevelGoesOn) {
+  spend(5, 50);
+  statistics_.resumed(3, {true});
+  spend(7, 70);
+  EXPECT_EQ(statistics_.levels()[1].cycles, 70u);
+  EXPECT_EQ(statistics_.levels()[0].cycles, 0u);
+}
+
+TEST_F(StatisticsTest, TimesOfExitsPutTheLongestInAllFirst) {
+  handled_exit(kCpuid, 1, 10);
+  handled_exit(kCpuid, 1, 20);
+  handled_exit(kEptViolation, 1, 90);
+  EXPECT_EQ(statistics_.report_times(),
+            "      VM-EXIT    Samples     Time%   Min cycles     Avg cycles   Max cycles   "
+            "Total cycles\n"
+            "EPT violation          1    75.00%           90          90.00           90   "
+            "          90\n"
+            "        CPUID          2    25.00%           10          15.00           20   "
+            "          30\n");
+}
+
 // --- several processors: each has its own instructions and cycles
 
 TEST_F(StatisticsTest, ATurnOfAnotherCountsForNoSpan) {
