@@ -63,6 +63,7 @@ class DecodedCache {
   template <typename Archive>
   void serialize(Archive& archive) {
     archive(lines_, next_);
+    if (archive.loads()) last_ = {};
     for (const uint8_t next : next_) archive.require(next < kWays);
   }
 
@@ -71,6 +72,9 @@ class DecodedCache {
 
   bool hold_line(uint64_t line) {
     const size_t set = line % kSets;
+    uint64_t& last = last_[set];
+    if (last == line) return true;
+    last = line;
     for (const uint64_t held : lines_[set])
       if (held == line) return true;
     lines_[set][next_[set]] = line;
@@ -80,6 +84,7 @@ class DecodedCache {
 
   std::array<std::array<uint64_t, kWays>, kSets> lines_{};  // 0: none, as no code is there
   std::array<uint8_t, kSets> next_{};                       // that makes room
+  std::array<uint64_t, kSets> last_{};  // of each set, that was asked for last: it is there
 };
 
 class Core {
