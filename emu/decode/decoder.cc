@@ -331,6 +331,20 @@ uint16_t changed_registers(size_t handle, const cs_insn& insn) {
   return changed;
 }
 
+void set_text(Instruction& instruction, const cs_insn& insn) {
+  size_t used = 0;
+  const auto append = [&](const char* part) {
+    const size_t length = std::min(std::strlen(part), instruction.text.size() - 1 - used);
+    std::memcpy(instruction.text.data() + used, part, length);
+    used += length;
+  };
+  append(insn.mnemonic);
+  if (insn.op_str[0] != '\0') {
+    append(" ");
+    append(insn.op_str);
+  }
+}
+
 constexpr unsigned kCacheBits = 12;
 constexpr size_t kCacheEntries = size_t{1} << kCacheBits;
 
@@ -375,10 +389,9 @@ bool Decoder::run(unsigned mode, std::span<const uint8_t> bytes, uint64_t addres
 std::string Decoder::text_at(std::span<const uint8_t> bytes, CodeMode mode, uint64_t address) {
   const auto index = static_cast<unsigned>(mode);
   if (!run(index, bytes, address)) return {};
-  const cs_insn& insn = *handles_[index].instruction;
-  std::string text = insn.mnemonic;
-  if (insn.op_str[0] != '\0') text.append(" ").append(insn.op_str);
-  return text;
+  Instruction instruction;
+  set_text(instruction, *handles_[index].instruction);
+  return instruction.text.data();
 }
 
 std::optional<Instruction> Decoder::decode(std::span<const uint8_t> bytes, CodeMode mode) {
@@ -456,6 +469,7 @@ std::optional<Instruction> Decoder::decode_anew(std::span<const uint8_t> bytes, 
   instruction.waits |= uses_mmx(insn);
   instruction.changed_registers = changed_registers(handles_[index].full, insn);
   complete_memory_use(instruction, insn, bytes[opcode]);
+  set_text(instruction, insn);
   return instruction;
 }
 

@@ -166,6 +166,7 @@ struct Instruction {
   uint8_t modrm = 0;
   uint8_t operand_count = 0;
   std::array<Operand, kMaxOperands> operand;
+  std::array<char, 96> text{};  // mnemonic and operands in Intel syntax, zero-terminated
 
   bool always_branches() const {
     return branch != NearBranch::kNone && branch != NearBranch::kConditional;
