@@ -50,6 +50,7 @@ uint64_t ticks_of(const Piece& piece, uint8_t set) {
 }
 
 void check_pieces(Prices prices, const Processor& processor, uint64_t address) {
+  const RegisterValues registers{};
   const Piece whole = piece_of(prices, processor, address);
   Ticks before = 0;
   for (size_t n = 0; n <= prices.size(); ++n) {
@@ -60,9 +61,9 @@ void check_pieces(Prices prices, const Processor& processor, uint64_t address) {
         fail("ports do not add up");
     for (const FrontEnd front_end : {FrontEnd::kLegacy, FrontEnd::kDsb}) {
       Accumulator accumulator(processor);
-      accumulator.add(first, {}, front_end);
+      accumulator.add(first, registers.data(), front_end);
       const Ticks time = accumulator.time();
-      accumulator.add(second, {}, front_end);
+      accumulator.add(second, registers.data(), front_end);
       if (accumulator.time() < time) fail("time goes back");
       const double most = kMostCycles * static_cast<double>(prices.size()) * kTicksPerCycle;
       if (static_cast<double>(accumulator.time()) > 2 * most) fail("a piece has no bound");
