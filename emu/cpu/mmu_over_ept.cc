@@ -235,17 +235,16 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
 std::variant<Translation, Fault> Mmu::translate_over_ept(uint64_t linear, Access access,
                                                          uint64_t rflags, uint64_t eptp,
                                                          Account account) {
-  if ((events_ != nullptr && events_->wants_walks()) || wants_steps()) {
-    if (machine_ept_) {
-      ept::RecordSteps<kLongestTwoLevelWalk> steps;
-      return translate_nested(linear, access, rflags, eptp, account, steps);
-    }
-    ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk> steps;
+  const bool reports = events_ != nullptr && events_->wants_walks();
+  const auto translate = [&](auto&& steps) {
     return translate_nested(linear, access, rflags, eptp, account, steps);
-  }
-  ept::NoSteps none;
-  auto result = translate_nested(linear, access, rflags, eptp, account, none);
-  if (events_ != nullptr && is_misconfiguration(result))
+  };
+  auto result =
+      !reports && !wants_steps() ? translate(ept::NoSteps{})
+      : machine_ept_
+          ? translate(ept::RecordSteps<kLongestTwoLevelWalk>{})
+          : translate(ept::RecordSteps<ept::kLongestNestedWalk + ept::kLongestSubPageWalk>{});
+  if (events_ != nullptr && !reports && is_misconfiguration(result))
     explain_misconfiguration(linear, access, rflags, eptp, account);
   return result;
 }
@@ -271,7 +270,10 @@ void Mmu::explain_misconfiguration(uint64_t linear, Access access, uint64_t rfla
   if (walk.outcome != ept::NestedOutcome::kEptMisconfiguration) return;
   WalkEvent event = report(subject(linear, access, paging), walk, state, recorder.steps());
   if (refused_) {
-    refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
+    // Those that were recorded decide what the walk costs.
+    if (refused_->steps.empty()) {
+      refused_->steps.assign(recorder.steps().begin(), recorder.steps().end());
+    }
     refused_->event = event;
   } else if (account == Account::kAlways) {
     events_->walk(event);
