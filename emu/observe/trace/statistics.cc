@@ -121,6 +121,7 @@ void Statistics::translations(const TranslationCounts& counts) {
 
 void Statistics::resumed(uint64_t /*exits*/, const std::vector<bool>& in_l2) {
   settled_ = machine();
+  shares_.assign(in_l2.size(), Amount{});
   for (unsigned i = 0; i < in_l2.size(); ++i) level_[i].in_l2 = in_l2[i];
 }
 

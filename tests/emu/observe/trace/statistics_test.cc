@@ -97,6 +97,19 @@ TEST_F(StatisticsTest, AfterALoadALevelGoesOn) {
   EXPECT_EQ(statistics_.levels()[0].cycles, 0u);
 }
 
+TEST_F(StatisticsTest, WhatProcessorsHadBeforeALoadDoesNotCount) {
+  statistics_.processor(0);
+  spend(5, 50);
+  statistics_.processor(1);
+  spend(3, 30);
+  statistics_.resumed(3, {false, true});
+  spend(7, 70);
+  statistics_.processor(0);
+  spend(1, 10);
+  EXPECT_EQ(statistics_.levels()[0].cycles, 10u);
+  EXPECT_EQ(statistics_.levels()[1].cycles, 70u);
+}
+
 TEST_F(StatisticsTest, TimesOfExitsPutTheLongestInAllFirst) {
   handled_exit(kCpuid, 1, 10);
   handled_exit(kCpuid, 1, 20);
