@@ -21,7 +21,8 @@ End DebuggedRun::serve(Debugger& debugger, const GdbStop& stop) {
   session_ = &session;
   // A client that takes nothing any more is hung up on.
   while (session.end() == End::kNone && server_->connected()) {
-    const auto bytes = server_->wait() ? server_->read_available() : std::nullopt;
+    const bool ready = server_->wait([this] { return stop_.requested(); });
+    const auto bytes = ready ? server_->read_available() : std::nullopt;
     if (!bytes) break;
     session.feed(*bytes);
   }
@@ -50,7 +51,7 @@ RunResult DebuggedRun::run(Machine& machine, const MachineConfig& config,
       if (stop.why == GdbStop::Why::kEnded) return *debugger.result();
     }
     while (!server_->connected() && !server_->accept_waiting()) {
-      if (!server_->wait() && stop_.requested()) return unfinished(machine);
+      if (!server_->wait([this] { return stop_.requested(); })) return unfinished(machine);
     }
     const End end = serve(debugger, stop);
     server_->hang_up();

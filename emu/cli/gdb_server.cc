@@ -63,6 +63,12 @@ bool is_left_behind(const std::string& path) {
   return refused;
 }
 
+std::optional<std::pair<uint64_t, uint64_t>> inode_of(const std::string& path) {
+  struct stat found {};
+  if (::lstat(path.c_str(), &found) != 0) return std::nullopt;
+  return std::pair<uint64_t, uint64_t>(found.st_dev, found.st_ino);
+}
+
 }  // namespace
 
 std::variant<std::unique_ptr<GdbServer>, std::string> GdbServer::open(const GdbAddress& address) {
@@ -97,7 +103,7 @@ std::optional<std::string> GdbServer::listen_unix() {
   const int bound = ::bind(listener_, generic(address), sizeof address);
   ::umask(before);
   if (bound != 0) return fail();
-  owns_path_ = true;
+  own_ = inode_of(address_.path);
   bound_ = address_.path;
   return ::listen(listener_, 1) == 0 ? std::nullopt : std::optional(fail());
 }
@@ -139,7 +145,8 @@ std::optional<std::string> GdbServer::listen_tcp() {
 GdbServer::~GdbServer() {
   if (!is_stdio()) hang_up();
   if (listener_ >= 0) ::close(listener_);
-  if (owns_path_) ::unlink(address_.path.c_str());
+  // Somebody may have put something else there.
+  if (own_ && own_ == inode_of(address_.path)) ::unlink(address_.path.c_str());
 }
 
 std::string GdbServer::command() const {
@@ -158,9 +165,16 @@ bool GdbServer::accept_waiting() {
   return true;
 }
 
-bool GdbServer::wait() {
+// A signal may come just before poll() waits.
+bool GdbServer::wait(const std::function<bool()>& is_over) {
+  constexpr int kMilliseconds = 100;
   pollfd one{connected() ? input_ : listener_, POLLIN, 0};
-  return one.fd >= 0 && ::poll(&one, 1, -1) > 0;
+  while (one.fd >= 0 && !is_over()) {
+    const int ready = ::poll(&one, 1, kMilliseconds);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) break;
+  }
+  return false;
 }
 
 std::optional<std::string> GdbServer::read_available() {

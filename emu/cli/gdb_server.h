@@ -3,11 +3,13 @@
 // The connection to GDB: one client at a time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "emu/cli/debug_options.h"
@@ -33,9 +35,9 @@ class GdbServer {
   bool connected() const { return input_ >= 0; }
   // Takes a client that waits, if there is one; does not wait for it.
   bool accept_waiting();
-  // Waits until there is something to accept, or to read. false: a signal has come, or nothing can
-  // come any more.
-  bool wait();
+  // Waits until there is something to accept, or to read. false: `is_over` has become true, or
+  // nothing can come any more.
+  bool wait(const std::function<bool()>& is_over);
   // What has arrived, maybe nothing. std::nullopt: the client has gone.
   std::optional<std::string> read_available();
   // A client that does not take it within some seconds has gone.
@@ -50,7 +52,9 @@ class GdbServer {
   const GdbAddress address_;
   int listener_ = -1, input_ = -1, output_ = -1;
   std::string bound_;  // "127.0.0.1:1234"
-  bool owns_path_ = false, open_to_others_ = false;
+  bool open_to_others_ = false;
+  // The socket that was made at the path: device and inode.
+  std::optional<std::pair<uint64_t, uint64_t>> own_;
 };
 
 }  // namespace nestor::emu

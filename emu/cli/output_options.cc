@@ -22,13 +22,15 @@ std::string check_dump(const std::vector<std::string>& dump) {
 // At most one output is the standard output; the screen may follow what COM1 has written.
 std::string check_standard_output(const RunOptions& options) {
   const bool trace = options.trace == "-", dump = options.dump_vmcs == "-";
-  if (options.screen == "-" && (trace || dump)) {
+  const bool gdb = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;
+  if (options.screen == "-" && (trace || dump || gdb)) {
     return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
-                       trace ? "--trace -" : "--dump-vmcs -");
+                       trace  ? "--trace -"
+                       : dump ? "--dump-vmcs -"
+                              : "--gdb stdio");
   }
   std::vector<std::string> users;
-  if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
-    users.emplace_back("--gdb stdio");
+  if (gdb) users.emplace_back("--gdb stdio");
   if (trace) users.emplace_back("--trace -");
   if (dump) users.emplace_back("--dump-vmcs -");
   const size_t first_serial = users.size();

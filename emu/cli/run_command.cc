@@ -222,21 +222,21 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
       return complain(ExitStatus::kBadImage, *bad);
     input = std::get<std::unique_ptr<InputFile>>(std::move(found));
   }
-  auto opened = RunOutputs::open(options, std::move(input));
-  if (const auto* bad = std::get_if<std::string>(&opened))
-    return complain(ExitStatus::kOutputError, *bad);
-  RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);
-
+  // Before the outputs lose what they had.
   std::unique_ptr<GdbServer> server;
   if (options.gdb) {
     auto listening = GdbServer::open(*options.gdb);
     if (const auto* bad = std::get_if<std::string>(&listening))
       return complain(ExitStatus::kOutputError, *bad);
     server = std::get<std::unique_ptr<GdbServer>>(std::move(listening));
-    announce(*server, options);
   }
-  tell_stand_in(options.machine.processor);
+  auto opened = RunOutputs::open(options, std::move(input));
+  if (const auto* bad = std::get_if<std::string>(&opened))
+    return complain(ExitStatus::kOutputError, *bad);
+  RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);
   const OrderlyStop stop;
+  if (server) announce(*server, options);
+  tell_stand_in(options.machine.processor);
   const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop,
                                std::move(server), create);
   if (const int* status = std::get_if<int>(&ran)) return *status;

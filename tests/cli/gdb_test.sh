@@ -205,6 +205,22 @@ s.recv(100)' || fail 'the socket refuses a client'
 ends 1
 [ ! -e s ] || fail 'the socket stays behind'
 
+# A signal before anybody has connected; what is not its own at the path stays.
+start hello-vmx --stopped
+rm s && touch s
+kill -TERM "$run"
+ends 143
+[ -f s ] || fail 'a file that somebody put in place of the socket is gone'
+
+# Where a run cannot go back GDB says so.
+start hello-vmx --stopped --tlb keep
+debug <<'END'
+stepi
+reverse-stepi
+END
+says 'does not support'
+ends 1
+
 # --- The standard streams, and what is refused.
 gdb -q -nx -batch -ex 'set confirm off' \
   -ex "target remote | exec $nestor run $images/hello-vmx/hello-vmx.elf --quiet --gdb stdio" \
@@ -221,7 +237,10 @@ refused() {
 refused 2 'is no address' --gdb nowhere
 refused 14 'cannot listen at' --gdb unix:/nonexistent/s
 touch taken
-refused 14 'Address already in use' --gdb unix:taken
+echo before >trace
+refused 14 'Address already in use' --gdb unix:taken --trace trace
+[ "$(cat trace)" = before ] || fail 'the trace is lost though nothing ran'
+refused 2 'both write to the standard output' --gdb stdio --screen
 refused 14 'cannot find host' --gdb no.such.host.invalid:1
 
 [ "$failures" -eq 0 ] || exit 1

@@ -290,7 +290,8 @@ std::string Debugger::explain(unsigned processor, const Words& arguments) {
   exit.vmcs = machine_.vmx(processor).current_vmcs_pointer()->value;
   std::string text = "The last VM exit of the current VMCS:\n";
   text += " " + to_record(exit, std::nullopt, TraceFormat::kText).fields + "\n";
-  text += "Why: " + cause_of(exit, *current);
+  const std::string cause = cause_of(exit, *current);
+  if (!cause.empty()) text += "Why: " + cause;
   const vmx::ExitReason reason = vmx::basic_reason(exit.reason);
   if (reason == vmx::ExitReason::kEptViolation || reason == vmx::ExitReason::kEptMisconfiguration) {
     ept::Access access{ept::Access::kRead, false, false};
