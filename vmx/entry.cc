@@ -211,7 +211,7 @@ Outcome Vmx::fail_entry(ExitReason reason, uint64_t qualification) {
   const uint32_t exit_reason = static_cast<uint32_t>(reason) | kExitReasonEntryFailure;
   vmcs_.write(Field::kExitReason, exit_reason);
   vmcs_.write(Field::kExitQualification, qualification);
-  report_exit(exit_reason, qualification);
+  report_exit();
   load_host();
   // The control registers of the host, and no change between root and non-root operation.
   cpu_.invalidate({.kind = Invalidation::Kind::kAccessRights});

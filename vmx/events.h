@@ -57,6 +57,10 @@ struct VmExitEvent {
   // The processor's state; that of the guest unless the VM entry failed. Valid during the call.
   const CpuState* state = nullptr;
 };
+// What the VMCS says of the VM exit that it has recorded last; of a failed VM entry, which leaves
+// most of these fields alone, no more than that. The pointer of the VMCS, `why` and `state` are the
+// caller's to add.
+VmExitEvent exit_event_of(const Vmcs& vmcs);
 
 // VMfailInvalid: error is 0.
 struct VmInstructionErrorEvent {

@@ -195,26 +195,30 @@ void Vmx::abort(VmxAbort reason) {
   cpu_.vmx_abort(indicator);
 }
 
-void Vmx::report_exit(uint32_t reason, uint64_t qualification, std::string_view why) {
+VmExitEvent exit_event_of(const Vmcs& vmcs) {
+  const auto field32 = [&vmcs](Field field) { return static_cast<uint32_t>(vmcs[field]); };
   VmExitEvent event;
+  event.data = &vmcs;
+  event.reason = field32(Field::kExitReason);
+  event.qualification = vmcs[Field::kExitQualification];
+  event.guest_rip = vmcs[Field::kGuestRip];
+  if ((event.reason & kExitReasonEntryFailure) != 0) return event;
+  event.guest_linear = vmcs[Field::kGuestLinearAddress];
+  event.guest_physical = vmcs[Field::kGuestPhysicalAddress];
+  event.instruction_length = field32(Field::kVmExitInstructionLength);
+  event.instruction_information = field32(Field::kVmExitInstructionInformation);
+  event.interruption_information = field32(Field::kVmExitInterruptionInformation);
+  event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
+  event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
+  event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
+  return event;
+}
+
+void Vmx::report_exit(std::string_view why) {
+  VmExitEvent event = exit_event_of(vmcs_);
   event.vmcs = current_vmcs_;
-  event.data = &vmcs_;
   event.state = &cpu_.state();
-  event.reason = reason;
-  event.qualification = qualification;
   event.why = why;
-  event.guest_rip = field(Field::kGuestRip);
-  if (!(reason & kExitReasonEntryFailure)) {
-    const auto field32 = [this](Field f) { return static_cast<uint32_t>(vmcs_[f]); };
-    event.guest_linear = field(Field::kGuestLinearAddress);
-    event.guest_physical = field(Field::kGuestPhysicalAddress);
-    event.instruction_length = field32(Field::kVmExitInstructionLength);
-    event.instruction_information = field32(Field::kVmExitInstructionInformation);
-    event.interruption_information = field32(Field::kVmExitInterruptionInformation);
-    event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
-    event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
-    event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
-  }
   sink_.vm_exit(event);
 }
 
@@ -233,8 +237,7 @@ void Vmx::vm_exit(const ExitInformation& exit) {
   const bool was_long_mode = cpu_.state().long_mode_active();
   record_exit(exit);
   save_guest_state(exit);
-  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification),
-              exit.interruption ? exit.interruption->why : std::string_view());
+  report_exit(exit.interruption ? exit.interruption->why : std::string_view());
   complete_exit(was_long_mode);
 }
 
@@ -279,7 +282,7 @@ void Vmx::reflect_exit(const Vmcs& taken) {
     }
   }
   update_entry_fields();
-  report_exit(static_cast<uint32_t>(field(Field::kExitReason)), field(Field::kExitQualification));
+  report_exit();
   complete_exit(cpu_.state().long_mode_active());
 }
 

@@ -358,7 +358,7 @@ class Vmx {
   void load_host();
   bool load_host_state();
   void load_host_segments();
-  void report_exit(uint32_t reason, uint64_t qualification, std::string_view why = {});
+  void report_exit(std::string_view why = {});
   void abort(VmxAbort reason);
   void leave_non_root();
 

@@ -140,23 +140,8 @@ void NestedObserver::report_exit(const Place& place, const NestedState& state) {
   const bool late = place.rip != host_rip_;
   missed_ = missed_ || late;
   const vmx::Vmcs& vmcs = *state.vmcs;
-  const auto field32 = [&](Field field) { return static_cast<std::uint32_t>(vmcs[field]); };
-  vmx::VmExitEvent event;
+  vmx::VmExitEvent event = vmx::exit_event_of(vmcs);
   event.vmcs = state.vmcs_address;
-  event.data = &vmcs;
-  event.reason = field32(Field::kExitReason);
-  event.qualification = vmcs[Field::kExitQualification];
-  event.guest_rip = vmcs[Field::kGuestRip];
-  if ((event.reason & vmx::kExitReasonEntryFailure) == 0) {
-    event.guest_linear = vmcs[Field::kGuestLinearAddress];
-    event.guest_physical = vmcs[Field::kGuestPhysicalAddress];
-    event.instruction_length = field32(Field::kVmExitInstructionLength);
-    event.instruction_information = field32(Field::kVmExitInstructionInformation);
-    event.interruption_information = field32(Field::kVmExitInterruptionInformation);
-    event.interruption_error_code = field32(Field::kVmExitInterruptionErrorCode);
-    event.idt_vectoring_information = field32(Field::kIdtVectoringInformation);
-    event.idt_vectoring_error_code = field32(Field::kIdtVectoringErrorCode);
-  }
   // L1 has executed nothing yet: all but RSP are still L2's.
   vmx::CpuState left;
   if (!late) {

@@ -45,24 +45,6 @@ std::string_view control_name(Controls control) {
   return {};
 }
 
-vmx::VmExitEvent exit_of(const vmx::Vmcs& vmcs) {
-  const auto narrow = [&](Field field) { return static_cast<uint32_t>(vmcs[field]); };
-  vmx::VmExitEvent exit;
-  exit.reason = narrow(Field::kExitReason);
-  exit.qualification = vmcs[Field::kExitQualification];
-  exit.guest_rip = vmcs[Field::kGuestRip];
-  exit.guest_linear = vmcs[Field::kGuestLinearAddress];
-  exit.guest_physical = vmcs[Field::kGuestPhysicalAddress];
-  exit.instruction_length = narrow(Field::kVmExitInstructionLength);
-  exit.instruction_information = narrow(Field::kVmExitInstructionInformation);
-  exit.interruption_information = narrow(Field::kVmExitInterruptionInformation);
-  exit.interruption_error_code = narrow(Field::kVmExitInterruptionErrorCode);
-  exit.idt_vectoring_information = narrow(Field::kIdtVectoringInformation);
-  exit.idt_vectoring_error_code = narrow(Field::kIdtVectoringErrorCode);
-  exit.data = &vmcs;
-  return exit;
-}
-
 // What of the VM-execution controls has made L2 exit.
 std::string cause_of(const vmx::VmExitEvent& exit, const vmx::Vmcs& vmcs) {
   using enum vmx::ExitReason;
@@ -286,7 +268,7 @@ std::string Debugger::explain(unsigned processor, const Words& arguments) {
   if (!machine_.last_exit(processor)) {
     return "there was no VM exit on this processor yet\n" + audit(processor, arguments);
   }
-  vmx::VmExitEvent exit = exit_of(*current);
+  vmx::VmExitEvent exit = vmx::exit_event_of(*current);
   exit.vmcs = machine_.vmx(processor).current_vmcs_pointer()->value;
   std::string text = "The last VM exit of the current VMCS:\n";
   text += " " + to_record(exit, std::nullopt, TraceFormat::kText).fields + "\n";
