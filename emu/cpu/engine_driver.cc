@@ -161,8 +161,7 @@ bool EngineDriver::begin() {
     return false;
   }
   begun_.emplace(core_);
-  begun_->at = {linear_rip(core_.state()), core_.context().instructions};
-  begun_->count = core_.state().gpr[vmx::kRcx];
+  note_beginning();
   // Somebody may have changed RIP while the run had stopped.
   if (stepping_through_ && !stepping_through_->holds(begun_->at.linear)) leave_watched_block();
   begun_->watched = find_watched(core_);
@@ -304,7 +303,7 @@ bool EngineDriver::prepare() {
   // It begins alignment checking, and single-stepping on branches.
   mode_.intercept_popf = ((state.cr0 & vmx::cr0::kAm) != 0 && state.cpl() == 3) || branches_alone;
   if (branches_alone && trap_due_) begun_->traced = branch_at_rip();
-  note_beginning();
+  begun_->resume_flag = state.rflags & vmx::rflags::kRf;
   undisturbed_ = !mode_.single_step && !mode_.intercept_popf && !mode_.conditions_hold &&
                  !trap_due_ && !has_breakpoints(state) && !counters.counting() &&
                  !core_.around().turns.watches_instructions();

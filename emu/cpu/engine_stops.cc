@@ -70,8 +70,8 @@ ept::Access::Kind kind_of(FillAccess access) {
 }
 
 // Once it is complete, nothing is due because of it, and the engine can run as before: it changes
-// nothing but registers that neither the address space nor the mode of the code depends on, or the
-// VMCS of another mode than the current one.
+// nothing but registers that neither the address space nor the mode of the code depends on, or a
+// VMCS that no guest is running with.
 bool is_quiet(const Instruction& instruction) {
   switch (instruction.operation) {
     case Operation::kMovFromCr:

@@ -118,11 +118,16 @@ class UnicornEngine final : public Engine {
   // Takes back what was charged for the instructions of the current block from RIP on.
   void refund_from(uint64_t linear);
   void drop_translations();
-  // The block that was completed last stays that.
-  void go_on() {
-    goes_on_ = stopped_ = false;
-    if (translations_->are_full()) return drop_translations();
-    translations_->translate_again();
+  // The block before which it has stopped, or all of them. The block that was completed last stays
+  // that.
+  void translate_anew() {
+    translates_anew_ = stopped_ = false;
+    if (translations_->are_full()) {
+      drop_translations();
+    } else {
+      translations_->translate_again();
+    }
+    translations_->begin_run();
   }
   uint64_t window_page(uint64_t physical);
 
@@ -152,7 +157,7 @@ class UnicornEngine final : public Engine {
   BlockRecord stray_;               // of a block whose translation has that of another one
   uint64_t begun_again_ = ~0ull;    // when so many instructions had been charged
   EntryConditions conditions_;      // of the block that is looked at
-  bool goes_on_ = false;            // with the block before which it stops, once go_on() was called
+  bool translates_anew_ = false;    // translate_anew() must follow
   vmx::CpuState* state_ = nullptr;  // that run() was given, and the mode
   const RunMode* mode_ = nullptr;
   uint64_t instructions_before_ = 0;

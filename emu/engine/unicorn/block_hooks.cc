@@ -120,7 +120,7 @@ bool UnicornEngine::breaks_conditions(const BlockRecord& record) {
 bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size) {
   Block& block = record.block;
   if (translations_->are_full()) {
-    goes_on_ = stopped_ = true;  // and the block that was completed last is that still
+    translates_anew_ = stopped_ = true;  // and the block that was completed last is that still
     uc_emu_stop(uc_);
     return false;
   }
@@ -128,7 +128,7 @@ bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size)
   const auto unsafe = client_->find_unsafe(linear, size, conditions_);
   if (unsafe && *unsafe != 0) {
     translations_->ask_again(linear, linear + *unsafe);
-    goes_on_ = true;
+    translates_anew_ = true;
     stop_before_block(StopKind::kDeadline);
     return false;
   }

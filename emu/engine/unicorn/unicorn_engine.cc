@@ -225,10 +225,9 @@ void UnicornEngine::begin() {
 void UnicornEngine::execute() {
   uc_err error = UC_ERR_OK;
   do {
-    if (goes_on_) go_on();
-    translations_->begin_run();
+    if (translates_anew_) translate_anew();
     error = uc_emu_start(uc_, contexts_->rip(), 0, 0, 0);
-  } while (goes_on_);
+  } while (translates_anew_);
   if (!stopped_ && fill_refused_) {
     stop_.kind = StopKind::kRefusedFill;
     stop_.access = refused_access_;
