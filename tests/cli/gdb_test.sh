@@ -1,10 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gdb_test.sh NESTOR IMAGES: Debian's gdb debugs runs of the images in the folder IMAGES, as a user
-# does it. 77: there is no gdb.
+# does it.
 set -u
 nestor=$1 images=$2
-command -v gdb >/dev/null || exit 77
+command -v gdb >/dev/null || {
+  echo 'there is no gdb: run scripts/setup'
+  exit 1
+}
 folder=$(mktemp -d)
 trap 'rm -rf -- "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
