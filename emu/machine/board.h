@@ -17,9 +17,9 @@
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/device_memory.h"
+#include "emu/devices/disk.h"
 #include "emu/devices/interrupt_lines.h"
 #include "emu/devices/legacy/serial.h"
-#include "emu/devices/virtio/disk.h"
 #include "emu/time/clock.h"
 
 namespace nestor::emu {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "emu/devices/virtio/disk.h"
+#include "emu/devices/disk.h"
 #include "emu/devices/virtio/function.h"
 
 namespace nestor::emu {

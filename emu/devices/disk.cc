@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "emu/devices/virtio/disk.h"
+#include "emu/devices/disk.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
