@@ -149,7 +149,7 @@ Capabilities capabilities_of(const ProcessorType& processor) {
   c.exit.flexible = mask(VmExitControl::kSaveDebugControls);
   c.entry.default1 = kEntryDefault1;
   c.entry.flexible = mask(VmEntryControl::kLoadDebugControls);
-  c.preemption_timer_shift = 0;  // it counts as fast as the TSC
+  c.preemption_timer_shift = 5;  // as all processors have it
 #define NESTOR_VMX_FEATURE(enumerator, name, since, needs, part, bit) \
   if (processor.has(Feature::enumerator)) c.part |= mask_of(bit);
 #include "vmx/features.inc"

@@ -167,9 +167,9 @@ TEST_F(EventSweep, TheOrderAtAnInstructionBoundary) {
       set(Field::kVmxPreemptionTimerValue, 2);
       set(Field::kGuestInterruptibilityState, blocked ? 8 : 0);
       set(Field::kGuestActivityState, 0);
-      cpu.time = 1000;
+      cpu.time = 1024;
       resume();
-      cpu.time = 1002 - (expired ? 0 : 1);
+      cpu.time = 1024 + 2 * 32 - (expired ? 0 : 1);  // ticks of 32
       if (mtf) vmx.set_monitor_trap_flag_pending();
       cpu.cpu.activity = activity;
       const bool waits = activity == ActivityState::kWaitForSipi,
