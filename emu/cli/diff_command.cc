@@ -3,11 +3,13 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <variant>
 
 #include "emu/cli/complain.h"
+#include "emu/events/kinds.h"
 
 namespace nestor::emu {
 namespace {
@@ -17,6 +19,10 @@ int print(const std::string& text, ExitStatus status) {
     return complain(ExitStatus::kOutputError, "cannot write the standard output");
   }
   return static_cast<int>(status);
+}
+
+bool is_kind(const std::string& name) {
+  return std::ranges::find(event_kinds(), name, &EventKind::name) != event_kinds().end();
 }
 
 }  // namespace
@@ -40,11 +46,14 @@ int diff_command(const DiffOptions& options) {
     return print(to_string(*result.difference, options.left, options.right),
                  ExitStatus::kTracesDiffer);
   }
-  if (!result.never_seen.empty()) {
+  // A kind may be absent, but not all of them, and a name that is no kind's is a slip.
+  const auto& missing = result.never_seen;
+  const auto slip = std::ranges::find_if_not(missing, is_kind);
+  if (slip != missing.end() || (!missing.empty() && result.compared == 0)) {
     return complain(ExitStatus::kBadUsage,
                     fmt::format("--only: neither trace has a '{}' event; docs/trace.md lists the "
                                 "kinds",
-                                result.never_seen.front()));
+                                slip != missing.end() ? *slip : missing.front()));
   }
   return print(fmt::format("the same: {} events\n", result.compared), ExitStatus::kSuccess);
 }

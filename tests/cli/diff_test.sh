@@ -80,6 +80,8 @@ got=0
 }
 
 expect 2 '' 'neither trace has a '"'"'vm-exut'"'"' event' diff a.txt a.txt --only debug-exit,vm-exut
+expect 2 '' 'neither trace has a '"'"'triple-fault'"'"' event' diff a.txt a.txt --only triple-fault
+expect 0 'the same: 1 events' '' diff a.txt a.txt --only debug-exit,triple-fault
 expect 2 '' 'two traces are required: nestor diff A B; see nestor diff --help' diff
 expect 2 '' 'two traces are required' diff a.txt
 expect 2 '' '--context' diff a.txt a.txt --context many
