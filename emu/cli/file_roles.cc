@@ -22,10 +22,12 @@ struct Role {
 std::vector<Role> image_roles(const ImageRun& run) {
   std::vector<Role> roles;
   if (!run.image.empty()) roles.push_back({"IMAGE", run.image});
+  if (run.firmware) roles.push_back({"--firmware", *run.firmware});
   for (const ModuleFile& module : run.modules)
     roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
   for (const DiskConfig& disk : run.machine.disks)
     roles.push_back({"--disk", disk.path, disk.writable, false});
+  if (run.machine.cd) roles.push_back({"--cdrom", run.machine.cd->path});
   return roles;
 }
 
@@ -43,6 +45,8 @@ std::vector<Role> roles_of(const RunOptions& options) {
   }
   if (const auto& path = options.virtio_console; path && *path != "stdio" && *path != "none")
     roles.push_back({"--virtio-console", *path, true});
+  if (const auto& path = options.firmware_log; path && *path != "stdio" && *path != "none")
+    roles.push_back({"--firmware-log", *path, true});
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
   if (options.dump_vmcs && *options.dump_vmcs != "-")
     roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});

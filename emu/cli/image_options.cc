@@ -14,6 +14,8 @@
 namespace nestor::emu {
 namespace {
 
+constexpr const char* kFirmwareOption = "--firmware";
+
 std::string check_memory(const std::string& text) {
   const auto bytes = parse_size(text);
   if (!bytes)
@@ -70,6 +72,8 @@ void ImageOptions::add_to(CLI::App& command) {
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--cdrom", cdrom_, "A file, as an ISO image, in a CD drive")
+      ->type_name("FILE");
   command.add_option("--max-instructions", count_, "Stop after so many instructions")
       ->type_name("N");
   add_processor_option(command, cpu_);
@@ -84,6 +88,30 @@ void ImageOptions::add_to(CLI::App& command) {
                   "it, or unlocked (0)")
       ->type_name("locked|unlocked")
       ->capture_default_str();
+}
+
+void ImageOptions::add_firmware_to(CLI::App& run) {
+  run.add_option(kFirmwareOption, firmware_,
+                 "Firmware that starts the machine from its disks: seabios, ovmf, or the file of a "
+                 "ROM [seabios, when there is no IMAGE]")
+      ->type_name("NAME|FILE");
+}
+
+Complaint ImageOptions::read_firmware(const CLI::App& run, ImageRun& to) const {
+  const bool has_firmware = run.count(kFirmwareOption) != 0;
+  if (run.count("IMAGE") != 0)
+    return has_firmware ? "IMAGE and --firmware exclude each other; leave one out" : "";
+  // Where there is none nothing is said of it.
+  if (run.get_option(kFirmwareOption)->get_group().empty()) return "IMAGE is required";
+  if (!has_firmware && disks_.empty() && !to.machine.cd)
+    return "IMAGE is required, or a --disk or --cdrom to start from, or --load-state FILE";
+  if (has_firmware && firmware_.empty()) return "--firmware: the name of the file is empty";
+  for (const char* option : {"--append", "--module", "--initrd"}) {
+    if (run.count(option) != 0)
+      return fmt::format("{} has no effect without IMAGE: firmware starts the machine", option);
+  }
+  to.firmware = has_firmware ? firmware_ : "seabios";
+  return {};
 }
 
 Complaint ImageOptions::read_disks(ImageRun& run) const {
@@ -118,6 +146,12 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
     run.modules.push_back({.path = path, .initrd = true});
   }
   if (Complaint bad = read_disks(run); !bad.empty()) return bad;
+  if (command.count("--cdrom") != 0) {
+    if (cdrom_.empty()) return "--cdrom: the name of the file is empty";
+    if (cdrom_.size() > DiskConfig::kMaxPathBytes)
+      return "--cdrom: the name of the file is too long";
+    run.machine.cd = DiskConfig{.path = cdrom_};
+  }
   if (std::string bad = check_memory(memory_); !bad.empty()) return bad;
   run.machine.memory_bytes = *parse_size(memory_);
   if (std::string bad = check_cpus(cpus_); !bad.empty()) return bad;

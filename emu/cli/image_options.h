@@ -3,6 +3,7 @@
 // The options that all commands have that run an image.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ namespace nestor::emu {
 // An image to run, and the machine to run it on.
 struct ImageRun {
   std::string image;
-  std::string append;  // arguments of the image, without its name
+  std::optional<std::string> firmware{};  // a name or a file; it starts the machine, not an image
+  std::string append;                     // arguments of the image, without its name
   std::vector<ModuleFile> modules;
   MachineConfig machine{};
 };
@@ -29,6 +31,10 @@ class ImageOptions {
  public:
   // This object outlives the parsing. Whether the image is required is the command's to say.
   void add_to(CLI::App& command);
+  // The option of a command that can start without an image.
+  void add_firmware_to(CLI::App& run);
+  // After the parsing, without a saved state: what starts the machine.
+  [[nodiscard]] Complaint read_firmware(const CLI::App& run, ImageRun& to) const;
   // After the parsing. A complaint, or none and the image, the size of the machine, its processor
   // and its instruction budget.
   [[nodiscard]] Complaint read(const CLI::App& command, ImageRun& run) const;
@@ -36,7 +42,7 @@ class ImageOptions {
  private:
   [[nodiscard]] Complaint read_disks(ImageRun& run) const;
 
-  std::string image_, append_;
+  std::string image_, append_, firmware_, cdrom_;
   std::vector<std::string> modules_, initrds_, disks_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
   std::string feature_control_ = "locked";

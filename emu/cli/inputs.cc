@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cli/inputs.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "emu/loaders/read_file.h"
@@ -12,6 +15,14 @@ namespace {
 // Nothing larger fits below 4 GiB with room to spare; it keeps a wrong file from filling the host's
 // memory.
 constexpr uint64_t kLargestImage = 1ull << 30;
+
+struct KnownFirmware {
+  std::string_view name, file, package;
+};
+constexpr KnownFirmware kKnownFirmware[] = {
+    {"seabios", "/usr/share/seabios/bios-256k.bin", "seabios"},
+    {"ovmf", "/usr/share/ovmf/OVMF.fd", "ovmf"},
+};
 
 }  // namespace
 
@@ -28,6 +39,22 @@ ModuleFile parse_module(std::string_view text) {
     module.path += text[i];
   }
   return module;
+}
+
+std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware) {
+  std::string path = firmware;
+  for (const auto& [name, file, package] : kKnownFirmware) {
+    if (firmware != name) continue;
+    path = file;
+    if (!std::filesystem::exists(path)) {
+      return LoadError{fmt::format(
+          "--firmware {}: there is no '{}'; install Debian's package {}, or name a file", name,
+          file, package)};
+    }
+  }
+  auto rom = read_file(path, "firmware", kMostRomBytes);
+  if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
+  return ImageFile{file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))};
 }
 
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,

@@ -30,6 +30,9 @@ struct Inputs {
   std::vector<Module> modules;
 };
 
+// The ROM of firmware that is a name or a file.
+[[nodiscard]] std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware);
+
 // Reads them; none may be larger than the guest's memory.
 [[nodiscard]] std::variant<Inputs, LoadError> read_inputs(const std::string& image,
                                                           const std::vector<ModuleFile>& modules,

@@ -30,6 +30,8 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--cpus", "the machine has one processor"},
       {"--max-instructions", "KVM does not count instructions; use --max-seconds"},
       {"--feature-control", "KVM locks it, as firmware does"},
+      {"--firmware", "KVM has no memory for it"},
+      {"--firmware-log", "there is no firmware"},
       {"--realtime", "the clock is the host's"},
       {"--random-seed", "the random numbers are the host processor's"},
       {"--l0", "the hypervisor below L1 is KVM"},

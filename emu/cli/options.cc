@@ -54,6 +54,7 @@ class RunCommand {
             "run", "Run a Multiboot 1, Multiboot 2 or ELF64 image, or a Linux kernel")) {
     run_.footer(footer("Example:\n  " + program.run_example + "\n"));
     image_.add_to(run_);
+    image_.add_firmware_to(run_);
     outputs_.add_to(run_);
     state_.add_to(run_);
     debug_.add_to(run_);
@@ -77,7 +78,12 @@ class RunCommand {
     }
     if (Complaint bad = image_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
+    if (!options.load_state) {
+      if (Complaint bad = image_.read_firmware(run_, options); !bad.empty()) return bad;
+    }
     if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
+    if (options.firmware && info_of(options.machine.l0.mode).has_l0)
+      return "--l0: L0 has no memory for firmware; give an IMAGE, or leave --l0 out";
     if (Complaint bad = debug_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};

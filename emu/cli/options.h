@@ -32,6 +32,7 @@ struct RunOptions : ImageRun, StateRun, DebugRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> virtio_console;  // where it writes: the same; else there is none
+  std::optional<std::string> firmware_log;    // where firmware writes what it does: the same
   std::optional<std::string> serial_input;    // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
   std::optional<std::string> trace;

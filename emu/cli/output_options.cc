@@ -40,6 +40,7 @@ std::string check_standard_output(const RunOptions& options) {
       users.push_back(fmt::format("{} stdio", further_serial_option(i)));
   }
   if (options.virtio_console == "stdio") users.emplace_back("--virtio-console stdio");
+  if (options.firmware_log == "stdio") users.emplace_back("--firmware-log stdio");
   if (users.size() < 2) return {};
   const std::string& second = users[1];
   return fmt::format("{} and {} both write to the standard output; give {}", users[0], second,
@@ -63,6 +64,8 @@ void OutputOptions::add_to(CLI::App& run) {
          "--virtio-console", virtio_console_,
          "Add a virtio console, Linux's hvc0, that writes there; with stdio the keyboard is "
          "its own, and COM1 writes nowhere unless --serial says so")
+      ->type_name("stdio|FILE|none");
+  run.add_option("--firmware-log", firmware_log_, "Where --firmware writes what it does")
       ->type_name("stdio|FILE|none");
   run.add_option("--serial-input", serial_input_,
                  "What COM1 receives, once the guest listens [the terminal]; - is the standard "
@@ -99,6 +102,12 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
     if (virtio_console_.empty()) return "--virtio-console: the name of the file is empty";
     options.virtio_console = virtio_console_;
     options.machine.virtio_console = true;
+  }
+  if (run.count("--firmware-log") != 0) {
+    if (!options.firmware && !options.load_state)
+      return "--firmware-log has no effect without firmware: an IMAGE is given";
+    if (firmware_log_.empty()) return "--firmware-log: the name of the file is empty";
+    options.firmware_log = firmware_log_;
   }
   if (serial_.empty()) return "--serial: the name of the file is empty";
   const bool gdb_is_there = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;

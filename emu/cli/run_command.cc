@@ -31,8 +31,12 @@ namespace {
 using Beginning = std::variant<Inputs, std::unique_ptr<StateInput>>;
 
 // The disks of a saved machine in the files that are named anew. std::nullopt: done.
-std::optional<LoadError> replace_disks(std::vector<DiskConfig>& saved,
-                                       const std::vector<DiskConfig>& named) {
+std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConfig& asked) {
+  if (asked.cd && !machine.cd)
+    return LoadError{"--cdrom: the saved machine has no CD drive; leave the option out"};
+  if (asked.cd) machine.cd->path = asked.cd->path;
+  std::vector<DiskConfig>& saved = machine.disks;
+  const std::vector<DiskConfig>& named = asked.disks;
   if (named.empty()) return std::nullopt;
   if (named.size() != saved.size()) {
     return LoadError{fmt::format("the saved machine has {} disks, and --disk names {}",
@@ -50,6 +54,13 @@ std::optional<LoadError> replace_disks(std::vector<DiskConfig>& saved,
 
 // Reads as much as is needed to make the machine, whose configuration a saved state decides.
 std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
+  if (options.firmware) {
+    auto rom = read_firmware(*options.firmware);
+    if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
+    auto& file = std::get<ImageFile>(rom);
+    options.machine.rom_bytes = file.bytes.size();
+    return Inputs{std::move(file), {}};
+  }
   if (!options.load_state) {
     auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
     if (auto* bad = std::get_if<LoadError>(&inputs)) return std::move(*bad);
@@ -59,17 +70,17 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (auto* bad = std::get_if<std::string>(&state)) return LoadError{std::move(*bad)};
   auto& input = std::get<std::unique_ptr<StateInput>>(state);
   const uint64_t limit = options.machine.max_instructions;
-  const std::vector<DiskConfig> disks = std::exchange(options.machine, input->config()).disks;
+  const MachineConfig asked = std::exchange(options.machine, input->config());
   options.machine.max_instructions = limit;
   if (options.virtio_console && !options.machine.virtio_console)
     return LoadError{"--virtio-console: the saved machine has none; leave the option out"};
-  if (const auto bad = replace_disks(options.machine.disks, disks)) return *bad;
+  if (const auto bad = replace_disks(options.machine, asked)) return *bad;
   return std::move(input);
 }
 
 // Fills the memory of a machine with the image and its modules, or loads its saved state; it is
 // ready to run then.
-std::optional<LoadError> begin(const Beginning& beginning, const std::string& append,
+std::optional<LoadError> begin(const Beginning& beginning, const RunOptions& options,
                                Machine& machine) {
   if (const auto* state = std::get_if<std::unique_ptr<StateInput>>(&beginning)) {
     if (const auto bad = (*state)->load(machine)) return LoadError{*bad};
@@ -78,11 +89,17 @@ std::optional<LoadError> begin(const Beginning& beginning, const std::string& ap
     return std::nullopt;
   }
   const auto& [image, modules] = std::get<Inputs>(beginning);
-  const auto loaded = load_image(image, modules, append, machine.memory_map(), machine.firmware());
+  const auto loaded = options.firmware ? load_firmware(image)
+                                       : load_image(image, modules, options.append,
+                                                    machine.memory_map(), machine.firmware());
   if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
   const LoadedImage& ready = std::get<LoadedImage>(loaded);
-  spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
-               ready.cpu.rip);
+  if (options.firmware) {
+    spdlog::info("{}: {} KiB of firmware", image.name, options.machine.rom_bytes >> 10);
+  } else {
+    spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
+                 ready.cpu.rip);
+  }
   machine.load(ready);
   return std::nullopt;
 }
@@ -112,7 +129,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }
     Machine& machine = *std::get<std::unique_ptr<Machine>>(created);
-    if (const auto bad = begin(beginning, options.append, machine)) {
+    if (const auto bad = begin(beginning, options, machine)) {
       return complain(ExitStatus::kBadImage, bad->message);
     }
     Ended ended;
@@ -212,6 +229,8 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
   try {
     for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
+    if (DiskConfig* const cd = options.machine.cd ? &*options.machine.cd : nullptr)
+      cd->bytes = Disk(*cd).bytes();
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());
   }

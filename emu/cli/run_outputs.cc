@@ -49,6 +49,8 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
   if (options.virtio_console)
     wanted.emplace_back(&files.virtio_console, serial_path(*options.virtio_console));
+  if (options.firmware_log)
+    wanted.emplace_back(&files.firmware_log, serial_path(*options.firmware_log));
   for (const auto& [file, path] : wanted) {
     if (!path) continue;
     auto opened = OutputFile::open(*path);
@@ -72,6 +74,8 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
       serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
       virtio_console_(std::move(files.virtio_console),
                       somebody_watches(options.virtio_console.value_or("none")), progress_),
+      firmware_log_(std::move(files.firmware_log),
+                    somebody_watches(options.firmware_log.value_or("none")), progress_),
       input_(std::move(input)),
       trace_file_(std::move(files.trace)),
       dump_file_(std::move(files.dump)),
@@ -115,7 +119,7 @@ SerialInput RunOutputs::keyboard_input() {
 }
 
 std::vector<const SerialOutput*> RunOutputs::serial_outputs() const {
-  std::vector<const SerialOutput*> all = {&serial_, &virtio_console_};
+  std::vector<const SerialOutput*> all = {&serial_, &virtio_console_, &firmware_log_};
   for (const SerialOutput& output : further_serial_) all.push_back(&output);
   return all;
 }
@@ -139,6 +143,7 @@ MachineOutputs RunOutputs::for_machine() {
   outputs.serial = put(serial_, MomentWatch::Stream::kSerial);
   outputs.console = put(serial_, MomentWatch::Stream::kConsole);
   outputs.serial_input = serial_input();
+  outputs.firmware_log = [this](uint8_t byte) { firmware_log_.put(byte); };
   outputs.virtio_console = put(virtio_console_, MomentWatch::Stream::kVirtioConsole);
   if (options_.virtio_console == "stdio") outputs.virtio_console_input = keyboard_input();
   for (size_t i = 0; i < further_serial_.size(); ++i) {
@@ -211,6 +216,7 @@ void RunOutputs::take_screen(const Machine& machine) {
 void RunOutputs::finish() {
   serial_.close();
   virtio_console_.close();
+  firmware_log_.close();
   for (SerialOutput& output : further_serial_) output.close();
   if (screen_file_) {
     screen_file_->write(screen_);

@@ -91,7 +91,7 @@ class RunOutputs {
   struct Files {
     std::unique_ptr<OutputFile> serial, trace, dump, screen;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
-    std::unique_ptr<OutputFile> virtio_console;
+    std::unique_ptr<OutputFile> virtio_console, firmware_log;
   };
   RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
              std::unique_ptr<InputFile> input);
@@ -104,7 +104,7 @@ class RunOutputs {
   Progress progress_;
   SerialOutput serial_;
   std::vector<SerialOutput> further_serial_;  // COM2 to COM4
-  SerialOutput virtio_console_;
+  SerialOutput virtio_console_, firmware_log_;
   const std::unique_ptr<InputFile> input_;
   std::optional<Keyboard> keyboard_;
   RealTime real_time_;

@@ -12,9 +12,9 @@ constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "-
 
 // What a saved state decides.
 constexpr const char* kOfTheMachine[] = {
-    "--append", "--memory",          "--module",      "--initrd", "--cpu",
-    "--cpus",   "--feature-control", "--tlb",         "--timing", "--random-seed",
-    "--l0",     "--vmcs-shadowing",  "--shadow-pages"};
+    "--append",      "--firmware", "--memory",          "--module",      "--initrd",
+    "--cpu",         "--cpus",     "--feature-control", "--tlb",         "--timing",
+    "--random-seed", "--l0",       "--vmcs-shadowing",  "--shadow-pages"};
 
 }  // namespace
 
@@ -35,12 +35,7 @@ std::string StateOptions::read(const CLI::App& run, StateRun& state) const {
 
 std::string StateOptions::read_load(const CLI::App& run, StateRun& state) const {
   const bool has_image = run.count("IMAGE") != 0;
-  if (run.count(kLoad) == 0) {
-    if (has_image) return {};
-    // Where states cannot be loaded nothing is said of them.
-    return run.get_option(kLoad)->get_group().empty() ? "IMAGE is required"
-                                                      : "IMAGE is required, or --load-state FILE";
-  }
+  if (run.count(kLoad) == 0) return {};
   if (has_image) return "IMAGE and --load-state exclude each other; leave one out";
   for (const char* option : kOfTheMachine) {
     if (run.count(option) == 0) continue;

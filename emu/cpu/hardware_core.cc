@@ -68,10 +68,11 @@ void HardwareCore::serialize(Archive& archive) {
   archive(extended);
   if (!archive.loads()) return;
   around_.engine.write_extended(number_, extended);
-  // The engine maps what is RAM, and nothing else.
+  // The engine maps what is RAM, and lets nobody write where it is read-only.
   const auto fits = [this](const FillCache::Fill& fill) {
     return fill.grant.physical % kPageSize == 0 &&
-           around_.memory.is_ram(fill.grant.physical) != fill.grant.device;
+           around_.memory.is_device(fill.grant.physical, fill.grant.device || fill.grant.write) ==
+               fill.grant.device;
   };
   for (const AddressSpace& space : context_.spaces()) {
     archive.require(std::ranges::all_of(space.fills.all(), fits));

@@ -27,7 +27,7 @@ std::variant<uint64_t, Fault> HardwarePort::translate(uint64_t linear, ept::Acce
                                 static_cast<uint16_t>(linear % kPageSize)}};
   }
   if (fills != nullptr && !translation.by_sub_page) {
-    context_.grant(key, grant_of(translation, access, memory_.is_ram(translation.physical)));
+    context_.grant(key, grant_of(translation, access, memory_));
   }
   return translation.physical;
 }
@@ -45,7 +45,7 @@ std::variant<uint64_t, Fault> HardwarePort::translate_code(uint64_t linear) {
 }
 
 void HardwarePort::read_data(uint64_t physical, std::span<uint8_t> out) {
-  if (is_device_access(physical, out.size())) {
+  if (is_device_access(physical, out.size(), false)) {
     const uint64_t value = read_device(physical, static_cast<unsigned>(out.size()));
     std::memcpy(out.data(), &value, out.size());
   } else if (!memory_.read(physical, out)) {
@@ -54,7 +54,7 @@ void HardwarePort::read_data(uint64_t physical, std::span<uint8_t> out) {
 }
 
 void HardwarePort::write_data(uint64_t physical, std::span<const uint8_t> data) {
-  if (is_device_access(physical, data.size())) {
+  if (is_device_access(physical, data.size(), true)) {
     uint64_t value = 0;
     std::memcpy(&value, data.data(), data.size());
     write_device(physical, static_cast<unsigned>(data.size()), value);
@@ -83,9 +83,9 @@ void HardwarePort::write_device(uint64_t physical, unsigned size, uint64_t value
   apic_.write_memory(physical - apic_.base(), size, value);
 }
 
-// Outside RAM, and of a size that a device takes at once.
-bool HardwarePort::is_device_access(uint64_t physical, size_t size) const {
-  return !memory_.is_ram(physical) && (size == 1 || size == 2 || size == 4 || size == 8);
+// And of a size that a device takes at once.
+bool HardwarePort::is_device_access(uint64_t physical, size_t size, bool write) const {
+  return memory_.is_device(physical, write) && (size == 1 || size == 2 || size == 4 || size == 8);
 }
 
 }  // namespace nestor::emu

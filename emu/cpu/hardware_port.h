@@ -40,7 +40,7 @@ class HardwarePort final : public MemoryPort {
   void read_data(uint64_t physical, std::span<uint8_t> out) override;
   void write_data(uint64_t physical, std::span<const uint8_t> data) override;
   void read_code(uint64_t physical, std::span<uint8_t> out) override;
-  bool is_device_access(uint64_t physical, size_t size) const;
+  bool is_device_access(uint64_t physical, size_t size, bool write) const;
   // What the engine's TLB was granted; null: not in this address space, or it is to forget it all.
   FillCache* fills_now();
 

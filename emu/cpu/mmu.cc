@@ -21,9 +21,24 @@ constexpr size_t kLongestWalk = 5;  // without EPT
 
 }  // namespace
 
-TlbGrant grant_of(const Translation& translation, Access access, bool ram) {
-  return {translation.physical & ~(kPageSize - 1), !ram, translation.read,
-          translation.write && access.kind != Access::kFetch, translation.execute};
+void confine(TlbGrant& grant, bool write, const PhysicalMemory& memory) {
+  grant.device = memory.is_device(grant.physical, write);
+  const bool read_only =
+      memory.is_ram(grant.physical) && memory.is_device(grant.physical, /*write=*/true);
+  if (!read_only) return;
+  // Reads and fetches never go to the bus, whichever entry of a TLB is there.
+  if (grant.device) {
+    grant.read = grant.execute = false;
+  } else {
+    grant.write = false;
+  }
+}
+
+TlbGrant grant_of(const Translation& translation, Access access, const PhysicalMemory& memory) {
+  TlbGrant grant{translation.physical & ~(kPageSize - 1), false, translation.read,
+                 translation.write && access.kind != Access::kFetch, translation.execute};
+  confine(grant, access.kind == Access::kWrite, memory);
+  return grant;
 }
 
 ept::MappingTag mapping_tag(const vmx::Vmx& vmx, const vmx::CpuState& state) {

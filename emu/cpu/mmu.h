@@ -44,8 +44,11 @@ inline uint64_t grant_key(const vmx::CpuState& state, uint64_t linear, ept::Acce
                       kind != FillAccess::kFetch && !access.user && !access.implicit_supervisor;
   return FillCache::key(linear, kind, access.user_mode(), exempt);
 }
-// What the whole page is granted after this access; `ram`: it is there.
-TlbGrant grant_of(const Translation& translation, ept::Access access, bool ram);
+// Takes off a grant, for a write or for another access, what the page's memory does not bear, and
+// says whether it meets a device.
+void confine(TlbGrant& grant, bool write, const PhysicalMemory& memory);
+// What the whole page is granted after this access.
+TlbGrant grant_of(const Translation& translation, ept::Access access, const PhysicalMemory& memory);
 // The translations that this processor uses in this state.
 ept::MappingTag mapping_tag(const vmx::Vmx& vmx, const vmx::CpuState& state);
 // And all else that decides them.

@@ -33,13 +33,13 @@ bool TlbFiller::fill(uint64_t linear, FillAccess kind, TlbGrant& grant) {
   const auto result = core_.mmu().translate(linear, access, rflags, Mmu::Account::kUnlessFault);
   const auto* translation = std::get_if<Translation>(&result);
   if (translation == nullptr) return false;  // the Mmu keeps why
-  grant = grant_of(*translation, access, core_.memory().is_ram(translation->physical));
+  grant = grant_of(*translation, access, core_.memory());
   if (core_.vmx().is_apic_access_page(grant.physical)) {
     grant.read &= apic_read_.has_value();
     grant.write &= apic_write_.has_value();
     if (kind == FillAccess::kFetch || !grant.allows(kind)) return false;
     grant.physical = core_.vmx().virtual_apic_page();
-    grant.device = !core_.memory().is_ram(grant.physical);
+    confine(grant, kind == FillAccess::kWrite, core_.memory());
   }
   core_.context().grant(key, grant);
   keep_code_true(linear, access, rflags, grant);
@@ -76,9 +76,9 @@ bool TlbFiller::fill_sub_page(uint64_t linear, TlbGrant& grant) {
   for (const auto& write : sub_pages_) {
     if (!write || write->page != linear / kPageSize) continue;
     grant.physical = write->translation.physical & ~(kPageSize - 1);
-    grant.device = !core_.memory().is_ram(grant.physical);
     grant.read = write->translation.read;
     grant.write = true;
+    confine(grant, true, core_.memory());
     return true;
   }
   return false;

@@ -86,6 +86,11 @@ class ExecutionContext {
       space.flush_pending |= ept::may_concern_translations(what, space.id.tag);
     }
   }
+  // What memory bears has changed: from now on each grant is asked for anew.
+  void forget() {
+    for (AddressSpace& space : spaces_) space.fills.clear();
+    request_flush();
+  }
   bool flush_pending() const { return space_->flush_pending; }
   // The engine has dropped what was cached of the selected one.
   void flushed() {

@@ -45,9 +45,9 @@ struct Module {
   bool initrd = false;                        // then it has no command line
 };
 
-enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64, kLinux, kPvh };
+enum class ImageFormat : uint8_t { kMultiboot1, kMultiboot2, kElf64, kLinux, kPvh, kFirmware };
 
-// "Multiboot 1", "Multiboot 2", "ELF64", "Linux bzImage", "PVH".
+// "Multiboot 1", "Multiboot 2", "ELF64", "Linux bzImage", "PVH", "firmware".
 std::string_view to_string(ImageFormat format);
 
 // What one place in RAM holds: `bytes`, then zeros up to `size`.
@@ -57,11 +57,12 @@ struct Piece {
   std::vector<uint8_t> bytes;
 };
 
-// Every piece lies wholly inside one range of the memory map, and no two overlap.
+// Every piece lies wholly inside one range of the memory map, or with firmware inside its ROM or
+// what that shows below 1 MiB; no two overlap.
 struct LoadedImage {
   ImageFormat format = ImageFormat::kMultiboot1;
   std::vector<Piece> pieces;
-  vmx::CpuState cpu;
+  vmx::CpuState cpu{};  // with firmware it is as after a reset, whatever this says
 };
 
 // One sentence that names what is wrong and what to do about it; no newline.
@@ -76,5 +77,10 @@ struct LoadError {
                                                               std::string_view command_line,
                                                               const MemoryMap& memory,
                                                               const FirmwareInformation& = {});
+
+// The image of a ROM: a multiple of 4 KiB that ends at 4 GiB, where a processor begins after a
+// reset.
+inline constexpr uint64_t kLeastRomBytes = 64 << 10, kMostRomBytes = 8 << 20;
+[[nodiscard]] std::variant<LoadedImage, LoadError> load_firmware(const ImageFile& rom);
 
 }  // namespace nestor::emu

@@ -237,6 +237,8 @@ std::string_view to_string(ImageFormat format) {
       return "Linux bzImage";
     case ImageFormat::kPvh:
       return "PVH";
+    case ImageFormat::kFirmware:
+      return "firmware";
   }
   return "unknown";
 }

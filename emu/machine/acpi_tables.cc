@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -104,6 +105,17 @@ Table make_hpet(const AcpiBoard& board) {
   append_number(body, kMinimumTicks, 2);
   append_number(body, 0, 1);  // nothing is said of the rest of the page
   return with_header("HPET", 1, body);
+}
+
+// The DSDT is compiled; one number in it is the board's.
+Table make_dsdt(const AcpiBoard& board) {
+  Table dsdt(nestor_dsdt, nestor_dsdt_end);
+  constexpr std::string_view kMemb = "\x08MEMB\x0c";  // NameOp, the name, DWordPrefix
+  const auto at = std::ranges::search(dsdt, kMemb);
+  if (at.empty()) throw std::logic_error("the DSDT lacks MEMB");
+  store_number(dsdt, static_cast<size_t>(at.end() - dsdt.begin()), board.pci_memory, 4);
+  dsdt[kChecksumOffset] = 0;
+  return dsdt;
 }
 
 Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
@@ -223,7 +235,7 @@ AcpiFiles acpi_files(const AcpiBoard& board) {
     files.pointers.push_back({AcpiFiles::kTables, offset, size});
   };
   const uint32_t facs = place(make_facs());
-  const uint32_t dsdt = place({nestor_dsdt, nestor_dsdt_end});
+  const uint32_t dsdt = place_with_checksum(make_dsdt(board));
   const uint32_t fadt = place_with_checksum(make_fadt(board, facs, dsdt));
   for (const auto& [offset, size] : kFadtPointers) point(fadt + offset, size);
   const uint32_t tables[] = {fadt, place_with_checksum(make_madt(board)),

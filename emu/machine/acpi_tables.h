@@ -13,6 +13,7 @@ struct AcpiBoard {
   unsigned processors = 1;  // their APIC IDs count from 0
   // Physical addresses.
   uint32_t local_apic = 0, io_apic = 0, pci_configuration = 0, hpet = 0;
+  uint32_t pci_memory = 0xc0000000;  // where what may be assigned begins
   uint16_t pm_event_port = 0, pm_control_port = 0, pm_timer_port = 0;
   uint8_t sci_line = 0;
 };

@@ -31,6 +31,8 @@ using Made = std::unique_ptr<Device>;
 using Context = DeviceContext;
 using enum BoardKind;
 
+constexpr uint64_t kFirmwareLogPort = 0x402;  // where SeaBIOS and OVMF write it
+
 Made make_pics(const Context& c) {
   auto pics = std::make_unique<PicPair>(c.outputs.intr);
   c.lines.lead_to([&pics = *pics](unsigned line, bool level) {
@@ -67,6 +69,26 @@ Made make_screen(const Context& c) {
   return vga;
 }
 
+// Firmware of Nestor's own is there, or another one and the memory that it hides.
+Made make_rom(const Context& c) {
+  if (c.outputs.firmware_memory != nullptr) return nullptr;
+  return std::make_unique<Rom>(firmware_rom(c.facts));
+}
+
+Made make_shadow_memory(const Context& c) {
+  if (c.outputs.firmware_memory == nullptr) return nullptr;
+  auto shadow = std::make_unique<ShadowMemory>(*c.outputs.firmware_memory);
+  c.inputs.shadow = [&shadow = *shadow](unsigned segment, bool reads, bool writes) {
+    shadow.set(segment, reads, writes);
+  };
+  return shadow;
+}
+
+Made make_firmware_log(const Context& c) {
+  if (c.outputs.firmware_memory == nullptr) return nullptr;
+  return std::make_unique<DebugConsole>(c.outputs.firmware_log);
+}
+
 }  // namespace
 
 std::span<const BoardRow> pc_board() {
@@ -84,14 +106,15 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<PowerManagement>(c.clock, c.timers, c.interrupt(), c.outputs.power_off); }},
       {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1,
        [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12)); }},
-      {"COM1", kBoth, {0x3f8}, 4,
+      {"COM1", kBoth, {kCom1Port}, 4,
        [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, "COM1", c.outputs.serial, c.outputs.serial_input, c.interrupt(), true); }},
       {"COM2", kBoth, {0x2f8}, 3, make_further_serial<0>},
       {"COM3", kBoth, {0x3e8}, 4, make_further_serial<1>},
       {"COM4", kBoth, {0x2e8}, 3, make_further_serial<2>},
       {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
-      {"ROM", kBoth, {kRomBase}, {},
-       [](const Context& c) -> Made { return std::make_unique<Rom>(firmware_rom(c.facts)); }},
+      {"ROM", kBoth, {kRomBase}, {}, make_rom},
+      {"shadow memory", kSoftware, {ShadowMemory::kBase}, {}, make_shadow_memory},
+      {"debug console of firmware", kSoftware, {kFirmwareLogPort}, {}, make_firmware_log},
       {"debug console", kBoth, {0xe9}, {},
        [](const Context& c) -> Made { return std::make_unique<DebugConsole>(c.outputs.console); }},
       {"debug exit", kBoth, {0xf4}, {},
@@ -124,6 +147,7 @@ Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts
     if (row.on != BoardKind::kBoth && row.on != machine) continue;
     const DeviceContext context{row, facts, outputs_, inputs_, clock, bus, bus.timers(), lines_};
     std::unique_ptr<Device> device = row.make(context);
+    if (!device) continue;
     std::vector<Claim> claims = claim_all(bus, *device, row.bases);
     if (claims.empty()) throw std::logic_error("devices overlap: " + std::string(row.name));
     devices_.push_back({row.name, std::move(device), std::move(claims)});

@@ -20,16 +20,20 @@
 #include "emu/devices/disk.h"
 #include "emu/devices/interrupt_lines.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/devices/legacy/shadow_memory.h"
 #include "emu/time/clock.h"
 
 namespace nestor::emu {
 
 inline constexpr uint32_t kIoApicBase = 0xfec00000;
 inline constexpr uint32_t kHpetBase = 0xfed00000;
-inline constexpr uint32_t kPciConfigurationBase = 0xfeb00000;  // and the end of what it assigns
+// Where what is on the PCI bus has no place any more, and up to 4 GiB.
+inline constexpr uint32_t kFixedDevices = kIoApicBase;
+inline constexpr uint32_t kPciConfigurationBase = 0xfef00000;
 // The fixed hardware of ACPI.
 inline constexpr uint16_t kPmEventPort = 0x600, kPmControlPort = 0x604, kPmTimerPort = 0x608;
 inline constexpr unsigned kSciLine = 9;
+inline constexpr uint16_t kCom1Port = 0x3f8;
 
 // What is particular to one machine. Firmware passes on its size.
 struct BoardFacts {
@@ -37,7 +41,10 @@ struct BoardFacts {
   uint16_t processors = 1;
   uint64_t random_seed = 1;         // of virtio-rng
   std::vector<DiskConfig> disks{};  // at most kMaxDisks
+  std::optional<DiskConfig> cd{};   // the disc in the drive; else there is no drive
   bool virtio_console = false;      // there is one
+  bool rom = false;                 // firmware is in one; else Nestor stands for it
+  uint64_t feature_control = 0;     // what that is to write to the MSR; 0: nothing
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -57,6 +64,9 @@ struct BoardOutputs {
   std::function<void(bool level)> intr;               // INTR of the 8259s, when it changes
   std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC and of MSI-X
   DeviceMemory* memory = nullptr;  // what devices access by themselves; outlives the board
+  // Where firmware is in ROM. Null: Nestor stands for it. It outlives the board.
+  VisibleMemory* firmware_memory = nullptr;
+  std::function<void(uint8_t)> firmware_log;  // a byte that firmware writes to its debug console
 };
 
 // What the machine asks of the board. Rows fill it in; without them the functions are empty.
@@ -64,6 +74,7 @@ struct BoardInputs {
   std::function<uint8_t()> acknowledge;                  // INTA: the vector from the 8259s
   std::function<void(uint8_t vector)> end_of_interrupt;  // the EOI broadcast
   std::function<std::string()> screen;                   // what it shows; see VgaText
+  HostBridge::Shadow shadow;                             // the host bridge tells it; may be empty
 };
 
 struct BoardRow;
@@ -94,6 +105,7 @@ struct BoardRow {
   BoardKind on;                 // the machines that have it
   std::vector<uint64_t> bases;  // of Device::regions(), by index
   std::optional<unsigned> line;
+  // Null: the device is not on this machine.
   std::unique_ptr<Device> (*make)(const DeviceContext&);
 };
 

@@ -17,7 +17,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
             Name (_HID, EisaId ("PNP0A03"))
             Name (_BBN, 0)
             Name (_UID, 0)
-            Name (_CRS, ResourceTemplate ()
+            // Where memory may be assigned from: acpi_tables.cc writes it.
+            Name (MEMB, 0xC0000000)
+            Name (RSRC, ResourceTemplate ()
             {
                 WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
                     0, 0, 0, 0, 1)
@@ -29,8 +31,17 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
                     0, 0x000A0000, 0x000BFFFF, 0, 0x00020000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
-                    0, 0xC0000000, 0xFEAFFFFF, 0, 0x3EB00000)
+                    0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000,
+                    ,, MEMW)
             })
+            Method (_CRS, 0, Serialized)
+            {
+                CreateDWordField (RSRC, \_SB.PCI0.MEMW._MIN, FRST)
+                CreateDWordField (RSRC, \_SB.PCI0.MEMW._LEN, SIZE)
+                FRST = MEMB
+                SIZE = 0xFEC00000 - MEMB
+                Return (RSRC)
+            }
 
             // Pin P of slot S is PIRQA# and (S + P) mod 4. It leads to line 16 and that of the I/O
             // APIC, and to the line of the 8259s to which the ISA bridge routes it.
@@ -150,7 +161,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 IO (Decode16, 0x04D0, 0x04D0, 0x01, 0x02)
                 IO (Decode16, 0x0510, 0x0510, 0x01, 0x0C)
                 IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
-                Memory32Fixed (ReadWrite, 0xFEB00000, 0x00100000)
+                Memory32Fixed (ReadWrite, 0xFEF00000, 0x00100000)
             })
         }
         Device (TIMR)
@@ -187,6 +198,14 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 IO (Decode16, 0x0060, 0x0060, 0x01, 0x01)
                 IO (Decode16, 0x0064, 0x0064, 0x01, 0x01)
                 IRQNoFlags () { 1 }
+            })
+        }
+        Device (PS2M)
+        {
+            Name (_HID, EisaId ("PNP0F13"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IRQNoFlags () { 12 }
             })
         }
         Device (COM1)

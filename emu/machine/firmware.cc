@@ -77,7 +77,7 @@ struct BiosField {
   uint16_t value;
 };
 constexpr BiosField kBiosFields[] = {
-    {0x400, 2, 0x3f8},  // COM1 to COM4
+    {0x400, 2, kCom1Port},  // COM1 to COM4
     {0x402, 2, 0x2f8},       {0x404, 2, 0x3e8},
     {0x406, 2, 0x2e8},       {0x40e, 2, kEbda >> 4},  // segment of the EBDA
     {0x410, 2, 0x0822},       // equipment: x87, 80 columns in colour, four serial ports
@@ -122,22 +122,25 @@ MemoryMap usable_memory(const Ram& ram) {
 FirmwareInformation firmware_information(const BoardFacts& facts) {
   const std::vector<uint8_t> rom = firmware_rom(facts);
   const auto rsdp = std::span(rom).subspan(kAcpiTables - kRomBase, kRsdpBytes);
-  constexpr uint64_t kFixedDevices = kPciConfigurationBase, k4Gib = 1ull << 32;
+  constexpr uint64_t k4Gib = 1ull << 32;
   return {{{kEbda, kEbdaBytes}, {kRomBase, Rom::kSize}, {kFixedDevices, k4Gib - kFixedDevices}},
           {rsdp.begin(), rsdp.end()},
           kAcpiTables};
 }
 
 AcpiBoard acpi_board(const BoardFacts& facts) {
-  return {.processors = facts.processors,
-          .local_apic = LocalApic::kDefaultBase,
-          .io_apic = kIoApicBase,
-          .pci_configuration = kPciConfigurationBase,
-          .hpet = kHpetBase,
-          .pm_event_port = kPmEventPort,
-          .pm_control_port = kPmControlPort,
-          .pm_timer_port = kPmTimerPort,
-          .sci_line = kSciLine};
+  constexpr uint32_t k2Gib = 1u << 31;  // OVMF assigns memory from there on, if RAM ends before
+  return {
+      .processors = facts.processors,
+      .local_apic = LocalApic::kDefaultBase,
+      .io_apic = kIoApicBase,
+      .pci_configuration = kPciConfigurationBase,
+      .hpet = kHpetBase,
+      .pci_memory = facts.rom && facts.memory_bytes <= k2Gib ? k2Gib : uint32_t{Ram::kDeviceHole},
+      .pm_event_port = kPmEventPort,
+      .pm_control_port = kPmControlPort,
+      .pm_timer_port = kPmTimerPort,
+      .sci_line = kSciLine};
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
@@ -148,9 +151,11 @@ std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
 }
 
 void fill_memory(Ram& ram, const LoadedImage& image) {
-  write(ram, 0, interrupt_vectors());
-  write(ram, kBiosData, bios_data());
-  write(ram, kEbda, extended_bios_data());
+  if (image.format != ImageFormat::kFirmware) {
+    write(ram, 0, interrupt_vectors());
+    write(ram, kBiosData, bios_data());
+    write(ram, kEbda, extended_bios_data());
+  }
   for (const Piece& piece : image.pieces) {
     write(ram, piece.address, piece.bytes);
     // Only firmware has been there before: what the piece has beyond its bytes is zero elsewhere.

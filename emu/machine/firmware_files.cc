@@ -88,7 +88,7 @@ Content e820(const BoardFacts& facts) {
   return out;
 }
 
-// Open Firmware's paths of the disks, one a line.
+// Open Firmware's paths of the disks and of the CD drive, one a line.
 Content boot_order(const BoardFacts& facts) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
@@ -99,8 +99,15 @@ Content boot_order(const BoardFacts& facts) {
     number += kDigits[slot % 16];
     text += "/pci@i0cf8/scsi@" + number + "/disk@0,0\n";
   }
+  if (facts.cd) text += "/pci@i0cf8/pci8086,2922@1,2/drive@0/disk@0\n";
   Content out(text.begin(), text.end());
   out.push_back(0);
+  return out;
+}
+
+Content number(uint64_t value, unsigned size) {
+  Content out;
+  append_number(out, value, size);
   return out;
 }
 
@@ -112,7 +119,11 @@ std::vector<FwCfg::File> firmware_files(const BoardFacts& facts) {
                                     {std::string(kAcpiFileNames[AcpiFiles::kTables]), acpi.tables},
                                     {"etc/table-loader", table_loader(acpi)},
                                     {"etc/e820", e820(facts)}};
-  if (!facts.disks.empty()) files.push_back({"bootorder", boot_order(facts)});
+  // SeaBIOS shows its screen there, too, and reads keys.
+  if (facts.rom) files.push_back({"etc/sercon-port", number(kCom1Port, 2)});
+  if (facts.rom && facts.feature_control != 0)
+    files.push_back({"etc/msr_feature_control", number(facts.feature_control, 8)});
+  if (!facts.disks.empty() || facts.cd) files.push_back({"bootorder", boot_order(facts)});
   return files;
 }
 

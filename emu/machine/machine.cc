@@ -11,6 +11,7 @@
 #include "emu/l0/hypervisor.h"
 #include "emu/machine/board.h"
 #include "emu/machine/firmware.h"
+#include "emu/machine/firmware_memory.h"
 #include "emu/machine/inspection.h"
 #include "emu/machine/pci_slots.h"
 #include "emu/machine/ram_of_devices.h"
@@ -40,7 +41,7 @@ class Pc final : public Machine {
         outputs_(outputs),
         ram_(config.memory_bytes, info_of(config.l0.mode).has_l0
                                       ? L0Memory::placement(config.processor.count)
-                                      : Ram::Placement{}) {
+                                      : Ram::Placement{.rom = config.rom_bytes}) {
     turns_.max_instructions = config.max_instructions;
     turns_.output_failed = outputs.output_failed;
     turns_.progress = outputs.progress;
@@ -53,21 +54,24 @@ class Pc final : public Machine {
   FirmwareInformation firmware() const override { return firmware_information(facts()); }
 
   void load(const LoadedImage& image) override {
+    const bool is_firmware = image.format == ImageFormat::kFirmware;
     fill_memory(ram_, image);
     for (const auto& cpu : cpus_) {
-      if (cpu == cpus_.front()) {
-        cpu->start(image.cpu);
+      cpu->wait_for_start_up();
+      if (cpu != cpus_.front()) continue;
+      if (is_firmware) {
+        cpu->core().state().activity = vmx::ActivityState::kActive;
       } else {
-        cpu->wait_for_start_up();
+        cpu->start(image.cpu);
       }
     }
+    if (is_firmware) return;  // the rest is its own to do
     for (const auto& cpu : cpus_) {
       HardwareCore& core = cpu->core();
       set_memory_types(core.msr_storage(),
                        core.vmx().capabilities().registers.physical_address_width);
     }
-    if (!config_.processor.lock_feature_control || !config_.processor.type.has(vmx::Feature::kVmx))
-      return;
+    if (!vmx_is_enabled()) return;
     for (const auto& cpu : cpus_) cpu->core().vmx().lock_feature_control();
     for (const auto& l0 : l0_) l0->l1_processor().vmx().lock_feature_control();
   }
@@ -127,8 +131,18 @@ class Pc final : public Machine {
 
  private:
   BoardFacts facts() const {
-    return {config_.memory_bytes, static_cast<uint16_t>(config_.processor.count),
-            config_.processor.random_seed, config_.disks, config_.virtio_console};
+    return {config_.memory_bytes,
+            static_cast<uint16_t>(config_.processor.count),
+            config_.processor.random_seed,
+            config_.disks,
+            config_.cd,
+            config_.virtio_console,
+            config_.rom_bytes != 0,
+            vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0};
+  }
+  // IA32_FEATURE_CONTROL is to be locked with VMX.
+  bool vmx_is_enabled() const {
+    return config_.processor.lock_feature_control && config_.processor.type.has(vmx::Feature::kVmx);
   }
   void tell_resumed();
   void tell_end(MachineEventSink& events) const;
@@ -136,6 +150,10 @@ class Pc final : public Machine {
   BoardOutputs board_outputs();
   void wire(LocalApic& apic, Cpu& cpu);
   LocalApic& bootstrap_apic() { return *apics_.front(); }
+  void forget_memory() {
+    for (const auto& cpu : cpus_) cpu->core().context().forget();
+    engine_->flush_tlb();
+  }
   void end_run(Kind kind, uint32_t code) { turns_.finish({kind, code}); }
 
   const MachineConfig config_;
@@ -149,6 +167,7 @@ class Pc final : public Machine {
   ApicNetwork network_;
   std::vector<std::unique_ptr<LocalApic>> apics_;  // by APIC ID
   std::optional<RamOfDevices<PhysicalMemory>> ram_of_devices_;
+  std::optional<FirmwareMemory> firmware_memory_;
   std::optional<Board> board_;
 
   std::unique_ptr<Engine> engine_;
@@ -238,6 +257,8 @@ BoardOutputs Pc::board_outputs() {
   outputs.intr = [this](bool level) { bootstrap_apic().set_lint0(level); };
   outputs.interrupt_message = [this](const Ipi& message) { network_.send(message, nullptr); };
   outputs.memory = &*ram_of_devices_;
+  outputs.firmware_memory = firmware_memory_ ? &*firmware_memory_ : nullptr;
+  outputs.firmware_log = outputs_.firmware_log;
   return outputs;
 }
 
@@ -266,6 +287,10 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   if (outputs_.events != nullptr) outputs_.events->attach(clock_, prices_.instructions());
   memory_.emplace(ram_, *engine_);
   ram_of_devices_.emplace(ram_, *memory_);
+  if (config_.rom_bytes != 0) {
+    firmware_memory_.emplace(ram_, *memory_, [this] { forget_memory(); });
+    ram_.set_read_only(Ram::kDeviceHoleEnd - config_.rom_bytes, config_.rom_bytes, true);
+  }
   const Surroundings around{
       turns_,  *engine_,          *memory_,        bus_,
       prices_, config_.processor, outputs_.events, block_prices_ ? &*block_prices_ : nullptr};
@@ -291,7 +316,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 void MachineConfig::fields(Archive& archive) {
   archive(memory_bytes, processor, l0);
   archive.sequence(disks, kMaxDisks);
-  archive(virtio_console);
+  archive(cd, virtio_console, rom_bytes);
 }
 
 void Machine::serialize(Archive&) { throw std::logic_error("this machine cannot be saved"); }

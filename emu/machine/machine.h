@@ -33,7 +33,10 @@ struct MachineConfig {
   ProcessorConfig processor{};
   L0Config l0{};
   std::vector<DiskConfig> disks{};
+  std::optional<DiskConfig> cd{};
   bool virtio_console = false;  // there is one
+  // Of the ROM that firmware is in; 0: Nestor stands for firmware. See load_firmware().
+  uint64_t rom_bytes = 0;
 
   // What saved state belongs to: all but the limit.
   void fields(Archive& archive);
@@ -47,6 +50,7 @@ struct MachineOutputs {
   std::function<void(uint8_t)> virtio_console{};  // what virtio-console transmits
   SerialInput virtio_console_input{};             // what it receives
   std::function<void(uint8_t)> console;           // what is written to port 0xe9
+  std::function<void(uint8_t)> firmware_log{};    // what firmware writes to its debug console
   MachineEventSink* events = nullptr;             // may be null; outlives the machine
   // Asked now and then while the guest runs; true ends the run with kOutputError.
   std::function<bool()> output_failed;

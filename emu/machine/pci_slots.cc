@@ -4,7 +4,10 @@
 #include <string>
 #include <utility>
 
+#include "emu/devices/ata/ahci.h"
+#include "emu/devices/pci/host_bridge.h"
 #include "emu/devices/pci/isa_bridge.h"
+#include "emu/devices/pci/power_management_function.h"
 #include "emu/devices/random_numbers.h"
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/console.h"
@@ -16,10 +19,14 @@ namespace {
 
 // Bits of their registers that are always set: the datasheets' values after reset. What else real
 // ones have beyond the header does not exist here, but for the routing of interrupts.
+// SeaBIOS looks for fw_cfg where the host bridge says that it is on a machine as QEMU's.
+constexpr uint16_t kQemuVendor = 0x1af4, kQemuMachine = 0x1100;
 constexpr PciFunction::Identity kHostBridge = {.vendor = 0x8086,
                                                .device = 0x1237,
                                                .revision = 2,
                                                .class_code = 0x060000,
+                                               .subsystem_vendor = kQemuVendor,
+                                               .subsystem = kQemuMachine,
                                                .command = 0x0006,
                                                .status = 0x0280};
 constexpr PciFunction::Identity kIsaBridge = {.vendor = 0x8086,
@@ -28,6 +35,13 @@ constexpr PciFunction::Identity kIsaBridge = {.vendor = 0x8086,
                                               .class_code = 0x060100,
                                               .command = 0x0007,
                                               .status = 0x0280};
+
+constexpr PciFunction::Identity kPowerManagement = {
+    .vendor = 0x8086, .device = 0x7113, .revision = 3, .class_code = 0x068000, .status = 0x0280};
+
+// As in an ICH9.
+constexpr PciFunction::Identity kAhci = {
+    .vendor = 0x8086, .device = 0x2922, .revision = 2, .class_code = 0x010601};
 
 VirtioPlace place_in(const DeviceContext& context, unsigned slot, std::string name) {
   return {std::move(name),
@@ -44,10 +58,21 @@ uint64_t entropy_seed(uint64_t seed) { return RandomNumbers(~seed).next(); }
 }  // namespace
 
 std::unique_ptr<Device> make_pci(const DeviceContext& context) {
-  auto host = std::make_unique<PciHost>();
-  host->add(0, std::make_unique<PciBridge>(context.bus, kHostBridge));
+  auto host = std::make_unique<PciHost>(context.outputs.reset);
+  host->add(0, std::make_unique<HostBridge>(context.bus, kHostBridge, context.inputs.shadow));
   host->add(1, std::make_unique<IsaBridge>(context.bus, kIsaBridge, context.lines, kFirstPciLine));
+  host->add(
+      1, std::make_unique<PowerManagementFunction>(context.bus, kPowerManagement, kPmEventPort), 3);
   if (context.outputs.memory == nullptr) return host;
+  if (context.facts.cd) {
+    host->add(kAhciPlace.slot,
+              std::make_unique<AhciController>(
+                  AhciController::Place{context.bus, context.clock, *context.outputs.memory,
+                                        context.lines.source(kFirstPciLine + kAhciPlace.slot),
+                                        context.outputs.interrupt_message},
+                  kAhci, std::make_unique<CdDrive>(std::make_unique<Disk>(*context.facts.cd))),
+              kAhciPlace.number);
+  }
   host->add(2, std::make_unique<VirtioEntropy>(place_in(context, 2, "virtio-rng"),
                                                entropy_seed(context.facts.random_seed)));
   if (context.facts.disks.size() > kMaxDisks) throw DiskError("there are too many disks");

@@ -26,6 +26,11 @@ class PhysicalMemory {
       : ram_(ram), code_(code), fetched_(ram.page_numbers()), written_(ram.page_numbers()) {}
 
   bool is_ram(uint64_t physical) const { return ram_.host(physical, 1) != nullptr; }
+  // An access meets what is on the bus: outside RAM all do, and where it is read-only writes.
+  bool is_device(uint64_t physical, bool write) const {
+    const uint8_t* const host = ram_.host(physical, 1);
+    return host == nullptr || (write && ram_.is_read_only(host));
+  }
   // Code of this page may have been translated. true: that is new, and the engine's TLB may let the
   // guest write to it.
   bool mark_fetched(uint64_t physical) {
@@ -55,17 +60,18 @@ class PhysicalMemory {
     serialize(archive, written_);
   }
 
-  // false: not wholly RAM.
+  // false: not wholly RAM, or not all of it may be written.
   bool read(uint64_t physical, std::span<uint8_t> out) const { return ram_.read(physical, out); }
   bool write(uint64_t physical, std::span<const uint8_t> data) {
     uint8_t* host = ram_.host(physical, data.size());
-    if (host == nullptr) return false;
-    if (fetched(host) || fetched(host + data.size() - 1)) {
-      code_.code_written(physical, data);
-    } else {
-      std::memcpy(host, data.data(), data.size());
-    }
+    if (host == nullptr || ram_.is_read_only(host) || ram_.is_read_only(host + data.size() - 1))
+      return false;
+    put(host, physical, data);
     return true;
+  }
+  // Writes RAM that may be read-only, `data` within one page of it.
+  void put(uint64_t physical, std::span<const uint8_t> data) {
+    put(ram_.host(physical, data.size()), physical, data);
   }
 
   // ept::EntryMemory. Outside RAM entries read as ones, and flags set in them are dropped.
@@ -91,6 +97,13 @@ class PhysicalMemory {
     for (const uint64_t page : numbers) {
       archive.require(page < pages.size());
       if (archive.ok()) pages[page] = true;
+    }
+  }
+  void put(uint8_t* host, uint64_t physical, std::span<const uint8_t> data) {
+    if (fetched(host) || fetched(host + data.size() - 1)) {
+      code_.code_written(physical, data);
+    } else {
+      std::memcpy(host, data.data(), data.size());
     }
   }
   bool fetched(const uint8_t* host) const { return fetched_[ram_.page_number(host)]; }

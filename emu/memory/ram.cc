@@ -60,6 +60,11 @@ class TouchedPages {
   int pagemap_ = -1;
 };
 
+bool is_of_firmware(uint64_t address) {
+  return (address >= Ram::kShadow && address < Ram::kLegacyHoleEnd) ||
+         (address >= Ram::kDeviceHole && address < Ram::kDeviceHoleEnd);
+}
+
 }  // namespace
 
 Ram::Ram(uint64_t size, const Placement& placement)
@@ -70,7 +75,7 @@ Ram::Ram(uint64_t size, const Placement& placement)
                    " to " + mebibytes(kMaximumSize));
   }
   const uint64_t low = std::min(size, kDeviceHole), high = size - low;
-  guest_span_ = high ? kDeviceHoleEnd + high : low;
+  guest_span_ = high ? kDeviceHoleEnd + high : placement.rom ? kDeviceHoleEnd : low;
   span_ = guest_span_ + placement.extra;
   void* mapping =
       mmap(nullptr, span_ + low_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -92,7 +97,9 @@ Ram::Ram(uint64_t size, const Placement& placement)
   };
   const auto add = [&](uint64_t first, uint64_t end) { add_at(origin_ + first, first, end); };
   add(0, kLegacyHole);
+  if (placement.rom != 0) add(kShadow, kLegacyHoleEnd);
   add(kLegacyHoleEnd, low);
+  add(kDeviceHoleEnd - placement.rom, kDeviceHoleEnd);
   add(kDeviceHoleEnd, kDeviceHoleEnd + high);
   add(guest_span_, span_);
   add_at(0, span_, span_ + low_);
@@ -100,10 +107,16 @@ Ram::Ram(uint64_t size, const Placement& placement)
 
 Ram::~Ram() { munmap(base_, span_ + low_); }
 
+void Ram::set_read_only(uint64_t physical, uint64_t size, bool read_only) {
+  read_only_.resize(page_numbers());
+  for (uint64_t offset = 0; offset < size; offset += kPageSize)
+    read_only_[page_number(host(physical + offset, kPageSize))] = read_only;
+}
+
 std::vector<MemoryMapEntry> Ram::memory_map() const {
   std::vector<MemoryMapEntry> map;
   for (const RamRange& range : ranges_) {
-    if (!is_guest_ram(range.first)) continue;
+    if (!is_guest_ram(range.first) || is_of_firmware(range.first - origin_)) continue;
     map.push_back({range.first - origin_, range.size, MemoryMapEntry::kRam});
     if (range.first == origin_) {
       map.push_back({kLegacyHole, kLegacyHoleEnd - kLegacyHole, MemoryMapEntry::kReserved});

@@ -35,18 +35,21 @@ struct MemoryMapEntry {
 //   | RAM    | hole  | RAM               | devices     | RAM ...
 //
 // RAM lies below C0000000 as far as it reaches; the rest of the size is above 4 GiB. The legacy
-// hole between A0000 and FFFFF takes its 384 KiB off the size.
+// hole between A0000 and FFFFF takes its 384 KiB off the size. In a machine with firmware of its
+// own there is memory from C0000 to FFFFF, and its ROM ends at 100000000.
 class Ram {
  public:
   static constexpr uint64_t kMinimumSize = 1ull << 20;
   static constexpr uint64_t kMaximumSize = 64ull << 30;
   static constexpr uint64_t kLegacyHole = 0xa0000, kLegacyHoleEnd = 0x100000;
   static constexpr uint64_t kDeviceHole = 0xc0000000, kDeviceHoleEnd = 0x100000000;
+  static constexpr uint64_t kShadow = 0xc0000;  // up to kLegacyHoleEnd, with firmware
 
   // Where in physical memory all of that is, and how much more there is that is no part of the
-  // guest's memory: bytes behind it, and bytes from address 0 on. All multiples of 4 KiB.
+  // guest's memory: bytes behind it, and bytes from address 0 on; and the size of the ROM. All
+  // multiples of 4 KiB.
   struct Placement {
-    uint64_t origin = 0, extra = 0, low = 0;
+    uint64_t origin = 0, extra = 0, low = 0, rom = 0;
   };
 
   // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws
@@ -80,12 +83,17 @@ class Ram {
     }
     return nullptr;
   }
+  // The guest may read these pages and execute them, and not write to them; write() does.
+  void set_read_only(uint64_t physical, uint64_t size, bool read_only);
+  bool is_read_only(const uint8_t* host) const {
+    return !read_only_.empty() && host != nullptr && read_only_[page_number(host)];
+  }
   // Numbers the pages of RAM without great gaps; `host` comes from host().
   uint64_t page_number(const uint8_t* host) const {
     return static_cast<uint64_t>(host - base_) >> 12;
   }
   uint64_t page_numbers() const { return ((span_ + low_) >> 12) + 1; }
-  // Saves or loads the pages that are not all zeros.
+  // Saves or loads the pages that are not all zeros, but not which of them are read-only.
   void serialize(Archive& archive);
 
   // false: not wholly in one range; nothing was copied.
@@ -98,6 +106,7 @@ class Ram {
   // follows behind.
   uint8_t* base_ = nullptr;
   std::vector<RamRange> ranges_;
+  std::vector<bool> read_only_;  // by page_number(); empty: none
 };
 
 }  // namespace nestor::emu

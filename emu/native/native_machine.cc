@@ -57,6 +57,7 @@ class NativePc final : public Machine {
     return {.memory_bytes = config_.memory_bytes,
             .random_seed = config_.processor.random_seed,
             .disks = config_.disks,
+            .cd = config_.cd,
             .virtio_console = config_.virtio_console};
   }
   void wire();

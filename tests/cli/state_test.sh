@@ -113,6 +113,6 @@ expect 2 'say when' "$image" --save-state state
 expect 2 'no effect without --save-state' "$image" --save-at 1
 expect 2 'is no moment' "$image" --save-state state --save-at soon
 expect 2 'takes no state' "$image" --save-state - --save-at 1
-expect 2 'IMAGE is required, or --load-state FILE' --stats
+expect 2 'IMAGE is required, or a --disk or --cdrom to start from, or --load-state FILE' --stats
 
 [ "$failures" -eq 0 ] || exit 1

@@ -19,6 +19,7 @@ enum Header : unsigned {
   kRevision = 0x08,
   kClassCode = 0x09,
   kCacheLine = 0x0c,
+  kHeaderType = 0x0e,
   kBar0 = 0x10,
   kSubsystemVendor = 0x2c,
   kSubsystem = 0x2e,
@@ -31,6 +32,7 @@ enum Header : unsigned {
 constexpr uint16_t kIoSpace = 1u << 0, kMemorySpace = 1u << 1, kBusMaster = 1u << 2,
                    kInterruptDisable = 1u << 10;                            // command
 constexpr uint16_t kInterruptStatus = 1u << 3, kHasCapabilities = 1u << 4;  // status
+constexpr uint8_t kMultifunction = 0x80;                                    // header type
 constexpr uint32_t kIoBar = 1, kIoBarBits = 3, kMemoryBarBits = 0xf;
 
 // "MSI Capability Structure", of 64-bit addresses and with a mask; offsets in the capability.
@@ -74,13 +76,14 @@ PciFunction::PciFunction(Bus& bus, const Identity& identity, std::vector<Region>
   uint32_t command = bars_.empty() ? 0 : kBusMaster;
   for (unsigned bar = 0; bar < bars_.size(); ++bar) {
     const Region& region = bars_[bar];
+    claims_.emplace_back(bus, *this, bar);
+    if (region.size == 0) continue;
     if (!fits(region)) throw std::logic_error("a base address register of an impossible size");
     const bool io = region.space == Space::kPorts;
     command |= io ? kIoSpace : kMemorySpace;
     set_configuration(bar_offset(bar), 4, io ? kIoBar : 0);
     set_writable(bar_offset(bar), 4,
                  static_cast<uint32_t>(~(region.size - 1)) & ~(io ? kIoBarBits : kMemoryBarBits));
-    claims_.emplace_back(bus, *this, bar);
   }
   if (!bars_.empty()) set_writable(kCacheLine, 1, 0xff);
   if (interrupt_) {
@@ -168,6 +171,8 @@ void PciFunction::write_configuration(unsigned offset, unsigned size, uint32_t v
   configuration_written(offset, size);
 }
 
+void PciFunction::has_further_functions() { set_configuration(kHeaderType, 1, kMultifunction); }
+
 bool PciFunction::is_bus_master() const { return configuration(kCommand, 2) & kBusMaster; }
 
 void PciFunction::set_interrupt(bool level) {
@@ -187,6 +192,7 @@ void PciFunction::update_line() {
 // Where the space that a base address register stands for is to be.
 std::optional<uint64_t> PciFunction::asked_base(unsigned bar) const {
   const bool io = bars_[bar].space == Space::kPorts;
+  if (bars_[bar].size == 0) return std::nullopt;
   if (!(configuration(kCommand, 2) & (io ? kIoSpace : kMemorySpace))) return std::nullopt;
   return configuration(bar_offset(bar), 4) & ~(io ? kIoBarBits : kMemoryBarBits);
 }

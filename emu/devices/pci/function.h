@@ -30,7 +30,8 @@ class PciFunction : public Device {
   };
 
   // `bars`: what each base address register stands for, from the first on. A size is a power of
-  // two, at least 4 ports or 16 bytes. `interrupt`: where INTA# leads; std::nullopt: it has none.
+  // two, at least 4 ports or 16 bytes, or 0: the register is not there. `interrupt`: where INTA#
+  // leads; std::nullopt: it has none.
   PciFunction(Bus& bus, const Identity& identity, std::vector<Region> bars,
               std::optional<InterruptSource> interrupt);
 
@@ -39,6 +40,9 @@ class PciFunction : public Device {
   // Accesses of 1, 2 or 4 bytes that are within 4 aligned ones.
   uint32_t read_configuration(unsigned offset, unsigned size);
   void write_configuration(unsigned offset, unsigned size, uint32_t value);
+
+  // The header type says so.
+  void has_further_functions();
 
   // What the base address registers ask for gets its place on the bus, unless it is taken.
   void place_bars();
@@ -92,12 +96,6 @@ class PciFunction : public Device {
   unsigned msi_ = 0;  // its capability; 0: there is none
   std::function<void(const Ipi&)> send_message_;
   State state_;
-};
-
-// A function that is there to be found, as the bridges of a chipset are.
-class PciBridge final : public PciFunction {
- public:
-  PciBridge(Bus& bus, const Identity& identity) : PciFunction(bus, identity, {}, std::nullopt) {}
 };
 
 }  // namespace nestor::emu

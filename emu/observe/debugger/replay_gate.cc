@@ -33,6 +33,7 @@ MachineOutputs ReplayGate::wrap(const MachineOutputs& outer) {
   for (size_t i = 0; i < outputs.further_serial.size(); ++i)
     outputs.further_serial[i] = gated(outer.further_serial[i]);
   outputs.virtio_console = gated(outer.virtio_console);
+  outputs.firmware_log = gated(outer.firmware_log);
   outputs.console = gated(outer.console);
   outputs.serial_input = logged(0, outer.serial_input);
   outputs.virtio_console_input = logged(1, outer.virtio_console_input);

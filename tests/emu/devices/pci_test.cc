@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "emu/devices/pci/host.h"
+#include "emu/devices/pci/host_bridge.h"
 #include "emu/devices/pci/isa_bridge.h"
 #include "emu/devices/pci/msix.h"
 #include "tests/emu/devices/pci_fixture.h"
@@ -62,6 +63,70 @@ TEST_F(PciTest, TheAddressHasOnlyItsBits) {
   EXPECT_EQ(bus.read_port(0xcf8, 4), 0x80fffffcu) << "narrow accesses do not write it";
 }
 
+TEST_F(PciTest, AResetIsOneThatWasNotAskedForBefore) {
+  unsigned resets = 0;
+  PciHost host([&] { ++resets; });
+  const auto reset_control = [&](uint8_t value) { host.write_port({0, 1}, 1, value); };
+  reset_control(0x02);
+  EXPECT_EQ(resets, 0u);
+  EXPECT_EQ(host.read_port({0, 1}, 1), 0x02u);
+  reset_control(0xfe);
+  EXPECT_EQ(resets, 1u);
+  EXPECT_EQ(host.read_port({0, 1}, 1), 0x06u);
+  reset_control(0x04);
+  EXPECT_EQ(resets, 1u);
+  reset_control(0x00);
+  reset_control(0x04);
+  EXPECT_EQ(resets, 2u);
+  host.write_port({0, 0}, 4, 0x80000600);
+  EXPECT_EQ(resets, 2u);
+  EXPECT_EQ(host.read_port({0, 0}, 4), 0x80000600u);
+}
+
+TEST_F(PciTest, ASlotHasUpToEightFunctions) {
+  for (const unsigned number : {3u, 7u}) {
+    machine.host.add(kSlot, std::make_unique<PciProbe>(bus, InterruptSource()), number);
+    const uint32_t address = 0x80000000 | kSlot << 11 | number << 8;
+    bus.write_port(0xcf8, 4, address);
+    EXPECT_EQ(bus.read_port(0xcfc, 4), 0x56781234u);
+    EXPECT_EQ(bus.read_memory(0xfef00000 | kSlot << 15 | number << 12, 4), 0x56781234u);
+  }
+  EXPECT_EQ(read(0x0e, 1), 0x80u) << "function 0 says that there are others";
+  bus.write_port(0xcf8, 4, 0x80000000 | kSlot << 11 | 4u << 8);
+  EXPECT_EQ(bus.read_port(0xcfc, 4), 0xffffffffu);
+  EXPECT_THROW(machine.host.add(kSlot, std::make_unique<PciProbe>(bus, InterruptSource()), 3),
+               std::logic_error);
+  EXPECT_THROW(machine.host.add(kSlot, std::make_unique<PciProbe>(bus, InterruptSource()), 8),
+               std::logic_error);
+}
+
+TEST_F(PciTest, TheHostBridgeTellsWhatEachSegmentMeets) {
+  std::array<std::pair<bool, bool>, HostBridge::kSegments> told{};
+  machine.host.add(0, std::make_unique<HostBridge>(bus, PciProbe::kIdentity,
+                                                   [&](unsigned segment, bool reads, bool writes) {
+                                                     told.at(segment) = {reads, writes};
+                                                   }));
+  for (unsigned segment = 0; segment < told.size(); ++segment) {
+    const unsigned at = 0x59 + (segment + 1) / 2, shift = segment % 2 != 0 ? 0 : 4;
+    for (const unsigned field : {1u, 2u, 3u, 0u}) {
+      machine.write(0, at, 1, field << shift);
+      EXPECT_EQ(machine.read(0, at, 1), field << shift);
+      for (unsigned i = 0; i < told.size(); ++i) {
+        const unsigned expected = i == segment ? field : 0;
+        EXPECT_EQ(told[i], std::pair(expected % 2 != 0, expected / 2 != 0)) << segment << " " << i;
+      }
+    }
+  }
+  machine.write(0, 0x58, 4, 0xffffffff);
+  EXPECT_EQ(machine.read(0, 0x58, 4), 0x33333000u);
+}
+
+TEST_F(PciTest, WithoutShadowMemoryThereIsNothingToAttribute) {
+  machine.host.add(0, std::make_unique<HostBridge>(bus, PciProbe::kIdentity, nullptr));
+  machine.write(0, 0x58, 4, 0xffffffff);
+  EXPECT_EQ(machine.read(0, 0x58, 4), 0u);
+}
+
 TEST_F(PciTest, WhatIsNotThereReadsAsOnes) {
   for (uint32_t address = 0; address < 0x1000000; address += 0x100) {
     bus.write_port(0xcf8, 4, 0x80000000 | address);
@@ -109,7 +174,7 @@ TEST_F(PciTest, EachByteHasItsValueAndItsWritableBits) {
 }
 
 TEST_F(PciTest, ConfigurationSpaceIsInMemoryToo) {
-  constexpr uint64_t kBase = 0xfeb00000, kHere = kBase + (kSlot << 15);
+  constexpr uint64_t kBase = 0xfef00000, kHere = kBase + (kSlot << 15);
   for (uint64_t offset = 0; offset < 1 << 20; offset += 0x1000) {
     ASSERT_EQ(bus.read_memory(kBase + offset, 4),
               kBase + offset == kHere ? 0x56781234u : 0xffffffffu)
@@ -207,7 +272,7 @@ TEST_F(PciTest, GoesOnFromItsSavedState) {
 
 TEST_F(PciTest, RefusesAStateThatChangesWhatIsReadOnly) {
   const auto bytes = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
-  const size_t first = 8 + 4;  // behind the clock and the address
+  const size_t first = 8 + 4 + 1;  // behind the clock and what the host itself has
   for (const auto& [offset, loads] : {std::pair(0x00u, false), {0x08u, false}, {0x3cu, true}}) {
     auto changed = bytes;
     changed[first + offset] ^= 1;

@@ -36,6 +36,30 @@ class ApicOnBus : public Device {
   LocalApic& apic_;
 };
 
+// Shows what it is told to, and 128 KiB of ROM.
+class FakeVisibleMemory final : public VisibleMemory {
+ public:
+  void read(uint64_t address, std::span<uint8_t> out) override {
+    for (uint8_t& byte : out) byte = at(address++);
+  }
+  void show(uint64_t address, std::span<const uint8_t> data) override {
+    for (const uint8_t byte : data) at(address++) = byte;
+  }
+  void allow_writes(uint64_t address, uint64_t size, bool /*allowed*/) override {
+    (void)at(address), (void)at(address + size - 1);
+  }
+
+  std::vector<uint8_t> shown = std::vector<uint8_t>(ShadowMemory::kSize),
+                       rom = std::vector<uint8_t>(ShadowMemory::kRomWindow, 0xc3);
+
+ private:
+  uint8_t& at(uint64_t address) {
+    if (address >= ShadowMemory::kRomEnd - rom.size())
+      return rom.at(address - (ShadowMemory::kRomEnd - rom.size()));
+    return shown.at(address - ShadowMemory::kBase);
+  }
+};
+
 class RandomDeviceGuest {
  public:
   static constexpr std::string_view kLocalApic = "local APIC";
@@ -47,7 +71,8 @@ class RandomDeviceGuest {
   }
 
   // `device`: where most accesses go; empty: to all alike. Throws std::logic_error: there is none.
-  explicit RandomDeviceGuest(uint64_t seed, std::string_view device = {}) : random_(seed) {
+  explicit RandomDeviceGuest(uint64_t seed, std::string_view device = {})
+      : has_rom_(device == kShadowMemory || device == kFirmwareLog), random_(seed) {
     if (!claim_.move_to(LocalApic::kDefaultBase)) throw std::logic_error("no place for the APIC");
     add({kLocalApic, apic_on_bus_.regions(), {LocalApic::kDefaultBase}}, device);
     for (const Board::Placed& placed : board_.devices()) {
@@ -64,6 +89,8 @@ class RandomDeviceGuest {
   // Writes or reads somewhere, lets time pass, and takes an interrupt. What was seen, as text.
   // Throws std::logic_error when a device does what it must not.
   std::string step() {
+    if (has_rom_ && next(8) == 0)
+      board_.inputs().shadow(static_cast<unsigned>(next(13)), next(2) == 0, next(2) == 0);
     const bool other = next(8) == 0;
     const std::vector<Target>& among = other ? all_ : targets_;
     const Target& target = among[next(among.size())];
@@ -96,6 +123,7 @@ class RandomDeviceGuest {
     local_apic.serialize(archive);
     bus.timers().serialize(archive);
     archive.bytes(memory_.bytes);
+    if (has_rom_) archive.bytes(visible_.shown);
     archive(random_);
   }
   std::vector<uint8_t> saved() {
@@ -125,6 +153,7 @@ class RandomDeviceGuest {
       if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
     };
     outputs.memory = &memory_;
+    if (has_rom_) outputs.firmware_memory = &visible_;
     return outputs;
   }
   uint64_t next(uint64_t bound) {
@@ -182,7 +211,11 @@ class RandomDeviceGuest {
                  : bus.read_memory(address, size);
   }
 
+  static constexpr std::string_view kShadowMemory = "shadow memory",
+                                    kFirmwareLog = "debug console of firmware";
+  const bool has_rom_;  // only where these two are asked for
   FakeMemory memory_{0x20000};
+  FakeVisibleMemory visible_;
   Board board_{pc_board(),
                BoardKind::kSoftware,
                {.memory_bytes = 64 << 20, .processors = 3, .virtio_console = true},

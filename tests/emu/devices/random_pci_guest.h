@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "emu/devices/pci/host_bridge.h"
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/console.h"
 #include "emu/devices/virtio/entropy.h"
@@ -26,7 +27,7 @@ class RandomPciGuest {
   RandomPciGuest(uint64_t seed, const std::string& disk) : random_(seed) {
     const PciFunction::Identity bridge = {
         .vendor = 1, .device = 2, .revision = 3, .class_code = 0x060000};
-    machine.host.add(0, std::make_unique<PciBridge>(machine.bus, bridge));
+    machine.host.add(0, std::make_unique<HostBridge>(machine.bus, bridge, nullptr));
     machine.host.add(2, std::make_unique<VirtioEntropy>(machine.place(2, "virtio-rng"), 1));
     machine.host.add(
         3, std::make_unique<VirtioBlock>(machine.place(3, "virtio-blk"),

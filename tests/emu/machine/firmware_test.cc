@@ -55,7 +55,7 @@ TEST(Firmware, TheMapLeavesItsMemoryOut) {
               ElementsAre(MemoryRange{0, 0x9fc00}, MemoryRange{0x100000, 0xf00000}));
   EXPECT_THAT(firmware_information({}).reserved,
               ElementsAre(MemoryRange{0x9fc00, 0x400}, MemoryRange{0xe0000, 0x20000},
-                          MemoryRange{0xfeb00000, 0x1500000}));
+                          MemoryRange{0xfec00000, 0x1400000}));
 }
 
 TEST(Firmware, AnImageTakesItsPlaceWithItsZeros) {
@@ -181,7 +181,7 @@ TEST_F(AcpiTest, TheMadtHasTheBoardsControllers) {
 TEST_F(AcpiTest, TheMcfgHasTheMemoryOfPciConfiguration) {
   const uint64_t mcfg = number(number(kRsdp + 16, 4) + 44, 4);
   ASSERT_EQ(table(mcfg, "MCFG").size(), 60u);
-  EXPECT_EQ(number(mcfg + 44, 8), 0xfeb00000u);
+  EXPECT_EQ(number(mcfg + 44, 8), 0xfef00000u);
   EXPECT_EQ(number(mcfg + 52, 8), 0u) << "bus 0 alone";
 }
 
@@ -459,6 +459,33 @@ TEST_F(FirmwareFilesTest, TheDisksBootInTheirOrder) {
   EXPECT_NE(text.find("/pci@i0cf8/scsi@11/disk@0,0\n"), std::string::npos);
   EXPECT_EQ(text.back(), '\0');
   EXPECT_EQ(firmware_files({.memory_bytes = 1 << 20}).size(), 4u) << "none without disks";
+}
+
+TEST_F(FirmwareFilesTest, ARomIsToldWhatNestorDoesOtherwise) {
+  EXPECT_FALSE(files_.contains("etc/sercon-port"));
+  std::map<std::string, Content> files;
+  for (FwCfg::File& file :
+       firmware_files({.memory_bytes = 1 << 30, .rom = true, .feature_control = 5}))
+    files[file.name] = file.content;
+  EXPECT_EQ(files.at("etc/sercon-port"), (Content{0xf8, 0x03}));
+  EXPECT_EQ(files.at("etc/msr_feature_control"), (Content{5, 0, 0, 0, 0, 0, 0, 0}));
+}
+
+// Of the DSDT: what may be assigned begins behind RAM.
+TEST(Firmware, MemoryOfPciBeginsBehindRam) {
+  const auto begins = [](uint64_t memory_bytes, bool rom) {
+    return acpi_board({.memory_bytes = memory_bytes, .rom = rom}).pci_memory;
+  };
+  EXPECT_EQ(begins(1ull << 30, false), 0xc0000000u);
+  EXPECT_EQ(begins(1ull << 31, true), 0x80000000u);
+  EXPECT_EQ(begins((1ull << 31) + 4096, true), 0xc0000000u);
+  for (const uint32_t base : {0x80000000u, 0xc0000000u}) {
+    const std::vector<uint8_t> tables = acpi_files({.pci_memory = base}).tables;
+    constexpr std::string_view kName = "MEMB\x0c";
+    const auto at = std::ranges::search(tables, kName);
+    ASSERT_FALSE(at.empty());
+    EXPECT_EQ(read_number(tables, static_cast<size_t>(at.end() - tables.begin()), 4), base);
+  }
 }
 
 }  // namespace

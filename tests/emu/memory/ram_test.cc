@@ -54,6 +54,24 @@ TEST(RamTest, PutsTheRestAboveFourGibibytes) {
   EXPECT_EQ(ram.host(0xbfffffff, 2), nullptr);
 }
 
+TEST(RamTest, WithARomThereIsMemoryBehindIt) {
+  Ram ram(16 * kMiB, {.rom = 0x40000});
+  for (const uint64_t address : {0xc0000ull, 0xfffffull, 0xfffc0000ull, 0xffffffffull}) {
+    EXPECT_NE(ram.host(address, 1), nullptr) << std::hex << address;
+    EXPECT_TRUE(ram.is_guest_ram(address)) << std::hex << address;
+    EXPECT_FALSE(ram.is_read_only(ram.host(address, 1)));
+  }
+  for (const uint64_t address : {0xa0000ull, 0xbffffull, 0xfffbffffull, 0x100000000ull})
+    EXPECT_EQ(ram.host(address, 1), nullptr) << std::hex << address;
+  EXPECT_EQ(ram.memory_map().size(), 3u) << "none of it is for loaders";
+  ram.set_read_only(0xc4000, 0x2000, true);
+  ram.set_read_only(0xc5000, 0x1000, false);
+  EXPECT_FALSE(ram.is_read_only(ram.host(0xc3fff, 1)));
+  EXPECT_TRUE(ram.is_read_only(ram.host(0xc4000, 1)));
+  EXPECT_TRUE(ram.is_read_only(ram.host(0xc4fff, 1)));
+  EXPECT_FALSE(ram.is_read_only(ram.host(0xc5000, 1)));
+}
+
 TEST(RamTest, ThreeGibibytesEndBelowTheDevices) {
   Ram ram(3 * kGiB);
   EXPECT_EQ(ram.ranges().size(), 2u);
