@@ -4,13 +4,12 @@
 #include <algorithm>
 
 #include "emu/loaders/image.h"
-#include "emu/memory/page_size.h"
 
 namespace nestor::emu {
 
 std::variant<LoadedImage, LoadError> load_firmware(const ImageFile& rom) {
   const uint64_t size = rom.bytes.size();
-  if (size < kLeastRomBytes || size > kMostRomBytes || size % kPageSize != 0) {
+  if (!is_rom_size(size)) {
     return LoadError{fmt::format(
         "{}: {} bytes are no firmware: a ROM has a multiple of 4 KiB, from {} KiB to {} MiB",
         rom.name, size, kLeastRomBytes >> 10, kMostRomBytes >> 20)};

@@ -81,6 +81,9 @@ struct LoadError {
 // The image of a ROM: a multiple of 4 KiB that ends at 4 GiB, where a processor begins after a
 // reset.
 inline constexpr uint64_t kLeastRomBytes = 64 << 10, kMostRomBytes = 8 << 20;
+constexpr bool is_rom_size(uint64_t bytes) {
+  return bytes >= kLeastRomBytes && bytes <= kMostRomBytes && bytes % 4096 == 0;
+}
 [[nodiscard]] std::variant<LoadedImage, LoadError> load_firmware(const ImageFile& rom);
 
 }  // namespace nestor::emu

@@ -326,6 +326,17 @@ TEST_F(StateFile, ThatIsNoneOrOfAnotherVersionIsRefused) {
   EXPECT_THAT(complaint(), testing::HasSubstr("has version 1 of the format"));
 }
 
+TEST_F(StateFile, OfAMachineThatCannotBeIsRefused) {
+  for (const uint64_t rom_bytes : {uint64_t{1}, kLeastRomBytes + 1, kMostRomBytes + 0x1000}) {
+    MachineConfig config = config_;
+    config.rom_bytes = rom_bytes;
+    const auto output = StateOutput::open(path());
+    ASSERT_EQ(std::get<std::unique_ptr<StateOutput>>(output)->save(*machine_, config),
+              std::nullopt);
+    EXPECT_THAT(complaint(), testing::HasSubstr("damaged or incomplete")) << rom_bytes;
+  }
+}
+
 TEST_F(StateFile, ThatIsDamagedIsRefused) {
   save();
   const std::string whole = content();
