@@ -15,6 +15,9 @@
 namespace nestor::emu {
 namespace {
 
+// Of an EPT entry: its permissions, and what KVM leaves where it emulates a device.
+constexpr uint64_t kReadWriteExecute = 7, kMarkOfKvm = 6;
+
 std::string_view level(bool non_root) { return non_root ? "L2" : "L1"; }
 
 // "#PF(2) for linear address 0x1000".
@@ -39,14 +42,32 @@ std::string met(const vmx::Event& event) {
 
 }  // namespace
 
-void Causes::once(const std::string& text) {
-  if (told_.size() > kMost || !told_.insert(text).second) return;
-  tell_(told_.size() <= kMost ? text : "more went wrong; --trace FILE shows it");
+void Causes::once(Kind kind, std::string_view cause, const std::string& text) {
+  // In the order of Kind.
+  static constexpr std::array<std::string_view, kKinds> kNames = {
+      "VM entries failed",
+      "VMX instructions failed",
+      "VM entries were doubtful",
+      "EPT entries are misconfigured",
+      "exceptions were delivered",
+      "triple faults came",
+      "stale translations were used",
+      "pages of zeros were executed",
+  };
+  const auto number = static_cast<size_t>(kind);
+  std::set<std::string, std::less<>>& told = told_[number];
+  if (told.size() > kMost || !told.emplace(cause).second) return;
+  tell_(told.size() <= kMost
+            ? text
+            : fmt::format("more {}, for other reasons; --trace FILE shows them", kNames[number]));
 }
 
-void Causes::with_checks(std::string what) {
-  for (const std::string& check : std::exchange(failed_, {})) what += "\n  " + check;
-  once(what);
+void Causes::with_checks(Kind kind, std::string cause, std::string what) {
+  for (const FailedCheck& check : std::exchange(failed_, {})) {
+    cause += fmt::format(" {}", check.id);
+    what += "\n  " + check.text;
+  }
+  once(kind, cause, what);
 }
 
 // What the last VM exit has loaded, on a line of its own; empty after a VM entry.
@@ -64,23 +85,24 @@ void Causes::handle(const vmx::CheckFailure& failure) {
   std::string wrong;
   if (failure.component && !failure.wrong.empty())
     wrong = ": " + vmx::requirement_of(*failure.component, failure.wrong);
-  failed_.push_back(fmt::format("{} = {:#x}: {}{} (check {}; SDM, \"{}\")", failure.field,
-                                failure.value, failure.requirement, wrong, failure.id,
-                                failure.section));
+  failed_.push_back({failure.id, fmt::format("{} = {:#x}: {}{} (check {}; SDM, \"{}\")",
+                                             failure.field, failure.value, failure.requirement,
+                                             wrong, failure.id, failure.section)});
 }
 
 void Causes::handle(const vmx::VmEntryEvent& event) {
   failed_.clear();
   behind_exit_ = false;
   if (event.data == nullptr) return;
-  if (!event.data->cleared) once("VM entry: " + never_cleared(event.vmcs));
+  if (!event.data->cleared) once(Kind::kRemark, "VM entry: " + never_cleared(event.vmcs));
   const vmx::Vmcs& vmcs = *event.data;
   const uint64_t secondary = vmcs[vmx::Field::kSecondaryProcBasedControls];
   if (secondary == 0 || vmcs.has(vmx::PrimaryProcBased::kActivateSecondaryControls)) return;
-  once(fmt::format(
-      "VM entry with secondary processor-based VM-execution controls {:#x} that do not count: "
-      "\"activate secondary controls\" (bit 31 of the primary ones) is 0",
-      secondary));
+  once(Kind::kRemark,
+       fmt::format(
+           "VM entry with secondary processor-based VM-execution controls {:#x} that do not count: "
+           "\"activate secondary controls\" (bit 31 of the primary ones) is 0",
+           secondary));
 }
 
 void Causes::handle(const vmx::VmExitEvent& event) {
@@ -90,11 +112,13 @@ void Causes::handle(const vmx::VmExitEvent& event) {
   if (vmx::basic_reason(event.reason) == vmx::ExitReason::kEptMisconfiguration &&
       !std::exchange(misconfiguration_told_, false)) {
     once(
+        Kind::kMisconfiguration,
         fmt::format("EPT misconfiguration for guest-physical address {:#x}", event.guest_physical));
   }
   if ((event.reason & vmx::kExitReasonEntryFailure) == 0) return failed_.clear();
-  with_checks(fmt::format("VM entry failed: exit reason {:#x}, {}; the VMCS is at {:#x}",
-                          event.reason, vmx::exit_reason_name(event.reason), event.vmcs));
+  const std::string why = fmt::format("VM entry failed: exit reason {:#x}, {}", event.reason,
+                                      vmx::exit_reason_name(event.reason));
+  with_checks(Kind::kVmEntry, why, why + fmt::format("; the VMCS is at {:#x}", event.vmcs));
 }
 
 void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
@@ -106,8 +130,9 @@ void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
     result += ": there is no current VMCS";
   }
   if (event.data != nullptr && !event.data->cleared)
-    failed_.insert(failed_.begin(), never_cleared(event.vmcs));
-  with_checks(fmt::format("{} at RIP {:#x} failed: {}", event.instruction, event.rip, result));
+    failed_.insert(failed_.begin(), {"never-cleared", never_cleared(event.vmcs)});
+  with_checks(Kind::kInstruction, fmt::format("{} {}", event.instruction, event.error),
+              fmt::format("{} at RIP {:#x} failed: {}", event.instruction, event.rip, result));
 }
 
 void Causes::handle(const ExceptionEvent& event) {
@@ -121,9 +146,10 @@ void Causes::handle(const ExceptionEvent& event) {
   if (!event.why.empty()) chain_ += fmt::format(": {}", event.why);
   if (event.non_root) return;
   const std::string text = fmt::format("L1: {} at RIP {:#x}", name, event.rip);
-  if (event.vector == vmx::kGp && !failed_.empty()) return with_checks(text);
+  if (event.vector == vmx::kGp && !failed_.empty())
+    return with_checks(Kind::kException, text, text);
   failed_.clear();
-  if (!event.why.empty()) once(text + ": " + std::string(event.why));
+  if (!event.why.empty()) once(Kind::kException, text + ": " + std::string(event.why));
 }
 
 void Causes::handle(const TripleFaultEvent& event) {
@@ -135,33 +161,42 @@ void Causes::handle(const TripleFaultEvent& event) {
   text += fmt::format("\n  CR3 {:#x}, IDTR base {:#x}, GDTR base {:#x}", event.cr3, event.idtr_base,
                       event.gdtr_base);
   if (!event.non_root) text += host_state();
-  once(text);
+  once(Kind::kTripleFault, text);
 }
 
 void Causes::handle(const WalkEvent& event) {
   if (event.outcome != WalkOutcome::kEptMisconfiguration || event.steps.empty()) return;
   const ept::Step& last = event.steps.back();
   misconfiguration_told_ = true;
-  once(fmt::format(
+  std::string text = fmt::format(
       "EPT misconfiguration for guest-physical address {:#x}\n  the level {} entry at {:#x} is "
       "{:#x}: {}",
       event.guest_physical, last.level, last.address, last.entry,
-      event.rule.empty() ? "not as the manual demands" : event.rule));
+      event.rule.empty() ? "not as the manual demands" : event.rule);
+  if ((last.entry & kReadWriteExecute) == kMarkOfKvm) {
+    text +=
+        "\n  KVM marks the pages of its guests' devices in this way: nothing is wrong if L1 is "
+        "KVM; "
+        "such entries are reported once";
+    return once(Kind::kMisconfiguration, "write and execute without read", text);
+  }
+  once(Kind::kMisconfiguration, fmt::format("{:#x}", last.address), text);
 }
 
 void Causes::handle(const StaleTranslationEvent& event) {
-  once(fmt::format(
-      "{}: a cached translation of linear address {:#x} was used that the tables no longer hold; "
-      "missing: {}",
-      level(event.non_root), event.linear, event.missing));
+  once(Kind::kStaleTranslation, fmt::format("{}: a cached translation of linear address {:#x} was "
+                                            "used that the tables no longer hold; "
+                                            "missing: {}",
+                                            level(event.non_root), event.linear, event.missing));
 }
 
 void Causes::handle(const ZeroCodeEvent& event) {
-  once(fmt::format("{} executes a page of zeros at {:#x}; look for a jump, call or return to where "
+  once(Kind::kZeros,
+       fmt::format("{} executes a page of zeros at {:#x}; look for a jump, call or return to where "
                    "nothing was "
                    "loaded",
                    level(event.non_root), event.linear) +
-       (event.non_root ? std::string() : host_state()));
+           (event.non_root ? std::string() : host_state()));
 }
 
 }  // namespace nestor::emu

@@ -8,6 +8,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,12 +19,12 @@
 namespace nestor::emu {
 
 // Failed VM entries and VMX instructions, EPT misconfigurations, triple faults, stale translations,
-// and exceptions of L1 whose reason nothing shows. Each is told once, however often it comes.
+// and exceptions of L1 whose reason nothing shows. Each cause is told once, however often it comes.
 class Causes final : public EventHandler<Causes> {
  public:
   // A text without a newline at its end; further lines of it are indented.
   using Tell = std::function<void(const std::string& text)>;
-  // More than these would only repeat that something is wrong.
+  // Of each kind. More than these would only repeat that something is wrong.
   static constexpr size_t kMost = 8;
 
   explicit Causes(Tell tell) : tell_(std::move(tell)) {}
@@ -44,19 +45,38 @@ class Causes final : public EventHandler<Causes> {
                                              vmx::Field::kHostCr3, vmx::Field::kHostIdtrBase,
                                              vmx::Field::kHostGdtrBase};
 
-  void once(const std::string& text);
+  // What has a limit of its own.
+  enum class Kind : uint8_t {
+    kVmEntry,
+    kInstruction,
+    kRemark,  // on a VM entry that succeeds
+    kMisconfiguration,
+    kException,
+    kTripleFault,
+    kStaleTranslation,
+    kZeros,
+  };
+  static constexpr size_t kKinds = 8;
+  struct FailedCheck {
+    std::string_view id;
+    std::string text;
+  };
+
+  // `cause`: what makes it another one than those before.
+  void once(Kind kind, std::string_view cause, const std::string& text);
+  void once(Kind kind, const std::string& text) { once(kind, text, text); }
   std::string host_state() const;
   // Each field by its constant place: this happens at each VM exit.
   template <size_t... I>
   void keep_host_state(const vmx::Vmcs& vmcs, std::index_sequence<I...> /*all*/) {
     ((host_state_[I] = vmcs[kHostFields[I]]), ...);
   }
-  // `what`, and the checks that have failed since the last one.
-  void with_checks(std::string what);
+  // `what`, and the checks that have failed since the last one. They belong to the cause.
+  void with_checks(Kind kind, std::string cause, std::string what);
 
   const Tell tell_;
-  std::set<std::string> told_;
-  std::vector<std::string> failed_;     // checks
+  std::array<std::set<std::string, std::less<>>, kKinds> told_;  // the causes of each kind
+  std::vector<FailedCheck> failed_;
   std::string chain_;                   // the exceptions that may end in a triple fault
   bool misconfiguration_told_ = false;  // of the VM exit that follows
   bool behind_exit_ = false;            // no VM entry has followed the last VM exit

@@ -130,6 +130,56 @@ TEST_F(CausesTest, ZerosAreToldWhenTheyAreExecuted) {
                               HasSubstr("Host RIP 0x118000")));
 }
 
+// Whatever else was told.
+TEST_F(CausesTest, EachKindHasALimitOfItsOwn) {
+  for (uint32_t i = 0; i != 3 * Causes::kMost; ++i)
+    causes_.on(TripleFaultEvent{i, false, vmx::exception(vmx::kGp, 0)});
+  told_.clear();
+  vmcs_.write(Field::kGuestRflags, 0);
+  run_guest(ASM64("cpuid"));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("VM entry failed")));
+}
+
+// One cause at many addresses leaves room for the others.
+TEST_F(CausesTest, FailedVmEntriesAreToldByTheirCause) {
+  const auto fail = [&](uint64_t vmcs, std::string_view check) {
+    causes_.on(vmx::CheckFailure{check, "Guest RIP", vmcs, "must not be so", "Checks"});
+    vmx::VmExitEvent exit;
+    exit.vmcs = vmcs;
+    exit.reason = vmx::kExitReasonEntryFailure | 33;
+    causes_.on(exit);
+  };
+  for (uint64_t i = 0; i != 3 * Causes::kMost; ++i) fail(i, "one");
+  fail(0x1000, "another");
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("(check one;"), HasSubstr("(check another;")));
+}
+
+TEST_F(CausesTest, EptMisconfigurationsAreToldByTheirEntry) {
+  const auto refuse = [&](uint64_t entry_at, uint64_t entry, uint64_t address) {
+    ept::Step step{};
+    step.address = entry_at;
+    step.entry = entry;
+    WalkEvent walk;
+    walk.outcome = WalkOutcome::kEptMisconfiguration;
+    walk.guest_physical = address;
+    walk.steps = {&step, 1};
+    causes_.on(walk);
+    vmx::VmExitEvent exit;
+    exit.reason = static_cast<uint32_t>(vmx::ExitReason::kEptMisconfiguration);
+    exit.guest_physical = address;
+    causes_.on(exit);
+  };
+  constexpr uint64_t kWriteOnly = 2, kMarkedByKvm = 6;
+  for (uint64_t i = 0; i != 3 * Causes::kMost; ++i) refuse(0x1000, kWriteOnly, i);
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("the level 0 entry at 0x1000 is 0x2")));
+  told_.clear();
+  for (uint64_t i = 0; i != 3 * Causes::kMost; ++i) refuse(0x2000 + 8 * i, kMarkedByKvm, i << 12);
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("nothing is wrong if L1 is KVM")));
+  told_.clear();
+  for (uint64_t i = 0; i != 3 * Causes::kMost; ++i) refuse(0x3000 + 8 * i, kWriteOnly, i << 12);
+  EXPECT_THAT(told_.back(), HasSubstr("more EPT entries are misconfigured"));
+}
+
 TEST_F(CausesTest, EachIsToldOnceAndNotWithoutEnd) {
   for (uint32_t i = 0; i != 3 * Causes::kMost; ++i)
     causes_.on(TripleFaultEvent{i / 2, false, vmx::exception(vmx::kGp, 0)});
