@@ -184,6 +184,12 @@ namespace debug_cause {
 inline constexpr uint64_t kGeneralDetect = 1u << 13, kTaskSwitch = 1u << 15;
 }
 
+// What an instruction wanted of an MSR, and did not get.
+struct RefusedMsr {
+  uint32_t index = 0;
+  std::optional<uint64_t> value = {};  // that WRMSR writes; std::nullopt: RDMSR
+};
+
 // An event to deliver through the IDT, or to report in VM-exit information.
 struct Event {
   EventType type = EventType::kHardwareException;
@@ -197,6 +203,8 @@ struct Event {
   uint64_t payload = 0;
   // For whoever listens: the reason, where vector and error code do not tell it. A static text.
   std::string_view why = {};
+  // The same: of RDMSR and WRMSR that are refused.
+  std::optional<RefusedMsr> msr = {};
 
   template <class Archive>
   void fields(Archive& archive) {
@@ -213,6 +221,10 @@ constexpr Event exception(Vector vector, std::optional<uint32_t> error = std::nu
 constexpr Event because(std::string_view why, Event event) {
   event.why = why;
   return event;
+}
+constexpr Event because(std::string_view why, const RefusedMsr& msr, Event event) {
+  event.msr = msr;
+  return because(why, event);
 }
 
 // All done; the caller advances RIP over the instruction.

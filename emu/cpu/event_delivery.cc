@@ -133,6 +133,7 @@ void EventDelivery::report(const Event& event, const std::optional<Event>& met) 
   exception.non_root = core_.in_l2();
   exception.why = event.why;
   exception.met = met;
+  exception.msr = event.msr;
   events->exception(exception);
 }
 

@@ -44,6 +44,7 @@ struct ExceptionEvent {
   std::string_view why = {};  // Event::why; may be empty
   // #DF, or what takes the place of an event whose delivery failed: what that met.
   std::optional<vmx::Event> met = {};
+  std::optional<vmx::RefusedMsr> msr = {};  // Event::msr
 };
 
 // An external interrupt or NMI (vector 2) that is delivered through the IDT.

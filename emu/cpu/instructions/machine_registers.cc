@@ -47,7 +47,7 @@ Outcome rdmsr(Core& core, const Instruction& instruction) {
   }
   uint64_t value = 0;
   if (core.read_msr(index, value) != vmx::MsrStatus::kOk)
-    return vmx::because("this processor has no such MSR", general_protection());
+    return vmx::because("this processor has no such MSR", {index}, general_protection());
   if (index == vmx::kIa32TimeStampCounter && core.vmx().in_non_root()) {
     value = core.vmx().guest_tsc(value);
   }
@@ -71,7 +71,7 @@ Outcome wrmsr(Core& core, const Instruction& instruction) {
                         (core.vmx().feature_control & vmx::kFeatureControlLock) != 0;
     return vmx::because(locked ? "IA32_FEATURE_CONTROL is locked"
                                : "the MSR does not exist, or does not take this value",
-                        general_protection());
+                        {index, value}, general_protection());
   }
   return vmx::Completed{};
 }

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "emu/cpu/msrs.h"
 #include "emu/events/kinds.h"
 #include "vmx/exceptions.h"
 #include "vmx/exit_reasons.h"
@@ -28,6 +29,16 @@ std::string exception_name(uint8_t vector, const std::optional<uint32_t>& error_
   if (error_code) text += fmt::format("({:#x})", *error_code);
   if (vector == vmx::kPf) text += fmt::format(" for linear address {:#x}", linear);
   return text;
+}
+
+// "RDMSR of 0x12345: ", "WRMSR of IA32_EFER (0xc0000080), value 0x2: ".
+std::string msr_access(const std::optional<vmx::RefusedMsr>& msr) {
+  if (!msr) return {};
+  const std::string_view name = msr_name(msr->index);
+  const std::string which =
+      name.empty() ? fmt::format("{:#x}", msr->index) : fmt::format("{} ({:#x})", name, msr->index);
+  return msr->value ? fmt::format("WRMSR of {}, value {:#x}: ", which, *msr->value)
+                    : fmt::format("RDMSR of {}: ", which);
 }
 
 std::string never_cleared(uint64_t vmcs) {
@@ -143,13 +154,15 @@ void Causes::handle(const ExceptionEvent& event) {
     return;
   }
   chain_ = fmt::format("\n  {} at RIP {:#x}", name, event.rip);
-  if (!event.why.empty()) chain_ += fmt::format(": {}", event.why);
+  const std::string why = msr_access(event.msr) + std::string(event.why);
+  if (!why.empty()) chain_ += fmt::format(": {}", why);
   if (event.non_root) return;
   const std::string text = fmt::format("L1: {} at RIP {:#x}", name, event.rip);
   if (event.vector == vmx::kGp && !failed_.empty())
     return with_checks(Kind::kException, text, text);
   failed_.clear();
-  if (!event.why.empty()) once(Kind::kException, text + ": " + std::string(event.why));
+  // Of an instruction that tries out one MSR after another the first is enough.
+  if (!why.empty()) once(Kind::kException, text + std::string(event.why), text + ": " + why);
 }
 
 void Causes::handle(const TripleFaultEvent& event) {

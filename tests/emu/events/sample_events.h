@@ -74,6 +74,9 @@ inline std::vector<MachineEvent> sample_events() {
     events.emplace_back(ExceptionEvent{vector, false, 2, 0x10, 0x4000, true, {}, {}});
   const vmx::Event met = vmx::because("a reason", vmx::exception(vmx::kPf, 2, 0x5000));
   events.emplace_back(ExceptionEvent{vmx::kDf, false, 0, 0x10, 0, true, "another reason", met});
+  ExceptionEvent refused{vmx::kGp, false, 0, 0x10};
+  refused.msr = vmx::RefusedMsr{0x3a, 5};
+  events.emplace_back(refused);
   events.emplace_back(ExceptionEvent{3, true, std::nullopt, 0x20, 0, false, {}, {}});
   events.emplace_back(InterruptEvent{2, true, 0x10, true});
   for (const auto outcome :

@@ -92,11 +92,12 @@ TEST_F(CausesTest, VmxonNamesTheBitOfCr0) {
 TEST_F(CausesTest, AnMsrThatIsRefused) {
   handle(vmx::kGp, exit_with(3));
   EXPECT_EQ(run(ASM64("mov ecx, 0x12345; rdmsr")).code, status(3));
-  EXPECT_THAT(told_, ElementsAre(HasSubstr("this processor has no such MSR")));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr(": RDMSR of 0x12345: this processor has no such MSR")));
   config_.processor.lock_feature_control = true;
   told_.clear();
   EXPECT_EQ(run(ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr")).code, status(3));
-  EXPECT_THAT(told_, ElementsAre(HasSubstr("IA32_FEATURE_CONTROL is locked")));
+  EXPECT_THAT(told_, ElementsAre(HasSubstr(": WRMSR of IA32_FEATURE_CONTROL (0x3a), value 0x5: "
+                                           "IA32_FEATURE_CONTROL is locked")));
 }
 
 // What L1 goes on with comes from its VMCS.
