@@ -64,6 +64,7 @@ void Causes::once(Kind kind, std::string_view cause, const std::string& text) {
       "triple faults came",
       "stale translations were used",
       "pages of zeros were executed",
+      "exceptions came without progress",
   };
   const auto number = static_cast<size_t>(kind);
   std::set<std::string, std::less<>>& told = told_[number];
@@ -90,6 +91,26 @@ std::string Causes::host_state() const {
                         host_state_[i]);
   }
   return text;
+}
+
+bool Causes::went_on() {
+  if (instructions_ == nullptr) return true;
+  return std::exchange(seen_instructions_, *instructions_) != *instructions_;
+}
+
+void Causes::processor(unsigned number) {
+  if (went_on()) rows_[processor_].went_on = true;
+  processor_ = number;
+}
+
+bool Causes::is_stuck(const ExceptionEvent& event) {
+  const std::array<uint64_t, 5> now = {event.vector, event.rip, event.error_code.value_or(0),
+                                       event.cr2, event.non_root};
+  Row& row = rows_[processor_];
+  const bool progress = went_on() || row.went_on;
+  const bool begins = progress && now != row.last;
+  row = {begins ? 1 : row.count + 1, now, false};
+  return row.count == kExceptionsWithoutProgress;
 }
 
 void Causes::handle(const vmx::CheckFailure& failure) {
@@ -147,8 +168,16 @@ void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
 }
 
 void Causes::handle(const ExceptionEvent& event) {
-  if (event.software) return;
+  const bool stuck = is_stuck(event);
+  if (event.software && !stuck) return;
   const std::string name = exception_name(event.vector, event.error_code, event.cr2);
+  if (stuck) {
+    once(Kind::kNoProgress,
+         fmt::format("{}: {} exceptions in a row without progress, an endless loop perhaps; the "
+                     "last is {} at RIP {:#x}",
+                     level(event.non_root), kExceptionsWithoutProgress, name, event.rip));
+  }
+  if (event.software) return;
   if (event.met) {
     chain_ += fmt::format("\n  its delivery met {}: {}", met(*event.met), name);
     return;

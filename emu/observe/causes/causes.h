@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -27,8 +28,16 @@ class Causes final : public EventHandler<Causes> {
   // Of each kind. More than these would only repeat that something is wrong.
   static constexpr size_t kMost = 8;
 
+  // So many exceptions in a row are reported, where each is the same as the one before, or no
+  // instruction of that processor has completed since.
+  static constexpr uint64_t kExceptionsWithoutProgress = 100'000;
+
   explicit Causes(Tell tell) : tell_(std::move(tell)) {}
 
+  void attach(const Clock& /*clock*/, const uint64_t& instructions) override {
+    instructions_ = &instructions;
+  }
+  void processor(unsigned number) override;
   void handle(const vmx::CheckFailure& failure);
   void handle(const vmx::VmEntryEvent& event);
   void handle(const vmx::VmExitEvent& event);
@@ -55,8 +64,9 @@ class Causes final : public EventHandler<Causes> {
     kTripleFault,
     kStaleTranslation,
     kZeros,
+    kNoProgress,
   };
-  static constexpr size_t kKinds = 8;
+  static constexpr size_t kKinds = 9;
   struct FailedCheck {
     std::string_view id;
     std::string text;
@@ -66,6 +76,10 @@ class Causes final : public EventHandler<Causes> {
   void once(Kind kind, std::string_view cause, const std::string& text);
   void once(Kind kind, const std::string& text) { once(kind, text, text); }
   std::string host_state() const;
+  // Whether instructions have completed since this was called last.
+  bool went_on();
+  // Whether the exception is the one after which there is no progress any more.
+  bool is_stuck(const ExceptionEvent& event);
   // Each field by its constant place: this happens at each VM exit.
   template <size_t... I>
   void keep_host_state(const vmx::Vmcs& vmcs, std::index_sequence<I...> /*all*/) {
@@ -81,6 +95,15 @@ class Causes final : public EventHandler<Causes> {
   bool misconfiguration_told_ = false;  // of the VM exit that follows
   bool behind_exit_ = false;            // no VM entry has followed the last VM exit
   std::array<uint64_t, kHostFields.size()> host_state_{};  // what that has loaded
+  const uint64_t* instructions_ = nullptr;                 // of all processors
+  uint64_t seen_instructions_ = 0;
+  unsigned processor_ = 0;
+  struct Row {
+    uint64_t count = 0;
+    std::array<uint64_t, 5> last{};
+    bool went_on = false;  // since the last
+  };
+  std::map<unsigned, Row> rows_;  // by processor: exceptions without progress
 };
 
 }  // namespace nestor::emu

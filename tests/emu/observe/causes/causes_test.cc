@@ -188,6 +188,55 @@ TEST_F(CausesTest, EachIsToldOnceAndNotWithoutEnd) {
   EXPECT_THAT(told_.back(), HasSubstr("--trace FILE"));
 }
 
+TEST_F(CausesTest, ExceptionsWithoutProgressAreToldOnce) {
+  config_.max_instructions = 2 * Causes::kExceptionsWithoutProgress;
+  constexpr uint64_t kStackOfTss = 0x24;  // IST1
+  put<uint64_t>(kTss + kStackOfTss, kStack);
+  handle(vmx::kUd, ASM64("ud2"));
+  put<uint8_t>(kIdt + 16 * vmx::kUd + 4, 1);
+  EXPECT_EQ(run(ASM64("mov eax, 1; ud2")).kind, RunResult::Kind::kBudgetSpent);
+  EXPECT_THAT(told_, ElementsAre(AllOf(HasSubstr("100000 exceptions in a row"),
+                                       HasSubstr("the last is #UD at RIP "))));
+}
+
+// As a handler does that goes back to the instruction that faults.
+TEST_F(CausesTest, OneExceptionOverAndOverIsToldOnce) {
+  config_.max_instructions = 3 * Causes::kExceptionsWithoutProgress;
+  handle(vmx::kUd, ASM64("nop; iretq"));
+  EXPECT_EQ(run(ASM64("ud2")).kind, RunResult::Kind::kBudgetSpent);
+  EXPECT_THAT(told_, ElementsAre(HasSubstr("100000 exceptions in a row")));
+}
+
+TEST_F(CausesTest, WhatMayStillProgressIsNotTold) {
+  uint64_t instructions = 0;
+  const Clock clock;
+  causes_.attach(clock, instructions);
+  for (uint64_t i = 0; i != 2 * Causes::kExceptionsWithoutProgress; ++i) {
+    causes_.on(ExceptionEvent{vmx::kUd, false, std::nullopt, 0x1000 + i % 2});
+    ++instructions;
+  }
+  EXPECT_THAT(told_, IsEmpty());
+}
+
+// What other processors execute is no progress of this one.
+TEST_F(CausesTest, ExceptionsOfAnotherProcessorAreNotThoseOfThisOne) {
+  uint64_t instructions = 0;
+  const Clock clock;
+  causes_.attach(clock, instructions);
+  ExceptionEvent event{vmx::kUd, false, std::nullopt, 0};
+  for (uint64_t i = 0; i != Causes::kExceptionsWithoutProgress + 1000; ++i) {
+    event.rip = 0x1000 + i % 2;
+    if (i % 1000 == 0) {
+      causes_.processor(1);
+      instructions += 50;
+      causes_.on(event);
+      causes_.processor(0);
+    }
+    EXPECT_EQ(told_.size(), i < Causes::kExceptionsWithoutProgress ? 0u : 1u);
+    causes_.on(event);
+  }
+}
+
 TEST_F(CausesTest, VmxonWithoutCr4Vmxe) {
   put(0xb000, kVmxonRegion);
   handle(vmx::kUd, exit_with(3));
