@@ -16,6 +16,17 @@ double percent(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
+// Of exits that no VM entry has followed nothing is known.
+std::string known(const Statistics::Samples& samples, uint64_t cycles) {
+  return samples.handled == 0 ? "-" : fmt::format("{}", cycles);
+}
+
+std::string average(const Statistics::Samples& samples) {
+  return samples.handled == 0 ? "-"
+                              : fmt::format("{:.2f}", static_cast<double>(samples.cycles) /
+                                                          static_cast<double>(samples.handled));
+}
+
 constexpr std::string_view kHeader = "VM-EXIT";
 
 }  // namespace
@@ -140,11 +151,10 @@ std::string Statistics::report_times() const {
       fmt::format("{:>{}} {:>10} {:>9} {:>12} {:>14} {:>12} {:>14}\n", kHeader, width, "Samples",
                   "Time%", "Min cycles", "Avg cycles", "Max cycles", "Total cycles");
   for (const auto& [name, samples] : rows) {
-    const uint64_t handled = std::max<uint64_t>(samples->handled, 1);
-    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>12} {:>14.2f} {:>12} {:>14}\n", name, width,
-                       samples->count, percent(samples->cycles, total), samples->min_cycles,
-                       static_cast<double>(samples->cycles) / static_cast<double>(handled),
-                       samples->max_cycles, samples->cycles);
+    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>12} {:>14} {:>12} {:>14}\n", name, width,
+                       samples->count, percent(samples->cycles, total),
+                       known(*samples, samples->min_cycles), average(*samples),
+                       known(*samples, samples->max_cycles), samples->cycles);
   }
   return out;
 }
@@ -172,14 +182,11 @@ std::string Statistics::report() const {
                                 "Max cycles", "Avg cycles");
   for (const Row& row : rows) {
     const Samples& samples = *row.samples;
-    const double average = samples.handled == 0 ? 0.0
-                                                : static_cast<double>(samples.cycles) /
-                                                      static_cast<double>(samples.handled);
-    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>8.2f}% {:>8.2f}% {:>12} {:>12} {:>14.2f}\n",
+    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>8.2f}% {:>8.2f}% {:>12} {:>12} {:>14}\n",
                        row.name, width, samples.count, percent(samples.count, total.count),
                        percent(samples.instructions, total.instructions),
-                       percent(samples.cycles, total.cycles), samples.min_cycles,
-                       samples.max_cycles, average);
+                       percent(samples.cycles, total.cycles), known(samples, samples.min_cycles),
+                       known(samples, samples.max_cycles), average(samples));
   }
   Amount all;
   for (const Amount& share : shares()) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,14 @@ TEST_F(StatisticsTest, MeasuresFromExitToEntry) {
   EXPECT_EQ(cpuid.min_cycles, 100u);
   EXPECT_EQ(cpuid.max_cycles, 300u);
   EXPECT_EQ(statistics_.exits().at(kEptViolation).handled, 0u);
+  // What is not known is not shown as if it were free.
+  for (const std::string& report : {statistics_.report(), statistics_.report_times()}) {
+    std::istringstream lines(report);
+    for (std::string line; std::getline(lines, line);) {
+      const bool unknown = line.find(" - ") != std::string::npos;
+      EXPECT_EQ(unknown, line.find("EPT violation") != std::string::npos) << report;
+    }
+  }
 }
 
 TEST_F(StatisticsTest, ReportPutsTheMostFrequentReasonFirst) {
