@@ -61,11 +61,15 @@ std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,
                                             const std::vector<ModuleFile>& modules,
                                             uint64_t memory_bytes) {
   const uint64_t limit = std::min(memory_bytes, kLargestImage);
-  auto image = read_file(image_path, "image", limit);
+  const std::string_view advice =
+      memory_bytes < kLargestImage
+          ? "give the machine more with --memory or use a smaller file"
+          : "use a smaller file: this is the limit of all, whatever --memory says";
+  auto image = read_file(image_path, "image", limit, advice);
   if (auto* bad = std::get_if<LoadError>(&image)) return std::move(*bad);
   Inputs inputs{{file_name(image_path), std::get<std::vector<uint8_t>>(std::move(image))}, {}};
   for (const auto& [path, command_line, initrd] : modules) {
-    auto module = read_file(path, initrd ? "initrd" : "module", limit);
+    auto module = read_file(path, initrd ? "initrd" : "module", limit, advice);
     if (auto* bad = std::get_if<LoadError>(&module)) return std::move(*bad);
     inputs.modules.push_back(
         {file_name(path), std::get<std::vector<uint8_t>>(std::move(module)), command_line, initrd});

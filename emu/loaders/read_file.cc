@@ -39,7 +39,12 @@ bool can_be_read(mode_t mode) { return S_ISREG(mode) || S_ISFIFO(mode); }
 }  // namespace
 
 std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
-                                                        std::string_view what, uint64_t limit) {
+                                                        std::string_view what, uint64_t limit,
+                                                        std::string_view advice) {
+  const auto too_long = [&] {
+    return LoadError{fmt::format("{} {} has more than the {} bytes that can be loaded; {}", what,
+                                 path, limit, advice)};
+  };
   const Descriptor file(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
                                     : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return cannot_read(what, path, errno);
@@ -52,6 +57,7 @@ std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
     return LoadError{
         fmt::format("{} {} is neither a file nor a pipe; copy it into a file", what, path)};
   }
+  if (S_ISREG(status.st_mode) && static_cast<uint64_t>(status.st_size) > limit) return too_long();
   // A byte more than may be there tells that it is too long.
   constexpr size_t kPart = 1 << 20;
   std::vector<uint8_t> bytes;
@@ -63,12 +69,7 @@ std::variant<std::vector<uint8_t>, LoadError> read_file(const std::string& path,
     if (got < 0) return cannot_read(what, path, errno);
     if (got == 0) break;
     filled += static_cast<size_t>(got);
-    if (filled > limit) {
-      return LoadError{fmt::format(
-          "{} {} has more than the {} bytes that can be loaded; give the machine more with "
-          "--memory or use a smaller file",
-          what, path, limit)};
-    }
+    if (filled > limit) return too_long();
   }
   bytes.resize(filled);
   if (bytes.empty())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/loaders/read_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,10 +53,13 @@ TEST_F(ReadFile, NamesWhatIsWrong) {
   const std::string empty = create("empty", "");
   EXPECT_EQ(error(empty), "image " + empty + " is empty; build or copy it again");
   const std::string large = create("large", std::string(101, 'x'));
-  EXPECT_EQ(error(large),
-            "image " + large +
-                " has more than the 100 bytes that can be loaded; give the machine more with "
-                "--memory or use a smaller file");
+  EXPECT_EQ(
+      error(large),
+      "image " + large + " has more than the 100 bytes that can be loaded; use a smaller file");
+  // Without reading up to the limit, for which there is no memory.
+  constexpr uint64_t kHuge = 1ull << 40;
+  std::filesystem::resize_file(large, kHuge + 1);
+  EXPECT_THAT(error(large, kHuge), ::testing::HasSubstr("more than the 1099511627776 bytes"));
 }
 
 TEST_F(ReadFile, ReadsAPipeToItsEnd) {
