@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   nestor::emu::keep_standard_descriptors();
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
   try {
     nestor::emu::end_at_signals();
     return nestor::emu::final_status(nestor::emu::run({argv + (argc > 0 ? 1 : 0), argv + argc}));

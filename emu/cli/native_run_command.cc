@@ -72,6 +72,7 @@ int run_natively(const std::vector<std::string>& arguments) {
   log_by_telling(options.log_level);
   // A reader that goes away is a write error like any other.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
   try {
     return final_status(run_command(options,
                                     [&](const MachineConfig& config, const MachineOutputs& outputs)

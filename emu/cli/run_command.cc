@@ -104,6 +104,13 @@ std::optional<LoadError> begin(const Beginning& beginning, const RunOptions& opt
   return std::nullopt;
 }
 
+// How a guest ends its run by itself: then its status gives way to one that says what went wrong.
+// The other ends say more, as a budget that is spent.
+bool is_guests_own(RunResult::Kind kind) {
+  return kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kReset ||
+         kind == RunResult::Kind::kPowerOff;
+}
+
 struct Ended {
   RunResult result;
   std::string places;   // where the processors are, when that explains the end
@@ -124,7 +131,9 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     machine_outputs = gdb->wrap(machine_outputs);
   }
   try {
-    auto created = create(options.machine, machine_outputs);
+    MachineConfig config = options.machine;
+    for (DiskConfig& disk : config.disks) disk.watcher = &outputs;
+    auto created = create(config, machine_outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
     }
@@ -142,10 +151,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       ended.result = outputs.run(machine);
     }
     // The guest's own exits need no explanation.
-    const RunResult::Kind kind = ended.result.kind;
-    const bool chosen = kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kReset ||
-                        kind == RunResult::Kind::kPowerOff;
-    if (!chosen && machine.inspection() != nullptr) {
+    if (!is_guests_own(ended.result.kind) && machine.inspection() != nullptr) {
       ended.places = describe_places(*machine.inspection());
     }
     outputs.take_statistics(machine);  // while the machine's clock is there
@@ -193,8 +199,12 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
   }
   if (const auto unsaved = outputs.unsaved()) {
     const int told = complain(ExitStatus::kOutputError, *unsaved);
-    // What says more stays: an interrupt, a budget that is spent.
-    if (ended.result.kind == RunResult::Kind::kDebugExit) status = told;
+    if (is_guests_own(ended.result.kind)) status = told;
+  }
+  if (const auto& failure = outputs.disk_failure()) {
+    const int told =
+        complain(ExitStatus::kOutputError, *failure + "; the guest has got I/O errors");
+    if (is_guests_own(ended.result.kind)) status = told;
   }
   return status;
 }

@@ -244,6 +244,13 @@ std::vector<std::string> RunOutputs::errors() const {
   return errors;
 }
 
+void RunOutputs::disk_failed(const std::string& what) {
+  if (disk_failure_) return;
+  disk_failure_ = what;
+  progress_.clear();
+  spdlog::warn("{}; the guest gets an I/O error", what);
+}
+
 std::optional<std::string> RunOutputs::unsaved() const {
   return save_point_ ? save_point_->unsaved() : std::nullopt;
 }

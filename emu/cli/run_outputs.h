@@ -54,7 +54,7 @@ class SerialOutput {
   Progress& progress_;
 };
 
-class RunOutputs {
+class RunOutputs final : public DiskWatcher {
  public:
   // Opens all files. The error is one sentence. `options` outlives the outputs.
   // `input`: for the serial port; may be null.
@@ -83,6 +83,9 @@ class RunOutputs {
   void finish();
   // What could not be written, a sentence for each file.
   std::vector<std::string> errors() const;
+  // A disk that the host could not read or write: what is wrong, the first time.
+  const std::optional<std::string>& disk_failure() const { return disk_failure_; }
+  void disk_failed(const std::string& what) override;
   // Why there is no saved state where one was asked for: the moment did not come.
   std::optional<std::string> unsaved() const;
 
@@ -117,6 +120,7 @@ class RunOutputs {
   std::optional<VmcsDump> dump_;
   const std::unique_ptr<OutputFile> screen_file_;
   std::string screen_;
+  std::optional<std::string> disk_failure_;
   std::optional<SavePoint> save_point_;
   std::optional<Causes> causes_;
   Statistics statistics_;

@@ -2,6 +2,7 @@
 #include "emu/devices/disk.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,15 +21,16 @@ namespace {
 uint64_t size_of(int descriptor, const DiskConfig& config) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) refuse(config.path, std::strerror(errno));
-  if (S_ISDIR(status.st_mode)) refuse(config.path, std::strerror(EISDIR));
+  if (S_ISDIR(status.st_mode)) refuse(config.path, "it is a directory; name a raw file");
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
     refuse(config.path, "it is neither a file nor a block device; copy it into a file");
   const off_t end = ::lseek(descriptor, 0, SEEK_END);
   if (end < 0) refuse(config.path, std::strerror(errno));
   const auto bytes = static_cast<uint64_t>(end);
-  if (bytes == 0) refuse(config.path, "it is empty");
+  if (bytes == 0) refuse(config.path, "it is empty; make a larger one, as with truncate -s 64M");
   if (bytes % Disk::kSectorBytes != 0)
-    refuse(config.path, "its size, " + std::to_string(bytes) + " bytes, is no multiple of 512");
+    refuse(config.path, "its size, " + std::to_string(bytes) +
+                            " bytes, is no multiple of 512; lengthen it, as with truncate -s %512");
   if (config.bytes != 0 && config.bytes != bytes) {
     refuse(config.path, "it has " + std::to_string(bytes) +
                             " bytes, and that of the saved machine " +
@@ -37,10 +39,20 @@ uint64_t size_of(int descriptor, const DiskConfig& config) {
   return bytes;
 }
 
+// A file system that has no locks does without.
+void lock(int descriptor, const DiskConfig& config) {
+  if (::flock(descriptor, (config.writable ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return;
+  if (errno != EWOULDBLOCK) return;
+  refuse(config.path, config.writable ? "another process uses it, and writable=on needs it alone"
+                                      : "another process writes to it; make a copy");
+}
+
 }  // namespace
 
 Disk::Disk(const DiskConfig& config)
-    : writable_(config.writable),
+    : path_(config.path),
+      writable_(config.writable),
+      watcher_(config.watcher),
       descriptor_(
           ::open(config.path.c_str(), (writable_ ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)) {
   if (descriptor_ < 0) {
@@ -50,6 +62,7 @@ Disk::Disk(const DiskConfig& config)
   }
   try {
     bytes_ = size_of(descriptor_, config);
+    lock(descriptor_, config);
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -58,11 +71,19 @@ Disk::Disk(const DiskConfig& config)
 
 Disk::~Disk() { ::close(descriptor_); }
 
+bool Disk::fail(const char* doing, int error) const {
+  if (watcher_ != nullptr) {
+    watcher_->disk_failed(std::string("cannot ") + doing + " the disk '" + path_ +
+                          "': " + (error != 0 ? std::strerror(error) : "the file was shortened"));
+  }
+  return false;
+}
+
 bool Disk::read_file(uint64_t offset, std::span<uint8_t> out) const {
   while (!out.empty()) {
     const ssize_t done = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
+    if (done <= 0) return fail("read", done < 0 ? errno : 0);
     offset += static_cast<uint64_t>(done);
     out = out.subspan(static_cast<size_t>(done));
   }
@@ -74,7 +95,7 @@ bool Disk::write_file(uint64_t offset, std::span<const uint8_t> data) {
     const ssize_t done =
         ::pwrite(descriptor_, data.data(), data.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
+    if (done <= 0) return fail("write to", errno);
     offset += static_cast<uint64_t>(done);
     data = data.subspan(static_cast<size_t>(done));
   }
@@ -122,7 +143,9 @@ bool Disk::write(uint64_t offset, std::span<const uint8_t> data) {
   return true;
 }
 
-bool Disk::flush() { return !writable_ || ::fdatasync(descriptor_) == 0; }
+bool Disk::flush() {
+  return !writable_ || ::fdatasync(descriptor_) == 0 || fail("write to", errno);
+}
 
 void Disk::serialize(Archive& archive) {
   const uint64_t blocks = (bytes_ + kBlockBytes - 1) / kBlockBytes;

@@ -14,12 +14,23 @@
 
 namespace nestor::emu {
 
+// Is notified whenever the host refuses to read or write the file of a disk.
+class DiskWatcher {
+ public:
+  // One sentence that names the file and the reason.
+  virtual void disk_failed(const std::string& what) = 0;
+
+ protected:
+  ~DiskWatcher() = default;
+};
+
 // A disk as a user asks for it.
 struct DiskConfig {
   static constexpr size_t kMaxPathBytes = 4096;
   std::string path;
-  bool writable = false;  // the file is; otherwise what is written stays in memory
-  uint64_t bytes = 0;     // the file has so many; 0: that is not known yet
+  bool writable = false;           // the file is; otherwise what is written stays in memory
+  uint64_t bytes = 0;              // the file has so many; 0: that is not known yet
+  DiskWatcher* watcher = nullptr;  // outlives the disk
 
   bool operator==(const DiskConfig&) const = default;
   void fields(Archive& archive) {
@@ -38,7 +49,8 @@ class Disk {
  public:
   static constexpr uint64_t kSectorBytes = 512, kBlockBytes = 4096;
 
-  // Opens the file. Throws DiskError.
+  // Opens the file. While it is in use nobody else may write to it, and with `writable` nobody else
+  // may use it as a disk. Throws DiskError.
   explicit Disk(const DiskConfig& config);
   ~Disk();
   Disk(const Disk&) = delete;
@@ -59,8 +71,12 @@ class Disk {
   bool read_file(uint64_t offset, std::span<uint8_t> out) const;
   bool write_file(uint64_t offset, std::span<const uint8_t> data);
   Block* block_to_write(uint64_t number);
+  // By errno, or with 0 because the file has become too short. Returns false.
+  bool fail(const char* doing, int error) const;
 
+  const std::string path_;
   const bool writable_;
+  DiskWatcher* const watcher_;
   int descriptor_;
   uint64_t bytes_ = 0;
   std::map<uint64_t, Block> written_;  // by number

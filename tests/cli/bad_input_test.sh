@@ -116,6 +116,15 @@ cmp -s large precious || fail 'compare-mmu has written over what it reads'
 expect 4 "cannot read 'nothing': No such file" run good --serial-input nothing
 expect 2 'both read the standard input' run - --serial-input -
 expect 4 'is for Linux' run good --initrd large
+# Others that use a disk.
+flocked() {
+  got=0
+  flock "$1" large "$nestor" run good --disk "$2" 2>err </dev/null || got=$?
+  [ "$got" -eq "$3" ] && { [ -z "$4" ] || grep -q "$4" err; } || fail "flock $1, --disk $2: status $got, $(cat err)"
+}
+flocked -x large 4 'another process writes to it'
+flocked -s large,writable=on 4 'another process uses it, and writable=on needs it alone'
+flocked -s large 5 ''
 if [ "$(id -u)" -ne 0 ]; then
   cp good secret
   chmod 0 secret

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "emu/devices/virtio/block.h"
 #include "tests/emu/devices/disk_file.h"
@@ -79,6 +83,50 @@ TEST(DiskTest, AWritableFileIsWritten) {
   Bytes all(expected.size());
   ASSERT_TRUE(disk.read(0, all));
   EXPECT_EQ(all, expected);
+}
+
+class Failures final : public DiskWatcher {
+ public:
+  void disk_failed(const std::string& what) override { told.push_back(what); }
+  std::vector<std::string> told;
+};
+
+TEST(DiskTest, SaysWhenTheHostRefuses) {
+  const DiskFile file(Bytes(16384));
+  Failures failures;
+  Disk disk({file.path, true, 0, &failures});
+  Bytes bytes(4096, 1);
+  EXPECT_TRUE(disk.write(0, bytes));
+  EXPECT_THAT(failures.told, testing::IsEmpty());
+  // As a file system that is full.
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small { 4096, before.rlim_max };
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const bool written = disk.write(8192, bytes);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  (void)std::signal(SIGXFSZ, handler);
+  EXPECT_FALSE(written);
+  EXPECT_THAT(failures.told,
+              testing::ElementsAre("cannot write to the disk '" + file.path + "': File too large"));
+  failures.told.clear();
+  std::filesystem::resize_file(file.path, 4096);
+  EXPECT_TRUE(disk.read(0, bytes));
+  EXPECT_FALSE(disk.read(4096, bytes));
+  EXPECT_THAT(failures.told, testing::ElementsAre("cannot read the disk '" + file.path +
+                                                  "': the file was shortened"));
+}
+
+TEST(DiskTest, AFileThatIsWrittenHasOneUser) {
+  const DiskFile file(Bytes(1024));
+  {
+    const Disk reader({file.path}), other({file.path});
+    EXPECT_THROW(Disk({file.path, true}), DiskError);
+  }
+  const Disk writer({file.path, true});
+  EXPECT_THROW(Disk({file.path, true}), DiskError);
+  EXPECT_THROW(Disk(DiskConfig{file.path}), DiskError);
 }
 
 TEST(DiskTest, GoesOnFromItsSavedState) {
