@@ -41,6 +41,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--tlb", "the TLBs are the host processor's"},
       {"--save-state", "the processor and its state are the host's"},
       {"--save-at", "the processor and its state are the host's"},
+      {"--save-and-stop", "the processor and its state are the host's"},
       {"--load-state", "the processor and its state are the host's"},
       {"--gdb", "the processor and its state are the host's"},
       {"--stopped", "the processor and its state are the host's"},

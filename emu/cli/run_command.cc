@@ -115,6 +115,7 @@ struct Ended {
   RunResult result;
   std::string places;   // where the processors are, when that explains the end
   bool killed = false;  // by GDB
+  bool saved = false;   // and so at its end; there is no result
 };
 
 // Makes the machine, loads it and runs it to the end. Otherwise the exit status of the process;
@@ -148,10 +149,12 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       ended.killed = gdb->killed();
       outputs.end();
     } else {
-      ended.result = outputs.run(machine);
+      const auto result = outputs.run(machine);
+      ended.saved = !result;
+      if (result) ended.result = *result;
     }
     // The guest's own exits need no explanation.
-    if (!is_guests_own(ended.result.kind) && machine.inspection() != nullptr) {
+    if (!ended.saved && !is_guests_own(ended.result.kind) && machine.inspection() != nullptr) {
       ended.places = describe_places(*machine.inspection());
     }
     outputs.take_statistics(machine);  // while the machine's clock is there
@@ -185,7 +188,9 @@ void log_result(const RunResult& result) {
 // Tells the user how the run ended. Returns the exit status of the process.
 int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop& stop) {
   int status = static_cast<int>(ExitStatus::kOutputError);
-  if (ended.killed) {
+  if (ended.saved) {
+    status = static_cast<int>(ExitStatus::kSuccess);
+  } else if (ended.killed) {
     status = complain(ExitStatus::kEndedByDebugger, "GDB has ended the run");
   } else if (stop.requested()) {
     complain(ExitStatus::kOutputError, "interrupted; the outputs are complete up to here");
@@ -271,7 +276,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   if (const int* status = std::get_if<int>(&ran)) return *status;
   const Ended& ended = std::get<Ended>(ran);
   outputs.progress().clear();
-  log_result(ended.result);
+  if (!ended.saved) log_result(ended.result);
   outputs.finish();
   return report_end(ended, outputs, stop);
 }

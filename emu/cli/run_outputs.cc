@@ -169,12 +169,22 @@ void RunOutputs::begin(Machine& machine) {
   if (save_point_) save_point_->watch(machine);
 }
 
-void RunOutputs::at_pause() {
-  if (save_point_) save_point_->save_if_due(options_.machine);
+bool RunOutputs::at_pause() {
+  bool goes_on = true;
+  if (save_point_ && save_point_->save_if_due(options_.machine)) {
+    goes_on = !options_.save_state->then_stop;
+    progress_.clear();
+    if (!save_point_->error() && options_.log_level != "off") {
+      tell(fmt::format("nestor: saved to '{}' after {} instructions and {} VM exits{}\n",
+                       save_point_->path(), machine_->instructions(),
+                       machine_->inspection()->exits(), goes_on ? "" : "; the run ends here"));
+    }
+  }
   if (std::exchange(show_places_, false) && machine_->inspection() != nullptr) {
     progress_.clear();
     tell(describe_places(*machine_->inspection()));
   }
+  return goes_on;
 }
 
 void RunOutputs::end() {
@@ -182,13 +192,14 @@ void RunOutputs::end() {
   keyboard_.reset();
 }
 
-RunResult RunOutputs::run(Machine& machine) {
+std::optional<RunResult> RunOutputs::run(Machine& machine) {
   begin(machine);
+  bool goes_on = true;
   do {
-    at_pause();
-  } while (machine.run_until(save_point_ ? save_point_->until() : Until{}));
+    goes_on = at_pause();
+  } while (goes_on && machine.run_until(save_point_ ? save_point_->until() : Until{}));
   end();
-  return machine.result();
+  return goes_on ? std::optional(machine.result()) : std::nullopt;
 }
 
 bool RunOutputs::failed() const {

@@ -65,12 +65,13 @@ class RunOutputs final : public DiskWatcher {
 
   // For a machine that this object outlives. Nothing ends its run but an output that failed.
   MachineOutputs for_machine();
-  // Runs that machine to its end, and saves it on the way if that is asked for.
-  RunResult run(Machine& machine);
+  // Runs that machine to its end, and saves it on the way if that is asked for. std::nullopt: the
+  // run was to end there.
+  std::optional<RunResult> run(Machine& machine);
   // The same for somebody else who runs it: before the first instruction, whenever it stands still,
-  // and at the end.
+  // and at the end. at_pause() returns whether the run goes on.
   void begin(Machine& machine);
-  void at_pause();
+  bool at_pause();
   void end();
   bool failed() const;
   Progress& progress() { return progress_; }

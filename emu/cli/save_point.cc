@@ -19,10 +19,11 @@ Until SavePoint::until() const {
   return until;
 }
 
-void SavePoint::save_if_due(const MachineConfig& config) {
-  if (!due()) return;
+bool SavePoint::save_if_due(const MachineConfig& config) {
+  if (!due()) return false;
   saved_ = true;
   error_ = file_->save(*machine_, config);
+  return true;
 }
 
 std::optional<std::string> SavePoint::unsaved() const {

@@ -26,8 +26,10 @@ class SavePoint final : public MachineEventSink {
 
   // Until when the machine may run.
   Until until() const;
-  // The machine has not begun to run, or has stopped: saves it if the moment is there.
-  void save_if_due(const MachineConfig& config);
+  // The machine has not begun to run, or has stopped: saves it if the moment is there. Returns
+  // whether it has tried to.
+  bool save_if_due(const MachineConfig& config);
+  const std::string& path() const { return file_->path(); }
   // Why the state could not be written.
   const std::optional<std::string>& error() const { return error_; }
   // Why there was nothing to write.

@@ -8,7 +8,8 @@
 namespace nestor::emu {
 namespace {
 
-constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "--save-at";
+constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "--save-at",
+                     *kThenStop = "--save-and-stop";
 
 // What a saved state decides.
 constexpr const char* kOfTheMachine[] = {
@@ -24,6 +25,7 @@ void StateOptions::add_to(CLI::App& run) {
                  "When: after N instructions, at the N-th VM exit, or at TEXT in what the guest "
                  "writes")
       ->type_name("N|exit:N|mark:TEXT");
+  run.add_flag(kThenStop, then_stop_, "End the run, with status 0, when the machine is saved");
   run.add_option(kLoad, load_, "Go on with the machine in this file; there is no IMAGE then")
       ->type_name("FILE");
 }
@@ -49,14 +51,18 @@ std::string StateOptions::read_load(const CLI::App& run, StateRun& state) const 
 
 std::string StateOptions::read_save(const CLI::App& run, StateRun& state) const {
   if (run.count(kSave) == 0) {
-    return run.count(kAt) == 0 ? "" : "--save-at has no effect without --save-state FILE";
+    for (const char* option : {kAt, kThenStop}) {
+      if (run.count(option) != 0)
+        return fmt::format("{} has no effect without --save-state FILE", option);
+    }
+    return {};
   }
   if (run.count(kAt) == 0) return "--save-state: say when, with --save-at N, exit:N or mark:TEXT";
   if (save_.empty()) return "--save-state: the name of the file is empty";
   if (save_ == "-") return "--save-state: the standard output takes no state; name a file";
   auto at = parse_moment(at_);
   if (const auto* bad = std::get_if<std::string>(&at)) return fmt::format("{}: {}", kAt, *bad);
-  state.save_state = SaveState{save_, std::get<Moment>(std::move(at))};
+  state.save_state = SaveState{save_, std::get<Moment>(std::move(at)), then_stop_};
   return {};
 }
 

@@ -17,6 +17,7 @@ namespace nestor::emu {
 struct SaveState {
   std::string file;
   Moment at;
+  bool then_stop = false;  // the run ends there
 };
 
 // Where a run begins and what is kept of it.
@@ -38,6 +39,7 @@ class StateOptions {
   std::string read_save(const CLI::App& run, StateRun& state) const;
 
   std::string load_, save_, at_;
+  bool then_stop_ = false;
 };
 
 }  // namespace nestor::emu

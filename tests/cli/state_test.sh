@@ -80,6 +80,42 @@ got=0
 [ "$got" -eq 1 ] || fail "a trace that never begins: status $got"
 grep -q 'the trace is empty' err || fail "a trace that never begins: $(cat err)"
 
+
+# A guest that turns the machine off, or resets it, has no success either.
+# flat CODE: a Multiboot 1 image with address fields, entered at CODE (octal escapes of printf).
+flat() {
+  printf '\002\260\255\033\000\000\001\000\376\117\121\344'
+  printf '\000\000\020\000\000\000\020\000\000\000\000\000'
+  printf '\000\000\000\000\040\000\020\000'
+  # shellcheck disable=SC2059 # the code is the format
+  printf "$1"
+}
+# MOV DX, 604; MOV AX, 3400; OUT DX, AX: SLP_TYP 5 and SLP_EN.
+flat '\146\272\004\006\146\270\000\064\146\357\364' >power-off
+flat '\260\376\346\144\364' >reset # MOV AL, FE; OUT 64, AL
+expect 0 '' power-off
+expect 20 'L1 reset the machine' reset
+expect 14 'nothing was saved' power-off --save-state state --save-at exit:1
+got=0
+"$nestor" run --quiet reset --save-state state --save-at exit:1 2>err || got=$?
+[ "$got" -eq 14 ] || fail "a reset before the moment: status $got"
+
+# A state is announced; the run may end with it.
+got=0
+"$nestor" run "$image" --serial none --save-state state --save-at exit:3 2>err || got=$?
+[ "$got" -eq 1 ] || fail "an announced state: status $got"
+grep -q "^nestor: saved to 'state' after [0-9]* instructions and 3 VM exits$" err || fail "no announcement: $(cat err)"
+got=0
+"$nestor" run "$image" --serial first.txt --save-state stopped --save-at exit:3 --save-and-stop 2>err || got=$?
+[ "$got" -eq 0 ] || fail "a run that ends when it is saved: status $got"
+grep -q '3 VM exits; the run ends here$' err || fail "a run that ends when it is saved: $(cat err)"
+cmp -s state stopped || fail 'the state of a run that ends there is another one'
+expect 1 '' --load-state stopped --serial rest.txt
+expect 1 '' "$image" --serial whole.txt
+cat first.txt rest.txt | cmp -s - whole.txt || fail 'the output of both runs is not that of one'
+expect 14 'nothing was saved' "$image" --serial none --save-state state --save-at exit:100000 --save-and-stop
+expect 2 '--save-and-stop has no effect without --save-state' "$image" --save-and-stop
+
 expect 4 'no saved state' --load-state "$image"
 expect 4 'cannot read' --load-state nowhere
 head -c 1000 direct >short
