@@ -25,31 +25,21 @@ bool has_key() {
 
 }  // namespace
 
-bool Keyboard::is_there() {
-  return ::isatty(STDIN_FILENO) != 0 && ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
-}
-
-Keyboard::~Keyboard() {
-  if (before_) ::tcsetattr(STDIN_FILENO, TCSANOW, &*before_);
-}
-
-void Keyboard::take_over() {
-  termios terminal{};
-  if (::tcgetattr(STDIN_FILENO, &terminal) != 0) {
-    ended_ = true;
-    return;
+bool Keyboard::take_over() {
+  // Not before the user has brought this process to the foreground.
+  if (!terminal_ && !RawTerminal::in_foreground()) return false;
+  const bool first = !terminal_;
+  if (first) terminal_.emplace();
+  if (!terminal_->available()) return false;
+  if (first) {
+    commands_.note();
+    tell(kHelp);
   }
-  before_ = terminal;
-  // What is written keeps its line ends.
-  terminal.c_iflag &= ~static_cast<tcflag_t>(BRKINT | ICRNL | INLCR | IGNCR | ISTRIP | IXON);
-  terminal.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
-  ::tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
-  commands_.note();
-  tell(kHelp);
+  return true;
 }
 
 std::optional<uint8_t> Keyboard::next() {
-  if (!before_ && !ended_) take_over();
+  if (ended_ || !take_over()) return std::nullopt;
   while (!ended_ && has_key()) {
     char key = 0;
     if (::read(STDIN_FILENO, &key, 1) != 1) {

@@ -6,12 +6,22 @@
 #include <cstddef>
 #include <string_view>
 
+#include "emu/cli/raw_terminal.h"
+
 namespace nestor::emu {
 namespace {
 
 volatile std::sig_atomic_t stop_signal = 0;
 
-void remember_signal(int signal) { stop_signal = signal; }
+void remember_signal(int signal) {
+  if (stop_signal == 0) {
+    stop_signal = signal;
+  } else if (signal != SIGHUP) {
+    give_terminal_back();
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);  // comes when this handler returns
+  }
+}
 
 void end_now(int signal) {
   constexpr std::string_view kLine = "nestor: interrupted\n";
@@ -30,8 +40,12 @@ OrderlyStop::OrderlyStop() {
   stop_signal = 0;
   struct sigaction action {};
   action.sa_handler = remember_signal;
-  action.sa_flags = SA_RESETHAND;
-  for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &action, &before_[i]);
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    ::sigaction(kSignals[i], &action, &before_[i]);
+    // As nohup has it.
+    if (kSignals[i] == SIGHUP && before_[i].sa_handler == SIG_IGN)
+      ::sigaction(SIGHUP, &before_[i], nullptr);
+  }
 }
 
 OrderlyStop::~OrderlyStop() {

@@ -153,7 +153,7 @@ MachineOutputs RunOutputs::for_machine() {
   }
   if (options_.realtime) {
     outputs.idle = [this](uint64_t now, uint64_t until) {
-      real_time_.wait(now, until, keyboard_.has_value());
+      real_time_.wait(now, until, keyboard_ && keyboard_->in_use());
     };
   }
   outputs.events = sinks_.empty() ? nullptr : &sinks_;

@@ -275,6 +275,16 @@ interrupted() {
 }
 interrupted TERM 143 run loop
 interrupted TERM 143 compare-mmu loop
+# nohup has it ignored.
+(trap '' HUP && exec "$nestor" run loop >out 2>err </dev/null) &
+process=$!
+sleep 1
+kill -s HUP $process
+sleep 1
+kill -s TERM $process
+got=0
+wait $process || got=$?
+[ "$got" -eq 143 ] || fail "status $got, not 143, after a SIGHUP that was ignored"
 # A shell lets its background jobs ignore SIGINT.
 expect 2 '--log' run good --log debug
 expect 5 '' run zeros --quiet
