@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cli/file_roles.h"
 
+#include <poll.h>
 #include <spdlog/fmt/fmt.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 #include <vector>
@@ -57,6 +61,16 @@ std::vector<Role> roles_of(const RunOptions& options) {
   return roles;
 }
 
+// A pipe that somebody holds open counts: what he writes comes later.
+bool standard_input_has_data() {
+  struct stat status {};
+  if (::fstat(STDIN_FILENO, &status) != 0) return false;
+  if (S_ISREG(status.st_mode)) return ::lseek(STDIN_FILENO, 0, SEEK_CUR) < status.st_size;
+  pollfd descriptor{STDIN_FILENO, POLLIN, 0};
+  return S_ISFIFO(status.st_mode) &&
+         (::poll(&descriptor, 1, 0) == 0 || (descriptor.revents & POLLIN) != 0);
+}
+
 bool is_same_file(const std::string& one, const std::string& other) {
   std::error_code error;
   if (fs::exists(one, error) && !fs::is_regular_file(one, error)) return false;
@@ -93,6 +107,18 @@ std::optional<std::string> find_shared(const std::vector<Role>& roles) {
 
 std::optional<std::string> shared_file(const RunOptions& options) {
   return find_shared(roles_of(options));
+}
+
+std::optional<std::string> unread_input(const RunOptions& options) {
+  // Where a terminal would be the guest's keyboard.
+  const bool expected = options.serial == "stdio" || options.virtio_console == "stdio";
+  if (!expected || options.serial_input || !standard_input_has_data()) return std::nullopt;
+  const auto reads = [](const Role& role) {
+    return role.standard_input || role.path == "/dev/stdin";
+  };
+  if (std::ranges::any_of(roles_of(options), reads)) return std::nullopt;
+  return "the standard input is no terminal and is not read; --serial-input - gives it to the "
+         "guest";
 }
 
 std::optional<std::string> shared_file(const CompareMmuOptions& options) {

@@ -14,4 +14,8 @@ namespace nestor::emu {
 [[nodiscard]] std::optional<std::string> shared_file(const RunOptions& options);
 [[nodiscard]] std::optional<std::string> shared_file(const CompareMmuOptions& options);
 
+// Something waits on the standard input, a pipe or a file, that the run does not read: a sentence
+// that says how it would.
+[[nodiscard]] std::optional<std::string> unread_input(const RunOptions& options);
+
 }  // namespace nestor::emu

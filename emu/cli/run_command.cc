@@ -271,6 +271,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   const OrderlyStop stop;
   if (server) announce(*server, options);
   tell_stand_in(options.machine.processor);
+  if (const auto unread = unread_input(options)) spdlog::warn("{}", *unread);
   const auto ran = run_machine(options, std::get<Beginning>(beginning), outputs, stop,
                                std::move(server), create);
   if (const int* status = std::get_if<int>(&ran)) return *status;

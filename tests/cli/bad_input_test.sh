@@ -258,6 +258,27 @@ got=0
 cat hello | "$nestor" run /dev/stdin --module hello >out || got=$?
 [ "$got $(cat out)" = '5 H' ] || fail "from a pipe: status $got, output '$(cat out)'"
 
+# --- a standard input that is not read is told once, and only where something may be in it
+# unread COUNT ARGUMENT...: so many such warnings.
+unread() {
+  count=$1
+  shift
+  "$nestor" "$@" >out 2>err || :
+  [ "$(grep -c '^nestor: warning: the standard input is no terminal and is not read; --serial-input -' err)" -eq "$count" ] ||
+    fail "not $count warnings of an unread input: nestor $*: $(cat err)"
+}
+echo command >typed
+unread 1 run hello <typed
+echo command | unread 1 run hello
+unread 0 run hello --quiet <typed
+unread 0 run hello --serial none <typed
+unread 0 run hello --serial-input - <typed
+unread 0 run - <hello
+unread 0 run /dev/stdin <hello
+unread 0 run hello </dev/null
+unread 0 run hello <empty
+unread 0 run hello <&-
+
 # --- signals: one line, 128 and the signal
 # interrupted SIGNAL STATUS ARGUMENT...
 interrupted() {
