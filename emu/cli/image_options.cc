@@ -120,12 +120,14 @@ Complaint ImageOptions::read_disks(ImageRun& run) const {
     const ModuleFile disk = parse_module(text);
     const std::string& how = disk.command_line.value_or("writable=off");
     if (disk.path.empty())
-      return "--disk: the name of the file is empty; a comma in it is written ,,";
+      return "--disk: the name of the file is empty; name a raw file; a comma in it is written ,,";
     if (disk.path.size() > DiskConfig::kMaxPathBytes)
       return "--disk: the name of the file is too long";
     if (how != "writable=on" && how != "writable=off") {
       return fmt::format(
-          "--disk: '{}' is neither writable=on nor writable=off; a comma in FILE is written ,,",
+          "--disk: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=on, "
+          "and a "
+          "comma in FILE as ,,",
           how);
     }
     run.machine.disks.push_back({.path = disk.path, .writable = how == "writable=on"});
@@ -135,6 +137,8 @@ Complaint ImageOptions::read_disks(ImageRun& run) const {
 }
 
 Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
+  if (image_.empty() && command.count("IMAGE") != 0)
+    return "IMAGE: the name of the file is empty; name an image";
   run.image = image_;
   run.append = append_;
   for (const std::string& module : modules_) run.modules.push_back(parse_module(module));

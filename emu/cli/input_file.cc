@@ -10,8 +10,11 @@ namespace nestor::emu {
 
 std::variant<std::unique_ptr<InputFile>, std::string> InputFile::open(const std::string& path) {
   const auto refuse = [&path](int error) {
-    return "--serial-input: cannot read '" + path + "': " + std::generic_category().message(error) +
-           "; name a file, or - for a pipe";
+    const std::string why = std::generic_category().message(error);
+    return path == "-" ? "--serial-input -: cannot read the standard input: " + why +
+                             "; make it a file or a pipe"
+                       : "--serial-input: cannot read '" + path + "': " + why +
+                             "; name a file, or - for the standard input";
   };
   File file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));
   if (!file) return refuse(errno);

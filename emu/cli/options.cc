@@ -13,6 +13,7 @@
 #include "emu/cli/output_options.h"
 #include "emu/cli/processor_choice.h"
 #include "emu/cli/processor_options.h"
+#include "emu/cli/usage_error.h"
 #include "emu/l0/vmcs_build.h"
 #include "emu/timing/processor.h"
 
@@ -283,13 +284,6 @@ class PriceCommand {
   std::string cpu_ = "Skylake-Server";
 };
 
-// CLI11 puts the name of the option before the message of a validator, and its own prefixes before
-// its own messages; only the first line counts.
-std::string first_line(std::string text) {
-  text.resize(std::min(text.find('\n'), text.size()));
-  return text;
-}
-
 }  // namespace
 
 CommandLine parse_command_line(const std::vector<std::string>& arguments,
@@ -322,7 +316,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   } catch (const CLI::CallForVersion& call) {
     return PrintAndExit{std::string(call.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    return complain(first_line(error.what()));
+    return complain(usage_error(app, error, arguments));
   }
 
   const auto finish = [&](const auto& command, auto options) -> CommandLine {

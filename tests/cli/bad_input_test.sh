@@ -79,6 +79,17 @@ expect 2 '--dump-vmcs' run good --dump-vmcs sometimes file
 expect 2 '--dump-vmcs' run good --dump-vmcs on-exit
 expect 2 '--dump-vmcs-format' run good --dump-vmcs-format json
 expect 2 'both write to the standard output' run good --dump-vmcs on-exit -
+expect 2 'unknown option --apend; did you mean --append?' run good --apend x
+expect 2 'unknown option --cpuss; did you mean --cpus?' run good x --cpuss=2
+expect 2 'unknown option --wings;' run good --wings
+expect 2 "'two' is one argument too many" run good two
+expect 2 "unknown command 'rnu'; did you mean run?" rnu good
+expect 2 '--cpus is given more than once; give it once' run good --cpus 1 --cpus 2
+expect 2 '--dump-vmcs needs on-failure|on-exit FILE' run good --dump-vmcs on-exit
+expect 2 '--memory needs SIZE' run good --memory
+expect 2 "--shadow-pages: 'some' is not possible; it takes N" run good --shadow-pages some
+expect 2 'IMAGE: the name of the file is empty' run ''
+expect 2 'IMAGE: the name of the file is empty' compare-mmu ''
 expect 0 '' --help
 expect 0 '' run --help
 expect 0 '' run --cpu help
@@ -93,9 +104,9 @@ expect 4 'is a directory' run "$folder"
 expect 4 'is empty' run empty
 expect 4 'neither a file nor a pipe' run /dev/zero
 truncate -s 2M large
-expect 4 'more than the 1048576 bytes that can be loaded' run large --memory 1M
+expect 4 'more than the 1048576 bytes that can be loaded; give the machine more' run large --memory 1M
 truncate -s 60G huge
-expect 4 'more than the 1073741824 bytes that can be loaded' run huge --memory 64G
+expect 4 'more than the 1073741824 bytes that can be loaded; use a smaller file' run huge --memory 64G
 expect 4 'cannot read image two?lines' run "$(printf 'two\nlines')"
 expect 4 'cannot read module nothing' run good --module nothing
 truncate -s 513 odd
@@ -115,6 +126,10 @@ expect 2 'would be overwritten' compare-mmu good --module precious --json precio
 cmp -s large precious || fail 'compare-mmu has written over what it reads'
 expect 4 "cannot read 'nothing': No such file" run good --serial-input nothing
 expect 2 'both read the standard input' run - --serial-input -
+got=0
+"$nestor" run good --serial-input - 2>err <"$folder" || got=$?
+[ "$got" -eq 4 ] && grep -q 'cannot read the standard input: Is a directory' err ||
+  fail "a directory as standard input: status $got, $(cat err)"
 expect 4 'is for Linux' run good --initrd large
 # Others that use a disk.
 flocked() {
