@@ -276,6 +276,7 @@ bool EngineDriver::prepare() {
   }
   mode_.code_set ^= core_.around().turns.watch_generation() * 0x9e3779b97f4a7c15;
   if (timing::Core* core = core_.timing()) core->set_level(core_.in_l2());
+  (void)core_.profiler();  // the same
   engine_.set_client(*this);
   engine_.enter(context);
   simd_exceptions_ = has_simd_exceptions(engine_.mxcsr());
@@ -420,6 +421,7 @@ void EngineDriver::undo_last_instruction() {
   --core_.context().instructions;
   core_.around().prices.refund_instructions(1);
   if (timing::Core* core = core_.timing()) refund_code(core->leave_last());
+  if (profile::Profiler* profiler = core_.around().profiler) profiler->leave();
 }
 
 void EngineDriver::count_emulated() {

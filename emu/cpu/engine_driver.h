@@ -66,6 +66,8 @@ class EngineDriver final : private EngineClient {
   // Prices and executes it, where blocks are priced, though the engine does not enter it.
   void charge_code(uint64_t linear, std::span<const uint8_t> code);
   void refund_code(int64_t cycles);
+  // The same for a profile, where there is one.
+  void profile_code(uint64_t linear, std::span<const uint8_t> code);
   std::optional<unsigned> find_breakpoint(std::span<const uint8_t> code, uint64_t linear);
   void note_device_access(uint64_t physical, unsigned size, bool read);
   void look_for_stack_outside_ram();

@@ -101,6 +101,21 @@ bool is_quiet(const Instruction& instruction) {
   }
 }
 
+// The instruction is over, which moved the stack pointer so.
+void follow(profile::Profiler& profiler, Operation operation, uint64_t from, uint64_t to) {
+  switch (operation) {
+    case Operation::kSyscall:
+    case Operation::kSysenter:
+      return profiler.call_system(from);
+    case Operation::kIret:
+    case Operation::kSysret:
+    case Operation::kSysexit:
+      return profiler.resume(to);
+    default:
+      return;
+  }
+}
+
 // The access that the engine was refused; null: it is none of them, as for a fetch.
 const MemoryAccess* find_access(const vmx::CpuState& state, const MemoryAccesses& accesses,
                                 const Stop& stop) {
@@ -322,6 +337,9 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
   const uint8_t cpl = state.cpl();
   const uint64_t breaks =
       has_breakpoints(state) ? data_breakpoints(state, memory_accesses(state, *instruction)) : 0;
+  profile::Profiler* const profiler = core_.profiler();
+  const uint64_t pointer = state.gpr[vmx::kRsp];
+  if (profiler != nullptr) profiler->enter(linear_rip(state), pointer);
   count_emulated();
   if (timing::Core* core = core_.timing()) core->serialize_execution();
   const InstructionCharge price(*instruction, core_.state(), core_.timing());
@@ -339,6 +357,7 @@ void EngineDriver::emulate_instruction(const std::optional<Event>& engine_fault)
     delivery_.settle(executed.outcome);
     return;
   }
+  if (profiler != nullptr) follow(*profiler, operation, pointer, state.gpr[vmx::kRsp]);
   if (breaks != 0) {
     state.pending_debug_exceptions |= breaks | vmx::pending_debug::kEnabledBreakpoint;
   }

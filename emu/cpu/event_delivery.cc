@@ -105,8 +105,19 @@ void EventDelivery::triple_fault(const Event& met, const std::optional<Event>& p
   if (!core_.vmx().in_non_root() || !core_.vmx().triple_fault_exits()) core_.shut_down(rip);
 }
 
+void EventDelivery::profile(const Event& event) {
+  profile::Profiler* const profiler = core_.profiler();
+  if (profiler == nullptr) return;
+  const vmx::CpuState& state = core_.state();
+  const bool exception = event.type == EventType::kHardwareException;
+  std::string_view mnemonic = exception ? vmx::exception_info(event.vector).mnemonic : "";
+  if (event.type == EventType::kNmi) mnemonic = "NMI";
+  profiler->deliver({event.vector, exception, mnemonic}, linear_rip(state), state.gpr[vmx::kRsp]);
+}
+
 void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
+  profile(event);
   if (timing::Core* core = core_.timing()) {
     core->serialize_execution();
     core_.around().prices.charge_core(core->price(interrupt ? timing::SystemCost::kInterrupt

@@ -35,6 +35,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
     vmx_events_.set_timing(*timing_);
     mmu_.charge_by(timing_->translations());
   }
+  if (around.profiler != nullptr) vmx_events_.set_profiler(*around.profiler);
   if (around.config.tlb != TlbModel::kKeep) return;
   caches_ = std::make_unique<TranslationCaches>();
   mmu_.use(*caches_);
@@ -87,6 +88,15 @@ void HardwareCore::set_root_software(RootSoftware& root, vmx::EventSink& listene
   root_ = &root;
   mmu_.set_root_software(root);
   vmx_events_.set_listener(listener);
+  vmx_events_.belong_to_l0();
+}
+
+profile::Profiler* HardwareCore::profiler() {
+  if (around_.profiler == nullptr) return nullptr;
+  const bool l2 = in_l2();
+  const auto vmcs = l2 ? vmx_.current_vmcs_pointer() : std::nullopt;
+  around_.profiler->run_level(l2 ? 2 : 1, vmcs ? vmcs->value : 0);
+  return around_.profiler;
 }
 
 std::optional<Instruction> HardwareCore::instruction_at_rip() {

@@ -30,6 +30,7 @@
 #include "emu/engine/execution_context.h"
 #include "emu/events/events.h"
 #include "emu/memory/physical_memory.h"
+#include "emu/profile/profiler.h"
 #include "emu/time/prices.h"
 #include "emu/timing/core.h"
 #include "vmx/vmx.h"
@@ -46,6 +47,7 @@ struct Surroundings {
   const ProcessorConfig& config;
   MachineEventSink* events;           // may be null
   timing::BlockPrices* block_prices;  // null: instructions have a constant price
+  profile::Profiler* profiler;        // null: there is no profile
 };
 
 class HardwareCore final : public CoreWithPort {
@@ -65,6 +67,8 @@ class HardwareCore final : public CoreWithPort {
   Waiting& waiting() { return waiting_; }
   // Null: instructions have a constant price.
   timing::Core* timing() { return timing_.get(); }
+  // Null: there is no profile. What it is told of next is the code that runs now.
+  profile::Profiler* profiler();
   Decoder& decoder() { return decoder_; }
   // The instruction at RIP; std::nullopt: it cannot be read, or is none.
   std::optional<Instruction> instruction_at_rip();

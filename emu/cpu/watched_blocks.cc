@@ -28,11 +28,13 @@ bool EngineDriver::enter_watched_block() {
   stepping_through_ = std::exchange(watched_ahead_, std::nullopt);
   core_.around().turns.entered_watched_block();
   stepping_through_->entered_after = core_.context().instructions;
-  core_.around().prices.charge_instructions(stepping_through_->prepaid);
   std::array<uint8_t, kPageSize> bytes;
-  charge_code(stepping_through_->linear,
-              code_at(stepping_through_->linear, std::span(bytes).first(std::min<size_t>(
-                                                     stepping_through_->size, kPageSize))));
+  const uint64_t linear = stepping_through_->linear;
+  const auto code =
+      code_at(linear, std::span(bytes).first(std::min<size_t>(stepping_through_->size, kPageSize)));
+  profile_code(linear, code);
+  core_.around().prices.charge_instructions(stepping_through_->prepaid);
+  charge_code(linear, code);
   return true;
 }
 
@@ -44,6 +46,8 @@ void EngineDriver::leave_watched_block() {
     refund_code(core->leave(executed));
     core->settle();
   }
+  profile::Profiler* const profiler = core_.around().profiler;
+  if (profiler != nullptr && stepping_through_->prepaid != 0) profiler->leave();
   stepping_through_.reset();
 }
 
@@ -72,7 +76,7 @@ bool EngineDriver::writes_to_watched_block() {
   return false;
 }
 
-// --- priced
+// --- priced and profiled
 
 std::vector<uint8_t> EngineDriver::instruction_lengths(std::span<const uint8_t> code) {
   std::array<uint16_t, kPageSize> starts;
@@ -85,26 +89,61 @@ std::vector<uint8_t> EngineDriver::instruction_lengths(std::span<const uint8_t> 
   return lengths;
 }
 
+namespace {
+
+timing::BranchKind branch_at_end(std::span<const uint8_t> code, std::span<const uint8_t> lengths,
+                                 CodeMode mode) {
+  if (lengths.empty()) return timing::BranchKind::kNone;
+  return timing::branch_kind_of(code.last(std::min<size_t>(lengths.back(), code.size())), mode);
+}
+
+}  // namespace
+
 timing::PricedBlock* EngineDriver::price_block(uint64_t linear, unsigned size,
                                                timing::PricedBlock* place) {
   std::array<uint8_t, kPageSize> bytes;
   const auto code = code_at(linear, std::span(bytes).first(std::min<size_t>(size, bytes.size())));
-  return &core_.timing()->price(code, instruction_lengths(code), linear, code_mode(core_.state()),
-                                place);
+  const CodeMode mode = code_mode(core_.state());
+  auto lengths = instruction_lengths(code);
+  profile::Profiler* const profiler = core_.around().profiler;
+  if (timing::Core* core = core_.timing()) {
+    place = &core->price(code, std::move(lengths), linear, mode, place);
+  } else {
+    place = &profiler->add_block(place);
+    place->linear = linear;
+    place->ends_in = branch_at_end(code, lengths, mode);
+  }
+  if (profiler != nullptr) profiler->examine(*place);
+  return place;
 }
 
 // What is stepped through was charged as a whole.
 void EngineDriver::enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
   if (stepping_through_) return;
-  core_.around().prices.charge_core(core_.timing()->enter(block, registers));
+  const Surroundings& around = core_.around();
+  if (around.profiler != nullptr) around.profiler->enter(block, registers[vmx::kRsp]);
+  if (timing::Core* core = core_.timing()) around.prices.charge_core(core->enter(block, registers));
 }
 
 void EngineDriver::leave_block(unsigned instructions) {
-  if (!stepping_through_) refund_code(core_.timing()->leave(instructions));
+  if (stepping_through_) return;
+  if (timing::Core* core = core_.timing()) refund_code(core->leave(instructions));
+  if (profile::Profiler* profiler = core_.around().profiler) profiler->leave();
 }
 
 void EngineDriver::drop_prices() {
   if (timing::Core* core = core_.timing()) core->drop_prices();
+  if (profile::Profiler* profiler = core_.around().profiler) profiler->drop_blocks();
+}
+
+void EngineDriver::profile_code(uint64_t linear, std::span<const uint8_t> code) {
+  profile::Profiler* const profiler = core_.around().profiler;
+  if (profiler == nullptr) return;
+  timing::PricedBlock block;
+  block.linear = linear;
+  block.ends_in = branch_at_end(code, instruction_lengths(code), code_mode(core_.state()));
+  profiler->examine(block);
+  profiler->enter(block, core_.state().gpr[vmx::kRsp]);
 }
 
 void EngineDriver::charge_code(uint64_t linear, std::span<const uint8_t> code) {

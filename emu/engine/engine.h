@@ -61,14 +61,14 @@ class EngineClient {
   // they are now: a stop and a start of the engine are saved. Where it can be, not at each stop.
   virtual bool goes_on(const Stop& stop) = 0;
 
-  // With Prices::prices_blocks(), and not without. What the block is known by from now on, until
+  // With Prices::reports_blocks(), and not without. What the block is known by from now on, until
   // drop_prices(); `place`, if not null, is what this was for another block and may be used anew.
   virtual timing::PricedBlock* price_block(uint64_t linear, unsigned size,
                                            timing::PricedBlock* place) {
     (void)linear, (void)size;
     return place;
   }
-  // It is entered, with these 16 general registers.
+  // It is entered, with these 16 general registers, and its instructions are charged next.
   virtual void enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
     (void)block, (void)registers;
   }

@@ -209,6 +209,7 @@ void Pc::serialize(Archive& archive) {
   if (!archive.loads() || !archive.ok()) return;
   engine_->resume(entered == cpus_.size() ? nullptr : &cpus_[entered]->core().context());
   tell_resumed();
+  if (outputs_.profiler != nullptr) outputs_.profiler->restart();
 }
 
 void Pc::tell_resumed() {
@@ -281,19 +282,25 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
     block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn));
     prices_.price_blocks();
   }
+  if (outputs_.profiler != nullptr) prices_.report_blocks();
   auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));
   if (outputs_.events != nullptr) outputs_.events->attach(clock_, prices_.instructions());
+  if (outputs_.profiler != nullptr) {
+    outputs_.profiler->attach(clock_, prices_.instructions(), config_.processor.count);
+  }
   memory_.emplace(ram_, *engine_);
   ram_of_devices_.emplace(ram_, *memory_);
   if (config_.rom_bytes != 0) {
     firmware_memory_.emplace(ram_, *memory_, [this] { forget_memory(); });
     ram_.set_read_only(Ram::kDeviceHoleEnd - config_.rom_bytes, config_.rom_bytes, true);
   }
-  const Surroundings around{
-      turns_,  *engine_,          *memory_,        bus_,
-      prices_, config_.processor, outputs_.events, block_prices_ ? &*block_prices_ : nullptr};
+  const Surroundings around{turns_,           *engine_,
+                            *memory_,         bus_,
+                            prices_,          config_.processor,
+                            outputs_.events,  block_prices_ ? &*block_prices_ : nullptr,
+                            outputs_.profiler};
   for (unsigned i = 0; i < config_.processor.count; ++i) {
     LocalApic& apic =
         *apics_.emplace_back(std::make_unique<LocalApic>(clock_, bus_.timers(), i, i == 0));
@@ -301,7 +308,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
     network_.add(apic);
   }
   wire();
-  round_robin_.emplace(cpus_, turns_, bus_, clock_, outputs_.events);
+  round_robin_.emplace(cpus_, turns_, bus_, clock_, outputs_.events, outputs_.profiler);
   if (info_of(config_.l0.mode).has_l0) {
     l0_memory_.emplace(cpus_.front()->core(), ram_, config_.l0, config_.processor.count);
     for (unsigned i = 0; i < config_.processor.count; ++i)

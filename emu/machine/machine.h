@@ -23,6 +23,7 @@
 #include "emu/l0/mode.h"
 #include "emu/loaders/image.h"
 #include "emu/memory/archive.h"
+#include "emu/profile/profiler.h"
 #include "emu/timing/core.h"
 
 namespace nestor::emu {
@@ -52,6 +53,7 @@ struct MachineOutputs {
   std::function<void(uint8_t)> console;           // what is written to port 0xe9
   std::function<void(uint8_t)> firmware_log{};    // what firmware writes to its debug console
   MachineEventSink* events = nullptr;             // may be null; outlives the machine
+  profile::Profiler* profiler = nullptr;          // the same
   // Asked now and then while the guest runs; true ends the run with kOutputError.
   std::function<bool()> output_failed;
   // Called now and then while the guest runs, with the instructions executed so far.

@@ -50,12 +50,13 @@ uint64_t Idleness::next(std::span<const std::unique_ptr<Cpu>> cpus) {
 }
 
 RoundRobin::RoundRobin(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus,
-                       Clock& clock, MachineEventSink* events)
+                       Clock& clock, MachineEventSink* events, profile::Profiler* profiler)
     : cpus_(cpus),
       turns_(turns),
       bus_(bus),
       clock_(clock),
       events_(events),
+      profiler_(profiler),
       idleness_(bus.timers()) {}
 
 void RoundRobin::run() {
@@ -81,6 +82,7 @@ void RoundRobin::serialize(Archive& archive) {
 
 void RoundRobin::name_processor() {
   if (cpus_.size() > 1 && events_ != nullptr) events_->processor(static_cast<unsigned>(next_));
+  if (profiler_ != nullptr) profiler_->turn_to(static_cast<unsigned>(next_));
 }
 
 void RoundRobin::begin_turn() {
@@ -101,6 +103,7 @@ void RoundRobin::end_round() {
     halt_for_ever();
   } else {
     if (cpus_.size() > 1 && events_ != nullptr) events_->all_wait();
+    if (profiler_ != nullptr) profiler_->all_wait();
     if (turns_.idle && due > clock_.cycles()) turns_.idle(clock_.cycles(), due);
     clock_.advance_to(due);
   }

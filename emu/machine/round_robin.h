@@ -39,9 +39,9 @@ class Idleness {
 
 class RoundRobin {
  public:
-  // All references outlive this object; `events` may be null.
+  // All references outlive this object; `events` and `profiler` may be null.
   RoundRobin(std::span<const std::unique_ptr<Cpu>> cpus, Turns& turns, const Bus& bus, Clock& clock,
-             MachineEventSink* events);
+             MachineEventSink* events, profile::Profiler* profiler);
 
   // Runs the processors until `turns.over()`, and goes on where the run has stopped. While all of
   // them wait, the clock goes to what is due next that may wake one; with nothing due, the run is
@@ -63,6 +63,7 @@ class RoundRobin {
   const Bus& bus_;
   Clock& clock_;
   MachineEventSink* const events_;
+  profile::Profiler* const profiler_;
   Idleness idleness_;
   size_t next_ = 0;        // whose turn it is
   bool in_turn_ = false;   // and whether it has begun,

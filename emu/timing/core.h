@@ -30,6 +30,7 @@ struct PricedBlock {
   BranchKind ends_in = BranchKind::kNone;
   Values branch_waits = 0;  // for these,
   Ticks branch_takes = 0;   // and then so long
+  uint32_t profiled = 0;    // its number in a profile, if there is one
 };
 
 // The blocks of a machine, and what they cost. Their places stay until clear().

@@ -39,9 +39,9 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   self.charge(block);
 }
 
-// The same where blocks are priced.
-[[gnu::aligned(64)]] void UnicornEngine::on_priced_block(uc_engine*, uint64_t linear, uint32_t size,
-                                                         void* user) {
+// The same where blocks are reported.
+[[gnu::aligned(64)]] void UnicornEngine::on_reported_block(uc_engine*, uint64_t linear,
+                                                           uint32_t size, void* user) {
   auto& record = *static_cast<BlockRecord*>(user);
   auto& self = *static_cast<UnicornEngine*>(record.user);
   Block& block = record.block;
@@ -50,8 +50,8 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
     self.enter_unusual_block(record, linear, size);
     return;
   }
-  self.charge(block);
   self.client_->enter_block(*record.price, self.contexts_->general_registers());
+  self.charge(block);
 }
 
 // Whether the last instruction of the current block, which makes a block, was translated anew
@@ -97,6 +97,7 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
   if (block.linear == Block::conditional(linear)) {
     if (breaks_conditions(record)) return stop_before_block(StopKind::kCondition);
   }
+  if (prices_.reports_blocks()) client_->enter_block(*record.price, contexts_->general_registers());
   if (block.linear == linear && own) {
     charge(block);
   } else {
@@ -104,7 +105,6 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
     kept_block_.linear = linear;
     charge(kept_block_);
   }
-  if (prices_.prices_blocks()) client_->enter_block(*record.price, contexts_->general_registers());
 }
 
 bool UnicornEngine::breaks_conditions(const BlockRecord& record) {
@@ -150,7 +150,7 @@ bool UnicornEngine::examine(BlockRecord& record, uint64_t linear, uint32_t size)
     return false;
   }
   if (!conditions_.empty()) block.linear = Block::conditional(linear);
-  if (prices_.prices_blocks()) record.price = client_->price_block(linear, size, record.price);
+  if (prices_.reports_blocks()) record.price = client_->price_block(linear, size, record.price);
   return true;
 }
 
@@ -169,7 +169,7 @@ void UnicornEngine::refund_from(uint64_t linear) {
   const uint64_t undone = block.instructions - std::min(block.before, block.instructions);
   current_->instructions -= undone;
   prices_.refund_instructions(undone);
-  if (prices_.prices_blocks() && undone != 0) client_->leave_block(block.before);
+  if (prices_.reports_blocks() && undone != 0) client_->leave_block(block.before);
 }
 
 }  // namespace nestor::emu

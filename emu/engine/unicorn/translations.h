@@ -51,7 +51,7 @@ struct alignas(64) BlockRecord {
   Block block;
   void* user = nullptr;  // what hook_blocks() was given
   uint32_t first_condition = 0, conditions = 0;
-  timing::PricedBlock* price = nullptr;  // where blocks are priced, once it was examined
+  timing::PricedBlock* price = nullptr;  // where blocks are reported, once it was examined
 };
 
 class Translations {

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/profile/symbols.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace nestor::emu::profile {
+
+SymbolTable::SymbolTable(std::vector<Symbol> symbols) : symbols_(std::move(symbols)) {
+  std::ranges::stable_sort(symbols_, {}, &Symbol::first);
+  const auto same = [](const Symbol& one, const Symbol& other) { return one.first == other.first; };
+  const auto rest = std::ranges::unique(symbols_, same);
+  symbols_.erase(rest.begin(), rest.end());
+}
+
+const Symbol* SymbolTable::find(uint64_t address) const {
+  const auto after = std::ranges::upper_bound(symbols_, address, {}, &Symbol::first);
+  if (after == symbols_.begin()) return nullptr;
+  const Symbol& last = *std::prev(after);
+  return address < last.end ? &last : nullptr;
+}
+
+}  // namespace nestor::emu::profile
