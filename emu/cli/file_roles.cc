@@ -54,6 +54,10 @@ std::vector<Role> roles_of(const RunOptions& options) {
   if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
   if (options.dump_vmcs && *options.dump_vmcs != "-")
     roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});
+  if (options.profile && *options.profile != "-")
+    roles.push_back({"--profile", *options.profile, true});
+  for (const std::string& path : options.symbols) roles.push_back({"--symbols", path});
+  for (const std::string& path : options.l2_symbols) roles.push_back({"--l2-symbols", path});
   if (options.screen && *options.screen != "-")
     roles.push_back({"--screen", *options.screen, true});
   if (options.load_state) roles.push_back({"--load-state", *options.load_state});

@@ -38,6 +38,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--vmcs-shadowing", "the hypervisor below L1 is KVM"},
       {"--shadow-pages", "the hypervisor below L1 is KVM"},
       {"--timing", "the time is the host processor's"},
+      {"--profile", "KVM does not show what code is executed; use perf kvm"},
       {"--tlb", "the TLBs are the host processor's"},
       {"--save-state", "the processor and its state are the host's"},
       {"--save-at", "the processor and its state are the host's"},

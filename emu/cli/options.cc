@@ -57,6 +57,7 @@ class RunCommand {
     image_.add_to(run_);
     image_.add_firmware_to(run_);
     outputs_.add_to(run_);
+    profile_.add_to(run_);
     state_.add_to(run_);
     debug_.add_to(run_);
     processor_.add_to(run_);
@@ -86,6 +87,7 @@ class RunCommand {
     if (options.firmware && info_of(options.machine.l0.mode).has_l0)
       return "--l0: L0 has no memory for firmware; give an IMAGE, or leave --l0 out";
     if (Complaint bad = debug_.read(run_, options); !bad.empty()) return bad;
+    if (std::string bad = profile_.read(run_, options); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};
     if (std::ranges::find(kLevels, log_level_) == kLevels.end()) {
@@ -100,6 +102,7 @@ class RunCommand {
   CLI::App& run_;
   ImageOptions image_;
   OutputOptions outputs_;
+  ProfileOptions profile_;
   StateOptions state_;
   DebugOptions debug_;
   ProcessorOptions processor_;

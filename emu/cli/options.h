@@ -17,6 +17,7 @@
 #include "emu/cli/exit_status.h"
 #include "emu/cli/image_options.h"
 #include "emu/cli/price_command.h"
+#include "emu/cli/profile_options.h"
 #include "emu/cli/state_options.h"
 #include "emu/events/filter.h"
 #include "emu/observe/audit/vmcs_dump.h"
@@ -28,7 +29,7 @@ class App;
 
 namespace nestor::emu {
 
-struct RunOptions : ImageRun, StateRun, DebugRun {
+struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> virtio_console;  // where it writes: the same; else there is none

@@ -21,18 +21,21 @@ std::string check_dump(const std::vector<std::string>& dump) {
 
 // At most one output is the standard output; the screen may follow what COM1 has written.
 std::string check_standard_output(const RunOptions& options) {
-  const bool trace = options.trace == "-", dump = options.dump_vmcs == "-";
+  const bool trace = options.trace == "-", dump = options.dump_vmcs == "-",
+             profile = options.profile == "-";
   const bool gdb = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;
-  if (options.screen == "-" && (trace || dump || gdb)) {
+  if (options.screen == "-" && (trace || dump || profile || gdb)) {
     return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
-                       trace  ? "--trace -"
-                       : dump ? "--dump-vmcs -"
-                              : "--gdb stdio");
+                       trace     ? "--trace -"
+                       : dump    ? "--dump-vmcs -"
+                       : profile ? "--profile -"
+                                 : "--gdb stdio");
   }
   std::vector<std::string> users;
   if (gdb) users.emplace_back("--gdb stdio");
   if (trace) users.emplace_back("--trace -");
   if (dump) users.emplace_back("--dump-vmcs -");
+  if (profile) users.emplace_back("--profile -");
   const size_t first_serial = users.size();
   if (options.serial == "stdio") users.emplace_back("--serial stdio");
   for (size_t i = 0; i < options.further_serial.size(); ++i) {

@@ -23,7 +23,7 @@
 namespace nestor::emu {
 namespace {
 
-using Bytes = std::vector<uint8_t>;
+using CodeBytes = std::vector<uint8_t>;
 
 // A block of many thousand instructions is a mistake, and would take long.
 constexpr size_t kLargestBlock = 16u << 10;
@@ -51,9 +51,9 @@ std::optional<unsigned> digit(char c) {
 }
 
 // The error says what is wrong, without saying where the text comes from.
-std::variant<Bytes, std::string> parse_hex(std::string_view text) {
+std::variant<CodeBytes, std::string> parse_hex(std::string_view text) {
   if (text.empty()) return "there is no code in it";
-  Bytes bytes;
+  CodeBytes bytes;
   for (size_t i = 0; i < text.size(); ++i) {
     const auto value = digit(text[i]);
     if (!value) return fmt::format("'{}' is no hexadecimal digit", text[i]);
@@ -228,8 +228,8 @@ int price_rows(Pricer& pricer, const std::string& name, std::string_view text) {
     if (comma != std::string_view::npos) {
       const std::string_view rest = line.substr(comma + 1);
       auto code = parse_hex(rest.substr(0, rest.find(',')));
-      auto block = std::holds_alternative<Bytes>(code)
-                       ? pricer.block(std::get<Bytes>(code))
+      auto block = std::holds_alternative<CodeBytes>(code)
+                       ? pricer.block(std::get<CodeBytes>(code))
                        : std::variant<Block, std::string>(std::get<std::string>(code));
       if (const auto* priced = std::get_if<Block>(&block)) {
         shares.add(*priced);
@@ -253,21 +253,21 @@ int price_command(const PriceOptions& options) {
   if (processor == nullptr)
     return complain(ExitStatus::kNoSuchProcessor, "--cpu: there are no prices for this model");
   Pricer pricer(*processor, options);
-  Bytes content;
+  CodeBytes content;
   std::string name = "--hex";
   ExitStatus status = ExitStatus::kBadUsage;
   if (options.source == PriceOptions::Source::kHex) {
     auto parsed = parse_hex(options.input);
     if (const auto* bad = std::get_if<std::string>(&parsed))
       return complain(status, fmt::format("{}: {}", name, *bad));
-    content = std::get<Bytes>(std::move(parsed));
+    content = std::get<CodeBytes>(std::move(parsed));
   } else {
     const bool rows = options.source == PriceOptions::Source::kCsv;
     auto read =
         read_file(options.input, rows ? "CSV" : "code", rows ? kLargestRowsFile : kLargestBlock);
     status = ExitStatus::kBadImage;
     if (const auto* bad = std::get_if<LoadError>(&read)) return complain(status, bad->message);
-    content = std::get<Bytes>(std::move(read));
+    content = std::get<CodeBytes>(std::move(read));
     name = options.input == "-" ? "standard input" : file_name(options.input);
     if (rows) {
       return price_rows(pricer, name,

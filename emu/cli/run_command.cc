@@ -158,6 +158,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
       ended.places = describe_places(*machine.inspection());
     }
     outputs.take_statistics(machine);  // while the machine's clock is there
+    outputs.take_profile();
     outputs.take_screen(machine);
     return ended;
   } catch (const RamError& error) {
@@ -256,6 +257,9 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
       return complain(ExitStatus::kBadImage, *bad);
     input = std::get<std::unique_ptr<InputFile>>(std::move(found));
   }
+  auto profiler = make_profiler(options);
+  if (const auto* bad = std::get_if<LoadError>(&profiler))
+    return complain(ExitStatus::kBadImage, bad->message);
   // Before the outputs lose what they had.
   std::unique_ptr<GdbServer> server;
   if (options.gdb) {
@@ -264,7 +268,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
       return complain(ExitStatus::kOutputError, *bad);
     server = std::get<std::unique_ptr<GdbServer>>(std::move(listening));
   }
-  auto opened = RunOutputs::open(options, std::move(input));
+  auto opened = RunOutputs::open(options, std::move(input), std::get<0>(std::move(profiler)));
   if (const auto* bad = std::get_if<std::string>(&opened))
     return complain(ExitStatus::kOutputError, *bad);
   RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);

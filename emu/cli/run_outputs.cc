@@ -38,13 +38,15 @@ void SerialOutput::put(uint8_t byte) {
 }
 
 std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
-    const RunOptions& options, std::unique_ptr<InputFile> input) {
+    const RunOptions& options, std::unique_ptr<InputFile> input,
+    std::unique_ptr<profile::Profiler> profiler) {
   Files files;
   std::vector<std::pair<std::unique_ptr<OutputFile>*, std::optional<std::string>>> wanted = {
       {&files.serial, serial_path(options.serial)},
       {&files.trace, options.trace},
       {&files.dump, options.dump_vmcs},
-      {&files.screen, options.screen}};
+      {&files.screen, options.screen},
+      {&files.profile, options.profile}};
   for (size_t i = 0; i < files.further_serial.size(); ++i)
     wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
   if (options.virtio_console)
@@ -63,12 +65,13 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
   }
-  return std::unique_ptr<RunOutputs>(
-      new RunOutputs(options, std::move(files), std::move(state), std::move(input)));
+  return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(files), std::move(state),
+                                                    std::move(input), std::move(profiler)));
 }
 
 RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
-                       std::unique_ptr<InputFile> input)
+                       std::unique_ptr<InputFile> input,
+                       std::unique_ptr<profile::Profiler> profiler)
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
@@ -79,6 +82,8 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
       input_(std::move(input)),
       trace_file_(std::move(files.trace)),
       dump_file_(std::move(files.dump)),
+      profiler_(std::move(profiler)),
+      profile_file_(std::move(files.profile)),
       screen_file_(std::move(files.screen)) {
   for (size_t i = 0; i < files.further_serial.size(); ++i) {
     further_serial_.emplace_back(std::move(files.further_serial[i]),
@@ -157,6 +162,7 @@ MachineOutputs RunOutputs::for_machine() {
     };
   }
   outputs.events = sinks_.empty() ? nullptr : &sinks_;
+  outputs.profiler = profiler_.get();
   outputs.output_failed = [this] { return failed(); };
   outputs.progress = [this](uint64_t instructions) {
     if (may_show_progress()) progress_.update(instructions);
@@ -220,6 +226,16 @@ void RunOutputs::take_statistics(const Machine& machine) {
   }
 }
 
+void RunOutputs::take_profile() {
+  if (!profile_file_) return;
+  const profile::CallTree& tree = profiler_->tree();
+  write_profile(tree, options_.profile_format,
+                options_.image.empty() ? options_.load_state.value_or("") : options_.image,
+                *profile_file_);
+  if (!tree.is_complete())
+    spdlog::warn("--profile: there are too many functions; what was left counts for their callers");
+}
+
 void RunOutputs::take_screen(const Machine& machine) {
   if (screen_file_) screen_ = machine.screen();
 }
@@ -239,6 +255,7 @@ void RunOutputs::finish() {
   if (trace_) trace_->finish();
   if (trace_file_) trace_file_->close();
   if (dump_file_) dump_file_->close();
+  if (profile_file_) profile_file_->close();
   tell(statistics_report_);
 }
 
@@ -246,6 +263,7 @@ std::vector<std::string> RunOutputs::errors() const {
   std::vector<std::string> errors;
   std::vector all = {trace_file_ ? trace_file_->error() : std::nullopt,
                      dump_file_ ? dump_file_->error() : std::nullopt,
+                     profile_file_ ? profile_file_->error() : std::nullopt,
                      screen_file_ ? screen_file_->error() : std::nullopt};
   for (const SerialOutput* output : serial_outputs()) all.push_back(output->error());
   for (const auto& error : all) {

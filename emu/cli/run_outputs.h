@@ -57,9 +57,10 @@ class SerialOutput {
 class RunOutputs final : public DiskWatcher {
  public:
   // Opens all files. The error is one sentence. `options` outlives the outputs.
-  // `input`: for the serial port; may be null.
+  // `input`: for the serial port; may be null. So may `profiler`.
   [[nodiscard]] static std::variant<std::unique_ptr<RunOutputs>, std::string> open(
-      const RunOptions& options, std::unique_ptr<InputFile> input);
+      const RunOptions& options, std::unique_ptr<InputFile> input,
+      std::unique_ptr<profile::Profiler> profiler);
   RunOutputs(const RunOutputs&) = delete;
   RunOutputs& operator=(const RunOutputs&) = delete;
 
@@ -78,6 +79,8 @@ class RunOutputs final : public DiskWatcher {
 
   // Once the run has ended: what the machine counted, for --stats.
   void take_statistics(const Machine& machine);
+  // The same: writes --profile.
+  void take_profile();
   // The same: its screen, for --screen.
   void take_screen(const Machine& machine);
   // Writes what is left, and the statistics on the standard error, and closes the files.
@@ -93,12 +96,12 @@ class RunOutputs final : public DiskWatcher {
  private:
   // A null file: that output is not wanted.
   struct Files {
-    std::unique_ptr<OutputFile> serial, trace, dump, screen;
+    std::unique_ptr<OutputFile> serial, trace, dump, screen, profile;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
     std::unique_ptr<OutputFile> virtio_console, firmware_log;
   };
   RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
-             std::unique_ptr<InputFile> input);
+             std::unique_ptr<InputFile> input, std::unique_ptr<profile::Profiler> profiler);
   SerialInput serial_input();
   SerialInput keyboard_input();
   bool may_show_progress() const;
@@ -119,6 +122,8 @@ class RunOutputs final : public DiskWatcher {
   std::optional<FilteredEvents> filter_;
   const std::unique_ptr<OutputFile> dump_file_;
   std::optional<VmcsDump> dump_;
+  const std::unique_ptr<profile::Profiler> profiler_;
+  const std::unique_ptr<OutputFile> profile_file_;
   const std::unique_ptr<OutputFile> screen_file_;
   std::string screen_;
   std::optional<std::string> disk_failure_;

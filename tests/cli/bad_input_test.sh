@@ -90,6 +90,11 @@ expect 2 '--memory needs SIZE' run good --memory
 expect 2 "--shadow-pages: 'some' is not possible; it takes N" run good --shadow-pages some
 expect 2 'IMAGE: the name of the file is empty' run ''
 expect 2 'IMAGE: the name of the file is empty' compare-mmu ''
+expect 2 '--symbols has no effect without --profile' run good --symbols good
+expect 2 "--profile-format: 'xml' is none of" run good --profile p --profile-format xml
+expect 2 'the name of the file is empty' run good --profile ''
+expect 2 'both write to the standard output' run good --profile -
+expect 2 '--profile and --gdb' run good --profile p --gdb :0
 expect 0 '' --help
 expect 0 '' run --help
 expect 0 '' run --cpu help
@@ -130,6 +135,10 @@ got=0
 "$nestor" run good --serial-input - 2>err <"$folder" || got=$?
 [ "$got" -eq 4 ] && grep -q 'cannot read the standard input: Is a directory' err ||
   fail "a directory as standard input: status $got, $(cat err)"
+expect 4 'cannot read symbols nothing: No such file' run good --profile p --symbols nothing
+expect 4 "cannot use symbols of 'large': it is not an ELF file" run good --profile p --l2-symbols large
+expect 2 'would be overwritten' run good --profile large --symbols large
+[ ! -e p ] || fail 'a profile was begun though its symbols are bad'
 expect 4 'is for Linux' run good --initrd large
 # Others that use a disk.
 flocked() {
@@ -237,6 +246,8 @@ expect 14 'cannot write /dev/full: No space left on device' run good --trace /de
 expect 14 'cannot write /nonexistent/vmcs: No such file' run good --dump-vmcs on-exit /nonexistent/vmcs
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl
 expect 14 'cannot write /dev/full: No space left on device' run hello --serial /dev/full
+expect 14 'cannot write /nonexistent/profile: No such file' run good --profile /nonexistent/profile
+expect 14 'cannot write /dev/full: No space left on device' run good --profile /dev/full
 
 # --- a standard error that is closed or full: what was lost is a status, and hides none
 # lost STATUS ARGUMENT...

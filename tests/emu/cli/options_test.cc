@@ -248,6 +248,19 @@ TEST(Options, CachedTranslations) {
             TimingModel::kBlocks);
 }
 
+TEST(Options, Profiles) {
+  EXPECT_EQ(parse_ok({"run", "image"}).profile, std::nullopt);
+  EXPECT_EQ(parse_ok({"run", "--profile", "p", "image"}).profile_format, ProfileFormat::kCallgrind);
+  const RunOptions all =
+      parse_ok({"run", "--profile", "p", "--profile-format", "folded", "--symbols", "a",
+                "--symbols", "b", "--l2-symbols", "c", "image"});
+  EXPECT_EQ(all.profile, "p");
+  EXPECT_EQ(all.profile_format, ProfileFormat::kFolded);
+  EXPECT_THAT(all.symbols, ElementsAre("a", "b"));
+  EXPECT_THAT(all.l2_symbols, ElementsAre("c"));
+  EXPECT_EQ(all.image, "image");
+}
+
 TEST(Options, Audits) {
   const auto result = parse_command_line({"audit", "--json", "file"}, "version");
   const auto* audit = std::get_if<AuditOptions>(&result);
