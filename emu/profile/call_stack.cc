@@ -2,7 +2,6 @@
 #include "emu/profile/call_stack.h"
 
 #include <algorithm>
-#include <ranges>
 #include <utility>
 
 namespace nestor::emu::profile {
@@ -73,9 +72,15 @@ void CallStacks::resume(CallStack& stack, uint64_t pointer) {
     return found == frames.rend() ? frames.end() : std::prev(found.base());
   };
   auto event = find([&](const Frame& one) { return one.event && one.pointer == pointer; });
-  // The processor is only to be serialized: it goes on where it is.
-  const Frame& top = stack.top();
-  if (event == frames.end() && !top.event && top.pointer - pointer <= kReach) return;
+  // There was none: the processor is only to be serialized, or a handler was called as a function.
+  const auto is_near = [&](const Frame& one) {
+    return !one.event && (one.pointer - pointer <= kReach || pointer - one.pointer <= kReach);
+  };
+  if (event == frames.end() && frames.size() > 1 && is_near(stack.top())) {
+    while (frames.size() > 1 && !stack.top().event && stack.top().pointer < pointer)
+      frames.pop_back();
+    return;
+  }
   // It goes on elsewhere: a signal handler, say.
   if (event == frames.end()) event = find([](const Frame& one) { return one.event; });
   if (event == frames.end()) {
@@ -119,7 +124,7 @@ NodeId CallStacks::moved(NodeId node, NodeId from, NodeId to) {
   std::vector<FunctionId> path;
   for (; node != from && node != CallTree::kRoot; node = tree_.node(node).parent)
     path.push_back(tree_.node(node).function);
-  for (const FunctionId function : path | std::views::reverse) to = tree_.child(to, function);
+  for (; !path.empty(); path.pop_back()) to = tree_.child(to, path.back());
   return to;
 }
 

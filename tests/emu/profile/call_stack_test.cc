@@ -93,6 +93,10 @@ TEST_F(CallStackTest, AnInterruptReturnsToWhatItInterrupted) {
   // IRET to the next instruction.
   stacks_.resume(stack_, 0x80000 - 16);
   EXPECT_EQ(path(), "main f entry");
+  // And out of a handler that was called.
+  call(0x80000 - 64, "handler");
+  stacks_.resume(stack_, 0x80000 - 24);
+  EXPECT_EQ(path(), "main f entry");
   stacks_.resume(stack_, kTop - 200);
   EXPECT_EQ(path(), "main f");
 }
