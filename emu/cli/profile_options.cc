@@ -64,8 +64,8 @@ std::string ProfileOptions::read(const CLI::App& run, RunOptions& options) const
   }
   if (run.count("--profile") == 0) return {};
   if (profile_.empty()) return "--profile: the name of the file is empty";
-  const auto* const format =
-      std::ranges::find(kProfileFormats, format_, &std::pair<std::string_view, ProfileFormat>::first);
+  const auto* const format = std::ranges::find(kProfileFormats, format_,
+                                               &std::pair<std::string_view, ProfileFormat>::first);
   if (format == kProfileFormats.end()) {
     return fmt::format("--profile-format: '{}' is none of callgrind, folded and json", format_);
   }

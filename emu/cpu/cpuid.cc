@@ -52,6 +52,9 @@ struct Leaf {
 
 constexpr auto kMegahertz = static_cast<uint32_t>(Clock::kFrequency / 1'000'000);
 
+// Leaf 0AH, EBX: bits of the architectural events of branches.
+constexpr uint32_t kBranchEvents = 3u << 5;
+
 constexpr Leaf kLeaves[] = {
     {0, 0, false, {0, text(kVendor, 0), text(kVendor, 8), text(kVendor, 4)}},
     {1, 0, false, {0, kLineSize / 8 << 8, 0, 0}},
@@ -62,7 +65,8 @@ constexpr Leaf kLeaves[] = {
     // MONITOR range; the extensions are enumerated, masked interrupts may end MWAIT; one sub-state
     // of C1.
     {5, 0, false, {kLineSize, kLineSize, 3, 0x10}},
-    // Of the seven architectural events, those of caches and branches (bits 6:3) are not available.
+    // Of the seven architectural events, those of caches and branches (bits 6:3) are not available;
+    // where there is a model of the core, those of branches are.
     {0xa,
      0,
      false,
@@ -136,6 +140,9 @@ void add_state(CpuidRegisters& out, const CpuidState& state, uint32_t leaf, uint
     case 1:
       out.eax = model.signature;
       out.ebx |= (state.apic_id & 0xff) << 24;
+      break;
+    case 0xa:
+      if (state.counts_branches) out.ebx &= ~kBranchEvents;
       break;
     case 0xb:
       out.edx = state.apic_id;
@@ -211,7 +218,9 @@ CpuidState cpuid_state(Core& core) {
 }  // namespace
 
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
-  return cpuid(cpuid_state(core), leaf, subleaf);
+  CpuidState state = cpuid_state(core);
+  if (leaf == 0xa) state.counts_branches = core.performance_monitor().counts_core_events();
+  return cpuid(state, leaf, subleaf);
 }
 
 bool offers(Core& core, vmx::Feature feature) {

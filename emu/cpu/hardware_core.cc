@@ -33,6 +33,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
   if (around.block_prices != nullptr) {
     timing_ = std::make_unique<timing::Core>(*around.block_prices);
     vmx_events_.set_timing(*timing_);
+    performance_monitor_.count_core_events();
     mmu_.charge_by(timing_->translations());
   }
   if (around.profiler != nullptr) vmx_events_.set_profiler(*around.profiler);
@@ -118,15 +119,17 @@ uint64_t HardwareCore::preemption_timer_due() const {
   return vmx_.preemption_deadline().value_or(~0ull);
 }
 
+PerformanceMonitor::Progress HardwareCore::progress() const {
+  return {context_.instructions, clock().cycles(),
+          timing_ ? timing_->events() : timing::CoreEvents{}};
+}
+
 void HardwareCore::count_performance(uint8_t cpl) {
-  performance_monitor_.advance({context_.instructions, clock().cycles()}, cpl,
-                               state_.perf_global_ctrl);
+  performance_monitor_.advance(progress(), cpl, state_.perf_global_ctrl);
   if (performance_monitor_.take_interrupt()) apic_.performance_interrupt();
 }
 
-void HardwareCore::skip_performance() {
-  performance_monitor_.skip({context_.instructions, clock().cycles()});
-}
+void HardwareCore::skip_performance() { performance_monitor_.skip(progress()); }
 
 PerformanceMonitor& HardwareCore::performance_monitor() {
   count_performance(state_.cpl());

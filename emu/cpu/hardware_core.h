@@ -162,6 +162,7 @@ class HardwareCore final : public CoreWithPort {
   void set_tsc(uint64_t value) override;
 
  private:
+  PerformanceMonitor::Progress progress() const;
   std::optional<vmx::Event> as_event(const std::optional<Fault>& fault);
   // " of processor N", where there are several.
   std::string named_here(std::string what) const;

@@ -15,7 +15,7 @@ constexpr unsigned kFirstFixed = 32;  // in IA32_PERF_GLOBAL_CTRL and IA32_PERF_
 // IA32_PERFEVTSELx. "Any thread" (bit 21) belongs to version 3.
 constexpr uint64_t kUser = 1u << 16, kSystem = 1u << 17, kEdge = 1u << 18, kInterrupt = 1u << 20,
                    kEnable = 1u << 22, kInvert = 1u << 23, kSelectValid = 0xffdfffff;
-constexpr unsigned kCounterMaskAt = 24;
+constexpr unsigned kUnitMaskAt = 8, kCounterMaskAt = 24;
 // The 4 bits of IA32_FIXED_CTR_CTRL for each counter; "any thread" again is reserved.
 constexpr uint64_t kFixedSystem = 1, kFixedUser = 2, kFixedInterrupt = 8, kFixedValid = 0xbbb;
 // IA32_PERF_GLOBAL_STATUS: the buffer of precise sampling, and changed conditions.
@@ -23,29 +23,83 @@ constexpr uint64_t kOverflowBuffer = 1ull << 62, kConditionChanged = 1ull << 63;
 
 }  // namespace
 
-// "Pre-Defined Architectural Performance Events". Reference cycles pass as fast as core cycles.
-PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) {
-  switch (select & 0xffff) {
+// "Pre-Defined Architectural Performance Events", and those of Skylake that the model of the core
+// knows (github.com/intel/perfmon, skylakex_core.json). Reference cycles pass as fast as core
+// cycles.
+PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
+  const uint64_t encoding = select & 0xffff;
+  switch (encoding) {
     case 0x003c:
     case 0x013c:
       return Event::kCycles;
     case 0x00c0:
       return Event::kInstructions;
     default:
+      break;
+  }
+  if (!counts_core_events_) return Event::kNone;
+  switch (encoding) {
+    case 0x00c4:
+      return Event::kBranches;
+    case 0x00c5:
+      return Event::kMispredictedBranches;
+    case 0x104f:
+      return Event::kEptWalkCycles;
+    default:
+      break;
+  }
+  switch (encoding & 0xff) {
+    case 0x08:
+      return Event::kLoadTranslations;
+    case 0x49:
+      return Event::kStoreTranslations;
+    case 0x85:
+      return Event::kFetchTranslations;
+    default:
       return Event::kNone;
   }
 }
 
+uint64_t PerformanceMonitor::happened(const Active& counter, const Progress& passed) {
+  const auto translations = [&](timing::TranslationFor reason) {
+    const auto& events = passed.core.translations[static_cast<size_t>(reason)];
+    uint64_t sum = 0;
+    for (size_t bit = 0; bit < events.size(); ++bit)
+      if (counter.select >> (kUnitMaskAt + bit) & 1) sum += events[bit];
+    return sum;
+  };
+  switch (counter.event) {
+    case Event::kNone:
+      break;
+    case Event::kCycles:
+      return passed.cycles;
+    case Event::kInstructions:
+      return passed.instructions;
+    case Event::kBranches:
+      return passed.core.branches;
+    case Event::kMispredictedBranches:
+      return passed.core.mispredicted;
+    case Event::kEptWalkCycles:
+      return passed.core.ept_walk_cycles;
+    case Event::kLoadTranslations:
+      return translations(timing::TranslationFor::kLoad);
+    case Event::kStoreTranslations:
+      return translations(timing::TranslationFor::kStore);
+    case Event::kFetchTranslations:
+      return translations(timing::TranslationFor::kFetch);
+  }
+  return 0;
+}
+
 // A cycle has one event or none, which is what the counter mask is compared with. When an event
 // begins is not known, so edges are not counted.
-uint64_t PerformanceMonitor::increment(const Active& counter, uint64_t instructions,
-                                       uint64_t cycles) {
+uint64_t PerformanceMonitor::increment(const Active& counter, const Progress& passed) {
   if (counter.select & kEdge) return 0;
-  const uint64_t events = counter.event == Event::kCycles ? cycles : instructions;
+  const uint64_t events = happened(counter, passed);
   const uint64_t threshold = counter.select >> kCounterMaskAt & 0xff;
   if (threshold == 0) return events;
-  const uint64_t reaching = threshold == 1 ? std::min(events, cycles) : 0;
-  return counter.select & kInvert ? cycles - reaching : reaching;
+  const uint64_t reaching = threshold == 1 ? std::min(events, passed.cycles) : 0;
+  return counter.select & kInvert ? passed.cycles - reaching : reaching;
 }
 
 void PerformanceMonitor::find_active() {
@@ -79,12 +133,14 @@ void PerformanceMonitor::reset() {
 }
 
 void PerformanceMonitor::advance(const Progress& now, uint8_t cpl, uint64_t global_ctrl) {
-  const uint64_t instructions = now.instructions - last_.instructions,
-                 cycles = now.cycles - last_.cycles;
+  Progress passed = now;
+  passed.instructions -= last_.instructions;
+  passed.cycles -= last_.cycles;
+  passed.core -= last_.core;
   last_ = now;
   for (const Active& counter : std::span(active_).first(active_count_)) {
     if (!counter.counts_at(cpl)) continue;
-    const uint64_t value = *counter.value + increment(counter, instructions, cycles);
+    const uint64_t value = *counter.value + increment(counter, passed);
     *counter.value = value & kCounterMask;
     if (value <= kCounterMask) continue;
     status_ |= counter.status_bit;
@@ -95,7 +151,8 @@ void PerformanceMonitor::advance(const Progress& now, uint8_t cpl, uint64_t glob
   find_active();
 }
 
-// An instruction takes a cycle at least.
+// An instruction takes a cycle at least, or is counted by itself. It has one branch at most, and a
+// walk takes more cycles than it has events.
 std::optional<uint64_t> PerformanceMonitor::cycles_to_interrupt(uint8_t cpl) const {
   std::optional<uint64_t> least;
   for (const Active& counter : std::span(active_).first(active_count_)) {

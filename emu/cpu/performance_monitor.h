@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The performance counters: "Architectural Performance Monitoring Version 2". They count what the
-// virtual clock and the instruction counter know: retired instructions and unhalted cycles.
+// virtual clock and the instruction counter know: retired instructions and unhalted cycles. Where
+// there is a model of the core, they count what that knows, too, by Skylake's events.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
 
+#include "emu/timing/core_events.h"
 #include "vmx/features.h"
 #include "vmx/processor.h"
 
@@ -27,13 +29,17 @@ class PerformanceMonitor {
   struct Progress {
     uint64_t instructions = 0;
     uint64_t cycles = 0;
+    timing::CoreEvents core{};
     template <class Archive>
     void fields(Archive& archive) {
-      archive(instructions, cycles);
+      archive(instructions, cycles, core);
     }
   };
 
   void reset();
+  // Progress::core is known. Once, before all else.
+  void count_core_events() { counts_core_events_ = true; }
+  bool counts_core_events() const { return counts_core_events_; }
 
   // All since the last call happened at `cpl`. `global_ctrl`: IA32_PERF_GLOBAL_CTRL, in force from
   // now on.
@@ -83,8 +89,18 @@ class PerformanceMonitor {
       archive(value, select);
     }
   };
-  // What a counter counts.
-  enum class Event : uint8_t { kNone, kCycles, kInstructions };
+  // What a counter counts. The last three: what the bits of the unit mask select.
+  enum class Event : uint8_t {
+    kNone,
+    kCycles,
+    kInstructions,
+    kBranches,
+    kMispredictedBranches,
+    kEptWalkCycles,
+    kLoadTranslations,
+    kStoreTranslations,
+    kFetchTranslations
+  };
   // A counter that is enabled and has an event.
   struct Active {
     uint64_t* value = nullptr;
@@ -94,8 +110,9 @@ class PerformanceMonitor {
     bool counts_at(uint8_t cpl) const { return cpl == 0 ? system : user; }
   };
 
-  static Event event_of(uint64_t select);
-  static uint64_t increment(const Active& counter, uint64_t instructions, uint64_t cycles);
+  Event event_of(uint64_t select) const;
+  static uint64_t happened(const Active& counter, const Progress& passed);
+  static uint64_t increment(const Active& counter, const Progress& passed);
   // To be called when anything that enables a counter has changed.
   void find_active();
 
@@ -103,7 +120,7 @@ class PerformanceMonitor {
   std::array<uint64_t, vmx::kFixedCounters> fixed_{};
   uint64_t fixed_control_ = 0, status_ = 0, global_ctrl_ = kGlobalCtrlReset;
   Progress last_;
-  bool interrupt_due_ = false;
+  bool interrupt_due_ = false, counts_core_events_ = false;
   std::array<Active, vmx::kGeneralCounters + vmx::kFixedCounters> active_{};
   unsigned active_count_ = 0;
 };

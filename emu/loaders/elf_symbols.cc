@@ -30,18 +30,16 @@ struct SymbolLayout {
 };
 
 constexpr SymbolLayout kSymbols32 = {
-    3,       {32, 4}, {46, 2}, {48, 2}, {4, 4}, {8, 4},  {12, 4}, {16, 4},
-    {20, 4}, {24, 4}, 40,      {0, 4},  {12, 1}, {14, 2}, {4, 4},  {8, 4},
-    16,
+    3,       {32, 4}, {46, 2}, {48, 2}, {4, 4},  {8, 4}, {12, 4}, {16, 4}, {20, 4},
+    {24, 4}, 40,      {0, 4},  {12, 1}, {14, 2}, {4, 4}, {8, 4},  16,
 };
 constexpr SymbolLayout kSymbols64 = {
-    62,      {40, 8}, {58, 2}, {60, 2}, {4, 4}, {8, 8},  {16, 8}, {24, 8},
-    {32, 8}, {40, 4}, 64,      {0, 4},  {4, 1},  {6, 2},  {8, 8},  {16, 8},
-    24,
+    62,      {40, 8}, {58, 2}, {60, 2}, {4, 4}, {8, 8}, {16, 8}, {24, 8}, {32, 8},
+    {40, 4}, 64,      {0, 4},  {4, 1},  {6, 2}, {8, 8}, {16, 8}, 24,
 };
 
-constexpr uint64_t kSymbolTable = 2;         // SHT_SYMTAB
-constexpr uint64_t kExecutableSection = 4;   // SHF_EXECINSTR
+constexpr uint64_t kSymbolTable = 2;           // SHT_SYMTAB
+constexpr uint64_t kExecutableSection = 4;     // SHF_EXECINSTR
 constexpr uint64_t kLabel = 0, kFunction = 2;  // STT_NOTYPE, STT_FUNC
 
 // No function is larger than that; tables of names alone have none of what is between functions.
@@ -119,7 +117,9 @@ class SymbolReader {
     const Bytes rest = names.subspan(name);
     const auto length = static_cast<size_t>(std::ranges::find(rest, uint8_t{0}) - rest.begin());
     if (length == 0) return;
-    found_.push_back({value, get(base, layout_.length), within.address + within.size,
+    found_.push_back({value,
+                      get(base, layout_.length),
+                      within.address + within.size,
                       type == kFunction,
                       {reinterpret_cast<const char*>(rest.data()), length}});
   }

@@ -15,6 +15,7 @@ BranchKind branch_kind_of(std::span<const uint8_t> last, CodeMode mode) {
   }
   if ((opcode & 0xf0) == 0x70) return BranchKind::kConditional;           // Jcc rel8
   if (opcode >= 0xe0 && opcode <= 0xe3) return BranchKind::kConditional;  // LOOPcc, JrCXZ
+  if (opcode == 0xe9 || opcode == 0xeb) return BranchKind::kJump;         // JMP rel
   if (opcode == 0xe8) return BranchKind::kCall;                           // CALL rel32
   if (opcode == 0xc2 || opcode == 0xc3) return BranchKind::kReturn;       // RET
   if (opcode == 0xff && key.reg == 2) return BranchKind::kIndirectCall;   // CALL r/m
@@ -45,6 +46,7 @@ bool BranchPredictor::foresees(BranchKind kind, uint64_t end, uint64_t target) {
   };
   switch (kind) {
     case BranchKind::kNone:
+    case BranchKind::kJump:
       return true;
     case BranchKind::kConditional:
       return foresees_direction(end, target != end);

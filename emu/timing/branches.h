@@ -17,12 +17,13 @@ namespace nestor::emu::timing {
 
 // How a block of code ends.
 enum class BranchKind : uint8_t {
-  kNone,  // or with a direct jump, whose target is in the code
+  kNone,
   kConditional,
   kIndirect,
   kCall,
   kIndirectCall,
-  kReturn
+  kReturn,
+  kJump  // a direct one, whose target is in the code
 };
 
 // `last`: a whole instruction.

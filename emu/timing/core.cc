@@ -58,6 +58,7 @@ void Core::keep_last() {
   last_front_end_ = held ? FrontEnd::kDsb : FrontEnd::kLegacy;
   last_ = &block;
   counts_->default_priced += block.default_priced;
+  counts_->executed_branches += block.ends_in != BranchKind::kNone;
   if (branch_.kind != BranchKind::kNone) resolve_branch(block.linear);
   branch_ = {block.ends_in, block.linear + block.code.size(), block.branch_waits,
              block.branch_takes};
@@ -67,6 +68,7 @@ void Core::keep_last() {
 
 // Code that was not foreseen is fetched once the branch has been executed.
 void Core::resolve_branch(uint64_t target) {
+  if (branch_.kind == BranchKind::kJump) return;
   ++counts_->branches;
   if (branches_.foresees(branch_.kind, branch_.end, target)) return;
   ++counts_->mispredicted;
@@ -87,10 +89,21 @@ uint64_t Core::enter(std::span<const uint8_t> code, std::vector<uint8_t> lengths
 int64_t Core::leave(size_t instructions) {
   if (last_ == nullptr || instructions >= last_->lengths.size()) return 0;
   const Ticks before = accumulator_.time();
+  counts_->executed_branches -= last_->ends_in != BranchKind::kNone;
   accumulator_.replace(last_->piece, blocks_.part_of(*last_, instructions), last_front_end_);
   last_ = nullptr;
   branch_ = {};
   return static_cast<int64_t>(cycles(accumulator_.time()) - cycles(before));
+}
+
+CoreEvents Core::events() const {
+  CoreEvents sum = events_before_;
+  for (const LevelCounts& level : levels_) {
+    sum += level.translations.events;
+    sum.branches += level.code.executed_branches;
+    sum.mispredicted += level.code.mispredicted;
+  }
+  return sum;
 }
 
 void Core::resume_kept(bool makes_sense) {

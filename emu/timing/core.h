@@ -13,6 +13,7 @@
 #include "emu/decode/instruction.h"
 #include "emu/timing/accumulator.h"
 #include "emu/timing/branches.h"
+#include "emu/timing/core_events.h"
 #include "emu/timing/processor.h"
 #include "emu/timing/system_prices.h"
 #include "emu/timing/translation_costs.h"
@@ -127,11 +128,14 @@ class Core {
   // What was counted of the code that was entered.
   struct Counts {
     uint64_t default_priced = 0;  // instructions that the tables lack
+    // Direct jumps are none of these, nor is what was interrupted before its target.
     uint64_t branches = 0, mispredicted = 0;
+    uint64_t executed_branches = 0;  // all of them
     void operator+=(const Counts& other) {
       default_priced += other.default_priced;
       branches += other.branches;
       mispredicted += other.mispredicted;
+      executed_branches += other.executed_branches;
     }
   };
   // Whose code it is that is entered from now on: that of L1 or, if so, of L2.
@@ -146,6 +150,8 @@ class Core {
   // Of L1 and L2; since the last load, if there was one.
   using LevelsCounts = std::array<LevelCounts, 2>;
   const LevelsCounts& counts() const { return levels_; }
+  // Since power-up.
+  CoreEvents events() const;
   TranslationCosts& translations() { return translations_; }
   const TranslationCosts& translations() const { return translations_; }
 
@@ -156,8 +162,13 @@ class Core {
     branches_.serialize(archive);
     translations_.serialize(archive);
     archive(branch_, last_front_end_);
-    if (archive.loads()) levels_ = {};
-    archive.require(last_front_end_ <= FrontEnd::kDsb && branch_.kind <= BranchKind::kReturn);
+    CoreEvents until_now = events();
+    archive(until_now);
+    if (archive.loads()) {
+      levels_ = {};
+      events_before_ = until_now;
+    }
+    archive.require(last_front_end_ <= FrontEnd::kDsb && branch_.kind <= BranchKind::kJump);
     bool keeps = last_ == &kept_;
     archive(keeps);
     if (!keeps) {
@@ -202,6 +213,7 @@ class Core {
   Branch branch_;
   TranslationCosts translations_;
   LevelsCounts levels_;
+  CoreEvents events_before_;  // before levels_ began
   Counts* counts_ = &levels_[0].code;
 };
 

@@ -26,6 +26,17 @@ MappingTag guest_physical_tag(const MappingTag& tag) {
   return {.kind = ept::MappingKind::kGuestPhysical, .ept_root = tag.ept_root};
 }
 
+TranslationFor reason_of(const TimedWalk& walked) {
+  if (walked.fetch) return TranslationFor::kFetch;
+  return walked.write ? TranslationFor::kStore : TranslationFor::kLoad;
+}
+
+// A walk that has led to a page of this size.
+TranslationEvent completed_event(unsigned page_bits) {
+  if (page_bits >= 30) return TranslationEvent::kWalked1G;
+  return page_bits > kPageBits ? TranslationEvent::kWalked2M : TranslationEvent::kWalked4K;
+}
+
 // A global translation belongs to all PCIDs.
 bool is_for(const MappingKey& key, const MappingTag& tag) {
   MappingTag other = tag;
@@ -79,6 +90,7 @@ uint64_t TranslationCosts::translate(const TimedWalk& walked) {
   if (serves(find_page(first, walked.tag, walked.linear))) return 0;
   ++counts_->first_level_misses;
   if (const Entry* entry = find_page(second_, walked.tag, walked.linear); serves(entry)) {
+    ++counts_->events.of(reason_of(walked), TranslationEvent::kSecondLevelHit);
     keep(first, entry->key, entry->dirty);
     return processor_.memory.second_tlb_cycles;
   }
@@ -94,6 +106,10 @@ uint64_t TranslationCosts::count_walk(const TimedWalk& walked) {
   const uint64_t cycles = walk(walked);
   ++counts_->walks;
   counts_->cycles += cycles;
+  const TranslationFor reason = reason_of(walked);
+  ++counts_->events.of(reason, TranslationEvent::kWalk);
+  counts_->events.of(reason, TranslationEvent::kWalkCycles) += cycles;
+  if (walked.page_bits != 0) ++counts_->events.of(reason, completed_event(walked.page_bits));
   return cycles;
 }
 
@@ -136,6 +152,7 @@ uint64_t TranslationCosts::walk_ept(const MappingTag& tag, std::span<const ept::
     if (step.level <= from) cycles += reference(step.machine_address);
     if (step.level > steps.back().level) keep_table(guest_tables_, tag, address, step.level);
   }
+  counts_->events.ept_walk_cycles += cycles;
   if (completed)
     keep(guest_pages_, key_of(tag, MappingRole::kTranslation, false, kPageBits, address));
   return cycles;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "emu/timing/core_events.h"
 #include "emu/timing/processor.h"
 #include "emu/timing/tag_array.h"
 #include "ept/invalidation.h"
@@ -42,11 +43,13 @@ class TranslationCosts {
   struct Counts {
     uint64_t first_level_misses = 0;  // of the ITLB and the DTLB
     uint64_t walks = 0, references = 0, cycles = 0;
+    CoreEvents events;  // the part of translations
     void operator+=(const Counts& other) {
       first_level_misses += other.first_level_misses;
       walks += other.walks;
       references += other.references;
       cycles += other.cycles;
+      events += other.events;
     }
   };
   // Counts in this from now on, which stays. To be called first.

@@ -87,10 +87,10 @@ class CallgrindWriter {
 
   void write(std::string_view command) {
     const Cost total = total_of(tree_);
-    file_.write(fmt::format(
-        "# callgrind format\nversion: 1\ncreator: nestor\ncmd: {}\npositions: instr\n"
-        "events: Cycles Instructions\nsummary: {} {}\n",
-        command, total.cycles, total.instructions));
+    file_.write(
+        fmt::format("# callgrind format\nversion: 1\ncreator: nestor\ncmd: {}\npositions: instr\n"
+                    "events: Cycles Instructions\nsummary: {} {}\n",
+                    command, total.cycles, total.instructions));
     std::vector<FunctionId> order(tree_.functions().size());
     std::iota(order.begin(), order.end(), FunctionId{0});
     std::ranges::sort(order, {}, [&](FunctionId id) {

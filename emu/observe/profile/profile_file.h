@@ -11,7 +11,8 @@
 namespace nestor::emu {
 
 enum class ProfileFormat : uint8_t {
-  kCallgrind,  // Valgrind's manual, "Callgrind Format Specification"; a level takes the file's place
+  kCallgrind,  // Valgrind's manual, "Callgrind Format Specification"; a level takes the file's
+               // place
   kFolded,     // OUTERMOST;...;INNERMOST CYCLES, a line for each stack
   kJson,
 };

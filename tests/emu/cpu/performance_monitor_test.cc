@@ -55,6 +55,41 @@ TEST_F(PerformanceMonitorTest, CountsTheEventsThatItHas) {
   EXPECT_EQ(monitor.general_counter(1), 26u) << "a halted processor counts no cycles";
 }
 
+TEST_F(PerformanceMonitorTest, CountsWhatTheCoreDoesWhereThatIsKnown) {
+  using timing::TranslationEvent, timing::TranslationFor;
+  monitor.count_core_events();
+  pass(1, 1);
+  select(0, 0xc4 | kAnyLevel);
+  select(1, 0xc5 | kAnyLevel);
+  select(2, 0x0e08 | kAnyLevel);  // DTLB_LOAD_MISSES.WALK_COMPLETED
+  select(3, 0x104f | kAnyLevel);  // EPT.WALK_PENDING
+  now.core.branches += 7;
+  now.core.mispredicted += 2;
+  now.core.ept_walk_cycles += 90;
+  now.core.of(TranslationFor::kLoad, TranslationEvent::kWalk) += 6;
+  now.core.of(TranslationFor::kLoad, TranslationEvent::kWalked4K) += 3;
+  now.core.of(TranslationFor::kLoad, TranslationEvent::kWalked2M) += 1;
+  now.core.of(TranslationFor::kStore, TranslationEvent::kWalkCycles) += 120;
+  now.core.of(TranslationFor::kFetch, TranslationEvent::kSecondLevelHit) += 5;
+  pass(20, 200);
+  EXPECT_EQ(monitor.general_counter(0), 7u);
+  EXPECT_EQ(monitor.general_counter(1), 2u);
+  EXPECT_EQ(monitor.general_counter(2), 4u);
+  EXPECT_EQ(monitor.general_counter(3), 90u);
+  select(0, 0x1049 | kAnyLevel);             // DTLB_STORE_MISSES.WALK_PENDING
+  select(1, 0x1049 | 1u << 24 | kAnyLevel);  // .WALK_ACTIVE
+  select(2, 0x2085 | kAnyLevel);             // ITLB_MISSES.STLB_HIT
+  select(3, 0x0108 | kAnyLevel);             // DTLB_LOAD_MISSES.MISS_CAUSES_A_WALK
+  now.core.of(TranslationFor::kStore, TranslationEvent::kWalkCycles) += 30;
+  now.core.of(TranslationFor::kFetch, TranslationEvent::kSecondLevelHit) += 1;
+  now.core.of(TranslationFor::kLoad, TranslationEvent::kWalk) += 1;
+  pass(20, 200);
+  EXPECT_EQ(monitor.general_counter(0), 7u + 30);
+  EXPECT_EQ(monitor.general_counter(1), 2u + 30);
+  EXPECT_EQ(monitor.general_counter(2), 4u + 1);
+  EXPECT_EQ(monitor.general_counter(3), 90u + 1);
+}
+
 TEST_F(PerformanceMonitorTest, EveryEnableIsNeeded) {
   pass(0, 0);
   select(0, kInstructions | kInUser | kInSystem);
@@ -164,6 +199,7 @@ TEST(PerformanceMonitorCpuid, AgreesWithTheCounters) {
   EXPECT_EQ(leaf.eax >> 16 & 0xff, 48u);
   EXPECT_EQ(leaf.eax >> 24, 7u);
   EXPECT_EQ(leaf.ebx, 0x78u) << "cycles, instructions and reference cycles";
+  EXPECT_EQ(cpuid(CpuidState{.counts_branches = true}, 0xa, 0).ebx, 0x18u) << "branches, too";
   EXPECT_EQ(leaf.edx, 3u | 48u << 5);
   EXPECT_EQ(cpuid(CpuidState{}, 1, 0).ecx >> 15 & 1, 0u) << "no IA32_PERF_CAPABILITIES";
 }
@@ -268,6 +304,81 @@ TEST_F(CountingMachine, AnOverflowInterruptsAndMasksItsEntry) {
   EXPECT_EQ(result.code, status(0x10050));
   ASSERT_EQ(record_.interrupts.size(), 1u);
   EXPECT_EQ(record_.interrupts[0].vector, 0x50u);
+}
+
+// Where blocks are priced; IA32_PERFEVTSEL0 selects the event.
+class CountingCore : public CountingMachine {
+ protected:
+  CountingCore() {
+    config_.processor.timing = TimingModel::kBlocks;
+    config_.processor.type = vmx::processor_of(vmx::Generation::kSkylake);
+  }
+  // How often the event happens in the code.
+  uint32_t count(uint64_t event, const Code& code) {
+    const RunResult result =
+        run(write_msr(0x186, event | kAnyLevel) + code + read_counter(0) + exit_with_eax());
+    return result.code >> 1;
+  }
+};
+
+TEST_F(CountingCore, Branches) {
+  const Code loop = ASM64("mov ebp, 50; 2: jmp 3f; 3: dec ebp; jne 2b");
+  EXPECT_EQ(count(0xc4, loop), 100u) << "a jump is one, too";
+  EXPECT_EQ(count(0xc4, nops(100)), 0u);
+  const Code random = ASM64(
+      "mov ebp, 1000; mov eax, 12345; 2: imul eax, eax, 1103515245; add eax, 12345; "
+      "test eax, 0x10000; je 3f; nop; 3: dec ebp; jne 2b");
+  EXPECT_EQ(count(0xc4, random), 2000u);
+  EXPECT_LT(count(0xc5, loop), 20u);
+  const uint32_t mispredicted = count(0xc5, random);
+  EXPECT_GT(mispredicted, 300u);
+  EXPECT_LT(mispredicted, 1000u);
+}
+
+TEST_F(CountingCore, PageWalks) {
+  // 64 pages of the first 2 MiB that nothing else uses, and stores to the same.
+  const Code loads = ASM64(
+      "mov esi, 0x20000; 2: mov eax, [rsi]; add esi, 0x1000; "
+      "cmp esi, 0x60000; jne 2b");
+  const Code stores = ASM64(
+      "mov esi, 0x20000; 2: mov [rsi], eax; add esi, 0x1000; "
+      "cmp esi, 0x60000; jne 2b");
+  EXPECT_EQ(count(0x0108, loads), 64u);
+  EXPECT_EQ(count(0x0208, loads), 64u) << "completed, 4-KByte pages";
+  EXPECT_EQ(count(0x0408, loads), 0u);
+  EXPECT_EQ(count(0x0149, loads), 0u);
+  EXPECT_EQ(count(0x0e49, stores), 64u);
+  const uint32_t cycles = count(0x1008, loads);
+  EXPECT_GE(cycles, 64u * 10);
+  EXPECT_LE(cycles, 64u * 300);
+  EXPECT_EQ(count(0x104f, loads), 0u) << "there is no EPT";
+  const Code large = ASM64("mov esi, 0x200000; mov eax, [rsi]");
+  EXPECT_EQ(count(0x0408, large), 1u) << "a 2-MByte page";
+  put_code(0x10d000, ASM64("ret"));
+  const Code call = ASM64("mov eax, 0x10d000; call rax");
+  EXPECT_EQ(count(0x0e85, call), 1u) << "the page of code";
+  const Code load_and_call = ASM64("mov eax, 0x10d000; mov cl, [rax]; call rax");
+  EXPECT_EQ(count(0x0e85, load_and_call), 0u);
+  EXPECT_EQ(count(0x2085, load_and_call), 1u) << "in the second level, as data";
+}
+
+TEST_F(CountingCore, FastHasNoneOfThem) {
+  config_.processor.timing = TimingModel::kFast;
+  EXPECT_EQ(count(0xc4, ASM64("mov ebp, 50; 2: dec ebp; jne 2b")), 0u);
+}
+
+TEST_F(CountingCore, CpuidSaysSo) {
+  const Code leaf = ASM64("mov eax, 10; cpuid; mov eax, ebx");
+  EXPECT_EQ(run(leaf + exit_with_eax()).code, status(0x18));
+  config_.processor.timing = TimingModel::kFast;
+  EXPECT_EQ(run(leaf + exit_with_eax()).code, status(0x78));
+}
+
+TEST_F(CountingCore, AnOverflowInterrupts) {
+  handle(0x50, ASM64("mov eax, [rbx + 0x340]") + exit_with_eax());
+  const Code code = enable_apic() + apic_write(0x340, 0x50) + write_msr(0xc1, 0xffffff00) +
+                    write_msr(0x186, 0xc4 | kAnyLevel | kInterrupt) + ASM64("sti; 2: jmp 2b");
+  EXPECT_EQ(run(code).code, status(0x10050));
 }
 
 TEST_F(CountingMachine, AHaltedProcessorCountsNoCycles) {

@@ -21,7 +21,10 @@ struct SymbolSpec {
 // ELF64: a section of code at 1000H, 4 KBytes, one of data, the symbols and their names.
 std::vector<uint8_t> elf_with(const std::vector<SymbolSpec>& symbols) {
   std::vector<uint8_t> out(64);
-  std::memcpy(out.data(), "\x7f" "ELF\x02\x01\x01", 7);
+  std::memcpy(out.data(),
+              "\x7f"
+              "ELF\x02\x01\x01",
+              7);
   const auto set = [&out](size_t at, uint64_t value, unsigned width) {
     store_number(out, at, value, width);
   };
@@ -85,10 +88,9 @@ TEST(ElfSymbols, AreFunctionsWithTheirEnds) {
   std::vector<std::tuple<std::string, uint64_t, uint64_t>> found;
   for (const ElfSymbol& symbol : *symbols)
     found.emplace_back(symbol.name, symbol.first, symbol.end);
-  EXPECT_THAT(found, testing::ElementsAre(std::tuple("first", 0x1000, 0x1020),
-                                          std::tuple("unsized", 0x1100, 0x1200),
-                                          std::tuple("label", 0x1200, 0x1800),
-                                          std::tuple("last", 0x1800, 0x2000)));
+  EXPECT_THAT(found, testing::ElementsAre(
+                         std::tuple("first", 0x1000, 0x1020), std::tuple("unsized", 0x1100, 0x1200),
+                         std::tuple("label", 0x1200, 0x1800), std::tuple("last", 0x1800, 0x2000)));
 }
 
 TEST(ElfSymbols, FilesThatHaveNoneAreRefused) {

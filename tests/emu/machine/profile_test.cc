@@ -132,9 +132,9 @@ TEST_P(ProfiledRuns, LevelsAreApart) {
   EXPECT_EQ(run().code, status(8));
   const Stacks found = stacks();
   EXPECT_EQ(total(found), whole_run());
-  EXPECT_THAT(found, AllOf(Contains(Key("L2;guest")), Contains(Key("L1;main")),
-                           Contains(Key("L1;exits")), Contains(Key("L1;main;[VM entry]")),
-                           Contains(Key("L1;main;[VM exit: CPUID]"))));
+  EXPECT_THAT(
+      found, AllOf(Contains(Key("L2;guest")), Contains(Key("L1;main")), Contains(Key("L1;exits")),
+                   Contains(Key("L1;main;[VM entry]")), Contains(Key("L1;main;[VM exit: CPUID]"))));
 }
 
 TEST_P(ProfiledRuns, OfSeveralProcessorsAreByProcessor) {
@@ -147,8 +147,8 @@ TEST_P(ProfiledRuns, OfSeveralProcessorsAreByProcessor) {
   EXPECT_EQ(run().code, status(7));
   const Stacks found = stacks();
   EXPECT_EQ(total(found), whole_run());
-  ASSERT_THAT(found, AllOf(Contains(Key("L1 processor 0;main")),
-                           Contains(Key("L1 processor 1;0x30000"))));
+  ASSERT_THAT(found,
+              AllOf(Contains(Key("L1 processor 0;main")), Contains(Key("L1 processor 1;0x30000"))));
   EXPECT_GE(found.at("L1 processor 0;main").instructions, 4u * 30'000);
 }
 

@@ -15,7 +15,8 @@ TEST(Branches, AreToldByTheirEncoding) {
   EXPECT_EQ(kind_of(Code{0x75, 0x00}), BranchKind::kConditional);
   EXPECT_EQ(kind_of(Code{0x0f, 0x84, 0, 0, 0, 0}), BranchKind::kConditional);
   EXPECT_EQ(kind_of(Code{0xe2, 0x00}), BranchKind::kConditional);
-  EXPECT_EQ(kind_of(Code{0xeb, 0x00}), BranchKind::kNone);
+  EXPECT_EQ(kind_of(Code{0xeb, 0x00}), BranchKind::kJump);
+  EXPECT_EQ(kind_of(Code{0xe9, 0x00, 0x00, 0x00, 0x00}), BranchKind::kJump);
   EXPECT_EQ(kind_of(Code{0xe8, 0, 0, 0, 0}), BranchKind::kCall);
   EXPECT_EQ(kind_of(ASM64("call rax")), BranchKind::kIndirectCall);
   EXPECT_EQ(kind_of(ASM64("jmp [rax + 8]")), BranchKind::kIndirect);

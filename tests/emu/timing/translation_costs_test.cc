@@ -74,6 +74,35 @@ TEST_F(TranslationCostsTest, AWalkOfOneDimensionReadsFewerEntriesAsCachesFill) {
   EXPECT_EQ(counts_.walks, 4u);
 }
 
+TEST_F(TranslationCostsTest, EventsAreByReasonAndSize) {
+  TimedWalk store = walk(0x1'2345'6000, true);
+  store.write = store.dirty = true;
+  costs_.translate(store);
+  const uint64_t store_cycles = counts_.cycles;
+  TimedWalk fetch = walk(0x2'0000'0000, false, 2);
+  fetch.fetch = true;
+  costs_.translate(fetch);
+  TimedWalk fault = walk(0x3'0000'0000, false, 3);
+  fault.page_bits = 0;
+  costs_.translate(fault);
+  CoreEvents expected;
+  using For = TranslationFor;
+  using What = TranslationEvent;
+  expected.of(For::kStore, What::kWalk) = expected.of(For::kStore, What::kWalked4K) = 1;
+  expected.of(For::kStore, What::kWalkCycles) = store_cycles;
+  expected.of(For::kFetch, What::kWalk) = expected.of(For::kFetch, What::kWalked2M) = 1;
+  expected.of(For::kLoad, What::kWalk) = 1;
+  CoreEvents counted = counts_.events;
+  EXPECT_GT(counted.ept_walk_cycles, 0u);
+  EXPECT_LT(counted.ept_walk_cycles, store_cycles);
+  counted.ept_walk_cycles = 0;
+  for (const For reason : {For::kFetch, For::kLoad})
+    expected.of(reason, What::kWalkCycles) = counted.of(reason, What::kWalkCycles);
+  EXPECT_EQ(counted, expected);
+  EXPECT_EQ(counted.of(For::kFetch, What::kWalkCycles) + counted.of(For::kLoad, What::kWalkCycles),
+            counts_.cycles - store_cycles);
+}
+
 TEST_F(TranslationCostsTest, AWalkOfTwoDimensionsReads24EntriesAtFirst) {
   // Entries of EPT that lead to the same tables are cached on the way.
   const uint64_t cold = references(walk(0x1'2345'6000, true));

@@ -38,8 +38,8 @@ class ProfileFile : public testing::Test {
     tree_.charge(pseudo, tree_.line(exit, 0), {1000, 0});
   }
   std::string written(ProfileFormat format) {
-    const std::string path = std::filesystem::temp_directory_path() /
-                             ("profile." + std::to_string(::getpid()));
+    const std::string path =
+        std::filesystem::temp_directory_path() / ("profile." + std::to_string(::getpid()));
     auto opened = OutputFile::open(path);
     auto& file = std::get<std::unique_ptr<OutputFile>>(opened);
     write_profile(tree_, format, "image.elf", *file);
