@@ -10,8 +10,7 @@ namespace nestor::emu::profile {
 SymbolTable::SymbolTable(std::vector<Symbol> symbols) : symbols_(std::move(symbols)) {
   std::ranges::stable_sort(symbols_, {}, &Symbol::first);
   const auto same = [](const Symbol& one, const Symbol& other) { return one.first == other.first; };
-  const auto rest = std::ranges::unique(symbols_, same);
-  symbols_.erase(rest.begin(), rest.end());
+  symbols_.erase(std::unique(symbols_.begin(), symbols_.end(), same), symbols_.end());
 }
 
 const Symbol* SymbolTable::find(uint64_t address) const {
