@@ -48,11 +48,10 @@ void ProfileOptions::add_to(CLI::App& run) {
   run.add_option("--profile-format", format_, "Format of the profile")
       ->type_name("callgrind|folded|json")
       ->capture_default_str();
-  run.add_option("--symbols", symbols_, "ELF file with the names of L1's functions; repeatable")
+  run.add_option("--symbols", symbols_, "ELF file that names functions of L1; repeatable")
       ->type_name("ELF")
       ->allow_extra_args(false);
-  run.add_option("--l2-symbols", l2_symbols_,
-                 "ELF file with the names of L2's functions; repeatable")
+  run.add_option("--l2-symbols", l2_symbols_, "ELF file that names functions of L2; repeatable")
       ->type_name("ELF")
       ->allow_extra_args(false);
 }

@@ -185,6 +185,8 @@ void Pc::serialize(Archive& archive) {
   archive.section("time");
   clock_.serialize(archive);
   prices_.serialize(archive);
+  // Before it is told whose turn it is.
+  if (archive.loads() && outputs_.profiler != nullptr) outputs_.profiler->restart();
   turns_.serialize(archive);
   archive.section("devices");
   board_->serialize(archive);
@@ -209,7 +211,6 @@ void Pc::serialize(Archive& archive) {
   if (!archive.loads() || !archive.ok()) return;
   engine_->resume(entered == cpus_.size() ? nullptr : &cpus_[entered]->core().context());
   tell_resumed();
-  if (outputs_.profiler != nullptr) outputs_.profiler->restart();
 }
 
 void Pc::tell_resumed() {

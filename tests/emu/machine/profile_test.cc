@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "emu/memory/archive.h"
 #include "emu/profile/profiler.h"
 #include "tests/emu/l0/nested_machine_fixture.h"
 
@@ -122,6 +123,24 @@ TEST_P(ProfiledRuns, TakeNoTime) {
   wrap_ = {};
   run();
   EXPECT_EQ(whole_run(), with);
+}
+
+TEST_P(ProfiledRuns, ALoadIsNoTime) {
+  put_calls();
+  start();
+  ASSERT_TRUE(machine_->run_until({.instructions = 1000}));
+  const auto state = saved_bytes([this](Archive& archive) { machine_->serialize(archive); });
+  const Cost until_then = total(stacks());
+  ASSERT_TRUE(load_bytes(state, [this](Archive& archive) { machine_->serialize(archive); }));
+  EXPECT_EQ(total(stacks()), until_then);
+  while (machine_->run_until({})) continue;
+  EXPECT_EQ(total(stacks()), whole_run());
+  // Another machine, whose clock was at 0.
+  machine_ = create();
+  ASSERT_TRUE(load_bytes(state, [this](Archive& archive) { machine_->serialize(archive); }));
+  EXPECT_EQ(total(stacks()), Cost{});
+  while (machine_->run_until({})) continue;
+  EXPECT_EQ(total(stacks()).cycles + until_then.cycles, whole_run().cycles);
 }
 
 TEST_P(ProfiledRuns, LevelsAreApart) {
