@@ -140,13 +140,7 @@ constexpr auto kRowOfReason = [] {
   return rows;
 }();
 
-// A part of an exit qualification.
-struct Part {
-  uint8_t low, width;
-  std::string_view key;
-  std::span<const std::string_view> names = {};  // by value; empty: a number or a flag
-  bool only_if_set = false;
-};
+using Part = QualificationPart;
 struct FormatPart {
   QualificationFormat format;
   Part part;
@@ -239,6 +233,7 @@ constexpr FormatPart kParts[] = {
 };
 
 // Debug exceptions share a format with page faults; the vector tells.
+constexpr Part kPageFaultPart = {0, 64, "linear"};
 constexpr Part kDebugParts[] = {
     flag(0, "B0"),   flag(1, "B1"),  flag(2, "B2"),  flag(3, "B3"),
     flag(11, "BLD"), flag(13, "BD"), flag(14, "BS"), flag(16, "RTM"),
@@ -280,26 +275,32 @@ std::string_view exit_reason_name(uint32_t exit_reason) {
   return info != nullptr ? info->name : "unknown";
 }
 
-QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualification,
-                                        uint8_t vector) {
-  QualificationItems items;
+QualificationParts::QualificationParts(uint32_t exit_reason, uint64_t qualification,
+                                       uint8_t vector) {
   const ExitReasonInfo* info = find_exit_reason(exit_reason & kExitReasonBasicMask);
-  if (info == nullptr || info->qualification == F::kNone) return items;
+  if (info == nullptr || info->qualification == F::kNone) return;
   if (info->qualification == F::kDebugOrPageFault) {
-    if (vector == kPf) items.add("linear", qualification);
+    if (vector == kPf) add(kPageFaultPart);
     if (vector == kDb)
-      for (const Part& part : kDebugParts) add_part(items, part, qualification);
-    return items;
+      for (const Part& part : kDebugParts) add(part);
+    return;
   }
   for (const FormatPart& row : kParts)
-    if (row.format == info->qualification) add_part(items, row.part, qualification);
+    if (row.format == info->qualification) add(row.part);
   if (info->qualification == F::kControlRegister) {
     const uint64_t access = qualification >> 4 & 3;
     const std::span<const Part> parts = access <= 1   ? std::span<const Part>(kMovCrParts)
                                         : access == 3 ? std::span<const Part>(kLmswParts)
                                                       : std::span<const Part>();
-    for (const Part& part : parts) add_part(items, part, qualification);
+    for (const Part& part : parts) add(part);
   }
+}
+
+QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualification,
+                                        uint8_t vector) {
+  QualificationItems items;
+  for (const Part* part : QualificationParts(exit_reason, qualification, vector))
+    add_part(items, *part, qualification);
   return items;
 }
 

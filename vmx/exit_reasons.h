@@ -211,6 +211,30 @@ class QualificationItems {
   size_t size_ = 0;
 };
 
+// What some bits of an exit qualification are.
+struct QualificationPart {
+  uint8_t low = 0, width = 0;  // its lowest bit, and how many there are
+  std::string_view key;
+  std::span<const std::string_view> names = {};  // by value
+  bool only_if_set = false;                      // a flag, which is reported when it is 1
+};
+
+// The parts of an exit qualification of that reason, by pointers to static tables; the
+// qualification itself may decide on them. The other arguments are those of decode_qualification().
+class QualificationParts {
+ public:
+  QualificationParts(uint32_t exit_reason, uint64_t qualification, uint8_t vector = 0);
+  const QualificationPart* const* begin() const { return parts_.data(); }
+  const QualificationPart* const* end() const { return parts_.data() + size_; }
+
+ private:
+  void add(const QualificationPart& part) {
+    if (size_ < parts_.size()) parts_[size_++] = &part;
+  }
+  std::array<const QualificationPart*, QualificationItems::kCapacity> parts_{};
+  size_t size_ = 0;
+};
+
 // Decodes by the format of the reason (`exit_reason` is the whole field). `vector`: that of the
 // VM-exit interruption information, for exceptions. Empty where the qualification is undefined.
 QualificationItems decode_qualification(uint32_t exit_reason, uint64_t qualification,
