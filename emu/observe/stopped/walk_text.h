@@ -12,6 +12,9 @@ namespace nestor::emu {
 // Its entries with their bits by name, in the order of the memory references, and what came of it.
 // Lines that end in newlines.
 std::string describe_walk(const InspectedWalk& walk);
+// One of its entries, and what came of it: a line each, which ends in a newline.
+std::string describe_step(const ept::Step& step);
+std::string describe_end(const InspectedWalk& walk);
 
 // "present, writable, accessed" and what is to be said of one entry. Dimension::kGuest: of an
 // entry with 64 bits, or one with 32, zero-extended.
