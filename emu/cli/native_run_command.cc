@@ -44,6 +44,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--save-at", "the processor and its state are the host's"},
       {"--save-and-stop", "the processor and its state are the host's"},
       {"--load-state", "the processor and its state are the host's"},
+      {"--trace-vmcs", "the VMCS is KVM's between a VM exit and the next"},
       {"--gdb", "the processor and its state are the host's"},
       {"--stopped", "the processor and its state are the host's"},
   };

@@ -39,6 +39,7 @@ struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun {
   std::optional<std::string> trace;
   TraceFormat trace_format = TraceFormat::kText;
   EventFilter trace_filter{};
+  bool trace_vmcs = false;
   std::optional<std::string> dump_vmcs;  // a file, or "-"
   VmcsDump::When dump_when = VmcsDump::When::kFailure;
   VmcsDump::Format dump_format = VmcsDump::Format::kText;

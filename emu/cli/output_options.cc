@@ -4,6 +4,9 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "emu/cli/options.h"
 
@@ -78,9 +81,12 @@ void OutputOptions::add_to(CLI::App& run) {
                "While the guest waits its clock runs no faster than the host's");
   run.add_option("--trace", trace_, "Write every event to this file; - is the standard output")
       ->type_name("FILE");
-  run.add_option("--trace-format", trace_format_, "Format of the trace")
-      ->type_name("text|jsonl")
+  run.add_option("--trace-format", trace_format_,
+                 "Format of the trace; perfetto is for ui.perfetto.dev and the like")
+      ->type_name("text|jsonl|perfetto")
       ->capture_default_str();
+  run.add_flag("--trace-vmcs", trace_vmcs_,
+               "The trace has the VMCS fields that change, too, as vmcs-change events");
   trace_filter_.add_to(run);
   run.add_option(
          "--dump-vmcs", dump_,
@@ -140,12 +146,16 @@ std::string OutputOptions::read_trace(const CLI::App& run, RunOptions& options) 
     options.trace = trace_;
   } else if (run.count("--trace-format") != 0) {
     return "--trace-format has no effect without --trace FILE";
+  } else if (run.count("--trace-vmcs") != 0) {
+    return "--trace-vmcs has no effect without --trace FILE";
   }
+  options.trace_vmcs = trace_vmcs_;
   if (std::string bad = trace_filter_.read(run, options.trace_filter); !bad.empty()) return bad;
-  if (trace_format_ != "text" && trace_format_ != "jsonl") {
-    return fmt::format("--trace-format: '{}' is neither text nor jsonl", trace_format_);
-  }
-  options.trace_format = trace_format_ == "jsonl" ? TraceFormat::kJsonLines : TraceFormat::kText;
+  constexpr std::array<std::string_view, 3> kFormats = {"text", "jsonl", "perfetto"};
+  const auto format = std::ranges::find(kFormats, trace_format_);
+  if (format == kFormats.end())
+    return fmt::format("--trace-format: '{}' is none of text, jsonl and perfetto", trace_format_);
+  options.trace_format = static_cast<TraceFormat>(format - kFormats.begin());
   return {};
 }
 

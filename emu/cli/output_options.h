@@ -33,6 +33,7 @@ class OutputOptions {
   std::array<std::string, 3> further_serial_ = {"none", "none", "none"};  // COM2 to COM4
   std::string trace_, trace_format_ = "text";
   TraceFilterOptions trace_filter_;
+  bool trace_vmcs_ = false;
   std::vector<std::string> dump_;  // when, and the file
   std::string dump_format_ = "text";
   std::string screen_;

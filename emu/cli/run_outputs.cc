@@ -90,8 +90,9 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
                                  somebody_watches(options.further_serial[i]), progress_);
   }
   if (trace_file_) {
-    trace_.emplace(*trace_file_, options.trace_format);
-    sinks_.add(filter_.emplace(options.trace_filter, *trace_));
+    trace_ = create_trace(*trace_file_, options.trace_format);
+    MachineEventSink& filter = filter_.emplace(options.trace_filter, *trace_);
+    sinks_.add(options.trace_vmcs ? vmcs_changes_.emplace(filter) : filter);
   }
   if (options.stats) sinks_.add(statistics_);
   if (dump_file_) {

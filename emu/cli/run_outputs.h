@@ -27,6 +27,7 @@
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
 #include "emu/observe/trace/trace.h"
+#include "emu/observe/trace/vmcs_changes.h"
 
 namespace nestor::emu {
 
@@ -118,8 +119,9 @@ class RunOutputs final : public DiskWatcher {
   Machine* machine_ = nullptr;  // that runs
   bool show_places_ = false;    // when it has stopped
   const std::unique_ptr<OutputFile> trace_file_;
-  std::optional<Trace> trace_;
+  std::unique_ptr<TraceWriter> trace_;  // null: not wanted
   std::optional<FilteredEvents> filter_;
+  std::optional<VmcsChanges> vmcs_changes_;
   const std::unique_ptr<OutputFile> dump_file_;
   std::optional<VmcsDump> dump_;
   const std::unique_ptr<profile::Profiler> profiler_;

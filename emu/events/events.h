@@ -24,6 +24,7 @@
 #include "ept/recorder.h"
 #include "vmx/cpu_state.h"
 #include "vmx/events.h"
+#include "vmx/fields.h"
 
 namespace nestor::emu {
 
@@ -148,12 +149,26 @@ struct WorkloadEvent {
   uint8_t number = 0;
 };
 
+// One field of a VMCS that no longer holds what it held.
+struct VmcsFieldChange {
+  vmx::Field field{};
+  uint64_t before = 0, after = 0;
+};
+
+// What a VM exit has changed in the current VMCS, or L1 since the last VM exit or VM entry with it.
+// Not of a machine: see VmcsChanges in emu/observe/trace/.
+struct VmcsChangeEvent {
+  uint64_t vmcs = 0;  // physical address
+  bool by_vm_exit = false;
+  std::span<const VmcsFieldChange> changes{};
+};
+
 // What spans and pointers in an event refer to is valid during the call of the sink.
-using MachineEvent =
-    std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
-                 vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent, InterruptEvent,
-                 WalkEvent, StaleTranslationEvent, UnclaimedAccess, ZeroCodeEvent, OutsideRamEvent,
-                 TripleFaultEvent, VmxAbortEvent, DebugExitEvent, RunEndEvent, WorkloadEvent>;
+using MachineEvent = std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
+                                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent,
+                                  InterruptEvent, WalkEvent, StaleTranslationEvent, UnclaimedAccess,
+                                  ZeroCodeEvent, OutsideRamEvent, TripleFaultEvent, VmxAbortEvent,
+                                  DebugExitEvent, RunEndEvent, WorkloadEvent, VmcsChangeEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {

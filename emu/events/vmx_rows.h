@@ -252,4 +252,29 @@ struct Row<L0ExitEvent> {
   };
 };
 
+// The fields by their identifiers, with what `value` takes of each change.
+inline Value changes(const VmcsChangeEvent& event, uint64_t VmcsFieldChange::*value) {
+  Parts parts;
+  for (const VmcsFieldChange& change : event.changes)
+    parts.push_back({vmx::info_of(change.field).identifier, Hex{change.*value}});
+  return parts;
+}
+
+template <>
+struct Row<VmcsChangeEvent> {
+  using E = VmcsChangeEvent;
+  static constexpr std::string_view kName = "vmcs-change";
+  static constexpr std::string_view kMeaning =
+      "with `--trace-vmcs`: what has changed in a VMCS since the last VM entry or VM exit with it";
+  static constexpr Field<E> kFields[] = {
+      {"vmcs", "physical address", [](const E& e) { return hex(e.vmcs); }, 0, kWhereVmcs},
+      {"by", "L1, before a VM entry, or VM exit",
+       [](const E& e) { return word(e.by_vm_exit ? "VM exit" : "L1"); }},
+      {"before", "the fields by name, with what they held",
+       [](const E& e) { return changes(e, &VmcsFieldChange::before); }},
+      {"after", "the same fields, with what they hold now",
+       [](const E& e) { return changes(e, &VmcsFieldChange::after); }},
+  };
+};
+
 }  // namespace nestor::emu::rows

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// One event in one of the two formats of the trace.
+// One event in one of the formats of the trace that have a line for each.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace nestor::emu {
 
-enum class TraceFormat : uint8_t { kText, kJsonLines };
+enum class TraceFormat : uint8_t { kText, kJsonLines, kPerfetto };
 
 // An event as it is written, without its time: two events are the same when their records are.
 struct Record {
@@ -26,6 +26,7 @@ struct Occasion {
   uint64_t count = 1;     // of equal events in a row that the line stands for
 };
 
+// Of both functions the format is no other than kText and kJsonLines.
 Record to_record(const MachineEvent& event, std::optional<unsigned> processor, TraceFormat format);
 
 // One line for JSON, one or more for text; ends in a newline. Hex values are strings "0x..." in

@@ -37,7 +37,8 @@ void Statistics::attach(const Clock& clock, const uint64_t& instructions) {
 }
 
 Statistics::Amount Statistics::machine() const {
-  return clock_ == nullptr ? Amount{} : Amount{clock_->cycles(), *instructions_};
+  if (clock_ == nullptr) return {};
+  return {clock_->cycles(), instructions_ == nullptr ? 0 : *instructions_};
 }
 
 std::vector<Statistics::Amount> Statistics::shares() const {
@@ -90,16 +91,16 @@ std::array<Statistics::Amount, 2> Statistics::levels() const {
   return levels;
 }
 
-void Statistics::handle(const vmx::VmExitEvent& event) {
-  ++exits_[event.reason].count;
+void Statistics::handle(const vmx::VmExitEvent& event, uint64_t times) {
+  exits_[event.reason].count += times;
   if (clock_ == nullptr) return;
   settle();
   change_level(false);
   pending_[processor_] = {event.reason, shares_[processor_]};
 }
 
-void Statistics::handle(const vmx::VmEntryEvent&) {
-  ++entries_;
+void Statistics::handle(const vmx::VmEntryEvent&, uint64_t times) {
+  entries_ += times;
   if (clock_ != nullptr) {
     settle();
     change_level(true);
@@ -118,10 +119,10 @@ void Statistics::handle(const vmx::VmEntryEvent&) {
   pending_.erase(pending);
 }
 
-void Statistics::handle(const vmx::CheckFailure&) { ++failed_checks_; }
-void Statistics::handle(const ExceptionEvent&) { ++exceptions_; }
-void Statistics::handle(const InterruptEvent&) { ++interrupts_; }
-void Statistics::handle(const UnclaimedAccess&) { ++unclaimed_; }
+void Statistics::handle(const vmx::CheckFailure&, uint64_t times) { failed_checks_ += times; }
+void Statistics::handle(const ExceptionEvent&, uint64_t times) { exceptions_ += times; }
+void Statistics::handle(const InterruptEvent&, uint64_t times) { interrupts_ += times; }
+void Statistics::handle(const UnclaimedAccess&, uint64_t times) { unclaimed_ += times; }
 
 void Statistics::translations(const TranslationCounts& counts) {
   if (!translations_) translations_.emplace();
@@ -176,15 +177,18 @@ std::string Statistics::report() const {
   }
   std::ranges::stable_sort(rows, std::ranges::greater{},
                            [](const Row& row) { return row.samples->count; });
+  const auto instruction_share = [&](uint64_t part, uint64_t whole) {
+    return counts_instructions() ? fmt::format("{:.2f}%", percent(part, whole)) : "-";
+  };
 
   std::string out = fmt::format("{:>{}} {:>10} {:>9} {:>9} {:>9} {:>12} {:>12} {:>14}\n", kHeader,
                                 width, "Samples", "Samples%", "Instr%", "Time%", "Min cycles",
                                 "Max cycles", "Avg cycles");
   for (const Row& row : rows) {
     const Samples& samples = *row.samples;
-    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>8.2f}% {:>8.2f}% {:>12} {:>12} {:>14}\n",
-                       row.name, width, samples.count, percent(samples.count, total.count),
-                       percent(samples.instructions, total.instructions),
+    out += fmt::format("{:>{}} {:>10} {:>8.2f}% {:>9} {:>8.2f}% {:>12} {:>12} {:>14}\n", row.name,
+                       width, samples.count, percent(samples.count, total.count),
+                       instruction_share(samples.instructions, total.instructions),
                        percent(samples.cycles, total.cycles), known(samples, samples.min_cycles),
                        known(samples, samples.max_cycles), average(samples));
   }
@@ -195,11 +199,13 @@ std::string Statistics::report() const {
   }
   out += fmt::format("Total: {} VM exits, {} VM entries, {} failed checks\n", total.count, entries_,
                      failed_checks_);
-  out += fmt::format(
-      "From a VM exit to the next VM entry: {} of {} instructions ({:.2f}%), {} of {} cycles "
-      "({:.2f}%)\n",
-      total.instructions, all.instructions, percent(total.instructions, all.instructions),
-      total.cycles, all.cycles, percent(total.cycles, all.cycles));
+  out += "From a VM exit to the next VM entry: ";
+  if (counts_instructions()) {
+    out += fmt::format("{} of {} instructions ({:.2f}%), ", total.instructions, all.instructions,
+                       percent(total.instructions, all.instructions));
+  }
+  out += fmt::format("{} of {} cycles ({:.2f}%)\n", total.cycles, all.cycles,
+                     percent(total.cycles, all.cycles));
   out += fmt::format("Delivered: {} exceptions, {} interrupts; unclaimed accesses: {}\n",
                      exceptions_, interrupts_, unclaimed_);
   if (translations_) {

@@ -25,15 +25,18 @@ class Statistics final : public EventHandler<Statistics> {
   };
 
   void attach(const Clock& clock, const uint64_t& instructions) override;
+  // The same where nobody counts instructions.
+  void attach(const Clock& clock) { clock_ = &clock; }
   void resumed(uint64_t exits, const std::vector<bool>& in_l2) override;
   void processor(unsigned number) override;
   void all_wait() override;
-  void handle(const vmx::VmEntryEvent& event);
-  void handle(const vmx::VmExitEvent& event);
-  void handle(const vmx::CheckFailure& failure);
-  void handle(const ExceptionEvent& event);
-  void handle(const InterruptEvent& event);
-  void handle(const UnclaimedAccess& access);
+  // `times`: so many equal events in a row, of which nothing but the first takes time.
+  void handle(const vmx::VmEntryEvent& event, uint64_t times = 1);
+  void handle(const vmx::VmExitEvent& event, uint64_t times = 1);
+  void handle(const vmx::CheckFailure& failure, uint64_t times = 1);
+  void handle(const ExceptionEvent& event, uint64_t times = 1);
+  void handle(const InterruptEvent& event, uint64_t times = 1);
+  void handle(const UnclaimedAccess& access, uint64_t times = 1);
   void translations(const TranslationCounts& counts) override;
 
   // By the whole exit-reason field, so that failed VM entries are counted apart.
@@ -58,6 +61,8 @@ class Statistics final : public EventHandler<Statistics> {
     Amount at;  // of the processor's own
   };
 
+  // Without a machine there are no amounts at all.
+  bool counts_instructions() const { return clock_ == nullptr || instructions_ != nullptr; }
   Amount machine() const;
   // What each processor has had until now. The machine's amount, with one processor.
   std::vector<Amount> shares() const;

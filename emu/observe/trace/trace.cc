@@ -3,7 +3,14 @@
 
 #include <utility>
 
+#include "emu/observe/trace/perfetto_trace.h"
+
 namespace nestor::emu {
+
+std::unique_ptr<TraceWriter> create_trace(OutputFile& output, TraceFormat format) {
+  if (format == TraceFormat::kPerfetto) return std::make_unique<PerfettoTrace>(output);
+  return std::make_unique<Trace>(output, format);
+}
 
 void Trace::attach(const Clock& clock, const uint64_t& /*instructions*/) { clock_ = &clock; }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The event stream, written as readable text or as JSON lines. Both formats show the same events
-// with the same fields; docs/trace.md describes them.
+// The event stream, written as readable text, as JSON lines or for Perfetto. All formats show the
+// same events with the same fields; docs/trace.md describes them.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "emu/events/events.h"
@@ -13,28 +14,41 @@
 
 namespace nestor::emu {
 
-// Equal events in a row become one line, at the time of the first, with their count. So the latest
-// event is written when another one comes, or at the end.
-class Trace final : public MachineEventSink {
+// A trace in one of the formats.
+class TraceWriter : public MachineEventSink {
  public:
-  // `output` outlives the trace.
-  Trace(OutputFile& output, TraceFormat format) : output_(output), format_(format) {}
-  ~Trace() override { finish(); }
-
-  // Writes the latest event. To be called before the output is closed.
-  void finish();
+  // Writes what is left. To be called before the output is closed.
+  virtual void finish() = 0;
 
   // True once a write has failed: what follows is not written, and the run should stop with
   // kOutputError.
   bool failed() const { return output_.error().has_value(); }
 
+  bool wants_walks() const override { return true; }
+
+ protected:
+  // `output` outlives the trace.
+  explicit TraceWriter(OutputFile& output) : output_(output) {}
+  OutputFile& output_;
+};
+
+// `output` outlives the trace.
+[[nodiscard]] std::unique_ptr<TraceWriter> create_trace(OutputFile& output, TraceFormat format);
+
+// Equal events in a row become one line, at the time of the first, with their count. So the latest
+// event is written when another one comes, or at the end.
+class Trace final : public TraceWriter {
+ public:
+  Trace(OutputFile& output, TraceFormat format) : TraceWriter(output), format_(format) {}
+  ~Trace() override { finish(); }
+
+  void finish() override;
+
   void attach(const Clock& clock, const uint64_t& instructions) override;
   void processor(unsigned number) override { processor_ = number; }
-  bool wants_walks() const override { return true; }
   void on(const MachineEvent& event) override;
 
  private:
-  OutputFile& output_;
   const TraceFormat format_;
   const Clock* clock_ = nullptr;
   uint64_t sequence_ = 0;

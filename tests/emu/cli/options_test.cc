@@ -405,7 +405,7 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--max-instructions", "18446744073709551616"}, "is no count"},
     {{"run", "image", "--random-seed", "dice"}, "--random-seed: 'dice' is no seed"},
     {{"run", "image", "--random-seed", "18446744073709551616"}, "is no seed"},
-    {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is neither"},
+    {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is none of"},
     {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
     {{"run", "image", "--trace", "t", "--trace-events", "vm-exut"},
      "--trace-events: 'vm-exut' is no kind of event; choose from all, none, vm-entry, vm-exit,"},

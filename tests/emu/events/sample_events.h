@@ -115,6 +115,9 @@ inline std::vector<MachineEvent> sample_events() {
   events.emplace_back(DebugExitEvent{3});
   events.emplace_back(RunEndEvent{"debug exit", true, 0x30});
   events.emplace_back(WorkloadEvent{2});
+  static constexpr std::array kChanges = {VmcsFieldChange{vmx::Field::kGuestRip, 0x1000, 0x1002},
+                                          VmcsFieldChange{vmx::Field::kExitReason, 0, 0xa}};
+  events.emplace_back(VmcsChangeEvent{0x5000, true, kChanges});
   return events;
 }
 
