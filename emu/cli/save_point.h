@@ -8,24 +8,16 @@
 #include <string>
 #include <utility>
 
-#include "emu/events/moment.h"
-#include "emu/machine/machine.h"
+#include "emu/cli/moment_stop.h"
 #include "emu/machine/state_file.h"
 
 namespace nestor::emu {
 
-class SavePoint final : public MachineEventSink {
+class SavePoint final : public MomentStop {
  public:
   SavePoint(const Moment& at, std::unique_ptr<StateOutput> file)
-      : at_(at), watch_(at), file_(std::move(file)) {}
+      : MomentStop(at), file_(std::move(file)) {}
 
-  // The machine whose events and outputs are heard here; it outlives the run.
-  void watch(Machine& machine) { machine_ = &machine; }
-  // A byte that the guest writes to COM1 or to port 0xe9.
-  void output(MomentWatch::Stream stream, uint8_t byte);
-
-  // Until when the machine may run.
-  Until until() const;
   // The machine has not begun to run, or has stopped: saves it if the moment is there. Returns
   // whether it has tried to.
   bool save_if_due(const MachineConfig& config);
@@ -35,17 +27,10 @@ class SavePoint final : public MachineEventSink {
   // Why there was nothing to write.
   std::optional<std::string> unsaved() const;
 
-  void attach(const Clock&, const uint64_t& instructions) override { watch_.attach(instructions); }
-  void resumed(uint64_t exits, const std::vector<bool>&) override { watch_.resumed(exits); }
-  void on(const MachineEvent& event) override;
-
  private:
-  bool due() const { return !saved_ && watch_.reached(); }
+  bool due() const override { return !saved_ && reached(); }
 
-  const Moment at_;
-  MomentWatch watch_;
   const std::unique_ptr<StateOutput> file_;
-  Machine* machine_ = nullptr;
   bool saved_ = false;
   std::optional<std::string> error_;
 };
