@@ -30,6 +30,7 @@ enum class ExitStatus : int {
   kModesDiffer = 34,
   kNoSuchProcessor = 36,
   kEndedByDebugger = 38,
+  kMomentMissed = 40,
 };
 
 struct ExitStatusEntry {
@@ -46,7 +47,8 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{
         ExitStatus::kBadImage,
         "bad image, module, saved state, trace, VMCS or code file: unreadable or malformed"},
-    ExitStatusEntry{ExitStatus::kUnsupportedHost, "unsupported host library"},
+    ExitStatusEntry{ExitStatus::kUnsupportedHost,
+                    "unsupported host library; nestor view: this build has no page"},
     ExitStatusEntry{ExitStatus::kGuestShutdown, "L1 shut down after a triple fault"},
     ExitStatusEntry{ExitStatus::kVmxAbort, "VMX abort"},
     ExitStatusEntry{ExitStatus::kBudgetSpent, "instruction budget spent"},
@@ -65,6 +67,8 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kNoSuchProcessor,
                     "--cpu: no such model or feature, one that is not implemented, or no prices"},
     ExitStatusEntry{ExitStatus::kEndedByDebugger, "GDB has ended the run, with kill"},
+    ExitStatusEntry{ExitStatus::kMomentMissed,
+                    "nestor walk: the run ended before the moment of --at"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

@@ -131,4 +131,10 @@ std::optional<std::string> shared_file(const CompareMmuOptions& options) {
   return find_shared(roles);
 }
 
+std::optional<std::string> shared_file(const ViewOptions& options) {
+  std::vector<Role> roles = {{"TRACE", options.trace}};
+  if (options.out != "-") roles.push_back({"--out", options.out, true});
+  return find_shared(roles);
+}
+
 }  // namespace nestor::emu

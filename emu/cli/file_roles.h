@@ -13,6 +13,7 @@ namespace nestor::emu {
 // shared. A state may take the place of the one that was loaded.
 [[nodiscard]] std::optional<std::string> shared_file(const RunOptions& options);
 [[nodiscard]] std::optional<std::string> shared_file(const CompareMmuOptions& options);
+[[nodiscard]] std::optional<std::string> shared_file(const ViewOptions& options);
 
 // Something waits on the standard input, a pipe or a file, that the run does not read: a sentence
 // that says how it would.

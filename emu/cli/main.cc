@@ -17,6 +17,9 @@
 #include "emu/cli/orderly_stop.h"
 #include "emu/cli/price_command.h"
 #include "emu/cli/run_command.h"
+#include "emu/cli/stats_command.h"
+#include "emu/cli/view_command.h"
+#include "emu/cli/walk_command.h"
 #include "emu/engine/unicorn/unicorn_engine.h"
 
 namespace nestor::emu {
@@ -40,11 +43,15 @@ int run(const std::vector<std::string>& arguments) {
     return print_and_exit(*print);
   }
   if (const auto* diff = std::get_if<DiffOptions>(&parsed)) return diff_command(*diff);
+  if (const auto* stats = std::get_if<StatsOptions>(&parsed)) return stats_command(*stats);
+  if (const auto* view = std::get_if<ViewOptions>(&parsed)) return view_command(*view);
   if (const auto* audit = std::get_if<AuditOptions>(&parsed)) return audit_command(*audit);
   if (const auto* price = std::get_if<PriceOptions>(&parsed)) return price_command(*price);
   if (const auto* compare = std::get_if<CompareMmuOptions>(&parsed)) {
     return compare_mmu_command(*compare, create_machine);
   }
+  if (const auto* walk = std::get_if<WalkOptions>(&parsed))
+    return walk_command(*walk, create_machine);
   const RunOptions& options = std::get<RunOptions>(parsed);
   log_by_telling(options.log_level);
   return run_command(options, create_machine);

@@ -5,6 +5,16 @@
 #include <limits>
 
 namespace nestor::emu {
+namespace {
+
+std::optional<uint64_t> whole_number(std::string_view text, int base) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
 
 std::optional<uint64_t> parse_size(std::string_view text) {
   unsigned shift = 0;
@@ -32,11 +42,10 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   return *value << shift;
 }
 
-std::optional<uint64_t> parse_count(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
+std::optional<uint64_t> parse_count(std::string_view text) { return whole_number(text, 10); }
+
+std::optional<uint64_t> parse_address(std::string_view text) {
+  return text.starts_with("0x") ? whole_number(text.substr(2), 16) : whole_number(text, 10);
 }
 
 }  // namespace nestor::emu

@@ -16,4 +16,7 @@ std::optional<uint64_t> parse_size(std::string_view text);
 // A decimal number. nullopt: malformed or beyond 64 bits.
 std::optional<uint64_t> parse_count(std::string_view text);
 
+// Decimal, or hexadecimal after 0x. nullopt: malformed or beyond 64 bits.
+std::optional<uint64_t> parse_address(std::string_view text);
+
 }  // namespace nestor::emu

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <string_view>
 
 #include "emu/cli/complaint.h"
+#include "emu/cli/numbers.h"
 #include "emu/cli/output_options.h"
 #include "emu/cli/processor_choice.h"
 #include "emu/cli/processor_options.h"
@@ -36,6 +38,16 @@ constexpr std::string_view kPriceExamples =
     "Examples:\n"
     "  nestor price --hex 4801d8480fafc3\n"
     "  nestor price --file loop.bin --loop --cpu Haswell\n";
+constexpr std::string_view kStatsExample =
+    "Example:\n"
+    "  nestor stats trace.jsonl\n";
+constexpr std::string_view kViewExample =
+    "Example:\n"
+    "  nestor run hypervisor.elf --trace trace.jsonl --trace-format jsonl\n"
+    "  nestor view trace.jsonl --out trace.html\n";
+constexpr std::string_view kWalkExample =
+    "Example:\n"
+    "  nestor walk hypervisor.elf 0x401000 --at exit:3 --step\n";
 constexpr unsigned kMostContext = 1000;
 
 // What CLI11 prints between the options and the end of the help text.
@@ -154,6 +166,65 @@ class DiffCommand {
   DiffOptions options_;
 };
 
+class StatsCommand {
+ public:
+  explicit StatsCommand(CLI::App& app)
+      : stats_(*app.add_subcommand("stats", "Print VM exits by reason, from a trace")) {
+    stats_.footer(footer(kStatsExample));
+    stats_
+        .add_option("TRACE", options_.trace,
+                    "A trace, as text or JSON lines; - is the standard input")
+        ->type_name("")
+        ->required();
+  }
+
+  bool parsed() const { return stats_.parsed(); }
+  Complaint read(StatsOptions& options) const {
+    options = options_;
+    return {};
+  }
+
+ private:
+  CLI::App& stats_;
+  StatsOptions options_;
+};
+
+class ViewCommand {
+ public:
+  explicit ViewCommand(CLI::App& app)
+      : view_(*app.add_subcommand("view", "Write a page for a browser from a JSON trace")) {
+    view_.footer(footer(kViewExample));
+    view_.add_option("TRACE", options_.trace, "A trace in JSON lines; - is the standard input")
+        ->type_name("")
+        ->required();
+    view_
+        .add_option("--out", options_.out,
+                    "The page [TRACE with the ending .html]; - is the standard output")
+        ->type_name("FILE");
+    view_.add_option("--max-events", options_.limits.events, "The page has the first N events")
+        ->type_name("N")
+        ->check(CLI::Range(uint64_t{1}, kMostEvents))
+        ->capture_default_str();
+  }
+
+  bool parsed() const { return view_.parsed(); }
+  Complaint read(ViewOptions& options) const {
+    options = options_;
+    if (view_.count("--out") != 0)
+      return options.out.empty() ? "--out: the name of the file is empty" : Complaint();
+    if (options.trace == "-") return "--out FILE is required for a trace from the standard input";
+    options.out = std::filesystem::path(options.trace).replace_extension(".html").string();
+    return {};
+  }
+
+ private:
+  // What browsers have room for.
+  static constexpr uint64_t kMostEvents = 10'000'000;
+
+  CLI::App& view_;
+  ViewOptions options_;
+};
+
 class AuditCommand {
  public:
   explicit AuditCommand(CLI::App& app)
@@ -221,6 +292,67 @@ class CompareMmuCommand {
   CLI::App& compare_;
   ImageOptions image_;
   std::optional<std::string> json_;
+};
+
+class WalkCommand {
+ public:
+  explicit WalkCommand(CLI::App& app)
+      : walk_(*app.add_subcommand(
+            "walk", "Run an image up to a moment and show the page walk of an address")) {
+    walk_.footer(footer(kWalkExample));
+    image_.add_to(walk_);
+    walk_.get_option("IMAGE")->required();
+    walk_.add_option("ADDRESS", address_, "What is translated: decimal, or hexadecimal after 0x")
+        ->type_name("")
+        ->required();
+    walk_
+        .add_option("--at", at_,
+                    "When: after N instructions, at the N-th VM exit, or at TEXT in what the guest "
+                    "writes")
+        ->type_name("N|exit:N|mark:TEXT")
+        ->required();
+    walk_
+        .add_option("--level", level_,
+                    "Whose linear address it is, or L2's guest-physical one [l2, or l1 while L1 "
+                    "has no current VMCS]")
+        ->type_name("l1|l2|l2-physical");
+    walk_.add_option("--access", access_, "What for")
+        ->type_name("read|write|fetch")
+        ->capture_default_str();
+    walk_.add_flag("--user", user_, "An access in user mode");
+    walk_.add_flag("--step", step_, "Wait for Enter before each memory reference");
+  }
+
+  bool parsed() const { return walk_.parsed(); }
+  Complaint read(WalkOptions& options) const {
+    if (Complaint bad = image_.read(walk_, options); !bad.empty()) return bad;
+    auto at = parse_moment(at_);
+    if (const auto* bad = std::get_if<std::string>(&at)) return "--at: " + *bad;
+    options.at = std::get<Moment>(std::move(at));
+    const auto address = parse_address(address_);
+    if (!address) return fmt::format("ADDRESS: '{}' is no address; write 0x and digits", address_);
+    options.address = *address;
+    static constexpr std::pair<std::string_view, View> kLevels[] = {
+        {"l1", View::kL1Linear}, {"l2", View::kL2Linear}, {"l2-physical", View::kL2Physical}};
+    for (const auto& [name, view] : kLevels)
+      if (level_ == name) options.view = view;
+    if (walk_.count("--level") != 0 && !options.view)
+      return fmt::format("--level: '{}' is none of l1, l2 and l2-physical", level_);
+    constexpr std::array<std::string_view, 3> kAccesses = {"read", "write", "fetch"};
+    const auto access = std::ranges::find(kAccesses, access_);
+    if (access == kAccesses.end())
+      return fmt::format("--access: '{}' is none of read, write and fetch", access_);
+    options.access.kind = static_cast<ept::Access::Kind>(access - kAccesses.begin());
+    options.access.user = user_;
+    options.step = step_;
+    return {};
+  }
+
+ private:
+  CLI::App& walk_;
+  ImageOptions image_;
+  std::string address_, at_, level_, access_ = "read";
+  bool user_ = false, step_ = false;
 };
 
 class PriceCommand {
@@ -300,8 +432,11 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   app.require_subcommand(0, 1);
   RunCommand run(app, program);
   DiffCommand diff(app);
+  StatsCommand stats(app);
+  ViewCommand view(app);
   AuditCommand audit(app);
   CompareMmuCommand compare(app);
+  WalkCommand walk(app);
   PriceCommand price(app);
 
   const auto complain = [&](std::string_view message, ExitStatus status = ExitStatus::kBadUsage) {
@@ -330,8 +465,11 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
   };
   if (run.parsed()) return finish(run, RunOptions{});
   if (diff.parsed()) return finish(diff, DiffOptions{});
+  if (stats.parsed()) return finish(stats, StatsOptions{});
+  if (view.parsed()) return finish(view, ViewOptions{});
   if (audit.parsed()) return finish(audit, AuditOptions{});
   if (compare.parsed()) return finish(compare, CompareMmuOptions{});
+  if (walk.parsed()) return finish(walk, WalkOptions{});
   if (price.parsed()) return finish(price, PriceOptions{});
   return complain("a command is required: nestor run IMAGE");
 }

@@ -19,6 +19,9 @@
 #include "emu/cli/price_command.h"
 #include "emu/cli/profile_options.h"
 #include "emu/cli/state_options.h"
+#include "emu/cli/stats_command.h"
+#include "emu/cli/view_command.h"
+#include "emu/cli/walk_command.h"
 #include "emu/events/filter.h"
 #include "emu/observe/audit/vmcs_dump.h"
 #include "emu/observe/trace/record.h"
@@ -71,8 +74,8 @@ struct Program {
   std::function<void(CLI::App& run)> add_run_options = {};  // its own; may be empty
 };
 
-using CommandLine = std::variant<RunOptions, DiffOptions, AuditOptions, CompareMmuOptions,
-                                 PriceOptions, PrintAndExit>;
+using CommandLine = std::variant<RunOptions, DiffOptions, StatsOptions, ViewOptions, AuditOptions,
+                                 CompareMmuOptions, WalkOptions, PriceOptions, PrintAndExit>;
 
 // `version` is what --version prints.
 [[nodiscard]] CommandLine parse_command_line(const std::vector<std::string>& arguments,

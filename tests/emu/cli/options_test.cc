@@ -48,6 +48,31 @@ TEST(Options, PriceTakesOneSourceOfCode) {
   EXPECT_THAT(none.text, HasSubstr("Skylake-Server"));
 }
 
+TEST(Options, ViewNamesThePageAfterTheTrace) {
+  const auto out = [](const Arguments& arguments) {
+    const auto result = parse_command_line(arguments, "version");
+    const auto* view = std::get_if<ViewOptions>(&result);
+    return view != nullptr ? view->out : "";
+  };
+  EXPECT_EQ(out({"view", "a.b/trace.jsonl"}), "a.b/trace.html");
+  EXPECT_EQ(out({"view", "a.b/trace"}), "a.b/trace.html");
+  EXPECT_EQ(out({"view", "-", "--out", "-"}), "-");
+}
+
+TEST(Options, WalkTakesAnAddressAtAMoment) {
+  const auto result = parse_command_line({"walk", "image", "0xffff800000001000", "--at", "exit:3",
+                                          "--level", "l2-physical", "--access", "write", "--user"},
+                                         "version");
+  const auto* walk = std::get_if<WalkOptions>(&result);
+  ASSERT_NE(walk, nullptr);
+  EXPECT_EQ(walk->address, 0xffff800000001000u);
+  EXPECT_EQ(walk->at, (Moment{Moment::Kind::kExit, 3}));
+  EXPECT_EQ(walk->view, View::kL2Physical);
+  EXPECT_EQ(walk->access.kind, ept::Access::kWrite);
+  EXPECT_TRUE(walk->access.user);
+  EXPECT_FALSE(walk->step);
+}
+
 TEST(Options, GdbTakesAnAddress) {
   const auto gdb = [](const std::string& address) {
     const RunOptions options = parse_ok({"run", "image", "--gdb", address});
@@ -406,6 +431,17 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--random-seed", "dice"}, "--random-seed: 'dice' is no seed"},
     {{"run", "image", "--random-seed", "18446744073709551616"}, "is no seed"},
     {{"run", "image", "--trace", "t", "--trace-format", "xml"}, "--trace-format: 'xml' is none of"},
+    {{"run", "image", "--trace-vmcs"}, "--trace-vmcs has no effect without --trace FILE"},
+    {{"stats"}, "TRACE is required"},
+    {{"view", "-"}, "--out FILE is required"},
+    {{"view", "t", "--out", ""}, "--out: the name of the file is empty"},
+    {{"view", "t", "--max-events", "0"}, "--max-events"},
+    {{"walk", "image", "0x1"}, "--at is required"},
+    {{"walk", "image", "0x1g", "--at", "1"}, "ADDRESS: '0x1g' is no address"},
+    {{"walk", "image", "0x10000000000000000", "--at", "1"}, "is no address"},
+    {{"walk", "image", "1", "--at", "later"}, "--at: 'later' is no moment"},
+    {{"walk", "image", "1", "--at", "1", "--level", "l0"}, "--level: 'l0' is none of"},
+    {{"walk", "image", "1", "--at", "1", "--access", "jump"}, "--access: 'jump' is none of"},
     {{"run", "image", "--trace-format", "text"}, "no effect without --trace"},
     {{"run", "image", "--trace", "t", "--trace-events", "vm-exut"},
      "--trace-events: 'vm-exut' is no kind of event; choose from all, none, vm-entry, vm-exit,"},
