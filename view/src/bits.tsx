@@ -36,26 +36,28 @@ export function Bits({ value, width, named, changed = 0n, label }: {
   }
   return (
     <div class="bits">
-      <div class="strip" role="img" aria-label={`${label}: 0x${value.toString(16)}; its bits are named in the table that follows`}>
+      <div class="strip" role="img" aria-label={`${label}: 0x${value.toString(16)}; its bits are named below`}>
         {rows}
       </div>
-      <table>
-        <caption class="unseen">{label}, by bits</caption>
-        <thead><tr><th scope="col">Bits</th><th scope="col">Value</th><th scope="col">Meaning</th></tr></thead>
-        <tbody>
-          {shown.map((one) => {
-            const part = field(value, one.low, one.width);
-            return (
-              <tr>
-                <td>{one.width > 1 ? `${one.low + one.width - 1}:${one.low}` : one.low}</td>
-                <td>{one.width > 4 ? `0x${part.toString(16)}` : part.toString()}</td>
-                <td>{one.name}{one.value ? <> <em>{one.value}</em></> : null}
-                  {isChanged(one) ? <strong> set by this walk</strong> : null}</td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
+      {shown.length > 0 ? (
+        <table>
+          <caption class="unseen">{label}, by bits</caption>
+          <thead><tr><th scope="col">Bits</th><th scope="col">Value</th><th scope="col">Meaning</th></tr></thead>
+          <tbody>
+            {shown.map((one) => {
+              const part = field(value, one.low, one.width);
+              return (
+                <tr>
+                  <td>{one.width > 1 ? `${one.low + one.width - 1}:${one.low}` : one.low}</td>
+                  <td>{one.width > 4 ? `0x${part.toString(16)}` : part.toString()}</td>
+                  <td>{one.name}{one.value ? <> <em>{one.value}</em></> : null}
+                    {isChanged(one) ? <strong> set by this walk</strong> : null}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      ) : null}
       {clear.length > 0 ? (
         <p class="off">0: {clear.map((one) =>
           `${one.name}\u00a0(${one.width > 1 ? `${one.low + one.width - 1}:${one.low}` : one.low})`).join(", ")}</p>
