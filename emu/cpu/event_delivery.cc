@@ -2,6 +2,7 @@
 #include "emu/cpu/event_delivery.h"
 
 #include "emu/cpu/instruction_step.h"
+#include "vmx/exceptions.h"
 #include "vmx/guest_state_formats.h"
 
 namespace nestor::emu {
