@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Random accesses to PCI configuration space, base address registers and virtio's rings:
+// Random accesses to PCI configuration space, base address registers, virtio's rings, and the
+// commands of AHCI:
 //
 //   pci_fuzz [ACCESSES [SEED]]
 #include <cinttypes>
@@ -8,6 +9,7 @@
 #include <exception>
 
 #include "tests/emu/devices/disk_file.h"
+#include "tests/emu/devices/random_ahci_guest.h"
 #include "tests/emu/devices/random_pci_guest.h"
 #include "tests/fuzz/arguments.h"
 
@@ -21,16 +23,19 @@ int main(int argc, char** argv) {
   }
   const nestor::emu::test::DiskFile file(std::vector<uint8_t>(16 * 4096, 0x5a));
   nestor::emu::test::RandomPciGuest guest(seed, file.path);
+  nestor::emu::test::RandomAhciGuest ahci(seed, file.path);
   for (uint64_t i = 0; i < accesses; ++i) {
     try {
       guest.step();
+      ahci.step();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "pci_fuzz: seed %" PRIu64 ", step %" PRIu64 ": %s\n", seed, i,
                    error.what());
       return 1;
     }
   }
-  std::printf("%" PRIu64 " steps: %" PRIu64 " requests served, %" PRIu64 " resets needed\n",
-              accesses, guest.served, guest.broken);
+  std::printf("%" PRIu64 " steps: %" PRIu64 " requests served, %" PRIu64 " resets needed; %" PRIu64
+              " commands done, %" PRIu64 " errors\n",
+              accesses, guest.served, guest.broken, ahci.done, ahci.errors);
   return 0;
 }

@@ -240,8 +240,7 @@ void AhciController::write_port(uint64_t offset, uint32_t value) {
 void AhciController::write_port_command(uint32_t value) {
   const uint32_t before = state_.command;
   state_.command = (value & kCommandWritable) | (before & 0x1fu << kSlotShift);
-  if ((value & kListOverride) != 0)
-    state_.task_file &= ~uint32_t{kBusy | kDataRequest};
+  if ((value & kListOverride) != 0) state_.task_file &= ~uint32_t{kBusy | kDataRequest};
   if ((~before & value & kReceive) != 0) store_fis(kRegisterOffset, kDeviceToHost);
   if ((value & kStart) != 0) return;
   // What was issued is forgotten.
@@ -308,7 +307,7 @@ void AhciController::execute(unsigned slot) {
       return complete(slot, command.fis[3] == 0x03, kRegisterFis);
     case kDeviceReset:
       reset_drive();
-        return complete(slot, true, kRegisterFis);
+      return complete(slot, true, kRegisterFis);
     default:
       return complete(slot, false, kRegisterFis);
   }

@@ -2,7 +2,8 @@
 //
 // A host bus adapter with one port and a CD drive behind it: Serial ATA AHCI 1.3.1. Commands are
 // executed one after another, each in its time on the machine's clock. The drive takes PACKET,
-// IDENTIFY PACKET DEVICE, SET FEATURES and DEVICE RESET; no queues, no port multiplier, no hot plug.
+// IDENTIFY PACKET DEVICE, SET FEATURES and DEVICE RESET; no queues, no port multiplier, no hot
+// plug.
 #pragma once
 
 #include <array>
@@ -53,8 +54,8 @@ class AhciController final : public PciFunction {
   };
   // A command in its slot.
   struct Command {
-    uint32_t flags = 0;              // the first doubleword of its header
-    uint64_t header = 0, table = 0;  // where they are
+    uint32_t flags = 0;               // the first doubleword of its header
+    uint64_t header = 0, table = 0;   // where they are
     std::array<uint8_t, 0x50> fis{};  // and at 40H the packet
   };
 

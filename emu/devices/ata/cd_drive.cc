@@ -101,7 +101,8 @@ Bytes event_status(uint8_t classes) {
 }  // namespace
 
 CdDrive::CdDrive(std::unique_ptr<Disk> disc) : disc_(std::move(disc)) {
-  if (blocks() == 0) throw DiskError("a CD has at least one block of 2048 bytes; name a larger file");
+  if (blocks() == 0)
+    throw DiskError("a CD has at least one block of 2048 bytes; name a larger file");
 }
 
 std::array<uint8_t, CdDrive::kIdentityBytes> CdDrive::identity() const {
@@ -118,7 +119,7 @@ std::array<uint8_t, CdDrive::kIdentityBytes> CdDrive::identity() const {
   set(63, 0x0007);  // multiword DMA
   set(64, 0x0003);  // PIO 3 and 4
   for (const size_t word : {65, 66, 67, 68}) set(word, 120);
-  set(80, 0x007e);  // ATA/ATAPI-6 and before
+  set(80, 0x007e);                   // ATA/ATAPI-6 and before
   set(82, 0x0210), set(85, 0x0210);  // DEVICE RESET, PACKET
   set(83, 0x4000), set(84, 0x4000), set(87, 0x4000);
   set(88, 0x003f);  // Ultra DMA
@@ -167,7 +168,7 @@ std::optional<Bytes> CdDrive::mode_page(std::span<const uint8_t> packet) const {
   if (page != kCapabilities) out.insert(out.end(), {kRecovery, 6, 0, 5, 0, 0, 0, 0});
   if (page != kRecovery) {
     out.insert(out.end(), {kCapabilities, 18, 0x3b, 0, 0, 0, 0x21, 0});  // it can be locked
-    put(out, 706, 2);  // kilobytes a second
+    put(out, 706, 2);                                                    // kilobytes a second
     out.insert(out.end(), {0, 0});
     put(out, 512, 2);  // kilobytes of buffer
     put(out, 706, 2);
@@ -198,8 +199,7 @@ Bytes CdDrive::configuration() const {
 
 CdDrive::Answer CdDrive::take(std::span<const uint8_t, kPacketBytes> packet) {
   constexpr Sense kInvalidOperation = {kIllegalRequest, 0x20, 0},
-                  kInvalidField = {kIllegalRequest, 0x24, 0},
-                  kStaysIn = {kIllegalRequest, 0x53, 2};
+                  kInvalidField = {kIllegalRequest, 0x24, 0}, kStaysIn = {kIllegalRequest, 0x53, 2};
   // As much as there is room for.
   const auto answer = [](Bytes data, uint64_t room) {
     if (data.size() > room) data.resize(room);

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "emu/devices/ata/ahci.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +9,7 @@
 
 #include "emu/memory/little_endian.h"
 #include "tests/emu/devices/disk_file.h"
-#include "tests/emu/devices/pci_fixture.h"
+#include "tests/emu/devices/random_ahci_guest.h"
 
 namespace nestor::emu {
 namespace {
@@ -26,62 +24,13 @@ Bytes disc_content() {
   return content;
 }
 
-class AhciTest : public testing::Test {
+class AhciTest : public testing::Test, protected test::AhciDriver {
  protected:
-  static constexpr unsigned kSlot = 3;
-  static constexpr uint64_t kBar = 0xd0000000, kPort = kBar + 0x100;
-  static constexpr uint64_t kList = 0x1000, kReceived = 0x1800, kTable = 0x2000, kData = 0x4000;
+  AhciTest() : AhciDriver(disc().path) { start(); }
 
-  AhciTest() { add(machine); start(); }
-  void add(test::PciMachine& to) {
-    constexpr PciFunction::Identity kIdentity = {
-        .vendor = 1, .device = 2, .revision = 0, .class_code = 0x010601};
-    to.host.add(kSlot, std::make_unique<AhciController>(
-                           AhciController::Place{to.bus, to.clock, to.memory, to.lines.source(19),
-                                                 to.message()},
-                           kIdentity, std::make_unique<CdDrive>(
-                                          std::make_unique<Disk>(DiskConfig{file_.path}))));
-  }
-  // As a driver does.
-  void start() {
-    machine.write(kSlot, 0x24, 4, kBar);
-    machine.write(kSlot, 0x04, 2, 0x0006);
-    set(kBar + 0x04, 1u << 31 | 2);
-    set(kPort + 0x00, kList), set(kPort + 0x04, 0);
-    set(kPort + 0x08, kReceived), set(kPort + 0x0c, 0);
-    set(kPort + 0x14, 0x7dc000ff);
-    set(kPort + 0x18, 1u << 4);
-    set(kPort + 0x18, 1u << 4 | 1);
-  }
-  uint32_t get(uint64_t address) {
-    return static_cast<uint32_t>(machine.bus.read_memory(address, 4));
-  }
-  void set(uint64_t address, uint64_t value) { machine.bus.write_memory(address, 4, value); }
-
-  struct Region {
-    uint64_t address;
-    uint32_t bytes;
-  };
-  void put_command(unsigned slot, const Bytes& fis, const Bytes& packet,
-                   const std::vector<Region>& regions) {
-    auto& memory = machine.memory;
-    const uint64_t table = kTable + slot * 0x100;
-    memory.put(kList + 32 * slot, 5 | 1u << 5 | uint64_t{regions.size()} << 16, 8);
-    memory.put(kList + 32 * slot + 8, table, 8);
-    for (size_t i = 0; i < 0x80; ++i) memory.bytes[table + i] = 0;
-    std::ranges::copy(fis, memory.bytes.begin() + static_cast<std::ptrdiff_t>(table));
-    std::ranges::copy(packet, memory.bytes.begin() + static_cast<std::ptrdiff_t>(table + 0x40));
-    for (size_t i = 0; i < regions.size(); ++i) {
-      memory.put(table + 0x80 + 16 * i, regions[i].address, 8);
-      memory.put(table + 0x88 + 16 * i, uint64_t{regions[i].bytes - 1} << 32, 8);
-    }
-  }
   void issue(unsigned slots = 1) {
     set(kPort + 0x38, slots);
     machine.pass(200'000'000);
-  }
-  static Bytes command_fis(uint8_t command, uint8_t features = 1) {
-    return {0x27, 0x80, command, features};
   }
   // Returns how many bytes came to kData; -1: an error.
   int64_t packet(const Bytes& packet, uint32_t room = 0x8000) {
@@ -111,9 +60,12 @@ class AhciTest : public testing::Test {
     return {told[2], told[12], told[13]};
   }
 
+  static const test::DiskFile& disc() {
+    static const test::DiskFile file(disc_content());
+    return file;
+  }
+
   const Bytes content_ = disc_content();
-  const test::DiskFile file_{content_};
-  test::PciMachine machine;
 };
 
 TEST_F(AhciTest, SaysWhatItIs) {
@@ -221,8 +173,8 @@ TEST_F(AhciTest, AnswersWhatDriversAsk) {
   EXPECT_EQ(data(5), (Bytes{0x05, 0x80, 0x05, 0x02, 31}));
   EXPECT_EQ(packet({0x12, 0, 0, 0, 5}), 5);
   EXPECT_EQ(packet({0x43, 0, 0, 0, 0, 0, 0, 0, 20}), 20);
-  EXPECT_EQ(data(20), (Bytes{0, 18, 1, 1, 0, 0x14, 1,    0, 0, 0,
-                             0, 0,  0, 0x14, 0xaa, 0, 0, 0, 0, 40}));
+  EXPECT_EQ(data(20),
+            (Bytes{0, 18, 1, 1, 0, 0x14, 1, 0, 0, 0, 0, 0, 0, 0x14, 0xaa, 0, 0, 0, 0, 40}));
   EXPECT_EQ(packet({0x43, 2, 0, 0, 0, 0, 0xaa, 0, 12}), 12);
   EXPECT_EQ(data(12), (Bytes{0, 10, 1, 1, 0, 0x14, 0xaa, 0, 0, 0, 2, 40}));
   EXPECT_EQ(packet({0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8}), 8);
@@ -292,8 +244,8 @@ TEST_F(AhciTest, GoesOnFromASavedStateInTheMidstOfACommand) {
   set(kPort + 0x38, 1);
   machine.pass(10);
   const auto bytes = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
-  test::PciMachine other;
-  add(other);
+  test::AhciDriver another(disc().path);
+  test::PciMachine& other = another.machine;
   ASSERT_TRUE(load_bytes(bytes, [&](Archive& archive) { other.serialize(archive); }));
   other.memory.bytes = machine.memory.bytes;
   other.pass(10'000'000);
@@ -302,46 +254,12 @@ TEST_F(AhciTest, GoesOnFromASavedStateInTheMidstOfACommand) {
   EXPECT_EQ(Bytes(first, first + 4096), on_disc(7, 2));
 }
 
-// Registers and memory at random: nothing is read or written outside, and nothing hangs.
+// Nothing is read or written outside, and nothing hangs.
 TEST_F(AhciTest, BearsAGuestThatKnowsNothing) {
-  uint64_t random = 1;
-  const auto next = [&random](uint64_t bound) {
-    random = random * 6364136223846793005 + 1442695040888963407;
-    return (random >> 33) % bound;
-  };
-  const auto number = [&] { return next(3) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) << 2 : next(0x10000); };
-  uint64_t errors = 0, done = 0;
-  for (unsigned i = 0; i < 30'000; ++i) {
-    if (next(50) == 0) {
-      machine.write(kSlot, 0x04, 2, 0x0006);
-      start();
-    }
-    const unsigned size = 1u << next(4);
-    if (next(3) == 0) machine.bus.write_memory(kPort + (next(0x80) & ~(size - 1)), size, number());
-    if (next(20) == 0) machine.bus.write_memory(kBar + (next(0x40) & ~(size - 1)), size, number());
-    const auto slot = static_cast<unsigned>(next(4));
-    Bytes packet(12);
-    for (uint8_t& byte : packet) byte = static_cast<uint8_t>(next(3) == 0 ? next(256) : next(4));
-    constexpr uint8_t kOperations[] = {0x00, 0x03, 0x12, 0x25, 0x28, 0x43, 0x46, 0x4a, 0x51, 0x5a, 0xa8, 0xbd};
-    packet[0] = next(10) == 0 ? static_cast<uint8_t>(next(256)) : kOperations[next(std::size(kOperations))];
-    std::vector<Region> regions;
-    for (uint64_t count = next(4); count > 0; --count)
-      regions.push_back({next(10) == 0 ? number() : 0x4000 + next(0x8000), static_cast<uint32_t>(1 + next(next(10) == 0 ? 1 << 22 : 4096))});
-    constexpr uint8_t kCommands[] = {0xa0, 0xa0, 0xa0, 0xa0, 0xa1, 0xef, 0x08, 0xec};
-    Bytes fis = command_fis(kCommands[next(std::size(kCommands))], static_cast<uint8_t>(next(5)));
-    if (next(20) == 0) fis[next(4)] = static_cast<uint8_t>(next(256));
-    put_command(slot, fis, packet, regions);
-    if (next(20) == 0) machine.memory.put(kList + next(128), number(), 4);
-    set(kPort + 0x38, 1u << slot);
-    machine.pass(next(2) == 0 ? 10'000'000 : next(1000));
-    ASSERT_GT(machine.bus.deadline(), machine.clock.cycles());
-    for (uint64_t offset = 0; offset < 0x80; offset += 4) (void)get(kPort + offset);
-    if ((get(kPort + 0x10) & 3u << 29) != 0) ++errors;
-    if ((get(kPort + 0x38) >> slot & 1) == 0) ++done;
-    machine.messages.clear();
-  }
-  EXPECT_GT(errors, 1000u);
-  EXPECT_GT(done, 1000u);
+  test::RandomAhciGuest guest(1, disc().path);
+  for (unsigned i = 0; i < 30'000; ++i) ASSERT_NO_THROW(guest.step()) << i;
+  EXPECT_GT(guest.errors, 1000u);
+  EXPECT_GT(guest.done, 1000u);
 }
 
 TEST(CdDriveTest, NeedsABlock) {

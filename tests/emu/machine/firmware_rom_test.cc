@@ -40,8 +40,7 @@ class FirmwareRomTest : public MachineTest {
   }
 
   ImageFile rom_{"rom", std::vector<uint8_t>(kSize)};
-  const std::string expected_ =
-      told({0xaa, 0xaa, 0x22, 0x33, 0x44, 0x33, 0x33, 0x33, 0xaa, 0x33});
+  const std::string expected_ = told({0xaa, 0xaa, 0x22, 0x33, 0x44, 0x33, 0x33, 0x33, 0xaa, 0x33});
 };
 
 TEST_F(FirmwareRomTest, ReadsAndWritesMeetRamOrTheRomAsTheHostBridgeSays) {

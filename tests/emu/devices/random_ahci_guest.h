@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A guest that writes to registers and memory of an AHCI controller at random, beside commands that
+// are right, nearly right and wrong.
+#pragma once
+
+#include <iterator>
+#include <stdexcept>
+
+#include "tests/emu/devices/ahci_driver.h"
+
+namespace nestor::emu::test {
+
+class RandomAhciGuest {
+ public:
+  RandomAhciGuest(uint64_t seed, const std::string& disc) : driver_(disc), random_(seed) {
+    driver_.start();
+  }
+
+  // Throws std::logic_error when the machine does what it must not.
+  void step() {
+    PciMachine& machine = driver_.machine;
+    if (next(50) == 0) driver_.start();
+    if (next(3) == 0) write(AhciDriver::kPort, 0x80);
+    if (next(20) == 0) write(AhciDriver::kBar, 0x40);
+    const auto slot = static_cast<unsigned>(next(4));
+    put_command(slot);
+    if (next(20) == 0) machine.memory.put(AhciDriver::kList + next(128), number(), 4);
+    driver_.set(AhciDriver::kPort + 0x38, 1u << slot);
+    machine.pass(next(2) == 0 ? 10'000'000 : next(1000));
+    if (machine.bus.deadline() <= machine.clock.cycles())
+      throw std::logic_error("something stays due");
+    if ((driver_.get(AhciDriver::kPort + 0x10) & 3u << 29) != 0) ++errors;
+    if ((driver_.get(AhciDriver::kPort + 0x38) >> slot & 1) == 0) ++done;
+    machine.messages.clear();
+  }
+
+  uint64_t errors = 0, done = 0;
+
+ private:
+  uint64_t next(uint64_t bound) {
+    random_ = random_ * 6364136223846793005 + 1442695040888963407;
+    return (random_ >> 33) % bound;
+  }
+  uint64_t number() {
+    return next(3) == 0 ? next(1ull << 31) << 33 | next(1ull << 31) << 2 : next(0x10000);
+  }
+  void write(uint64_t base, uint64_t bytes) {
+    const unsigned size = 1u << next(4);
+    const uint64_t address = base + (next(bytes) & ~uint64_t{size - 1});
+    driver_.machine.bus.write_memory(address, size, number());
+    if (size < 8 && driver_.machine.bus.read_memory(address, size) >> (8 * size) != 0)
+      throw std::logic_error("a read is too wide");
+  }
+  void put_command(unsigned slot) {
+    constexpr uint8_t kOperations[] = {0x00, 0x03, 0x12, 0x25, 0x28, 0x43,
+                                       0x46, 0x4a, 0x51, 0x5a, 0xa8, 0xbd};
+    constexpr uint8_t kCommands[] = {0xa0, 0xa0, 0xa0, 0xa0, 0xa1, 0xef, 0x08, 0xec};
+    AhciDriver::Bytes packet(12);
+    for (uint8_t& byte : packet) byte = static_cast<uint8_t>(next(3) == 0 ? next(256) : next(4));
+    packet[0] = next(10) == 0 ? static_cast<uint8_t>(next(256))
+                              : kOperations[next(std::size(kOperations))];
+    std::vector<AhciDriver::Region> regions;
+    for (uint64_t count = next(4); count > 0; --count) {
+      regions.push_back({next(10) == 0 ? number() : 0x4000 + next(0x8000),
+                         static_cast<uint32_t>(1 + next(next(10) == 0 ? 1 << 22 : 4096))});
+    }
+    AhciDriver::Bytes fis = AhciDriver::command_fis(kCommands[next(std::size(kCommands))],
+                                                    static_cast<uint8_t>(next(5)));
+    if (next(20) == 0) fis[next(4)] = static_cast<uint8_t>(next(256));
+    driver_.put_command(slot, fis, packet, regions);
+  }
+
+  AhciDriver driver_;
+  uint64_t random_;
+};
+
+}  // namespace nestor::emu::test
