@@ -41,7 +41,8 @@ Serial::Serial(const Clock& clock, EventQueue& timers, const std::string& name, 
       connected_(connected) {}
 
 bool Serial::listens() const {
-  return (state_.interrupt_enable & kEnableReceived) != 0 && state_.received.empty() && !loopback();
+  const bool waits = (state_.interrupt_enable & kEnableReceived) != 0 || state_.polls == kPolls;
+  return waits && state_.received.empty() && !loopback();
 }
 
 // The next byte comes no sooner than the line can bring it.
@@ -156,6 +157,7 @@ uint8_t Serial::read_line_status() {
       static_cast<uint8_t>(kTransmitterEmpty | (state_.received.empty() ? 0 : kDataReady) |
                            (state_.overrun ? kOverrun : 0));
   state_.overrun = false;
+  if (state_.received.empty() && state_.polls < kPolls) ++state_.polls;
   update_interrupt();
   return status;
 }
@@ -176,6 +178,7 @@ uint8_t Serial::read_modem_status() {
 }
 
 void Serial::transmit(uint8_t byte) {
+  state_.polls = 0;  // it was the transmitter that was waited for
   if (loopback()) {
     receive(byte);
   } else if (sink_) {

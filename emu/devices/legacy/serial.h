@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A serial port: a 16550A UART. What it transmits is gone at once. Bytes arrive with the speed that
-// the divisor says, and only while the guest listens, so that none is lost: it enables the
-// interrupt for received data, and has read the last one.
+// the divisor says, and only while the guest listens, so that none is lost: it has read the last
+// one, and enables the interrupt for received data, or reads the line status again and again and
+// transmits nothing.
 #pragma once
 
 #include <cstdint>
@@ -47,15 +48,16 @@ class Serial : public Device {
 
  private:
   static constexpr size_t kFifoDepth = 16;
+  static constexpr uint8_t kPolls = 16;  // so many reads of the line status are listening
   struct State {
     std::deque<uint8_t> received;
     uint16_t divisor = 12;
     uint8_t interrupt_enable = 0, line_control = 0, modem_control = 0, scratch = 0;
-    uint8_t modem_delta = 0;
+    uint8_t modem_delta = 0, polls = 0;
     bool fifo_enabled = false, overrun = false, transmitter_empty = false, line = false;
     void fields(Archive& archive) {
       archive.sequence(received, kFifoDepth);
-      archive(divisor, interrupt_enable, line_control, modem_control, scratch, modem_delta,
+      archive(divisor, interrupt_enable, line_control, modem_control, scratch, modem_delta, polls,
               fifo_enabled, overrun, transmitter_empty, line);
     }
   };

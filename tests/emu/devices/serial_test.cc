@@ -181,6 +181,23 @@ TEST_F(SerialInputTest, ComesOnceTheGuestListensAndAtTheSpeedOfTheLine) {
   EXPECT_EQ(read(kLsr) & 0x02, 0) << "nothing was lost";
 }
 
+TEST_F(SerialInputTest, AGuestThatPollsListens) {
+  plug_in("ab", false);
+  for (unsigned i = 0; i < 40; ++i) {
+    (void)read(kLsr);
+    if (i % 10 == 9) write(kData, 'x');  // it has waited for the transmitter
+  }
+  wait(kByte);
+  EXPECT_EQ(asked, 0u);
+  for (unsigned i = 0; i < 16; ++i) EXPECT_EQ(read(kLsr) & 1, 0);
+  wait(kByte);
+  EXPECT_EQ(read(kLsr) & 1, 1);
+  EXPECT_EQ(read(kData), 'a');
+  wait(kByte);
+  EXPECT_EQ(read(kData), 'b');
+  EXPECT_FALSE(line);
+}
+
 TEST_F(SerialInputTest, AFileEnds) {
   plug_in("", false);
   write(kIer, 0x01);
