@@ -4,7 +4,7 @@
 // board.cc; SLP_TYP of S5 is that of emu/devices/acpi/power_management.h.
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
 {
-    Name (\_S5, Package () { 5, 5, 0, 0 })
+    Name (\_S5, Package () { 0, 0, 0, 0 })
 
     // What the operating system uses: 0 the 8259s, 1 the I/O APIC.
     Name (PICM, 0)

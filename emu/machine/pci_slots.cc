@@ -61,17 +61,21 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
   auto host = std::make_unique<PciHost>(context.outputs.reset);
   host->add(0, std::make_unique<HostBridge>(context.bus, kHostBridge, context.inputs.shadow));
   host->add(1, std::make_unique<IsaBridge>(context.bus, kIsaBridge, context.lines, kFirstPciLine));
-  host->add(
-      1, std::make_unique<PowerManagementFunction>(context.bus, kPowerManagement, kPmEventPort), 3);
+  host->add(1,
+            std::make_unique<PowerManagementFunction>(context.bus, kPowerManagement, kPmEventPort,
+                                                      !context.facts.rom),
+            3);
   if (context.outputs.memory == nullptr) return host;
   if (context.facts.cd) {
-    host->add(kAhciPlace.slot,
-              std::make_unique<AhciController>(
-                  AhciController::Place{context.bus, context.clock, *context.outputs.memory,
-                                        context.lines.source(kFirstPciLine + kAhciPlace.slot),
-                                        context.outputs.interrupt_message},
-                  kAhci, std::make_unique<CdDrive>(std::make_unique<Disk>(*context.facts.cd))),
-              kAhciPlace.number);
+    host->add(
+        kAhciPlace.slot,
+        std::make_unique<AhciController>(
+            AhciController::Place{context.bus, context.clock, *context.outputs.memory,
+                                  context.lines.source(kFirstPciLine + kAhciPlace.slot),
+                                  context.outputs.interrupt_message},
+            kAhci,
+            std::make_unique<CdDrive>(std::make_unique<Disk>(*context.facts.cd, Disk::Kind::kCd))),
+        kAhciPlace.number);
   }
   host->add(2, std::make_unique<VirtioEntropy>(place_in(context, 2, "virtio-rng"),
                                                entropy_seed(context.facts.random_seed)));

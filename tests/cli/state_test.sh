@@ -90,8 +90,8 @@ flat() {
   # shellcheck disable=SC2059 # the code is the format
   printf "$1"
 }
-# MOV DX, 604; MOV AX, 3400; OUT DX, AX: SLP_TYP 5 and SLP_EN.
-flat '\146\272\004\006\146\270\000\064\146\357\364' >power-off
+# MOV DX, 604; MOV AX, 2000; OUT DX, AX: SLP_TYP 0 and SLP_EN.
+flat '\146\272\004\006\146\270\000\040\146\357\364' >power-off
 flat '\260\376\346\144\364' >reset # MOV AL, FE; OUT 64, AL
 expect 0 '' power-off
 expect 20 'L1 reset the machine' reset
@@ -149,6 +149,6 @@ expect 2 'say when' "$image" --save-state state
 expect 2 'no effect without --save-state' "$image" --save-at 1
 expect 2 'is no moment' "$image" --save-state state --save-at soon
 expect 2 'takes no state' "$image" --save-state - --save-at 1
-expect 2 'IMAGE is required, or a --disk or --cdrom to start from, or --load-state FILE' --stats
+expect 2 'IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or --load-state FILE' --stats
 
 [ "$failures" -eq 0 ] || exit 1

@@ -17,7 +17,7 @@ namespace nestor::emu {
 class PowerManagement : public Device {
  public:
   static constexpr uint64_t kFrequency = 3'579'545;  // Hz, of the timer
-  static constexpr uint8_t kSoftOff = 5;             // SLP_TYP of S5, as the DSDT says
+  static constexpr uint8_t kSoftOff = 0;             // SLP_TYP of S5, as the PIIX4 has it
   static constexpr Region kRegions[] = {
       {Space::kPorts, 4},  // PM1 status, PM1 enable
       {Space::kPorts, 2},  // PM1 control

@@ -152,6 +152,28 @@ TEST_F(PcBoardTest, TheNativePcLacksWhatTheKernelHas) {
   EXPECT_TRUE(board.inputs().acknowledge && board.inputs().end_of_interrupt);
 }
 
+// Software gives the registers of ACPI another place; they stay at that of the tables as well.
+TEST_F(PcBoardTest, TheRegistersOfAcpiMoveToo) {
+  const auto configuration = [this](uint32_t offset) -> uint16_t {
+    bus.write_port(0xcf8, 4, 0x80000b00 | (offset & 0xfc));
+    return static_cast<uint16_t>(0xcfc + offset % 4);
+  };
+  EXPECT_EQ(bus.read_port(configuration(0x40), 4), 0x601u);
+  EXPECT_EQ(bus.read_port(configuration(0x80), 1), 1u);
+  EXPECT_EQ(bus.read_port(0xb004, 2), 0xffffu);
+  bus.write_port(configuration(0x40), 4, 0xffffb001);
+  EXPECT_EQ(bus.read_port(configuration(0x40), 4), 0xb001u);
+  EXPECT_EQ(bus.read_port(0xb004, 2), bus.read_port(0x604, 2));
+  bus.write_port(0xb002, 2, 0x0100);  // PM1 enable
+  EXPECT_EQ(bus.read_port(0x602, 2), 0x0100u);
+  clock.charge(1'000'000);
+  EXPECT_EQ(bus.read_port(0xb008, 4), bus.read_port(0x608, 4));
+  EXPECT_NE(bus.read_port(0xb008, 4), 0u);
+  bus.write_port(configuration(0x80), 1, 0);
+  EXPECT_EQ(bus.read_port(0xb004, 2), 0xffffu);
+  EXPECT_EQ(bus.read_port(0x602, 2), 0x0100u);
+}
+
 TEST_F(PcBoardTest, LinesLeadToBothControllers) {
   for (unsigned pin = 0; pin < IoApic::kPins; ++pin) {
     bus.write_memory(0xfec00000, 4, 0x10 + 2 * pin);

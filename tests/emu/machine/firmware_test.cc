@@ -190,7 +190,7 @@ TEST_F(AcpiTest, TheMcfgHasTheMemoryOfPciConfiguration) {
 TEST_F(AcpiTest, TheDsdtSaysHowToTurnTheMachineOff) {
   const uint64_t fadt = number(number(kRsdp + 16, 4) + 36, 4);
   const auto bytes = table(number(fadt + 40, 4), "DSDT");
-  const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 5, 0x0a, 5};
+  const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0, 0, 0, 0};
   EXPECT_FALSE(std::ranges::search(bytes, s5).empty());
 }
 

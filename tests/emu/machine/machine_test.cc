@@ -89,7 +89,7 @@ TEST_F(MachineRun, TheKeyboardControllerResets) {
 }
 
 TEST_F(MachineRun, AcpiTurnsTheMachineOff) {
-  const RunResult result = run(ASM64("mov dx, 0x604; mov eax, 0x3400; out dx, ax") + kForever);
+  const RunResult result = run(ASM64("mov dx, 0x604; mov eax, 0x2000; out dx, ax") + kForever);
   EXPECT_EQ(result.kind, Kind::kPowerOff);
 }
 

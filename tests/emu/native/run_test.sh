@@ -102,7 +102,7 @@ ends 8 'triple fault' triple
 timeout 60 "$native" run --no-vmx --max-seconds 30 triple >out 2>err || :
 grep -q '^nestor-kvm: warning: L1: triple fault at RIP 0x100078' err ||
   fail "the triple fault is not explained: $(cat err)"
-flat '\146\272\004\006\146\270\000\064\146\357' >off # OUT of 3400H to port 604H
+flat '\146\272\004\006\146\270\000\040\146\357' >off # OUT of 2000H to port 604H
 ends 0 '' off
 flat '\372\364' >halt
 ends 18 'halted' halt
