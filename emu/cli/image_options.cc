@@ -104,7 +104,8 @@ Complaint ImageOptions::read_firmware(const CLI::App& run, ImageRun& to) const {
   // Where there is none nothing is said of it.
   if (run.get_option(kFirmwareOption)->get_group().empty()) return "IMAGE is required";
   if (!has_firmware && disks_.empty() && !to.machine.cd)
-    return "IMAGE is required, or a --disk or --cdrom to start from, or --load-state FILE";
+    return "IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or "
+           "--load-state FILE";
   if (has_firmware && firmware_.empty()) return "--firmware: the name of the file is empty";
   for (const char* option : {"--append", "--module", "--initrd"}) {
     if (run.count(option) != 0)

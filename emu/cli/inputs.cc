@@ -52,9 +52,12 @@ std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware) {
           file, package)};
     }
   }
-  auto rom = read_file(path, "firmware", kMostRomBytes);
+  auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
   if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
-  return ImageFile{file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))};
+  ImageFile file{file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))};
+  const auto loaded = load_firmware(file);
+  if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
+  return file;
 }
 
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,

@@ -134,6 +134,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
   try {
     MachineConfig config = options.machine;
     for (DiskConfig& disk : config.disks) disk.watcher = &outputs;
+    if (config.cd) config.cd->watcher = &outputs;
     auto created = create(config, machine_outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
@@ -246,7 +247,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   try {
     for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
     if (DiskConfig* const cd = options.machine.cd ? &*options.machine.cd : nullptr)
-      cd->bytes = Disk(*cd).bytes();
+      cd->bytes = Disk(*cd, Disk::Kind::kCd).bytes();
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());
   }

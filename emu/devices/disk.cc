@@ -13,56 +13,70 @@
 namespace nestor::emu {
 namespace {
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw DiskError("cannot use '" + path + "' as a disk: " + why);
+// What a file is used as, for messages.
+struct Use {
+  const DiskConfig& config;
+  std::string what, option;
+
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw DiskError("cannot use '" + config.path + "' as a " + what + ": " + why);
+  }
+};
+
+Use use_of(const DiskConfig& config, Disk::Kind kind) {
+  if (kind == Disk::Kind::kCd) return {config, "CD", "--cdrom"};
+  return {config, "disk", "--disk"};
 }
 
 // The size of an open file, or why it cannot be a disk.
-uint64_t size_of(int descriptor, const DiskConfig& config) {
+uint64_t size_of(int descriptor, const Use& use) {
+  const DiskConfig& config = use.config;
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0) refuse(config.path, std::strerror(errno));
-  if (S_ISDIR(status.st_mode)) refuse(config.path, "it is a directory; name a raw file");
+  if (::fstat(descriptor, &status) != 0) use.refuse(std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) use.refuse("it is a directory; name a raw file");
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
-    refuse(config.path, "it is neither a file nor a block device; copy it into a file");
+    use.refuse("it is neither a file nor a block device; copy it into a file");
   const off_t end = ::lseek(descriptor, 0, SEEK_END);
-  if (end < 0) refuse(config.path, std::strerror(errno));
+  if (end < 0) use.refuse(std::strerror(errno));
   const auto bytes = static_cast<uint64_t>(end);
-  if (bytes == 0) refuse(config.path, "it is empty; make a larger one, as with truncate -s 64M");
+  if (bytes == 0) use.refuse("it is empty; make a larger one, as with truncate -s 64M");
   if (bytes % Disk::kSectorBytes != 0)
-    refuse(config.path, "its size, " + std::to_string(bytes) +
-                            " bytes, is no multiple of 512; lengthen it, as with truncate -s %512");
+    use.refuse("its size, " + std::to_string(bytes) +
+               " bytes, is no multiple of 512; lengthen it, as with truncate -s %512");
   if (config.bytes != 0 && config.bytes != bytes) {
-    refuse(config.path, "it has " + std::to_string(bytes) +
-                            " bytes, and that of the saved machine " +
-                            std::to_string(config.bytes));
+    use.refuse("it has " + std::to_string(bytes) + " bytes, and that of the saved machine " +
+               std::to_string(config.bytes) + "; name the one that it had with " + use.option);
   }
   return bytes;
 }
 
 // A file system that has no locks does without.
-void lock(int descriptor, const DiskConfig& config) {
+void lock(int descriptor, const Use& use) {
+  const DiskConfig& config = use.config;
   if (::flock(descriptor, (config.writable ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return;
   if (errno != EWOULDBLOCK) return;
-  refuse(config.path, config.writable ? "another process uses it, and writable=on needs it alone"
-                                      : "another process writes to it; make a copy");
+  use.refuse(config.writable ? "another process uses it, and writable=on needs it alone"
+                             : "another process writes to it; make a copy");
 }
 
 }  // namespace
 
-Disk::Disk(const DiskConfig& config)
+Disk::Disk(const DiskConfig& config, Kind kind)
     : path_(config.path),
       writable_(config.writable),
       watcher_(config.watcher),
       descriptor_(
           ::open(config.path.c_str(), (writable_ ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)) {
+  const Use use = use_of(config, kind);
   if (descriptor_ < 0) {
     const std::string why = std::strerror(errno);
-    refuse(config.path,
-           config.bytes == 0 ? why : why + "; it is the saved machine's, name it anew with --disk");
+    use.refuse(config.bytes == 0
+                   ? why
+                   : why + "; it is the saved machine's, name it anew with " + use.option);
   }
   try {
-    bytes_ = size_of(descriptor_, config);
-    lock(descriptor_, config);
+    bytes_ = size_of(descriptor_, use);
+    lock(descriptor_, use);
   } catch (...) {
     ::close(descriptor_);
     throw;

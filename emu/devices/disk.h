@@ -47,11 +47,12 @@ class DiskError : public std::runtime_error {
 
 class Disk {
  public:
+  enum class Kind : uint8_t { kDisk, kCd };  // what messages call it
   static constexpr uint64_t kSectorBytes = 512, kBlockBytes = 4096;
 
   // Opens the file. While it is in use nobody else may write to it, and with `writable` nobody else
   // may use it as a disk. Throws DiskError.
-  explicit Disk(const DiskConfig& config);
+  explicit Disk(const DiskConfig& config, Kind kind = Kind::kDisk);
   ~Disk();
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;

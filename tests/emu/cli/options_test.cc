@@ -396,7 +396,9 @@ void PrintTo(const BadUsage& bad, std::ostream* out) { *out << bad.message; }
 const BadUsage kBadUsages[] = {
     {{}, "a command is required"},
     {{"walk"}, "walk"},
-    {{"run"}, "IMAGE is required, or a --disk or --cdrom to start from, or --load-state FILE"},
+    {{"run"},
+     "IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or --load-state "
+     "FILE"},
     {{"run", "image", "--firmware", "ovmf"}, "IMAGE and --firmware exclude each other"},
     {{"run", "image", "--cdrom", ""}, "--cdrom: the name of the file is empty"},
     {{"run", "--firmware", ""}, "--firmware: the name of the file is empty"},

@@ -32,8 +32,7 @@ struct AhciDriver {
         kSlot, std::make_unique<AhciController>(
                    AhciController::Place{machine.bus, machine.clock, machine.memory,
                                          machine.lines.source(19), machine.message()},
-                   kIdentity,
-                   std::make_unique<CdDrive>(std::make_unique<Disk>(DiskConfig{path}))));
+                   kIdentity, std::make_unique<CdDrive>(std::make_unique<Disk>(DiskConfig{path}))));
   }
 
   void start() {

@@ -58,8 +58,8 @@ class RandomAhciGuest {
     constexpr uint8_t kCommands[] = {0xa0, 0xa0, 0xa0, 0xa0, 0xa1, 0xef, 0x08, 0xec};
     AhciDriver::Bytes packet(12);
     for (uint8_t& byte : packet) byte = static_cast<uint8_t>(next(3) == 0 ? next(256) : next(4));
-    packet[0] = next(10) == 0 ? static_cast<uint8_t>(next(256))
-                              : kOperations[next(std::size(kOperations))];
+    packet[0] =
+        next(10) == 0 ? static_cast<uint8_t>(next(256)) : kOperations[next(std::size(kOperations))];
     std::vector<AhciDriver::Region> regions;
     for (uint64_t count = next(4); count > 0; --count) {
       regions.push_back({next(10) == 0 ? number() : 0x4000 + next(0x8000),
