@@ -151,6 +151,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
         // The places of the fixed hardware, and of what is only there in Nestor.
         Device (MBRD)
         {
+            // But for those of ACPI, which the function 00:01.3 has.
             Name (_HID, EisaId ("PNP0C02"))
             Name (_CRS, ResourceTemplate ()
             {
@@ -160,7 +161,6 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "NESTOR", "NESTORPC", 1)
                 IO (Decode16, 0x0092, 0x0092, 0x01, 0x01)
                 IO (Decode16, 0x04D0, 0x04D0, 0x01, 0x02)
                 IO (Decode16, 0x0510, 0x0510, 0x01, 0x0C)
-                IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
                 Memory32Fixed (ReadWrite, 0xFEF00000, 0x00100000)
             })
         }
