@@ -8,9 +8,11 @@ namespace {
 enum : unsigned { kCommandPort = 1, kSystemPort = 2 };
 
 // Status register: output buffer full, self-test passed, last write was a command, keyboard not
-// locked, what the buffer holds is the mouse's.
+// locked, what the buffer holds is the mouse's, or stands for an answer that did not come.
 constexpr uint8_t kOutputFull = 0x01, kSystemFlag = 0x04, kCommandLast = 0x08, kUnlocked = 0x10,
-                  kAuxOutput = 0x20;
+                  kAuxOutput = 0x20, kTimeout = 0x40;
+// What the controller says where a device does not answer.
+constexpr uint8_t kResend = 0xfe;
 // Command byte: which interrupts are enabled.
 constexpr uint8_t kKeyboardInterrupt = 0x01, kAuxInterrupt = 0x02;
 // Output port.
@@ -44,7 +46,9 @@ uint32_t KeyboardController::read_port(DeviceAddress at, unsigned /*size*/) {
     uint32_t status = kSystemFlag | kUnlocked;
     if (state_.last_was_command) status |= kCommandLast;
     if (state_.output.empty()) return status;
-    return status | kOutputFull | (state_.output.front().from == From::kAux ? kAuxOutput : 0);
+    const Output& next = state_.output.front();
+    return status | kOutputFull | (next.from == From::kAux ? kAuxOutput : 0) |
+           (next.timeout ? kTimeout : 0);
   }
   if (state_.output.empty()) return 0;
   const uint8_t byte = state_.output.front().byte;
@@ -135,8 +139,14 @@ void KeyboardController::parameter(uint8_t value) {
     put(value, From::kKeyboard);
   } else if (command == kWriteAuxOutput) {
     put(value, From::kAux);
+  } else {
+    miss_answer(command == kWriteAux ? From::kAux : From::kKeyboard);
   }
-  // Other bytes are for a keyboard or mouse that is not there: no answer comes.
+}
+
+// The byte was for a keyboard or mouse that is not there.
+void KeyboardController::miss_answer(From from) {
+  if (state_.output.empty()) state_.output.push_back({kResend, from, true});
 }
 
 }  // namespace nestor::emu

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The 8042 keyboard controller without keyboard and mouse, and the system port (0x92 in a PC):
-// status, both interrupts, reset and an A20 line that stays open.
+// The 8042 keyboard controller without keyboard and mouse (it says that they do not answer), and
+// the system port (0x92 in a PC): status, both interrupts, reset and an A20 line that stays open.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,8 @@ class KeyboardController : public Device {
   struct Output {
     uint8_t byte = 0;
     From from = From::kController;
-    void fields(Archive& archive) { archive(byte, from); }
+    bool timeout = false;  // nobody has sent it: there was no answer
+    void fields(Archive& archive) { archive(byte, from, timeout); }
   };
   struct State {
     std::deque<Output> output;
@@ -60,6 +61,7 @@ class KeyboardController : public Device {
   void command(uint8_t value);
   void parameter(uint8_t value);
   void put(uint8_t byte, From from = From::kController) { state_.output.push_back({byte, from}); }
+  void miss_answer(From from);
   void update_interrupts();
   void reset() const {
     if (reset_) reset_();
