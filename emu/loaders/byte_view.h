@@ -27,8 +27,10 @@ constexpr std::optional<uint64_t> read_number(Bytes bytes, uint64_t offset, unsi
   return load_little_endian(bytes.subspan(offset, width));
 }
 
+// Behind 8 bytes are zeros.
 constexpr void append_number(std::vector<uint8_t>& out, uint64_t value, unsigned width) {
-  for (unsigned i = 0; i < width; ++i) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
+  for (unsigned i = 0; i < width; ++i)
+    out.push_back(static_cast<uint8_t>(i < sizeof value ? value >> (8 * i) : 0));
 }
 
 constexpr void store_number(std::span<uint8_t> out, size_t offset, uint64_t value, unsigned width) {

@@ -111,9 +111,10 @@ Table make_hpet(const AcpiBoard& board) {
 Table make_dsdt(const AcpiBoard& board) {
   Table dsdt(nestor_dsdt, nestor_dsdt_end);
   constexpr std::string_view kMemb = "\x08MEMB\x0c";  // NameOp, the name, DWordPrefix
-  const auto at = std::ranges::search(dsdt, kMemb);
-  if (at.empty()) throw std::logic_error("the DSDT lacks MEMB");
-  store_number(dsdt, static_cast<size_t>(at.end() - dsdt.begin()), board.pci_memory, 4);
+  const auto at = std::search(dsdt.begin(), dsdt.end(), kMemb.begin(), kMemb.end());
+  if (at == dsdt.end()) throw std::logic_error("the DSDT lacks MEMB");
+  const auto offset = static_cast<size_t>(at - dsdt.begin()) + kMemb.size();
+  store_number(dsdt, offset, board.pci_memory, 4);
   dsdt[kChecksumOffset] = 0;
   return dsdt;
 }

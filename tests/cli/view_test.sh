@@ -104,7 +104,8 @@ else
   expect 14 'cannot write' view json --out missing/x.html
   [ ! -e /dev/full ] || expect 14 'No space left' view json --out /dev/full
   # Any amount of events takes little memory, as no more than --max-events are kept.
-  ( ulimit -v 1000000
+  # Sanitizers want all the address space that there is.
+  ( ulimit -v "${NESTOR_MOST_ADDRESS_SPACE-1000000}"
     awk 'BEGIN { for (i = 0; i < 300000; i++) printf "{\"cycle\":%d,\"event\":\"vm-exit\",\"reason\":\"HLT\",\"reason_field\":\"0xc\",\"rip\":\"0x%x\"}\n", i, i % 512 }' |
       "$nestor" view - --out stream.html --max-events 200000 ) 2>err || fail "a long trace: $(cat err)"
 fi

@@ -184,12 +184,12 @@ void AhciController::write_register(uint64_t offset, uint32_t value) {
     state_.pending &= ~value;
     raise(0);
   } else if (offset >= kPort && offset < kPortEnd) {
-    return write_port(offset - kPort, value);
+    return write_port_register(offset - kPort, value);
   }
   update_interrupt();
 }
 
-void AhciController::write_port(uint64_t offset, uint32_t value) {
+void AhciController::write_port_register(uint64_t offset, uint32_t value) {
   const auto set_low = [value](uint64_t& address, uint32_t reserved) {
     address = (address >> 32 << 32) | (value & ~reserved);
   };

@@ -61,7 +61,7 @@ class AhciController final : public PciFunction {
 
   uint32_t read_register(uint64_t offset) const;
   void write_register(uint64_t offset, uint32_t value);
-  void write_port(uint64_t offset, uint32_t value);
+  void write_port_register(uint64_t offset, uint32_t value);
   void write_port_command(uint32_t value);
   void reset();
   void reset_drive();
