@@ -5,48 +5,9 @@
 set -eu
 
 nestor=$1
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder"
-failures=0
-
-fail() {
-  printf 'FAIL: %s\n' "$*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT ARGUMENT...: the program returns STATUS, and the standard error is one line
-# with TEXT in it; none at all when TEXT is empty. Lines that say where a processor was are set aside
-# in the file places.
-expect() {
-  status=$1
-  text=$2
-  shift 2
-  got=0
-  timeout 60 "$nestor" "$@" >out 2>all </dev/null || got=$?
-  grep '^processor [0-9]*: ' all >places || :
-  grep -v '^processor [0-9]*: ' all >err || :
-  [ "$got" -eq "$status" ] || fail "status $got, not $status: nestor $*"
-  if [ -z "$text" ]; then
-    [ ! -s err ] || fail "complaint '$(cat err)': nestor $*"
-    return 0
-  fi
-  [ "$(wc -l <err)" -eq 1 ] || fail "$(wc -l <err) lines on the standard error, not 1: nestor $*"
-  case $(cat err) in
-    "nestor: "*"$text"*) ;;
-    *) fail "complaint '$(cat err)' without '$text': nestor $*" ;;
-  esac
-}
-
-# flat CODE: a Multiboot 1 image with address fields, entered at CODE (octal escapes of printf).
-flat() {
-  printf '\002\260\255\033\000\000\001\000\376\117\121\344' # magic, flags, checksum
-  printf '\000\000\020\000\000\000\020\000\000\000\000\000' # header_addr, load_addr, load_end_addr
-  printf '\000\000\000\000\040\000\020\000'                 # bss_end_addr, entry_addr: 1 MiB + 32
-  # shellcheck disable=SC2059 # the code is the format
-  printf "$1"
-}
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
+program() { timeout 60 "$nestor" "$@" </dev/null; }
 
 # MOV EAX, 2; OUT F4, EAX: debug exit.
 flat '\270\002\000\000\000\347\364\364' >good

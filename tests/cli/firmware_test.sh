@@ -6,32 +6,16 @@ set -eu
 
 nestor=$1
 source=$2
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder"
-failures=0
-fail() {
-  failures=$((failures + 1))
-  printf 'FAIL: %s\n' "$*"
-  tail -n 20 out err 2>/dev/null || :
-}
-# expect STATUS ARGUMENT...
-expect() {
-  status=$1
-  shift
-  got=0
-  timeout 200 "$nestor" run --quiet "$@" >out 2>err </dev/null ||
-    got=$?
-  [ "$got" -eq "$status" ] || fail "$*: status $got, not $status"
-}
-has() { grep -q "$2" "$1" || fail "no '$2' in $1"; }
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
+program() { timeout 200 "$nestor" run --quiet "$@" </dev/null; }
+has() { grep -q "$2" "$1" || fail "no '$2' in $1: $(tail -n 20 "$1")"; }
 
 "${CC:-cc}" -m16 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-Ttext=0x7c00 \
   -Wl,--oformat=binary "$source" -o disk.img
 truncate -s 1M disk.img empty.img  # a smaller one has no cylinder
 
-expect 7 --disk disk.img --firmware-log log
+expect 7 '' --disk disk.img --firmware-log log
 has out 'SeaBIOS (version'
 has out 'Booting from Hard Disk'
 has out 'boot sector'
@@ -41,16 +25,16 @@ has log 'ACPI: parse DSDT'
 cp out whole
 
 # By its name and as a file, with more processors and more memory than below 4 GiB.
-expect 7 --firmware seabios --disk disk.img --cpus 3 --memory 5G --firmware-log log
+expect 7 '' --firmware seabios --disk disk.img --cpus 3 --memory 5G --firmware-log log
 has out 'second sect'
 has log 'Found 3 cpu(s)'
-expect 7 --firmware /usr/share/seabios/bios.bin --disk disk.img
+expect 7 '' --firmware /usr/share/seabios/bios.bin --disk disk.img
 has out 'second sect'
 
 # Saved while SeaBIOS runs, and on the way before it has switched its ROM off.
 for moment in 2000 "mark:Booting from"; do
-  expect 7 --disk disk.img --trace trace --save-state state --save-at "$moment"
-  expect 7 --load-state state --trace rest
+  expect 7 '' --disk disk.img --trace trace --save-state state --save-at "$moment"
+  expect 7 '' --load-state state --trace rest
   tail -c "$(wc -c <out)" whole | cmp -s - out || fail "$moment: the output differs"
   # The moment may be among equal events, which are one line.
   lines=$(($(wc -l <rest) - 1))
@@ -60,11 +44,11 @@ for moment in 2000 "mark:Booting from"; do
 done
 
 # Without anything that starts SeaBIOS says so, and resets.
-expect 20 --disk empty.img
+expect 20 'L1 reset the machine' --disk empty.img
 has out 'No bootable device'
 
 printf '\r\rreset -s\r' >typed
-expect 0 --firmware ovmf --serial-input typed
+expect 0 '' --firmware ovmf --serial-input typed
 has out 'UEFI Interactive Shell'
 
 [ "$failures" -eq 0 ]

@@ -8,15 +8,8 @@ command -v gdb >/dev/null || {
   echo 'there is no gdb: run scripts/setup'
   exit 1
 }
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder" || exit 1
-failures=0
-fail() {
-  failures=$((failures + 1))
-  printf 'FAIL: %s\n' "$*"
-}
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
 
 # start IMAGE ARGUMENT...: a run that listens at the socket `s`.
 start() {

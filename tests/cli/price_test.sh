@@ -4,36 +4,9 @@
 set -eu
 
 nestor=$1
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder"
-failures=0
-
-fail() {
-  printf 'FAIL: %s\n' "$*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT ARGUMENT...: the program returns STATUS, and the standard error is one line with
-# TEXT in it; none at all when TEXT is empty. What it prints is in the file out.
-expect() {
-  status=$1
-  text=$2
-  shift 2
-  got=0
-  timeout 60 "$nestor" price "$@" >out 2>err || got=$?
-  [ "$got" -eq "$status" ] || fail "status $got, not $status: price $*"
-  if [ -z "$text" ]; then
-    [ ! -s err ] || fail "complaint '$(cat err)': price $*"
-    return 0
-  fi
-  [ "$(wc -l <err)" -eq 1 ] || fail "$(wc -l <err) lines on the standard error, not 1: price $*"
-  case $(cat err) in
-    "nestor: "*"$text"*) ;;
-    *) fail "complaint '$(cat err)' without '$text': price $*" ;;
-  esac
-}
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
+program() { timeout 60 "$nestor" price "$@"; }
 
 # prints TEXT: the last output has a line that matches.
 prints() {

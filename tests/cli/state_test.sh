@@ -5,31 +5,9 @@ set -eu
 
 nestor=$1
 image=$2
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder"
-failures=0
-fail() {
-  failures=$((failures + 1))
-  printf 'FAIL: %s\n' "$*"
-}
-
-# expect STATUS TEXT ARGUMENT...: the status, and TEXT in the one line of the standard error; an
-# empty TEXT means that nothing is there.
-expect() {
-  status=$1
-  text=$2
-  shift 2
-  got=0
-  timeout 60 "$nestor" run --quiet "$@" >out 2>err </dev/null || got=$?
-  [ "$got" -eq "$status" ] || fail "$*: status $got, not $status"
-  [ -n "$text" ] || { [ ! -s err ] || fail "$*: $(cat err)"; return 0; }
-  case $(cat err) in
-    *"$text"*) [ "$(wc -l <err)" -eq 1 ] || fail "$*: $(cat err)" ;;
-    *) fail "$*: $(cat err)" ;;
-  esac
-}
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
+program() { timeout 60 "$nestor" run --quiet "$@" </dev/null; }
 
 # The trace and the output behind the moment are those of the whole run, whatever the moment.
 for moment in 0 20000 exit:3 mark:EPT; do
@@ -80,16 +58,7 @@ got=0
 [ "$got" -eq 1 ] || fail "a trace that never begins: status $got"
 grep -q 'the trace is empty' err || fail "a trace that never begins: $(cat err)"
 
-
 # A guest that turns the machine off, or resets it, has no success either.
-# flat CODE: a Multiboot 1 image with address fields, entered at CODE (octal escapes of printf).
-flat() {
-  printf '\002\260\255\033\000\000\001\000\376\117\121\344'
-  printf '\000\000\020\000\000\000\020\000\000\000\000\000'
-  printf '\000\000\000\000\040\000\020\000'
-  # shellcheck disable=SC2059 # the code is the format
-  printf "$1"
-}
 # MOV DX, 604; MOV AX, 2000; OUT DX, AX: SLP_TYP 0 and SLP_EN.
 flat '\146\272\004\006\146\270\000\040\146\357\364' >power-off
 flat '\260\376\346\144\364' >reset # MOV AL, FE; OUT 64, AL

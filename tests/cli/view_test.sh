@@ -6,32 +6,9 @@ set -eu
 
 nestor=$1
 image=$2
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
-cd -- "$folder"
-failures=0
-
-fail() {
-  printf 'FAIL: %s\n' "$*"
-  failures=$((failures + 1))
-}
-# expect STATUS TEXT ARGUMENT...: the program returns STATUS and says one line with TEXT in it on the
-# standard error, or nothing when TEXT is empty.
-expect() {
-  status=$1
-  text=$2
-  shift 2
-  got=0
-  timeout 120 "$nestor" "$@" >out 2>err </dev/null || got=$?
-  [ "$got" -eq "$status" ] || fail "status $got, not $status: nestor $*"
-  if [ -z "$text" ]; then
-    [ ! -s err ] || fail "complaint '$(cat err)': nestor $*"
-    return 0
-  fi
-  [ "$(wc -l <err)" -eq 1 ] || fail "$(wc -l <err) lines on the standard error: nestor $*"
-  grep -qF -e "$text" err || fail "'$(cat err)' without '$text': nestor $*"
-}
+# shellcheck source=tests/cli/common.sh
+. "$(dirname -- "$0")/common.sh"
+program() { timeout 120 "$nestor" "$@" </dev/null; }
 # run OPTION...: runs the image, whose own status is 1.
 run() { expect 1 '' run "$image" --serial none --quiet "$@"; }
 

@@ -8,37 +8,11 @@ nestor=$1
 native=$2
 images=$3
 image=$images/plain-pc/plain-pc.elf
-folder=$(mktemp -d)
-trap 'rm -rf -- "$folder"' EXIT
-trap 'exit 1' HUP INT TERM
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-cd -- "$folder"
-failures=0
-
-fail() {
-  printf 'FAIL: %s\n' "$*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT ARGUMENT...: nestor-kvm returns STATUS, and the standard error is one line with
-# TEXT in it; none at all when TEXT is empty.
-expect() {
-  status=$1
-  text=$2
-  shift 2
-  got=0
-  timeout 60 "$native" "$@" >out 2>err </dev/null || got=$?
-  [ "$got" -eq "$status" ] || fail "status $got, not $status: nestor-kvm $*: $(cat err)"
-  if [ -z "$text" ]; then
-    [ ! -s err ] || fail "complaint '$(cat err)': nestor-kvm $*"
-    return 0
-  fi
-  [ "$(wc -l <err)" -eq 1 ] || fail "$(wc -l <err) lines on the standard error, not 1: nestor-kvm $*"
-  case $(cat err) in
-    "nestor-kvm: "*"$text"*) ;;
-    *) fail "complaint '$(cat err)' without '$text': nestor-kvm $*" ;;
-  esac
-}
+# shellcheck source=tests/cli/common.sh
+. "$here/../../cli/common.sh"
+speaker=nestor-kvm
+program() { timeout 60 "$native" "$@" </dev/null; }
 
 # --- without KVM
 expect 0 '' run --help
@@ -72,8 +46,8 @@ fi
 [ "$got" -eq 1 ] || fail "status $got, not 1: $(cat err)"
 cmp emulated natively || fail 'the outputs differ'
 
-# flat CODE: an ELF64 image with that code at 1 MiB (octal escapes of printf), entered at its start.
-flat() {
+# elf CODE: an ELF64 image with that code at 1 MiB (octal escapes of printf), entered at its start.
+elf() {
   printf '\177ELF\002\001\001\000\000\000\000\000\000\000\000\000' # 64-bit, little-endian
   printf '\002\000\076\000\001\000\000\000\170\000\020\000\000\000\000\000' # x86-64, entry
   printf '\100\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000' # program header at 64
@@ -95,22 +69,22 @@ ends() {
   "$nestor" run "$3" >out 2>err || got=$?
   [ "$got" -eq "$1" ] || fail "status $got, not $1: nestor run $3"
 }
-flat '\270\002\000\000\000\347\364' >exit2
+elf '\270\002\000\000\000\347\364' >exit2
 ends 5 '' exit2
-flat '\017\013' >triple
+elf '\017\013' >triple
 ends 8 'triple fault' triple
 timeout 60 "$native" run --no-vmx --max-seconds 30 triple >out 2>err || :
 grep -q '^nestor-kvm: warning: L1: triple fault at RIP 0x100078' err ||
   fail "the triple fault is not explained: $(cat err)"
-flat '\146\272\004\006\146\270\000\040\146\357' >off # OUT of 2000H to port 604H
+elf '\146\272\004\006\146\270\000\040\146\357' >off # OUT of 2000H to port 604H
 ends 0 '' off
-flat '\372\364' >halt
+elf '\372\364' >halt
 ends 18 'halted' halt
-flat '\373\364\353\375' >sleeper
+elf '\373\364\353\375' >sleeper
 ends 18 'halted' sleeper
-flat '\260\376\346\144\353\376' >reset
+elf '\260\376\346\144\353\376' >reset
 ends 20 'reset' reset
-flat '\353\376' >loop
+elf '\353\376' >loop
 expect 12 'spent' run --no-vmx --max-seconds 1 loop
 expect 14 'cannot write /dev/full' run --no-vmx --serial /dev/full "$image"
 
