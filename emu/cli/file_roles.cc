@@ -40,26 +40,25 @@ std::vector<Role> roles_of(const RunOptions& options) {
   if (options.serial_input) roles.push_back({"--serial-input", *options.serial_input});
   if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
     roles.push_back({"--gdb stdio", "-"});
-  if (options.serial != "stdio" && options.serial != "none")
-    roles.push_back({"--serial", options.serial, true});
-  for (size_t i = 0; i < options.further_serial.size(); ++i) {
-    constexpr std::string_view kOptions[] = {"--serial2", "--serial3", "--serial4"};
-    const std::string& path = options.further_serial[i];
-    if (path != "stdio" && path != "none") roles.push_back({kOptions[i], path, true});
-  }
-  if (const auto& path = options.virtio_console; path && *path != "stdio" && *path != "none")
-    roles.push_back({"--virtio-console", *path, true});
-  if (const auto& path = options.firmware_log; path && *path != "stdio" && *path != "none")
-    roles.push_back({"--firmware-log", *path, true});
-  if (options.trace && *options.trace != "-") roles.push_back({"--trace", *options.trace, true});
-  if (options.dump_vmcs && *options.dump_vmcs != "-")
-    roles.push_back({"--dump-vmcs", *options.dump_vmcs, true});
-  if (options.profile && *options.profile != "-")
-    roles.push_back({"--profile", *options.profile, true});
+  // Where bytes go: stdio, none, or a file.
+  const auto add_stream = [&roles](std::string_view option, const std::string& where) {
+    if (where != "stdio" && where != "none") roles.push_back({option, where, true});
+  };
+  add_stream("--serial", options.serial);
+  add_stream("--serial2", options.further_serial[0]);
+  add_stream("--serial3", options.further_serial[1]);
+  add_stream("--serial4", options.further_serial[2]);
+  add_stream("--virtio-console", options.virtio_console.value_or("none"));
+  add_stream("--firmware-log", options.firmware_log.value_or("none"));
+  const auto add_output = [&roles](std::string_view option, const std::string& path) {
+    if (path != "-") roles.push_back({option, path, true});
+  };
+  if (options.trace) add_output("--trace", *options.trace);
+  if (options.dump_vmcs) add_output("--dump-vmcs", *options.dump_vmcs);
+  if (options.profile) add_output("--profile", *options.profile);
   for (const std::string& path : options.symbols) roles.push_back({"--symbols", path});
   for (const std::string& path : options.l2_symbols) roles.push_back({"--l2-symbols", path});
-  if (options.screen && *options.screen != "-")
-    roles.push_back({"--screen", *options.screen, true});
+  if (options.screen) add_output("--screen", *options.screen);
   if (options.load_state) roles.push_back({"--load-state", *options.load_state});
   if (options.save_state) roles.push_back({"--save-state", options.save_state->file, true});
   return roles;

@@ -127,8 +127,7 @@ Complaint ImageOptions::read_disks(ImageRun& run) const {
     if (how != "writable=on" && how != "writable=off") {
       return fmt::format(
           "--disk: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=on, "
-          "and a "
-          "comma in FILE as ,,",
+          "and a comma in FILE as ,,",
           how);
     }
     run.machine.disks.push_back({.path = disk.path, .writable = how == "writable=on"});

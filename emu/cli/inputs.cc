@@ -41,7 +41,7 @@ ModuleFile parse_module(std::string_view text) {
   return module;
 }
 
-std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware) {
+std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) {
   std::string path = firmware;
   for (const auto& [name, file, package] : kKnownFirmware) {
     if (firmware != name) continue;
@@ -54,10 +54,7 @@ std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware) {
   }
   auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
   if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
-  ImageFile file{file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))};
-  const auto loaded = load_firmware(file);
-  if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
-  return file;
+  return load_firmware({file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))});
 }
 
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,

@@ -30,8 +30,8 @@ struct Inputs {
   std::vector<Module> modules;
 };
 
-// The ROM of firmware that is a name or a file.
-[[nodiscard]] std::variant<ImageFile, LoadError> read_firmware(const std::string& firmware);
+// Firmware that is a name or a file, ready for its machine.
+[[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware);
 
 // Reads them; none may be larger than the guest's memory.
 [[nodiscard]] std::variant<Inputs, LoadError> read_inputs(const std::string& image,

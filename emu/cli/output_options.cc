@@ -24,21 +24,16 @@ std::string check_dump(const std::vector<std::string>& dump) {
 
 // At most one output is the standard output; the screen may follow what COM1 has written.
 std::string check_standard_output(const RunOptions& options) {
-  const bool trace = options.trace == "-", dump = options.dump_vmcs == "-",
-             profile = options.profile == "-";
-  const bool gdb = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;
-  if (options.screen == "-" && (trace || dump || profile || gdb)) {
-    return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
-                       trace     ? "--trace -"
-                       : dump    ? "--dump-vmcs -"
-                       : profile ? "--profile -"
-                                 : "--gdb stdio");
-  }
   std::vector<std::string> users;
-  if (gdb) users.emplace_back("--gdb stdio");
-  if (trace) users.emplace_back("--trace -");
-  if (dump) users.emplace_back("--dump-vmcs -");
-  if (profile) users.emplace_back("--profile -");
+  if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
+    users.emplace_back("--gdb stdio");
+  if (options.trace == "-") users.emplace_back("--trace -");
+  if (options.dump_vmcs == "-") users.emplace_back("--dump-vmcs -");
+  if (options.profile == "-") users.emplace_back("--profile -");
+  if (options.screen == "-" && !users.empty()) {
+    return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
+                       users.front());
+  }
   const size_t first_serial = users.size();
   if (options.serial == "stdio") users.emplace_back("--serial stdio");
   for (size_t i = 0; i < options.further_serial.size(); ++i) {

@@ -28,7 +28,7 @@ namespace nestor::emu {
 namespace {
 
 // What a run begins with.
-using Beginning = std::variant<Inputs, std::unique_ptr<StateInput>>;
+using Beginning = std::variant<Inputs, LoadedImage, std::unique_ptr<StateInput>>;
 
 // The disks of a saved machine in the files that are named anew. std::nullopt: done.
 std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConfig& asked) {
@@ -55,11 +55,10 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
 // Reads as much as is needed to make the machine, whose configuration a saved state decides.
 std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (options.firmware) {
-    auto rom = read_firmware(*options.firmware);
-    if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
-    auto& file = std::get<ImageFile>(rom);
-    options.machine.rom_bytes = file.bytes.size();
-    return Inputs{std::move(file), {}};
+    auto firmware = read_firmware(*options.firmware);
+    if (auto* bad = std::get_if<LoadError>(&firmware)) return std::move(*bad);
+    options.machine.rom_bytes = std::get<LoadedImage>(firmware).rom_bytes;
+    return std::get<LoadedImage>(std::move(firmware));
   }
   if (!options.load_state) {
     auto inputs = read_inputs(options.image, options.modules, options.machine.memory_bytes);
@@ -88,18 +87,18 @@ std::optional<LoadError> begin(const Beginning& beginning, const RunOptions& opt
                  machine.inspection()->exits());
     return std::nullopt;
   }
+  if (const auto* firmware = std::get_if<LoadedImage>(&beginning)) {
+    spdlog::info("{}: {} KiB of firmware", *options.firmware, firmware->rom_bytes >> 10);
+    machine.load(*firmware);
+    return std::nullopt;
+  }
   const auto& [image, modules] = std::get<Inputs>(beginning);
-  const auto loaded = options.firmware ? load_firmware(image)
-                                       : load_image(image, modules, options.append,
-                                                    machine.memory_map(), machine.firmware());
+  const auto loaded =
+      load_image(image, modules, options.append, machine.memory_map(), machine.firmware());
   if (const auto* bad = std::get_if<LoadError>(&loaded)) return *bad;
   const LoadedImage& ready = std::get<LoadedImage>(loaded);
-  if (options.firmware) {
-    spdlog::info("{}: {} KiB of firmware", image.name, options.machine.rom_bytes >> 10);
-  } else {
-    spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
-                 ready.cpu.rip);
-  }
+  spdlog::info("{}: {} image, entered at {:#x}", image.name, to_string(ready.format),
+               ready.cpu.rip);
   machine.load(ready);
   return std::nullopt;
 }
@@ -246,8 +245,7 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
   try {
     for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
-    if (DiskConfig* const cd = options.machine.cd ? &*options.machine.cd : nullptr)
-      cd->bytes = Disk(*cd, Disk::Kind::kCd).bytes();
+    if (auto& cd = options.machine.cd) cd->bytes = Disk(*cd, Disk::Kind::kCd).bytes();
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());
   }

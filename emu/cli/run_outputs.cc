@@ -230,9 +230,10 @@ void RunOutputs::take_statistics(const Machine& machine) {
 void RunOutputs::take_profile() {
   if (!profile_file_) return;
   const profile::CallTree& tree = profiler_->tree();
-  write_profile(tree, options_.profile_format,
-                options_.image.empty() ? options_.load_state.value_or("") : options_.image,
-                *profile_file_);
+  const std::string& what = options_.load_state ? *options_.load_state
+                            : options_.firmware ? *options_.firmware
+                                                : options_.image;
+  write_profile(tree, options_.profile_format, what, *profile_file_);
   if (!tree.is_complete())
     spdlog::warn("--profile: there are too many functions; what was left counts for their callers");
 }

@@ -18,7 +18,7 @@ std::variant<LoadedImage, LoadError> load_firmware(const ImageFile& rom) {
   std::vector<uint8_t> below(kEnd - kBelow1Mib, 0xff);
   const auto shown = static_cast<std::ptrdiff_t>(std::min(size, kShown));
   std::copy(rom.bytes.end() - shown, rom.bytes.end(), below.end() - shown);
-  LoadedImage image{.format = ImageFormat::kFirmware, .pieces = {}};
+  LoadedImage image{.format = ImageFormat::kFirmware, .pieces = {}, .rom_bytes = size};
   image.pieces.push_back({kBelow1Mib, below.size(), below});
   image.pieces.push_back({k4Gib - size, size, rom.bytes});
   return image;

@@ -62,7 +62,8 @@ struct Piece {
 struct LoadedImage {
   ImageFormat format = ImageFormat::kMultiboot1;
   std::vector<Piece> pieces;
-  vmx::CpuState cpu{};  // with firmware it is as after a reset, whatever this says
+  vmx::CpuState cpu{};     // with firmware it is as after a reset, whatever this says
+  uint64_t rom_bytes = 0;  // of firmware; the machine has such a ROM
 };
 
 // One sentence that names what is wrong and what to do about it; no newline.

@@ -218,8 +218,7 @@ void Causes::handle(const WalkEvent& event) {
   if ((last.entry & kReadWriteExecute) == kMarkOfKvm) {
     text +=
         "\n  KVM marks the pages of its guests' devices in this way: nothing is wrong if L1 is "
-        "KVM; "
-        "such entries are reported once";
+        "KVM; such entries are reported once";
     return once(Kind::kMisconfiguration, "write and execute without read", text);
   }
   once(Kind::kMisconfiguration, fmt::format("{:#x}", last.address), text);
