@@ -58,49 +58,60 @@ std::string footer(std::string_view example) {
 // Each command adds itself and its options to the program; it outlives the parsing. After the
 // parsing, if the command line names it, read() returns a complaint, or the empty string and what
 // is to be done.
+class Command {
+ public:
+  bool parsed() const { return app_.parsed(); }
 
-class RunCommand {
+ protected:
+  Command(CLI::App& program, const char* name, const char* description, std::string_view example)
+      : app_(*program.add_subcommand(name, description)) {
+    app_.footer(footer(example));
+  }
+  CLI::App& app_;
+};
+
+class RunCommand : public Command {
  public:
   RunCommand(CLI::App& app, const Program& program)
-      : program_(program),
-        run_(*app.add_subcommand(
-            "run", "Run a Multiboot 1, Multiboot 2 or ELF64 image, or a Linux kernel")) {
-    run_.footer(footer("Example:\n  " + program.run_example + "\n"));
-    image_.add_to(run_);
-    image_.add_firmware_to(run_);
-    outputs_.add_to(run_);
-    profile_.add_to(run_);
-    state_.add_to(run_);
-    debug_.add_to(run_);
-    processor_.add_to(run_);
-    run_.add_option("--log", log_level_,
+      : Command(app, "run",
+                "Run a Multiboot 1, Multiboot 2 or ELF64 image, a Linux kernel, or what firmware "
+                "finds on a disk or CD",
+                "Example:\n  " + program.run_example + "\n"),
+        program_(program) {
+    image_.add_to(app_);
+    image_.add_firmware_to(app_);
+    outputs_.add_to(app_);
+    profile_.add_to(app_);
+    state_.add_to(app_);
+    debug_.add_to(app_);
+    processor_.add_to(app_);
+    app_.add_option("--log", log_level_,
                     "What is said on the standard error beside the end of the run")
         ->type_name("info|warning|off")
         ->capture_default_str();
-    run_.add_flag("--quiet", quiet_, "The same as --log off");
-    if (program.add_run_options) program.add_run_options(run_);
+    app_.add_flag("--quiet", quiet_, "The same as --log off");
+    if (program.add_run_options) program.add_run_options(app_);
     for (const Program::Missing& missing : program.missing) {
-      run_.get_option(missing.option)->group("");  // not in the help
+      app_.get_option(missing.option)->group("");  // not in the help
     }
   }
 
-  bool parsed() const { return run_.parsed(); }
   Complaint read(RunOptions& options) const {
     for (const Program::Missing& missing : program_.missing) {
-      if (run_.count(missing.option) != 0)
+      if (app_.count(missing.option) != 0)
         return fmt::format("{}: {}", missing.option, missing.why);
     }
-    if (Complaint bad = image_.read(run_, options); !bad.empty()) return bad;
-    if (std::string bad = state_.read(run_, options); !bad.empty()) return bad;
+    if (Complaint bad = image_.read(app_, options); !bad.empty()) return bad;
+    if (std::string bad = state_.read(app_, options); !bad.empty()) return bad;
     if (!options.load_state) {
-      if (Complaint bad = image_.read_firmware(run_, options); !bad.empty()) return bad;
+      if (Complaint bad = image_.read_firmware(app_, options); !bad.empty()) return bad;
     }
-    if (std::string bad = processor_.read(run_, options.machine); !bad.empty()) return bad;
+    if (std::string bad = processor_.read(app_, options.machine); !bad.empty()) return bad;
     if (options.firmware && info_of(options.machine.l0.mode).has_l0)
       return "--l0: L0 has no memory for firmware; give an IMAGE, or leave --l0 out";
-    if (Complaint bad = debug_.read(run_, options); !bad.empty()) return bad;
-    if (std::string bad = profile_.read(run_, options); !bad.empty()) return bad;
-    if (std::string bad = outputs_.read(run_, options); !bad.empty()) return bad;
+    if (Complaint bad = debug_.read(app_, options); !bad.empty()) return bad;
+    if (std::string bad = profile_.read(app_, options); !bad.empty()) return bad;
+    if (std::string bad = outputs_.read(app_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};
     if (std::ranges::find(kLevels, log_level_) == kLevels.end()) {
       return fmt::format("--log: '{}' is no level; choose info, warning or off", log_level_);
@@ -111,7 +122,6 @@ class RunCommand {
 
  private:
   const Program& program_;
-  CLI::App& run_;
   ImageOptions image_;
   OutputOptions outputs_;
   ProfileOptions profile_;
@@ -122,39 +132,35 @@ class RunCommand {
   bool quiet_ = false;
 };
 
-class DiffCommand {
+class DiffCommand : public Command {
  public:
   explicit DiffCommand(CLI::App& app)
-      : diff_(*app.add_subcommand("diff", "Compare two traces, event by event")) {
-    diff_.footer(footer(kDiffExample));
-    diff_.add_option("A", options_.left, "A trace, as text or JSON lines; - is the standard input")
+      : Command(app, "diff", "Compare two traces, event by event", kDiffExample) {
+    app_.add_option("A", options_.left, "A trace, as text or JSON lines; - is the standard input")
         ->type_name("");
-    diff_.add_option("B", options_.right, "Another one")->type_name("");
-    diff_.add_option("--only", options_.rules.only, "Compare events of these kinds alone")
+    app_.add_option("B", options_.right, "Another one")->type_name("");
+    app_.add_option("--only", options_.rules.only, "Compare events of these kinds alone")
         ->type_name("KIND,...")
         ->delimiter(',')
         ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    diff_
-        .add_option("--ignore", options_.rules.ignore,
+    app_.add_option("--ignore", options_.rules.ignore,
                     "Ignore these fields too: rip, or vm-exit.rip")
         ->type_name("FIELD,...")
         ->delimiter(',')
         ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    diff_
-        .add_option("--context", options_.rules.context,
+    app_.add_option("--context", options_.rules.context,
                     "Events to show before and after the first difference")
         ->type_name("N")
         ->check(CLI::Range(0u, kMostContext))
         ->capture_default_str();
-    diff_.add_flag("--list-ignored", options_.list_ignored,
-                   "Print which fields may differ, and why, instead");
+    app_.add_flag("--list-ignored", options_.list_ignored,
+                  "Print which fields may differ, and why, instead");
   }
 
-  bool parsed() const { return diff_.parsed(); }
   Complaint read(DiffOptions& options) const {
     options = options_;
     const bool complete = options.list_ignored || !options.right.empty();
@@ -162,55 +168,47 @@ class DiffCommand {
   }
 
  private:
-  CLI::App& diff_;
   DiffOptions options_;
 };
 
-class StatsCommand {
+class StatsCommand : public Command {
  public:
   explicit StatsCommand(CLI::App& app)
-      : stats_(*app.add_subcommand("stats", "Print VM exits by reason, from a trace")) {
-    stats_.footer(footer(kStatsExample));
-    stats_
-        .add_option("TRACE", options_.trace,
+      : Command(app, "stats", "Print VM exits by reason, from a trace", kStatsExample) {
+    app_.add_option("TRACE", options_.trace,
                     "A trace, as text or JSON lines; - is the standard input")
         ->type_name("")
         ->required();
   }
 
-  bool parsed() const { return stats_.parsed(); }
   Complaint read(StatsOptions& options) const {
     options = options_;
     return {};
   }
 
  private:
-  CLI::App& stats_;
   StatsOptions options_;
 };
 
-class ViewCommand {
+class ViewCommand : public Command {
  public:
   explicit ViewCommand(CLI::App& app)
-      : view_(*app.add_subcommand("view", "Write a page for a browser from a JSON trace")) {
-    view_.footer(footer(kViewExample));
-    view_.add_option("TRACE", options_.trace, "A trace in JSON lines; - is the standard input")
+      : Command(app, "view", "Write a page for a browser from a JSON trace", kViewExample) {
+    app_.add_option("TRACE", options_.trace, "A trace in JSON lines; - is the standard input")
         ->type_name("")
         ->required();
-    view_
-        .add_option("--out", options_.out,
+    app_.add_option("--out", options_.out,
                     "The page [TRACE with the ending .html]; - is the standard output")
         ->type_name("FILE");
-    view_.add_option("--max-events", options_.limits.events, "The page has the first N events")
+    app_.add_option("--max-events", options_.limits.events, "The page has the first N events")
         ->type_name("N")
         ->check(CLI::Range(uint64_t{1}, kMostEvents))
         ->capture_default_str();
   }
 
-  bool parsed() const { return view_.parsed(); }
   Complaint read(ViewOptions& options) const {
     options = options_;
-    if (view_.count("--out") != 0)
+    if (app_.count("--out") != 0)
       return options.out.empty() ? "--out: the name of the file is empty" : Complaint();
     if (options.trace == "-") return "--out FILE is required for a trace from the standard input";
     options.out = std::filesystem::path(options.trace).replace_extension(".html").string();
@@ -221,60 +219,53 @@ class ViewCommand {
   // What browsers have room for.
   static constexpr uint64_t kMostEvents = 10'000'000;
 
-  CLI::App& view_;
   ViewOptions options_;
 };
 
-class AuditCommand {
+class AuditCommand : public Command {
  public:
   explicit AuditCommand(CLI::App& app)
-      : audit_(*app.add_subcommand("audit", "Say which checks of VM entry a VMCS violates")) {
-    audit_.footer(footer(kAuditExample));
-    audit_
-        .add_option("VMCS", options_.file,
+      : Command(app, "audit", "Say which checks of VM entry a VMCS violates", kAuditExample) {
+    app_.add_option("VMCS", options_.file,
                     "A file or - (standard input): a dump that KVM, Xen or HAXM logged, lines of "
                     "NAME = VALUE, or JSON; docs/audit.md describes them")
         ->type_name("")
         ->required();
-    audit_.add_flag("--json", options_.json, "Print JSON");
-    audit_.add_flag("--only-stated", options_.only_stated,
-                    "Judge by the fields that JSON states; absent ones are unknown, not 0");
-    add_processor_option(audit_, cpu_);
-    audit_.get_option("--cpu")->default_str("any");
+    app_.add_flag("--json", options_.json, "Print JSON");
+    app_.add_flag("--only-stated", options_.only_stated,
+                  "Judge by the fields that JSON states; absent ones are unknown, not 0");
+    add_processor_option(app_, cpu_);
+    app_.get_option("--cpu")->default_str("any");
   }
 
-  bool parsed() const { return audit_.parsed(); }
   Complaint read(AuditOptions& options) const {
     options = options_;
     auto processor = read_processor(cpu_);
     if (auto* bad = std::get_if<Complaint>(&processor)) return std::move(*bad);
-    if (audit_.count("--cpu") != 0) options.processor = std::get<vmx::ProcessorType>(processor);
+    if (app_.count("--cpu") != 0) options.processor = std::get<vmx::ProcessorType>(processor);
     return {};
   }
 
  private:
-  CLI::App& audit_;
   AuditOptions options_;
   std::string cpu_ = default_processor_name();
 };
 
-class CompareMmuCommand {
+class CompareMmuCommand : public Command {
  public:
   explicit CompareMmuCommand(CLI::App& app)
-      : compare_(*app.add_subcommand(
-            "compare-mmu", "Run an image in every mode of --l0 and compare results and costs")) {
-    compare_.footer(footer(kCompareMmuExample));
-    image_.add_to(compare_);
-    compare_.get_option("IMAGE")->required();
-    compare_
-        .add_option("--json", json_,
+      : Command(app, "compare-mmu",
+                "Run an image in every mode of --l0 and compare results and costs",
+                kCompareMmuExample) {
+    image_.add_to(app_);
+    app_.get_option("IMAGE")->required();
+    app_.add_option("--json", json_,
                     "Write JSON to this file; - is the standard output, without the table")
         ->type_name("FILE");
   }
 
-  bool parsed() const { return compare_.parsed(); }
   Complaint read(CompareMmuOptions& options) const {
-    if (Complaint bad = image_.read(compare_, options); !bad.empty()) return bad;
+    if (Complaint bad = image_.read(app_, options); !bad.empty()) return bad;
     if (json_ == "") return "--json: the name of the file is empty";
     options.json = json_;
     const vmx::ProcessorType& processor = options.machine.processor.type;
@@ -289,43 +280,38 @@ class CompareMmuCommand {
   }
 
  private:
-  CLI::App& compare_;
   ImageOptions image_;
   std::optional<std::string> json_;
 };
 
-class WalkCommand {
+class WalkCommand : public Command {
  public:
   explicit WalkCommand(CLI::App& app)
-      : walk_(*app.add_subcommand(
-            "walk", "Run an image up to a moment and show the page walk of an address")) {
-    walk_.footer(footer(kWalkExample));
-    image_.add_to(walk_);
-    walk_.get_option("IMAGE")->required();
-    walk_.add_option("ADDRESS", address_, "What is translated: decimal, or hexadecimal after 0x")
+      : Command(app, "walk", "Run an image up to a moment and show the page walk of an address",
+                kWalkExample) {
+    image_.add_to(app_);
+    app_.get_option("IMAGE")->required();
+    app_.add_option("ADDRESS", address_, "What is translated: decimal, or hexadecimal after 0x")
         ->type_name("")
         ->required();
-    walk_
-        .add_option("--at", at_,
+    app_.add_option("--at", at_,
                     "When: after N instructions, at the N-th VM exit, or at TEXT in what the guest "
                     "writes")
         ->type_name("N|exit:N|mark:TEXT")
         ->required();
-    walk_
-        .add_option("--level", level_,
+    app_.add_option("--level", level_,
                     "Whose linear address it is, or L2's guest-physical one [l2, or l1 while L1 "
                     "has no current VMCS]")
         ->type_name("l1|l2|l2-physical");
-    walk_.add_option("--access", access_, "What for")
+    app_.add_option("--access", access_, "What for")
         ->type_name("read|write|fetch")
         ->capture_default_str();
-    walk_.add_flag("--user", user_, "An access in user mode");
-    walk_.add_flag("--step", step_, "Wait for Enter before each memory reference");
+    app_.add_flag("--user", user_, "An access in user mode");
+    app_.add_flag("--step", step_, "Wait for Enter before each memory reference");
   }
 
-  bool parsed() const { return walk_.parsed(); }
   Complaint read(WalkOptions& options) const {
-    if (Complaint bad = image_.read(walk_, options); !bad.empty()) return bad;
+    if (Complaint bad = image_.read(app_, options); !bad.empty()) return bad;
     auto at = parse_moment(at_);
     if (const auto* bad = std::get_if<std::string>(&at)) return "--at: " + *bad;
     options.at = std::get<Moment>(std::move(at));
@@ -336,7 +322,7 @@ class WalkCommand {
         {"l1", View::kL1Linear}, {"l2", View::kL2Linear}, {"l2-physical", View::kL2Physical}};
     for (const auto& [name, view] : kLevels)
       if (level_ == name) options.view = view;
-    if (walk_.count("--level") != 0 && !options.view)
+    if (app_.count("--level") != 0 && !options.view)
       return fmt::format("--level: '{}' is none of l1, l2 and l2-physical", level_);
     constexpr std::array<std::string_view, 3> kAccesses = {"read", "write", "fetch"};
     const auto access = std::ranges::find(kAccesses, access_);
@@ -349,48 +335,44 @@ class WalkCommand {
   }
 
  private:
-  CLI::App& walk_;
   ImageOptions image_;
   std::string address_, at_, level_, access_ = "read";
   bool user_ = false, step_ = false;
 };
 
-class PriceCommand {
+class PriceCommand : public Command {
  public:
   explicit PriceCommand(CLI::App& app)
-      : price_(*app.add_subcommand(
-            "price", "Price a basic block of 64-bit code: its cycles, and what bounds them")) {
-    price_.footer(footer(kPriceExamples));
-    price_.add_option("--hex", hex_, "The code in hexadecimal")->type_name("HEX");
-    price_.add_option("--file", file_, "A file with the code; - is the standard input")
+      : Command(app, "price",
+                "Price a basic block of 64-bit code: its cycles, and what bounds them",
+                kPriceExamples) {
+    app_.add_option("--hex", hex_, "The code in hexadecimal")->type_name("HEX");
+    app_.add_option("--file", file_, "A file with the code; - is the standard input")
         ->type_name("FILE");
-    price_
-        .add_option("--csv", csv_,
+    app_.add_option("--csv", csv_,
                     "A file of lines ROW,HEX,...: print ROW,CYCLES for each; - is the standard "
                     "input")
         ->type_name("FILE");
-    price_.add_flag("--loop", loop_,
-                    "The code is a loop; else it is unrolled: copies follow each other");
-    price_
-        .add_option("--pieces", pieces_,
+    app_.add_flag("--loop", loop_,
+                  "The code is a loop; else it is unrolled: copies follow each other");
+    app_.add_option("--pieces", pieces_,
                     "Price pieces of so many instructions and put them together, as a run does")
         ->type_name("N")
         ->check(CLI::Range(1u, kMostPieces));
-    add_processor_option(price_, cpu_);
+    add_processor_option(app_, cpu_);
   }
 
-  bool parsed() const { return price_.parsed(); }
   Complaint read(PriceOptions& options) const {
-    const size_t given = price_.count("--hex") + price_.count("--file") + price_.count("--csv");
+    const size_t given = app_.count("--hex") + app_.count("--file") + app_.count("--csv");
     const auto processor = read_processor(cpu_);
     if (const auto* bad = std::get_if<Complaint>(&processor)) return *bad;
     options.generation = std::get<vmx::ProcessorType>(processor).generation;
     if (timing::find_processor(options.generation) == nullptr) return no_prices();
     if (given != 1) return "one of --hex, --file and --csv is required";
     using Source = PriceOptions::Source;
-    options.source = price_.count("--hex") != 0    ? Source::kHex
-                     : price_.count("--file") != 0 ? Source::kFile
-                                                   : Source::kCsv;
+    options.source = app_.count("--hex") != 0    ? Source::kHex
+                     : app_.count("--file") != 0 ? Source::kFile
+                                                 : Source::kCsv;
     options.input = options.source == Source::kHex    ? hex_
                     : options.source == Source::kFile ? file_
                                                       : csv_;
@@ -412,7 +394,6 @@ class PriceCommand {
             ExitStatus::kNoSuchProcessor};
   }
 
-  CLI::App& price_;
   std::string hex_, file_, csv_;
   bool loop_ = false;
   unsigned pieces_ = 0;
