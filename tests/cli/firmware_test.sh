@@ -6,8 +6,8 @@ set -eu
 
 nestor=$1
 source=$2
-# shellcheck source=tests/cli/common.sh
-. "$(dirname -- "$0")/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$(dirname -- "$0")/command_line.sh"
 program() { timeout 200 "$nestor" run --quiet "$@" </dev/null; }
 has() { grep -q "$2" "$1" || fail "no '$2' in $1: $(tail -n 20 "$1")"; }
 

@@ -8,8 +8,8 @@ command -v gdb >/dev/null || {
   echo 'there is no gdb: run scripts/setup'
   exit 1
 }
-# shellcheck source=tests/cli/common.sh
-. "$(dirname -- "$0")/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$(dirname -- "$0")/command_line.sh"
 
 # start IMAGE ARGUMENT...: a run that listens at the socket `s`.
 start() {

@@ -4,8 +4,8 @@
 set -eu
 
 nestor=$1
-# shellcheck source=tests/cli/common.sh
-. "$(dirname -- "$0")/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$(dirname -- "$0")/command_line.sh"
 program() { timeout 60 "$nestor" price "$@"; }
 
 # prints TEXT: the last output has a line that matches.

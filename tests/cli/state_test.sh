@@ -5,8 +5,8 @@ set -eu
 
 nestor=$1
 image=$2
-# shellcheck source=tests/cli/common.sh
-. "$(dirname -- "$0")/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$(dirname -- "$0")/command_line.sh"
 program() { timeout 60 "$nestor" run --quiet "$@" </dev/null; }
 
 # The trace and the output behind the moment are those of the whole run, whatever the moment.

@@ -6,8 +6,8 @@ set -eu
 
 nestor=$1
 image=$2
-# shellcheck source=tests/cli/common.sh
-. "$(dirname -- "$0")/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$(dirname -- "$0")/command_line.sh"
 program() { timeout 120 "$nestor" "$@" </dev/null; }
 # run OPTION...: runs the image, whose own status is 1.
 run() { expect 1 '' run "$image" --serial none --quiet "$@"; }

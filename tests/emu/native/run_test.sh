@@ -9,8 +9,8 @@ native=$2
 images=$3
 image=$images/plain-pc/plain-pc.elf
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-# shellcheck source=tests/cli/common.sh
-. "$here/../../cli/common.sh"
+# shellcheck source=tests/cli/command_line.sh
+. "$here/../../cli/command_line.sh"
 speaker=nestor-kvm
 program() { timeout 60 "$native" "$@" </dev/null; }
 
