@@ -59,6 +59,7 @@ class EngineDriver final : private EngineClient {
   timing::PricedBlock* price_block(uint64_t linear, unsigned size,
                                    timing::PricedBlock* place) override;
   void enter_block(const timing::PricedBlock& block, const uint64_t* registers) override;
+  void profile_block(const timing::PricedBlock& block, const uint64_t* registers) override;
   void leave_block(unsigned instructions) override;
   void drop_prices() override;
   // Of all instructions in the code.

@@ -92,8 +92,7 @@ void HardwareCore::set_root_software(RootSoftware& root, vmx::EventSink& listene
   vmx_events_.belong_to_l0();
 }
 
-profile::Profiler* HardwareCore::profiler() {
-  if (around_.profiler == nullptr) return nullptr;
+profile::Profiler* HardwareCore::told_profiler() {
   const bool l2 = in_l2();
   const auto vmcs = l2 ? vmx_.current_vmcs_pointer() : std::nullopt;
   around_.profiler->run_level(l2 ? 2 : 1, vmcs ? vmcs->value : 0);

@@ -68,7 +68,7 @@ class HardwareCore final : public CoreWithPort {
   // Null: instructions have a constant price.
   timing::Core* timing() { return timing_.get(); }
   // Null: there is no profile. What it is told of next is the code that runs now.
-  profile::Profiler* profiler();
+  profile::Profiler* profiler() { return around_.profiler == nullptr ? nullptr : told_profiler(); }
   Decoder& decoder() { return decoder_; }
   // The instruction at RIP; std::nullopt: it cannot be read, or is none.
   std::optional<Instruction> instruction_at_rip();
@@ -162,6 +162,7 @@ class HardwareCore final : public CoreWithPort {
   void set_tsc(uint64_t value) override;
 
  private:
+  profile::Profiler* told_profiler();
   PerformanceMonitor::Progress progress() const;
   std::optional<vmx::Event> as_event(const std::optional<Fault>& fault);
   // " of processor N", where there are several.

@@ -120,9 +120,11 @@ timing::PricedBlock* EngineDriver::price_block(uint64_t linear, unsigned size,
 // What is stepped through was charged as a whole.
 void EngineDriver::enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
   if (stepping_through_) return;
-  const Surroundings& around = core_.around();
-  if (around.profiler != nullptr) around.profiler->enter(block, registers[vmx::kRsp]);
-  if (timing::Core* core = core_.timing()) around.prices.charge_core(core->enter(block, registers));
+  core_.around().prices.charge_core(core_.timing()->enter(block, registers));
+}
+
+void EngineDriver::profile_block(const timing::PricedBlock& block, const uint64_t* registers) {
+  if (!stepping_through_) core_.around().profiler->enter(block, registers[vmx::kRsp]);
 }
 
 void EngineDriver::leave_block(unsigned instructions) {

@@ -68,7 +68,12 @@ class EngineClient {
     (void)linear, (void)size;
     return place;
   }
-  // It is entered, with these 16 general registers, and its instructions are charged next.
+  // With Prices::profiles_blocks(): it is entered, with these 16 general registers, and nothing was
+  // charged for it yet.
+  virtual void profile_block(const timing::PricedBlock& block, const uint64_t* registers) {
+    (void)block, (void)registers;
+  }
+  // With Prices::prices_blocks(): the same, and its instructions were charged.
   virtual void enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
     (void)block, (void)registers;
   }

@@ -283,7 +283,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
     block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn));
     prices_.price_blocks();
   }
-  if (outputs_.profiler != nullptr) prices_.report_blocks();
+  if (outputs_.profiler != nullptr) prices_.profile_blocks();
   auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);
   if (auto* error = std::get_if<HostError>(&engine)) return std::move(*error);
   engine_ = std::move(std::get<std::unique_ptr<Engine>>(engine));

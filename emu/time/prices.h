@@ -46,12 +46,14 @@ class Prices {
   // nothing then, and is only counted.
   void price_blocks() {
     list.instruction = 0;
-    prices_blocks_ = reports_blocks_ = true;
+    prices_blocks_ = true;
   }
   bool prices_blocks() const { return prices_blocks_; }
-  // The engine is to report each block that is entered, because it has a price or is profiled.
-  void report_blocks() { reports_blocks_ = true; }
-  bool reports_blocks() const { return reports_blocks_; }
+  // Each block that is entered is part of a profile.
+  void profile_blocks() { profiles_blocks_ = true; }
+  bool profiles_blocks() const { return profiles_blocks_; }
+  // The engine is to report each block that is entered.
+  bool reports_blocks() const { return prices_blocks_ || profiles_blocks_; }
 
   // `count` instructions of a block that is about to be executed, and those of them that were not
   // reached after all.
@@ -80,7 +82,7 @@ class Prices {
  private:
   Clock& clock_;
   uint64_t instructions_ = 0;
-  bool prices_blocks_ = false, reports_blocks_ = false;
+  bool prices_blocks_ = false, profiles_blocks_ = false;
 };
 
 }  // namespace nestor::emu

@@ -66,7 +66,10 @@ class UnicornEngine final : public Engine {
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
   static void on_interrupt(uc_engine*, uint32_t number, void*);
   static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
+  template <bool kProfiled>
   static void on_reported_block(uc_engine*, uint64_t linear, uint32_t size, void*);
+  using BlockHook = void(uc_engine*, uint64_t linear, uint32_t size, void*);
+  BlockHook* block_hook() const;
   static void on_translated(uc_engine*, uc_tb* block, uc_tb*, void*);
   static uint32_t on_in(uc_engine*, uint32_t, int, void*);
   static void on_out(uc_engine*, uint32_t, int, uint32_t, void*);

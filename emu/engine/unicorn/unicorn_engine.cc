@@ -62,7 +62,7 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
                        instruction) == UC_ERR_OK;
   };
   if (!hook(UC_HOOK_TLB_FILL, on_fill) || !hook(UC_HOOK_INTR, on_interrupt) ||
-      !translations_->hook_blocks(prices_.reports_blocks() ? on_reported_block : on_block, this) ||
+      !translations_->hook_blocks(block_hook(), this) ||
       !hook(UC_HOOK_EDGE_GENERATED, on_translated) || !hook(UC_HOOK_INSN, on_in, UC_X86_INS_IN) ||
       !hook(UC_HOOK_INSN, on_out, UC_X86_INS_OUT) ||
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSCALL) ||
