@@ -57,5 +57,21 @@ TEST(ImageManifest, EveryImageHasOne) {
   EXPECT_THAT(missing, IsEmpty());
 }
 
+// Nor would a problem without a solution.
+TEST(ImageManifest, EveryProblemHasASolution) {
+  std::vector<std::string> missing;
+  for (const auto& set : fs::directory_iterator(fs::path(NESTOR_SOURCE_DIR) / "guest-images")) {
+    if (!set.is_directory()) continue;
+    for (const auto& problem : fs::directory_iterator(set)) {
+      if (!fs::exists(problem.path() / "main.c")) continue;
+      const fs::path solution = set.path() / "solutions" / problem.path().filename();
+      for (const fs::path& file : {problem.path() / "README.md", solution / "README.md",
+                                   solution / "fix.patch", solution / "symptoms.txt"})
+        if (!fs::exists(file)) missing.push_back(file.string());
+    }
+  }
+  EXPECT_THAT(missing, IsEmpty());
+}
+
 }  // namespace
 }  // namespace nestor::tests
