@@ -52,8 +52,9 @@ struct Leaf {
 
 constexpr auto kMegahertz = static_cast<uint32_t>(Clock::kFrequency / 1'000'000);
 
-// Leaf 0AH, EBX: bits of the architectural events of branches.
-constexpr uint32_t kBranchEvents = 3u << 5;
+// Leaf 0AH: EAX[31:24] is the length of the vector of architectural events in EBX, where a bit says
+// that its event is not available. The first three are cycles, instructions and reference cycles.
+constexpr uint32_t kEventsOfClock = 3u << 24, kEventsOfCore = 7u << 24, kCacheEvents = 3u << 3;
 
 constexpr Leaf kLeaves[] = {
     {0, 0, false, {0, text(kVendor, 0), text(kVendor, 8), text(kVendor, 4)}},
@@ -65,14 +66,13 @@ constexpr Leaf kLeaves[] = {
     // MONITOR range; the extensions are enumerated, masked interrupts may end MWAIT; one sub-state
     // of C1.
     {5, 0, false, {kLineSize, kLineSize, 3, 0x10}},
-    // Of the seven architectural events, those of caches and branches (bits 6:3) are not available;
-    // where there is a model of the core, those of branches are.
+    // What no model of the core counts is beyond the vector.
     {0xa,
      0,
      false,
      {PerformanceMonitor::kVersion | vmx::kGeneralCounters << 8 |
-          PerformanceMonitor::kCounterWidth << 16 | 7 << 24,
-      0x78, 0, vmx::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
+          PerformanceMonitor::kCounterWidth << 16 | kEventsOfClock,
+      0, 0, vmx::kFixedCounters | PerformanceMonitor::kCounterWidth << 5}},
     // One thread a core: EBX processors at the level, ECX[15:8] the level's type. How many cores
     // there are, topology() says.
     {0xb, 0, true, {0, 1, 0x100, 0}},
@@ -142,7 +142,9 @@ void add_state(CpuidRegisters& out, const CpuidState& state, uint32_t leaf, uint
       out.ebx |= (state.apic_id & 0xff) << 24;
       break;
     case 0xa:
-      if (state.counts_branches) out.ebx &= ~kBranchEvents;
+      if (!state.counts_core_events) break;
+      out.eax = (out.eax & 0xff'ffff) | kEventsOfCore;
+      out.ebx = kCacheEvents;
       break;
     case 0xb:
       out.edx = state.apic_id;
@@ -219,7 +221,7 @@ CpuidState cpuid_state(Core& core) {
 
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
   CpuidState state = cpuid_state(core);
-  if (leaf == 0xa) state.counts_branches = core.performance_monitor().counts_core_events();
+  if (leaf == 0xa) state.counts_core_events = core.performance_monitor().counts_core_events();
   return cpuid(state, leaf, subleaf);
 }
 

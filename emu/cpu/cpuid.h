@@ -27,7 +27,7 @@ struct CpuidState {
   bool pke = false;         // CR4.PKE
   uint64_t xcr0 = 1;
   vmx::ProcessorType type{};
-  bool counts_branches = false;  // performance counters do
+  bool counts_core_events = false;  // performance counters do
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.
