@@ -106,6 +106,12 @@ reverse-stepi
 print/x $rip
 set var $rax = 5
 print $rax
+python
+try:
+  gdb.execute("set var $vmcs = 1")
+except gdb.error as error:
+  print(error)
+end
 delete
 continue
 END
@@ -116,7 +122,7 @@ says 'L1, 32-bit protected mode' 'VM entry: to RIP 0x1014c0' '$1 = 2' '$2 = non_
   'Breakpoint 1' '$4 = 1073741824' '$5 = 0x1014c7' '$6 = 1' 'last VM exit: CPUID' \
   'reason=CPUID' 'always causes a VM exit' 'no violation' 'Exit reason = 0xa' \
   "'nothing' is no field" '1 VM exits' "'nonsense' is no command" '$7 = 2' '$8 = 0x1014c7' \
-  '$9 = 0x1014c5' '$10 = 5' 'exited with code'
+  '$9 = 0x1014c5' '$10 = 5' 'vmcs is read only' 'exited with code'
 
 # --- Watchpoints, in L2 too, and the way back to one.
 start ept-violation --stopped

@@ -328,10 +328,12 @@ std::vector<uint8_t> Debugger::read_register(unsigned processor, size_t number) 
   return read_gdb_register(machine_, processor, number);
 }
 
-bool Debugger::write_register(unsigned processor, size_t number, std::span<const uint8_t> value) {
-  if (result_ || !write_gdb_register(machine_, processor, number, value)) return false;
-  changed();
-  return true;
+std::string Debugger::write_register(unsigned processor, size_t number,
+                                     std::span<const uint8_t> value) {
+  if (result_) return "the run has ended";
+  std::string bad = write_gdb_register(machine_, processor, number, value);
+  if (bad.empty()) changed();
+  return bad;
 }
 
 std::optional<View> Debugger::view_of(unsigned processor) const {

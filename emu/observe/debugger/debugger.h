@@ -64,7 +64,8 @@ class Debugger final : public GdbTarget {
   std::string target_description() const override;
   size_t registers() const override;
   std::vector<uint8_t> read_register(unsigned processor, size_t number) const override;
-  bool write_register(unsigned processor, size_t number, std::span<const uint8_t> value) override;
+  std::string write_register(unsigned processor, size_t number,
+                             std::span<const uint8_t> value) override;
   size_t read_memory(unsigned processor, uint64_t address, std::span<uint8_t> out) const override;
   size_t write_memory(unsigned processor, uint64_t address, std::span<const uint8_t> data) override;
   bool insert(unsigned processor, GdbPoint point, uint64_t address, uint64_t size) override;

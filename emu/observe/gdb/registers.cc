@@ -395,13 +395,14 @@ std::vector<uint8_t> read_gdb_register(const Inspection& machine, unsigned proce
   return table()[number].read({machine, processor});
 }
 
-bool write_gdb_register(Inspection& machine, unsigned processor, size_t number,
-                        std::span<const uint8_t> value) {
-  if (number >= table().size()) return false;
+std::string write_gdb_register(Inspection& machine, unsigned processor, size_t number,
+                               std::span<const uint8_t> value) {
+  if (number >= table().size()) return "there is no such register";
   const GdbRegister& one = table()[number];
-  if (!one.write || value.size() != one.bits / 8) return false;
+  if (!one.write) return fmt::format("{} is read only", one.name);
+  if (value.size() != one.bits / 8) return fmt::format("{} has {} bytes", one.name, one.bits / 8);
   one.write(machine, processor, value);
-  return true;
+  return {};
 }
 
 }  // namespace nestor::emu

@@ -23,9 +23,9 @@ size_t gdb_registers();
 // Little-endian. Empty: no such register.
 std::vector<uint8_t> read_gdb_register(const Inspection& machine, unsigned processor,
                                        size_t number);
-// false: no such register, the wrong size, or one that is only read: what VMX and the clock say,
-// and selectors, whose hidden parts would stay as they are.
-bool write_gdb_register(Inspection& machine, unsigned processor, size_t number,
-                        std::span<const uint8_t> value);
+// Returns why it was not written, or nothing: no such register, the wrong size, or one that is only
+// read: what VMX and the clock say, and selectors, whose hidden parts would stay as they are.
+std::string write_gdb_register(Inspection& machine, unsigned processor, size_t number,
+                               std::span<const uint8_t> value);
 
 }  // namespace nestor::emu

@@ -95,7 +95,12 @@ bool GdbSession::control(std::string_view packet) {
   } else if (packet == "vCont?") {
     reply("vCont;c;C;s;S");
   } else if (take(packet, "vCont;")) {
-    if (!continue_with_actions(packet)) reply(kBadPacket);
+    const auto how = take_actions(packet);
+    if (how) {
+      resume(*how);
+    } else {
+      reply(kBadPacket);
+    }
   } else if (packet == "bs" || packet == "bc") {
     if (!target_.can_go_back()) {
       reply(kBadPacket);
@@ -115,29 +120,43 @@ bool GdbSession::control(std::string_view packet) {
   return true;
 }
 
+namespace {
+
+// "c" and "s", or "C" and "S" with a signal of two digits.
+std::optional<bool> take_action(std::string_view what) {
+  const bool signalled = !what.empty() && (what[0] == 'C' || what[0] == 'S');
+  if (signalled) {
+    std::string_view signal = what.substr(1);
+    if (signal.size() != 2 || !take_hex(signal) || !signal.empty()) return std::nullopt;
+  } else if (what != "c" && what != "s") {
+    return std::nullopt;
+  }
+  return what[0] == 's' || what[0] == 'S';
+}
+
+}  // namespace
+
 // The machine's processors run together: if one is to step, all run until it has.
-bool GdbSession::continue_with_actions(std::string_view actions) {
+std::optional<GdbResume> GdbSession::take_actions(std::string_view actions) const {
   std::optional<unsigned> step;
-  while (!actions.empty()) {
+  do {
     const std::string_view action = actions.substr(0, actions.find(';'));
     actions.remove_prefix(std::min(actions.size(), action.size() + 1));
     const size_t colon = action.find(':');
-    const std::string_view what = action.substr(0, colon);
-    if (what.empty() || std::string_view("cCsS").find(what[0]) == std::string_view::npos)
-      return false;
+    const std::optional<bool> steps = take_action(action.substr(0, colon));
+    if (!steps) return std::nullopt;
     unsigned processor = last_stop_.processor;
     if (colon != std::string_view::npos) {
       std::string_view thread = action.substr(colon + 1);
       if (thread != "-1") {
         const auto named = take_processor(thread);
-        if (!named) return false;
+        if (!named) return std::nullopt;
         processor = *named;
       }
     }
-    if ((what[0] == 's' || what[0] == 'S') && !step) step = processor;
-  }
-  resume({Direction::kForward, step});
-  return true;
+    if (*steps && !step) step = processor;
+  } while (!actions.empty());
+  return GdbResume{Direction::kForward, step};
 }
 
 void GdbSession::resume(const GdbResume& how) {
@@ -306,8 +325,9 @@ std::string GdbSession::write_register(std::string_view rest) {
   const auto number = take_hex(rest);
   if (!number || !take(rest, "=")) return std::string(kBadPacket);
   const auto value = bytes_of_hex(rest);
-  const bool done = value && target_.write_register(selected_, *number, *value);
-  return std::string(done ? kOk : kBadPacket);
+  if (!value) return std::string(kBadPacket);
+  const std::string bad = target_.write_register(selected_, *number, *value);
+  return bad.empty() ? std::string(kOk) : "E." + bad;
 }
 
 // --- memory

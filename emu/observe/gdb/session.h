@@ -63,7 +63,8 @@ class GdbSession {
   std::string run_monitor(std::string_view hex);
   // These run the machine or end the conversation, and reply by themselves. false: no such packet.
   bool control(std::string_view packet);
-  bool continue_with_actions(std::string_view actions);
+  // What the packet vCont wants; std::nullopt: nonsense.
+  std::optional<GdbResume> take_actions(std::string_view actions) const;
 
   // Of a thread-id; std::nullopt: malformed, or there is none.
   std::optional<unsigned> take_processor(std::string_view& text) const;

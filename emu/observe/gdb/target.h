@@ -61,9 +61,9 @@ class GdbTarget {
   virtual std::string target_description() const = 0;
   virtual size_t registers() const = 0;
   virtual std::vector<uint8_t> read_register(unsigned processor, size_t number) const = 0;
-  // false: no such register, the wrong size, or one that cannot be written.
-  virtual bool write_register(unsigned processor, size_t number,
-                              std::span<const uint8_t> value) = 0;
+  // Returns why it was not written, in a few words; empty: it was.
+  virtual std::string write_register(unsigned processor, size_t number,
+                                     std::span<const uint8_t> value) = 0;
 
   // How many bytes from `address` on could be read or written.
   virtual size_t read_memory(unsigned processor, uint64_t address,

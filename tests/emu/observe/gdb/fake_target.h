@@ -35,11 +35,11 @@ class FakeTarget : public GdbTarget {
   std::vector<uint8_t> read_register(unsigned /*processor*/, size_t number) const override {
     return number < values.size() ? values[number] : std::vector<uint8_t>();
   }
-  bool write_register(unsigned /*processor*/, size_t number,
-                      std::span<const uint8_t> value) override {
-    if (number >= values.size() || value.size() != values[number].size()) return false;
+  std::string write_register(unsigned /*processor*/, size_t number,
+                             std::span<const uint8_t> value) override {
+    if (number >= values.size() || value.size() != values[number].size()) return "it is not so";
     values[number].assign(value.begin(), value.end());
-    return true;
+    return {};
   }
   size_t read_memory(unsigned /*processor*/, uint64_t address,
                      std::span<uint8_t> out) const override {

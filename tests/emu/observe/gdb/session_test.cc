@@ -107,7 +107,7 @@ TEST_F(GdbSessionTest, Registers) {
             "OK");
   EXPECT_EQ(ask("p0"), "1100000000000000");
   EXPECT_EQ(ask("p2"), "E16");
-  EXPECT_EQ(ask("P0=01"), "E16");
+  EXPECT_EQ(ask("P0=01"), "E.it is not so");
   EXPECT_EQ(ask("G11"), "E16");
   EXPECT_EQ(ask("G1"), "E16");
 }
@@ -152,7 +152,9 @@ TEST_F(GdbSessionTest, RunsAndSaysWhyItStopped) {
   EXPECT_EQ(ask("bc"), "T05thread:1;replaylog:begin;");
   EXPECT_EQ(ask("Hc2"), "OK");
   EXPECT_EQ(ask("s"), "T05thread:1;replaylog:begin;");
-  EXPECT_EQ(ask("vCont;t"), "E16");
+  for (const char* bad : {"vCont;t", "vCont;", "vCont;;c", "vCont;cc", "vCont;c5", "vCont;S5",
+                          "vCont;S056", "vCont;s;x"})
+    EXPECT_EQ(ask(bad), "E16") << bad;
   EXPECT_EQ(ask("vCont;c:7"), "E16");
   EXPECT_THAT(target_.asked,
               ElementsAre("continue", "step 0", "back step 1", "back continue", "step 1"));
