@@ -141,13 +141,17 @@ watch *(long *) 0x7010
 continue
 print $level
 print *(long *) 0x7010
+stepi
+reverse-continue
+print *(long *) 0x7010
 delete
 monitor level running
 continue
 END
 ends 1
 says 'VM exit: EPT violation (48)' 'the walk of EPT' 'memory references: EPT violation' \
-  'no VM exit before' 'VM exit: VMCALL' 'Hardware watchpoint 1' 'New value = 4369' '= 2' '= 4369'
+  'no VM exit before' 'VM exit: VMCALL' 'Hardware watchpoint 1' 'New value = 4369' '= 2' '= 4369' \
+  'Old value = 4369' '$3 = '
 
 start two-processors --stopped --cpus 2
 debug <<'END'

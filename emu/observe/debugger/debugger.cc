@@ -233,9 +233,12 @@ Debugger::Search Debugger::search(const Wanted& wanted, const Position& end, con
     const auto pause = run(until, wanted.events);
     search.demanded = demanded_ != World::Demand::kNone;
     const Position place = history_.here();
-    if (!pause || search.demanded || place >= now || place > end) break;
+    if (!pause || search.demanded || place > now || place > end) break;
     if (pause->reason == Reason::kInstructions) break;
-    if (judge(*pause, wanted)) search.last = place;
+    // The way back leads over the access that led to where the machine is.
+    const bool leads_over = pause->reason == Reason::kWatchpoint && !wanted.until.step;
+    if (place == now && !leads_over) break;
+    if (judge(*pause, wanted)) search.last = {place, pause->reason};
   }
   result_.reset();
   return search;
@@ -250,12 +253,13 @@ void Debugger::run_muted(uint64_t instructions) {
   result_.reset();
 }
 
-std::optional<GdbStop> Debugger::stop_at(const Wanted& wanted, const Position& place) {
-  if (place.instructions > kNear + History::kLongestBlock + history_.here().instructions)
-    run_muted(place.instructions - kNear - History::kLongestBlock);
+std::optional<GdbStop> Debugger::stop_at(const Wanted& wanted, const Found& found) {
+  const uint64_t instructions = found.at.instructions;
+  if (instructions > kNear + History::kLongestBlock + history_.here().instructions)
+    run_muted(instructions - kNear - History::kLongestBlock);
   while (const auto pause = run(wanted.until, wanted.events)) {
     if (demanded_ != World::Demand::kNone) return std::nullopt;
-    if (history_.here() < place) continue;
+    if (history_.here() < found.at || pause->reason != found.reason) continue;
     if (auto stop = judge(*pause, wanted)) return stop;
   }
   result_.reset();
@@ -291,7 +295,7 @@ GdbStop Debugger::go_back(const Wanted& wanted, bool steps) {
     if (!found.demanded && found.last) {
       history_.load(state);
       stop = stop_at(wanted, *found.last);
-      if (stop) return *stop;
+      if (stop) return stop->why == Why::kWatchpoint ? before_access(*stop) : *stop;
     }
     if (demanded_ != World::Demand::kNone) {
       GdbStop interrupted = stopped(world_.gate.counts().processor, "going back was interrupted");
@@ -307,6 +311,15 @@ GdbStop Debugger::go_back(const Wanted& wanted, bool steps) {
   // From its beginning the first step leads here.
   if (!moves || !steps) stop.why = Why::kNoHistory;
   return stop;
+}
+
+// There GDB sees the value change.
+GdbStop Debugger::before_access(const GdbStop& stop) {
+  Wanted step;
+  step.until.step = step.until.vm_exit = step.until.vm_entry = true;
+  step.until.step_processor = stop.processor;
+  const GdbStop before = go_back(step, true);
+  return demanded_ == World::Demand::kNone ? stop : before;
 }
 
 // --- looking and changing

@@ -94,15 +94,20 @@ class Debugger final : public GdbTarget {
   Wanted wanted(const std::optional<unsigned>& step) const;
   GdbStop go_on(const Wanted& wanted);
   GdbStop go_back(const Wanted& wanted, bool steps);
+  // To before the instruction that caused `stop`, a watchpoint's.
+  GdbStop before_access(const GdbStop& stop);
   // From where the machine is: the stops up to `end` that come before `now`.
+  struct Found {
+    Position at{};
+    Pause::Reason reason{};
+  };
   struct Search {
-    std::optional<Position> last{};  // of them
-    bool demanded = false;           // the client demands something else
+    std::optional<Found> last{};  // of them
+    bool demanded = false;        // the client demands something else
   };
   Search search(const Wanted& wanted, const Position& end, const Position& now);
-  // The same again: stops at the stop that is at `place`. std::nullopt: the client demands
-  // something else.
-  std::optional<GdbStop> stop_at(const Wanted& wanted, const Position& place);
+  // The same again, up to that stop. std::nullopt: the client demands something else.
+  std::optional<GdbStop> stop_at(const Wanted& wanted, const Found& found);
   // Without a stop, up to so many instructions, and maybe a block more.
   void run_muted(uint64_t instructions);
   // Goes to a state near `end`, so that fewer instructions are stepped through. Returns the state,

@@ -228,8 +228,17 @@ TEST_F(DebuggerTest, LevelsChooseWhoseAddressesCount) {
   EXPECT_EQ(stop.why, Why::kWatchpoint);
   EXPECT_EQ(look().level(0), 1);
   EXPECT_EQ(byte(kScratch), 0x44);
+  // Backward, it stops before each access.
+  const uint64_t after = rip();
+  EXPECT_EQ(debugger.resume(kBack).why, Why::kWatchpoint);
+  EXPECT_EQ(look().level(0), 1);
+  EXPECT_LT(rip(), after);
+  EXPECT_EQ(byte(kScratch), 0x33);
   EXPECT_EQ(debugger.resume(kBack).why, Why::kWatchpoint);
   EXPECT_EQ(look().level(0), 2);
+  debugger.monitor(0, "level physical");
+  EXPECT_EQ(byte(kScratch), 0x11);
+  EXPECT_EQ(debugger.resume(kBack).why, Why::kNoHistory);
 }
 
 TEST_F(DebuggerTest, ABreakpointOfOneLevelPassesTheOther) {
