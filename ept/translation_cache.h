@@ -135,6 +135,8 @@ requires(Capacity > 0 && Capacity < 0xffff'ffff) class TranslationCache {
                     next_victim_ < Capacity && last_context_ < kMostContexts &&
                     next_context_victim_ < kMostContexts);
     archive(heads_);
+    // `last_context_` may be one that is not in use yet.
+    if (archive.loads()) contexts_.fill({});
     for (std::uint32_t i = 0; archive.ok() && i != contexts_used_; ++i) archive(contexts_[i]);
     for (std::uint32_t i = 0; archive.ok() && i != fresh_; ++i) archive(mappings_[i], links_[i]);
     archive.require(archive.ok() && is_consistent());

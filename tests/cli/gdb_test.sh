@@ -219,7 +219,8 @@ ends 143
 [ -f s ] || fail 'a file that somebody put in place of the socket is gone'
 
 # Where a run cannot go back GDB says so.
-start hello-vmx --stopped --tlb keep
+head -c 65536 /dev/zero >disk.img
+start hello-vmx --stopped --disk disk.img,writable=on
 debug <<'END'
 stepi
 reverse-stepi

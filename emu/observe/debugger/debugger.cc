@@ -50,11 +50,8 @@ Debugger::~Debugger() {
 
 std::string_view Debugger::why_no_history() const {
   const bool writes = std::ranges::any_of(world_.config.disks, &DiskConfig::writable);
-  if (writes) {
-    return "the machine writes to the file of a disk, which does not go back: use writable=off";
-  }
-  return world_.config.processor.tlb == TlbModel::kKeep
-             ? "with --tlb keep a run cannot go back: use another model"
+  return writes
+             ? "the machine writes to the file of a disk, which does not go back: use writable=off"
              : "";
 }
 

@@ -80,6 +80,23 @@ TEST_F(DebuggerTest, ARunThatIsDebuggedIsTheSameRun) {
   EXPECT_EQ(seen(), unbroken);
 }
 
+// A state from before there were any translations, too, is loaded over them.
+TEST_F(DebuggerTest, GoesBackOverTranslationsThatAreKept) {
+  config_.processor.tlb = TlbModel::kKeep;
+  put_guest_run();
+  const Seen unbroken = plain();
+  Debugger& debugger = debug();
+  debugger.monitor(0, "stop-on vm-exit");
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 3; ++i) EXPECT_THAT(debugger.resume(kContinue).text, HasSubstr("CPUID"));
+    for (int i = 0; i < 2; ++i) EXPECT_THAT(debugger.resume(kBack).text, HasSubstr("CPUID"));
+    EXPECT_EQ(debugger.resume(kBack).why, Why::kNoHistory);
+  }
+  debugger.monitor(0, "stop-on off");
+  EXPECT_EQ(debugger.resume(kContinue).why, Why::kEnded);
+  EXPECT_EQ(seen(), unbroken);
+}
+
 TEST_F(DebuggerTest, StepsBackThroughVmExitsAndEntries) {
   put_guest_run();
   Debugger& debugger = debug();
