@@ -12,6 +12,10 @@
 namespace nestor::emu {
 namespace {
 
+constexpr int kPassedStatus = 1;
+// What kvm-unit-tests returns (lib/report.c), as the tools of GNU do.
+constexpr int kAllSkippedStatus = 77;
+
 // What the user is told of how the run ended, and the exit status.
 struct Ending {
   RunResult::Kind kind;
@@ -57,6 +61,19 @@ std::string describe(const RunResult& result) {
   std::string text(ending->message);
   if (!result.detail.empty()) text += fmt::format(" ({})", result.detail);
   return text;
+}
+
+RunVerdict verdict_of(const RunResult& result) {
+  if (result.kind == RunResult::Kind::kPowerOff) return {};
+  if (result.kind != RunResult::Kind::kDebugExit)
+    return {TestOutcome::kFailed, describe(result), {}};
+  const int status = status_of(result);
+  if (status == kPassedStatus) return {};
+  if (status == kAllSkippedStatus)
+    return {TestOutcome::kSkipped, "exit status 77: all tests were skipped", {}};
+  return {TestOutcome::kFailed,
+          fmt::format("L1 wrote {} to port 0xf4 (exit status {})", status >> 1, status),
+          {}};
 }
 
 int report(const RunResult& result) {

@@ -31,6 +31,7 @@ enum class ExitStatus : int {
   kNoSuchProcessor = 36,
   kEndedByDebugger = 38,
   kMomentMissed = 40,
+  kTestsFailed = 42,
 };
 
 struct ExitStatusEntry {
@@ -69,6 +70,8 @@ inline constexpr std::array kExitStatusTable = {
     ExitStatusEntry{ExitStatus::kEndedByDebugger, "GDB has ended the run, with kill"},
     ExitStatusEntry{ExitStatus::kMomentMissed,
                     "nestor walk: the run ended before the moment of --at"},
+    ExitStatusEntry{ExitStatus::kTestsFailed,
+                    "--report: tests failed, and L1 ended the run as if none had"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

@@ -59,6 +59,7 @@ std::vector<Role> roles_of(const RunOptions& options) {
   for (const std::string& path : options.symbols) roles.push_back({"--symbols", path});
   for (const std::string& path : options.l2_symbols) roles.push_back({"--l2-symbols", path});
   if (options.screen) add_output("--screen", *options.screen);
+  if (options.report) add_output("--report", *options.report);
   if (options.load_state) roles.push_back({"--load-state", *options.load_state});
   if (options.save_state) roles.push_back({"--save-state", options.save_state->file, true});
   return roles;

@@ -24,6 +24,7 @@
 #include "emu/cli/walk_command.h"
 #include "emu/events/filter.h"
 #include "emu/observe/audit/vmcs_dump.h"
+#include "emu/observe/report/test_report.h"
 #include "emu/observe/trace/record.h"
 
 namespace CLI {
@@ -48,6 +49,8 @@ struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun {
   VmcsDump::Format dump_format = VmcsDump::Format::kText;
   std::optional<std::string> screen;  // a file, or "-"
   bool stats = false;
+  std::optional<std::string> report;  // a file, or "-"
+  ReportFormat report_format = ReportFormat::kJunit;
   std::string log_level = "warning";
 };
 

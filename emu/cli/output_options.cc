@@ -30,6 +30,7 @@ std::string check_standard_output(const RunOptions& options) {
   if (options.trace == "-") users.emplace_back("--trace -");
   if (options.dump_vmcs == "-") users.emplace_back("--dump-vmcs -");
   if (options.profile == "-") users.emplace_back("--profile -");
+  if (options.report == "-") users.emplace_back("--report -");
   if (options.screen == "-" && !users.empty()) {
     return fmt::format("--screen and {} both write to the standard output; give --screen=FILE",
                        users.front());
@@ -96,6 +97,12 @@ void OutputOptions::add_to(CLI::App& run) {
       "--screen{-}", screen_,
       "Write the text screen to the standard output at the end, or with --screen=FILE to a "
       "file");
+  run.add_option("--report", report_,
+                 "Write the tests that the guest reports to this file, as JUnit (FILE.xml) or TAP "
+                 "(FILE.tap); - is the standard output")
+      ->type_name("FILE");
+  run.add_option("--report-format", report_format_, "Format of the report [by the file's name]")
+      ->type_name("junit|tap");
   run.add_flag("--stats", stats_, "Print VM exits by reason on the standard error at the end");
 }
 
@@ -132,6 +139,7 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
     options.screen = screen_;
   }
   options.stats = stats_;
+  if (std::string bad = read_report(run, options); !bad.empty()) return bad;
   return check_standard_output(options);
 }
 
@@ -151,6 +159,26 @@ std::string OutputOptions::read_trace(const CLI::App& run, RunOptions& options) 
   if (format == kFormats.end())
     return fmt::format("--trace-format: '{}' is none of text, jsonl and perfetto", trace_format_);
   options.trace_format = static_cast<TraceFormat>(format - kFormats.begin());
+  return {};
+}
+
+std::string OutputOptions::read_report(const CLI::App& run, RunOptions& options) const {
+  if (run.count("--report") == 0) {
+    return run.count("--report-format") == 0
+               ? ""
+               : "--report-format has no effect without --report FILE";
+  }
+  if (report_.empty()) return "--report: the name of the file is empty";
+  const bool by_name = run.count("--report-format") == 0;
+  if (!by_name && report_format_ != "junit" && report_format_ != "tap")
+    return fmt::format("--report-format: '{}' is neither junit nor tap", report_format_);
+  if (by_name && !report_.ends_with(".xml") && !report_.ends_with(".tap")) {
+    return fmt::format(
+        "--report: '{}' ends in neither .xml nor .tap; give --report-format junit or tap", report_);
+  }
+  options.report = report_;
+  const bool tap = by_name ? report_.ends_with(".tap") : report_format_ == "tap";
+  options.report_format = tap ? ReportFormat::kTap : ReportFormat::kJunit;
   return {};
 }
 

@@ -27,6 +27,7 @@ class OutputOptions {
  private:
   std::string read_trace(const CLI::App& run, RunOptions& options) const;
   std::string read_dump(const CLI::App& run, RunOptions& options) const;
+  std::string read_report(const CLI::App& run, RunOptions& options) const;
 
   std::string serial_ = "stdio", serial_input_;
   std::string virtio_console_, firmware_log_;
@@ -37,6 +38,7 @@ class OutputOptions {
   std::vector<std::string> dump_;  // when, and the file
   std::string dump_format_ = "text";
   std::string screen_;
+  std::string report_, report_format_;
   bool realtime_ = false;
   bool stats_ = false;
 };

@@ -112,10 +112,22 @@ bool is_guests_own(RunResult::Kind kind) {
 
 struct Ended {
   RunResult result;
-  std::string places;   // where the processors are, when that explains the end
-  bool killed = false;  // by GDB
-  bool saved = false;   // and so at its end; there is no result
+  std::string places;         // where the processors are, when that explains the end
+  bool killed = false;        // by GDB
+  bool saved = false;         // and so at its end; there is no result
+  uint64_t failed_tests = 0;  // in --report
 };
+
+// For --report.
+RunVerdict judge(const Ended& ended, const OrderlyStop& stop) {
+  if (ended.saved) return {};
+  RunVerdict verdict = verdict_of(ended.result);
+  if (ended.killed) verdict.why = "GDB has ended the run";
+  if (stop.requested())
+    verdict.why = fmt::format("the run was interrupted by signal {}", stop.signal());
+  verdict.detail = ended.places;
+  return verdict;
+}
 
 // Makes the machine, loads it and runs it to the end. Otherwise the exit status of the process;
 // the complaint is made.
@@ -159,6 +171,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     }
     outputs.take_statistics(machine);  // while the machine's clock is there
     outputs.take_profile();
+    ended.failed_tests = outputs.take_report(judge(ended, stop));
     outputs.take_screen(machine);
     return ended;
   } catch (const RamError& error) {
@@ -198,6 +211,11 @@ int report_end(const Ended& ended, const RunOutputs& outputs, const OrderlyStop&
     status = 128 + stop.signal();
   } else if (ended.result.kind != RunResult::Kind::kOutputError) {
     status = report(ended.result);
+    const bool ended_well = verdict_of(ended.result).outcome == TestOutcome::kPassed;
+    if (ended_well && ended.failed_tests != 0) {
+      status = complain(ExitStatus::kTestsFailed,
+                        fmt::format("--report: tests that failed: {}", ended.failed_tests));
+    }
   }
   tell(ended.places);
   for (const std::string& error : outputs.errors()) {

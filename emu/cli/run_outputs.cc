@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "emu/cli/complain.h"
 #include "emu/observe/compare/l0_report.h"
@@ -46,7 +47,8 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
       {&files.trace, options.trace},
       {&files.dump, options.dump_vmcs},
       {&files.screen, options.screen},
-      {&files.profile, options.profile}};
+      {&files.profile, options.profile},
+      {&files.report, options.report}};
   for (size_t i = 0; i < files.further_serial.size(); ++i)
     wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
   if (options.virtio_console)
@@ -84,7 +86,8 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
       dump_file_(std::move(files.dump)),
       profiler_(std::move(profiler)),
       profile_file_(std::move(files.profile)),
-      screen_file_(std::move(files.screen)) {
+      screen_file_(std::move(files.screen)),
+      report_file_(std::move(files.report)) {
   for (size_t i = 0; i < files.further_serial.size(); ++i) {
     further_serial_.emplace_back(std::move(files.further_serial[i]),
                                  somebody_watches(options.further_serial[i]), progress_);
@@ -95,6 +98,7 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
     sinks_.add(options.trace_vmcs ? vmcs_changes_.emplace(filter) : filter);
   }
   if (options.stats) sinks_.add(statistics_);
+  if (report_file_) sinks_.add(report_.emplace());
   if (dump_file_) {
     sinks_.add(dump_.emplace(*dump_file_, options.dump_when, options.dump_format,
                              vmx::capabilities_of(options.machine.processor.type)));
@@ -143,6 +147,7 @@ MachineOutputs RunOutputs::for_machine() {
       output.put(byte);
       if (filter_) filter_->output(stream, byte);
       if (save_point_) save_point_->output(stream, byte);
+      if (report_) report_->put(stream, byte);
     };
   };
   MachineOutputs outputs;
@@ -227,15 +232,26 @@ void RunOutputs::take_statistics(const Machine& machine) {
   }
 }
 
+const std::string& RunOutputs::beginning() const {
+  return options_.load_state ? *options_.load_state
+         : options_.firmware ? *options_.firmware
+                             : options_.image;
+}
+
 void RunOutputs::take_profile() {
   if (!profile_file_) return;
   const profile::CallTree& tree = profiler_->tree();
-  const std::string& what = options_.load_state ? *options_.load_state
-                            : options_.firmware ? *options_.firmware
-                                                : options_.image;
-  write_profile(tree, options_.profile_format, what, *profile_file_);
+  write_profile(tree, options_.profile_format, beginning(), *profile_file_);
   if (!tree.is_complete())
     spdlog::warn("--profile: there are too many functions; what was left counts for their callers");
+}
+
+uint64_t RunOutputs::take_report(const RunVerdict& verdict) {
+  if (!report_) return 0;
+  report_->finish(verdict);
+  const std::string suite = std::filesystem::path(beginning()).stem();
+  report_file_->write(write_report(*report_, options_.report_format, suite));
+  return report_->count(TestOutcome::kFailed);
 }
 
 void RunOutputs::take_screen(const Machine& machine) {
@@ -258,6 +274,7 @@ void RunOutputs::finish() {
   if (trace_file_) trace_file_->close();
   if (dump_file_) dump_file_->close();
   if (profile_file_) profile_file_->close();
+  if (report_file_) report_file_->close();
   tell(statistics_report_);
 }
 
@@ -266,7 +283,8 @@ std::vector<std::string> RunOutputs::errors() const {
   std::vector all = {trace_file_ ? trace_file_->error() : std::nullopt,
                      dump_file_ ? dump_file_->error() : std::nullopt,
                      profile_file_ ? profile_file_->error() : std::nullopt,
-                     screen_file_ ? screen_file_->error() : std::nullopt};
+                     screen_file_ ? screen_file_->error() : std::nullopt,
+                     report_file_ ? report_file_->error() : std::nullopt};
   for (const SerialOutput* output : serial_outputs()) all.push_back(output->error());
   for (const auto& error : all) {
     if (error) errors.push_back(*error + "; the run's output is incomplete");

@@ -24,6 +24,7 @@
 #include "emu/machine/machine.h"
 #include "emu/observe/audit/vmcs_dump.h"
 #include "emu/observe/causes/causes.h"
+#include "emu/observe/report/test_report.h"
 #include "emu/observe/trace/output_file.h"
 #include "emu/observe/trace/statistics.h"
 #include "emu/observe/trace/trace.h"
@@ -84,6 +85,8 @@ class RunOutputs final : public DiskWatcher {
   void take_profile();
   // The same: its screen, for --screen.
   void take_screen(const Machine& machine);
+  // The same: the end of --report, and the tests in it that failed.
+  uint64_t take_report(const RunVerdict& verdict);
   // Writes what is left, and the statistics on the standard error, and closes the files.
   void finish();
   // What could not be written, a sentence for each file.
@@ -97,7 +100,7 @@ class RunOutputs final : public DiskWatcher {
  private:
   // A null file: that output is not wanted.
   struct Files {
-    std::unique_ptr<OutputFile> serial, trace, dump, screen, profile;
+    std::unique_ptr<OutputFile> serial, trace, dump, screen, profile, report;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
     std::unique_ptr<OutputFile> virtio_console, firmware_log;
   };
@@ -106,6 +109,8 @@ class RunOutputs final : public DiskWatcher {
   SerialInput serial_input();
   SerialInput keyboard_input();
   bool may_show_progress() const;
+  // What the run began with.
+  const std::string& beginning() const;
   std::vector<const SerialOutput*> serial_outputs() const;
 
   const RunOptions& options_;
@@ -128,6 +133,8 @@ class RunOutputs final : public DiskWatcher {
   const std::unique_ptr<OutputFile> profile_file_;
   const std::unique_ptr<OutputFile> screen_file_;
   std::string screen_;
+  const std::unique_ptr<OutputFile> report_file_;
+  std::optional<TestReport> report_;
   std::optional<std::string> disk_failure_;
   std::optional<SavePoint> save_point_;
   std::optional<Causes> causes_;

@@ -55,6 +55,13 @@ expect 2 '--symbols has no effect without --profile' run good --symbols good
 expect 2 "--profile-format: 'xml' is none of" run good --profile p --profile-format xml
 expect 2 'the name of the file is empty' run good --profile ''
 expect 2 'both write to the standard output' run good --profile -
+expect 2 "'report' ends in neither .xml nor .tap; give --report-format" run good --report report
+expect 2 "--report-format: 'text' is neither junit nor tap" run good --report r.xml --report-format text
+expect 2 '--report-format has no effect without --report FILE' run good --report-format tap
+expect 2 '--report: the name of the file is empty' run good --report ''
+expect 2 'both write to the standard output' run good --report - --report-format tap
+expect 2 '--trace and --report both write to' run good --trace r.xml --report r.xml
+expect 14 "cannot write" run good --report no-folder/r.xml
 expect 2 '--profile and --gdb' run good --profile p --gdb :0
 expect 0 '' --help
 expect 0 '' run --help
