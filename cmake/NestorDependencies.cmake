@@ -22,8 +22,29 @@ nestor_require_library(CAPSTONE capstone 5.0 libcapstone-dev)
 nestor_require_library(ZSTD libzstd 1.4.0 libzstd-dev)
 nestor_require_library(ZLIB zlib 1.2.11 zlib1g-dev)
 find_package(spdlog REQUIRED)
+find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+
+# For a package that is installed where these are older, newer or not to be had.
+option(NESTOR_SELF_CONTAINED
+       "Link Unicorn, Capstone, spdlog and fmt into the programs instead of needing them there" OFF)
+add_library(nestor_log INTERFACE)
+if(NESTOR_SELF_CONTAINED)
+  target_link_libraries(nestor_log INTERFACE fmt::fmt-header-only Threads::Threads)
+  target_compile_definitions(nestor_log INTERFACE SPDLOG_FMT_EXTERNAL)
+  foreach(library UNICORN CAPSTONE)
+    find_library(NESTOR_${library}_ARCHIVE NAMES lib${${library}_MODULE_NAME}.a
+                 HINTS ${${library}_LIBRARY_DIRS} ${${library}_LIBDIR} REQUIRED)
+    set_property(TARGET PkgConfig::${library} PROPERTY
+                 INTERFACE_LINK_LIBRARIES "${NESTOR_${library}_ARCHIVE}" Threads::Threads m)
+  endforeach()
+  # The archive may come from a newer assembler, which marks PUSH of a GOT entry as relaxable;
+  # binutils 2.40's linker makes a CALL of that (R_X86_64_GOTPCRELX).
+  set_property(TARGET PkgConfig::UNICORN APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,--no-relax)
+else()
+  target_link_libraries(nestor_log INTERFACE spdlog::spdlog)
+endif()
 
 find_program(NESTOR_IASL iasl)
 if(NOT NESTOR_IASL)

@@ -22,11 +22,25 @@ if(TARGET nestor-bin)
 endif()
 if(TARGET nestor-kvm)
   install(TARGETS nestor-kvm RUNTIME OPTIONAL)
+  install(CODE "
+    if(EXISTS \"${PROJECT_BINARY_DIR}/bin/nestor-kvm\")
+      execute_process(COMMAND \"${describe}\" man \"${PROJECT_BINARY_DIR}/bin/nestor-kvm\"
+                      OUTPUT_FILE \"${files}/nestor-kvm.man\" COMMAND_ERROR_IS_FATAL ANY)
+    endif()")
+  install(FILES "${files}/nestor-kvm.man" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
+          RENAME nestor-kvm.1 OPTIONAL)
 endif()
 if(TARGET guest-images)
   get_target_property(images guest-images NESTOR_IMAGES)
   install(FILES ${images} DESTINATION "${CMAKE_INSTALL_DATADIR}/nestor/guest-images" OPTIONAL)
 endif()
+
+# The documents, as far as users of the programs need them, in the same places as in the tree, for
+# they name each other.
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY docs ept guest-images DESTINATION "${CMAKE_INSTALL_DOCDIR}"
+        FILES_MATCHING PATTERN "*.md" PATTERN "docs/images/*" PATTERN "docs/examples/*"
+        PATTERN "guest-images/abi" EXCLUDE PATTERN "guest-images/lib" EXCLUDE)
 
 # The page walker as a library of its own: find_package(nestor_ept), target nestor::ept.
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/nestor_ept")

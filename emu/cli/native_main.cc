@@ -167,6 +167,7 @@ int check(CampaignOptions options, const std::string& wanted) {
 int run(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "run") return run_natively({argv + 1, argv + argc});
   CLI::App app{"Compares Nestor with KVM: its page walker, and what images do"};
+  app.set_version_flag("--version", "nestor-kvm " NESTOR_VERSION, "Print the version");
   app.name("nestor-kvm");
   app.require_subcommand(1);
   CampaignOptions options;
