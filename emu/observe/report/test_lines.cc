@@ -181,7 +181,8 @@ size_t escape_bytes(std::string_view text) {
 
 bool is_control(std::string_view character) {
   const auto first = static_cast<uint8_t>(character[0]);
-  const bool c1 = character.size() == 2 && first == 0xc2 && static_cast<uint8_t>(character[1]) < 0xa0;
+  const bool c1 =
+      character.size() == 2 && first == 0xc2 && static_cast<uint8_t>(character[1]) < 0xa0;
   return first < 0x20 || first == 0x7f || c1;
 }
 

@@ -68,10 +68,12 @@ void TestReport::take(const TestPlan& plan) {
 // There are tests without a line, so that only the failures can be compared.
 void TestReport::take(const TestSummary& summary) {
   if (summary.failures > failed_lines_) {
-    add({TestOutcome::kFailed, "summary",
+    add({TestOutcome::kFailed,
+         "summary",
          fmt::format("the guest counts {} unexpected failures, and printed {}", summary.failures,
                      failed_lines_),
-         "", {}});
+         "",
+         {}});
   }
   failed_lines_ = 0;
 }
@@ -111,7 +113,8 @@ void TestReport::finish(const RunVerdict& verdict) {
   }
   if (planned_ && *planned_ != tap_points_) {
     conclude(TestOutcome::kFailed, "plan",
-             fmt::format("the guest planned {} tests, and reported {}", *planned_, tap_points_), "");
+             fmt::format("the guest planned {} tests, and reported {}", *planned_, tap_points_),
+             "");
   }
   if (!reported && verdict.outcome != TestOutcome::kSkipped) {
     conclude(TestOutcome::kFailed, "tests", "no line of the guest's output reports a test",

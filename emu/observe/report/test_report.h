@@ -30,10 +30,10 @@ class TestReport final : public MachineEventSink {
 
   struct Test {
     TestOutcome outcome = TestOutcome::kPassed;
-    std::string name;                // several tests may have the same
-    std::string why;                 // one line; may be empty
-    std::string detail;              // of a test that failed: lines of the output around it
-    uint64_t cycles = 0;             // of the clock, since the test before
+    std::string name;     // several tests may have the same
+    std::string why;      // one line; may be empty
+    std::string detail;   // of a test that failed: lines of the output around it
+    uint64_t cycles = 0;  // of the clock, since the test before
   };
 
   // `most_text`: bytes of all that is kept. The tests after that are counted alone.
@@ -70,15 +70,15 @@ class TestReport final : public MachineEventSink {
   const size_t most_text_;
   size_t text_ = 0;  // bytes that are kept
   const Clock* clock_ = nullptr;
-  uint64_t since_ = 0;                 // cycles
-  std::array<std::string, 4> lines_;   // of each stream: what there is of its line
-  std::deque<std::string> recent_;     // lines since the last test
-  std::optional<size_t> explaining_;   // the test that lines of TAP diagnostics belong to
+  uint64_t since_ = 0;                // cycles
+  std::array<std::string, 4> lines_;  // of each stream: what there is of its line
+  std::deque<std::string> recent_;    // lines since the last test
+  std::optional<size_t> explaining_;  // the test that lines of TAP diagnostics belong to
   std::vector<Test> tests_;
   uint64_t unlisted_ = 0, unlisted_failures_ = 0;
   std::optional<uint64_t> planned_;  // of TAP
   uint64_t tap_points_ = 0;
-  uint64_t failed_lines_ = 0;        // of kvm-unit-tests, since its last summary
+  uint64_t failed_lines_ = 0;  // of kvm-unit-tests, since its last summary
 };
 
 enum class ReportFormat : uint8_t { kTap, kJunit };

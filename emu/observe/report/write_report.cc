@@ -97,7 +97,9 @@ class UniqueNames {
   }
 
  private:
-  uint64_t next(std::string_view name) { return ++numbers_.try_emplace(std::string(name), 1).first->second; }
+  uint64_t next(std::string_view name) {
+    return ++numbers_.try_emplace(std::string(name), 1).first->second;
+  }
 
   std::unordered_map<std::string, uint64_t> uses_, numbers_;
 };
@@ -107,17 +109,16 @@ std::string write_junit(const TestReport& report, std::string_view suite) {
   uint64_t cycles = 0;
   for (const Test& test : report.tests()) cycles += test.cycles;
   const std::string figures = fmt::format(
-      "name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\"", suite_name,
-      report.tests().size(), report.count(TestOutcome::kFailed),
+      "name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\"",
+      suite_name, report.tests().size(), report.count(TestOutcome::kFailed),
       report.count(TestOutcome::kSkipped) + report.count(TestOutcome::kExpectedFailure),
       seconds(cycles));
   std::string text = fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {0}>\n<testsuite {0}>\n", figures);
   UniqueNames names;
   for (const Test& test : report.tests()) {
-    fmt::format_to(std::back_inserter(text),
-                   "<testcase classname=\"{}\" name=\"{}\" time=\"{}\"", suite_name,
-                   xml_text(names.make(name_of(test))), seconds(test.cycles));
+    fmt::format_to(std::back_inserter(text), "<testcase classname=\"{}\" name=\"{}\" time=\"{}\"",
+                   suite_name, xml_text(names.make(name_of(test))), seconds(test.cycles));
     switch (test.outcome) {
       case TestOutcome::kPassed:
         text += "/>\n";

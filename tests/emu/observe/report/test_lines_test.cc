@@ -78,14 +78,15 @@ TEST(TestLines, PlainText) {
   EXPECT_EQ(plain_text("\x1b[31;1mFAIL\x1b[0m: x"), "FAIL: x");
   EXPECT_EQ(plain_text("\x1b"), "");
   EXPECT_EQ(plain_text("\x1b[12"), "");
-  EXPECT_EQ(plain_text("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"), "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+  EXPECT_EQ(plain_text("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
+            "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
   const std::string replacement = "\xef\xbf\xbd";
-  EXPECT_EQ(plain_text("\xe4"), replacement);                          // Latin-1
-  EXPECT_EQ(plain_text("\xc0\x80"), replacement + replacement);        // overlong
-  EXPECT_EQ(plain_text("\xed\xa0\x80").substr(0, 3), replacement);     // a surrogate
-  EXPECT_EQ(plain_text("\xef\xbf\xbf").substr(0, 3), replacement);     // U+FFFF
-  EXPECT_EQ(plain_text("\xf4\x90\x80\x80").substr(0, 3), replacement); // above U+10FFFF
-  EXPECT_EQ(plain_text("\xc2\x85!"), "!");                             // a C1 control
+  EXPECT_EQ(plain_text("\xe4"), replacement);                           // Latin-1
+  EXPECT_EQ(plain_text("\xc0\x80"), replacement + replacement);         // overlong
+  EXPECT_EQ(plain_text("\xed\xa0\x80").substr(0, 3), replacement);      // a surrogate
+  EXPECT_EQ(plain_text("\xef\xbf\xbf").substr(0, 3), replacement);      // U+FFFF
+  EXPECT_EQ(plain_text("\xf4\x90\x80\x80").substr(0, 3), replacement);  // above U+10FFFF
+  EXPECT_EQ(plain_text("\xc2\x85!"), "!");                              // a C1 control
   EXPECT_EQ(plain_text(std::string_view("\0a", 2)), "a");
 }
 

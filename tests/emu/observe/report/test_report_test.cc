@@ -36,21 +36,20 @@ TEST_F(TestReports, JunitHasOutcomesAndVirtualTimes) {
   clock_.charge(3'000'000'000);
   print("now two\nFAIL: two\nSKIP: three\nXFAIL: four\n");
   report_.finish({});
-  EXPECT_EQ(
-      junit(),
-      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-      "<testsuites name=\"image\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"2\" "
-      "time=\"2.000000000\">\n"
-      "<testsuite name=\"image\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"2\" "
-      "time=\"2.000000000\">\n"
-      "<testcase classname=\"image\" name=\"one\" time=\"0.500000000\"/>\n"
-      "<testcase classname=\"image\" name=\"two\" time=\"1.500000000\">"
-      "<failure message=\"two\">now two\n</failure></testcase>\n"
-      "<testcase classname=\"image\" name=\"three\" time=\"0.000000000\">"
-      "<skipped message=\"\"/></testcase>\n"
-      "<testcase classname=\"image\" name=\"four\" time=\"0.000000000\">"
-      "<skipped message=\"expected failure\"/></testcase>\n"
-      "</testsuite>\n</testsuites>\n");
+  EXPECT_EQ(junit(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+            "<testsuites name=\"image\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"2\" "
+            "time=\"2.000000000\">\n"
+            "<testsuite name=\"image\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"2\" "
+            "time=\"2.000000000\">\n"
+            "<testcase classname=\"image\" name=\"one\" time=\"0.500000000\"/>\n"
+            "<testcase classname=\"image\" name=\"two\" time=\"1.500000000\">"
+            "<failure message=\"two\">now two\n</failure></testcase>\n"
+            "<testcase classname=\"image\" name=\"three\" time=\"0.000000000\">"
+            "<skipped message=\"\"/></testcase>\n"
+            "<testcase classname=\"image\" name=\"four\" time=\"0.000000000\">"
+            "<skipped message=\"expected failure\"/></testcase>\n"
+            "</testsuite>\n</testsuites>\n");
 }
 
 TEST_F(TestReports, Tap) {
@@ -58,9 +57,10 @@ TEST_F(TestReports, Tap) {
       "1..4\nok 1 - one\nnoise\nnot ok 2 - two\n# got 3\n  ---\n  at: 0x10\nok 3 - three # SKIP no "
       "EPT\nnot ok 4 - four # TODO later\n");
   report_.finish({});
-  EXPECT_EQ(tap(),
-            "TAP version 13\n1..4\nok 1 - one\nnot ok 2 - two\n# noise\n# # got 3\n#   ---\n#   at: "
-            "0x10\nok 3 - three # SKIP no EPT\nnot ok 4 - four # TODO later\n");
+  EXPECT_EQ(
+      tap(),
+      "TAP version 13\n1..4\nok 1 - one\nnot ok 2 - two\n# noise\n# # got 3\n#   ---\n#   at: "
+      "0x10\nok 3 - three # SKIP no EPT\nnot ok 4 - four # TODO later\n");
 }
 
 TEST_F(TestReports, ATapReportIsReadAsItWasWritten) {
@@ -89,9 +89,11 @@ TEST_F(TestReports, StreamsAreReadApart) {
 TEST_F(TestReports, ABadEndIsATest) {
   print("ok 1\nsome last words\n");
   report_.finish({TestOutcome::kFailed, "a <triple> fault", "processor 0: L1\n"});
-  EXPECT_THAT(junit(), HasSubstr("name=\"end of the run\" time=\"0.000000000\"><failure message=\"a "
-                                 "&lt;triple&gt; fault\">some last words\nprocessor 0: L1\n<"));
-  EXPECT_THAT(tap(), HasSubstr("not ok 2 - end of the run\n# a <triple> fault\n# some last words\n"));
+  EXPECT_THAT(junit(),
+              HasSubstr("name=\"end of the run\" time=\"0.000000000\"><failure message=\"a "
+                        "&lt;triple&gt; fault\">some last words\nprocessor 0: L1\n<"));
+  EXPECT_THAT(tap(),
+              HasSubstr("not ok 2 - end of the run\n# a <triple> fault\n# some last words\n"));
 }
 
 TEST_F(TestReports, AGoodEndIsNone) {
@@ -129,7 +131,9 @@ TEST_F(TestReports, APlanThatIsKeptIsNoTest) {
 }
 
 TEST_F(TestReports, ASummaryWithMoreFailures) {
-  print("FAIL: a\nSUMMARY: 9 tests, 1 unexpected failures\nSUMMARY: 2 tests, 2 unexpected failures\n");
+  print(
+      "FAIL: a\nSUMMARY: 9 tests, 1 unexpected failures\nSUMMARY: 2 tests, 2 unexpected "
+      "failures\n");
   report_.finish({});
   ASSERT_EQ(report_.tests().size(), 2u);
   EXPECT_EQ(report_.tests()[1].why, "the guest counts 2 unexpected failures, and printed 0");
@@ -148,9 +152,8 @@ TEST_F(TestReports, NamesAreEscapedAndUnique) {
   print("PASS: \x1b[1m\x01\xff\n");
   report_.finish({});
   const std::string text = junit();
-  for (const char* name :
-       {"&lt;a&gt; &amp; &quot;b&quot;", "x", "x (2)", "x (3)", "x (4)", "(no name)",
-        "(no name) (2)", "\xef\xbf\xbd"}) {
+  for (const char* name : {"&lt;a&gt; &amp; &quot;b&quot;", "x", "x (2)", "x (3)", "x (4)",
+                           "(no name)", "(no name) (2)", "\xef\xbf\xbd"}) {
     const std::string attribute = std::string(" name=\"") + name + "\" time";
     const size_t first = text.find(attribute);
     ASSERT_NE(first, std::string::npos) << name;
@@ -192,8 +195,9 @@ TEST_F(TestReports, DetailIsBounded) {
 
 // Random bytes between the words of the shapes: the file is well-formed all the same.
 TEST_F(TestReports, HostileOutputGivesWellFormedXml) {
-  constexpr std::string_view kWords[] = {"PASS: ", "FAIL: ", "ok 1 ", "not ok ", ": FAIL\n", "1..3\n",
-                                         "]]>",    "<![CDATA[", "&#0;",  "\"'/>",   "\x1b[",    "# SKIP"};
+  constexpr std::string_view kWords[] = {"PASS: ",   "FAIL: ", "ok 1 ", "not ok ",
+                                         ": FAIL\n", "1..3\n", "]]>",   "<![CDATA[",
+                                         "&#0;",     "\"'/>",  "\x1b[", "# SKIP"};
   std::mt19937 random(1);
   for (int i = 0; i < 100'000; ++i) {
     if (random() % 8 == 0) {
@@ -215,7 +219,8 @@ TEST_F(TestReports, HostileOutputGivesWellFormedXml) {
     const size_t name = text.find_first_not_of("/?", at + 1);
     const std::string_view rest = std::string_view(text).substr(name);
     EXPECT_TRUE(rest.starts_with("testsuite") || rest.starts_with("testcase") ||
-                rest.starts_with("failure") || rest.starts_with("skipped") || rest.starts_with("xml"))
+                rest.starts_with("failure") || rest.starts_with("skipped") ||
+                rest.starts_with("xml"))
         << rest.substr(0, 20);
   }
   std::erase(text, '\n');
