@@ -69,6 +69,9 @@ struct VmInstructionErrorEvent {
   const Vmcs* data = nullptr;  // of the current VMCS; valid during the call, null if there is none
   uint64_t vmcs = 0;           // its physical address
   uint64_t rip = 0;            // of the instruction
+  // VMfailInvalid because there is no current VMCS to hold this error; 0: for another reason, or
+  // not known.
+  uint32_t unsaved_error = 0;
 };
 
 class EventSink {

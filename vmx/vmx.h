@@ -280,7 +280,7 @@ class Vmx {
   Outcome instruction_exit(ExitReason reason, const InstructionContext&,
                            uint64_t qualification = 0);
   Outcome vm_succeed();
-  Outcome vm_fail_invalid(std::string_view instruction);
+  Outcome vm_fail_invalid(std::string_view instruction, uint32_t unsaved_error = 0);
   Outcome vm_fail(std::string_view instruction, InstructionError error);
   // VM-instruction error 12.
   Outcome unsupported_component(std::string_view instruction, uint64_t encoding);

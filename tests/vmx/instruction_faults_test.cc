@@ -175,6 +175,7 @@ TEST_F(VmxonTest, InvalidPointersAndRevisions) {
   EXPECT_EQ(vmxon(), "fail invalid") << "shadow-VMCS indicator";
   EXPECT_EQ(sink.errors.size(), 5u);
   EXPECT_EQ(sink.errors[0].error, 0u);
+  EXPECT_EQ(sink.errors[0].unsaved_error, 0u);
   EXPECT_EQ(sink.errors[0].data, nullptr);
   EXPECT_EQ(sink.errors[0].vmcs, 0u);
   EXPECT_EQ(sink.failures.size(), 5u);
@@ -184,6 +185,7 @@ TEST_F(VmxonTest, InvalidPointersAndRevisions) {
 TEST_F(VmxonTest, InVmxOperation) {
   enter_vmx_operation();
   EXPECT_EQ(vmxon(), "fail invalid") << "no current VMCS to hold the error";
+  EXPECT_EQ(sink.errors.back().unsaved_error, 15u);
   make_current();
   EXPECT_EQ(vmxon(), "fail 15");
   cpu.cpu.segment[kSs].rights.value |= 0x60;

@@ -46,14 +46,15 @@ Outcome Vmx::vm_succeed() {
   return Completed{};
 }
 
-Outcome Vmx::vm_fail_invalid(std::string_view instruction) {
+Outcome Vmx::vm_fail_invalid(std::string_view instruction, uint32_t unsaved_error) {
   set_flags(cpu_.state(), rflags::kCf);
-  sink_.vm_instruction_error({instruction, 0, nullptr, 0, cpu_.state().rip});
+  sink_.vm_instruction_error(
+      {.instruction = instruction, .rip = cpu_.state().rip, .unsaved_error = unsaved_error});
   return Completed{};
 }
 
 Outcome Vmx::vm_fail(std::string_view instruction, InstructionError error) {
-  if (!has_current_vmcs()) return vm_fail_invalid(instruction);
+  if (!has_current_vmcs()) return vm_fail_invalid(instruction, static_cast<uint32_t>(error));
   set_flags(cpu_.state(), rflags::kZf);
   vmcs_.write(Field::kVmInstructionError, static_cast<uint32_t>(error));
   sink_.vm_instruction_error(

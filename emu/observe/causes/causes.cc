@@ -158,6 +158,9 @@ void Causes::handle(const vmx::VmInstructionErrorEvent& event) {
   if (event.error != 0) {
     result = fmt::format("VM-instruction error {}, {}", event.error,
                          vmx::instruction_error_text(event.error));
+  } else if (failed_.empty() && event.unsaved_error != 0) {
+    result += fmt::format(": {}; there is no current VMCS to hold VM-instruction error {}",
+                          vmx::instruction_error_text(event.unsaved_error), event.unsaved_error);
   } else if (failed_.empty()) {
     result += ": there is no current VMCS";
   }

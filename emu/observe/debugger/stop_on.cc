@@ -135,9 +135,9 @@ std::optional<std::string> StopOn::met(const MachineEvent& event) const {
     }
   } else if (const auto* error = std::get_if<vmx::VmInstructionErrorEvent>(&event)) {
     if (failures_) {
-      return fmt::format(
-          "{} at RIP {:#x} failed: {}", error->instruction, error->rip,
-          error->error == 0 ? "VMfailInvalid" : vmx::instruction_error_text(error->error));
+      const uint32_t known = error->error != 0 ? error->error : error->unsaved_error;
+      return fmt::format("{} at RIP {:#x} failed: {}", error->instruction, error->rip,
+                         known == 0 ? "VMfailInvalid" : vmx::instruction_error_text(known));
     }
   } else if (const auto* exception = std::get_if<ExceptionEvent>(&event)) {
     if (!exceptions_.contains(exception->vector)) return std::nullopt;

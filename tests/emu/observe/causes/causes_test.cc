@@ -69,6 +69,18 @@ TEST_F(CausesTest, VmclearAndVmptrldSayWhatIsWrongWithTheirOperand) {
   }
 }
 
+TEST_F(CausesTest, AnErrorThatNoCurrentVmcsHolds) {
+  put_guest({}, {});
+  Causes causes([this](const std::string& text) { told_.push_back(text); });
+  listener_ = &causes;
+  (void)run(Code(ASM64("mov ecx, 0x3a; mov eax, 5; xor edx, edx; wrmsr; mov rax, cr4; "
+                       "or eax, 0x2000; mov cr4, rax; vmxon [0xb000]; vmxon [0xb000]")) +
+            exit_with(1));
+  EXPECT_THAT(told_,
+              ElementsAre(HasSubstr("failed: VMfailInvalid: VMXON executed in VMX root operation; "
+                                    "there is no current VMCS to hold VM-instruction error 15")));
+}
+
 TEST_F(CausesTest, AVmcsThatWasNeverCleared) {
   vmcs_.cleared = false;
   EXPECT_EQ(run_guest(ASM64("cpuid")).code, status(0));
