@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "emu/cpu/instruction_step.h"
+#include "emu/cpu/msrs.h"
 #include "emu/memory/page_size.h"
 #include "emu/observe/gdb/registers.h"
 #include "emu/observe/stopped/places.h"
@@ -121,6 +122,15 @@ GdbStop Debugger::stopped(unsigned processor, const std::string& text) const {
   return stop;
 }
 
+std::string Debugger::after_msr(const Pause& pause) const {
+  const auto index = static_cast<uint32_t>(pause.address);
+  const std::string_view name = msr_name(index);
+  const vmx::CpuState& state = machine_.state(pause.processor);
+  const uint64_t value = state.gpr[vmx::kRdx] << 32 | static_cast<uint32_t>(state.gpr[vmx::kRax]);
+  return fmt::format("after RDMSR or WRMSR of {:#x}{}: EDX:EAX = {:#x}", index,
+                     name.empty() ? "" : fmt::format(" ({})", name), value);
+}
+
 std::optional<GdbStop> Debugger::judge(const Pause& pause, const Wanted& wanted) {
   const bool stepped = wanted.until.steps(pause.processor);
   switch (pause.reason) {
@@ -152,7 +162,7 @@ std::optional<GdbStop> Debugger::judge(const Pause& pause, const Wanted& wanted)
       return stop;
     }
     case Reason::kMsr:
-      return stopped(pause.processor, fmt::format("after RDMSR or WRMSR of {:#x}", pause.address));
+      return stopped(pause.processor, after_msr(pause));
     case Reason::kPort:
       return stopped(pause.processor, fmt::format("after an access to port {:#x}", pause.address));
     case Reason::kRequest:

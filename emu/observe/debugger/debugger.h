@@ -120,6 +120,7 @@ class Debugger final : public GdbTarget {
   std::optional<GdbStop> judge(const Pause& pause, const Wanted& wanted);
   const Point* breakpoint_at(unsigned processor) const;
   GdbStop end_of_run(bool client_is_there);
+  std::string after_msr(const Pause& pause) const;
   GdbStop stopped(unsigned processor, const std::string& text = {}) const;
   std::optional<View> view_of(unsigned processor) const;
   void changed();

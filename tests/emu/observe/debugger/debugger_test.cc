@@ -317,7 +317,8 @@ TEST_F(DebuggerTest, CommandsComplainOfWhatTheyDoNotKnow) {
   EXPECT_THAT(debugger.monitor(0, "stop-on"), HasSubstr("stops on nothing"));
   EXPECT_THAT(debugger.monitor(0, "where now"), HasSubstr("takes no argument"));
   EXPECT_THAT(debugger.monitor(0, "stop-on msr 0x3a"), HasSubstr("msr 0x3a"));
-  EXPECT_THAT(debugger.resume(kContinue).text, HasSubstr("0x3a"));
+  EXPECT_THAT(debugger.resume(kContinue).text,
+              HasSubstr("WRMSR of 0x3a (IA32_FEATURE_CONTROL): EDX:EAX = 0x5"));
   debugger.monitor(0, "stop-on off");
   EXPECT_THAT(debugger.monitor(0, "stop-on exception 13"), Not(HasSubstr("msr")));
 }
