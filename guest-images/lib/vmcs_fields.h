@@ -15,6 +15,7 @@ typedef enum {
   kGuestGsSelector = 0x080a,
   kGuestLdtrSelector = 0x080c,
   kGuestTrSelector = 0x080e,
+  kGuestPmlIndex = 0x0812,
   kHostEsSelector = 0x0c00,
   kHostCsSelector = 0x0c02,
   kHostSsSelector = 0x0c04,
@@ -30,6 +31,7 @@ typedef enum {
   kVmExitMsrStoreAddress = 0x2006,
   kVmExitMsrLoadAddress = 0x2008,
   kVmEntryMsrLoadAddress = 0x200a,
+  kPmlAddress = 0x200e,
   kTscOffset = 0x2010,
   kVirtualApicAddress = 0x2012,
   kApicAccessAddress = 0x2014,
@@ -72,6 +74,7 @@ typedef enum {
   kIdtVectoringInformation = 0x4408,
   kIdtVectoringErrorCode = 0x440a,
   kVmExitInstructionLength = 0x440c,
+  kVmExitInstructionInformation = 0x440e,
 
   // 32-bit guest-state and host-state fields. The limits and access rights lie in the order of the
   // selectors.

@@ -66,6 +66,7 @@ enum {
   kCpu2UnrestrictedGuest = 1 << 7,
   kCpu2ApicRegisterVirtualization = 1 << 8,
   kCpu2VirtualInterruptDelivery = 1 << 9,
+  kCpu2EnablePml = 1 << 17,
 };
 
 enum {

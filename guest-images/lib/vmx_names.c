@@ -19,6 +19,13 @@ static const char* const kExitReasonNames[] = {
     [15] = "RDPMC",
     [16] = "RDTSC",
     [18] = "VMCALL",
+    [19] = "VMCLEAR",
+    [20] = "VMLAUNCH",
+    [21] = "VMPTRLD",
+    [23] = "VMREAD",
+    [24] = "VMRESUME",
+    [25] = "VMWRITE",
+    [27] = "VMXON",
     [28] = "Control-register accesses",
     [29] = "MOV DR",
     [30] = "I/O instruction",
@@ -38,6 +45,7 @@ static const char* const kExitReasonNames[] = {
     [53] = "INVVPID",
     [54] = "WBINVD or WBNOINVD",
     [55] = "XSETBV",
+    [62] = "Page-modification log full",
 };
 
 static const char* const kErrorNames[] = {

@@ -14,6 +14,13 @@ enum {
   kExitHlt = 12,
   kExitInvlpg = 14,
   kExitVmcall = 18,
+  kExitVmclear = 19,
+  kExitVmlaunch = 20,
+  kExitVmptrld = 21,
+  kExitVmread = 23,
+  kExitVmresume = 24,
+  kExitVmwrite = 25,
+  kExitVmxon = 27,
   kExitCrAccess = 28,
   kExitIoInstruction = 30,
   kExitRdmsr = 31,
@@ -22,6 +29,7 @@ enum {
   kExitMsrLoading = 34,
   kExitEptViolation = 48,
   kExitEptMisconfiguration = 49,
+  kExitPmlFull = 62,
 };
 
 // Exit reason field, bit 31: the VM entry failed after its checks on controls and host state.
