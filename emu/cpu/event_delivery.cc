@@ -43,7 +43,7 @@ void EventDelivery::deliver_or_exit(Event event, EventOrigin origin) {
       }
       vmx.set_vectoring(event, origin == EventOrigin::kVmEntry);
     }
-    report(event, met);
+    report(event, origin, met);
     const uint64_t from = linear_rip(core_.state());
     const Delivery delivery = deliver_once(core_, event, origin);
     if (std::holds_alternative<Delivered>(delivery)) {
@@ -116,7 +116,8 @@ void EventDelivery::profile(const Event& event) {
   profiler->deliver({event.vector, exception, mnemonic}, linear_rip(state), state.gpr[vmx::kRsp]);
 }
 
-void EventDelivery::report(const Event& event, const std::optional<Event>& met) {
+void EventDelivery::report(const Event& event, EventOrigin origin,
+                           const std::optional<Event>& met) {
   const bool interrupt = is_interrupt(event);
   profile(event);
   if (timing::Core* core = core_.timing()) {
@@ -141,7 +142,9 @@ void EventDelivery::report(const Event& event, const std::optional<Event>& met) 
   exception.software = event.type != EventType::kHardwareException;
   exception.error_code = event.error_code;
   exception.rip = rip;
-  exception.cr2 = event.vector == vmx::kPf ? event.payload : 0;
+  // VM entry injects a page fault without an address: CR2 is as L1 has left it.
+  if (is_page_fault(event))
+    exception.cr2 = origin == EventOrigin::kVmEntry ? core_.state().cr2 : event.payload;
   exception.non_root = core_.in_l2();
   exception.why = event.why;
   exception.met = met;

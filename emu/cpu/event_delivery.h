@@ -27,7 +27,7 @@ class EventDelivery {
   // `met`: what the delivery of #DF met. `page_fault`: the last one that led there.
   void triple_fault(const vmx::Event& met, const std::optional<vmx::Event>& page_fault);
   void profile(const vmx::Event& event);
-  void report(const vmx::Event& event, const std::optional<vmx::Event>& met);
+  void report(const vmx::Event& event, EventOrigin origin, const std::optional<vmx::Event>& met);
 
   HardwareCore& core_;
   const Signals& signals_;

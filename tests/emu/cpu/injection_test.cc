@@ -179,6 +179,20 @@ TEST(Injection, AFaultOfTheDeliveryThatExitsNamesBothEvents) {
   });
 }
 
+// VM entry loads no CR2, and L2's handler finds in it what L1 has written.
+class InjectedPageFault : public NestedMachineTest {};
+TEST_F(InjectedPageFault, IsReportedWithTheAddressInCr2) {
+  enable_ept();
+  handle(vmx::kPf, ASM64("mov rax, cr2; out 0xf4, eax"));
+  vmcs_.write(Field::kVmEntryInterruptionInformation, 0x80000b0e);
+  vmcs_.write(Field::kVmEntryExceptionErrorCode, 2);
+  cpu_.cr2 = 0x51000;
+  EXPECT_EQ(run_guest(ASM64("hlt")).code, status(0x51000));
+  ASSERT_EQ(record_.exceptions.size(), 1u);
+  EXPECT_EQ(record_.exceptions[0].cr2, 0x51000u);
+  EXPECT_EQ(record_.exceptions[0].error_code, 2u);
+}
+
 TEST(Injection, APendingMtfExitIsNoDelivery) {
   for (const Mode mode : kModes) {
     const Injected mtf = {"pending MTF VM exit", 0x80000700};
