@@ -129,6 +129,8 @@ struct NestedWalk {
   std::uint8_t page_bits = 0;
   /// A write would set no dirty flag in either dimension.
   bool dirty = false;
+  /// A write would set no dirty flag of the guest's.
+  bool guest_dirty = false;
   bool global = false;
   std::uint8_t pat_index = 0;
   MemoryType ept_memory_type = MemoryType::kUncacheable;
@@ -245,6 +247,7 @@ template <class Effects = UpdateFlags, EntryReader M, Recorder R>
   nested.ignore_pat = last.ignore_pat;
   nested.address = last.address;
   nested.page_bits = std::min(guest.page_bits, last.page_bits);
+  nested.guest_dirty = guest.dirty;
   nested.dirty = guest.dirty && last.dirty;
   return nested;
 }

@@ -39,7 +39,8 @@ std::optional<StaleTranslationEvent> find_stale(Memory& memory, const ept::Pagin
   event.cached_guest_physical = used.guest_physical;
   event.cached_physical = used.physical;
   const ept::LinearAddress linear{used.linear};
-  bool dirty = false, same_guest_physical = false;
+  // What the guest's own tables say is what was cached.
+  bool dirty = false, same_guest_physical = false, same_guest_dirty = false;
   if (ept != nullptr) {
     const auto walk = ept::walk_nested<ept::ProbeOnly>(memory, paging, *ept, linear, used.access);
     event.ept_root = ept::ept_root_of(ept->eptp.value);
@@ -47,6 +48,7 @@ std::optional<StaleTranslationEvent> find_stale(Memory& memory, const ept::Pagin
     event.tables_guest_physical = walk.guest_physical.value;
     event.tables_physical = walk.address.value;
     dirty = walk.dirty;
+    same_guest_dirty = walk.guest_dirty;
     same_guest_physical = walk.linear_translated ? walk.guest_physical.value == used.guest_physical
                                                  : walk.outcome != ept::NestedOutcome::kPageFault;
   } else {
@@ -58,10 +60,10 @@ std::optional<StaleTranslationEvent> find_stale(Memory& memory, const ept::Pagin
   if (event.tables == WalkOutcome::kTranslated && event.tables_physical == used.physical) {
     event.dirty_flag_cleared = used.access.kind == ept::Access::kWrite && used.dirty && !dirty;
     if (!event.dirty_flag_cleared) return std::nullopt;
-    same_guest_physical = false;  // which dimension lost it, is not told
+    same_guest_physical = same_guest_dirty;
   }
   event.missing = same_guest_physical ? "INVEPT"
-                  : ept != nullptr    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVEPT"
+                  : ept != nullptr    ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID, or INVEPT"
                   : used.non_root     ? "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID"
                                       : "INVLPG, INVPCID or MOV to CR3";
   return event;

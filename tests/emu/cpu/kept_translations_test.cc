@@ -209,6 +209,24 @@ TEST_P(KeptTranslations, OfAWatchedLine) {
 INSTANTIATE_TEST_SUITE_P(Tlb, KeptTranslations,
                          testing::Values(TlbModel::kFlush, TlbModel::kTagged, TlbModel::kKeep));
 
+// A write that relies on a cleared dirty flag is told by what brings that flag back.
+TEST_F(RemappedPage, IsWrittenWithItsDirtyFlagsCleared) {
+  enable_ept(kEptAccessedDirty);
+  config_.processor.tlb = TlbModel::kKeep;
+  const auto missing = [this](const Code& clear) -> std::string {
+    map(kData, kData | kAll);
+    const Code write = ASM64("mov dword ptr [0x80000], 5"), other = ASM64("invlpg [0x83000]");
+    EXPECT_EQ(run_guest(write + clear + other + write + exit_with(1)).code, status(1));
+    if (record_.stale.size() != 1) return "";
+    EXPECT_TRUE(record_.stale[0].dirty_flag_cleared);
+    return std::string(record_.stale[0].missing);
+  };
+  EXPECT_EQ(missing(ASM64("nop")), "");
+  EXPECT_EQ(missing(ASM64("btr dword ptr [0x16400], 9")), "INVEPT");
+  EXPECT_EQ(missing(ASM64("btr dword ptr [0xa400], 6")),
+            "INVLPG, INVPCID or MOV to CR3 by L2; or INVVPID, or INVEPT");
+}
+
 // L0's VM exits leave L1's translations alone, as they have a VPID; where L0 shadows L1's own page
 // tables, any INVLPG empties them.
 class KeptBelowL0 : public RemappedPage, public testing::WithParamInterface<L0ModeInfo> {

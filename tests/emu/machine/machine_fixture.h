@@ -83,6 +83,7 @@ class MachineTest : public testing::Test {
     void handle(const ZeroCodeEvent& event) { zero_code.push_back(event.linear); }
 
     void handle(const OutsideRamEvent& event) { outside_ram.push_back(event); }
+    void handle(const StaleTranslationEvent& event) { stale.push_back(event); }
 
     const Clock* clock = nullptr;
     std::vector<Exception> exceptions;
@@ -91,6 +92,7 @@ class MachineTest : public testing::Test {
     std::vector<OutsideRamEvent> outside_ram;
     std::vector<UnclaimedAccess> unclaimed;
     std::vector<vmx::VmExitEvent> exits;
+    std::vector<StaleTranslationEvent> stale;
   };
 
   MachineTest() {
