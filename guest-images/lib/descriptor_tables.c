@@ -6,28 +6,6 @@
 
 enum { kExceptionVectors = 32, kDescriptorTss64Available = 0x89, kGateInterrupt64 = 0x8e };
 
-typedef struct __attribute__((packed)) {
-  uint32_t reserved0;
-  uint64_t rsp[3];
-  uint64_t reserved1;
-  uint64_t ist[7];
-  uint64_t reserved2;
-  uint16_t reserved3;
-  uint16_t io_map_base;
-} TaskStateSegment;
-_Static_assert(sizeof(TaskStateSegment) == 104, "64-bit TSS");
-
-typedef struct {
-  uint16_t offset_low;
-  uint16_t selector;
-  uint8_t ist;
-  uint8_t type;
-  uint16_t offset_middle;
-  uint32_t offset_high;
-  uint32_t reserved;
-} InterruptGate;
-_Static_assert(sizeof(InterruptGate) == 16, "64-bit IDT gate");
-
 extern uint64_t boot_gdt[];                        // boot.S
 extern const uint64_t exception_stub_addresses[];  // exception_stubs.S
 
@@ -36,6 +14,17 @@ static InterruptGate idt[kExceptionVectors];
 static uint8_t double_fault_stack[4096] __attribute__((aligned(16)));
 
 uint64_t tss_base(void) { return (uint64_t)&tss; }
+
+InterruptGate interrupt_gate(uint64_t handler, uint8_t ist) {
+  return (InterruptGate){
+      .offset_low = (uint16_t)handler,
+      .selector = SELECTOR_CODE64,
+      .ist = ist,
+      .type = kGateInterrupt64,
+      .offset_middle = (uint16_t)(handler >> 16),
+      .offset_high = (uint32_t)(handler >> 32),
+  };
+}
 
 void descriptor_tables_load(void) {
   tss.ist[0] = (uint64_t)(double_fault_stack + sizeof double_fault_stack);
@@ -50,15 +39,7 @@ void descriptor_tables_load(void) {
   __asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS) : "memory");
 
   for (unsigned vector = 0; vector < kExceptionVectors; vector++) {
-    const uint64_t address = exception_stub_addresses[vector];
-    idt[vector] = (InterruptGate){
-        .offset_low = (uint16_t)address,
-        .selector = SELECTOR_CODE64,
-        .ist = vector == 8,
-        .type = kGateInterrupt64,
-        .offset_middle = (uint16_t)(address >> 16),
-        .offset_high = (uint32_t)(address >> 32),
-    };
+    idt[vector] = interrupt_gate(exception_stub_addresses[vector], vector == 8);
   }
   const DescriptorTableRegister idtr = {sizeof idt - 1, (uint64_t)idt};
   __asm__ volatile("lidt %0" : : "m"(idtr));

@@ -17,6 +17,7 @@ typedef struct __attribute__((packed)) {
 
 enum {
   kCr0Pe = 1u << 0,
+  kCr0Ts = 1u << 3,
   kCr0Et = 1u << 4,
   kCr0Ne = 1u << 5,
   kCr0Wp = 1u << 16,
@@ -39,10 +40,19 @@ enum {
   kMsrSysenterEsp = 0x175,
   kMsrSysenterEip = 0x176,
   kMsrDebugctl = 0x1d9,
+  kMsrMtrrCapabilities = 0xfe,
+  kMsrMtrrPhysicalBase0 = 0x200,
+  kMsrMtrrPhysicalMask0 = 0x201,
   kMsrPat = 0x277,
+  kMsrMtrrDefaultType = 0x2ff,
   kMsrEfer = 0xc0000080,
+  kMsrStar = 0xc0000081,
+  kMsrLstar = 0xc0000082,
+  kMsrCstar = 0xc0000083,
+  kMsrFmask = 0xc0000084,
   kMsrFsBase = 0xc0000100,
   kMsrGsBase = 0xc0000101,
+  kMsrKernelGsBase = 0xc0000102,
 };
 
 static inline void port_write8(uint16_t port, uint8_t value) {

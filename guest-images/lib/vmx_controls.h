@@ -88,6 +88,13 @@ enum {
   kEntryLoadEfer = 1 << 15,
 };
 
+// VM-entry interruption information; the vector is in bits 7:0. VM-exit interruption information
+// and IDT-vectoring information have the same bits.
+#define EVENT_VALID (1u << 31)
+#define EVENT_ERROR_CODE (1u << 11)  // "deliver error code"
+#define EVENT_EXCEPTION (3u << 8)    // hardware exception
+#define EVENT_EXTERNAL_INTERRUPT (0u << 8)
+
 // IA32_VMX_EPT_VPID_CAP.
 #define EPT_CAP_EXECUTE_ONLY (1ull << 0)
 #define EPT_CAP_WALK_LENGTH_4 (1ull << 6)

@@ -25,6 +25,7 @@ static const char* const kExitReasonNames[] = {
     [23] = "VMREAD",
     [24] = "VMRESUME",
     [25] = "VMWRITE",
+    [26] = "VMXOFF",
     [27] = "VMXON",
     [28] = "Control-register accesses",
     [29] = "MOV DR",

@@ -20,6 +20,7 @@ enum {
   kExitVmread = 23,
   kExitVmresume = 24,
   kExitVmwrite = 25,
+  kExitVmxoff = 26,
   kExitVmxon = 27,
   kExitCrAccess = 28,
   kExitIoInstruction = 30,

@@ -15,11 +15,8 @@ static const char kImage[] = "mmu-modes";
 
 enum { kGuestVpid = 1, kPageFaultVector = 14 };
 
-// Interruption information: valid, hardware exception with error code, vector 14.
-#define EVENT_VALID (1u << 31)
-#define EVENT_ERROR_CODE (1u << 11)
 #define EVENT_INJECTABLE 0x80000fffu  // without "NMI unblocking due to IRET" and reserved bits
-#define EVENT_PAGE_FAULT (EVENT_VALID | EVENT_ERROR_CODE | 3u << 8 | kPageFaultVector)
+#define EVENT_PAGE_FAULT (EVENT_VALID | EVENT_ERROR_CODE | EVENT_EXCEPTION | kPageFaultVector)
 
 static uint8_t vmxon_region[4096] __attribute__((aligned(4096)));
 static uint8_t vmcs_region[4096] __attribute__((aligned(4096)));
