@@ -96,8 +96,8 @@ Outcome Vmx::vm_entry(std::string_view instruction, bool launch) {
                      static_cast<uint32_t>(field(Field::kVmEntryMsrLoadCount)),
                      capabilities_.msr_list_size};
   if (const auto failure = load_msrs(cpu_, msrs)) {
-    sink_.check_failed({"vm-entry-msr-load", "VM-entry MSR-load area", failure->header,
-                        failure->requirement, "Loading MSRs"});
+    sink_.check_failed(failed_check("vm-entry-msr-load", "VM-entry MSR-load area", "Loading MSRs",
+                                    msrs, *failure));
     return fail_entry(ExitReason::kEntryFailureMsrLoading, failure->entry);
   }
   start_guest(launch,

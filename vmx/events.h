@@ -32,6 +32,8 @@ struct CheckFailure {
   // Of a check of VM entry that is about single bits: of which field, and which.
   std::optional<Field> component = {};
   WrongBits wrong = {};
+  // Of an entry in an MSR area: which one, from 1, and how many the area has. 0: of something else.
+  uint32_t entry = 0, entries = 0;
 };
 
 struct VmEntryEvent {

@@ -295,8 +295,8 @@ void Vmx::complete_exit(bool was_long_mode) {
                       static_cast<uint32_t>(field(Field::kVmExitMsrStoreCount)),
                       capabilities_.msr_list_size};
   if (const auto failure = store_msrs(cpu_, store)) {
-    sink_.check_failed({"vm-exit-msr-store", "VM-exit MSR-store area", failure->header,
-                        failure->requirement, "Saving MSRs"});
+    sink_.check_failed(failed_check("vm-exit-msr-store", "VM-exit MSR-store area", "Saving MSRs",
+                                    store, *failure));
     return abort(VmxAbort::kSavingGuestMsrs);
   }
   if (was_long_mode && !vmcs_.has(VmExitControl::kHostAddressSpaceSize))
@@ -316,8 +316,8 @@ void Vmx::load_host() {
                      static_cast<uint32_t>(field(Field::kVmExitMsrLoadCount)),
                      capabilities_.msr_list_size};
   if (const auto failure = load_msrs(cpu_, load)) {
-    sink_.check_failed({"vm-exit-msr-load", "VM-exit MSR-load area", failure->header,
-                        failure->requirement, "Loading MSRs"});
+    sink_.check_failed(
+        failed_check("vm-exit-msr-load", "VM-exit MSR-load area", "Loading MSRs", load, *failure));
     return abort(VmxAbort::kLoadingHostMsrs);
   }
   if (!vmcs_.has(SecondaryProcBased::kEnableVpid))

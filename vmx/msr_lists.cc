@@ -90,4 +90,12 @@ std::optional<MsrListFailure> store_msrs(Processor& cpu, const MsrList& list) {
   return std::nullopt;
 }
 
+CheckFailure failed_check(std::string_view id, std::string_view area, std::string_view section,
+                          const MsrList& list, const MsrListFailure& failure) {
+  CheckFailure check{id, area, failure.header, failure.requirement, section};
+  check.entry = failure.entry;
+  check.entries = list.count;
+  return check;
+}
+
 }  // namespace nestor::vmx

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "ept/address.h"
+#include "vmx/events.h"
 #include "vmx/processor.h"
 
 namespace nestor::vmx {
@@ -31,5 +32,9 @@ struct MsrList {
 // Processes the entries in order; those before a failing one stay done.
 std::optional<MsrListFailure> load_msrs(Processor& cpu, const MsrList& list);
 std::optional<MsrListFailure> store_msrs(Processor& cpu, const MsrList& list);
+
+// The failure as a failed check of that name, of the area as the SDM calls it.
+CheckFailure failed_check(std::string_view id, std::string_view area, std::string_view section,
+                          const MsrList& list, const MsrListFailure& failure);
 
 }  // namespace nestor::vmx

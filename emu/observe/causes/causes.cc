@@ -12,6 +12,7 @@
 #include "vmx/field_bits.h"
 #include "vmx/instruction_errors.h"
 #include "vmx/vmcs.h"
+#include "vmx/vmx_aborts.h"
 
 namespace nestor::emu {
 namespace {
@@ -62,6 +63,7 @@ void Causes::once(Kind kind, std::string_view cause, const std::string& text) {
       "EPT entries are misconfigured",
       "exceptions were delivered",
       "triple faults came",
+      "VMX aborts came",
       "stale translations were used",
       "pages of zeros were executed",
       "exceptions came without progress",
@@ -117,9 +119,11 @@ void Causes::handle(const vmx::CheckFailure& failure) {
   std::string wrong;
   if (failure.component && !failure.wrong.empty())
     wrong = ": " + vmx::requirement_of(*failure.component, failure.wrong);
-  failed_.push_back({failure.id, fmt::format("{} = {:#x}: {}{} (check {}; SDM, \"{}\")",
-                                             failure.field, failure.value, failure.requirement,
-                                             wrong, failure.id, failure.section)});
+  std::string field(failure.field);
+  if (failure.entry != 0) field += fmt::format(", entry {} of {}", failure.entry, failure.entries);
+  failed_.push_back(
+      {failure.id, fmt::format("{} = {:#x}: {}{} (check {}; SDM, \"{}\")", field, failure.value,
+                               failure.requirement, wrong, failure.id, failure.section)});
 }
 
 void Causes::handle(const vmx::VmEntryEvent& event) {
@@ -207,6 +211,12 @@ void Causes::handle(const TripleFaultEvent& event) {
                       event.gdtr_base);
   if (!event.non_root) text += host_state();
   once(Kind::kTripleFault, text);
+}
+
+void Causes::handle(const VmxAbortEvent& event) {
+  const std::string why = fmt::format("VMX abort: indicator {}, {}", event.indicator,
+                                      vmx::vmx_abort_text(event.indicator));
+  with_checks(Kind::kVmxAbort, why, why);
 }
 
 void Causes::handle(const WalkEvent& event) {

@@ -19,8 +19,9 @@
 
 namespace nestor::emu {
 
-// Failed VM entries and VMX instructions, EPT misconfigurations, triple faults, stale translations,
-// and exceptions of L1 whose reason nothing shows. Each cause is told once, however often it comes.
+// Failed VM entries and VMX instructions, VMX aborts, EPT misconfigurations, triple faults, stale
+// translations, and exceptions of L1 whose reason nothing shows. Each cause is told once, however
+// often it comes.
 class Causes final : public EventHandler<Causes> {
  public:
   // A text without a newline at its end; further lines of it are indented.
@@ -44,6 +45,7 @@ class Causes final : public EventHandler<Causes> {
   void handle(const vmx::VmInstructionErrorEvent& event);
   void handle(const ExceptionEvent& event);
   void handle(const TripleFaultEvent& event);
+  void handle(const VmxAbortEvent& event);
   void handle(const WalkEvent& event);
   void handle(const StaleTranslationEvent& event);
   void handle(const ZeroCodeEvent& event);
@@ -62,11 +64,12 @@ class Causes final : public EventHandler<Causes> {
     kMisconfiguration,
     kException,
     kTripleFault,
+    kVmxAbort,
     kStaleTranslation,
     kZeros,
     kNoProgress,
   };
-  static constexpr size_t kKinds = 9;
+  static constexpr size_t kKinds = 10;
   struct FailedCheck {
     std::string_view id;
     std::string text;

@@ -67,6 +67,12 @@ inline std::vector<MachineEvent> sample_events() {
                                         .section = "Title",
                                         .component = vmx::Field::kGuestCr0,
                                         .wrong = {.zero = 0x20, .one = 1ull << 40}});
+  events.emplace_back(vmx::CheckFailure{.id = "area",
+                                        .field = "VM-exit MSR-load area",
+                                        .requirement = "as it must",
+                                        .section = "Title",
+                                        .entry = 2,
+                                        .entries = 3});
   for (uint32_t error = 1; error < 30; ++error)
     events.emplace_back(vmx::VmInstructionErrorEvent{"VMPTRLD", error});
   events.emplace_back(L0ExitEvent{{.reason = 10, .guest_rip = 0x9000}, 2});

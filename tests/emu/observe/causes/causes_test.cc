@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/emu/l0/nested_machine_fixture.h"
+#include "vmx/msr_index.h"
 
 namespace nestor::emu {
 namespace {
@@ -79,6 +80,19 @@ TEST_F(CausesTest, AnErrorThatNoCurrentVmcsHolds) {
   EXPECT_THAT(told_,
               ElementsAre(HasSubstr("failed: VMfailInvalid: VMXON executed in VMX root operation; "
                                     "there is no current VMCS to hold VM-instruction error 15")));
+}
+
+TEST_F(CausesTest, AFailureInAnMsrAreaNamesTheEntry) {
+  constexpr uint64_t kArea = kScratch;
+  put<uint64_t>(kArea, vmx::kIa32KernelGsBase);
+  put<uint64_t>(kArea + 16, 0x5'0000'0000);
+  vmcs_.write(Field::kVmExitMsrLoadAddress, kArea);
+  vmcs_.write(Field::kVmExitMsrLoadCount, 32);
+  EXPECT_EQ(run_guest(ASM64("cpuid")).kind, RunResult::Kind::kVmxAbort);
+  EXPECT_THAT(
+      told_,
+      ElementsAre(AllOf(HasSubstr("VMX abort: indicator 4, failure in loading host MSRs\n"),
+                        HasSubstr("  VM-exit MSR-load area, entry 2 of 32 = 0x500000000: bits "))));
 }
 
 TEST_F(CausesTest, AVmcsThatWasNeverCleared) {
