@@ -3,6 +3,8 @@
 // The rows of what VMX reports. For kinds.cc.
 #pragma once
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <array>
 #include <initializer_list>
@@ -73,8 +75,11 @@ inline Value decided_by(const vmx::VmExitEvent& exit) {
   if (basic != vmx::ExitReason::kRdmsr && basic != vmx::ExitReason::kWrmsr) return absent();
   if (!vmcs.has(vmx::PrimaryProcBased::kUseMsrBitmaps)) return word("no MSR bitmaps");
   const auto index = static_cast<uint32_t>(exit.state->gpr[vmx::kRcx]);
-  const bool covered = vmx::msr_bitmap_bit(index, vmx::MsrAccess::kRead).has_value();
-  return word(covered ? "MSR bitmap" : "outside both ranges of the MSR bitmaps");
+  const auto access =
+      basic == vmx::ExitReason::kWrmsr ? vmx::MsrAccess::kWrite : vmx::MsrAccess::kRead;
+  const auto bit = vmx::msr_bitmap_bit(index, access);
+  if (!bit) return word("outside both ranges of the MSR bitmaps");
+  return fmt::format("bit {} of byte {:#x} of the MSR bitmaps", *bit % 8, *bit / 8);
 }
 
 inline Value not_activated(const vmx::Vmcs* vmcs) {
@@ -190,7 +195,7 @@ struct Row<vmx::VmExitEvent> {
        [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRax); }},
       {"subleaf", "of CPUID: ECX",
        [](const E& e) { return register_of(e, {vmx::ExitReason::kCpuid}, vmx::kRcx); }},
-      {"decided_by", "of RDMSR, WRMSR and I/O instructions: bitmap, range or control",
+      {"decided_by", "of RDMSR, WRMSR and I/O instructions: bit of a bitmap, range or control",
        [](const E& e) { return decided_by(e); }},
       {"why", "of an exception: its reason, where the fields before do not tell it",
        [](const E& e) { return text(e.why); }},

@@ -50,6 +50,30 @@ TEST(EventKinds, HaveNamesOfTheirOwnThatReadersTakeApart) {
   }
 }
 
+// Whoever sets a bit of the MSR bitmaps in the wrong place finds the right one here.
+TEST(EventKinds, AnExitByTheMsrBitmapsNamesTheBit) {
+  vmx::Vmcs vmcs;
+  vmcs.write(vmx::Field::kPrimaryProcBasedControls, mask(vmx::PrimaryProcBased::kUseMsrBitmaps));
+  vmx::CpuState state;
+  vmx::VmExitEvent exit;
+  exit.data = &vmcs;
+  exit.state = &state;
+  const auto decided_by = [&](vmx::ExitReason reason, uint32_t msr) {
+    exit.reason = static_cast<uint32_t>(reason);
+    state.gpr[vmx::kRcx] = msr;
+    for (const NamedValue& field : values_of(exit)) {
+      if (field.name != "decided_by") continue;
+      if (const auto* text = std::get_if<std::string>(&field.value)) return *text;
+      if (const auto* word = std::get_if<std::string_view>(&field.value)) return std::string(*word);
+    }
+    return std::string();
+  };
+  using enum vmx::ExitReason;
+  EXPECT_EQ(decided_by(kRdmsr, 0x10), "bit 0 of byte 0x2 of the MSR bitmaps");
+  EXPECT_EQ(decided_by(kWrmsr, 0xc0000083), "bit 3 of byte 0xc10 of the MSR bitmaps");
+  EXPECT_EQ(decided_by(kWrmsr, 0x40000000), "outside both ranges of the MSR bitmaps");
+}
+
 TEST(EventKinds, SamplesHaveEveryField) {
   std::set<std::string> seen;
   for (const MachineEvent& event : sample_events()) {
