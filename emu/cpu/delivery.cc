@@ -2,6 +2,7 @@
 #include "emu/cpu/delivery.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <optional>
 #include <string_view>
@@ -29,6 +30,19 @@ constexpr std::string_view kBeyondIdt = "the IDT limit is below its gate",
                            kPushing = "its stack frame was pushed",
                            kReadingRedirection = "the redirection bitmap in the TSS was read",
                            kUnreachable = "the address of its handler cannot be reached";
+
+// kPushing on the stack of IST1 to IST7.
+constexpr std::array<std::string_view, 7> kPushingToIst = {
+    "its stack frame was pushed to the stack of IST1 in the TSS",
+    "its stack frame was pushed to the stack of IST2 in the TSS",
+    "its stack frame was pushed to the stack of IST3 in the TSS",
+    "its stack frame was pushed to the stack of IST4 in the TSS",
+    "its stack frame was pushed to the stack of IST5 in the TSS",
+    "its stack frame was pushed to the stack of IST6 in the TSS",
+    "its stack frame was pushed to the stack of IST7 in the TSS",
+};
+constexpr std::string_view kPushingInner =
+    "its stack frame was pushed to the stack that the TSS names for its CPL";
 
 constexpr uint32_t kIdtFlag = 2;  // "Error Code": the index refers to a gate in the IDT
 
@@ -297,6 +311,11 @@ Result<Handler> find_handler(Attempt& attempt, const Gate& gate) {
   return handler;
 }
 
+std::string_view pushing(unsigned ist, bool inner) {
+  if (ist != 0) return kPushingToIst[ist - 1];
+  return inner ? kPushingInner : kPushing;
+}
+
 constexpr vmx::SegmentRegister kDataSegments[] = {vmx::kGs, vmx::kFs, vmx::kDs, vmx::kEs};
 
 // INT n/INTO/INT3/INT1 in the instruction set reference, PROTECTED-MODE and IA-32e-MODE.
@@ -338,7 +357,7 @@ Delivery deliver_protected(Attempt& attempt) {
   stack.push(old.segment[vmx::kCs].selector);
   stack.push(attempt.return_rip);
   if (attempt.event.error_code) stack.push(*attempt.event.error_code);
-  if (stack.fault()) return to_delivery(met(kPushing, *stack.fault()));
+  if (stack.fault()) return to_delivery(met(pushing(gate->ist, inner), *stack.fault()));
 
   if (from_v86) {
     for (const auto segment : kDataSegments) next.segment[segment] = null_segment();

@@ -126,7 +126,12 @@ void Causes::handle(const vmx::CheckFailure& failure) {
                                failure.requirement, wrong, failure.id, failure.section)});
 }
 
+void Causes::tell_nested() {
+  if (!nested_.empty()) once(Kind::kException, std::exchange(nested_, {}));
+}
+
 void Causes::handle(const vmx::VmEntryEvent& event) {
+  tell_nested();
   failed_.clear();
   behind_exit_ = false;
   if (event.data == nullptr) return;
@@ -187,8 +192,12 @@ void Causes::handle(const ExceptionEvent& event) {
   if (event.software) return;
   if (event.met) {
     chain_ += fmt::format("\n  its delivery met {}: {}", met(*event.met), name);
+    if (event.non_root) return;
+    nested_ = fmt::format("L1: {} at RIP {:#x} on the way to a handler", name, event.rip) + chain_ +
+              host_state();
     return;
   }
+  tell_nested();
   chain_ = fmt::format("\n  {} at RIP {:#x}", name, event.rip);
   const std::string why = msr_access(event.msr) + std::string(event.why);
   if (!why.empty()) chain_ += fmt::format(": {}", why);
@@ -201,7 +210,10 @@ void Causes::handle(const ExceptionEvent& event) {
   if (!why.empty()) once(Kind::kException, text + std::string(event.why), text + ": " + why);
 }
 
+void Causes::handle(const RunEndEvent& /*event*/) { tell_nested(); }
+
 void Causes::handle(const TripleFaultEvent& event) {
+  if (!event.non_root) nested_.clear();
   std::string text =
       fmt::format("{}: triple fault at RIP {:#x}", level(event.non_root), event.rip) +
       std::exchange(chain_, {});

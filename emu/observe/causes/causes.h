@@ -45,6 +45,7 @@ class Causes final : public EventHandler<Causes> {
   void handle(const vmx::VmInstructionErrorEvent& event);
   void handle(const ExceptionEvent& event);
   void handle(const TripleFaultEvent& event);
+  void handle(const RunEndEvent& event);
   void handle(const VmxAbortEvent& event);
   void handle(const WalkEvent& event);
   void handle(const StaleTranslationEvent& event);
@@ -52,9 +53,9 @@ class Causes final : public EventHandler<Causes> {
 
  private:
   // Where L1 goes on, and what decides on its first faults.
-  static constexpr std::array kHostFields = {vmx::Field::kHostRip, vmx::Field::kHostRsp,
-                                             vmx::Field::kHostCr3, vmx::Field::kHostIdtrBase,
-                                             vmx::Field::kHostGdtrBase};
+  static constexpr std::array kHostFields = {vmx::Field::kHostRip,      vmx::Field::kHostRsp,
+                                             vmx::Field::kHostCr3,      vmx::Field::kHostIdtrBase,
+                                             vmx::Field::kHostGdtrBase, vmx::Field::kHostTrBase};
 
   // What has a limit of its own.
   enum class Kind : uint8_t {
@@ -79,6 +80,8 @@ class Causes final : public EventHandler<Causes> {
   void once(Kind kind, std::string_view cause, const std::string& text);
   void once(Kind kind, const std::string& text) { once(kind, text, text); }
   std::string host_state() const;
+  // Says what L1 met while it went to a handler, unless a triple fault has said it.
+  void tell_nested();
   // Whether instructions have completed since this was called last.
   bool went_on();
   // Whether the exception is the one after which there is no progress any more.
@@ -95,6 +98,7 @@ class Causes final : public EventHandler<Causes> {
   std::array<std::set<std::string, std::less<>>, kKinds> told_;  // the causes of each kind
   std::vector<FailedCheck> failed_;
   std::string chain_;                   // the exceptions that may end in a triple fault
+  std::string nested_;                  // of L1, to be told if they do not
   bool misconfiguration_told_ = false;  // of the VM exit that follows
   bool behind_exit_ = false;            // no VM entry has followed the last VM exit
   std::array<uint64_t, kHostFields.size()> host_state_{};  // what that has loaded

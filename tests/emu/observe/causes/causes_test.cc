@@ -95,6 +95,23 @@ TEST_F(CausesTest, AFailureInAnMsrAreaNamesTheEntry) {
                         HasSubstr("  VM-exit MSR-load area, entry 2 of 32 = 0x500000000: bits "))));
 }
 
+// The double fault of a stack that is not there would come at the second exception only.
+TEST_F(CausesTest, WhatL1MeetsOnTheWayToAHandlerNamesTheStack) {
+  constexpr uint64_t kNotMapped = 0xffff'ff00'0000'0000;
+  vmcs_.write(Field::kHostTrBase, kScratch);
+  put<uint64_t>(kScratch + 0x24 + 8, kNotMapped);  // IST2
+  handle(vmx::kGp, exit_with(3));
+  put<uint8_t>(kIdt + 16 * vmx::kGp + 4, 2);
+  handle(vmx::kPf, exit_with(4));
+  EXPECT_EQ(run_guest(ASM64("cpuid"), ASM64("mov ecx, 0x12345; rdmsr")).code, status(4));
+  EXPECT_THAT(
+      told_,
+      ElementsAre(HasSubstr("RDMSR of 0x12345"),
+                  AllOf(HasSubstr("L1: #PF(0x2) for linear address 0xfffffefffffffff8 at RIP "),
+                        HasSubstr("\n  #GP(0x0) at RIP "), HasSubstr("stack of IST2 in the TSS)"),
+                        HasSubstr("Host TR base 0x20000"))));
+}
+
 TEST_F(CausesTest, AVmcsThatWasNeverCleared) {
   vmcs_.cleared = false;
   EXPECT_EQ(run_guest(ASM64("cpuid")).code, status(0));
