@@ -126,6 +126,28 @@ void Causes::handle(const vmx::CheckFailure& failure) {
                                failure.requirement, wrong, failure.id, failure.section)});
 }
 
+Causes::Paging Causes::paging_of(const vmx::Vmcs& data, uint64_t vmcs) {
+  using enum vmx::Field;
+  return {vmcs,
+          data[kGuestCr3],
+          {data[kGuestPdpte0], data[kGuestPdpte1], data[kGuestPdpte2], data[kGuestPdpte3]}};
+}
+
+void Causes::doubt_pdptes(const vmx::VmEntryEvent& event) {
+  const vmx::Vmcs& data = *event.data;
+  const bool pae = (data[vmx::Field::kGuestCr0] & vmx::cr0::kPg) != 0 &&
+                   (data[vmx::Field::kGuestCr4] & vmx::cr4::kPae) != 0 &&
+                   !data.has(vmx::VmEntryControl::kIa32eModeGuest);
+  if (!pae || !data.has(vmx::SecondaryProcBased::kEnableEpt)) return;
+  const Paging enters = paging_of(data, event.vmcs);
+  if (left_.vmcs != enters.vmcs || left_.cr3 == enters.cr3 || left_.pdptes != enters.pdptes) return;
+  once(Kind::kRemark, "PDPTEs",
+       fmt::format("VM entry with Guest CR3 {:#x}, which was {:#x} at the last VM exit, and the "
+                   "same PDPTEs: with EPT and PAE paging the guest runs on those of the VMCS, "
+                   "whatever CR3 refers to (SDM, \"Loading Page-Directory-Pointer-Table Entries\")",
+                   enters.cr3, left_.cr3));
+}
+
 void Causes::tell_nested() {
   if (!nested_.empty()) once(Kind::kException, std::exchange(nested_, {}));
 }
@@ -136,6 +158,7 @@ void Causes::handle(const vmx::VmEntryEvent& event) {
   behind_exit_ = false;
   if (event.data == nullptr) return;
   if (!event.data->cleared) once(Kind::kRemark, "VM entry: " + never_cleared(event.vmcs));
+  doubt_pdptes(event);
   const vmx::Vmcs& vmcs = *event.data;
   const uint64_t secondary = vmcs[vmx::Field::kSecondaryProcBasedControls];
   if (secondary == 0 || vmcs.has(vmx::PrimaryProcBased::kActivateSecondaryControls)) return;
@@ -149,7 +172,10 @@ void Causes::handle(const vmx::VmEntryEvent& event) {
 void Causes::handle(const vmx::VmExitEvent& event) {
   chain_.clear();
   behind_exit_ = event.data != nullptr;
-  if (behind_exit_) keep_host_state(*event.data, std::make_index_sequence<kHostFields.size()>());
+  if (behind_exit_) {
+    keep_host_state(*event.data, std::make_index_sequence<kHostFields.size()>());
+    left_ = paging_of(*event.data, event.vmcs);
+  }
   if (vmx::basic_reason(event.reason) == vmx::ExitReason::kEptMisconfiguration &&
       !std::exchange(misconfiguration_told_, false)) {
     once(

@@ -82,6 +82,8 @@ class Causes final : public EventHandler<Causes> {
   std::string host_state() const;
   // Says what L1 met while it went to a handler, unless a triple fault has said it.
   void tell_nested();
+  // Of a VM entry to a guest with PAE paging under EPT: L1 has changed CR3 and not the PDPTEs.
+  void doubt_pdptes(const vmx::VmEntryEvent& event);
   // Whether instructions have completed since this was called last.
   bool went_on();
   // Whether the exception is the one after which there is no progress any more.
@@ -102,7 +104,14 @@ class Causes final : public EventHandler<Causes> {
   bool misconfiguration_told_ = false;  // of the VM exit that follows
   bool behind_exit_ = false;            // no VM entry has followed the last VM exit
   std::array<uint64_t, kHostFields.size()> host_state_{};  // what that has loaded
-  const uint64_t* instructions_ = nullptr;                 // of all processors
+  struct Paging {
+    uint64_t vmcs = 0, cr3 = 0;
+    std::array<uint64_t, 4> pdptes{};
+    bool operator==(const Paging&) const = default;
+  };
+  static Paging paging_of(const vmx::Vmcs& data, uint64_t vmcs);
+  Paging left_;                             // by the guest at the last VM exit
+  const uint64_t* instructions_ = nullptr;  // of all processors
   uint64_t seen_instructions_ = 0;
   unsigned processor_ = 0;
   struct Row {

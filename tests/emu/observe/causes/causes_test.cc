@@ -112,6 +112,28 @@ TEST_F(CausesTest, WhatL1MeetsOnTheWayToAHandlerNamesTheStack) {
                         HasSubstr("Host TR base 0x20000"))));
 }
 
+TEST_F(CausesTest, Cr3IsChangedAndThePdptesAreNot) {
+  enable_ept();
+  vmcs_.write(Field::kVmEntryControls, vmcs_[Field::kVmEntryControls] &
+                                           ~uint64_t{mask(vmx::VmEntryControl::kIa32eModeGuest)});
+  const auto enter_after_exit = [&](Field changed) {
+    vmx::VmExitEvent exit;
+    exit.vmcs = kVmcsRegion;
+    exit.data = &vmcs_;
+    causes_.on(exit);
+    vmcs_.write(changed, vmcs_[changed] + 0x1000);
+    if (changed == Field::kGuestPdpte1) vmcs_.write(Field::kGuestCr3, vmcs_[Field::kGuestCr3] + 32);
+    causes_.on(vmx::VmEntryEvent{.vmcs = kVmcsRegion, .data = &vmcs_});
+  };
+  enter_after_exit(Field::kGuestRip);
+  enter_after_exit(Field::kGuestPdpte1);
+  EXPECT_THAT(told_, IsEmpty());
+  enter_after_exit(Field::kGuestCr3);
+  enter_after_exit(Field::kGuestCr3);
+  EXPECT_THAT(told_, ElementsAre(AllOf(HasSubstr("VM entry with Guest CR3 0x"),
+                                       HasSubstr("and the same PDPTEs"))));
+}
+
 TEST_F(CausesTest, AVmcsThatWasNeverCleared) {
   vmcs_.cleared = false;
   EXPECT_EQ(run_guest(ASM64("cpuid")).code, status(0));
