@@ -7,6 +7,7 @@
 
 #include "emu/cpu/msrs.h"
 #include "emu/events/kinds.h"
+#include "emu/observe/stopped/walk_text.h"
 #include "vmx/exceptions.h"
 #include "vmx/exit_reasons.h"
 #include "vmx/field_bits.h"
@@ -263,8 +264,8 @@ void Causes::handle(const WalkEvent& event) {
   misconfiguration_told_ = true;
   std::string text = fmt::format(
       "EPT misconfiguration for guest-physical address {:#x}\n  the level {} entry at {:#x} is "
-      "{:#x}: {}",
-      event.guest_physical, last.level, last.address, last.entry,
+      "{:#x} ({}): {}",
+      event.guest_physical, last.level, last.address, last.entry, name_entry_bits(last),
       event.rule.empty() ? "not as the manual demands" : event.rule);
   if ((last.entry & kReadWriteExecute) == kMarkOfKvm) {
     text +=

@@ -316,7 +316,7 @@ TEST_F(CausesTest, AnEptMisconfigurationNamesEntryAndRule) {
   run_guest(ASM64("cpuid"));
   ASSERT_THAT(told_, testing::SizeIs(1));
   EXPECT_THAT(told_[0], AllOf(HasSubstr("EPT misconfiguration for guest-physical address 0x110000"),
-                              HasSubstr("the level 1 entry at 0x16880 is 0x110002: ")));
+                              HasSubstr("the level 1 entry at 0x16880 is 0x110002 (write, ")));
 }
 
 TEST_F(CausesTest, AnEptMisconfigurationIsToldWhoeverWalks) {
