@@ -13,8 +13,8 @@ typedef struct {
   bool launched;  // the current VMCS
 } Guest;
 
-// Enters the guest with the current VMCS and returns the exit reason. Ends the image if the VM entry
-// fails, with the number of its error or exit reason.
+// Enters the guest with the current VMCS and returns the exit reason. Ends the image if the VM
+// entry fails, with the number of its error or exit reason.
 uint32_t vm_run(Guest* guest);
 
 // For a VM exit that L1 does not handle: names it and ends the image.
