@@ -11,8 +11,8 @@
 namespace nestor::emu {
 
 // Adds to the events on their way to the next sink, which outlives this one, what has changed in
-// each VMCS: before a VM entry what L1 has written, after a VM exit what that has. Of a VMCS that
-// is seen for the first time nothing is known to have changed.
+// each VMCS: before a VM entry, failed ones included, what L1 has written, after a VM exit what
+// that has. Of a VMCS that is seen for the first time nothing is known to have changed.
 class VmcsChanges final : public MachineEventSink {
  public:
   explicit VmcsChanges(MachineEventSink& next) : next_(next) {}
@@ -31,7 +31,10 @@ class VmcsChanges final : public MachineEventSink {
   void translations(const TranslationCounts& counts) override { next_.translations(counts); }
 
  private:
-  void compare(uint64_t address, const vmx::Vmcs& now, bool by_vm_exit);
+  // What may have changed: by L1 before a VM entry, and before one that has failed and left its
+  // exit information there; by a VM exit.
+  enum class When : uint8_t { kVmEntry, kFailedVmEntry, kVmExit };
+  void compare(uint64_t address, const vmx::Vmcs& now, When when);
 
   MachineEventSink& next_;
   std::map<uint64_t, vmx::Vmcs> last_;    // by physical address

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "vmx/exit_reasons.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -49,6 +51,24 @@ TEST(VmcsChanges, AreBeforeVmEntriesAndAfterVmExits) {
   EXPECT_EQ(listener.seen, (std::vector<std::string>{
                                "entry", "exit", "by exit ExitReason 0->10 GuestRip 1->2",
                                "by L1 GuestRip 2->4", "entry", "exit", "entry", "entry", "exit"}));
+}
+
+// What L1 has written is what the VM entry failed for.
+TEST(VmcsChanges, AreThoseOfL1BeforeAVmEntryThatFails) {
+  Listener listener;
+  VmcsChanges changes(listener);
+  vmx::Vmcs vmcs;
+  changes.vm_exit({.vmcs = 0x5000, .data = &vmcs});
+  vmcs.write(vmx::Field::kGuestRflags, 4);
+  vmcs.write(vmx::Field::kExitReason, 33);
+  changes.vm_exit({.vmcs = 0x5000, .reason = vmx::kExitReasonEntryFailure | 33, .data = &vmcs});
+  vmcs.write(vmx::Field::kPinBasedControls, 5);
+  vmcs.write(vmx::Field::kVmInstructionError, 7);
+  changes.vm_instruction_error({"VMREAD", 12, &vmcs, 0x5000});
+  changes.vm_instruction_error({"VMRESUME", 7, &vmcs, 0x5000});
+  EXPECT_EQ(listener.seen,
+            (std::vector<std::string>{"exit", "by L1 GuestRflags 0->4", "exit",
+                                      "by exit ExitReason 0->33", "by L1 PinBasedControls 0->5"}));
 }
 
 }  // namespace
