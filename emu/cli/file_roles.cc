@@ -49,6 +49,7 @@ std::vector<Role> roles_of(const RunOptions& options) {
   add_stream("--serial3", options.further_serial[1]);
   add_stream("--serial4", options.further_serial[2]);
   add_stream("--virtio-console", options.virtio_console.value_or("none"));
+  add_stream("--debug-console", options.debug_console.value_or("none"));
   add_stream("--firmware-log", options.firmware_log.value_or("none"));
   const auto add_output = [&roles](std::string_view option, const std::string& path) {
     if (path != "-") roles.push_back({option, path, true});

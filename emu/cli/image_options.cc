@@ -88,6 +88,9 @@ void ImageOptions::add_to(CLI::App& command) {
                   "it, or unlocked (0)")
       ->type_name("locked|unlocked")
       ->capture_default_str();
+  command.add_option("--debug-exit", debug_exit_, "The port by which a guest ends the run")
+      ->type_name("PORT")
+      ->capture_default_str();
 }
 
 void ImageOptions::add_firmware_to(CLI::App& run) {
@@ -166,6 +169,11 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   if (feature_control_ != "locked" && feature_control_ != "unlocked")
     return fmt::format("--feature-control: '{}' is neither locked nor unlocked", feature_control_);
   run.machine.processor.lock_feature_control = feature_control_ == "locked";
+  const auto port = parse_address(debug_exit_);
+  constexpr uint64_t kLastPort = 0xfffc;  // it has four
+  if (!port || *port > kLastPort)
+    return fmt::format("--debug-exit: '{}' is no port; write 0x and digits", debug_exit_);
+  run.machine.debug_exit_port = static_cast<uint16_t>(*port);
   if (command.count("--max-instructions") != 0) {
     if (std::string bad = check_count(count_); !bad.empty()) return bad;
     run.machine.max_instructions = *parse_count(count_);

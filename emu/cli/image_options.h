@@ -3,6 +3,8 @@
 // The options that all commands have that run an image.
 #pragma once
 
+#include <spdlog/fmt/fmt.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,7 +47,7 @@ class ImageOptions {
   std::string image_, append_, firmware_, cdrom_;
   std::vector<std::string> modules_, initrds_, disks_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
-  std::string feature_control_ = "locked";
+  std::string feature_control_ = "locked", debug_exit_ = fmt::format("{:#x}", kDebugExitPort);
 };
 
 }  // namespace nestor::emu

@@ -37,6 +37,7 @@ struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> virtio_console;  // where it writes: the same; else there is none
+  std::optional<std::string> debug_console;   // where port 0xe9 writes: the same; else as COM1
   std::optional<std::string> firmware_log;    // where firmware writes what it does: the same
   std::optional<std::string> serial_input;    // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
@@ -69,6 +70,7 @@ struct Program {
   std::string name = "nestor";
   std::string run_example =
       "nestor run vmx.flat --memory 1G --module environ --append vmenter --stats";
+  std::string help = {};  // where a complaint leads; empty: --help of the command
   // Options of `run` that it lacks, and what it says when one is given.
   struct Missing {
     std::string option, why;

@@ -42,6 +42,7 @@ std::string check_standard_output(const RunOptions& options) {
       users.push_back(fmt::format("{} stdio", further_serial_option(i)));
   }
   if (options.virtio_console == "stdio") users.emplace_back("--virtio-console stdio");
+  if (options.debug_console == "stdio") users.emplace_back("--debug-console stdio");
   if (options.firmware_log == "stdio") users.emplace_back("--firmware-log stdio");
   if (users.size() < 2) return {};
   const std::string& second = users[1];
@@ -66,6 +67,9 @@ void OutputOptions::add_to(CLI::App& run) {
          "--virtio-console", virtio_console_,
          "Add a virtio console, Linux's hvc0, that writes there; with stdio the keyboard is "
          "its own, and COM1 writes nowhere unless --serial says so")
+      ->type_name("stdio|FILE|none");
+  run.add_option("--debug-console", debug_console_,
+                 "Where port 0xe9 writes [where COM1 does]: stdio, none or a file")
       ->type_name("stdio|FILE|none");
   run.add_option("--firmware-log", firmware_log_, "Where --firmware writes what it does")
       ->type_name("stdio|FILE|none");
@@ -113,6 +117,10 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
     if (virtio_console_.empty()) return "--virtio-console: the name of the file is empty";
     options.virtio_console = virtio_console_;
     options.machine.virtio_console = true;
+  }
+  if (run.count("--debug-console") != 0) {
+    if (debug_console_.empty()) return "--debug-console: the name of the file is empty";
+    options.debug_console = debug_console_;
   }
   if (run.count("--firmware-log") != 0) {
     if (!options.firmware && !options.load_state)

@@ -19,6 +19,7 @@
 #include "emu/cli/inputs.h"
 #include "emu/cli/orderly_stop.h"
 #include "emu/cli/run_outputs.h"
+#include "emu/machine/board.h"
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/stopped/places.h"
@@ -175,6 +176,8 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     outputs.take_screen(machine);
     return ended;
   } catch (const RamError& error) {
+    return complain(ExitStatus::kBadUsage, error.what());
+  } catch (const PortError& error) {
     return complain(ExitStatus::kBadUsage, error.what());
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());

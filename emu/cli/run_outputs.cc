@@ -53,6 +53,8 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     wanted.emplace_back(&files.further_serial[i], serial_path(options.further_serial[i]));
   if (options.virtio_console)
     wanted.emplace_back(&files.virtio_console, serial_path(*options.virtio_console));
+  if (options.debug_console)
+    wanted.emplace_back(&files.debug_console, serial_path(*options.debug_console));
   if (options.firmware_log)
     wanted.emplace_back(&files.firmware_log, serial_path(*options.firmware_log));
   for (const auto& [file, path] : wanted) {
@@ -79,6 +81,8 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
       serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
       virtio_console_(std::move(files.virtio_console),
                       somebody_watches(options.virtio_console.value_or("none")), progress_),
+      debug_console_(std::move(files.debug_console),
+                     somebody_watches(options.debug_console.value_or("none")), progress_),
       firmware_log_(std::move(files.firmware_log),
                     somebody_watches(options.firmware_log.value_or("none")), progress_),
       input_(std::move(input)),
@@ -129,7 +133,8 @@ SerialInput RunOutputs::keyboard_input() {
 }
 
 std::vector<const SerialOutput*> RunOutputs::serial_outputs() const {
-  std::vector<const SerialOutput*> all = {&serial_, &virtio_console_, &firmware_log_};
+  std::vector<const SerialOutput*> all = {&serial_, &virtio_console_, &debug_console_,
+                                          &firmware_log_};
   for (const SerialOutput& output : further_serial_) all.push_back(&output);
   return all;
 }
@@ -152,7 +157,8 @@ MachineOutputs RunOutputs::for_machine() {
   };
   MachineOutputs outputs;
   outputs.serial = put(serial_, MomentWatch::Stream::kSerial);
-  outputs.console = put(serial_, MomentWatch::Stream::kConsole);
+  outputs.console =
+      put(options_.debug_console ? debug_console_ : serial_, MomentWatch::Stream::kConsole);
   outputs.serial_input = serial_input();
   outputs.firmware_log = [this](uint8_t byte) { firmware_log_.put(byte); };
   outputs.virtio_console = put(virtio_console_, MomentWatch::Stream::kVirtioConsole);
@@ -261,6 +267,7 @@ void RunOutputs::take_screen(const Machine& machine) {
 void RunOutputs::finish() {
   serial_.close();
   virtio_console_.close();
+  debug_console_.close();
   firmware_log_.close();
   for (SerialOutput& output : further_serial_) output.close();
   if (screen_file_) {

@@ -102,7 +102,7 @@ class RunOutputs final : public DiskWatcher {
   struct Files {
     std::unique_ptr<OutputFile> serial, trace, dump, screen, profile, report;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
-    std::unique_ptr<OutputFile> virtio_console, firmware_log;
+    std::unique_ptr<OutputFile> virtio_console, debug_console, firmware_log;
   };
   RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
              std::unique_ptr<InputFile> input, std::unique_ptr<profile::Profiler> profiler);
@@ -117,7 +117,7 @@ class RunOutputs final : public DiskWatcher {
   Progress progress_;
   SerialOutput serial_;
   std::vector<SerialOutput> further_serial_;  // COM2 to COM4
-  SerialOutput virtio_console_, firmware_log_;
+  SerialOutput virtio_console_, debug_console_, firmware_log_;
   const std::unique_ptr<InputFile> input_;
   std::optional<Keyboard> keyboard_;
   RealTime real_time_;

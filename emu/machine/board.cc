@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/machine/board.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -117,8 +119,8 @@ std::span<const BoardRow> pc_board() {
       {"debug console of firmware", kSoftware, {kFirmwareLogPort}, {}, make_firmware_log},
       {"debug console", kBoth, {0xe9}, {},
        [](const Context& c) -> Made { return std::make_unique<DebugConsole>(c.outputs.console); }},
-      {"debug exit", kBoth, {0xf4}, {},
-       [](const Context& c) -> Made { return std::make_unique<DebugExit>(c.outputs.debug_exit); }},
+      {"debug exit", kBoth, {kDebugExitPort}, {},
+       [](const Context& c) -> Made { return std::make_unique<DebugExit>(c.outputs.debug_exit); }, &BoardFacts::debug_exit_port},
       {"fw_cfg", kBoth, {0x510}, {},
        [](const Context& c) -> Made { return std::make_unique<FwCfg>(c.facts.memory_bytes, c.facts.processors, firmware_files(c.facts)); }},
       {"pc-testdev", kBoth, {0xe0, 0xe8, 0xea, 0x2000, 0xff000000}, {},
@@ -148,7 +150,11 @@ Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts
     const DeviceContext context{row, facts, outputs_, inputs_, clock, bus, bus.timers(), lines_};
     std::unique_ptr<Device> device = row.make(context);
     if (!device) continue;
-    std::vector<Claim> claims = claim_all(bus, *device, row.bases);
+    std::vector<uint64_t> bases = row.bases;
+    if (row.port != nullptr) bases.front() = facts.*row.port;
+    std::vector<Claim> claims = claim_all(bus, *device, bases);
+    if (claims.empty() && row.port != nullptr)
+      throw PortError(fmt::format("{}: port {:#x} is another device's", row.name, bases.front()));
     if (claims.empty()) throw std::logic_error("devices overlap: " + std::string(row.name));
     devices_.push_back({row.name, std::move(device), std::move(claims)});
   }

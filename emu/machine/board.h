@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "emu/devices/bus.h"
 #include "emu/devices/device_memory.h"
 #include "emu/devices/disk.h"
+#include "emu/devices/emulator/debug_exit.h"
 #include "emu/devices/interrupt_lines.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/devices/legacy/shadow_memory.h"
@@ -45,6 +47,7 @@ struct BoardFacts {
   bool virtio_console = false;      // there is one
   bool rom = false;                 // firmware is in one; else Nestor stands for it
   uint64_t feature_control = 0;     // what that is to write to the MSR; 0: nothing
+  uint16_t debug_exit_port = kDebugExitPort;
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -107,17 +110,24 @@ struct BoardRow {
   std::optional<unsigned> line;
   // Null: the device is not on this machine.
   std::unique_ptr<Device> (*make)(const DeviceContext&);
+  uint16_t BoardFacts::*port = nullptr;  // chosen for this machine, instead of the first base
 };
 
 // The PC.
 std::span<const BoardRow> pc_board();
 
+// A port that was chosen for a device is another device's. what() is one line.
+class PortError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // The devices of one machine, made and in their places.
 class Board {
  public:
   // The rows of `machine`, and of both. Throws std::logic_error that names the row if its device
-  // does not fit into its place, and DiskError. `facts` and `rows` are read here only; `bus` and
-  // `clock` outlive the board.
+  // does not fit into its place, PortError if that was chosen, and DiskError. `facts` and `rows`
+  // are read here only; `bus` and `clock` outlive the board.
   Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts& facts,
         BoardOutputs outputs, Bus& bus, const Clock& clock);
   Board(const Board&) = delete;

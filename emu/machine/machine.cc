@@ -138,7 +138,8 @@ class Pc final : public Machine {
             config_.cd,
             config_.virtio_console,
             config_.rom_bytes != 0,
-            vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0};
+            vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0,
+            config_.debug_exit_port};
   }
   // IA32_FEATURE_CONTROL is to be locked with VMX.
   bool vmx_is_enabled() const {

@@ -16,6 +16,7 @@
 #include "emu/cpu/processor_config.h"
 #include "emu/cpu/run_end.h"
 #include "emu/devices/disk.h"
+#include "emu/devices/emulator/debug_exit.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/engine/engine.h"
 #include "emu/events/events.h"
@@ -35,11 +36,12 @@ struct MachineConfig {
   L0Config l0{};
   std::vector<DiskConfig> disks{};
   std::optional<DiskConfig> cd{};
-  bool virtio_console = false;  // there is one
+  bool virtio_console = false;                // there is one
+  uint16_t debug_exit_port = kDebugExitPort;  // a saved state has it with the device
   // Of the ROM that firmware is in; 0: Nestor stands for firmware. See load_firmware().
   uint64_t rom_bytes = 0;
 
-  // What saved state belongs to: all but the limit.
+  // What saved state belongs to: all but the limit and the port.
   void fields(Archive& archive);
 };
 

@@ -58,7 +58,8 @@ class NativePc final : public Machine {
             .random_seed = config_.processor.random_seed,
             .disks = config_.disks,
             .cd = config_.cd,
-            .virtio_console = config_.virtio_console};
+            .virtio_console = config_.virtio_console,
+            .debug_exit_port = config_.debug_exit_port};
   }
   void wire();
   BoardOutputs board_outputs();

@@ -22,6 +22,19 @@ expect 2 '--bogus' run good --bogus
 expect 2 '--memory' run good --memory lots
 expect 2 '--memory' run good --memory 100G
 expect 2 '--cpus' run good --cpus 9
+# The port of debug exit, and where port E9 writes.
+flat '\146\272\001\005\260\003\356\364' >exit501 # MOV DX, 501; MOV AL, 3; OUT DX, AL
+expect 7 '' run exit501 --debug-exit 0x501
+expect 2 'is no port' run good --debug-exit 65536
+expect 2 "debug exit: port 0x3f8 is another device's" run good --debug-exit 0x3f8
+flat '\260\104\346\351\061\300\347\364\364' >console # MOV AL, 'D'; OUT E9, AL; debug exit with 0
+expect 1 '' run console
+[ "$(cat out)" = D ] || fail 'port E9 without --debug-console'
+expect 1 '' run console --debug-console log
+[ "$(cat log)" = D ] && [ ! -s out ] || fail 'port E9 with --debug-console'
+expect 2 'both write to the standard output' run console --debug-console stdio
+expect 2 'both write to' run console --serial log --debug-console log
+expect 2 'the name of the file is empty' run console --debug-console ''
 expect 36 "did you mean 'Icelake-Server'" run good --cpu Icelake
 expect 36 "'Pentium' is no model; --cpu help lists them" run good --cpu Pentium
 expect 36 "did you mean 'invpcid'" run good --cpu Icelake-Server,-invcpid

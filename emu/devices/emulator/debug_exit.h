@@ -10,6 +10,8 @@
 
 namespace nestor::emu {
 
+inline constexpr uint16_t kDebugExitPort = 0xf4;  // where it is unless another one is chosen
+
 class DebugExit : public Device {
  public:
   static constexpr Region kRegions[] = {{Space::kPorts, 4}};

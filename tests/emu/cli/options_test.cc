@@ -48,6 +48,18 @@ TEST(Options, PriceTakesOneSourceOfCode) {
   EXPECT_THAT(none.text, HasSubstr("Skylake-Server"));
 }
 
+TEST(Options, DebugPortsCanBeChosen) {
+  const RunOptions usual = parse_ok({"run", "image"});
+  EXPECT_EQ(usual.machine.debug_exit_port, kDebugExitPort);
+  EXPECT_FALSE(usual.debug_console);
+  const RunOptions chosen =
+      parse_ok({"run", "image", "--debug-exit", "0x501", "--debug-console", "log"});
+  EXPECT_EQ(chosen.machine.debug_exit_port, 0x501);
+  EXPECT_EQ(chosen.debug_console, "log");
+  for (const char* bad : {"0xfffd", "-1", "f4", ""})
+    EXPECT_THAT(parse_print({"run", "image", "--debug-exit", bad}).text, HasSubstr("no port"));
+}
+
 TEST(Options, ViewNamesThePageAfterTheTrace) {
   const auto out = [](const Arguments& arguments) {
     const auto result = parse_command_line(arguments, "version");
