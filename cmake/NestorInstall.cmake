@@ -20,6 +20,9 @@ if(TARGET nestor-bin)
   install(FILES "${files}/nestor.fish"
           DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
 endif()
+if(TARGET nestor-qemu)
+  install(TARGETS nestor-qemu RUNTIME OPTIONAL)
+endif()
 if(TARGET nestor-kvm)
   install(TARGETS nestor-kvm RUNTIME OPTIONAL)
   install(CODE "

@@ -25,12 +25,26 @@ bool write(std::string_view text) {
 }
 
 class Telling final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  explicit Telling(LinePrefix prefix) : prefix_(prefix) {}
+
+ private:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    spdlog::memory_buf_t text;
-    formatter_->format(message, text);
-    tell({text.data(), text.size()});
+    spdlog::details::log_msg part = message;
+    std::string_view rest(message.payload.data(), message.payload.size());
+    do {
+      const size_t end =
+          prefix_ == LinePrefix::kAll ? std::min(rest.find('\n'), rest.size()) : rest.size();
+      part.payload = {rest.data(), end};
+      spdlog::memory_buf_t text;
+      formatter_->format(part, text);
+      tell({text.data(), text.size()});
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    } while (!rest.empty());
   }
   void flush_() override {}
+
+  const LinePrefix prefix_;
 };
 
 }  // namespace
@@ -55,9 +69,10 @@ void tell(std::string_view text) {
   if (!text.empty() && !write(text)) lost = true;
 }
 
-void log_by_telling(const std::string& level) {
+void log_by_telling(const std::string& level, LinePrefix prefix) {
   const std::string name(program_name);
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>(name, std::make_shared<Telling>()));
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>(name, std::make_shared<Telling>(prefix)));
   spdlog::set_pattern("%n: %l: %v");
   spdlog::set_level(spdlog::level::from_str(level));
 }

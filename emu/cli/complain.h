@@ -3,6 +3,7 @@
 // What the user is told on the standard error, which may be closed or full.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -26,8 +27,9 @@ int complain(ExitStatus status, std::string message);
 void tell(std::string_view text);
 
 // Warnings and what is less than these come by tell() from now on, after the program's name and
-// their level. `level`: "info", "warning" or "off".
-void log_by_telling(const std::string& level);
+// their level, in front of the first line or of all. `level`: "info", "warning" or "off".
+enum class LinePrefix : uint8_t { kFirst, kAll };
+void log_by_telling(const std::string& level, LinePrefix prefix = LinePrefix::kFirst);
 
 // What the process returns in place of `status`: kOutputError if something was told and lost, and
 // nobody has complained.

@@ -32,6 +32,7 @@ enum class ExitStatus : int {
   kEndedByDebugger = 38,
   kMomentMissed = 40,
   kTestsFailed = 42,
+  kNotInNestor = 44,
 };
 
 struct ExitStatusEntry {
@@ -72,6 +73,8 @@ inline constexpr std::array kExitStatusTable = {
                     "nestor walk: the run ended before the moment of --at"},
     ExitStatusEntry{ExitStatus::kTestsFailed,
                     "--report: tests failed, and L1 ended the run as if none had"},
+    ExitStatusEntry{ExitStatus::kNotInNestor,
+                    "nestor-qemu: what QEMU was asked for and Nestor does not have"},
 };
 
 constexpr bool guest_cannot_return(ExitStatus status) { return static_cast<int>(status) % 2 == 0; }

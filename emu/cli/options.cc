@@ -422,8 +422,10 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments,
 
   const auto complain = [&](std::string_view message, ExitStatus status = ExitStatus::kBadUsage) {
     const auto named = app.get_subcommands();
-    return PrintAndExit{fmt::format("{0}: {1}; see {0} {2} --help\n", program.name, message,
-                                    named.empty() ? "run" : named.front()->get_name()),
+    const std::string help = fmt::format("see {} {} --help", program.name,
+                                         named.empty() ? "run" : named.front()->get_name());
+    return PrintAndExit{fmt::format("{}: {}; {}\n", program.name, message,
+                                    program.help.empty() ? help : program.help),
                         status};
   };
   // CLI11 takes the arguments last first, without the program's name.

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/qemu/drives.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <array>
+#include <fstream>
+
+namespace nestor::emu::qemu {
+namespace {
+
+// Formats that QEMU recognises by their first bytes.
+struct Format {
+  std::string_view name, magic;
+};
+constexpr Format kFormats[] = {{"qcow2", "QFI\xfb"},
+                               {"vmdk", "KDMV"},
+                               {"vdi", "<<< "},
+                               {"vhdx", "vhdxfile"},
+                               {"vpc", "conectix"}};
+
+std::string_view format_of(const std::string& path) {
+  std::array<char, 8> start{};
+  std::ifstream(path, std::ios::binary).read(start.data(), start.size());
+  for (const Format& format : kFormats)
+    if (std::string_view(start.data(), start.size()).starts_with(format.magic)) return format.name;
+  return "raw";
+}
+
+Complaint check_file(const std::string& file, bool has_format) {
+  if (file.empty()) return "the name of the file is empty";
+  if (file.starts_with("fat:"))
+    return missing(
+        "there are no disks made of folders; make an image with mkfs.fat and mcopy, or an ISO with "
+        "xorriso");
+  const std::string_view format = has_format ? "raw" : format_of(file);
+  if (format != "raw") {
+    return missing(fmt::format("'{}' is {}, and disks are raw files; qemu-img convert -O raw", file,
+                               format));
+  }
+  return {};
+}
+
+struct Reading {
+  Drive drive;
+  std::string format;
+};
+
+template <std::string Drive::*kMember>
+Complaint take_text(const std::string& value, Reading& to) {
+  to.drive.*kMember = value;
+  return {};
+}
+
+Complaint take_format(const std::string& value, Reading& to) {
+  to.format = value;
+  if (value == "raw") return {};
+  return missing("disks are raw files; qemu-img convert -O raw");
+}
+
+Complaint take_media(const std::string& value, Reading& to) {
+  if (!is_one_of(value, "disk|cdrom")) return "it is disk or cdrom";
+  to.drive.cd = value == "cdrom";
+  return {};
+}
+
+Complaint take_read_only(const std::string& value, Reading& to) {
+  to.drive.read_only |= is_one_of(value, "on|true|yes");
+  return {};
+}
+
+constexpr const char* kHostOnly = "it is how QEMU uses the host's file";
+constexpr const char* kOneAfterAnother = "drives come in the order in which they are given";
+constexpr Row<Reading> kKeys[] = {
+    {"file", "FILE", Treatment::kTaken, "", {}, take_text<&Drive::file>},
+    {"id", "ID", Treatment::kTaken, "", {}, take_text<&Drive::id>},
+    {"if", "NAME", Treatment::kTaken, "", {}, take_text<&Drive::interface>},
+    {"format", "raw", Treatment::kTaken, "", {}, take_format},
+    {"driver", "raw", Treatment::kTaken, "", {}, take_format},
+    {"media", "disk|cdrom", Treatment::kTaken, "", {}, take_media},
+    {"readonly", "on", Treatment::kTaken, "", {}, take_read_only},
+    {"read-only", "on", Treatment::kTaken, "", {}, take_read_only},
+    {"snapshot", "on", Treatment::kTaken, "", {}, take_read_only},
+    {"index", "N", Treatment::kMet, kOneAfterAnother},
+    {"unit", "N", Treatment::kMet, kOneAfterAnother},
+    {"bus", "N", Treatment::kMet, kOneAfterAnother},
+    {"cache", "MODE", Treatment::kMet, kHostOnly},
+    {"cache.*", "MODE", Treatment::kMet, kHostOnly},
+    {"aio", "MODE", Treatment::kMet, kHostOnly},
+    {"discard", "MODE", Treatment::kMet, kHostOnly},
+    {"detect-zeroes", "MODE", Treatment::kMet, kHostOnly},
+    {"file.locking", "MODE", Treatment::kMet, kHostOnly},
+    {"werror", "MODE", Treatment::kIgnored, "the guest gets an I/O error"},
+    {"rerror", "MODE", Treatment::kIgnored, "the guest gets an I/O error"},
+    {"serial", "TEXT", Treatment::kIgnored, "a disk has a serial number of its own"},
+    {"throttling.*", "N", Treatment::kIgnored, "a disk has a speed of its own"},
+    {"*", "VALUE", Treatment::kMissing, "of -drive Nestor has file, id, if, format, media, readonly"},
+};
+
+}  // namespace
+
+Complaint read_drive(const std::string& text, Wanted& wanted) {
+  Reading reading;
+  const std::vector<Pair> pairs = split_keys(text, "file");
+  if (Complaint bad = apply_keys<Reading>("-drive", pairs, kKeys, reading, wanted.report);
+      !bad.empty())
+    return bad;
+  Drive& drive = reading.drive;
+  if (Complaint bad = check_file(drive.file, !reading.format.empty()); !bad.empty()) return bad;
+  if (drive.interface == "pflash") return read_flash(drive.file, wanted);
+  if (is_one_of(drive.interface, "floppy|sd|mtd"))
+    return missing(fmt::format("there is no drive of if={}", drive.interface));
+  if (!is_one_of(drive.interface, "ide|scsi|virtio|none"))
+    return fmt::format("there is no if={}; use virtio", drive.interface);
+  drive.attached = drive.interface != "none";
+  wanted.drives.push_back(std::move(drive));
+  return {};
+}
+
+Complaint read_disk(const std::string& file, Wanted& wanted) {
+  if (Complaint bad = check_file(file, false); !bad.empty()) return bad;
+  wanted.drives.push_back({.file = file, .id = {}, .attached = true});
+  return {};
+}
+
+Complaint read_cdrom(const std::string& file, Wanted& wanted) {
+  if (Complaint bad = check_file(file, true); !bad.empty()) return bad;
+  wanted.drives.push_back({.file = file, .id = {}, .cd = true, .attached = true});
+  return {};
+}
+
+Complaint read_flash(const std::string& file, Wanted& wanted) {
+  if (Complaint bad = check_file(file, true); !bad.empty()) return bad;
+  if (!wanted.bios) {
+    wanted.bios = file;
+  } else {
+    wanted.report.ignored.push_back(fmt::format(
+        "the second flash memory, '{}', is ignored: firmware keeps its variables in memory", file));
+  }
+  return {};
+}
+
+}  // namespace nestor::emu::qemu

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <string>
+
+#include "emu/cli/complaint.h"
+#include "emu/cli/qemu/wanted.h"
+
+namespace nestor::emu::qemu {
+
+// "file=FILE,format=raw,if=virtio,..." of -drive.
+[[nodiscard]] Complaint read_drive(const std::string& text, Wanted& wanted);
+// The file of -hda and its like.
+[[nodiscard]] Complaint read_disk(const std::string& file, Wanted& wanted);
+[[nodiscard]] Complaint read_cdrom(const std::string& file, Wanted& wanted);
+// -pflash, and if=pflash.
+[[nodiscard]] Complaint read_flash(const std::string& file, Wanted& wanted);
+
+}  // namespace nestor::emu::qemu

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a command line of QEMU asks for, as far as Nestor has it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "emu/cli/qemu/row.h"
+
+namespace nestor::emu::qemu {
+
+struct Drive {
+  std::string file, id;
+  std::string interface = "ide";  // if=
+  bool cd = false, read_only = false;
+  bool attached = false;  // a device has it, for which the interface is "none"
+};
+
+struct Wanted {
+  static constexpr uint64_t kDefaultMemory = 128ull << 20;
+  static constexpr uint16_t kDebugConsolePort = 0xe9, kFirmwareLogPort = 0x402;
+
+  Report report;
+  std::optional<std::string> kernel{}, append{}, initrd{}, bios{};
+  std::vector<Drive> drives{};
+  bool snapshot = false, boots_from_cd = false;
+  uint64_t memory_bytes = kDefaultMemory;
+  unsigned cpus = 1;
+  std::optional<std::string> processor{};  // as nestor's --cpu takes it
+  std::optional<std::string> random_seed{};
+  // Where bytes go, as QEMU says it ("file:x", "chardev:ID"); docs/qemu.md has them.
+  std::vector<std::string> serials{};
+  std::optional<std::string> debug_console{}, virtio_console{};
+  uint16_t debug_console_port = kDebugConsolePort;
+  std::optional<uint16_t> debug_exit_port{};
+  std::map<std::string, std::string> chardevs{};  // by id: as nestor says it
+  bool has_defaults = true, has_graphic = true, has_display = true, has_screen = true;
+  bool has_realtime_clock = false;
+  bool stopped = false, ends_at_reset = false;
+  std::optional<std::string> gdb{};  // as nestor says it
+  std::vector<std::string> event_kinds{};  // of the trace, for -d
+  std::optional<std::string> log_file{};
+  std::vector<std::string> nestor{};  // arguments of nestor's own
+  bool print = false;                 // the command that this becomes, instead of running it
+};
+
+}  // namespace nestor::emu::qemu

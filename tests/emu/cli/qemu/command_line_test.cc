@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "emu/cli/qemu/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "emu/cli/options.h"
+#include "emu/cli/processor_choice.h"
+#include "emu/cli/qemu/option_table.h"
+#include "emu/events/filter.h"
+#include "tests/emu/loaders/image_builder.h"
+
+namespace nestor::emu::qemu {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+using Words = std::vector<std::string>;
+
+// A folder with kernels of three kinds and disks of two.
+class QemuCommandLine : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = fs::temp_directory_path() / "nestor-qemu-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    write("multiboot", testing::multiboot1_flat());
+    write("linux", testing::build_linux());
+    write("disk", testing::ByteVector(512));
+    write("qcow2", {'Q', 'F', 'I', 0xfb});
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void write(const char* name, const testing::ByteVector& bytes) {
+    std::ofstream(folder_ / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+  }
+  std::string path(const char* name) const { return folder_ / name; }
+
+  // The arguments after "-kernel KERNEL".
+  Translation translated(Words arguments, const char* kernel = "multiboot") const {
+    if (kernel != nullptr) arguments.insert(arguments.begin(), {"-kernel", path(kernel)});
+    auto result = translate(arguments);
+    if (const auto* print = std::get_if<PrintAndExit>(&result)) {
+      ADD_FAILURE() << print->text;
+      return {};
+    }
+    return std::get<Translation>(std::move(result));
+  }
+  // What nestor takes of it.
+  RunOptions parsed(const Words& arguments, const char* kernel = "multiboot") const {
+    const Translation translation = translated(arguments, kernel);
+    EXPECT_THAT(translation.report.missing, IsEmpty());
+    auto options = parse_command_line(translation.arguments, {});
+    if (const auto* print = std::get_if<PrintAndExit>(&options)) {
+      ADD_FAILURE() << print->text;
+      return {};
+    }
+    return std::get<RunOptions>(std::move(options));
+  }
+  PrintAndExit printed(Words arguments, const char* kernel = "multiboot") const {
+    if (kernel != nullptr) arguments.insert(arguments.begin(), {"-kernel", path(kernel)});
+    auto result = translate(arguments);
+    if (const auto* print = std::get_if<PrintAndExit>(&result)) return *print;
+    ADD_FAILURE() << "the command line was accepted";
+    return {};
+  }
+  Words missing(const Words& arguments, const char* kernel = "multiboot") const {
+    const Translation translation = translated(arguments, kernel);
+    EXPECT_THAT(translation.arguments, IsEmpty());
+    return translation.report.missing;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(QemuCommandLine, AKernelIsTheImage) {
+  const RunOptions run = parsed({"-append", "-a --b=c", "--smp", "2", "-no-reboot"});
+  EXPECT_EQ(run.image, path("multiboot"));
+  EXPECT_EQ(run.append, "-a --b=c");
+  EXPECT_EQ(run.machine.processor.count, 2u);
+  EXPECT_EQ(run.machine.memory_bytes, 128ull << 20);
+  EXPECT_EQ(run.machine.debug_exit_port, kDebugExitPort);
+}
+
+TEST_F(QemuCommandLine, SizesAreQemus) {
+  for (const auto& [text, bytes] : std::initializer_list<std::pair<const char*, uint64_t>>{
+           {"512", 512ull << 20},
+           {"1G", 1ull << 30},
+           {"1.5g", 3ull << 29},
+           {"size=64M,slots=2,maxmem=4G", 64ull << 20},
+           {"2097153k", (2ull << 30) + 8192},
+           {"67108864b", 64ull << 20}})
+    EXPECT_EQ(parsed({"-m", text}).machine.memory_bytes, bytes) << text;
+  for (const char* bad : {"", "x", "-1", "0", "1X", "1e300"})
+    EXPECT_THAT(printed({"-m", bad}).text, HasSubstr("no size")) << bad;
+}
+
+TEST_F(QemuCommandLine, TopologiesAreCounted) {
+  EXPECT_EQ(parsed({"-smp", "cores=2,threads=2"}).machine.processor.count, 4u);
+  EXPECT_EQ(parsed({"-smp", "3,maxcpus=8"}).machine.processor.count, 3u);
+  EXPECT_EQ(parsed({"-smp", "cpus=2,sockets=2"}).machine.processor.count, 2u);
+  // kvm-unit-tests takes the last word for the limit.
+  EXPECT_THAT(missing({"-smp", "9"}), ElementsAre(AllOf(HasSubstr("SMP CPUs 9"), HasSubstr(" 8"))));
+  EXPECT_THAT(printed({"-smp", "0"}).text, HasSubstr("no number"));
+  EXPECT_THAT(missing({"-smp", "cores=32768,threads=32768,sockets=32768"}), Not(IsEmpty()));
+}
+
+TEST_F(QemuCommandLine, AnInitrdIsOfLinuxOrModules) {
+  const std::string file = path("disk"), other = path("qcow2");
+  const RunOptions linux = parsed({"-initrd", file}, "linux");
+  ASSERT_EQ(linux.modules.size(), 1u);
+  EXPECT_TRUE(linux.modules[0].initrd);
+  // QEMU's multiboot.c: the command line of a module has the name of its file in front.
+  const RunOptions multiboot = parsed({"-initrd", file + " a=1,," + "," + other});
+  ASSERT_EQ(multiboot.modules.size(), 2u);
+  EXPECT_FALSE(multiboot.modules[0].initrd);
+  EXPECT_EQ(multiboot.modules[0].path, file);
+  EXPECT_EQ(multiboot.modules[0].command_line, file + " a=1,");
+  EXPECT_EQ(multiboot.modules[1].path, other);
+  EXPECT_EQ(multiboot.modules[1].command_line, other);
+}
+
+TEST_F(QemuCommandLine, SerialPortsGoWhereQemuSays) {
+  const RunOptions run = parsed({"-chardev", "file,id=a,path=x", "-serial", "chardev:a", "-serial",
+                                 "mon:stdio", "-serial", "null", "-serial", "file:none"});
+  EXPECT_EQ(run.serial, "x");
+  EXPECT_THAT(run.further_serial, ElementsAre("stdio", "none", "./none"));
+  EXPECT_THAT(missing({"-serial", "none", "-serial", "none", "-serial", "none", "-serial", "none",
+                       "-serial", "none"}),
+              ElementsAre(HasSubstr("4 serial ports")));
+  EXPECT_THAT(printed({"-serial", "chardev:b"}).text, HasSubstr("no -chardev with id=b"));
+  EXPECT_EQ(printed({"-serial", "tcp::4444"}).status, ExitStatus::kNotInNestor);
+  EXPECT_THAT(printed({"-serial", "bogus"}).text, HasSubstr("none of stdio"));
+  EXPECT_THAT(missing({"-chardev", "socket,id=a,path=x"}), ElementsAre(HasSubstr("socket")));
+  EXPECT_THAT(printed({"-chardev", "stdio"}).text, HasSubstr("id="));
+  EXPECT_THAT(printed({"-chardev", "file,id=a"}).text, HasSubstr("path="));
+}
+
+// With a window the serial port is one of its tabs, and the screen is seen.
+TEST_F(QemuCommandLine, WithoutSerialTheOutputIsWhereSomebodySeesIt) {
+  EXPECT_EQ(parsed({}).serial, "stdio");
+  EXPECT_EQ(parsed({}).screen, "-");
+  EXPECT_EQ(parsed({"-nographic"}).serial, "stdio");
+  EXPECT_FALSE(parsed({"-nographic"}).screen);
+  EXPECT_EQ(parsed({"-display", "none"}).serial, "none");
+  EXPECT_FALSE(parsed({"-display", "none"}).screen);
+  EXPECT_EQ(parsed({"-nodefaults", "-nographic"}).serial, "none");
+  EXPECT_EQ(parsed({"-display", "gtk"}).serial, "stdio");
+}
+
+TEST_F(QemuCommandLine, DebugDevicesHaveTheirPorts) {
+  EXPECT_EQ(parsed({"-device", "isa-debug-exit"}).machine.debug_exit_port, 0x501);
+  EXPECT_EQ(parsed({"-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"}).machine.debug_exit_port,
+            0xf4);
+  EXPECT_EQ(parsed({"-debugcon", "file:x"}).debug_console, "x");
+  EXPECT_FALSE(parsed({}).debug_console);
+  const Words firmware = {"-debugcon", "file:x", "-global", "isa-debugcon.iobase=0x402"};
+  EXPECT_THAT(missing(firmware), ElementsAre(HasSubstr("0x402")));
+  Words with_disk = firmware;
+  with_disk.insert(with_disk.end(), {"-hda", path("disk")});
+  EXPECT_EQ(parsed(with_disk, nullptr).firmware_log, "x");
+  EXPECT_THAT(missing({"-device", "isa-debugcon,iobase=0x500"}), ElementsAre(HasSubstr("0x500")));
+  EXPECT_THAT(printed({"-device", "isa-debug-exit,iobase=x"}).text, HasSubstr("no port"));
+}
+
+TEST_F(QemuCommandLine, DrivesBecomeDisks) {
+  const std::string disk = path("disk");
+  const RunOptions run =
+      parsed({"-drive", "file=" + disk + ",format=raw,if=none,id=a", "-device",
+              "virtio-blk-pci,drive=a", "-drive", "file=unused,if=none,id=b,format=raw", "-hda", disk,
+              "-drive", "format=raw,readonly=on,file=" + disk, "-cdrom", disk},
+             nullptr);
+  ASSERT_EQ(run.machine.disks.size(), 3u);
+  EXPECT_TRUE(run.machine.disks[0].writable);
+  EXPECT_TRUE(run.machine.disks[1].writable);
+  EXPECT_FALSE(run.machine.disks[2].writable);
+  EXPECT_EQ(run.machine.cd->path, disk);
+  EXPECT_EQ(run.firmware, "seabios");
+  EXPECT_FALSE(parsed({"-snapshot", disk}, nullptr).machine.disks[0].writable);
+  EXPECT_EQ(parsed({"-drive", "media=cdrom,file=" + disk}, nullptr).machine.cd->path, disk);
+}
+
+TEST_F(QemuCommandLine, WhatIsNoRawFileIsNamed) {
+  EXPECT_THAT(missing({"-hda", path("qcow2")}), ElementsAre(HasSubstr("is qcow2")));
+  EXPECT_THAT(missing({"-drive", "file=x,format=vmdk"}), ElementsAre(HasSubstr("raw")));
+  EXPECT_THAT(missing({"-drive", "file=fat:rw:esp,format=raw"}), ElementsAre(HasSubstr("folders")));
+  EXPECT_THAT(missing({"-drive", "file=x,format=raw,if=floppy"}), Not(IsEmpty()));
+  EXPECT_THAT(printed({"-device", "virtio-blk-pci,drive=a"}).text, HasSubstr("id=a"));
+  EXPECT_THAT(printed({"-drive", "file=x,format=raw,if=bogus"}).text, HasSubstr("if=bogus"));
+}
+
+TEST_F(QemuCommandLine, FirmwareIsBiosOrFlash) {
+  EXPECT_EQ(parsed({"-bios", "OVMF.fd"}, nullptr).firmware, "ovmf");
+  EXPECT_EQ(parsed({"-bios", path("disk")}, nullptr).firmware, path("disk"));
+  const Words flash = {"-drive", "if=pflash,format=raw,readonly=on,file=" + path("disk"), "-drive",
+                       "if=pflash,format=raw,file=" + path("qcow2")};
+  EXPECT_EQ(parsed(flash, nullptr).firmware, path("disk"));
+  EXPECT_THAT(translated(flash, nullptr).report.ignored, ElementsAre(HasSubstr("variables")));
+  EXPECT_THAT(missing({"-bios", "OVMF.fd"}), ElementsAre(HasSubstr("-kernel and -bios")));
+}
+
+TEST_F(QemuCommandLine, ProcessorsBecomeNestors) {
+  const auto arguments = [&](const char* cpu) { return translated({"-cpu", cpu}).arguments; };
+  EXPECT_THAT(arguments("host"), Contains(default_processor_name()));
+  EXPECT_THAT(arguments("max,+vmx"), Contains("SapphireRapids,+vmx"));
+  EXPECT_THAT(arguments("qemu64,-x2apic,tsc_deadline=on,sse4_1=off"),
+              Contains("Westmere,-x2apic,+tsc-deadline,-sse4.1"));
+  EXPECT_THAT(arguments("Haswell-noTSX-IBRS"), Contains("Haswell"));
+  EXPECT_THAT(arguments("Skylake-Server-v4,vendor=GenuineIntel,migratable=no,hv-relaxed=off"),
+              Contains("Skylake-Server"));
+  EXPECT_THAT(missing({"-cpu", "EPYC-v2"}), ElementsAre(HasSubstr("Intel")));
+  EXPECT_THAT(missing({"-cpu", "max,+svm"}), ElementsAre(StartsWith("-cpu +svm: ")));
+  EXPECT_THAT(missing({"-cpu", "host,hv_passthrough"}), ElementsAre(HasSubstr("Hyper-V")));
+  EXPECT_THAT(printed({"-cpu", "Z80"}).text, HasSubstr("no model 'Z80'"));
+  EXPECT_THAT(printed({"-cpu", "host,vmx=7"}).text, HasSubstr("vmx=7"));
+}
+
+TEST_F(QemuCommandLine, GdbListensWhereQemuWould) {
+  EXPECT_EQ(parsed({"-s"}).gdb->port, 1234);
+  EXPECT_TRUE(parsed({"-s", "-S"}).stopped);
+  EXPECT_EQ(parsed({"-gdb", "tcp::99,server=on"}).gdb->port, 99);
+  EXPECT_EQ(parsed({"-gdb", "tcp:127.0.0.1:99"}).gdb->host, "127.0.0.1");
+  EXPECT_THAT(printed({"-S"}).text, HasSubstr("-s"));
+  EXPECT_THAT(missing({"-gdb", "udp::9"}), Not(IsEmpty()));
+}
+
+TEST_F(QemuCommandLine, LogItemsBecomeEventsOfTheTrace) {
+  const RunOptions run = parsed({"-d", "int,cpu_reset,guest_errors,unimp,mmu", "-D", "log"});
+  EXPECT_EQ(run.trace, "log");
+  EXPECT_EQ(parsed({"-d", "int"}).trace, "/dev/stderr");
+  EXPECT_FALSE(parsed({"-d", "in_asm,nochain"}).trace);
+  EXPECT_THAT(translated({"-d", "in_asm"}).report.ignored, ElementsAre(StartsWith("-d in_asm ")));
+  EXPECT_THAT(printed({"-d", "bogus"}).text, HasSubstr("bogus"));
+}
+
+TEST_F(QemuCommandLine, MachinesAndAcceleratorsAreNames) {
+  EXPECT_THAT(translated({"-machine", "pc,accel=kvm:tcg,kernel-irqchip=split,pit=on", "-accel",
+                          "tcg,thread=multi", "-enable-kvm"})
+                  .report.ignored,
+              IsEmpty());
+  EXPECT_THAT(translated({"-M", "q35"}).report.ignored, ElementsAre(HasSubstr("q35")));
+  EXPECT_THAT(translated({"-machine", "pit=off"}).report.ignored, ElementsAre(HasSubstr("pit=off")));
+  EXPECT_THAT(missing({"-machine", "microvm"}), Not(IsEmpty()));
+  EXPECT_THAT(missing({"-machine", "vmport=on"}), ElementsAre(StartsWith("-machine vmport=on: ")));
+  EXPECT_THAT(printed({"-machine", "bogus"}).text, HasSubstr("bogus"));
+  EXPECT_THAT(printed({"-machine", "bogus=1"}).text, HasSubstr("no such key"));
+  EXPECT_THAT(printed({"-accel", "bogus"}).text, HasSubstr("bogus"));
+}
+
+TEST_F(QemuCommandLine, WhatIsMissingIsNamedLineByLine) {
+  EXPECT_THAT(missing({"-device", "intel-iommu", "-qmp", "stdio", "-device", "bogus,x=y"}),
+              ElementsAre(StartsWith("-device intel-iommu: "), StartsWith("-qmp stdio: "),
+                          StartsWith("-device bogus,x=y: ")));
+  EXPECT_THAT(translated({"-usb", "-net", "none", "-net", "user", "-monitor", "none"}).report.ignored,
+              ElementsAre(StartsWith("-usb is ignored: "), StartsWith("-net user is ignored: ")));
+}
+
+TEST_F(QemuCommandLine, BadUsageIsOneLine) {
+  const auto check = [&](const Words& arguments, const char* kernel, const char* text) {
+    const PrintAndExit print = printed(arguments, kernel);
+    EXPECT_EQ(print.status, ExitStatus::kBadUsage);
+    EXPECT_THAT(print.text, HasSubstr(text));
+    EXPECT_EQ(std::ranges::count(print.text, '\n'), 1);
+  };
+  check({"-bogus"}, "multiboot", "-bogus: invalid option");
+  check({"--no-rebot"}, "multiboot", "did you mean -no-reboot");
+  check({"-m"}, "multiboot", "-m: requires an argument");
+  check({}, nullptr, "nothing to start");
+  check({"-append", "x"}, nullptr, "only allowed with -kernel");
+  check({"-initrd", "x"}, nullptr, "only allowed with -kernel");
+  check({"-boot", "d"}, "multiboot", "no -cdrom");
+  check({"-hda", ""}, "multiboot", "empty");
+}
+
+TEST_F(QemuCommandLine, AKernelThatIsNotThereIsNamedAsQemuDoes) {
+  const PrintAndExit print = printed({"-kernel", "nowhere"}, nullptr);
+  EXPECT_EQ(print.status, ExitStatus::kBadImage);
+  EXPECT_EQ(print.text,
+            "nestor-qemu: could not open kernel file 'nowhere': No such file or directory\n");
+  EXPECT_THAT(printed({"-kernel", folder_}, nullptr).text, HasSubstr("directory"));
+  // All else is judged before.
+  EXPECT_THAT(missing({"-kernel", "nowhere", "-qmp", "stdio"}, nullptr), Not(IsEmpty()));
+}
+
+TEST_F(QemuCommandLine, HelpIsForScriptsToo) {
+  EXPECT_THAT(printed({"-version"}).text, StartsWith("QEMU emulator version 7.2.0 "));
+  EXPECT_THAT(printed({"--help"}).text, StartsWith("QEMU emulator version 7.2.0 "));
+  for (const char* ask : {"?", "help"}) {
+    const std::string devices = printed({"-device", ask}).text;
+    EXPECT_THAT(devices, HasSubstr("name \"pc-testdev\""));
+    EXPECT_THAT(devices, HasSubstr("name \"isa-debug-exit\""));
+    EXPECT_THAT(devices, Not(HasSubstr("pci-testdev")));
+  }
+  EXPECT_THAT(printed({"-machine", "help"}).text, HasSubstr("\npc "));
+  EXPECT_THAT(printed({"-accel", "help"}).text, HasSubstr("\ntcg\n"));
+  EXPECT_THAT(printed({"-cpu", "help"}).text, HasSubstr("x86 qemu64"));
+  EXPECT_THAT(printed({"-d", "help"}).text, HasSubstr("cpu_reset"));
+  EXPECT_EQ(printed({"-help"}).status, ExitStatus::kSuccess);
+}
+
+TEST_F(QemuCommandLine, TheCommandIsForAShell) {
+  EXPECT_EQ(shell_command({"run", "a b", "it's", "", "x=1"}), "nestor run 'a b' 'it'\\''s' '' x=1\n");
+  EXPECT_TRUE(translated({"-nestor-print"}).print);
+  EXPECT_THAT(translated({"-nestor", "--stats"}).arguments, Contains("--stats"));
+  EXPECT_TRUE(translated({"-no-reboot"}).ends_at_reset);
+  EXPECT_TRUE(translated({"-action", "reboot=shutdown"}).ends_at_reset);
+  EXPECT_FALSE(translated({}).ends_at_reset);
+}
+
+// What docs/qemu.md says is what the table says.
+TEST(QemuOptions, TheDocumentHasThemAll) {
+  std::ifstream in(NESTOR_SOURCE_DIR "/docs/qemu.md");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::set<std::string_view> names;
+  for (const Row<Wanted>& row : option_table()) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name << " is there twice";
+    EXPECT_EQ(row.treatment == Treatment::kTaken, row.read != nullptr) << row.name;
+    EXPECT_FALSE(row.text.empty()) << row.name;
+    const std::string option = "-" + std::string(row.name);
+    EXPECT_TRUE(text.find("`" + option + "`") != text.npos ||
+                text.find("`" + option + " ") != text.npos)
+        << option << " is not in docs/qemu.md";
+  }
+}
+
+}  // namespace
+}  // namespace nestor::emu::qemu
