@@ -80,8 +80,7 @@ Complaint attach_other(const std::string& name, Device& device) {
   return attach(device, false);
 }
 
-constexpr const char *kOneBus = "PCI has one bus",
-                     *kNoSlots = "all is in its slot at the start";
+constexpr const char *kOneBus = "PCI has one bus", *kNoSlots = "all is in its slot at the start";
 using enum Treatment;
 constexpr Row<Device> kDevices[] = {
     {"isa-debug-exit", "ISA", kTaken, "--debug-exit", {}, add_debug_exit},
@@ -177,11 +176,12 @@ Complaint read_device(const std::string& text, Wanted& wanted) {
   if (text.starts_with('{')) return missing("options as JSON are not taken; write NAME,KEY=VALUE");
   Device device{wanted, split_keys(text, "driver")};
   const std::string name = device.get("driver");
-  const auto* const row = std::ranges::find_if(
-      kDevices, [&](const Row<Device>& each) { return each.is_named(name); });
+  const auto* const row =
+      std::ranges::find_if(kDevices, [&](const Row<Device>& each) { return each.is_named(name); });
   // QEMU has hundreds.
   if (row == std::end(kDevices))
-    return missing(fmt::format("there is no device '{}'; -device help lists those there are", name));
+    return missing(
+        fmt::format("there is no device '{}'; -device help lists those there are", name));
   return apply(*row, {"-device " + text, name}, name, device, wanted.report);
 }
 

@@ -35,8 +35,8 @@ Complaint check_file(const std::string& file, bool has_format) {
         "xorriso");
   const std::string_view format = has_format ? "raw" : format_of(file);
   if (format != "raw") {
-    return missing(fmt::format("'{}' is {}, and disks are raw files; qemu-img convert -O raw", file,
-                               format));
+    return missing(
+        fmt::format("'{}' is {}, and disks are raw files; qemu-img convert -O raw", file, format));
   }
   return {};
 }
@@ -94,7 +94,8 @@ constexpr Row<Reading> kKeys[] = {
     {"rerror", "MODE", Treatment::kIgnored, "the guest gets an I/O error"},
     {"serial", "TEXT", Treatment::kIgnored, "a disk has a serial number of its own"},
     {"throttling.*", "N", Treatment::kIgnored, "a disk has a speed of its own"},
-    {"*", "VALUE", Treatment::kMissing, "of -drive Nestor has file, id, if, format, media, readonly"},
+    {"*", "VALUE", Treatment::kMissing,
+     "of -drive Nestor has file, id, if, format, media, readonly"},
 };
 
 }  // namespace

@@ -52,8 +52,8 @@ std::string log_help() {
 Complaint read_log_items(const std::string& text, Wanted& wanted) {
   for (const std::string& name : split_items(text)) {
     if (is_one_of(name, "help|?")) return {log_help(), ExitStatus::kSuccess};
-    const auto* const row = std::ranges::find_if(
-        kItems, [&](const Row<Wanted>& each) { return each.is_named(name); });
+    const auto* const row =
+        std::ranges::find_if(kItems, [&](const Row<Wanted>& each) { return each.is_named(name); });
     if (row == std::end(kItems))
       return fmt::format("there is no item '{}'; -d help lists them", name);
     if (row->treatment == kTaken) {

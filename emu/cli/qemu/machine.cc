@@ -30,9 +30,9 @@ Complaint take_type(const std::string& value, Wanted& wanted) {
   if (is_one_of(value, "help|?")) return {std::string(kMachineHelp), ExitStatus::kSuccess};
   if (value == "pc" || value.starts_with("pc-i440fx")) return {};
   if (value == "q35" || value.starts_with("pc-q35")) {
-    wanted.report.ignored.push_back(
-        "-machine " + value + " is ignored: the machine is a PC with an i440FX, whose PCI "
-        "configuration space is also in memory");
+    wanted.report.ignored.push_back("-machine " + value +
+                                    " is ignored: the machine is a PC with an i440FX, whose PCI "
+                                    "configuration space is also in memory");
     return {};
   }
   if (is_one_of(value, "microvm|isapc|none|xenfv|xenpv|x-remote"))
@@ -204,8 +204,8 @@ Complaint read_memory(const std::string& text, Wanted& wanted) {
 
 Complaint read_smp(const std::string& text, Wanted& wanted) {
   Topology topology;
-  if (Complaint bad = apply_keys<Topology>("-smp", split_keys(text, "cpus"), kSmpKeys, topology,
-                                           wanted.report);
+  if (Complaint bad =
+          apply_keys<Topology>("-smp", split_keys(text, "cpus"), kSmpKeys, topology, wanted.report);
       !bad.empty())
     return bad;
   wanted.cpus = topology.cpus.value_or(topology.product);

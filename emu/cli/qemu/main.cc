@@ -46,7 +46,8 @@ int run(const std::vector<std::string>& arguments) {
   // other for a failure.
   log_by_telling(options.log_level, LinePrefix::kAll);
   const int status = run_command(options, create);
-  const bool asked_for = translation.ends_at_reset && status == static_cast<int>(ExitStatus::kReset);
+  const bool asked_for =
+      translation.ends_at_reset && status == static_cast<int>(ExitStatus::kReset);
   return asked_for ? static_cast<int>(ExitStatus::kSuccess) : status;
 }
 

@@ -28,6 +28,7 @@ class Writer {
 
   void add(std::string argument) { arguments_.push_back(std::move(argument)); }
   void add(std::string option, std::string value) {
+    if (value.starts_with('-')) return add(option + "=" + value);  // it is no option
     add(std::move(option));
     add(std::move(value));
   }
@@ -87,7 +88,7 @@ void add_kernel(const Wanted& wanted, Writer& to) {
                                 std::generic_category().message(error)),
                     ExitStatus::kBadImage});
   }
-  to.add(*wanted.kernel);
+  to.add(wanted.kernel->starts_with('-') ? "./" + *wanted.kernel : *wanted.kernel);
   if (wanted.append) to.add("--append=" + *wanted.append);
   if (!wanted.initrd) return;
   const std::vector<uint8_t> file{std::istreambuf_iterator<char>(in), {}};
@@ -135,7 +136,8 @@ void add_streams(const Wanted& wanted, Writer& to) {
     to.add_stream("--serial" + number, "-serial " + wanted.serials[i], wanted.serials[i]);
   }
   if (wanted.serials.empty()) to.add("--serial", default_serial(wanted));
-  if (wanted.virtio_console) to.add_stream("--virtio-console", "virtconsole", *wanted.virtio_console);
+  if (wanted.virtio_console)
+    to.add_stream("--virtio-console", "virtconsole", *wanted.virtio_console);
   if (wanted.debug_console) {
     const bool firmware = wanted.debug_console_port == Wanted::kFirmwareLogPort;
     to.add_stream(firmware ? "--firmware-log" : "--debug-console",
@@ -166,8 +168,9 @@ Complaint check_together(Wanted& wanted) {
   if (!wanted.kernel && !wanted.bios && disks + cds == 0)
     return "there is nothing to start; give -kernel FILE, -hda FILE, -cdrom FILE or -bios FILE";
   if (wanted.kernel && wanted.bios)
-    return missing("-kernel and -bios: a kernel is started without firmware; leave -bios out, or "
-                   "put the kernel on a disk");
+    return missing(
+        "-kernel and -bios: a kernel is started without firmware; leave -bios out, or "
+        "put the kernel on a disk");
   if (cds > 1) return missing("there is one CD drive; give the others as disks");
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)

@@ -77,14 +77,17 @@ Complaint take_action(const std::string& value, Wanted& to) {
   return {};
 }
 
-constexpr const char
-    *kSoftware = "the processor is software, whatever accelerates QEMU",
-    *kNoMonitor = "there is no monitor; --gdb stops and looks, --trace writes down",
-    *kNoSockets = "there is no QMP; --gdb controls a run",
-    *kText = "the screen is text; it is printed at the end", *kNoFloppy = "there is no floppy drive",
-    *kQemusOwn = "it is of QEMU's own process", *kSaved = "use nestor's --save-state and --load-state",
-    *kNoFolders = "folders of the host are not there; make a disk image",
-    *kOneRam = "memory is one piece of RAM", *kOfTheHost = "it is of the host alone";
+constexpr const char *kSoftware = "the processor is software, whatever accelerates QEMU",
+                     *kNoMonitor =
+                         "there is no monitor; --gdb stops and looks, --trace writes down",
+                     *kNoSockets = "there is no QMP; --gdb controls a run",
+                     *kText = "the screen is text; it is printed at the end",
+                     *kNoFloppy = "there is no floppy drive",
+                     *kQemusOwn = "it is of QEMU's own process",
+                     *kSaved = "use nestor's --save-state and --load-state",
+                     *kNoFolders = "folders of the host are not there; make a disk image",
+                     *kOneRam = "memory is one piece of RAM",
+                     *kOfTheHost = "it is of the host alone";
 
 // clang-format off
 constexpr Row<Wanted> kOptions[] = {

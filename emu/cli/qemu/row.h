@@ -87,7 +87,8 @@ struct Pair {
 // "a,b": items with commas between them; ,, is a comma.
 std::vector<std::string> split_items(std::string_view text);
 
-// "a,key=b,other": items that are pairs. The first one may be a value alone, of the key `implied`; another key alone has the value "on", or as noKEY "off".
+// "a,key=b,other": items that are pairs. The first one may be a value alone, of the key `implied`;
+// another key alone has the value "on", or as noKEY "off".
 std::vector<Pair> split_keys(std::string_view text, std::string_view implied);
 
 // Applies the rows to the pairs in order. A key without a row is bad usage.

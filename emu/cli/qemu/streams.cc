@@ -23,17 +23,29 @@ struct Chardev {
 
 constexpr const char* kOfSockets = "it is of sockets, which Nestor does not write to";
 constexpr Row<Chardev> kChardevKeys[] = {
-    {"backend", "NAME", Treatment::kTaken, "", {},
+    {"backend",
+     "NAME",
+     Treatment::kTaken,
+     "",
+     {},
      [](const std::string& value, Chardev& to) -> Complaint {
        to.backend = value;
        return {};
      }},
-    {"id", "ID", Treatment::kTaken, "", {},
+    {"id",
+     "ID",
+     Treatment::kTaken,
+     "",
+     {},
      [](const std::string& value, Chardev& to) -> Complaint {
        to.id = value;
        return {};
      }},
-    {"path", "FILE", Treatment::kTaken, "", {},
+    {"path",
+     "FILE",
+     Treatment::kTaken,
+     "",
+     {},
      [](const std::string& value, Chardev& to) -> Complaint {
        to.path = value;
        return {};

@@ -39,9 +39,8 @@ struct Wanted {
   std::optional<uint16_t> debug_exit_port{};
   std::map<std::string, std::string> chardevs{};  // by id: as nestor says it
   bool has_defaults = true, has_graphic = true, has_display = true, has_screen = true;
-  bool has_realtime_clock = false;
   bool stopped = false, ends_at_reset = false;
-  std::optional<std::string> gdb{};  // as nestor says it
+  std::optional<std::string> gdb{};        // as nestor says it
   std::vector<std::string> event_kinds{};  // of the trace, for -d
   std::optional<std::string> log_file{};
   std::vector<std::string> nestor{};  // arguments of nestor's own

@@ -184,8 +184,8 @@ TEST_F(QemuCommandLine, DrivesBecomeDisks) {
   const std::string disk = path("disk");
   const RunOptions run =
       parsed({"-drive", "file=" + disk + ",format=raw,if=none,id=a", "-device",
-              "virtio-blk-pci,drive=a", "-drive", "file=unused,if=none,id=b,format=raw", "-hda", disk,
-              "-drive", "format=raw,readonly=on,file=" + disk, "-cdrom", disk},
+              "virtio-blk-pci,drive=a", "-drive", "file=unused,if=none,id=b,format=raw", "-hda",
+              disk, "-drive", "format=raw,readonly=on,file=" + disk, "-cdrom", disk},
              nullptr);
   ASSERT_EQ(run.machine.disks.size(), 3u);
   EXPECT_TRUE(run.machine.disks[0].writable);
@@ -256,7 +256,8 @@ TEST_F(QemuCommandLine, MachinesAndAcceleratorsAreNames) {
                   .report.ignored,
               IsEmpty());
   EXPECT_THAT(translated({"-M", "q35"}).report.ignored, ElementsAre(HasSubstr("q35")));
-  EXPECT_THAT(translated({"-machine", "pit=off"}).report.ignored, ElementsAre(HasSubstr("pit=off")));
+  EXPECT_THAT(translated({"-machine", "pit=off"}).report.ignored,
+              ElementsAre(HasSubstr("pit=off")));
   EXPECT_THAT(missing({"-machine", "microvm"}), Not(IsEmpty()));
   EXPECT_THAT(missing({"-machine", "vmport=on"}), ElementsAre(StartsWith("-machine vmport=on: ")));
   EXPECT_THAT(printed({"-machine", "bogus"}).text, HasSubstr("bogus"));
@@ -268,8 +269,18 @@ TEST_F(QemuCommandLine, WhatIsMissingIsNamedLineByLine) {
   EXPECT_THAT(missing({"-device", "intel-iommu", "-qmp", "stdio", "-device", "bogus,x=y"}),
               ElementsAre(StartsWith("-device intel-iommu: "), StartsWith("-qmp stdio: "),
                           StartsWith("-device bogus,x=y: ")));
-  EXPECT_THAT(translated({"-usb", "-net", "none", "-net", "user", "-monitor", "none"}).report.ignored,
-              ElementsAre(StartsWith("-usb is ignored: "), StartsWith("-net user is ignored: ")));
+  EXPECT_THAT(
+      translated({"-usb", "-net", "none", "-net", "user", "-monitor", "none"}).report.ignored,
+      ElementsAre(StartsWith("-usb is ignored: "), StartsWith("-net user is ignored: ")));
+}
+
+TEST_F(QemuCommandLine, NamesThatLookLikeOptionsAreNames) {
+  EXPECT_EQ(parsed({"-serial", "file:-x"}).serial, "-x");
+  write("-y", testing::multiboot1_flat());
+  const fs::path before = fs::current_path();
+  fs::current_path(folder_);
+  EXPECT_EQ(parsed({"-kernel", "-y"}, nullptr).image, "./-y");
+  fs::current_path(before);
 }
 
 TEST_F(QemuCommandLine, BadUsageIsOneLine) {
@@ -316,7 +327,8 @@ TEST_F(QemuCommandLine, HelpIsForScriptsToo) {
 }
 
 TEST_F(QemuCommandLine, TheCommandIsForAShell) {
-  EXPECT_EQ(shell_command({"run", "a b", "it's", "", "x=1"}), "nestor run 'a b' 'it'\\''s' '' x=1\n");
+  EXPECT_EQ(shell_command({"run", "a b", "it's", "", "x=1"}),
+            "nestor run 'a b' 'it'\\''s' '' x=1\n");
   EXPECT_TRUE(translated({"-nestor-print"}).print);
   EXPECT_THAT(translated({"-nestor", "--stats"}).arguments, Contains("--stats"));
   EXPECT_TRUE(translated({"-no-reboot"}).ends_at_reset);
