@@ -66,7 +66,7 @@ Complaint read_all(const std::vector<std::string>& arguments, Wanted& wanted) {
       value = arguments[++i];
     }
     const std::string option = "-" + name;
-    const Written written{value.empty() ? option : option + " " + value, option};
+    const Written written{value.empty() ? option : fmt::format("{} {}", option, value), option};
     if (Complaint bad = apply(*row, written, value, wanted, wanted.report); !bad.empty())
       return bad;
   }

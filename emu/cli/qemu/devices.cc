@@ -16,7 +16,7 @@ struct Device {
   Wanted& wanted;
   std::vector<Pair> keys;
 
-  std::string get(std::string_view key, std::string otherwise = {}) const {
+  std::string get(std::string_view key, const std::string& otherwise = {}) const {
     const auto found = std::ranges::find(keys, key, &Pair::key);
     return found == keys.end() ? otherwise : found->value;
   }
