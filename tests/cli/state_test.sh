@@ -19,7 +19,13 @@ for moment in 0 20000 exit:3 mark:EPT; do
 done
 cmp -s whole.txt rest.txt && fail 'the moment mark:EPT was at the beginning'
 
-# So it does on another processor, which the state knows.
+# The port that ends the run goes on where it was.
+# MOV AL, 'A'; OUT E9, AL; MOV ECX, 1000000; LOOP to itself; MOV DX, 501; MOV AL, 3; OUT DX, AL.
+flat '\260\101\346\351\271\100\102\017\000\342\376\146\272\001\005\260\003\356\364' >exit501
+expect 0 '' exit501 --debug-exit 0x501 --save-state state --save-at mark:A --save-and-stop
+expect 7 '' --load-state state
+
+# A run goes on so on another processor, too, which the state knows.
 expect 1 '' "$image" --cpu Haswell,-vmx-vmfunc --serial whole.txt --trace whole --save-state state --save-at exit:3
 expect 1 '' --load-state state --serial rest.txt --trace rest
 tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'another processor: the trace differs'
