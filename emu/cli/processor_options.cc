@@ -19,9 +19,9 @@ void ProcessorOptions::add_to(CLI::App& run) {
       ->capture_default_str();
   run.add_option(
          "--timing", timing_,
-         "What a run's time is made of: fast, a cycle for each instruction, or blocks, what "
-         "the core of this --cpu takes for each block of code")
-      ->type_name("fast|blocks")
+         "What a run's time is made of: fast, a cycle for each instruction; blocks, what the core "
+         "of this --cpu takes for each block of code; or detailed, with its caches and TLBs")
+      ->type_name("fast|blocks|detailed")
       ->capture_default_str();
   run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
   run.add_option("--l0", l0_mode_,
@@ -92,13 +92,14 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorT
 }
 
 std::string ProcessorOptions::read_timing(ProcessorConfig& processor) const {
-  for (const auto& [name, model] :
-       {std::pair("fast", TimingModel::kFast), {"blocks", TimingModel::kBlocks}}) {
+  for (const auto& [name, model] : {std::pair("fast", TimingModel::kFast),
+                                    {"blocks", TimingModel::kBlocks},
+                                    {"detailed", TimingModel::kDetailed}}) {
     if (timing_ != name) continue;
     processor.timing = model;
     return {};
   }
-  return fmt::format("--timing: '{}' is neither fast nor blocks", timing_);
+  return fmt::format("--timing: '{}' is none of fast, blocks and detailed", timing_);
 }
 
 std::string ProcessorOptions::read_tlb(ProcessorConfig& processor) const {

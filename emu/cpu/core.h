@@ -77,6 +77,9 @@ class Core : public vmx::Processor {
   // `masked_interrupts_wake` an interrupt ends it even if it cannot be delivered.
   virtual void wait_for_line(bool masked_interrupts_wake) = 0;
 
+  // WBINVD and INVD: for a model of the caches, if there is one.
+  virtual void empty_caches() {}
+
   // The next number of RDRAND and RDSEED.
   virtual uint64_t random_number() = 0;
 

@@ -12,6 +12,7 @@
 #include "emu/cpu/xsave_area.h"
 #include "emu/devices/apic/local_apic.h"
 #include "emu/time/clock.h"
+#include "emu/timing/processor.h"
 #include "vmx/cpu_state.h"
 #include "vmx/features.h"
 
@@ -130,6 +131,23 @@ void add_extended_state(CpuidRegisters& out, const CpuidState& state, uint32_t s
   }
 }
 
+// The caches as they are modelled; in leaf 80000006H the second level.
+CpuidRegisters modelled_cache(const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
+  const timing::Processor* found = timing::find_processor(state.type.generation);
+  if (found == nullptr) found = timing::find_processor(timing::kStandIn);
+  const timing::Processor::Memory& memory = found->memory;
+  const timing::CacheSize sizes[] = {memory.first_cache, memory.code_cache, memory.second_cache,
+                                     memory.third_cache};
+  const uint32_t types[] = {1, 2, 3, 3}, levels[] = {1, 1, 2, 3};
+  if (leaf == 4 && subleaf < std::size(sizes))
+    return cache(types[subleaf], levels[subleaf], sizes[subleaf].ways, sizes[subleaf].sets);
+  if (leaf == 4) return {};
+  const uint32_t kibibytes = memory.second_cache.ways * memory.second_cache.sets * kLineSize / 1024;
+  // 6: 8 ways, 8: 16 ways, FH: as leaf 4 says.
+  const uint32_t ways = memory.second_cache.ways == 8 ? 6 : memory.second_cache.ways == 16 ? 8 : 15;
+  return {0, 0, kibibytes << 16 | ways << 12 | kLineSize, 0};
+}
+
 // What the model says, and what the state of the processor does.
 void add_state(CpuidRegisters& out, const CpuidState& state, uint32_t leaf, uint32_t subleaf) {
   const vmx::ProcessorModel& model = state.type.model();
@@ -144,7 +162,11 @@ void add_state(CpuidRegisters& out, const CpuidState& state, uint32_t leaf, uint
     case 0xa:
       if (!state.counts_core_events) break;
       out.eax = (out.eax & 0xff'ffff) | kEventsOfCore;
-      out.ebx = kCacheEvents;
+      out.ebx = state.counts_caches ? 0 : kCacheEvents;
+      break;
+    case 4:
+    case kExtended + 6:
+      if (state.counts_caches) out = modelled_cache(state, leaf, subleaf);
       break;
     case 0xb:
       out.edx = state.apic_id;
@@ -221,7 +243,11 @@ CpuidState cpuid_state(Core& core) {
 
 CpuidRegisters cpuid(Core& core, uint32_t leaf, uint32_t subleaf) {
   CpuidState state = cpuid_state(core);
-  if (leaf == 0xa) state.counts_core_events = core.performance_monitor().counts_core_events();
+  if (leaf == 4 || leaf == 0xa || leaf == kExtended + 6) {
+    const PerformanceMonitor& counters = core.performance_monitor();
+    state.counts_core_events = counters.counts_core_events();
+    state.counts_caches = counters.counts_cache_events();
+  }
   return cpuid(state, leaf, subleaf);
 }
 

@@ -28,6 +28,7 @@ struct CpuidState {
   uint64_t xcr0 = 1;
   vmx::ProcessorType type{};
   bool counts_core_events = false;  // performance counters do
+  bool counts_caches = false;  // the same: there is a model of the caches, as this processor has
 };
 
 // Leaves beyond the highest one answer as the highest basic leaf does, as an Intel processor's do.

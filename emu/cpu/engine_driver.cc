@@ -37,7 +37,8 @@ EngineDriver::EngineDriver(HardwareCore& core, EventDelivery& delivery, BetweenR
       engine_(core.around().engine),
       delivery_(delivery),
       between_(between),
-      filler_(core) {}
+      filler_(core),
+      view_(core) {}
 
 bool EngineDriver::take_pause() { return std::exchange(paused_, false); }
 
@@ -275,7 +276,10 @@ bool EngineDriver::prepare() {
     state.rflags &= ~uint64_t{vmx::rflags::kRf};
   }
   mode_.code_set ^= core_.around().turns.watch_generation() * 0x9e3779b97f4a7c15;
-  if (timing::Core* core = core_.timing()) core->set_level(core_.in_l2());
+  if (timing::Core* core = core_.timing()) {
+    core->set_level(core_.in_l2());
+    if (core->follows_accesses()) core->use_translations(mapping_tag(core_.vmx(), state));
+  }
   (void)core_.profiler();  // the same
   engine_.set_client(*this);
   engine_.enter(context);

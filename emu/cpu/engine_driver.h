@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "emu/cpu/access_view.h"
 #include "emu/cpu/event_delivery.h"
 #include "emu/cpu/floating_point.h"
 #include "emu/cpu/hardware_core.h"
@@ -59,6 +60,8 @@ class EngineDriver final : private EngineClient {
   timing::PricedBlock* price_block(uint64_t linear, unsigned size,
                                    timing::PricedBlock* place) override;
   void enter_block(const timing::PricedBlock& block, const uint64_t* registers) override;
+  void follow_block(const timing::PricedBlock& block, const uint64_t* registers,
+                    const SegmentBases& bases) override;
   void profile_block(const timing::PricedBlock& block, const uint64_t* registers) override;
   void leave_block(unsigned instructions) override;
   void drop_prices() override;
@@ -162,6 +165,7 @@ class EngineDriver final : private EngineClient {
   EventDelivery& delivery_;
   BetweenRuns& between_;
   TlbFiller filler_;
+  AccessView view_;
   RunMode mode_;
   uint64_t turn_end_ = 0;
   bool finished_ = false;          // the run of the engine, before the engine has returned

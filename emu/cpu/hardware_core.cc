@@ -34,6 +34,7 @@ HardwareCore::HardwareCore(unsigned number, const Surroundings& around, LocalApi
     timing_ = std::make_unique<timing::Core>(*around.block_prices);
     vmx_events_.set_timing(*timing_);
     performance_monitor_.count_core_events();
+    if (timing_->follows_accesses()) performance_monitor_.count_cache_events();
     mmu_.charge_by(timing_->translations());
   }
   if (around.profiler != nullptr) vmx_events_.set_profiler(*around.profiler);

@@ -158,6 +158,9 @@ class HardwareCore final : public CoreWithPort {
   void wait_for_line(bool masked_interrupts_wake) override {
     waiting_.begin(masked_interrupts_wake);
   }
+  void empty_caches() override {
+    if (timing_) timing_->empty_caches();
+  }
   uint64_t random_number() override { return random_numbers_.next(); }
   void set_tsc(uint64_t value) override;
 

@@ -171,8 +171,8 @@ void Mmu::charge(const timing::TimedWalk& walk, unsigned references) {
 }
 
 template <class Walk>
-void Mmu::charge(uint64_t linear, Access access, const Walk& walk, unsigned references,
-                 std::span<const ept::Step> steps) {
+timing::TimedWalk Mmu::timed(uint64_t linear, Access access, const Walk& walk, uint64_t physical,
+                             std::span<const ept::Step> steps) const {
   timing::TimedWalk timed{.tag = mapping_tag(vmx_, state_),
                           .linear = linear,
                           .fetch = access.kind == Access::kFetch,
@@ -182,14 +182,27 @@ void Mmu::charge(uint64_t linear, Access access, const Walk& walk, unsigned refe
     timed.page_bits = walk.page_bits;
     timed.global = walk.global && (state_.cr4 & cr4::kPge) != 0;
     timed.dirty = walk.dirty;
+    timed.physical = memory_.is_ram(physical) ? physical : timing::kOutsideRam;
   }
   if constexpr (requires { walk.guest_physical; }) timed.guest_physical = walk.guest_physical.value;
-  charge(timed, references);
+  return timed;
 }
 
 // For walks over EPT.
-template void Mmu::charge(uint64_t, Access, const TranslationCaches::Nested&, unsigned,
-                          std::span<const ept::Step>);
+template timing::TimedWalk Mmu::timed(uint64_t, Access, const TranslationCaches::Nested&, uint64_t,
+                                      std::span<const ept::Step>) const;
+
+uint64_t Mmu::walk_again(uint64_t linear, Access access, uint64_t rflags) {
+  if (!state_.long_mode_active()) linear &= 0xffffffff;
+  const ept::PagingState paging = paging_state(vmx_, state_, rflags);
+  if (const auto ept = current_ept()) return walk_over_ept_again(linear, access, paging, *ept);
+  if (paging.mode == ept::PagingMode::kNone) return 0;
+  ept::RecordSteps<kLongestWalk> steps;
+  const auto walk =
+      ept::walk_linear<ept::ProbeOnly>(memory_, paging, ept::LinearAddress{linear}, access, steps);
+  if (!walk.translated()) return 0;
+  return costs_->translate(timed(linear, access, walk, walk.address.value, steps.steps()));
+}
 
 // Without EPT.
 template <class Recorder>
@@ -208,7 +221,7 @@ std::variant<Translation, Fault> Mmu::walk_paging(uint64_t linear, Access access
       event = report(subject(linear, access, paging), walk, recorder.steps());
   }
   if (walk.translated() || account == Account::kAlways) {
-    charge(linear, access, walk, walk.counts.references, steps_of(recorder));
+    charge(linear, access, walk, walk.address.value, walk.counts.references, steps_of(recorder));
     if (event) events_->walk(*event);
   }
   if (!walk.translated()) {

@@ -91,6 +91,10 @@ class Mmu {
   // The physical address alone, without any effect.
   std::variant<uint64_t, Fault> probe(uint64_t linear, ept::Access access, uint64_t rflags);
 
+  // The access was translated before, and that may still be in use: what a walk for it costs now,
+  // in cycles, beside which it has no effect. With charge_by().
+  uint64_t walk_again(uint64_t linear, ept::Access access, uint64_t rflags);
+
   // What refuses the access of a page fault, from a static table; empty where the tables are not
   // those of who has the fault. Has no effect, and costs nothing but the host's time.
   std::string_view explain_page_fault(uint64_t linear, uint32_t error_code, uint64_t rflags);
@@ -113,9 +117,17 @@ class Mmu {
 
  private:
   // `steps`: all of the walk's, where what it costs depends on them.
+  // `physical`: the machine address that it leads to.
   template <class Walk>
-  void charge(uint64_t linear, ept::Access access, const Walk& walk, unsigned references,
-              std::span<const ept::Step> steps);
+  timing::TimedWalk timed(uint64_t linear, ept::Access access, const Walk& walk, uint64_t physical,
+                          std::span<const ept::Step> steps) const;
+  template <class Walk>
+  void charge(uint64_t linear, ept::Access access, const Walk& walk, uint64_t physical,
+              unsigned references, std::span<const ept::Step> steps) {
+    charge(timed(linear, access, walk, physical, steps), references);
+  }
+  uint64_t walk_over_ept_again(uint64_t linear, ept::Access access, const ept::PagingState& paging,
+                               const ept::EptState& ept);
   void charge(const timing::TimedWalk& walk, unsigned references);
   void charge_references(unsigned references) {
     walk_references_ += references;

@@ -215,7 +215,7 @@ std::variant<Translation, Fault> Mmu::walk_nested(Memory& memory, uint64_t linea
     if (walk.translated()) physical = memory.machine_address_of(walk.address);
     references += memory.references() - before;
   }
-  charge(linear, access, walk, references, steps_of(recorder));
+  charge(linear, access, walk, physical, references, steps_of(recorder));
   if constexpr (Recorder::kRecords) {
     const bool reports = events_ != nullptr && events_->wants_walks();
     if (reports && walk.outcome != ept::NestedOutcome::kUnreachable) {
@@ -278,6 +278,28 @@ void Mmu::explain_misconfiguration(uint64_t linear, Access access, uint64_t rfla
   } else if (account == Account::kAlways) {
     events_->walk(event);
   }
+}
+
+uint64_t Mmu::walk_over_ept_again(uint64_t linear, Access access, const ept::PagingState& paging,
+                                  const ept::EptState& ept) {
+  ept::RecordSteps<kLongestTwoLevelWalk> steps;
+  const auto walk_in = [&](auto& memory) {
+    return ept::walk_nested<ept::ProbeOnly>(memory, paging, ept, ept::LinearAddress{linear}, access,
+                                            steps);
+  };
+  ept::NestedWalk<ept::PhysicalAddress> walk;
+  uint64_t physical = 0;
+  if (machine_ept_) {
+    HostMemory host(memory_);
+    TwoLevelMemory<ept::ProbeOnly, decltype(steps)> l1(host, *machine_ept_, steps);
+    walk = walk_in(l1);
+    if (walk.translated()) physical = l1.machine_address_of(walk.address);
+  } else {
+    walk = walk_in(memory_);
+    physical = walk.address.value;
+  }
+  if (!walk.translated()) return 0;
+  return costs_->translate(timed(linear, access, walk, physical, steps.steps()));
 }
 
 // What is kept of a walk through two EPTs ends above the lower one.

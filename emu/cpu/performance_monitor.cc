@@ -48,6 +48,20 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
     default:
       break;
   }
+  if (counts_cache_events_) {
+    switch (encoding) {
+      case 0x4f2e:  // the architectural event, as is the next
+      case 0x3f24:  // L2_RQSTS.MISS
+        return Event::kThirdCacheRequests;
+      case 0x412e:
+        return Event::kThirdCacheMisses;
+      case 0xff24:  // L2_RQSTS.REFERENCES
+        return Event::kSecondCacheRequests;
+      default:
+        if ((encoding & 0xff) == 0xd1) return Event::kLoads;
+        break;
+    }
+  }
   switch (encoding & 0xff) {
     case 0x08:
       return Event::kLoadTranslations;
@@ -59,6 +73,25 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
       return Event::kNone;
   }
 }
+
+namespace {
+
+// MEM_LOAD_RETIRED: hits and misses of each level, and what was on its way already.
+uint64_t loads_of(const timing::CoreEvents& events, uint64_t unit_mask) {
+  using timing::LoadedFrom;
+  const uint64_t memory = events.of(LoadedFrom::kMemory);
+  const uint64_t third = events.of(LoadedFrom::kThird), below_second = third + memory;
+  const uint64_t second = events.of(LoadedFrom::kSecond);
+  const uint64_t counts[] = {
+      events.of(LoadedFrom::kFirst),     second, third, second + below_second, below_second, memory,
+      events.of(LoadedFrom::kFillBuffer)};
+  uint64_t sum = 0;
+  for (size_t bit = 0; bit < std::size(counts); ++bit)
+    if ((unit_mask >> bit & 1) != 0) sum += counts[bit];
+  return sum;
+}
+
+}  // namespace
 
 uint64_t PerformanceMonitor::happened(const Active& counter, const Progress& passed) {
   const auto translations = [&](timing::TranslationFor reason) {
@@ -81,6 +114,14 @@ uint64_t PerformanceMonitor::happened(const Active& counter, const Progress& pas
       return passed.core.mispredicted;
     case Event::kEptWalkCycles:
       return passed.core.ept_walk_cycles;
+    case Event::kSecondCacheRequests:
+      return passed.core.second_cache;
+    case Event::kThirdCacheRequests:
+      return passed.core.third_cache;
+    case Event::kThirdCacheMisses:
+      return passed.core.memory;
+    case Event::kLoads:
+      return loads_of(passed.core, counter.select >> kUnitMaskAt);
     case Event::kLoadTranslations:
       return translations(timing::TranslationFor::kLoad);
     case Event::kStoreTranslations:
@@ -152,7 +193,8 @@ void PerformanceMonitor::advance(const Progress& now, uint8_t cpl, uint64_t glob
 }
 
 // An instruction takes a cycle at least, or is counted by itself. It has one branch at most, and a
-// walk takes more cycles than it has events.
+// walk takes more cycles than it has events. Of loads there may be two in a cycle: an interrupt of
+// theirs may come late, at the end of a later block.
 std::optional<uint64_t> PerformanceMonitor::cycles_to_interrupt(uint8_t cpl) const {
   std::optional<uint64_t> least;
   for (const Active& counter : std::span(active_).first(active_count_)) {

@@ -40,6 +40,9 @@ class PerformanceMonitor {
   // Progress::core is known. Once, before all else.
   void count_core_events() { counts_core_events_ = true; }
   bool counts_core_events() const { return counts_core_events_; }
+  // The same, with events of caches.
+  void count_cache_events() { counts_core_events_ = counts_cache_events_ = true; }
+  bool counts_cache_events() const { return counts_cache_events_; }
 
   // All since the last call happened at `cpl`. `global_ctrl`: IA32_PERF_GLOBAL_CTRL, in force from
   // now on.
@@ -89,7 +92,7 @@ class PerformanceMonitor {
       archive(value, select);
     }
   };
-  // What a counter counts. The last three: what the bits of the unit mask select.
+  // What a counter counts. The last four: what the bits of the unit mask select.
   enum class Event : uint8_t {
     kNone,
     kCycles,
@@ -97,9 +100,13 @@ class PerformanceMonitor {
     kBranches,
     kMispredictedBranches,
     kEptWalkCycles,
+    kSecondCacheRequests,
+    kThirdCacheRequests,
+    kThirdCacheMisses,
     kLoadTranslations,
     kStoreTranslations,
-    kFetchTranslations
+    kFetchTranslations,
+    kLoads
   };
   // A counter that is enabled and has an event.
   struct Active {
@@ -120,7 +127,7 @@ class PerformanceMonitor {
   std::array<uint64_t, vmx::kFixedCounters> fixed_{};
   uint64_t fixed_control_ = 0, status_ = 0, global_ctrl_ = kGlobalCtrlReset;
   Progress last_;
-  bool interrupt_due_ = false, counts_core_events_ = false;
+  bool interrupt_due_ = false, counts_core_events_ = false, counts_cache_events_ = false;
   std::array<Active, vmx::kGeneralCounters + vmx::kFixedCounters> active_{};
   unsigned active_count_ = 0;
 };

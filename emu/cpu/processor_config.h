@@ -23,8 +23,9 @@ enum class TlbModel : uint8_t {
 
 // What a run's time is made of.
 enum class TimingModel : uint8_t {
-  kFast,    // the constants of Prices
-  kBlocks,  // code is priced block by block, as the core of the processor would execute it
+  kFast,      // the constants of Prices
+  kBlocks,    // code is priced block by block, as the core of the processor would execute it
+  kDetailed,  // the same, and each access goes through TLBs and caches
 };
 
 struct ProcessorConfig {
@@ -41,7 +42,7 @@ struct ProcessorConfig {
   void fields(Archive& archive) {
     archive(count, random_seed, tlb, timing, lock_feature_control, type);
     archive.require(count >= 1 && count <= kMaxCount && tlb <= TlbModel::kKeep &&
-                    timing <= TimingModel::kBlocks);
+                    timing <= TimingModel::kDetailed);
   }
 };
 

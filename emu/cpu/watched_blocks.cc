@@ -123,6 +123,13 @@ void EngineDriver::enter_block(const timing::PricedBlock& block, const uint64_t*
   core_.around().prices.charge_core(core_.timing()->enter(block, registers));
 }
 
+void EngineDriver::follow_block(const timing::PricedBlock& block, const uint64_t* registers,
+                                const SegmentBases& bases) {
+  if (stepping_through_) return;
+  view_.look_as(core_.around().engine.live_rflags());
+  core_.around().prices.charge_core(core_.timing()->enter(block, {registers, bases}, view_));
+}
+
 void EngineDriver::profile_block(const timing::PricedBlock& block, const uint64_t* registers) {
   if (!stepping_through_) core_.around().profiler->enter(block, registers[vmx::kRsp]);
 }
@@ -152,8 +159,17 @@ void EngineDriver::charge_code(uint64_t linear, std::span<const uint8_t> code) {
   timing::Core* const core = core_.timing();
   if (core == nullptr) return;
   const vmx::CpuState& state = core_.state();
-  core_.around().prices.charge_core(
-      core->enter(code, instruction_lengths(code), linear, code_mode(state), state.gpr.data()));
+  const timing::PricedBlock& block =
+      core->price(code, instruction_lengths(code), linear, code_mode(state));
+  Prices& prices = core_.around().prices;
+  if (!core->follows_accesses()) {
+    prices.charge_core(core->enter(block, state.gpr.data()));
+    return;
+  }
+  timing::EntryState entry{state.gpr.data(), {}};
+  for (size_t i = 0; i < entry.bases.size(); ++i) entry.bases[i] = state.segment[i].base;
+  view_.look_as(state.rflags);
+  prices.charge_core(core->enter(block, entry, view_));
 }
 
 void EngineDriver::refund_code(int64_t cycles) {

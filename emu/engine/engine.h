@@ -3,6 +3,7 @@
 // The engine executes guest code, and stops precisely wherever the processor model must look.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,6 +28,9 @@ struct Stop;
 namespace timing {
 struct PricedBlock;
 }
+
+// Of ES, CS, SS, DS, FS and GS.
+using SegmentBases = std::array<uint64_t, 6>;
 
 // Who runs the engine. Called while guest code runs; only what is said below may be called back.
 class EngineClient {
@@ -76,6 +80,12 @@ class EngineClient {
   // With Prices::prices_blocks(): the same, and its instructions were charged.
   virtual void enter_block(const timing::PricedBlock& block, const uint64_t* registers) {
     (void)block, (void)registers;
+  }
+  // With Prices::follows_accesses(), in the place of enter_block(): and with these bases of
+  // segments, which count in 64-bit code for FS and GS alone.
+  virtual void follow_block(const timing::PricedBlock& block, const uint64_t* registers,
+                            const SegmentBases& bases) {
+    (void)block, (void)registers, (void)bases;
   }
   // Of the block that was entered last no more than so many instructions were executed.
   virtual void leave_block(unsigned instructions) { (void)instructions; }

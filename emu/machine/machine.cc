@@ -114,10 +114,7 @@ class Pc final : public Machine {
     timing::Core::LevelsCounts sum;
     for (const auto& cpu : cpus_) {
       const timing::Core::LevelsCounts& counts = cpu->core().timing()->counts();
-      for (size_t level = 0; level < sum.size(); ++level) {
-        sum[level].code += counts[level].code;
-        sum[level].translations += counts[level].translations;
-      }
+      for (size_t level = 0; level < sum.size(); ++level) sum[level] += counts[level];
     }
     return sum;
   }
@@ -279,10 +276,12 @@ void Pc::wire() {
 }
 
 std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
-  if (config_.processor.timing == TimingModel::kBlocks) {
+  if (config_.processor.timing != TimingModel::kFast) {
+    const bool detailed = config_.processor.timing == TimingModel::kDetailed;
     const timing::Processor* core = timing::find_processor(config_.processor.type.generation);
-    block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn));
-    prices_.price_blocks();
+    block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn),
+                          detailed);
+    detailed ? prices_.follow_accesses() : prices_.price_blocks();
   }
   if (outputs_.profiler != nullptr) prices_.profile_blocks();
   auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);

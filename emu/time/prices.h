@@ -49,6 +49,13 @@ class Prices {
     prices_blocks_ = true;
   }
   bool prices_blocks() const { return prices_blocks_; }
+  // The same, and the engine is to say where segments are when a block is entered, so that its
+  // accesses can be followed.
+  void follow_accesses() {
+    price_blocks();
+    follows_accesses_ = true;
+  }
+  bool follows_accesses() const { return follows_accesses_; }
   // Each block that is entered is part of a profile.
   void profile_blocks() { profiles_blocks_ = true; }
   bool profiles_blocks() const { return profiles_blocks_; }
@@ -82,7 +89,7 @@ class Prices {
  private:
   Clock& clock_;
   uint64_t instructions_ = 0;
-  bool prices_blocks_ = false, profiles_blocks_ = false;
+  bool prices_blocks_ = false, profiles_blocks_ = false, follows_accesses_ = false;
 };
 
 }  // namespace nestor::emu

@@ -123,7 +123,7 @@ Accumulator::Accumulator(const Processor& processor)
 Ticks Accumulator::room_for(uint32_t uops) {
   const uint64_t end = progress_.issued_uops + uops;
   while (first_ != end_ && retirements_[first_ % kRetirements].uops + window_ < end) {
-    progress_.room = retirements_[first_ % kRetirements].time;
+    progress_.room = std::max(progress_.room, retirements_[first_ % kRetirements].time);
     ++first_;
   }
   return progress_.room;
@@ -174,7 +174,7 @@ Ticks Accumulator::fetch(const Piece& piece, FrontEnd front_end, Ticks room) {
   return start;
 }
 
-void Accumulator::add_with_addresses(const Piece& piece, FrontEnd front_end) {
+Accumulator::Taken Accumulator::take(const Piece& piece, FrontEnd front_end) {
   undo_.progress = progress_;
   undo_.first = first_;
   undo_.end = end_;
@@ -187,12 +187,31 @@ void Accumulator::add_with_addresses(const Piece& piece, FrontEnd front_end) {
     port = std::max(port, start) + use.ticks;
     finished = std::max(finished, port);
   }
-
   for (size_t i = 0; i < piece.loaded.size(); ++i) {
     const uint64_t address = undo_.loaded[i];
     const Store& store = stores_[slot_of(address)];
     ready_[kFirstPlace + i] = store.address == address ? store.ready : 0;
   }
+  return {start, finished};
+}
+
+void Accumulator::finish(const Piece& piece, Ticks finished) {
+  for (size_t i = 0; i < piece.stored.size(); ++i) {
+    const uint64_t address = undo_.stored[i];
+    Store& store = stores_[slot_of(address)];
+    undo_.stores[i] = store;
+    store = {address, ready_[kFirstPlace + i]};
+  }
+  progress_.retired = std::max(progress_.retired, finished);
+  progress_.issued_uops += piece.issued_uops;
+  if (end_ - first_ == kRetirements) ++first_;
+  Retirement& retirement = retirements_[end_++ % kRetirements];
+  undo_.retirement = retirement;
+  retirement = {progress_.issued_uops, progress_.retired};
+}
+
+void Accumulator::add_with_addresses(const Piece& piece, FrontEnd front_end) {
+  auto [start, finished] = take(piece, front_end);
   std::array<Ticks, kNodes> after;
   const Piece::Wait* wait = piece.waits.data();
   size_t count = 0;
@@ -205,31 +224,17 @@ void Accumulator::add_with_addresses(const Piece& piece, FrontEnd front_end) {
     after[count++] = ready;
   }
   const uint8_t* result = piece.results.data();
-  before = undo_.ready.data();
+  Ticks* before = undo_.ready.data();
   count = 0;
   for (const Piece::Group& group : piece.groups) {
-    for (const auto* end = result + group.results; result != end; ++result) {
-      *before++ = ready_[*result];
-      ready_[*result] = after[count];
-    }
+    for (const auto* end = result + group.results; result != end; ++result)
+      put_result(*result, after[count], before);
     ++count;
   }
-  for (size_t i = 0; i < piece.stored.size(); ++i) {
-    const uint64_t address = undo_.stored[i];
-    Store& store = stores_[slot_of(address)];
-    undo_.stores[i] = store;
-    store = {address, ready_[kFirstPlace + i]};
-  }
-
-  progress_.retired = std::max(progress_.retired, finished);
-  progress_.issued_uops += piece.issued_uops;
-  if (end_ - first_ == kRetirements) ++first_;
-  Retirement& retirement = retirements_[end_++ % kRetirements];
-  undo_.retirement = retirement;
-  retirement = {progress_.issued_uops, progress_.retired};
+  finish(piece, finished);
 }
 
-void Accumulator::replace(const Piece& piece, const Piece& completed, FrontEnd front_end) {
+void Accumulator::take_back(const Piece& piece) {
   retirements_[undo_.end % kRetirements] = undo_.retirement;
   first_ = undo_.first;
   end_ = undo_.end;
@@ -239,9 +244,12 @@ void Accumulator::replace(const Piece& piece, const Piece& completed, FrontEnd f
   // Two stores may have shared a slot.
   for (size_t i = piece.stored.size(); i-- != 0;)
     stores_[slot_of(undo_.stored[i])] = undo_.stores[i];
-  // Its addresses are the first ones of the whole.
-  if (!completed.groups.empty() || completed.issued_uops != 0)
-    add_with_addresses(completed, front_end);
+}
+
+// The addresses of `completed` are the first ones of the whole.
+void Accumulator::replace(const Piece& piece, const Piece& completed, FrontEnd front_end) {
+  take_back(piece);
+  if (!is_empty(completed)) add_with_addresses(completed, front_end);
 }
 
 double price_in_pieces(Prices prices, const Processor& processor, Repetition repetition,

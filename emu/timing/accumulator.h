@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "emu/timing/addresses.h"
@@ -68,12 +70,32 @@ class Accumulator {
       undo_.stored[i] = evaluate(piece.stored[i], registers);
     add_with_addresses(piece, front_end);
   }
+  // The same, instruction by instruction: `steps` are those of the piece, and delay(i, ready) is
+  // how many ticks later than from the first-level cache the i-th one loads, whose address is ready
+  // then.
+  template <typename Delay>
+  void add(const Piece& piece, std::span<const DependencyStep> steps, const uint64_t* registers,
+           FrontEnd front_end, const Delay& delay) {
+    for (size_t i = 0; i < piece.loaded.size(); ++i)
+      undo_.loaded[i] = evaluate(piece.loaded[i], registers);
+    for (size_t i = 0; i < piece.stored.size(); ++i)
+      undo_.stored[i] = evaluate(piece.stored[i], registers);
+    add_steps(piece, steps, front_end, delay);
+  }
   // Of `piece`, which was added last, only `completed` was executed, which is made of its first
   // instructions. To be called once.
   void replace(const Piece& piece, const Piece& completed, FrontEnd front_end);
+  template <typename Delay>
+  void replace(const Piece& piece, const Piece& completed, std::span<const DependencyStep> steps,
+               FrontEnd front_end, const Delay& delay) {
+    take_back(piece);
+    if (!is_empty(completed)) add_steps(completed, steps, front_end, delay);
+  }
   // What follows is executed when everything up to now has retired, and `ticks` later: something
   // that serializes, or a jump that was not foreseen.
   void start_anew(Ticks ticks = 0) { progress_.fetched = progress_.retired + ticks; }
+  // Nothing is issued before.
+  void wait_for_room(Ticks time) { progress_.room = std::max(progress_.room, time); }
   // The decoders stand still until then, at least.
   void fetch_after(Ticks time) { progress_.fetched = std::max(progress_.fetched, time); }
 
@@ -140,7 +162,24 @@ class Accumulator {
     }
   };
 
+  static bool is_empty(const Piece& piece) {
+    return piece.groups.empty() && piece.issued_uops == 0;
+  }
   void add_with_addresses(const Piece& piece, FrontEnd front_end);
+  template <typename Delay>
+  void add_steps(const Piece& piece, std::span<const DependencyStep> steps, FrontEnd front_end,
+                 const Delay& delay);
+  // What a piece takes beside its dependencies: when it starts, and when that is over.
+  struct Taken {
+    Ticks start = 0, finished = 0;
+  };
+  Taken take(const Piece& piece, FrontEnd front_end);
+  void put_result(uint8_t node, Ticks ready, Ticks*& before) {
+    *before++ = ready_[node];
+    ready_[node] = ready;
+  }
+  void finish(const Piece& piece, Ticks finished);
+  void take_back(const Piece& piece);
   // When there is room in the window for the next `uops`.
   Ticks room_for(uint32_t uops);
   static size_t slot_of(uint64_t address) { return (address >> 2 ^ address >> 8) % kStores; }
@@ -158,6 +197,50 @@ class Accumulator {
   Undo undo_;
   std::array<Retirement, kRetirements> retirements_{};
 };
+
+template <typename Delay>
+void Accumulator::add_steps(const Piece& piece, std::span<const DependencyStep> steps,
+                            FrontEnd front_end, const Delay& delay) {
+  const auto [start, taken] = take(piece, front_end);
+  std::array<Ticks, kNodes> now = ready_;
+  std::array<Ticks, kMaxPlaces> stored{};
+  Ticks finished = std::max(taken, start);
+  const auto latest = [&now](Ticks from, Values read) {
+    for (; read != 0; read &= read - 1)
+      from = std::max(from, now[static_cast<size_t>(std::countr_zero(read))]);
+    return from;
+  };
+  const auto ticks = [](uint16_t cycles) { return Ticks{cycles} * kTicksPerCycle; };
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const DependencyStep& step = steps[i];
+    const Ticks operands = latest(0, step.operand_read) + ticks(step.operand_latency);
+    const Ticks address = latest(0, step.address_read);
+    Ticks ready =
+        std::max(start + ticks(step.only_address ? step.latency
+                                                 : std::min(step.latency, step.operand_latency)),
+                 operands);
+    ready = std::max(ready, address + ticks(step.latency));
+    const bool forwarded = step.source == DependencyStep::Source::kHere;
+    if (const Ticks later = delay(i, std::max(start, address)); later != 0 && !forwarded)
+      ready = std::max(ready, std::max(start, address) + ticks(step.latency) + later);
+    if (forwarded) {
+      ready = std::max(ready, stored[step.place] + ticks(step.memory_latency));
+    } else if (step.source == DependencyStep::Source::kBefore) {
+      ready = std::max(ready, now[kFirstPlace + step.place] + ticks(step.memory_latency));
+    }
+    if (step.stored != kMaxPlaces) {
+      stored[step.stored] =
+          step.loads ? ready : std::max(start + ticks(step.operand_latency), operands);
+    }
+    for (Values left = step.written; left != 0; left &= left - 1)
+      now[static_cast<size_t>(std::countr_zero(left))] = ready;
+    finished = std::max(finished, ready);
+  }
+  Ticks* before = undo_.ready.data();
+  for (const uint8_t node : piece.results)
+    put_result(node, node < kValues ? now[node] : stored[node - kFirstPlace], before);
+  finish(piece, finished);
+}
 
 // The cycles for one execution of code that is executed over and over, as pieces of so many
 // instructions. A pair that is fused stays together.

@@ -17,6 +17,8 @@ void BlockPrices::price(PricedBlock& block) const {
   block.default_priced =
       static_cast<uint32_t>(std::ranges::count_if(prices, &InstructionPrice::default_priced));
   if (prices.empty()) return;
+  if (follows_accesses_)
+    block.slices = access_slices(block.code, block.lengths, prices, block.mode, block.linear);
   const InstructionPrice& last = prices.back();
   block.ends_in = branch_kind_of(std::span(block.code).last(last.length), block.mode);
   block.branch_waits = last.address_read | last.operand_read;
@@ -28,6 +30,12 @@ Piece BlockPrices::part_of(const PricedBlock& block, size_t instructions) const 
   const auto lengths = std::span(block.lengths).first(std::min(instructions, block.lengths.size()));
   return piece_of(price_instructions(block.code, lengths, block.mode, processor_), processor_,
                   block.linear);
+}
+
+void BlockPrices::find_steps(const PricedBlock& block) const {
+  if (!block.steps.empty()) return;
+  block.steps =
+      dependency_steps(price_instructions(block.code, block.lengths, block.mode, processor_));
 }
 
 PricedBlock& Core::price(std::span<const uint8_t> code, std::vector<uint8_t> lengths,
@@ -50,9 +58,7 @@ void Core::keep_last() {
   last_ = &kept_;
 }
 
-// The most frequent call of all: nothing of it is called in turn.
-[[gnu::flatten]] uint64_t Core::enter(const PricedBlock& block, const uint64_t* registers) {
-  const Ticks before = accumulator_.time();
+inline void Core::begin(const PricedBlock& block) {
   const bool held =
       block.cacheable && decoded_.hold(block.piece.predecode.begin, block.piece.predecode.end - 1);
   last_front_end_ = held ? FrontEnd::kDsb : FrontEnd::kLegacy;
@@ -62,6 +68,12 @@ void Core::keep_last() {
   if (branch_.kind != BranchKind::kNone) resolve_branch(block.linear);
   branch_ = {block.ends_in, block.linear + block.code.size(), block.branch_waits,
              block.branch_takes};
+}
+
+// The most frequent call of all: nothing of it is called in turn.
+[[gnu::flatten]] uint64_t Core::enter(const PricedBlock& block, const uint64_t* registers) {
+  const Ticks before = accumulator_.time();
+  begin(block);
   accumulator_.add(block.piece, registers, last_front_end_);
   return cycles(accumulator_.time()) - cycles(before);
 }
@@ -80,17 +92,19 @@ void Core::resolve_branch(uint64_t target) {
                            blocks_.processor().misprediction * kTicksPerCycle);
 }
 
-uint64_t Core::enter(std::span<const uint8_t> code, std::vector<uint8_t> lengths, uint64_t linear,
-                     CodeMode mode, const uint64_t* registers) {
-  (void)price(code, std::move(lengths), linear, mode, &kept_);
-  return enter(kept_, registers);
-}
-
 int64_t Core::leave(size_t instructions) {
   if (last_ == nullptr || instructions >= last_->lengths.size()) return 0;
   const Ticks before = accumulator_.time();
   counts_->executed_branches -= last_->ends_in != BranchKind::kNone;
-  accumulator_.replace(last_->piece, blocks_.part_of(*last_, instructions), last_front_end_);
+  const Piece completed = blocks_.part_of(*last_, instructions);
+  if (delays_.empty()) {
+    accumulator_.replace(last_->piece, completed, last_front_end_);
+  } else {
+    blocks_.find_steps(*last_);
+    accumulator_.replace(last_->piece, completed, std::span(last_->steps).first(instructions),
+                         last_front_end_, [this](size_t i, Ticks) { return delays_[i]; });
+    delays_.clear();
+  }
   last_ = nullptr;
   branch_ = {};
   return static_cast<int64_t>(cycles(accumulator_.time()) - cycles(before));
@@ -102,6 +116,10 @@ CoreEvents Core::events() const {
     sum += level.translations.events;
     sum.branches += level.code.executed_branches;
     sum.mispredicted += level.code.mispredicted;
+    for (size_t i = 0; i < sum.loads.size(); ++i) sum.loads[i] += level.code.loads[i];
+    sum.second_cache += level.caches.second;
+    sum.third_cache += level.caches.third;
+    sum.memory += level.caches.memory;
   }
   return sum;
 }
@@ -113,6 +131,8 @@ void Core::resume_kept(bool makes_sense) {
   });
   last_ = nullptr;
   if (!makes_sense || !valid || size != kept_.code.size() || kept_.mode > CodeMode::k64) return;
+  if (!delays_.empty() && delays_.size() != kept_.lengths.size()) return;
+  kept_.steps.clear();
   blocks_.price(kept_);
   last_ = &kept_;
 }

@@ -11,9 +11,13 @@
 #include <vector>
 
 #include "emu/decode/instruction.h"
+#include "emu/timing/access_slices.h"
 #include "emu/timing/accumulator.h"
 #include "emu/timing/branches.h"
+#include "emu/timing/caches.h"
 #include "emu/timing/core_events.h"
+#include "emu/timing/memory_timing.h"
+#include "emu/timing/memory_view.h"
 #include "emu/timing/processor.h"
 #include "emu/timing/system_prices.h"
 #include "emu/timing/translation_costs.h"
@@ -32,23 +36,31 @@ struct PricedBlock {
   Values branch_waits = 0;  // for these,
   Ticks branch_takes = 0;   // and then so long
   uint32_t profiled = 0;    // its number in a profile, if there is one
+  AccessSlices slices{};    // where accesses are followed
+  // The same as `piece`, once a load was slow; a function of the code alone.
+  mutable std::vector<DependencyStep> steps{};
 };
 
 // The blocks of a machine, and what they cost. Their places stay until clear().
 class BlockPrices {
  public:
-  explicit BlockPrices(const Processor& processor) : processor_(processor) {}
+  // `follows_accesses`: blocks are entered with a MemoryView.
+  explicit BlockPrices(const Processor& processor, bool follows_accesses = false)
+      : processor_(processor), follows_accesses_(follows_accesses) {}
 
   const Processor& processor() const { return processor_; }
+  bool follows_accesses() const { return follows_accesses_; }
   void price(PricedBlock& block) const;
   // What it costs to execute no more than the first instructions.
   Piece part_of(const PricedBlock& block, size_t instructions) const;
+  void find_steps(const PricedBlock& block) const;
 
   PricedBlock& add() { return blocks_.emplace_back(); }
   void clear() { blocks_.clear(); }
 
  private:
   const Processor& processor_;
+  const bool follows_accesses_;
   std::deque<PricedBlock> blocks_;
 };
 
@@ -93,7 +105,11 @@ class Core {
  public:
   // `blocks` outlives it.
   explicit Core(BlockPrices& blocks)
-      : blocks_(blocks), accumulator_(blocks.processor()), translations_(blocks.processor()) {
+      : blocks_(blocks),
+        accumulator_(blocks.processor()),
+        caches_(blocks.processor().memory),
+        translations_(blocks.processor(), caches_),
+        memory_(blocks.processor().memory) {
     set_level(false);
   }
   Core(const Core&) = delete;
@@ -107,9 +123,18 @@ class Core {
 
   // The block is executed, with these 16 general registers. Cycles that pass.
   uint64_t enter(const PricedBlock& block, const uint64_t* registers);
-  // The same of code that is not kept.
-  uint64_t enter(std::span<const uint8_t> code, std::vector<uint8_t> lengths, uint64_t linear,
-                 CodeMode mode, const uint64_t* registers);
+  // The same, and its accesses go through TLBs and caches.
+  uint64_t enter(const PricedBlock& block, const EntryState& entry, MemoryView& view);
+  bool follows_accesses() const { return blocks_.follows_accesses(); }
+  // From now on addresses are translated by these translations.
+  void use_translations(const ept::MappingTag& tag) { translations_.select(tag); }
+  // WBINVD, INVD.
+  void empty_caches() { caches_.clear(); }
+  // Of code that is not kept: its price, to be entered at once.
+  const PricedBlock& price(std::span<const uint8_t> code, std::vector<uint8_t> lengths,
+                           uint64_t linear, CodeMode mode) {
+    return price(code, std::move(lengths), linear, mode, &kept_);
+  }
   // Of the block that was entered last only so many instructions were executed. Cycles that pass
   // because of that; less than 0.
   int64_t leave(size_t instructions);
@@ -131,7 +156,16 @@ class Core {
     // Direct jumps are none of these, nor is what was interrupted before its target.
     uint64_t branches = 0, mispredicted = 0;
     uint64_t executed_branches = 0;  // all of them
+    // Where accesses are followed: lines of code from below the first level, stores whose line was
+    // not there, accesses that were not followed, and where loads came from.
+    uint64_t code_misses = 0, store_misses = 0, stores = 0, unknown_accesses = 0;
+    std::array<uint64_t, static_cast<size_t>(LoadedFrom::kCount)> loads{};
     void operator+=(const Counts& other) {
+      code_misses += other.code_misses;
+      store_misses += other.store_misses;
+      stores += other.stores;
+      unknown_accesses += other.unknown_accesses;
+      for (size_t i = 0; i < loads.size(); ++i) loads[i] += other.loads[i];
       default_priced += other.default_priced;
       branches += other.branches;
       mispredicted += other.mispredicted;
@@ -142,10 +176,17 @@ class Core {
   void set_level(bool in_l2) {
     counts_ = &levels_[in_l2].code;
     translations_.count_in(levels_[in_l2].translations);
+    caches_.count_in(levels_[in_l2].caches);
   }
   struct LevelCounts {
     Counts code;
     TranslationCosts::Counts translations;
+    Caches::Counts caches;
+    void operator+=(const LevelCounts& other) {
+      code += other.code;
+      translations += other.translations;
+      caches += other.caches;
+    }
   };
   // Of L1 and L2; since the last load, if there was one.
   using LevelsCounts = std::array<LevelCounts, 2>;
@@ -160,7 +201,10 @@ class Core {
     accumulator_.serialize(archive);
     decoded_.serialize(archive);
     branches_.serialize(archive);
+    caches_.serialize(archive);
     translations_.serialize(archive);
+    memory_.serialize(archive);
+    archive.sequence(delays_, kMaxAccesses);
     archive(branch_, last_front_end_);
     CoreEvents until_now = events();
     archive(until_now);
@@ -199,6 +243,25 @@ class Core {
   void resolve_branch(uint64_t target);
 
   static uint64_t cycles(Ticks ticks) { return ticks / kTicksPerCycle; }
+  // What entering a block begins with.
+  void begin(const PricedBlock& block);
+  // --- accesses
+  static constexpr size_t kMaxAccesses = 1 << 14;
+  // Whether one of them is slow, or may have to wait.
+  bool find_accesses(const PricedBlock& block, const EntryState& entry, MemoryView& view);
+  // One step of the slices. false: what follows cannot be followed.
+  bool follow(const AccessSlices::Step& step, const EntryState& entry, MemoryView& view);
+  bool use(AccessKind kind, uint64_t linear, MemoryView& view);
+  struct Located {
+    uint64_t physical = kOutsideRam;
+    uint32_t cycles = 0;
+    bool walks = false;
+  };
+  Located locate(uint64_t linear, TranslationFor reason, MemoryView& view);
+  void fetch_lines(const PricedBlock& block, MemoryView& view);
+  void add_slowly(const PricedBlock& block, const uint64_t* registers);
+  // By instruction of the block that was entered last.
+  Ticks delay(const PricedBlock& block, size_t instruction, Ticks ready, Ticks& stored);
   // The block that was entered last is about to go, or to become another one.
   void keep_last();
   void resume_kept(bool makes_sense);
@@ -211,7 +274,14 @@ class Core {
   PricedBlock kept_;
   BranchPredictor branches_;
   Branch branch_;
+  Caches caches_;
   TranslationCosts translations_;
+  MemoryTiming memory_;
+  std::vector<MemoryAccess> accesses_;  // of the block that is being entered
+  std::vector<uint64_t> values_;        // of its slices
+  // By instruction of the block that was entered last: by how much its load was late. Empty: by
+  // nothing.
+  std::vector<Ticks> delays_;
   LevelsCounts levels_;
   CoreEvents events_before_;  // before levels_ began
   Counts* counts_ = &levels_[0].code;

@@ -24,6 +24,9 @@ enum class TranslationEvent : uint8_t {
   kCount
 };
 
+// Where the data of a load came from.
+enum class LoadedFrom : uint8_t { kFirst, kSecond, kThird, kMemory, kFillBuffer, kCount };
+
 // Each ascends.
 struct CoreEvents {
   uint64_t branches = 0, mispredicted = 0;  // executed
@@ -31,7 +34,13 @@ struct CoreEvents {
   std::array<std::array<uint64_t, static_cast<size_t>(TranslationEvent::kCount)>,
              static_cast<size_t>(TranslationFor::kCount)>
       translations{};
+  // Where each access is looked at.
+  std::array<uint64_t, static_cast<size_t>(LoadedFrom::kCount)> loads{};
+  // Requests to the second-level cache, to the third, and to memory.
+  uint64_t second_cache = 0, third_cache = 0, memory = 0;
 
+  uint64_t& of(LoadedFrom place) { return loads[static_cast<size_t>(place)]; }
+  uint64_t of(LoadedFrom place) const { return loads[static_cast<size_t>(place)]; }
   uint64_t& of(TranslationFor reason, TranslationEvent event) {
     return translations[static_cast<size_t>(reason)][static_cast<size_t>(event)];
   }
@@ -44,7 +53,8 @@ struct CoreEvents {
   bool operator==(const CoreEvents&) const = default;
   template <typename Archive>
   void fields(Archive& archive) {
-    archive(branches, mispredicted, ept_walk_cycles, translations);
+    archive(branches, mispredicted, ept_walk_cycles, translations, loads, second_cache, third_cache,
+            memory);
   }
 
  private:
@@ -53,6 +63,10 @@ struct CoreEvents {
     combination(branches, other.branches);
     combination(mispredicted, other.mispredicted);
     combination(ept_walk_cycles, other.ept_walk_cycles);
+    combination(second_cache, other.second_cache);
+    combination(third_cache, other.third_cache);
+    combination(memory, other.memory);
+    for (size_t i = 0; i < loads.size(); ++i) combination(loads[i], other.loads[i]);
     for (size_t i = 0; i < translations.size(); ++i)
       for (size_t j = 0; j < translations[i].size(); ++j)
         combination(translations[i][j], other.translations[i][j]);

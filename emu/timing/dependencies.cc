@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <unordered_map>
+#include <utility>
 
 namespace nestor::emu::timing {
 namespace {
@@ -30,11 +31,20 @@ struct Ready {
   }
 };
 
-// Where what an instruction loads was stored.
-struct Source {
-  enum class Kind : uint8_t { kNowhere, kHere, kBefore } kind = Kind::kNowhere;
-  size_t place = 0;  // kHere: of the stores before, kBefore: of those before the code
-};
+using Source = DependencyStep::Source;
+
+DependencyStep step_of(const InstructionPrice& price) {
+  DependencyStep step;
+  step.address_read = price.address_read;
+  step.operand_read = price.operand_read;
+  step.written = price.written;
+  step.latency = price.latency;
+  step.operand_latency = price.operand_latency;
+  step.memory_latency = price.memory_latency;
+  step.only_address = price.operand_read == 0 && !price.breaks_dependency;
+  step.loads = price.loads;
+  return step;
+}
 
 class Walk {
  public:
@@ -43,24 +53,21 @@ class Walk {
     done_ = Ready::source(kStart);
   }
 
-  // `stored`: the place of what it stores, if somebody may load it.
-  void execute(const InstructionPrice& price, Source source, std::optional<size_t> stored) {
+  void execute(const DependencyStep& step) {
     Ready ready;
-    const bool only_address = price.operand_read == 0 && !price.breaks_dependency;
     ready.after[kStart] =
-        only_address ? price.latency : std::min(price.latency, price.operand_latency);
-    wait_for(ready, price.address_read, price.latency);
-    wait_for(ready, price.operand_read, price.operand_latency);
-    if (source.kind == Source::Kind::kHere) {
-      ready.wait(stores_[source.place], price.memory_latency);
-    } else if (source.kind == Source::Kind::kBefore) {
-      ready.wait(Ready::source(static_cast<unsigned>(kFirstPlace + source.place)),
-                 price.memory_latency);
+        step.only_address ? step.latency : std::min(step.latency, step.operand_latency);
+    wait_for(ready, step.address_read, step.latency);
+    wait_for(ready, step.operand_read, step.operand_latency);
+    if (step.source == Source::kHere) {
+      ready.wait(stores_[step.place], step.memory_latency);
+    } else if (step.source == Source::kBefore) {
+      ready.wait(Ready::source(kFirstPlace + step.place), step.memory_latency);
     }
-    if (stored) stores_[*stored] = price.loads ? ready : stored_data(price);
-    for (Values left = price.written; left != 0; left &= left - 1)
+    if (step.stored != kMaxPlaces) stores_[step.stored] = step.loads ? ready : stored_data(step);
+    for (Values left = step.written; left != 0; left &= left - 1)
       values_[static_cast<size_t>(std::countr_zero(left))] = ready;
-    written_ |= price.written;
+    written_ |= step.written;
     done_.wait(ready, 0);
   }
 
@@ -81,10 +88,10 @@ class Walk {
   }
 
   // It is stored when the operands are ready, whenever the address is.
-  Ready stored_data(const InstructionPrice& price) const {
+  Ready stored_data(const DependencyStep& step) const {
     Ready data;
-    data.after[kStart] = price.operand_latency;
-    wait_for(data, price.operand_read, price.operand_latency);
+    data.after[kStart] = step.operand_latency;
+    wait_for(data, step.operand_read, step.operand_latency);
     return data;
   }
 
@@ -103,12 +110,12 @@ class Walk {
 };
 
 // A place in `list`, where there is room for it.
-std::optional<size_t> find_or_add(std::vector<Address>& list, const Address& address) {
+std::optional<uint8_t> find_or_add(std::vector<Address>& list, const Address& address) {
   const auto found = std::ranges::find(list, address);
-  if (found != list.end()) return static_cast<size_t>(found - list.begin());
+  if (found != list.end()) return static_cast<uint8_t>(found - list.begin());
   if (list.size() == kMaxPlaces) return std::nullopt;
   list.push_back(address);
-  return list.size() - 1;
+  return static_cast<uint8_t>(list.size() - 1);
 }
 
 // Where the loads of code that is executed over and over find what it has stored.
@@ -133,8 +140,11 @@ class Forwarding {
     }
   }
 
-  Source source(size_t instruction) const { return sources_[instruction]; }
-  std::optional<size_t> place(size_t instruction) const { return places_[instruction]; }
+  void complete(size_t instruction, DependencyStep& step) const {
+    step.source = sources_[instruction].first;
+    step.place = sources_[instruction].second;
+    step.stored = places_[instruction].value_or(uint8_t{kMaxPlaces});
+  }
   size_t places() const { return count_; }
 
  private:
@@ -153,12 +163,12 @@ class Forwarding {
       place = count_++;
     }
     const bool here = found->second.execution == execution;
-    sources_[load] = {here ? Source::Kind::kHere : Source::Kind::kBefore, *place};
+    sources_[load] = {here ? Source::kHere : Source::kBefore, *place};
   }
 
-  std::vector<Source> sources_;
-  std::vector<std::optional<size_t>> places_;
-  size_t count_ = 0;
+  std::vector<std::pair<Source, uint8_t>> sources_;
+  std::vector<std::optional<uint8_t>> places_;
+  uint8_t count_ = 0;
 };
 
 // Karp: the largest mean is the largest over nodes of the least over k of (d(n) - d(k)) / (n - k),
@@ -189,35 +199,56 @@ double largest_cycle_mean(const std::vector<Edge>& edges) {
 
 }  // namespace
 
-Dependencies dependencies_of(Prices prices) {
-  Walk walk(kMaxPlaces);
-  Dependencies result;
+namespace {
+
+std::vector<DependencyStep> find_steps(Prices prices, std::vector<Address>& loaded,
+                                       std::vector<Address>& stored) {
+  std::vector<DependencyStep> steps;
   RegisterSums sums;
   for (const InstructionPrice& price : prices) {
     const std::optional<Address> address = sums.address_of(price);
-    Source source;
-    std::optional<size_t> place;
+    DependencyStep& step = steps.emplace_back(step_of(price));
     if (price.loads && address) {
-      const auto stored = std::ranges::find(result.stored, *address);
-      if (stored != result.stored.end()) {
-        source = {Source::Kind::kHere, static_cast<size_t>(stored - result.stored.begin())};
-      } else if (const auto loaded = find_or_add(result.loaded, *address)) {
-        source = {Source::Kind::kBefore, *loaded};
+      const auto found = std::ranges::find(stored, *address);
+      if (found != stored.end()) {
+        step.source = Source::kHere;
+        step.place = static_cast<uint8_t>(found - stored.begin());
+      } else if (const auto place = find_or_add(loaded, *address)) {
+        step.source = Source::kBefore;
+        step.place = *place;
       }
     }
-    if (price.stores && address) place = find_or_add(result.stored, *address);
-    walk.execute(price, source, place);
+    if (price.stores && address)
+      step.stored = find_or_add(stored, *address).value_or(uint8_t{kMaxPlaces});
     sums.apply(price);
   }
+  return steps;
+}
+
+}  // namespace
+
+Dependencies dependencies_of(Prices prices) {
+  Walk walk(kMaxPlaces);
+  Dependencies result;
+  for (const DependencyStep& step : find_steps(prices, result.loaded, result.stored))
+    walk.execute(step);
   result.edges = walk.edges();
   return result;
+}
+
+std::vector<DependencyStep> dependency_steps(Prices prices) {
+  std::vector<Address> loaded, stored;
+  return find_steps(prices, loaded, stored);
 }
 
 double latency_bound(Prices prices, bool looped) {
   const Forwarding forwarding(prices, looped);
   Walk walk(forwarding.places());
-  for (size_t i = 0; i < prices.size(); ++i)
-    walk.execute(prices[i], forwarding.source(i), forwarding.place(i));
+  for (size_t i = 0; i < prices.size(); ++i) {
+    DependencyStep step = step_of(prices[i]);
+    forwarding.complete(i, step);
+    walk.execute(step);
+  }
   std::vector<Edge> edges = walk.edges();
   std::erase_if(edges, [](const Edge& edge) { return edge.from == kStart || edge.to == kDone; });
   return largest_cycle_mean(edges);

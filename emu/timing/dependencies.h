@@ -36,9 +36,25 @@ struct Dependencies {
   std::vector<Address> loaded, stored;
 };
 
+// One instruction as dependencies see it.
+struct DependencyStep {
+  // Where what it loads was stored: by the code itself, or before it.
+  enum class Source : uint8_t { kNowhere, kHere, kBefore };
+
+  Values address_read = 0, operand_read = 0, written = 0;
+  uint16_t latency = 0, operand_latency = 0, memory_latency = 0;
+  bool only_address = false;  // waits for nothing else
+  bool loads = false;
+  Source source = Source::kNowhere;
+  uint8_t place = 0;            // kHere: of the stores, kBefore: of what is loaded
+  uint8_t stored = kMaxPlaces;  // the place of what it stores; kMaxPlaces: nobody loads it
+};
+
 // Of code that is executed once. Addresses that are no sums of registers at the start are unknown:
 // nothing waits for them.
 Dependencies dependencies_of(Prices prices);
+// The same, instruction by instruction.
+std::vector<DependencyStep> dependency_steps(Prices prices);
 
 // The cycles for one execution of code that is executed over and over and never waits for anything
 // but its own values: the largest mean of a cycle of edges. `looped`: it is the same code, not

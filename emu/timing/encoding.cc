@@ -19,6 +19,7 @@ class Reader {
   size_t at() const { return at_; }
   uint8_t ahead(size_t n) const { return at_ + n < bytes_.size() ? bytes_[at_ + n] : uint8_t{0}; }
   int32_t signed_byte() const { return static_cast<int8_t>(peek()); }
+  int32_t signed_word() const { return static_cast<int16_t>(peek() | ahead(1) << 8); }
   int32_t signed_doubleword() const {
     uint32_t value = 0;
     for (size_t i = 0; i < 4; ++i) value |= static_cast<uint32_t>(ahead(i)) << 8 * i;
@@ -51,7 +52,11 @@ void read_prefixes(Reader& reader, Encoding& encoding, CodeMode mode, Extension&
       key.operand_size = true;
     else if (byte == 0x67)
       address_size = true;
-    else if ((byte & 0xe7) != 0x26 && byte != 0x64 && byte != 0x65)
+    else if ((byte & 0xe7) == 0x26)
+      encoding.segment = byte >> 3 & 3;
+    else if (byte == 0x64 || byte == 0x65)
+      encoding.segment = byte & 7;
+    else
       break;
     reader.next();
   }
@@ -101,17 +106,20 @@ void read_map(Reader& reader, EncodingKey& key) {
   if (reader.peek() == 0x38 || reader.peek() == 0x3a) key.space = reader.next() == 0x38 ? 2 : 3;
 }
 
-void read_sixteen_bit_address(Encoding& encoding, uint8_t mod, uint8_t rm) {
+void read_sixteen_bit_address(Reader& reader, Encoding& encoding, uint8_t mod, uint8_t rm) {
   constexpr uint8_t kBx = 3, kBp = 5, kSi = 6, kDi = 7, kNone = Encoding::kNone;
   constexpr uint8_t kBases[] = {kBx, kBx, kBp, kBp, kSi, kDi, kBp, kBx};
   constexpr uint8_t kIndexes[] = {kSi, kDi, kSi, kDi, kNone, kNone, kNone, kNone};
-  encoding.has_displacement = mod != 0;
-  if (mod == 0 && rm == 6) {
-    encoding.has_displacement = true;
-    return;
+  const bool no_register = mod == 0 && rm == 6;
+  encoding.has_displacement = mod != 0 || no_register;
+  if (!no_register) {
+    encoding.base = kBases[rm];
+    encoding.index = kIndexes[rm];
   }
-  encoding.base = kBases[rm];
-  encoding.index = kIndexes[rm];
+  if (!encoding.has_displacement) return;
+  const bool byte = mod == 1;
+  encoding.displacement = byte ? reader.signed_byte() : reader.signed_word();
+  reader.skip(byte ? 1 : 2);
 }
 
 void read_address(Reader& reader, Encoding& encoding, CodeMode mode, const Extension& extension,
@@ -159,6 +167,11 @@ Encoding parse_encoding(std::span<const uint8_t> bytes, CodeMode mode) {
   Extension extension;
   bool address_size = false;
   read_prefixes(reader, encoding, mode, extension, address_size);
+  const bool sixteen_bit_address =
+      mode == CodeMode::k16 ? !address_size : mode == CodeMode::k32 && address_size;
+  encoding.address_bits = sixteen_bit_address                      ? 16
+                          : mode == CodeMode::k64 && !address_size ? 64
+                                                                   : 32;
   const bool operand_size_prefix = key.operand_size;
   const bool vex = starts_vex(reader, mode);
   const bool evex =
@@ -187,13 +200,11 @@ Encoding parse_encoding(std::span<const uint8_t> bytes, CodeMode mode) {
   encoding.place[kRegPlace] = static_cast<uint8_t>(key.reg | extension.r);
   encoding.place[kRmPlace] = static_cast<uint8_t>((modrm & 7) | extension.b);
   encoding.place[kIs4Place] = static_cast<uint8_t>(reader.last() >> 4);
-  const bool sixteen_bit_address =
-      mode == CodeMode::k16 ? !address_size : mode == CodeMode::k32 && address_size;
   if (!key.memory) {
     key.rm = modrm & 7;
     key.lock = false;
   } else if (sixteen_bit_address) {
-    read_sixteen_bit_address(encoding, static_cast<uint8_t>(modrm >> 6), modrm & 7);
+    read_sixteen_bit_address(reader, encoding, static_cast<uint8_t>(modrm >> 6), modrm & 7);
   } else {
     read_address(reader, encoding, mode, extension, modrm);
   }

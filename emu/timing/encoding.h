@@ -25,6 +25,8 @@ struct Encoding {
   uint8_t base = kNone, index = kNone;  // general registers of a memory operand
   uint8_t scale = 1;
   int32_t displacement = 0;
+  uint8_t segment = kNone;    // a prefix names it: its number in ModRM, ES to GS
+  uint8_t address_bits = 64;  // 16, 32 or 64: the width of addresses
   // What follows the operand in memory, sign-extended: an immediate, where there is one.
   int32_t immediate_byte = 0, immediate_doubleword = 0;
   // The number of the register in each place; meaningless where the form has none there.

@@ -263,6 +263,20 @@ void apply_slow_lea(InstructionPrice& price) {
   price.latency = price.operand_latency = kSlowLea;
 }
 
+// Intel's optimization manual, "L1 DCache": the shortest latency, of a load whose address is a base
+// and a small offset. It is that of a pointer that was loaded itself (P. Cordes in the answer to
+// "Is there a penalty when base+offset is in a different page than the base?"); what loads its own
+// base is known to be such a one.
+void apply_pointer_load(InstructionPrice& price, const Encoding& encoding,
+                        const Processor& processor) {
+  const EncodingKey& key = encoding.key;
+  const bool pointer = key.space == 0 && key.opcode == 0x8b && key.memory && key.wide &&
+                       encoding.base == encoding.place[kRegPlace] &&
+                       encoding.index == Encoding::kNone && encoding.displacement >= 0 &&
+                       encoding.displacement < 2048;
+  if (pointer) price.latency = std::min(price.latency, processor.memory.first_cache_cycles);
+}
+
 void apply_idiom(InstructionPrice& price, const Encoding& encoding, const Processor& processor) {
   const Idiom idiom = idiom_of(encoding);
   const bool move =
@@ -323,6 +337,7 @@ InstructionPrice price_instruction(std::span<const uint8_t> bytes, CodeMode mode
   set_address(price, encoding, form, stack_width);
   set_sum(price, encoding, form, stack_width);
   if (processor.slow_lea && is_slow_lea(encoding)) apply_slow_lea(price);
+  apply_pointer_load(price, encoding, processor);
   if (waits_for_destination(encoding, processor))
     price.operand_read |= place_value(encoding, form, kRegPlace);
   apply_idiom(price, encoding, processor);

@@ -18,27 +18,62 @@ constexpr uint16_t ports(std::initializer_list<unsigned> numbers) {
 // and LZCNT: errata HSD146, BDM104 and SKL029. Jumps at the end of 32 bytes: Intel, "Mitigations
 // for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065. The cost of a
 // misprediction is a parameter: 16 to 20 cycles are what the literature has.
-// TLBs: the same manual, tables of "TLB parameters". Sizes of the paging-structure caches and the
-// nested TLB, how long a walk takes beside its references, and the share of the third-level cache
-// that page tables have are parameters. Latencies of caches: LMBench figures of Skylake servers,
-// 4, 14 and 54 to 56 cycles and 89 to 91 ns of DRAM, which are 180 cycles of a TSC of 2.0 GHz.
-constexpr Processor::Memory memory_of(CacheSize second_tlb, CacheSize second_cache,
-                                      uint16_t first_cache_cycles, CacheSize first_cache) {
-  return {.instruction_tlb = {16, 8},
+// TLBs: the same manual, tables of "TLB parameters" or "cache and TLB parameters", as are the sizes
+// of first- and second-level caches and of store buffers; that Haswell has one page walker and its
+// successors two is there, too. Third-level caches are those of parts with 8 cores, by Intel's ARK:
+// Xeon E5-2630 v3, E5-2620 v4, Silver 4110 and Silver 4309Y. Latencies: LMBench figures of Skylake
+// servers, 4, 14 and 54 to 56 cycles and 89 to 91 ns of DRAM, which are 180 cycles of a TSC of 2.0
+// GHz; of Ice Lake servers 5, 13 to 14 and 66.5 ns. The second level of Haswell and Broadwell: the
+// manual.
+// Parameters, of the right size, which nobody has published for each processor: sizes of the
+// paging-structure caches and the nested TLB, how long a walk takes beside its references, fill
+// buffers, the third level of all but Skylake, and DRAM of Haswell and Broadwell.
+struct Hierarchy {
+  CacheSize first, second, third;
+  uint16_t first_cycles, second_cycles, third_cycles, memory_cycles;
+  uint8_t fill_buffers, store_buffer, page_walkers;
+};
+struct Tlbs {
+  CacheSize instruction, large_instruction, huge_data, second, huge_second;
+};
+
+constexpr Processor::Memory memory_of(const Hierarchy& caches, const Tlbs& tlbs) {
+  return {.instruction_tlb = tlbs.instruction,
+          .large_instruction_tlb = tlbs.large_instruction,
           .data_tlb = {16, 4},
-          .second_tlb = second_tlb,
+          .large_data_tlb = {8, 4},
+          .huge_data_tlb = tlbs.huge_data,
+          .second_tlb = tlbs.second,
+          .huge_second_tlb = tlbs.huge_second,
           .structure_cache = {8, 4},
           .nested_tlb = {16, 4},
-          .first_cache = first_cache,
-          .second_cache = second_cache,
-          .third_cache = {2048, 11},
+          .code_cache = {64, 8},
+          .first_cache = caches.first,
+          .second_cache = caches.second,
+          .third_cache = caches.third,
           .second_tlb_cycles = 7,
           .walk_cycles = 10,
-          .first_cache_cycles = first_cache_cycles,
-          .second_cache_cycles = 14,
-          .third_cache_cycles = 55,
-          .memory_cycles = 180};
+          .first_cache_cycles = caches.first_cycles,
+          .second_cache_cycles = caches.second_cycles,
+          .third_cache_cycles = caches.third_cycles,
+          .memory_cycles = caches.memory_cycles,
+          .fill_buffers = caches.fill_buffers,
+          .store_buffer = caches.store_buffer,
+          .page_walkers = caches.page_walkers};
 }
+
+constexpr Processor::Memory kHaswellMemory =
+    memory_of({{64, 8}, {512, 8}, {16384, 20}, 4, 12, 50, 180, 10, 42, 1},
+              {{32, 4}, {1, 8}, {1, 4}, {128, 8}, {1, 0}});
+constexpr Processor::Memory kBroadwellMemory =
+    memory_of({{64, 8}, {512, 8}, {16384, 20}, 4, 12, 50, 180, 10, 42, 2},
+              {{32, 4}, {1, 8}, {1, 4}, {256, 6}, {4, 4}});
+constexpr Processor::Memory kSkylakeMemory =
+    memory_of({{64, 8}, {1024, 16}, {16384, 11}, 4, 14, 55, 180, 12, 56, 2},
+              {{16, 8}, {1, 8}, {1, 4}, {128, 12}, {4, 4}});
+constexpr Processor::Memory kIceLakeMemory =
+    memory_of({{64, 12}, {1024, 20}, {16384, 12}, 5, 14, 70, 133, 12, 72, 2},
+              {{16, 8}, {1, 16}, {1, 8}, {128, 16}, {64, 16}});
 
 constexpr Processor kProcessors[] = {
     {.generation = vmx::Generation::kHaswell,
@@ -60,7 +95,7 @@ constexpr Processor kProcessors[] = {
      .jcc_erratum = false,
      .forwarding = 5,
      .misprediction = 16,
-     .memory = memory_of({128, 8}, {512, 8}, 4, {64, 8}),
+     .memory = kHaswellMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -84,7 +119,7 @@ constexpr Processor kProcessors[] = {
      .jcc_erratum = false,
      .forwarding = 5,
      .misprediction = 16,
-     .memory = memory_of({256, 6}, {512, 8}, 4, {64, 8}),
+     .memory = kBroadwellMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -108,7 +143,7 @@ constexpr Processor kProcessors[] = {
      .jcc_erratum = true,
      .forwarding = 4,
      .misprediction = 16,
-     .memory = memory_of({128, 12}, {1024, 16}, 4, {64, 8}),
+     .memory = kSkylakeMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
      .store_data_ports = ports({4}),
@@ -132,7 +167,7 @@ constexpr Processor kProcessors[] = {
      .jcc_erratum = false,
      .forwarding = 5,
      .misprediction = 16,
-     .memory = memory_of({128, 16}, {1024, 20}, 5, {64, 12}),
+     .memory = kIceLakeMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({7, 8}),
      .store_data_ports = ports({4, 9}),

@@ -36,12 +36,20 @@ struct Processor {
   bool jcc_erratum;       // a jump at the end of 32 bytes keeps them out of the decoded ICache
   uint8_t forwarding;     // cycles from a store's data to a load of it, general registers
   uint8_t misprediction;  // cycles from the execution of a branch to what it leads to being issued
-  // What translations cost.
+  // What accesses to memory cost, and their translations.
   struct Memory {
-    CacheSize instruction_tlb, data_tlb, second_tlb, structure_cache, nested_tlb;
-    CacheSize first_cache, second_cache, third_cache;  // of 64 bytes a line
-    uint16_t second_tlb_cycles, walk_cycles;           // a hit; a walk beside its references
+    // Of pages of 4 KBytes, of 2 and 4 MBytes, and of 1 GByte. No way: there is no such TLB.
+    CacheSize instruction_tlb, large_instruction_tlb;
+    CacheSize data_tlb, large_data_tlb, huge_data_tlb;
+    CacheSize second_tlb, huge_second_tlb;  // all but the huge ones share
+    CacheSize structure_cache, nested_tlb;
+    CacheSize code_cache, first_cache, second_cache, third_cache;  // of 64 bytes a line
+    uint16_t second_tlb_cycles, walk_cycles;  // a hit; a walk beside its references
+    // From the address of a load to its data.
     uint16_t first_cache_cycles, second_cache_cycles, third_cache_cycles, memory_cycles;
+    uint8_t fill_buffers;  // lines that may be on their way to the first-level data cache
+    uint8_t store_buffer;  // stores that have been issued and are not in that cache
+    uint8_t page_walkers;
   } memory;
   uint16_t load_ports, store_address_ports, store_data_ports, branch_ports;
 };

@@ -29,8 +29,9 @@ class TagArray {
     std::rotate(ways.begin(), found, found + 1);
     return &ways.front();
   }
-  // It is in no way yet.
+  // It is in no way yet. Nothing happens where there are none.
   void insert(uint64_t set, const Entry& entry) {
+    if (size_.ways == 0) return;
     std::vector<Entry>& ways = sets_[set % size_.sets];
     if (ways.size() == size_.ways) ways.pop_back();
     ways.insert(ways.begin(), entry);

@@ -10,7 +10,7 @@ using ept::MappingKey;
 using ept::MappingRole;
 using ept::MappingTag;
 
-constexpr unsigned kLevelBits = 9, kPageBits = 12, kLineBits = 6;
+constexpr unsigned kLevelBits = 9, kPageBits = 12, kLargeBits = 21;
 constexpr unsigned kPageSizes[] = {12, 21, 22, 30};
 
 // log2 of what an entry of this level covers.
@@ -46,17 +46,18 @@ bool is_for(const MappingKey& key, const MappingTag& tag) {
 
 }  // namespace
 
-TranslationCosts::TranslationCosts(const Processor& processor)
+TranslationCosts::TranslationCosts(const Processor& processor, Caches& caches)
     : processor_(processor),
-      instructions_(processor.memory.instruction_tlb),
-      data_(processor.memory.data_tlb),
+      caches_(caches),
+      instructions_{Tlb(processor.memory.instruction_tlb),
+                    Tlb(processor.memory.large_instruction_tlb), Tlb({1, 0})},
+      data_{Tlb(processor.memory.data_tlb), Tlb(processor.memory.large_data_tlb),
+            Tlb(processor.memory.huge_data_tlb)},
       second_(processor.memory.second_tlb),
+      huge_second_(processor.memory.huge_second_tlb),
       tables_(processor.memory.structure_cache),
       guest_tables_(processor.memory.structure_cache),
-      guest_pages_(processor.memory.nested_tlb),
-      first_cache_(processor.memory.first_cache),
-      second_cache_(processor.memory.second_cache),
-      third_cache_(processor.memory.third_cache) {}
+      guest_pages_(processor.memory.nested_tlb) {}
 
 TranslationCosts::Entry* TranslationCosts::find(Tlb& tlb, const MappingTag& tag, uint64_t address,
                                                 unsigned size_bits) {
@@ -65,40 +66,87 @@ TranslationCosts::Entry* TranslationCosts::find(Tlb& tlb, const MappingTag& tag,
   });
 }
 
-TranslationCosts::Entry* TranslationCosts::find_page(Tlb& tlb, const MappingTag& tag,
-                                                     uint64_t address) {
-  for (const unsigned size_bits : kPageSizes)
-    if (Entry* entry = find(tlb, tag, address, size_bits)) return entry;
+TranslationCosts::Entry* TranslationCosts::find_first(Level& level, const MappingTag& tag,
+                                                      uint64_t address) {
+  for (const unsigned size_bits : kPageSizes) {
+    if (Entry* entry = find(level.of(size_bits), tag, address, size_bits)) {
+      note_used(level, *entry, address);
+      return entry;
+    }
+  }
   return nullptr;
 }
 
-void TranslationCosts::keep(Tlb& tlb, const MappingKey& key, bool dirty) {
+TranslationCosts::Entry* TranslationCosts::find_second(const MappingTag& tag, uint64_t address) {
+  for (const unsigned size_bits : kPageSizes) {
+    Tlb& tlb = size_bits >= 30 ? huge_second_ : second_;
+    if (Entry* entry = find(tlb, tag, address, size_bits)) return entry;
+  }
+  return nullptr;
+}
+
+void TranslationCosts::keep(Tlb& tlb, const MappingKey& key, bool dirty, uint64_t physical) {
   if (Entry* entry = find(tlb, key.tag, key.input, key.size_bits)) {
     entry->dirty = dirty;
+    entry->physical = physical;
     return;
   }
-  tlb.insert(key.input >> key.size_bits, {key, dirty});
+  tlb.insert(key.input >> key.size_bits, {key, dirty, physical});
+}
+
+// Whatever was used last in the same set before is not any more.
+void TranslationCosts::note_used(const Level& level, const Entry& entry, uint64_t address) {
+  if (&level != &data_ || entry.key.size_bits > kLargeBits + 1) return;
+  const bool small = entry.key.size_bits == kPageBits;
+  const uint64_t page = address >> entry.key.size_bits;
+  Recent& recent = (small ? recent_ : recent_large_)[page % kRecent];
+  const bool usable = entry.key.size_bits != kLargeBits + 1 && is_for(entry.key, selected_) &&
+                      entry.physical != kOutsideRam;
+  recent = usable ? Recent{page, entry.physical} : Recent{};
+}
+
+void TranslationCosts::keep_first(Level& level, const Entry& entry) {
+  keep(level.of(entry.key.size_bits), entry.key, entry.dirty, entry.physical);
+  note_used(level, entry, entry.key.input);
+}
+
+std::optional<TranslationCosts::Found> TranslationCosts::look_up(uint64_t linear,
+                                                                 TranslationFor reason) {
+  Level& first = reason == TranslationFor::kFetch ? instructions_ : data_;
+  const auto found = [linear](const Entry& entry, uint16_t cycles) {
+    const uint64_t offset = linear & ((uint64_t{1} << entry.key.size_bits) - 1);
+    return Found{entry.physical == kOutsideRam ? kOutsideRam : entry.physical | offset, cycles};
+  };
+  if (const Entry* entry = find_first(first, selected_, linear)) return found(*entry, 0);
+  const Entry* entry = find_second(selected_, linear);
+  if (entry == nullptr) return std::nullopt;
+  ++counts_->first_level_misses;
+  ++counts_->events.of(reason, TranslationEvent::kSecondLevelHit);
+  keep_first(first, *entry);
+  return found(*entry, processor_.memory.second_tlb_cycles);
 }
 
 uint64_t TranslationCosts::translate(const TimedWalk& walked) {
   // A processor walks once more before it faults.
   if (walked.page_bits == 0) return count_walk(walked);
-  Tlb& first = walked.fetch ? instructions_ : data_;
+  Level& first = walked.fetch ? instructions_ : data_;
   const auto serves = [&walked](const Entry* entry) {
     return entry != nullptr && (!walked.write || entry->dirty);
   };
-  if (serves(find_page(first, walked.tag, walked.linear))) return 0;
+  if (serves(find_first(first, walked.tag, walked.linear))) return 0;
   ++counts_->first_level_misses;
-  if (const Entry* entry = find_page(second_, walked.tag, walked.linear); serves(entry)) {
+  if (const Entry* entry = find_second(walked.tag, walked.linear); serves(entry)) {
     ++counts_->events.of(reason_of(walked), TranslationEvent::kSecondLevelHit);
-    keep(first, entry->key, entry->dirty);
+    keep_first(first, *entry);
     return processor_.memory.second_tlb_cycles;
   }
   const uint64_t cycles = count_walk(walked);
   const MappingKey key =
       key_of(walked.tag, MappingRole::kTranslation, walked.global, walked.page_bits, walked.linear);
-  keep(first, key, walked.dirty);
-  keep(second_, key, walked.dirty);
+  const uint64_t offset = walked.linear - key.input;
+  const uint64_t physical = walked.physical == kOutsideRam ? kOutsideRam : walked.physical - offset;
+  keep_first(first, {key, walked.dirty, physical});
+  keep(walked.page_bits >= 30 ? huge_second_ : second_, key, walked.dirty, physical);
   return cycles;
 }
 
@@ -129,17 +177,7 @@ void TranslationCosts::keep_table(Tlb& tables, const MappingTag& tag, uint64_t a
 
 uint64_t TranslationCosts::reference(uint64_t machine_address) {
   ++counts_->references;
-  const uint64_t line = machine_address >> kLineBits;
-  const auto is_line = [line](uint64_t held) { return held == line; };
-  const auto held = [&](TagArray<uint64_t>& cache) {
-    if (cache.find(line, is_line) != nullptr) return true;
-    cache.insert(line, line);
-    return false;
-  };
-  const Processor::Memory& memory = processor_.memory;
-  if (held(first_cache_)) return memory.first_cache_cycles;
-  if (held(second_cache_)) return memory.second_cache_cycles;
-  return held(third_cache_) ? memory.third_cache_cycles : memory.memory_cycles;
+  return cycles_of(caches_.use_data(machine_address >> kLineBits), processor_.memory);
 }
 
 // `steps` translate the guest-physical address.
@@ -189,8 +227,8 @@ uint64_t TranslationCosts::walk(const TimedWalk& walked) {
 void TranslationCosts::invalidate(const ept::Invalidation& what) {
   if (what.kind == ept::Invalidation::Kind::kAccessRights) return;
   const auto goes = [&what](const Entry& entry) { return ept::invalidates(what, entry.key); };
-  for (Tlb* tlb : {&instructions_, &data_, &second_, &tables_, &guest_tables_, &guest_pages_})
-    tlb->erase(goes);
+  for (Tlb* tlb : all()) tlb->erase(goes);
+  forget_recent();
 }
 
 }  // namespace nestor::emu::timing

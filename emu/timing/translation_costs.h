@@ -4,14 +4,17 @@
 // the caches that paging-structure entries are read through. Translations are tagged as processors
 // tag them, by VPID, PCID and bits 51:12 of the EPTP.
 //
-// This is no model of what may be stale: it knows no contents, and may forget. It is asked for a
-// translation when the run needs one that was invalidated or never made; what a processor would
-// forget in the meantime, as its TLBs are small, costs nothing here.
+// This is no model of what may be stale: it may forget, and nothing that executes comes from it. It
+// is asked for a translation when the run needs one that was invalidated or never made; and, where
+// each access is looked at, at each access, so that a TLB forgets because it is full, too.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "emu/timing/caches.h"
 #include "emu/timing/core_events.h"
 #include "emu/timing/processor.h"
 #include "emu/timing/tag_array.h"
@@ -30,15 +33,46 @@ struct TimedWalk {
   bool global = false;
   bool dirty = false;           // it may be used for writes
   uint64_t guest_physical = 0;  // under EPT, what the linear address leads to
+  uint64_t physical = 0;        // what it leads to in the end; kOutsideRam: no memory
 };
+// Where no cache is.
+inline constexpr uint64_t kOutsideRam = ~uint64_t{0};
 
 class TranslationCosts {
  public:
-  explicit TranslationCosts(const Processor& processor);
+  // `caches`, which outlive it, have the paging structures, too.
+  TranslationCosts(const Processor& processor, Caches& caches);
 
   // Cycles.
   uint64_t translate(const TimedWalk& walk);
   void invalidate(const ept::Invalidation& what);
+
+  // --- each access
+
+  // The translations that are used from now on.
+  void select(const ept::MappingTag& tag) {
+    if (tag == selected_) return;
+    selected_ = tag;
+    forget_recent();
+  }
+  struct Found {
+    uint64_t physical = 0;  // of the very byte, or kOutsideRam
+    uint16_t cycles = 0;    // until it is known
+  };
+  // std::nullopt: it takes a walk.
+  std::optional<Found> look_up(uint64_t linear, TranslationFor reason);
+  // The same of data whose translation was used last in its set of the TLB. The most frequent case.
+  bool is_recent(uint64_t linear, uint64_t& physical) const {
+    const Recent& small = recent_[(linear >> 12) % kRecent];
+    if (small.page == linear >> 12) {
+      physical = small.physical | (linear & 0xfff);
+      return true;
+    }
+    const Recent& large = recent_large_[(linear >> 21) % kRecent];
+    if (large.page != linear >> 21) return false;
+    physical = large.physical | (linear & 0x1f'ffff);
+    return true;
+  }
 
   struct Counts {
     uint64_t first_level_misses = 0;  // of the ITLB and the DTLB
@@ -57,26 +91,58 @@ class TranslationCosts {
 
   template <typename Archive>
   void serialize(Archive& archive) {
-    for (Tlb* tlb : {&instructions_, &data_, &second_, &tables_, &guest_tables_, &guest_pages_})
-      tlb->serialize(archive);
-    for (TagArray<uint64_t>* cache : {&first_cache_, &second_cache_, &third_cache_})
-      cache->serialize(archive);
+    for (Tlb* tlb : all()) tlb->serialize(archive);
+    archive(selected_);
+    if (archive.loads()) forget_recent();
   }
 
  private:
   struct Entry {
     ept::MappingKey key;
     bool dirty = false;
+    uint64_t physical = 0;  // of the page's start, or kOutsideRam
     template <typename Archive>
     void fields(Archive& archive) {
-      archive(key, dirty);
+      archive(key, dirty, physical);
     }
   };
   using Tlb = TagArray<Entry>;
+  // The TLBs of one level, by the size of pages.
+  struct Level {
+    Tlb small, large, huge;
+    Tlb& of(unsigned size_bits) { return size_bits >= 30 ? huge : size_bits > 12 ? large : small; }
+  };
+  // Translations that are the last ones used in their sets of the first-level data TLB, of pages of
+  // 4 KBytes and 2 MBytes: to use one again changes nothing.
+  struct Recent {
+    uint64_t page = ~uint64_t{0}, physical = 0;
+  };
+  static constexpr size_t kRecent = 8;  // so many sets there are at least
 
+  std::array<Tlb*, 11> all() {
+    return {&instructions_.small,
+            &instructions_.large,
+            &instructions_.huge,
+            &data_.small,
+            &data_.large,
+            &data_.huge,
+            &second_,
+            &huge_second_,
+            &tables_,
+            &guest_tables_,
+            &guest_pages_};
+  }
+  void forget_recent() {
+    recent_.fill({});
+    recent_large_.fill({});
+  }
   static Entry* find(Tlb& tlb, const ept::MappingTag& tag, uint64_t address, unsigned size_bits);
-  static void keep(Tlb& tlb, const ept::MappingKey& key, bool dirty = false);
-  static Entry* find_page(Tlb& tlb, const ept::MappingTag& tag, uint64_t address);
+  static void keep(Tlb& tlb, const ept::MappingKey& key, bool dirty = false, uint64_t physical = 0);
+  Entry* find_first(Level& level, const ept::MappingTag& tag, uint64_t address);
+  Entry* find_second(const ept::MappingTag& tag, uint64_t address);
+  // Into a first-level TLB.
+  void keep_first(Level& level, const Entry& entry);
+  void note_used(const Level& level, const Entry& entry, uint64_t address);
   uint64_t walk(const TimedWalk& walk);
   uint64_t count_walk(const TimedWalk& walk);
   uint64_t walk_ept(const ept::MappingTag& tag, std::span<const ept::Step> steps, uint64_t address,
@@ -87,12 +153,15 @@ class TranslationCosts {
   uint64_t reference(uint64_t machine_address);
 
   const Processor& processor_;
-  Tlb instructions_, data_, second_;
+  Caches& caches_;
+  Level instructions_, data_;
+  Tlb second_, huge_second_;
   Tlb tables_;        // paging-structure caches: of linear addresses,
   Tlb guest_tables_;  // of guest-physical ones;
   Tlb guest_pages_;   // and what these lead to
-  TagArray<uint64_t> first_cache_, second_cache_, third_cache_;  // lines, by address
   Counts* counts_ = nullptr;
+  ept::MappingTag selected_;
+  std::array<Recent, kRecent> recent_, recent_large_;
 };
 
 }  // namespace nestor::emu::timing

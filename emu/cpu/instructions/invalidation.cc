@@ -76,12 +76,14 @@ Outcome wbinvd(Core& core, const Instruction& instruction) {
   if (exits(core, instruction, without_invalidation)) {
     return vmx::Transferred{};
   }
+  if (!without_invalidation) core.empty_caches();
   return vmx::Completed{};
 }
 
 Outcome invd(Core& core, const Instruction& instruction) {
   if (core.state().cpl() != 0) return general_protection();
   if (exits(core, instruction)) return vmx::Transferred{};
+  core.empty_caches();
   return vmx::Completed{};
 }
 

@@ -66,7 +66,9 @@ class UnicornEngine final : public Engine {
   static bool on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tlb_entry* entry, void*);
   static void on_interrupt(uc_engine*, uint32_t number, void*);
   static void on_block(uc_engine*, uint64_t linear, uint32_t size, void*);
-  template <bool kProfiled>
+  // What is reported of a block that is entered, beside what it is.
+  enum class Report : uint8_t { kPrice, kAccesses, kProfile, kProfileAndAccesses };
+  template <Report kReport>
   static void on_reported_block(uc_engine*, uint64_t linear, uint32_t size, void*);
   using BlockHook = void(uc_engine*, uint64_t linear, uint32_t size, void*);
   BlockHook* block_hook() const;
@@ -80,6 +82,15 @@ class UnicornEngine final : public Engine {
   // Whether a block ends inside the current one.
   bool ends_inside(uint64_t linear, uint32_t size) const {
     return linear + size - current_block_->linear - 1 < current_block_->size - 1;
+  }
+  // The client is to charge it.
+  void report(const BlockRecord& record) {
+    const uint64_t* const registers = contexts_->general_registers();
+    if (prices_.follows_accesses()) {
+      client_->follow_block(*record.price, registers, contexts_->segment_bases());
+    } else if (prices_.prices_blocks()) {
+      client_->enter_block(*record.price, registers);
+    }
   }
   bool begins_again(const Block& block, uint64_t linear, uint32_t size) const;
   void charge(Block& block) {

@@ -39,9 +39,9 @@ void UnicornEngine::on_translated(uc_engine*, uc_tb* translated, uc_tb*, void* u
   self.charge(block);
 }
 
-// The same where blocks are priced, and where they are profiled. `kProfiled` is known at compile
+// The same where blocks are priced, and where they are profiled. `kReport` is known at compile
 // time, so that what is not wanted costs nothing.
-template <bool kProfiled>
+template <UnicornEngine::Report kReport>
 [[gnu::aligned(64)]] void UnicornEngine::on_reported_block(uc_engine*, uint64_t linear,
                                                            uint32_t size, void* user) {
   auto& record = *static_cast<BlockRecord*>(user);
@@ -52,19 +52,28 @@ template <bool kProfiled>
     self.enter_unusual_block(record, linear, size);
     return;
   }
-  if constexpr (kProfiled) {
+  constexpr bool kProfiles = kReport == Report::kProfile || kReport == Report::kProfileAndAccesses;
+  if constexpr (kProfiles)
     self.client_->profile_block(*record.price, self.contexts_->general_registers());
-    self.charge(block);
-    if (!self.prices_.prices_blocks()) return;
+  self.charge(block);
+  if constexpr (kReport == Report::kPrice) {
+    self.client_->enter_block(*record.price, self.contexts_->general_registers());
+  } else if constexpr (kReport == Report::kProfile) {
+    if (self.prices_.prices_blocks())
+      self.client_->enter_block(*record.price, self.contexts_->general_registers());
   } else {
-    self.charge(block);
+    self.client_->follow_block(*record.price, self.contexts_->general_registers(),
+                               self.contexts_->segment_bases());
   }
-  self.client_->enter_block(*record.price, self.contexts_->general_registers());
 }
 
 UnicornEngine::BlockHook* UnicornEngine::block_hook() const {
-  if (prices_.profiles_blocks()) return on_reported_block<true>;
-  return prices_.prices_blocks() ? on_reported_block<false> : on_block;
+  if (prices_.profiles_blocks()) {
+    return prices_.follows_accesses() ? on_reported_block<Report::kProfileAndAccesses>
+                                      : on_reported_block<Report::kProfile>;
+  }
+  if (prices_.follows_accesses()) return on_reported_block<Report::kAccesses>;
+  return prices_.prices_blocks() ? on_reported_block<Report::kPrice> : on_block;
 }
 
 // Whether the last instruction of the current block, which makes a block, was translated anew
@@ -110,8 +119,8 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
   if (block.linear == Block::conditional(linear)) {
     if (breaks_conditions(record)) return stop_before_block(StopKind::kCondition);
   }
-  const uint64_t* const registers = contexts_->general_registers();
-  if (prices_.profiles_blocks()) client_->profile_block(*record.price, registers);
+  if (prices_.profiles_blocks())
+    client_->profile_block(*record.price, contexts_->general_registers());
   if (block.linear == linear && own) {
     charge(block);
   } else {
@@ -119,7 +128,7 @@ bool UnicornEngine::begins_again(const Block& block, uint64_t linear, uint32_t s
     kept_block_.linear = linear;
     charge(kept_block_);
   }
-  if (prices_.prices_blocks()) client_->enter_block(*record.price, registers);
+  report(record);
 }
 
 bool UnicornEngine::breaks_conditions(const BlockRecord& record) {

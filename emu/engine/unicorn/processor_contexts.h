@@ -68,6 +68,12 @@ class ProcessorContexts {
   const uint64_t* general_registers() const {
     return reinterpret_cast<const uint64_t*>(live_state_ + layout_.gpr);
   }
+  SegmentBases segment_bases() const {
+    SegmentBases bases;
+    for (size_t i = 0; i < bases.size(); ++i)
+      bases[i] = get<uint64_t>(layout_.segments + i * Layout::kSegmentSize + Layout::kBaseAt);
+    return bases;
+  }
   uint32_t mxcsr() const { return get<uint32_t>(layout_.mxcsr); }
   // Where RIP is relative to.
   uint64_t code_base() const {

@@ -3,7 +3,10 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+#include <numeric>
 #include <string_view>
+#include <utility>
 
 namespace nestor::emu {
 namespace {
@@ -47,6 +50,36 @@ std::string report_timing(const std::array<Statistics::Amount, 2>& levels,
   row("  cycles", [](const Amount&, const Counts& count) { return count.translations.cycles; });
   row("  of all cycles", [](const Amount& amount, const Counts& count) {
     return fmt::format("{:.2f} %", 100 * ratio(count.translations.cycles, amount.cycles));
+  });
+  const auto loads = [](const Counts& count) {
+    return std::accumulate(count.code.loads.begin(), count.code.loads.end(), uint64_t{0});
+  };
+  if (std::ranges::none_of(counts, loads)) return out;
+  row("loads", [&](const Amount&, const Counts& count) { return loads(count); });
+  constexpr std::pair<std::string_view, timing::LoadedFrom> kPlaces[] = {
+      {"  from L1 cache", timing::LoadedFrom::kFirst},
+      {"  from L2 cache", timing::LoadedFrom::kSecond},
+      {"  from L3 cache", timing::LoadedFrom::kThird},
+      {"  from memory", timing::LoadedFrom::kMemory},
+      {"  from line to come", timing::LoadedFrom::kFillBuffer}};
+  for (const auto& [name, place] : kPlaces) {
+    row(name, [place = place](const Amount&, const Counts& count) {
+      return count.code.loads[static_cast<size_t>(place)];
+    });
+  }
+  row("stores", [](const Amount&, const Counts& count) { return count.code.stores; });
+  row("  not in L1 cache",
+      [](const Amount&, const Counts& count) { return count.code.store_misses; });
+  row("code not in L1 cache",
+      [](const Amount&, const Counts& count) { return count.code.code_misses; });
+  row("L2 cache requests", [](const Amount&, const Counts& count) { return count.caches.second; });
+  row("  missed", [](const Amount&, const Counts& count) { return count.caches.third; });
+  row("L3 cache requests", [](const Amount&, const Counts& count) { return count.caches.third; });
+  row("  missed", [](const Amount&, const Counts& count) { return count.caches.memory; });
+  row("accesses not seen", [&](const Amount&, const Counts& count) {
+    const uint64_t unknown = count.code.unknown_accesses;
+    return fmt::format("{:.2f} %",
+                       100 * ratio(unknown, unknown + loads(count) + count.code.stores));
   });
   return out;
 }

@@ -283,6 +283,8 @@ TEST(Options, CachedTranslations) {
   EXPECT_EQ(tlb("keep"), TlbModel::kKeep);
   EXPECT_EQ(parse_ok({"run", "--timing", "blocks", "image"}).machine.processor.timing,
             TimingModel::kBlocks);
+  EXPECT_EQ(parse_ok({"run", "--timing", "detailed", "image"}).machine.processor.timing,
+            TimingModel::kDetailed);
 }
 
 TEST(Options, Profiles) {
@@ -425,7 +427,8 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "other"}, "other"},
     {{"run", "image", "--memory"}, "--memory"},
     {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is none of flush, tagged and keep"},
-    {{"run", "image", "--timing", "detailed"}, "--timing: 'detailed' is neither fast nor blocks"},
+    {{"run", "image", "--timing", "exact"},
+     "--timing: 'exact' is none of fast, blocks and detailed"},
     {{"run", "image", "--memory", ""}, "--memory"},
     {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
     {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},

@@ -337,6 +337,29 @@ TEST_F(CountingCore, Branches) {
   EXPECT_LT(mispredicted, 1000u);
 }
 
+// What is loaded is in a page of its own, the lines of which nothing else uses.
+TEST_F(CountingCore, LoadsAndCaches) {
+  const Code lines =
+      ASM64("mov esi, 0x20000; 2: mov eax, [rsi]; add esi, 64; cmp esi, 0x21000; jne 2b");
+  EXPECT_EQ(count(0x20d1, lines), 0u) << "there is no model of caches";
+  config_.processor.timing = TimingModel::kDetailed;
+  EXPECT_EQ(count(0x20d1, lines), 64u) << "L3_MISS";
+  EXPECT_EQ(count(0x10d1, lines), 64u) << "L2_MISS";
+  EXPECT_EQ(count(0x08d1, lines), 64u) << "L1_MISS";
+  EXPECT_EQ(count(0x06d1, lines), 0u) << "L2_HIT and L3_HIT";
+  EXPECT_EQ(count(0x20d1, lines + lines), 64u);
+  EXPECT_EQ(count(0x41d1, lines + lines) - count(0x41d1, lines), 64u)
+      << "L1_HIT; the last lines are on their way still";
+  EXPECT_EQ(count(0x40d1, ASM64("mov eax, [0x20000]; mov ecx, [0x20008]")), 1u) << "FB_HIT";
+  // Code, page walks and stores are requests, too.
+  EXPECT_GE(count(0x412e, lines), 64u);
+  EXPECT_LE(count(0x412e, lines), 90u);
+  EXPECT_EQ(count(0x412e, lines + lines), count(0x4f2e, lines + lines)) << "all miss at first";
+  EXPECT_GE(count(0xff24, lines), count(0x3f24, lines));
+  const Code say = ASM64("mov eax, 10; cpuid; mov eax, ebx; out 0xf4, eax");
+  EXPECT_EQ(run(say).code, status(0));
+}
+
 TEST_F(CountingCore, PageWalks) {
   // 64 pages of the first 2 MiB that nothing else uses, and stores to the same.
   const Code loads = ASM64(

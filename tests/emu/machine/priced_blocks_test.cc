@@ -68,6 +68,17 @@ class PricedBlocks : public NestedMachineTest {
   }
 };
 
+// By all models of time.
+class PricedRuns : public PricedBlocks, public testing::WithParamInterface<TimingModel> {
+ protected:
+  PricedRuns() { config_.processor.timing = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Models, PricedRuns,
+                         testing::Values(TimingModel::kBlocks, TimingModel::kDetailed),
+                         [](const auto& model) {
+                           return model.param == TimingModel::kBlocks ? "Blocks" : "Detailed";
+                         });
+
 TEST_F(PricedBlocks, TakeTheTimeOfTheCore) {
   // A chain of multiplications, of 3 cycles each; 8 instructions that wait for nothing, 4 a cycle.
   EXPECT_NEAR(round_of(ASM64("imul rax, rax; imul rax, rax; imul rax, rax")), 9, 0.2);
@@ -80,7 +91,7 @@ TEST_F(PricedBlocks, FastStaysWhatItWas) {
   EXPECT_NEAR(round_of(ASM64("imul rax, rax; imul rax, rax; imul rax, rax")), 5, 0.001);
 }
 
-TEST_F(PricedBlocks, AreTheSameHoweverTheRunStops) {
+TEST_P(PricedRuns, AreTheSameHoweverTheRunStops) {
   handle(0x40, end_of_interrupt() + ASM64("iretq"));
   put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
                       apic_write(0x320, 0x20040) +          // periodic, vector 40H
@@ -91,7 +102,7 @@ TEST_F(PricedBlocks, AreTheSameHoweverTheRunStops) {
   expect_the_same_run(7);
 }
 
-TEST_F(PricedBlocks, AreTheSameForStrings) {
+TEST_P(PricedRuns, AreTheSameForStrings) {
   put_code(kCode, ASM64("mov ecx, 20; mov edi, 0x80000; mov eax, 7; cld; rep stosd; mov ecx, 19; "
                         "mov esi, 0x80000; mov edi, 0x80800; rep movsb; mov ecx, 40; "
                         "mov edi, 0x80000; xor eax, eax; repne scasb") +
@@ -100,7 +111,7 @@ TEST_F(PricedBlocks, AreTheSameForStrings) {
 }
 
 // A block that faults in its midst is charged for what it has completed.
-TEST_F(PricedBlocks, AreTheSameForFaults) {
+TEST_P(PricedRuns, AreTheSameForFaults) {
   map(0x81000, 0);
   handle(vmx::kPf, ASM64("add rsp, 8; mov rax, cr2; add qword ptr [rsp], 4; iretq"));
   put_code(kCode, ASM64("mov ecx, 50; mov edi, 0x81000; 2: imul rax, rcx; mov [rdi + 8], rax; "
@@ -111,7 +122,7 @@ TEST_F(PricedBlocks, AreTheSameForFaults) {
   EXPECT_EQ(faults, 100u);
 }
 
-TEST_F(PricedBlocks, AreTheSameWhereConditionsAreBroken) {
+TEST_P(PricedRuns, AreTheSameWhereConditionsAreBroken) {
   cpu_.cr4 |= vmx::cr4::kOsfxsr | vmx::cr4::kOsxmmexcpt;
   handle(vmx::kGp, ASM64("add rsp, 8; add qword ptr [rsp], 4; iretq"));
   put_code(kCode, ASM64("mov ecx, 30; 2: lea rdi, [rcx * 4 + 0x80000]; add rax, rdi; "
@@ -120,7 +131,7 @@ TEST_F(PricedBlocks, AreTheSameWhereConditionsAreBroken) {
   expect_the_same_run(3);
 }
 
-TEST_F(PricedBlocks, AreTheSameForCodeThatWritesToItself) {
+TEST_P(PricedRuns, AreTheSameForCodeThatWritesToItself) {
   // The store is in the midst of the block that it changes.
   put_code(kCode, ASM64("mov ecx, 30; 2: add eax, 5; lea rdi, [rip + 3f + 1]; mov [rdi], cl; "
                         "imul rax, rax; 3: mov edx, 0; add eax, edx; dec ecx; jne 2b") +
@@ -128,7 +139,7 @@ TEST_F(PricedBlocks, AreTheSameForCodeThatWritesToItself) {
   expect_the_same_run(3);
 }
 
-TEST_F(PricedBlocks, AreTheSameForL2) {
+TEST_P(PricedRuns, AreTheSameForL2) {
   enable_ept(kEptAccessedDirty);
   put_guest(ASM64("mov ecx, 40; 2: imul rax, rcx; mov [0x80000], rax; push rax; pop rdx; "
                   "dec ecx; jne 2b; cpuid"),
@@ -137,7 +148,7 @@ TEST_F(PricedBlocks, AreTheSameForL2) {
   expect_the_same_run(8);
 }
 
-TEST_F(PricedBlocks, AreTheSameWithSeveralProcessors) {
+TEST_P(PricedRuns, AreTheSameWithSeveralProcessors) {
   config_.processor.count = 2;
   // Real-address mode, with LOOP and a store.
   put_code(0x30000, ASM16("2: mov cx, 9; 3: add ax, cx; loop 3b; mov [0x7000], ax; jmp 2b"));

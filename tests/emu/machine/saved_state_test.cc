@@ -96,11 +96,13 @@ TEST_F(SavedMachine, KeepsTimersInterruptsAndTraps) {
 }
 
 TEST_F(SavedMachine, KeepsTheCoresOfPricedBlocks) {
-  config_.processor.timing = TimingModel::kBlocks;
-  put_sleeper();
-  expect_resumable();
-  put_hypervisor();
-  expect_resumable();
+  for (const TimingModel model : {TimingModel::kBlocks, TimingModel::kDetailed}) {
+    config_.processor.timing = model;
+    put_sleeper();
+    expect_resumable();
+    put_hypervisor();
+    expect_resumable();
+  }
 }
 
 TEST_F(SavedMachine, KeepsL2AndItsVmcs) {

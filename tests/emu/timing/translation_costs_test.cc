@@ -56,9 +56,14 @@ class TranslationCostsTest : public testing::Test {
     cycles_ = costs_.translate(walk);
     return counts_.references - before;
   }
-  TranslationCostsTest() { costs_.count_in(counts_); }
+  TranslationCostsTest() {
+    costs_.count_in(counts_);
+    caches_.count_in(requests_);
+  }
 
-  TranslationCosts costs_{core_of(Generation::kSkylake)};
+  Caches::Counts requests_;
+  Caches caches_{core_of(Generation::kSkylake).memory};
+  TranslationCosts costs_{core_of(Generation::kSkylake), caches_};
   TranslationCosts::Counts counts_;
   std::vector<Step> steps_;
   uint64_t cycles_ = 0;
