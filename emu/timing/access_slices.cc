@@ -34,12 +34,10 @@ constexpr int64_t times(int64_t a, unsigned b) {
 }
 
 // ADD, OR, AND, SUB, XOR by their number in the opcodes 00 to 3F and in the groups of 80 to 83.
-std::optional<Computation> arithmetic_of(unsigned number) {
-  constexpr std::optional<Computation> kNone,
-      kByNumber[] = {Computation::kSum,      Computation::kOr,  kNone, kNone, Computation::kAnd,
-                     Computation::kSubtract, Computation::kXor, kNone};
-  return kByNumber[number & 7];
-}
+constexpr std::optional<Computation> kNothing;
+constexpr std::optional<Computation> kArithmetic[8] = {
+    Computation::kSum, Computation::kOr,       kNothing,          kNothing,
+    Computation::kAnd, Computation::kSubtract, Computation::kXor, kNothing};
 
 // INS and OUTS, INT, IRET, IN and OUT, HLT; in the map of 0F segment registers and VMX, SYSCALL,
 // CLTS, caches, UD, MOV to and from CR and DR, MSRs and counters, VMREAD and VMWRITE, CPUID, RSM.
@@ -104,8 +102,6 @@ class SliceBuilder {
     return static_cast<int64_t>(value << unused) >> unused;
   }
 
-  // --- addresses
-
   std::optional<Sum> sum_of(uint8_t base, uint8_t index, uint8_t scale, int64_t offset) const {
     Sum sum;
     sum.offset = offset;
@@ -147,8 +143,6 @@ class SliceBuilder {
     return sum;
   }
   std::optional<Sum> stack_at(int64_t offset) const { return at(kRsp, offset, kSs, false); }
-
-  // --- accesses
 
   uint16_t access(const std::optional<Sum>& sum, AccessKind kind) {
     if (!sum) {
@@ -394,7 +388,7 @@ class SliceBuilder {
   // ADD to XOR with two operands, or of EAX and a number.
   void find_arithmetic(Written& written) {
     const uint8_t opcode = key().opcode;
-    const auto computation = arithmetic_of(opcode >> 3);
+    const auto computation = kArithmetic[opcode >> 3];
     if (!computation) return;
     const uint8_t reg = encoding_.place[kRegPlace], rm = encoding_.place[kRmPlace];
     const bool to_rm = (opcode & 7) == 1;
@@ -431,7 +425,7 @@ class SliceBuilder {
     const uint8_t rm = encoding_.place[kRmPlace], opcode = key().opcode;
     const Known& held = registers_[rm];
     if (opcode == 0x81 || opcode == 0x83) {
-      const auto computation = arithmetic_of(key().reg);
+      const auto computation = kArithmetic[key().reg];
       if (computation)
         written.emplace_back(rm, combine(*computation, held, immediate(opcode == 0x83 ? 1 : 4)));
     } else if (opcode == 0xc7 && key().reg == 0) {
