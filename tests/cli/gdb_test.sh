@@ -21,9 +21,18 @@ start() {
   for _ in $(seq 100); do [ -S s ] && return; sleep 0.1; done
   fail "no socket: $(cat err)"
 }
-# debug: gdb with the commands of the standard input; what it prints is in the file `log`.
+# symbol IMAGE NAME: its address.
+symbol() { nm "$images/$1/$1.elf64" | awk -v name="$2" '$3 == name { sub(/^0*/, "", $1); print "0x" $1 }'; }
+# Of hello-vmx: L2's first instruction, XOR and CPUID; of two-processors: what it writes early.
+entry=$(symbol hello-vmx guest_entry)
+leaf=$(printf '0x%x' $((entry + 5)))
+cpuid=$(printf '0x%x' $((entry + 7)))
+idt=$(symbol two-processors idt)
+
+# debug: gdb with the commands of the standard input, where @ENTRY@ and the like stand for these
+# addresses; what it prints is in the file `log`.
 debug() {
-  { echo 'target remote s'; cat; } >script
+  { echo 'target remote s'; sed -e "s/@ENTRY@/$entry/" -e "s/@LEAF@/$leaf/" -e "s/@CPUID@/$cpuid/" -e "s/@IDT@/$idt/"; } >script
   timeout 100 gdb -q -nx -batch -ex 'set pagination off' -ex 'set confirm off' \
     -ex 'set architecture i386:x86-64' -x script >log 2>&1
 }
@@ -51,7 +60,7 @@ says() {
 "$nestor" run "$images/hello-vmx/hello-vmx.elf" --quiet --serial plain.txt --trace plain 2>/dev/null
 start hello-vmx --stopped --trace traced
 debug <<'END'
-hbreak *0x1014c7
+hbreak *@CPUID@
 continue
 stepi
 reverse-stepi
@@ -70,7 +79,7 @@ END
 ends 1
 cmp plain traced || fail 'the trace is another one under gdb'
 cmp plain.txt serial || fail 'the output is another one under gdb'
-says 'Breakpoint 1, 0x00000000001014c7' 'exited with code 01'
+says "Breakpoint 1, $(printf '0x%016x' "$cpuid")" 'exited with code 01'
 
 # --- Both levels: registers, steps, breakpoints, walks, the VMCS.
 start hello-vmx --stopped
@@ -83,9 +92,9 @@ print $vmx_operation
 info registers rip cr0 efer
 print $vmcs != -1
 info threads
-monitor walk 0x1014c0
+monitor walk @ENTRY@
 x/3i $pc
-break *0x1014c7
+break *@CPUID@
 monitor stop-on off
 continue
 print $rax
@@ -116,13 +125,13 @@ delete
 continue
 END
 ends 3  # L1 finds that RAX is another one
-says 'L1, 32-bit protected mode' 'VM entry: to RIP 0x1014c0' '$1 = 2' '$2 = non_root' \
-  'rip            0x1014c0' 'cr0' 'efer' '$3 = 1' 'L2, 64-bit mode' 'EPT   level 4 entry at' \
-  'guest level 4 entry at' 'memory references: guest-physical address 0x1014c0' 'cpuid' \
-  'Breakpoint 1' '$4 = 1073741824' '$5 = 0x1014c7' '$6 = 1' 'last VM exit: CPUID' \
+says 'L1, 32-bit protected mode' "VM entry: to RIP $entry" '$1 = 2' '$2 = non_root' \
+  "rip            $entry" 'cr0' 'efer' '$3 = 1' 'L2, 64-bit mode' 'EPT   level 4 entry at' \
+  'guest level 4 entry at' "memory references: guest-physical address $entry" 'cpuid' \
+  'Breakpoint 1' '$4 = 1073741824' "\$5 = $cpuid" '$6 = 1' 'last VM exit: CPUID' \
   'reason=CPUID' 'always causes a VM exit' 'no violation' 'Exit reason = 0xa' \
-  "'nothing' is no field" '1 VM exits' "'nonsense' is no command" '$7 = 2' '$8 = 0x1014c7' \
-  '$9 = 0x1014c5' '$10 = 5' 'vmcs is read only' 'exited with code'
+  "'nothing' is no field" '1 VM exits' "'nonsense' is no command" '$7 = 2' "\$8 = $cpuid" \
+  "\$9 = $leaf" '$10 = 5' 'vmcs is read only' 'exited with code'
 
 # --- Watchpoints, in L2 too, and the way back to one.
 start ept-violation --stopped
@@ -156,7 +165,7 @@ says 'VM exit: EPT violation (48)' 'the walk of EPT' 'memory references: EPT vio
 start two-processors --stopped --cpus 2
 debug <<'END'
 info threads
-watch *(int *) 0x104000
+watch *(int *) @IDT@
 continue
 reverse-continue
 delete
