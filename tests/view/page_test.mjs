@@ -162,14 +162,31 @@ try {
     check(!(await page.textContent(".detail h2")).includes("Run end"), "keys do not move in the list");
   });
 
-  await open(violations, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }, async (page) => {
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+  const fitsPhone = async (page, what) => {
+    const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
+    check(width <= 390, `on a phone ${what} is ${width} pixels wide`);
+  };
+  await open(violations, phone, async (page) => {
     await picture(page, "view-phone");
     await choose(page, "vm-exit", "EPT violation", 2);
-    const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
-    check(width <= 390, `on a phone the page is ${width} pixels wide`);
-    await page.locator(".walk").scrollIntoViewIfNeeded();
+    await fitsPhone(page, "an exit");
+    await page.evaluate(() => document.querySelector(".detail").scrollIntoView());
+    await picture(page, "view-phone-exit");
     await page.evaluate(() => document.querySelector(".walk .grid").scrollIntoView());
     await picture(page, "view-phone-walk");
+    await page.click("text=By reason");
+    await fitsPhone(page, "the table of reasons");
+    check(await page.evaluate(() => document.querySelector(".summary").scrollWidth <= document.querySelector(".summary").clientWidth),
+      "on a phone the table of reasons is cut");
+    await page.evaluate(() => document.querySelector(".summary").scrollIntoView());
+    await picture(page, "view-phone-reasons");
+  });
+  await open(pageOf("broken-vmcs", "broken-vmcs"), phone, async (page) => {
+    await choose(page, "check-failed", "pin-based-reserved", 0);
+    await fitsPhone(page, "a failed check");
+    await page.evaluate(() => document.querySelector(".detail").scrollIntoView());
+    await picture(page, "view-phone-check");
   });
 
   await open(pageOf("broken-vmcs", "broken-vmcs"), {}, async (page) => {

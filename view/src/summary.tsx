@@ -60,7 +60,7 @@ export function Summary({ trace, byRip, choose }: { trace: Trace; byRip: boolean
             {byRip ? <th scope="col">RIP</th> : null}
             <th scope="col">Reason</th>
             {COLUMNS.map(([key, name]) => (
-              <th scope="col" class="number" aria-sort={order === key ? "descending" : "none"}>
+              <th scope="col" class={`number ${key}`} aria-sort={order === key ? "descending" : "none"}>
                 <button type="button" class="link" onClick={() => setOrder(key)}>{name}{order === key ? " \u25be" : ""}</button>
               </th>
             ))}
@@ -74,7 +74,7 @@ export function Summary({ trace, byRip, choose }: { trace: Trace; byRip: boolean
               <td><button type="button" class="link" onClick={() => choose({ kind: "vm-exit", what: line.reason, rip: line.rip })}>
                 {line.reason}</button></td>
               <td class="number">{grouped(line.exits)}</td>
-              {COLUMNS.slice(1).map(([key]) => <td class="number">{grouped(valueOf(line, key))}</td>)}
+              {COLUMNS.slice(1).map(([key]) => <td class={`number ${key}`}>{grouped(valueOf(line, key))}</td>)}
               <td class="number share"><span class="bar" style={{ width: `${(100 * line.cycles) / Math.max(total, 1)}%` }} />
                 {percent(line.cycles, total)}</td>
             </tr>
