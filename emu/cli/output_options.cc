@@ -82,9 +82,9 @@ void OutputOptions::add_to(CLI::App& run) {
   run.add_option("--trace", trace_, "Write every event to this file; - is the standard output")
       ->type_name("FILE");
   run.add_option("--trace-format", trace_format_,
-                 "Format of the trace; perfetto is for ui.perfetto.dev and the like")
-      ->type_name("text|jsonl|perfetto")
-      ->capture_default_str();
+                 "Format of the trace [jsonl if FILE ends in .jsonl, else text]; perfetto is for "
+                 "ui.perfetto.dev and the like")
+      ->type_name("text|jsonl|perfetto");
   run.add_flag("--trace-vmcs", trace_vmcs_,
                "The trace has the VMCS fields that change, too, as vmcs-change events");
   trace_filter_.add_to(run);
@@ -163,7 +163,9 @@ std::string OutputOptions::read_trace(const CLI::App& run, RunOptions& options) 
   options.trace_vmcs = trace_vmcs_;
   if (std::string bad = trace_filter_.read(run, options.trace_filter); !bad.empty()) return bad;
   constexpr std::array<std::string_view, 3> kFormats = {"text", "jsonl", "perfetto"};
-  const auto format = std::ranges::find(kFormats, trace_format_);
+  const bool by_name = run.count("--trace-format") == 0 && trace_.ends_with(".jsonl");
+  const auto format =
+      by_name ? std::ranges::find(kFormats, "jsonl") : std::ranges::find(kFormats, trace_format_);
   if (format == kFormats.end())
     return fmt::format("--trace-format: '{}' is none of text, jsonl and perfetto", trace_format_);
   options.trace_format = static_cast<TraceFormat>(format - kFormats.begin());

@@ -59,7 +59,7 @@ export function Bits({ value, width, named, changed = 0n, label }: {
         </table>
       ) : null}
       {clear.length > 0 ? (
-        <p class="off">0: {clear.map((one) =>
+        <p class="off">Bits that are 0: {clear.map((one) =>
           `${one.name}\u00a0(${one.width > 1 ? `${one.low + one.width - 1}:${one.low}` : one.low})`).join(", ")}</p>
       ) : null}
     </div>

@@ -50,7 +50,8 @@ function Brief({ trace, event }: { trace: Trace; event: number }) {
       clearTimeout(timer);
     };
   }, [trace, event, !now]);
-  return <>{now ? brief(now) : "..."}</>;
+  const text = now ? brief(now) : "...";
+  return <span title={text}>{text}</span>;
 }
 
 export function EventList({ trace, shown, selected, select }: {

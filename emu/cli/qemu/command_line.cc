@@ -42,8 +42,9 @@ Complaint unknown(const std::string& argument, std::string_view name) {
   std::vector<std::string_view> names;
   for (const Row<Wanted>& row : option_table()) names.push_back(row.name);
   const std::string_view close = nearest(name, names);
-  return fmt::format("{}: invalid option{}", argument,
-                     close.empty() ? "" : fmt::format("; did you mean -{}?", close));
+  if (!close.empty()) return fmt::format("{}: invalid option; did you mean -{}?", argument, close);
+  return fmt::format("{}: invalid option; one of nestor run is written -nestor {}", argument,
+                     argument.starts_with("--") ? argument + "[=VALUE]" : "--OPTION[=VALUE]");
 }
 
 // Reads all options, in order.

@@ -177,7 +177,7 @@ GdbStop Debugger::end_of_run(bool client_is_there) {
   const RunResult::Kind kind = result_->kind;
   const bool chosen = kind == RunResult::Kind::kDebugExit || kind == RunResult::Kind::kPowerOff ||
                       kind == RunResult::Kind::kReset || kind == RunResult::Kind::kOutputError;
-  if (chosen || told_end_ || !client_is_there || history_.states() == 0) {
+  if ((chosen && !stop_on_.end()) || told_end_ || !client_is_there || history_.states() == 0) {
     stop.why = Why::kEnded;
     stop.status = world_.exit_status(*result_);
     return stop;

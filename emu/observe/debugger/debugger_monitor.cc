@@ -161,7 +161,9 @@ std::string Debugger::choose_level(unsigned /*processor*/, const Words& argument
       (arguments.size() == 1 && std::ranges::find(names, arguments[0]) == names.end()))
     return fmt::format("usage: level {}\n", joined_list(names));
   const auto* now = std::ranges::find(kLevels, level_, &Named::level);
-  return fmt::format("level {}: addresses are {}\n", now->name, now->meaning);
+  const bool one = level_ == AddressLevel::kL1 || level_ == AddressLevel::kL2;
+  return fmt::format("level {}: addresses are {}{}\n", now->name, now->meaning,
+                     one ? "; breakpoints stop there alone" : "");
 }
 
 std::string Debugger::vmcs(unsigned processor, const Words& arguments) {

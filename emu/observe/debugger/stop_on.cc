@@ -55,7 +55,7 @@ std::optional<uint16_t> parse_exit_reason(std::string_view text) {
 }
 
 std::string_view StopOn::help() {
-  return "stop-on vm-exit [REASON...]|vm-entry|check-failed|exception N|msr N|io PORT|off";
+  return "stop-on vm-exit [REASON...]|vm-entry|check-failed|exception N|msr N|io PORT|end|off";
 }
 
 std::optional<std::string> StopOn::set_exits(const std::vector<std::string_view>& words) {
@@ -94,6 +94,8 @@ std::string StopOn::set(const std::vector<std::string_view>& words) {
     entries_ = true;
   } else if (what == "check-failed" && alone) {
     failures_ = true;
+  } else if (what == "end" && alone) {
+    end_ = true;
   } else if (const auto vector = number(31); what == "exception" && vector) {
     exceptions_.insert(static_cast<uint8_t>(*vector));
   } else if (const auto msr = number(0xffffffff); what == "msr" && msr) {
@@ -117,6 +119,7 @@ std::string StopOn::list() const {
   for (const uint8_t vector : exceptions_) add(fmt::format("exception {}", vector));
   for (const uint32_t msr : msrs_) add(fmt::format("msr {:#x}", msr));
   for (const uint16_t port : ports_) add(fmt::format("io {:#x}", port));
+  if (end_) add("end");
   return text.empty() ? "stops on nothing\n" : text;
 }
 

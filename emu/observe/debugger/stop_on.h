@@ -25,12 +25,14 @@ class StopOn {
   std::optional<std::string> met(const MachineEvent& event) const;
   std::vector<uint32_t> msrs() const { return {msrs_.begin(), msrs_.end()}; }
   std::vector<uint16_t> ports() const { return {ports_.begin(), ports_.end()}; }
+  // At the end of the run, when the guest ends it, too.
+  bool end() const { return end_; }
 
  private:
   std::string list() const;
   std::optional<std::string> set_exits(const std::vector<std::string_view>& words);
 
-  bool entries_ = false, exits_ = false, failures_ = false;
+  bool entries_ = false, exits_ = false, failures_ = false, end_ = false;
   std::set<uint16_t> reasons_;  // with exits_; empty: all
   std::set<uint8_t> exceptions_;
   std::set<uint32_t> msrs_;

@@ -106,11 +106,15 @@ TestLine read_unexpected_pass(TestOutcome outcome, std::string_view, std::string
   return TestResult{outcome, std::string(trim(after)), "passed, and was expected to fail", false};
 }
 
-// "name: FAIL", or "name: FAIL (2)"
+// "name: FAIL", "name: FAIL (2)" or "name: FAIL: why"
 TestLine read_name_before(TestOutcome outcome, std::string_view before, std::string_view after) {
-  const bool has_reason = after.starts_with(" (") && after.ends_with(')');
-  if (before.empty() || before.front() == ' ' || (!after.empty() && !has_reason)) return {};
-  const std::string_view why = has_reason ? after.substr(2, after.size() - 3) : "";
+  const bool in_parentheses = after.starts_with(" (") && after.ends_with(')');
+  const bool after_colon = after.starts_with(": ");
+  if (before.empty() || before.front() == ' ') return {};
+  if (!after.empty() && !in_parentheses && !after_colon) return {};
+  const std::string_view why = in_parentheses ? after.substr(2, after.size() - 3)
+                               : after_colon  ? trim(after.substr(2))
+                                              : std::string_view();
   return TestResult{outcome, std::string(before), std::string(why), false};
 }
 

@@ -71,6 +71,13 @@ TEST(Options, ViewNamesThePageAfterTheTrace) {
   EXPECT_EQ(out({"view", "-", "--out", "-"}), "-");
 }
 
+TEST(Options, TheTraceHasTheFormatOfItsName) {
+  EXPECT_EQ(parse_ok({"run", "image", "--trace", "t.jsonl"}).trace_format, TraceFormat::kJsonLines);
+  EXPECT_EQ(parse_ok({"run", "image", "--trace", "t.txt"}).trace_format, TraceFormat::kText);
+  EXPECT_EQ(parse_ok({"run", "image", "--trace", "t.jsonl", "--trace-format", "text"}).trace_format,
+            TraceFormat::kText);
+}
+
 TEST(Options, WalkTakesAnAddressAtAMoment) {
   const auto result = parse_command_line({"walk", "image", "0xffff800000001000", "--at", "exit:3",
                                           "--level", "l2-physical", "--access", "write", "--user"},

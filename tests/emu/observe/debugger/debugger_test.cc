@@ -134,6 +134,21 @@ TEST_F(DebuggerTest, ContinuesBackToBreakpointsAndWatchpoints) {
   EXPECT_EQ(debugger.resume(kContinue).why, Why::kEnded);
 }
 
+// Where the guest ends the run, a user may want to go back.
+TEST_F(DebuggerTest, StopsAtTheEndIfItIsTold) {
+  put_guest_run();
+  Debugger& debugger = debug();
+  EXPECT_THAT(debugger.monitor(0, "stop-on end"), HasSubstr("stops on end"));
+  const GdbStop end = debugger.resume(kContinue);
+  EXPECT_EQ(end.why, Why::kSignal);
+  EXPECT_EQ(end.signal, kSigabrt);
+  EXPECT_THAT(end.text, HasSubstr("it is over"));
+  debugger.monitor(0, "stop-on vm-exit");
+  EXPECT_THAT(debugger.resume(kBack).text, HasSubstr("CPUID"));
+  debugger.monitor(0, "stop-on off");
+  EXPECT_EQ(debugger.resume(kContinue).why, Why::kEnded);
+}
+
 TEST_F(DebuggerTest, MonitorReverseGoesToThePreviousVmExit) {
   put_guest_run();
   Debugger& debugger = debug();

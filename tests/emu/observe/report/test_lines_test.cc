@@ -61,6 +61,8 @@ TEST(TestLines, Images) {
   EXPECT_EQ(read("hello-vmx: PASS"), "passed|hello-vmx|");
   EXPECT_EQ(read("hello-vmx: FAIL"), "failed|hello-vmx|");
   EXPECT_EQ(read("hello-vmx: FAIL (3)"), "failed|hello-vmx|3");
+  EXPECT_EQ(read("handle-exits: FAIL: nobody handles CPUID"),
+            "failed|handle-exits|nobody handles CPUID");
   EXPECT_EQ(read("skipped: case: why"), "skipped|case: why|");
 }
 
