@@ -461,7 +461,9 @@ int print_and_exit(const PrintAndExit& print) {
   const bool complaint = print.status != ExitStatus::kSuccess;  // the status says it, too
   std::FILE* const out = complaint ? stderr : stdout;
   const bool failed = std::fputs(print.text.c_str(), out) == EOF || std::fflush(out) != 0;
-  return static_cast<int>(failed && !complaint ? ExitStatus::kOutputError : print.status);
+  if (failed && !complaint)
+    return complain(ExitStatus::kOutputError, "cannot write the standard output");
+  return static_cast<int>(print.status);
 }
 
 }  // namespace nestor::emu

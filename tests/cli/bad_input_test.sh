@@ -223,6 +223,11 @@ expect 20 'reset' run reset
 # --- outputs that cannot be written
 expect 14 'cannot write /nonexistent/trace: No such file' run good --trace /nonexistent/trace
 expect 14 'cannot write /nonexistent/serial: No such file' run good --serial /nonexistent/serial
+if [ -e /dev/full ]; then
+  got=0
+  "$nestor" --version >/dev/full 2>err || got=$?
+  [ "$got" -eq 14 ] && grep -q 'cannot write the standard output' err || fail "--version: $got, $(cat err)"
+fi
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full
 expect 14 'cannot write /nonexistent/vmcs: No such file' run good --dump-vmcs on-exit /nonexistent/vmcs
 expect 14 'cannot write /dev/full: No space left on device' run good --trace /dev/full --trace-format jsonl

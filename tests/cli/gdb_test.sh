@@ -162,6 +162,17 @@ says 'VM exit: EPT violation (48)' 'the walk of EPT' 'memory references: EPT vio
   'no VM exit before' 'VM exit: VMCALL' 'Hardware watchpoint 1' 'New value = 4369' '= 2' '= 4369' \
   'Old value = 4369' '$3 = '
 
+# A VMCS that has had no VM exit says nothing of one.
+start broken-vmcs --stopped
+debug <<'END'
+monitor stop-on check-failed
+continue
+monitor explain
+kill
+END
+ends 38
+says 'check failed: ' 'the current VMCS has had no VM exit yet'
+
 start two-processors --stopped --cpus 2
 debug <<'END'
 info threads

@@ -79,6 +79,12 @@ else
   expect 4 'the page has the' view part --out part.html
   grep -q 'The trace ends early' part.html || fail 'the page of a part does not say so'
   expect 14 'cannot write' view json --out missing/x.html
+  # A page that does not get whole leaves the old one.
+  echo old >kept.html
+  got=0
+  (ulimit -f 20; program view json --out kept.html >/dev/null 2>err) || got=$?
+  [ "$got" -eq 14 ] && grep -q 'File too large' err || fail "a full disk: status $got, $(cat err)"
+  [ "$(cat kept.html)" = old ] && [ ! -e kept.html.part ] || fail 'an old page is gone'
   [ ! -e /dev/full ] || expect 14 'No space left' view json --out /dev/full
   # Any amount of events takes little memory, as no more than --max-events are kept.
   # Sanitizers want all the address space that there is.

@@ -141,6 +141,7 @@ try {
       if (colorScheme === "light") await picture(page, "view-reasons");
       await page.click("#tab-By\\ RIP");
       check((await page.textContent(".summary")).includes("0x"), "no exits by RIP");
+      if (colorScheme === "light") await picture(page, "view-rips");
       await page.locator(".summary tbody button").first().click();
       check((await page.locator(".filters code").count()) === 1, "a RIP does not filter the list");
     });
@@ -181,6 +182,9 @@ try {
       "on a phone the table of reasons is cut");
     await page.evaluate(() => document.querySelector(".summary").scrollIntoView());
     await picture(page, "view-phone-reasons");
+    await page.click("#tab-By\\ RIP");
+    await fitsPhone(page, "the table of RIPs");
+    await picture(page, "view-phone-rips");
   });
   await open(pageOf("broken-vmcs", "broken-vmcs"), phone, async (page) => {
     await choose(page, "check-failed", "pin-based-reserved", 0);

@@ -52,7 +52,7 @@ Complaint read_all(const std::vector<std::string>& arguments, Wanted& wanted) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (!argument.starts_with('-') || argument == "-") {
-      if (Complaint bad = read_disk(argument, wanted); !bad.empty()) return bad;
+      if (Complaint bad = read_disk(argument, 0, wanted); !bad.empty()) return bad;
       continue;
     }
     const std::string name = argument.substr(argument.starts_with("--") ? 2 : 1);

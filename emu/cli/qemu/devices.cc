@@ -62,10 +62,18 @@ Complaint add_console(const std::string&, Device& device) {
 Complaint attach(Device& device, bool cd) {
   const std::string id = device.get("drive");
   if (id.empty()) return "it needs a drive=";
+  const auto devices =
+      static_cast<uint64_t>(std::ranges::count_if(device.wanted.drives, &Drive::attached));
+  const std::string boot = device.get("bootindex", "0");
+  const auto boot_index = parse_count(boot);
+  if (!boot_index || *boot_index >= order_by_index(0))
+    return fmt::format("bootindex={} is no number, or a large one", boot);
   for (Drive& drive : device.wanted.drives) {
     if (drive.id != id) continue;
+    if (drive.attached) return fmt::format("the drive {} has a device already", id);
     drive.attached = true;
     drive.cd = cd;
+    drive.order = device.get("bootindex").empty() ? order_by_device(devices) : *boot_index;
     return {};
   }
   return fmt::format("there is no -drive with id={} before it", id);

@@ -3,8 +3,12 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
+#include <optional>
+
+#include "emu/cli/numbers.h"
 
 namespace nestor::emu::qemu {
 namespace {
@@ -44,6 +48,7 @@ Complaint check_file(const std::string& file, bool has_format) {
 struct Reading {
   Drive drive;
   std::string format;
+  std::optional<uint64_t> index{}, bus{}, unit{};
 };
 
 template <std::string Drive::*kMember>
@@ -65,12 +70,47 @@ Complaint take_media(const std::string& value, Reading& to) {
 }
 
 Complaint take_read_only(const std::string& value, Reading& to) {
-  to.drive.read_only |= is_one_of(value, "on|true|yes");
+  const auto on = parse_boolean(value);
+  if (!on) return "it is on or off";
+  to.drive.read_only |= *on;
+  return {};
+}
+
+template <std::optional<uint64_t> Reading::*kMember>
+Complaint take_place(const std::string& value, Reading& to) {
+  constexpr uint64_t kMost = 255;
+  to.*kMember = parse_count(value);
+  if (!(to.*kMember) || *(to.*kMember) > kMost)
+    return fmt::format("it is a number up to {}", kMost);
+  return {};
+}
+
+// Two drives are at a bus of IDE.
+std::optional<uint64_t> index_of(const Reading& reading) {
+  if (reading.index || (!reading.bus && !reading.unit)) return reading.index;
+  return reading.bus.value_or(0) * 2 + reading.unit.value_or(0);
+}
+
+Complaint add_drive(Drive drive, std::optional<uint64_t> index, Wanted& wanted) {
+  const auto has_order = [&wanted](uint64_t order) {
+    return std::ranges::any_of(wanted.drives, [order](const Drive& other) {
+      return other.attached && other.order == order;
+    });
+  };
+  if (!drive.id.empty() &&
+      std::ranges::find(wanted.drives, drive.id, &Drive::id) != wanted.drives.end())
+    return fmt::format("there is a drive with id={} already", drive.id);
+  if (drive.attached) {
+    if (index && has_order(order_by_index(*index)))
+      return fmt::format("there is a drive with index={} already", *index);
+    drive.order = order_by_index(index.value_or(0));
+    while (has_order(drive.order)) ++drive.order;
+  }
+  wanted.drives.push_back(std::move(drive));
   return {};
 }
 
 constexpr const char* kHostOnly = "it is how QEMU uses the host's file";
-constexpr const char* kOneAfterAnother = "drives come in the order in which they are given";
 constexpr Row<Reading> kKeys[] = {
     {"file", "FILE", Treatment::kTaken, "", {}, take_text<&Drive::file>},
     {"id", "ID", Treatment::kTaken, "", {}, take_text<&Drive::id>},
@@ -81,9 +121,9 @@ constexpr Row<Reading> kKeys[] = {
     {"readonly", "on", Treatment::kTaken, "", {}, take_read_only},
     {"read-only", "on", Treatment::kTaken, "", {}, take_read_only},
     {"snapshot", "on", Treatment::kTaken, "", {}, take_read_only},
-    {"index", "N", Treatment::kMet, kOneAfterAnother},
-    {"unit", "N", Treatment::kMet, kOneAfterAnother},
-    {"bus", "N", Treatment::kMet, kOneAfterAnother},
+    {"index", "N", Treatment::kTaken, "", {}, take_place<&Reading::index>},
+    {"bus", "N", Treatment::kTaken, "", {}, take_place<&Reading::bus>},
+    {"unit", "N", Treatment::kTaken, "", {}, take_place<&Reading::unit>},
     {"cache", "MODE", Treatment::kMet, kHostOnly},
     {"cache.*", "MODE", Treatment::kMet, kHostOnly},
     {"aio", "MODE", Treatment::kMet, kHostOnly},
@@ -114,20 +154,18 @@ Complaint read_drive(const std::string& text, Wanted& wanted) {
   if (!is_one_of(drive.interface, "ide|scsi|virtio|none"))
     return fmt::format("there is no if={}; use virtio", drive.interface);
   drive.attached = drive.interface != "none";
-  wanted.drives.push_back(std::move(drive));
-  return {};
+  return add_drive(std::move(drive), index_of(reading), wanted);
 }
 
-Complaint read_disk(const std::string& file, Wanted& wanted) {
+Complaint read_disk(const std::string& file, unsigned index, Wanted& wanted) {
   if (Complaint bad = check_file(file, false); !bad.empty()) return bad;
-  wanted.drives.push_back({.file = file, .id = {}, .attached = true});
-  return {};
+  return add_drive({.file = file, .id = {}, .attached = true}, index, wanted);
 }
 
 Complaint read_cdrom(const std::string& file, Wanted& wanted) {
+  constexpr unsigned kIndex = 2;
   if (Complaint bad = check_file(file, true); !bad.empty()) return bad;
-  wanted.drives.push_back({.file = file, .id = {}, .cd = true, .attached = true});
-  return {};
+  return add_drive({.file = file, .id = {}, .cd = true, .attached = true}, kIndex, wanted);
 }
 
 Complaint read_flash(const std::string& file, Wanted& wanted) {

@@ -10,8 +10,8 @@ namespace nestor::emu::qemu {
 
 // "file=FILE,format=raw,if=virtio,..." of -drive.
 [[nodiscard]] Complaint read_drive(const std::string& text, Wanted& wanted);
-// The file of -hda and its like.
-[[nodiscard]] Complaint read_disk(const std::string& file, Wanted& wanted);
+// The file of -hda and its like: 0 is -hda.
+[[nodiscard]] Complaint read_disk(const std::string& file, unsigned index, Wanted& wanted);
 [[nodiscard]] Complaint read_cdrom(const std::string& file, Wanted& wanted);
 // -pflash, and if=pflash.
 [[nodiscard]] Complaint read_flash(const std::string& file, Wanted& wanted);

@@ -113,7 +113,9 @@ void add_firmware(const Wanted& wanted, Writer& to) {
 }
 
 void add_drives(const Wanted& wanted, Writer& to) {
-  for (const Drive& drive : wanted.drives) {
+  std::vector<Drive> drives = wanted.drives;
+  std::ranges::stable_sort(drives, {}, &Drive::order);
+  for (const Drive& drive : drives) {
     if (!drive.attached) continue;
     if (drive.cd) {
       to.add("--cdrom", drive.file);

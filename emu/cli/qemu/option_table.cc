@@ -44,6 +44,11 @@ Complaint set(const std::string&, Wanted& to) {
   return {};
 }
 
+template <unsigned kIndex>
+Complaint read_hard_disk(const std::string& file, Wanted& to) {
+  return read_disk(file, kIndex, to);
+}
+
 Complaint take_nographic(const std::string&, Wanted& to) {
   to.has_graphic = to.has_screen = false;
   return {};
@@ -98,10 +103,10 @@ constexpr Row<Wanted> kOptions[] = {
     {"bios", "FILE", kTaken, "--firmware", {}, take<&Wanted::bios>},
     {"pflash", "FILE", kTaken, "--firmware", {}, read_flash},
     {"drive", "KEY=VALUE,...", kTaken, "--disk, --cdrom or --firmware", {}, read_drive},
-    {"hda", "FILE", kTaken, "--disk", {}, read_disk},
-    {"hdb", "FILE", kTaken, "--disk", {}, read_disk},
-    {"hdc", "FILE", kTaken, "--disk", {}, read_disk},
-    {"hdd", "FILE", kTaken, "--disk", {}, read_disk},
+    {"hda", "FILE", kTaken, "--disk", {}, read_hard_disk<0>},
+    {"hdb", "FILE", kTaken, "--disk", {}, read_hard_disk<1>},
+    {"hdc", "FILE", kTaken, "--disk", {}, read_hard_disk<2>},
+    {"hdd", "FILE", kTaken, "--disk", {}, read_hard_disk<3>},
     {"cdrom", "FILE", kTaken, "--cdrom", {}, read_cdrom},
     {"snapshot", "", kTaken, "disks stay as they are", {}, set<&Wanted::snapshot, true>},
     {"boot", "ORDER", kTaken, "what firmware starts from", {}, read_boot},

@@ -12,6 +12,12 @@ bool is_one_of(std::string_view value, std::string_view values) {
   return false;
 }
 
+std::optional<bool> parse_boolean(std::string_view value) {
+  if (is_one_of(value, "on|yes|true|y")) return true;
+  if (is_one_of(value, "off|no|false|n")) return false;
+  return std::nullopt;
+}
+
 std::vector<std::string> split_items(std::string_view text) {
   std::vector<std::string> items(1);
   for (size_t i = 0; i < text.size(); ++i) {

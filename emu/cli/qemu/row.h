@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +48,9 @@ struct Row {
 
 // Whether `value` is one of `values`, which have | between them.
 bool is_one_of(std::string_view value, std::string_view values);
+
+// As QEMU reads a boolean; std::nullopt: it is none.
+std::optional<bool> parse_boolean(std::string_view value);
 
 // What the user has written: all of it, and the part that is judged: "-drive if=sd" and "if=sd".
 struct Written {

@@ -18,7 +18,13 @@ struct Drive {
   std::string interface = "ide";  // if=
   bool cd = false, read_only = false;
   bool attached = false;  // a device has it, for which the interface is "none"
+  // Firmware starts from the lowest: those with a bootindex, by index, by -device.
+  uint64_t order = 0;
 };
+
+// Drive::order.
+constexpr uint64_t order_by_index(uint64_t index) { return (1ull << 32) + index; }
+constexpr uint64_t order_by_device(uint64_t devices) { return (2ull << 32) + devices; }
 
 struct Wanted {
   static constexpr uint64_t kDefaultMemory = 128ull << 20;

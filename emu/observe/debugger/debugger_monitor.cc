@@ -272,6 +272,9 @@ std::string Debugger::explain(unsigned processor, const Words& arguments) {
   }
   vmx::VmExitEvent exit = vmx::exit_event_of(*current);
   exit.vmcs = machine_.vmx(processor).current_vmcs_pointer()->value;
+  // Reason 0 is an exception or NMI, which always has its information.
+  const bool had_exit = exit.reason != 0 || exit.interruption_information >> 31 != 0;
+  if (!had_exit) return "the current VMCS has had no VM exit yet\n" + audit(processor, arguments);
   std::string text = "The last VM exit of the current VMCS:\n";
   text += " " + to_record(exit, std::nullopt, TraceFormat::kText).fields + "\n";
   const std::string cause = cause_of(exit, *current);

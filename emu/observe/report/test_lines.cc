@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <optional>
 
 namespace nestor::emu {
@@ -17,11 +18,13 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
 }
 
-// Takes the number from the front; std::nullopt: there is none, or it is too large.
+// Takes the number from the front, or the largest there is for a larger one; std::nullopt: there is
+// none.
 std::optional<uint64_t> take_number(std::string_view& text) {
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) number = std::numeric_limits<uint64_t>::max();
+  if (error == std::errc::invalid_argument) return std::nullopt;
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return number;
 }
@@ -174,13 +177,14 @@ size_t character_bytes(std::string_view text) {
   return code < kLeast[bytes] || surrogate || no_character || code > 0x10ffff ? 0 : bytes;
 }
 
-// Of the control sequence that `text` begins with (ECMA-48, "Control sequences"), or of the escape
-// character alone.
+// Of the sequence that `text` begins with: ESC, bytes in between and a last one (ECMA-35, "Escape
+// sequences"; ECMA-48, "Control sequences"), or of what there is of it.
 size_t escape_bytes(std::string_view text) {
-  if (text.size() < 2 || text[1] != '[') return 1;
-  size_t end = 2;
-  while (end < text.size() && text[end] >= 0x20 && text[end] <= 0x3f) ++end;
-  return end < text.size() && text[end] >= 0x40 && text[end] <= 0x7e ? end + 1 : end;
+  const bool control = text.size() > 1 && text[1] == '[';
+  const char last_between = control ? 0x3f : 0x2f, first_final = control ? 0x40 : 0x30;
+  size_t end = control ? 2 : 1;
+  while (end < text.size() && text[end] >= 0x20 && text[end] <= last_between) ++end;
+  return end < text.size() && text[end] >= first_final && text[end] <= 0x7e ? end + 1 : end;
 }
 
 bool is_control(std::string_view character) {

@@ -189,12 +189,49 @@ TEST_F(QemuCommandLine, DrivesBecomeDisks) {
              nullptr);
   ASSERT_EQ(run.machine.disks.size(), 3u);
   EXPECT_TRUE(run.machine.disks[0].writable);
-  EXPECT_TRUE(run.machine.disks[1].writable);
-  EXPECT_FALSE(run.machine.disks[2].writable);
+  EXPECT_FALSE(run.machine.disks[1].writable);
+  EXPECT_TRUE(run.machine.disks[2].writable);
   EXPECT_EQ(run.machine.cd->path, disk);
   EXPECT_EQ(run.firmware, "seabios");
   EXPECT_FALSE(parsed({"-snapshot", disk}, nullptr).machine.disks[0].writable);
   EXPECT_EQ(parsed({"-drive", "media=cdrom,file=" + disk}, nullptr).machine.cd->path, disk);
+}
+
+// Firmware starts from the first one.
+TEST_F(QemuCommandLine, DrivesHaveAnOrder) {
+  const std::string a = "file=a,format=raw", b = "file=b,format=raw";
+  const std::string virtio = "virtio-blk-pci,drive=";
+  const std::vector<Words> lines = {
+      {"-hdb", "a", "-hda", "b"},
+      {"-drive", a + ",index=1", "-drive", b + ",index=0"},
+      {"-drive", a + ",bus=0,unit=1", "-drive", b + ",unit=0"},
+      {"-drive", a + ",if=none,id=x", "-drive", b + ",if=none,id=y", "-device", virtio + "y",
+       "-device", virtio + "x"},
+      {"-drive", a + ",if=none,id=x", "-drive", b + ",if=none,id=y", "-device",
+       virtio + "x,bootindex=2", "-device", virtio + "y,bootindex=1"},
+      {"-drive", a, "-drive", b + ",if=none,id=y", "-device", virtio + "y,bootindex=0"}};
+  for (const Words& line : lines) {
+    const RunOptions run = parsed(line, nullptr);
+    ASSERT_EQ(run.machine.disks.size(), 2u);
+    EXPECT_EQ(run.machine.disks[0].path, "b") << ::testing::PrintToString(line);
+  }
+  EXPECT_THAT(printed({"-hda", "a", "-drive", b + ",index=0"}).text, HasSubstr("index=0"));
+  EXPECT_THAT(printed({"-drive", a + ",id=x", "-drive", b + ",id=x"}).text, HasSubstr("id=x"));
+  EXPECT_THAT(printed({"-drive", a + ",index=-1"}).text, HasSubstr("number"));
+}
+
+TEST_F(QemuCommandLine, ADriveIsReadOnlyByQemusWords) {
+  const auto is_writable = [this](const std::string& keys) {
+    return parsed({"-drive", "file=a,format=raw," + keys}, nullptr).machine.disks[0].writable;
+  };
+  for (const char* on : {"on", "yes", "true", "y"})
+    EXPECT_FALSE(is_writable(std::string("readonly=") + on)) << on;
+  for (const char* off : {"off", "no", "false", "n"})
+    EXPECT_TRUE(is_writable(std::string("snapshot=") + off)) << off;
+  for (const char* bad : {"readonly=1", "readonly=ON", "readonly=", "snapshot=foo"})
+    EXPECT_THAT(printed({"-drive", std::string("file=a,format=raw,") + bad}).text,
+                HasSubstr("it is on or off"))
+        << bad;
 }
 
 TEST_F(QemuCommandLine, WhatIsNoRawFileIsNamed) {
