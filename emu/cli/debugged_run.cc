@@ -10,6 +10,7 @@ using Demand = Debugger::World::Demand;
 
 Demand DebuggedRun::demand() {
   if (session_ == nullptr) return server_->accept_waiting() ? Demand::kStop : Demand::kNone;
+  if (stop_.requested()) return Demand::kGone;  // the way back may be long
   const auto bytes = server_->read_available();
   if (!bytes) return Demand::kGone;
   return session_->read_ahead(*bytes) ? Demand::kStop : Demand::kNone;

@@ -74,6 +74,8 @@ says 4 '' 'image:1: not an event' diff a.txt image
   printf '12 debug-exit val'
 } >part
 says 4 '' 'part:2: the trace is truncated' diff part part
+printf '1 walk outcome=translated steps=2\n          EPT   level 4 entry at 0x1000: 0x2007\n          EPT   lev' >part
+says 4 '' 'part:3: the trace is truncated' diff part part
 [ ! -e /dev/full ] || {
   got=0
   "$nestor" diff a.txt a.txt >/dev/full 2>err || got=$?

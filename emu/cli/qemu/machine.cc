@@ -128,7 +128,8 @@ constexpr Row<Wanted> kMemoryKeys[] = {
 
 struct Topology {
   std::optional<unsigned> cpus{};
-  unsigned product = 1;  // of sockets, cores and threads
+  std::optional<unsigned> most{};  // maxcpus
+  unsigned product = 1;            // of sockets, cores and threads
   bool has_parts = false;
 };
 
@@ -145,6 +146,11 @@ Complaint take_cpus(const std::string& value, Topology& to) {
   return to.cpus ? Complaint() : Complaint(fmt::format("'{}' is no number of processors", value));
 }
 
+Complaint take_most(const std::string& value, Topology& to) {
+  to.most = parse_number(value);
+  return to.most ? Complaint() : Complaint(fmt::format("'{}' is no number of processors", value));
+}
+
 Complaint take_part(const std::string& value, Topology& to) {
   const auto number = parse_number(value);
   if (!number) return fmt::format("'{}' is no number", value);
@@ -154,13 +160,10 @@ Complaint take_part(const std::string& value, Topology& to) {
 }
 
 constexpr Row<Topology> kSmpKeys[] = {
-    {"cpus", "N", kTaken, "", {}, take_cpus},
-    {"sockets", "N", kTaken, "", {}, take_part},
-    {"dies", "N", kTaken, "", {}, take_part},
-    {"clusters", "N", kTaken, "", {}, take_part},
-    {"cores", "N", kTaken, "", {}, take_part},
-    {"threads", "N", kTaken, "", {}, take_part},
-    {"maxcpus", "N", kMet, "processors stay as they are"},
+    {"cpus", "N", kTaken, "", {}, take_cpus},    {"sockets", "N", kTaken, "", {}, take_part},
+    {"dies", "N", kTaken, "", {}, take_part},    {"clusters", "N", kTaken, "", {}, take_part},
+    {"cores", "N", kTaken, "", {}, take_part},   {"threads", "N", kTaken, "", {}, take_part},
+    {"maxcpus", "N", kTaken, "", {}, take_most},
 };
 
 // --- -boot
@@ -209,6 +212,8 @@ Complaint read_smp(const std::string& text, Wanted& wanted) {
       !bad.empty())
     return bad;
   wanted.cpus = topology.cpus.value_or(topology.product);
+  if (topology.most && *topology.most < wanted.cpus)
+    return fmt::format("maxcpus={} is less than {}", *topology.most, wanted.cpus);
   if (wanted.cpus > ProcessorConfig::kMaxCount) {
     return missing(fmt::format("invalid number of SMP CPUs {}; the most that there are is {}",
                                wanted.cpus, ProcessorConfig::kMaxCount));

@@ -55,12 +55,20 @@ Complaint take_nographic(const std::string&, Wanted& to) {
 }
 
 Complaint take_display(const std::string& value, Wanted& to) {
-  to.has_display = value.substr(0, value.find(',')) != "none";
+  const std::string name = value.substr(0, value.find_first_of(",="));
+  if (is_one_of(name, "help|?")) return {"none\ngtk\nsdl\ncurses\n", ExitStatus::kSuccess};
+  if (!is_one_of(name, "none|gtk|sdl|curses|egl-headless|spice-app|dbus|cocoa|vnc"))
+    return fmt::format("there is no display '{}'", name);
+  to.has_display = name != "none";
   if (!to.has_display) to.has_screen = false;
   return {};
 }
 
 Complaint take_vga(const std::string& value, Wanted& to) {
+  if (is_one_of(value, "help|?"))
+    return {"none  no graphic card\nstd  a text screen\n", ExitStatus::kSuccess};
+  if (!is_one_of(value, "none|std|cirrus|vmware|qxl|xenfb|virtio"))
+    return fmt::format("there is no '{}'; choose std or none", value);
   if (value == "none") to.has_screen = false;
   return {};
 }
@@ -77,8 +85,13 @@ Complaint take_seed(const std::string& value, Wanted& to) {
 }
 
 Complaint take_action(const std::string& value, Wanted& to) {
-  for (const Pair& pair : split_keys(value, {}))
-    if (pair.key == "reboot" && pair.value == "shutdown") to.ends_at_reset = true;
+  for (const Pair& pair : split_keys(value, {})) {
+    if (!is_one_of(pair.key, "reboot|shutdown|panic|watchdog"))
+      return fmt::format("there is no such key as '{}'", pair.key);
+    if (pair.key != "reboot") continue;
+    if (!is_one_of(pair.value, "reset|shutdown")) return "reboot is reset or shutdown";
+    to.ends_at_reset = pair.value == "shutdown";
+  }
   return {};
 }
 

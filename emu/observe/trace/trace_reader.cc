@@ -149,6 +149,7 @@ bool TraceReader::read_steps(TraceEvent& event, uint64_t count) {
       if (!(error_ = lines_.error())) fail("the file ends within the steps of a walk");
       return false;
     }
+    if (!lines_.complete()) return fail(kTruncated);
     const auto step = parse_step_line(line_);
     if (!step) return fail("not a step of a walk");
     add_step(event.fields, i, *step);

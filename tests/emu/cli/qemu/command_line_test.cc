@@ -115,6 +115,8 @@ TEST_F(QemuCommandLine, SizesAreQemus) {
 TEST_F(QemuCommandLine, TopologiesAreCounted) {
   EXPECT_EQ(parsed({"-smp", "cores=2,threads=2"}).machine.processor.count, 4u);
   EXPECT_EQ(parsed({"-smp", "3,maxcpus=8"}).machine.processor.count, 3u);
+  for (const char* bad : {"3,maxcpus=2", "1,maxcpus=0", "1,maxcpus="})
+    EXPECT_THAT(printed({"-smp", bad}).text, HasSubstr("maxcpus=")) << bad;
   EXPECT_EQ(parsed({"-smp", "cpus=2,sockets=2"}).machine.processor.count, 2u);
   // kvm-unit-tests takes the last word for the limit.
   EXPECT_THAT(missing({"-smp", "9"}), ElementsAre(AllOf(HasSubstr("SMP CPUs 9"), HasSubstr(" 8"))));
@@ -195,6 +197,14 @@ TEST_F(QemuCommandLine, DrivesBecomeDisks) {
   EXPECT_EQ(run.firmware, "seabios");
   EXPECT_FALSE(parsed({"-snapshot", disk}, nullptr).machine.disks[0].writable);
   EXPECT_EQ(parsed({"-drive", "media=cdrom,file=" + disk}, nullptr).machine.cd->path, disk);
+}
+
+TEST_F(QemuCommandLine, NamesThatThereAreNot) {
+  EXPECT_THAT(printed({"-display", "foo"}).text, HasSubstr("no display 'foo'"));
+  EXPECT_THAT(printed({"-display", "help"}).text, HasSubstr("none"));
+  EXPECT_THAT(printed({"-vga", "foo"}).text, HasSubstr("'foo'"));
+  EXPECT_THAT(printed({"-action", "reboot=foo"}).text, HasSubstr("reset or shutdown"));
+  EXPECT_THAT(printed({"-action", "zz=1"}).text, HasSubstr("'zz'"));
 }
 
 // Firmware starts from the first one.
