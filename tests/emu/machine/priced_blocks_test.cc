@@ -96,7 +96,7 @@ TEST_P(PricedRuns, AreTheSameHoweverTheRunStops) {
   put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
                       apic_write(0x320, 0x20040) +          // periodic, vector 40H
                       apic_write(0x380, 997) +
-                      ASM64("sti; mov ecx, 300; 2: imul rax, rcx; mov [0x80000], rax; test al, 8; "
+                      ASM64("sti; mov ecx, 180; 2: imul rax, rcx; mov [0x80000], rax; test al, 8; "
                             "jne 3f; add rax, [0x80008]; 3: dec ecx; jne 2b") +
                       exit_with(7));
   expect_the_same_run(7);
