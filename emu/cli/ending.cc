@@ -71,9 +71,10 @@ RunVerdict verdict_of(const RunResult& result) {
   if (status == kPassedStatus) return {};
   if (status == kAllSkippedStatus)
     return {TestOutcome::kSkipped, "exit status 77: all tests were skipped", {}};
-  return {TestOutcome::kFailed,
-          fmt::format("L1 wrote {} to port 0xf4 (exit status {})", status >> 1, status),
-          {}};
+  return {
+      TestOutcome::kFailed,
+      fmt::format("L1 wrote {} to the port of debug exit (exit status {})", status >> 1, status),
+      {}};
 }
 
 int report(const RunResult& result) {

@@ -18,8 +18,6 @@
 namespace nestor::emu {
 namespace {
 
-namespace fs = std::filesystem;
-
 // The next event of a trace. False at the end, and where the trace is malformed, with a complaint.
 bool next_event(LineReader& lines, std::string& line, EventLine& event, std::string& bad) {
   if (!lines.next(line)) {
@@ -37,37 +35,6 @@ bool next_event(LineReader& lines, std::string& line, EventLine& event, std::str
   event = std::get<EventLine>(std::move(read));
   return true;
 }
-
-// Where the page is written before it takes its name: a page that was there stays until there is a
-// whole one. What is no regular file is written to as it is.
-class NewFile {
- public:
-  explicit NewFile(const std::string& wanted) : path_(wanted) {
-    std::error_code ignored;
-    if (wanted == "-" || (fs::exists(wanted, ignored) && !fs::is_regular_file(wanted, ignored)))
-      return;
-    const fs::path target = fs::weakly_canonical(wanted, ignored);
-    target_ = target.empty() ? wanted : target.string();
-    path_ = target_ + ".part";
-  }
-  ~NewFile() {
-    std::error_code ignored;
-    if (!target_.empty()) fs::remove(path_, ignored);
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-  const std::string& path() const { return path_; }
-  // Empty: it has its name.
-  std::string take_name() {
-    std::error_code error;
-    if (target_.empty()) return {};
-    fs::rename(path_, target_, error);
-    return error ? fmt::format("cannot rename {} to {}: {}", path_, target_, error.message()) : "";
-  }
-
- private:
-  std::string path_, target_;
-};
 
 std::string end_of_page(const TracePage& page) {
   return fmt::format(
@@ -95,8 +62,7 @@ int view_command(const ViewOptions& options) {
     return complain(ExitStatus::kBadImage,
                     bad.empty() ? fmt::format("{}: the trace is empty", lines.path()) : bad);
   }
-  NewFile place(options.out);
-  auto output = OutputFile::open(place.path());
+  auto output = OutputFile::open_whole(options.out);
   if (const auto* error = std::get_if<std::string>(&output))
     return complain(ExitStatus::kOutputError, *error);
   OutputFile& file = *std::get<std::unique_ptr<OutputFile>>(output);
@@ -115,8 +81,6 @@ int view_command(const ViewOptions& options) {
               notes);
   file.close();
   if (file.error()) return complain(ExitStatus::kOutputError, *file.error());
-  if (const std::string error = place.take_name(); !error.empty())
-    return complain(ExitStatus::kOutputError, error);
   if (!bad.empty()) {
     return complain(ExitStatus::kBadImage,
                     fmt::format("{}; the page has the {} events before", bad, page.events()));

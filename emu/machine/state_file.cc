@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/machine/state_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
@@ -10,7 +9,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <new>
 #include <span>
 #include <string_view>
@@ -176,46 +174,18 @@ std::optional<std::string> Input::load(Machine& machine) {
 
 // --- writing
 
-StateOutput::StateOutput(std::string path, std::string part, bool named, int descriptor)
-    : path_(std::move(path)), part_(std::move(part)), named_(named), descriptor_(descriptor) {}
-
-StateOutput::~StateOutput() {
-  if (descriptor_ < 0) return;
-  ::close(descriptor_);
-  if (named_) ::unlink(part_.c_str());
-}
+StateOutput::StateOutput(std::string path, NewFile file)
+    : path_(std::move(path)), file_(std::move(file)) {}
 
 std::variant<std::unique_ptr<StateOutput>, std::string> StateOutput::open(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
     return "cannot save to '" + path + "': it is no regular file";
   }
-  // A link stays what it is.
-  std::error_code error;
-  const std::string target = std::filesystem::is_symlink(path, error)
-                                 ? std::filesystem::weakly_canonical(path, error).string()
-                                 : path;
-  std::string part = target + "." + std::to_string(::getpid()) + ".part";
-  const std::string folder = std::filesystem::path(part).parent_path().string();
-  int descriptor =
-      ::open(folder.empty() ? "." : folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-  const bool named = descriptor < 0;
-  if (named) {
-    descriptor = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  }
-  if (descriptor < 0) return "cannot save to '" + path + "': " + std::strerror(errno);
-  return std::unique_ptr<StateOutput>(new StateOutput(target, std::move(part), named, descriptor));
-}
-
-// A name of its own, as a link does not replace a file.
-int StateOutput::give_name() {
-  const std::string self = "/proc/self/fd/" + std::to_string(descriptor_);
-  ::unlink(part_.c_str());
-  if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, part_.c_str(), AT_SYMLINK_FOLLOW) != 0) {
-    return errno;
-  }
-  named_ = true;
-  return 0;
+  auto file = NewFile::open(path);
+  if (const int* error = std::get_if<int>(&file))
+    return "cannot save to '" + path + "': " + std::strerror(*error);
+  return std::unique_ptr<StateOutput>(new StateOutput(path, std::get<NewFile>(std::move(file))));
 }
 
 std::optional<std::string> StateOutput::fail(int error_number) const {
@@ -225,9 +195,9 @@ std::optional<std::string> StateOutput::fail(int error_number) const {
 std::optional<std::string> StateOutput::save(Machine& machine, const MachineConfig& config) {
   std::vector<uint8_t> header(kMagic.begin(), kMagic.end());
   for (unsigned i = 0; i < 4; ++i) header.push_back(static_cast<uint8_t>(kStateVersion >> (8 * i)));
-  int error = write_all(descriptor_, header);
+  int error = write_all(file_.descriptor(), header);
   if (error == 0) {
-    Compressor compressor(descriptor_);
+    Compressor compressor(file_.descriptor());
     StateWriter writer([&](std::span<const uint8_t> bytes) { compressor.write(bytes); });
     writer.section("configuration");
     MachineConfig saved = config;
@@ -236,12 +206,8 @@ std::optional<std::string> StateOutput::save(Machine& machine, const MachineConf
     writer.flush();
     error = compressor.finish();
   }
-  if (error == 0 && ::fsync(descriptor_) != 0) error = errno;
-  if (error == 0 && !named_) error = give_name();
-  if (error == 0 && ::rename(part_.c_str(), path_.c_str()) != 0) error = errno;
-  if (error != 0) return fail(error);
-  ::close(std::exchange(descriptor_, -1));
-  return std::nullopt;
+  if (error == 0) error = file_.finish();
+  return error != 0 ? fail(error) : std::nullopt;
 }
 
 // --- reading

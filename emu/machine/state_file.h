@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "emu/machine/machine.h"
+#include "emu/memory/new_file.h"
 
 namespace nestor::emu {
 
@@ -23,9 +24,6 @@ class StateOutput {
   // Fails early where the file cannot be written.
   [[nodiscard]] static std::variant<std::unique_ptr<StateOutput>, std::string> open(
       const std::string& path);
-  ~StateOutput();
-  StateOutput(const StateOutput&) = delete;
-  StateOutput& operator=(const StateOutput&) = delete;
 
   const std::string& path() const { return path_; }
   // Writes the machine, which has stopped and was made with `config`, and puts the file in its
@@ -33,16 +31,11 @@ class StateOutput {
   [[nodiscard]] std::optional<std::string> save(Machine& machine, const MachineConfig& config);
 
  private:
-  StateOutput(std::string path, std::string part, bool named, int descriptor);
+  StateOutput(std::string path, NewFile file);
   std::optional<std::string> fail(int error_number) const;
-  int give_name();  // errno; 0: it has one
 
   const std::string path_;
-  // The file as long as it is not complete: without a name where the file system can do that, so
-  // that nothing is left of it if this process is killed.
-  const std::string part_;
-  bool named_;
-  int descriptor_;  // -1: closed
+  NewFile file_;
 };
 
 class StateInput {

@@ -42,7 +42,7 @@ has r.tap 'ok 1 - one'
 # Ends.
 prints 1 'FAIL: one\nSUMMARY: 1 tests, 1 unexpected failures\n' >fails
 expect 3 '' fails --report r.xml
-has r.xml '<failure message="L1 wrote 1 to port 0xf4 (exit status 3)">'
+has r.xml '<failure message="L1 wrote 1 to the port of debug exit (exit status 3)">'
 expect 12 'instruction budget' fails --report r.xml --max-instructions 30
 has r.xml 'the instruction budget is spent'
 has r.xml 'processor 0: L1'

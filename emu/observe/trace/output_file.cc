@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 #include <utility>
 
@@ -30,12 +31,30 @@ std::variant<std::unique_ptr<OutputFile>, std::string> OutputFile::open(const st
       new OutputFile(standard ? "the standard output" : path, descriptor, !standard));
 }
 
+std::variant<std::unique_ptr<OutputFile>, std::string> OutputFile::open_whole(
+    const std::string& path) {
+  std::error_code ignored;
+  const bool is_new = path != "-" && !std::filesystem::exists(path, ignored);
+  if (!is_new && !std::filesystem::is_regular_file(path, ignored)) return open(path);
+  auto file = NewFile::open(path);
+  if (const int* error = std::get_if<int>(&file))
+    return fmt::format("cannot write {}: {}", path, reason(*error));
+  return std::unique_ptr<OutputFile>(new OutputFile(path, std::get<NewFile>(std::move(file))));
+}
+
 OutputFile::OutputFile(std::string path, int descriptor, bool owned)
     : path_(std::move(path)), descriptor_(descriptor), owned_(owned) {
   buffer_.reserve(kWriteBuffer);
 }
 
-OutputFile::~OutputFile() { close(); }
+OutputFile::OutputFile(std::string path, NewFile file)
+    : OutputFile(std::move(path), file.descriptor(), false) {
+  new_file_.emplace(std::move(file));
+}
+
+OutputFile::~OutputFile() {
+  if (!new_file_) close();
+}
 
 void OutputFile::fail(int error_number) {
   if (error_) return;
@@ -67,6 +86,11 @@ void OutputFile::close() {
   flush();
   const int descriptor = std::exchange(descriptor_, -1);
   if (owned_ && ::close(descriptor) != 0) fail(errno);
+  if (!new_file_) return;
+  if (!error_) {
+    if (const int error = new_file_->finish(); error != 0) fail(error);
+  }
+  new_file_.reset();
 }
 
 }  // namespace nestor::emu
