@@ -167,6 +167,7 @@ void Vmx::log_page_modification(uint64_t guest_physical) {
   cpu_.write_physical({field(Field::kPmlAddress) + index * sizeof page},
                       std::span(reinterpret_cast<const uint8_t*>(&page), sizeof page));
   vmcs_.write(Field::kPmlIndex, (index - 1) & 0xffff);
+  sink_.page_modification({page, static_cast<uint16_t>(index)});
 }
 
 void Vmx::page_modification_log_full() { event_exit(ExitReason::kPmlFull, 0); }

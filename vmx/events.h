@@ -76,6 +76,12 @@ struct VmInstructionErrorEvent {
   uint32_t unsaved_error = 0;
 };
 
+// A page-modification log got an entry ("Page-Modification Logging").
+struct PageModificationEvent {
+  uint64_t guest_physical = 0;  // what was written there: bits 11:0 are 0
+  uint16_t index = 0;           // of the entry, 0 to 511
+};
+
 class EventSink {
  public:
   virtual ~EventSink() = default;
@@ -83,6 +89,7 @@ class EventSink {
   virtual void vm_exit(const VmExitEvent&) {}
   virtual void check_failed(const CheckFailure&) {}
   virtual void vm_instruction_error(const VmInstructionErrorEvent&) {}
+  virtual void page_modification(const PageModificationEvent&) {}
 };
 
 }  // namespace nestor::vmx

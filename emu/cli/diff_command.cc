@@ -14,7 +14,10 @@
 namespace nestor::emu {
 namespace {
 
-int print(const std::string& text, ExitStatus status) {
+// `text` may have parts of a trace that somebody else wrote: no byte of it is for the terminal.
+int print(std::string text, ExitStatus status) {
+  std::ranges::replace_if(
+      text, [](char c) { return (c >= 0 && c < ' ' && c != '\n' && c != '\t') || c == 0x7f; }, '?');
   if (std::fputs(text.c_str(), stdout) == EOF || std::fflush(stdout) != 0) {
     return complain(ExitStatus::kOutputError, "cannot write the standard output");
   }

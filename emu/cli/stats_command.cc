@@ -26,8 +26,8 @@ int stats_command(const StatsOptions& options) {
       any = true;
     } else {
       bad = fmt::format(
-          "{}:{}: no processor or exit reason of a machine; give a trace that nestor "
-          "run --trace wrote",
+          "{}:{}: no processor, exit reason or number of instructions of a machine; give a "
+          "trace that nestor run --trace wrote",
           trace.path(), event.line);
     }
   }

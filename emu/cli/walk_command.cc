@@ -28,20 +28,6 @@ void wait_for_enter() {
   for (int c = std::getchar(); c != '\n' && c != EOF;) c = std::getchar();
 }
 
-std::string_view name_of(View view) {
-  switch (view) {
-    case View::kL1Physical:
-      return "physical address";
-    case View::kL2Physical:
-      return "L2's guest-physical address";
-    case View::kL1Linear:
-      return "L1's linear address";
-    case View::kL2Linear:
-      return "L2's linear address";
-  }
-  return {};
-}
-
 int print_walk(const WalkOptions& options, const Inspection& machine, unsigned processor) {
   const bool has_vmcs = machine.vmcs(processor) != nullptr;
   const View view = options.view.value_or(has_vmcs ? View::kL2Linear : View::kL1Linear);
@@ -51,7 +37,7 @@ int print_walk(const WalkOptions& options, const Inspection& machine, unsigned p
                     "--level: L1 has no current VMCS at this moment, so there is no L2");
   }
   bool good = print_now(fmt::format(
-      "{}{} {:#x}, {}\n", describe_places(machine), name_of(view), options.address,
+      "{}{} {:#x}, {}\n", describe_places(machine), name_view(view), options.address,
       options.step && !walk->steps.empty() ? "step by step; Enter goes on" : "step by step"));
   for (const ept::Step& step : walk->steps) {
     if (options.step) wait_for_enter();

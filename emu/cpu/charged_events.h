@@ -40,6 +40,9 @@ class ChargedEvents final : public vmx::EventSink {
   void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
     if (listener_ != nullptr) listener_->vm_instruction_error(event);
   }
+  void page_modification(const vmx::PageModificationEvent& event) override {
+    if (listener_ != nullptr) listener_->page_modification(event);
+  }
 
  private:
   static constexpr uint32_t kVmEntry = 0xffff;  // no exit reason has that number

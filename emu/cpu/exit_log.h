@@ -59,6 +59,9 @@ class ExitLog final : public vmx::EventSink {
   void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) override {
     if (listener_ != nullptr) listener_->vm_instruction_error(event);
   }
+  void page_modification(const vmx::PageModificationEvent& event) override {
+    if (listener_ != nullptr) listener_->page_modification(event);
+  }
 
  private:
   const unsigned processor_;

@@ -164,11 +164,12 @@ struct VmcsChangeEvent {
 };
 
 // What spans and pointers in an event refer to is valid during the call of the sink.
-using MachineEvent = std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
-                                  vmx::VmInstructionErrorEvent, L0ExitEvent, ExceptionEvent,
-                                  InterruptEvent, WalkEvent, StaleTranslationEvent, UnclaimedAccess,
-                                  ZeroCodeEvent, OutsideRamEvent, TripleFaultEvent, VmxAbortEvent,
-                                  DebugExitEvent, RunEndEvent, WorkloadEvent, VmcsChangeEvent>;
+using MachineEvent =
+    std::variant<vmx::VmEntryEvent, vmx::VmExitEvent, vmx::CheckFailure,
+                 vmx::VmInstructionErrorEvent, vmx::PageModificationEvent, L0ExitEvent,
+                 ExceptionEvent, InterruptEvent, WalkEvent, StaleTranslationEvent, UnclaimedAccess,
+                 ZeroCodeEvent, OutsideRamEvent, TripleFaultEvent, VmxAbortEvent, DebugExitEvent,
+                 RunEndEvent, WorkloadEvent, VmcsChangeEvent>;
 
 // What a processor that keeps translations made of them.
 struct TranslationCounts {
@@ -213,6 +214,7 @@ class MachineEventSink : public vmx::EventSink {
   void vm_exit(const vmx::VmExitEvent& event) final { on(event); }
   void check_failed(const vmx::CheckFailure& failure) final { on(failure); }
   void vm_instruction_error(const vmx::VmInstructionErrorEvent& event) final { on(event); }
+  void page_modification(const vmx::PageModificationEvent& event) final { on(event); }
   void l0_exit(const vmx::VmExitEvent& event, int from) { on(L0ExitEvent{event, from}); }
   void exception(const ExceptionEvent& event) { on(event); }
   void interrupt(const InterruptEvent& event) { on(event); }

@@ -34,6 +34,7 @@ inline bool contains(std::span<const std::string_view> keys, std::string_view ke
 
 inline Value parts(const vmx::QualificationItems& items) {
   Parts parts;
+  if (items.begin() == items.end()) return absent();
   for (const vmx::QualificationItem& item : items) {
     if (!item.text.empty()) {
       parts.push_back({item.key, item.text});
@@ -244,6 +245,18 @@ struct Row<vmx::VmInstructionErrorEvent> {
          return e.error != 0 ? word(vmx::instruction_error_text(e.error)) : absent();
        }},
       {"rip", "of the instruction", [](const E& e) { return hex(e.rip); }},
+  };
+};
+
+template <>
+struct Row<vmx::PageModificationEvent> {
+  using E = vmx::PageModificationEvent;
+  static constexpr std::string_view kName = "page-modification";
+  static constexpr std::string_view kMeaning = "entry in L1's page-modification log";
+  static constexpr Field<E> kFields[] = {
+      {"guest_physical", "of the page that L2 writes for the first time",
+       [](const E& e) { return hex(e.guest_physical); }},
+      {"index", "of the entry; from 511 down to 0", [](const E& e) { return number(e.index); }},
   };
 };
 

@@ -3,13 +3,15 @@
 // 1280x800, as the lessons show them. MODULES has node_modules with playwright-core. Chooses the
 // event number WHICH (from 0) of those of KIND (or "all") that have TEXT, and shows its walk, to
 // which KEYs then go. A KEY "timeline:+" goes to the timeline; "heading:TEXT" shows this part instead.
+import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [modules, file, picture, kind, text, which, ...keys] = process.argv.slice(2);
 const { chromium } = createRequire(join(resolve(modules), "package.json"))("playwright-core");
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+const chromiumPath = execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
+const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox", "--disable-gpu"] });
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: "light" });
 await page.goto(pathToFileURL(resolve(file)).href);
 await page.waitForSelector("#page[data-loaded]");

@@ -99,7 +99,9 @@ const now = (page) => page.getAttribute(".walk .grid", "aria-activedescendant");
 
 async function stepsAWalk(page) {
   await page.locator(".walk .grid").focus();
-  check((await now(page)) === "step-0", "a walk does not begin with its first step");
+  check((await page.locator(".walk td.now.bad").count()) === 1, "a failed walk does not begin where it ended");
+  await page.keyboard.press("Home");
+  check((await now(page)) === "step-0", "Home does not go to the first step");
   await page.keyboard.press("ArrowRight");
   check((await now(page)) === "step-1", "the right arrow does not go to the next step");
   check((await page.textContent(".stepper span")).startsWith("Step 2 of"), "the stepper does not follow");
@@ -161,6 +163,20 @@ try {
     await page.keyboard.press("PageUp");
     await page.keyboard.press("ArrowUp");
     check(!(await page.textContent(".detail h2")).includes("Run end"), "keys do not move in the list");
+    const place = async () => Number(await page.locator(".row.now").getAttribute("aria-posinset"));
+    const find = page.locator("input[type=search]");
+    await find.fill("ept MISCONFIGURATION");
+    await find.press("Enter");
+    await page.waitForFunction(() => document.querySelector(".detail h2").textContent.includes("EPT misconfiguration"));
+    const first = await place();
+    await find.press("Enter");
+    await page.waitForFunction((old) => Number(document.querySelector(".row.now").getAttribute("aria-posinset")) > old, first);
+    await find.press("Shift+Enter");
+    await page.waitForFunction((old) => Number(document.querySelector(".row.now").getAttribute("aria-posinset")) === old, first);
+    await find.fill("no trace has this");
+    await find.press("Enter");
+    await page.waitForSelector("text=not found");
+    check((await place()) === first, "what is not found selects another event");
   });
 
   const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-import { render } from "preact";
+import { render, type ComponentChildren } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Detail } from "./detail";
 import { EventList, filtered, type Filter } from "./event_list";
@@ -29,11 +29,12 @@ function Tabs({ tab, setTab }: { tab: Tab; setTab: (tab: Tab) => void }) {
   );
 }
 
-function Filters({ trace, filter, setFilter, size }: {
+function Filters({ trace, filter, setFilter, size, children }: {
   trace: Trace;
   filter: Filter;
   setFilter: (filter: Filter) => void;
   size: number;
+  children: ComponentChildren;
 }) {
   return (
     <div class="filters">
@@ -44,8 +45,43 @@ function Filters({ trace, filter, setFilter, size }: {
       {filter.what ? <span>{filter.what}</span> : null}
       {filter.rip ? <code>{filter.rip}</code> : null}
       {filter.what || filter.rip ? <button type="button" onClick={() => setFilter({})}>Show all</button> : null}
+      {children}
       <span role="status">{grouped(size)} of {grouped(trace.events)}</span>
     </div>
+  );
+}
+
+// Goes from one event to the next whose line in the trace has a text.
+function Find({ trace, shown, selected, select }: {
+  trace: Trace;
+  shown: Uint32Array | undefined;
+  selected: number;
+  select: (event: number) => void;
+}) {
+  const [text, setText] = useState("");
+  const [state, setState] = useState("");
+  const latest = useRef(0);
+  const go = async (by: 1 | -1) => {
+    if (text === "") return;
+    const mine = ++latest.current;
+    setState("looks for it");
+    const found = await trace.find(text, selected, by, shown, () => mine !== latest.current);
+    if (mine !== latest.current) return;
+    setState(found < 0 ? "not found" : "");
+    if (found >= 0) select(found);
+  };
+  const onKey = (event: KeyboardEvent) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    void go(event.shiftKey ? -1 : 1);
+  };
+  return (
+    <>
+      <label>Find <input type="search" value={text} size={14} onInput={(event) => setText(event.currentTarget.value)} onKeyDown={onKey} /></label>
+      <button type="button" aria-label="The one before" onClick={() => void go(-1)}>{"\u2191"}</button>
+      <button type="button" aria-label="The next one" onClick={() => void go(1)}>{"\u2193"}</button>
+      <span role="status">{state}</span>
+    </>
   );
 }
 
@@ -81,7 +117,9 @@ function App({ trace }: { trace: Trace }) {
           <div id="panel" class="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
             {tab === "Events" ? (
               <>
-                <Filters trace={trace} filter={filter} setFilter={setFilter} size={shown ? shown.length : trace.events} />
+                <Filters trace={trace} filter={filter} setFilter={setFilter} size={shown ? shown.length : trace.events}>
+                  <Find trace={trace} shown={shown} selected={selected} select={select} />
+                </Filters>
                 <EventList trace={trace} shown={shown} selected={selected} select={select} />
               </>
             ) : <Summary trace={trace} byRip={tab === "By RIP"} choose={choose} />}

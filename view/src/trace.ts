@@ -206,6 +206,9 @@ export class Trace {
   // All of an event. The number of pieces that are kept unpacked is limited.
   async fields(event: number): Promise<Fields> {
     const piece = this.pieceOf(event);
+    return JSON.parse((await this.lines(piece))[event - this.meta.pieces[piece]]) as Fields;
+  }
+  private lines(piece: number): Promise<string[]> {
     let lines = this.kept.get(piece);
     if (lines) {
       this.kept.delete(piece); // it becomes the youngest
@@ -222,13 +225,34 @@ export class Trace {
       this.kept.delete(oldest);
       this.ready.delete(oldest);
     }
-    return JSON.parse((await lines)[event - this.meta.pieces[piece]]) as Fields;
+    return lines;
   }
   // The same if it is unpacked already.
   fieldsNow(event: number): Fields | undefined {
     const piece = this.pieceOf(event);
     const lines = this.ready.get(piece);
     return lines && (JSON.parse(lines[event - this.meta.pieces[piece]]) as Fields);
+  }
+  // The next event behind `from`, or before it if `by` is -1, whose line in the trace has the text,
+  // in letters of either case; of those in `shown`, or of all. After the last one comes the first.
+  // -1: there is none, or `stopped` has become true.
+  async find(text: string, from: number, by: 1 | -1, shown: Uint32Array | undefined, stopped: () => boolean): Promise<number> {
+    const size = shown ? shown.length : this.events;
+    const wanted = text.toLowerCase();
+    const start = shown ? firstThat(size, (i) => (by > 0 ? shown[i] > from : shown[i] >= from)) : by > 0 ? from + 1 : Math.max(from, 0);
+    let piece = -1;
+    let lines: string[] = [];
+    for (let i = 0; i < size; i++) {
+      const place = (((by > 0 ? start + i : start - 1 - i) % size) + size) % size;
+      const event = shown ? shown[place] : place;
+      if (this.pieceOf(event) !== piece) {
+        piece = this.pieceOf(event);
+        lines = await this.lines(piece);
+        if (stopped()) return -1;
+      }
+      if (lines[event - this.meta.pieces[piece]].toLowerCase().includes(wanted)) return event;
+    }
+    return -1;
   }
   private pieceOf(event: number): number {
     const starts = this.meta.pieces;

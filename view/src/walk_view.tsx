@@ -20,8 +20,10 @@ export function WalkView({ walk, facts }: { walk: Fields; facts: Facts }) {
   const steps = useMemo(() => stepsOf(walk), [walk]);
   const grid = useMemo(() => buildGrid(walk), [walk]);
   const failed = walk.outcome !== "translated";
-  const [step, setStep] = useState(0);
-  useEffect(() => setStep(0), [walk]);
+  // Of a walk that failed, where it ended is what one wants to see.
+  const begin = failed ? Math.max(steps.length - 1, 0) : 0;
+  const [step, setStep] = useState(begin);
+  useEffect(() => setStep(begin), [walk]);
   if (steps.length === 0) return <p>This walk made no memory reference: all of it was cached.</p>;
   const at = Math.min(step, steps.length - 1);
 

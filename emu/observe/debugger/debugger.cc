@@ -51,9 +51,9 @@ Debugger::~Debugger() {
 
 std::string_view Debugger::why_no_history() const {
   const bool writes = std::ranges::any_of(world_.config.disks, &DiskConfig::writable);
-  return writes
-             ? "the machine writes to the file of a disk, which does not go back: use writable=off"
-             : "";
+  if (writes)
+    return "the machine writes to the file of a disk, which does not go back: use writable=off";
+  return world_.config.network ? "the machine has a network, which does not go back" : "";
 }
 
 // --- running

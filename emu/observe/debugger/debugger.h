@@ -123,6 +123,7 @@ class Debugger final : public GdbTarget {
   std::string after_msr(const Pause& pause) const;
   GdbStop stopped(unsigned processor, const std::string& text = {}) const;
   std::optional<View> view_of(unsigned processor) const;
+  std::optional<uint64_t> parse_address(unsigned processor, std::string_view text) const;
   void changed();
 
   // --- monitor commands; debugger_monitor.cc

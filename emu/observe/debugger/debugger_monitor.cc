@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
+#include "emu/cpu/instruction_step.h"
 #include "emu/observe/audit/audit.h"
 #include "emu/observe/audit/vmcs_decoding.h"
 #include "emu/observe/audit/vmcs_dump.h"
@@ -100,7 +102,7 @@ std::span<const Debugger::Command> Debugger::commands() {
        "whose addresses memory, breakpoints, watchpoints and walk mean", &Debugger::choose_level},
       {"vmcs", "[FIELD [VALUE]]", "L1's current VMCS, a field of it, or a new value for that",
        &Debugger::vmcs},
-      {"walk", "ADDRESS [read|write|fetch] [user]",
+      {"walk", "ADDRESS|$REGISTER [read|write|fetch] [user]",
        "the page walk of an access, entry by entry, without its effects", &Debugger::walk},
       {"exits", "", "the VM exits so far: by reason, and the last ones", &Debugger::exits},
       {"stop-on", "vm-exit [REASON...]|vm-entry|check-failed|exception N|msr N|io PORT|off",
@@ -211,8 +213,22 @@ std::string Debugger::vmcs(unsigned processor, const Words& arguments) {
                      text.empty() ? "" : " (", text, text.empty() ? "" : ")");
 }
 
+// A number, or a register of at most 64 bits; $rip and $pc are the instruction's linear address.
+std::optional<uint64_t> Debugger::parse_address(unsigned processor, std::string_view text) const {
+  if (!text.starts_with('$')) return parse_argument(text);
+  if (text == "$rip" || text == "$pc") return linear_rip(machine_.state(processor));
+  const auto number = find_gdb_register(text.substr(1));
+  if (!number) return std::nullopt;
+  const std::vector<uint8_t> bytes = read_register(processor, *number);
+  uint64_t value = 0;
+  if (bytes.size() > sizeof value) return std::nullopt;
+  std::memcpy(&value, bytes.data(), bytes.size());
+  return value;
+}
+
 std::string Debugger::walk(unsigned processor, const Words& arguments) {
-  const auto address = arguments.empty() ? std::nullopt : parse_argument(arguments[0]);
+  std::optional<uint64_t> address;
+  if (!arguments.empty()) address = parse_address(processor, arguments[0]);
   ept::Access access{ept::Access::kRead, false, false};
   bool good = address.has_value();
   for (size_t i = 1; i < arguments.size(); ++i) {
@@ -227,14 +243,15 @@ std::string Debugger::walk(unsigned processor, const Words& arguments) {
       good = false;
     }
   }
-  if (!good) return "usage: walk ADDRESS [read|write|fetch] [user]\n";
-  const auto walk = machine_.walk(processor, *view_of(processor), *address, access);
+  if (!good) return "usage: walk ADDRESS|$REGISTER [read|write|fetch] [user]\n";
+  const View view = *view_of(processor);
+  const auto walk = machine_.walk(processor, view, *address, access);
   if (!walk) {
     return world_.config.l0.mode == L0Mode::kHardware
                ? std::string(kNoVmcs)
                : "walk needs a run without --l0, whose tables are not L1's\n";
   }
-  return describe_walk(*walk);
+  return fmt::format("{} {:#x}\n", name_view(view), *address) + describe_walk(*walk);
 }
 
 std::string Debugger::exits(unsigned /*processor*/, const Words& /*arguments*/) {

@@ -389,6 +389,12 @@ std::string gdb_target_description() {
 
 size_t gdb_registers() { return table().size(); }
 
+std::optional<size_t> find_gdb_register(std::string_view name) {
+  const auto found = std::ranges::find(table(), name, &GdbRegister::name);
+  if (found == table().end()) return std::nullopt;
+  return static_cast<size_t>(found - table().begin());
+}
+
 std::vector<uint8_t> read_gdb_register(const Inspection& machine, unsigned processor,
                                        size_t number) {
   if (number >= table().size()) return {};

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "emu/machine/inspection.h"
@@ -19,6 +21,9 @@ namespace nestor::emu {
 // the lower halves.
 std::string gdb_target_description();
 size_t gdb_registers();
+
+// Its number.
+std::optional<size_t> find_gdb_register(std::string_view name);
 
 // Little-endian. Empty: no such register.
 std::vector<uint8_t> read_gdb_register(const Inspection& machine, unsigned processor,

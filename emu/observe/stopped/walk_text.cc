@@ -47,6 +47,20 @@ std::string outcome_text(const InspectedWalk& walk) {
 
 }  // namespace
 
+std::string_view name_view(View view) {
+  switch (view) {
+    case View::kL1Physical:
+      return "physical address";
+    case View::kL2Physical:
+      return "L2's guest-physical address";
+    case View::kL1Linear:
+      return "L1's linear address";
+    case View::kL2Linear:
+      return "L2's linear address";
+  }
+  return {};
+}
+
 std::string name_entry_bits(const ept::Step& step) {
   std::string text;
   const bool ept = step.dimension == ept::Dimension::kEpt;

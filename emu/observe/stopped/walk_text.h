@@ -4,10 +4,14 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "emu/machine/inspection.h"
 
 namespace nestor::emu {
+
+// "L2's linear address": what a walk begins with.
+std::string_view name_view(View view);
 
 // Its entries with their bits by name, in the order of the memory references, and what came of it.
 // Lines that end in newlines.

@@ -136,6 +136,7 @@ const std::vector<IgnoredField>& ignored_fields() {
   static const std::vector<IgnoredField> all = [] {
     std::vector<IgnoredField> fields = {
         {"", "cycle", 0, "time: another version or processor charges otherwise"},
+        {"", "instructions", 0, "counts time, too; only JSON has it"},
         {"", "sequence", 0, "counts the events that one side alone may have, too"}};
     for (const EventKind& kind : event_kinds()) {
       for (const EventField& field : kind.fields) {
@@ -151,7 +152,7 @@ const std::vector<IgnoredField>& ignored_fields() {
 std::optional<std::string> unknown_ignored(const std::vector<std::string>& ignore) {
   const auto has = [](const EventKind& kind, std::string_view field) {
     const std::string_view name = field.substr(0, field.find_first_of(".["));
-    return name == "cycle" || name == "sequence" || name == "count" ||
+    return name == "cycle" || name == "instructions" || name == "sequence" || name == "count" ||
            std::ranges::find(kind.fields, name, &EventField::name) != kind.fields.end();
   };
   for (const std::string& name : ignore) {

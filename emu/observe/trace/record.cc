@@ -139,8 +139,9 @@ std::string to_line(const Record& record, const Occasion& occasion, TraceFormat 
   if (occasion.count != 1)
     count = fmt::format("{}{}", json ? ",\"count\":" : " count=", occasion.count);
   if (json) {
-    return fmt::format("{{\"cycle\":{},\"sequence\":{},{}{}{}}}\n", occasion.cycle,
-                       occasion.sequence, record.kind, count, record.fields);
+    return fmt::format("{{\"cycle\":{},\"instructions\":{},\"sequence\":{},{}{}{}}}\n",
+                       occasion.cycle, occasion.instructions, occasion.sequence, record.kind, count,
+                       record.fields);
   }
   return fmt::format("{:>12} {}{}{}\n", occasion.cycle, record.kind, count, record.fields);
 }

@@ -22,8 +22,9 @@ struct Record {
 
 struct Occasion {
   uint64_t cycle = 0;
-  uint64_t sequence = 0;  // counts all events of the run from 0
-  uint64_t count = 1;     // of equal events in a row that the line stands for
+  uint64_t instructions = 0;  // of all processors until then
+  uint64_t sequence = 0;      // counts all events of the run from 0
+  uint64_t count = 1;         // of equal events in a row that the line stands for
 };
 
 // Of both functions the format is no other than kText and kJsonLines.

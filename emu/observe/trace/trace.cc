@@ -12,7 +12,10 @@ std::unique_ptr<TraceWriter> create_trace(OutputFile& output, TraceFormat format
   return std::make_unique<Trace>(output, format);
 }
 
-void Trace::attach(const Clock& clock, const uint64_t& /*instructions*/) { clock_ = &clock; }
+void Trace::attach(const Clock& clock, const uint64_t& instructions) {
+  clock_ = &clock;
+  instructions_ = &instructions;
+}
 
 void Trace::on(const MachineEvent& event) {
   const uint64_t sequence = sequence_++;
@@ -23,7 +26,9 @@ void Trace::on(const MachineEvent& event) {
   }
   finish();
   latest_ = std::move(record);
-  occasion_ = {.cycle = clock_ != nullptr ? clock_->cycles() : 0, .sequence = sequence};
+  occasion_ = {.cycle = clock_ != nullptr ? clock_->cycles() : 0,
+               .instructions = instructions_ != nullptr ? *instructions_ : 0,
+               .sequence = sequence};
 }
 
 void Trace::finish() {

@@ -51,6 +51,7 @@ class Trace final : public TraceWriter {
  private:
   const TraceFormat format_;
   const Clock* clock_ = nullptr;
+  const uint64_t* instructions_ = nullptr;
   uint64_t sequence_ = 0;
   std::optional<unsigned> processor_;  // none: the machine has one only
   std::optional<Record> latest_;       // not yet written

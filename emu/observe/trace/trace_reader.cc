@@ -103,14 +103,16 @@ bool TraceReader::next(TraceEvent& event) {
     return false;
   }
   // A file without any line is no trace at all; then what its start lacks tells more.
-  const bool truncated = !lines_.complete();
+  const bool json = line_.starts_with('{');
+  // A JSON object says by itself that it is whole.
+  const bool truncated = !lines_.complete() && !(json && Json::accept(line_));
   if (truncated && number_ != 0) return fail(kTruncated);
   event.number = number_;
   event.count = 1;
   event.line = lines_.line();
   event.fields.clear();
   event.text = line_;
-  const bool good = line_.starts_with('{') ? parse_json(event) : parse_text(event);
+  const bool good = json ? parse_json(event) : parse_text(event);
   number_ += event.count;
   return good && truncated ? fail(kTruncated) : good;
 }

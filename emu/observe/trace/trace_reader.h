@@ -36,7 +36,7 @@ struct TraceEvent {
   uint64_t line = 0;    // in the file, from 1
   uint64_t cycle = 0;
   std::string kind;
-  std::vector<TraceField> fields;  // all but `count`, `cycle` and `sequence` too
+  std::vector<TraceField> fields;  // all but `count`; `cycle`, `instructions` and `sequence` too
   std::string text;                // the line as it is in the file, without the steps of a walk
 };
 

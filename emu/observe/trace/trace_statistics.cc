@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/observe/trace/trace_statistics.h"
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "emu/cpu/processor_config.h"
@@ -8,6 +10,10 @@
 
 namespace nestor::emu {
 namespace {
+
+// They happen in the midst of a block of code. It may be left there: then time goes back a little.
+constexpr std::array<std::string_view, 3> kAtAccesses = {"walk", "page-modification",
+                                                         "stale-translation"};
 
 const std::string* find_field(const TraceEvent& event, std::string_view key) {
   for (const TraceField& field : event.fields)
@@ -33,8 +39,16 @@ bool TraceStatistics::add(const TraceEvent& event) {
     if (field == nullptr || !is_whole_number({*field}, reason, true) || reason > ~uint32_t{0})
       return false;
   }
+  const std::string* const counted = find_field(event, "instructions");
+  uint64_t instructions = 0;
+  if (counted != nullptr && !is_whole_number({*counted}, instructions, false)) return false;
+  if (std::ranges::find(kAtAccesses, event.kind) != kAtAccesses.end()) return true;
   clock_.advance_to(event.cycle);
   several_processors_ = several_processors_ || named != nullptr;
+  if (counted != nullptr && !several_processors_) {
+    if (!instructions_) statistics_.attach(clock_, instructions_.emplace());
+    *instructions_ = std::max(*instructions_, instructions);
+  }
   if (several_processors_) statistics_.processor(static_cast<unsigned>(processor));
   handle(event, static_cast<uint32_t>(reason));
   // Whose turn it is until the next event is not in a trace: time passes for all.
@@ -62,9 +76,11 @@ void TraceStatistics::handle(const TraceEvent& event, uint32_t reason) {
 
 std::string TraceStatistics::report() const {
   std::string text = statistics_.report();
-  text += "Not in a trace: instructions, and what --tlb keep, --l0 and --timing add to --stats\n";
+  text += "Not in a trace: what --tlb keep, --l0 and --timing add to --stats\n";
   if (several_processors_)
     text += "Nor are turns of processors: the time of each includes that of the others\n";
+  else if (!instructions_)
+    text += "Nor are instructions: they are in JSON lines alone\n";
   if (!statistics_.exits().empty() && statistics_.entries() == 0)
     text += "This trace has no vm-entry event: there are no times\n";
   return text;

@@ -20,7 +20,7 @@ constexpr size_t kDeepest = 8;        // a trace has 3
 struct What {
   std::string_view kind, key;
 };
-constexpr std::array<What, 13> kWhat = {{{"vm-exit", "reason"},
+constexpr std::array<What, 14> kWhat = {{{"vm-exit", "reason"},
                                          {"l0-exit", "reason"},
                                          {"walk", "outcome"},
                                          {"vm-entry", "instruction"},
@@ -28,6 +28,7 @@ constexpr std::array<What, 13> kWhat = {{{"vm-exit", "reason"},
                                          {"vm-instruction-error", "instruction"},
                                          {"exception", "name"},
                                          {"interrupt", "vector"},
+                                         {"page-modification", "guest_physical"},
                                          {"stale-translation", "access"},
                                          {"unclaimed-access", "space"},
                                          {"run-end", "by"},

@@ -42,7 +42,8 @@ TEST(EventKinds, HaveNamesOfTheirOwnThatReadersTakeApart) {
     EXPECT_TRUE(kinds.insert(kind.name).second) << kind.name;
     EXPECT_FALSE(kind.meaning.empty()) << kind.name;
     // What every event has.
-    std::set<std::string_view> fields = {"cycle", "sequence", "event", "cpu", "count"};
+    std::set<std::string_view> fields = {"cycle", "instructions", "sequence",
+                                         "event", "cpu",          "count"};
     for (const EventField& field : kind.fields) {
       EXPECT_TRUE(fields.insert(field.name).second) << kind.name << "." << field.name;
       EXPECT_EQ(field.compared == ~0ull, field.why.empty()) << kind.name << "." << field.name;

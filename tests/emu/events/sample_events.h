@@ -75,6 +75,7 @@ inline std::vector<MachineEvent> sample_events() {
                                         .entries = 3});
   for (uint32_t error = 1; error < 30; ++error)
     events.emplace_back(vmx::VmInstructionErrorEvent{"VMPTRLD", error});
+  events.emplace_back(vmx::PageModificationEvent{0x5000, 511});
   events.emplace_back(L0ExitEvent{{.reason = 10, .guest_rip = 0x9000}, 2});
   for (uint8_t vector = 0; vector < 40; ++vector)
     events.emplace_back(ExceptionEvent{vector, false, 2, 0x10, 0x4000, true, {}, {}});

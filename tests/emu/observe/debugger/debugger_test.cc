@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 using Why = GdbStop::Why;
 
 constexpr GdbResume kContinue{};
@@ -311,12 +312,20 @@ TEST_F(DebuggerTest, MonitorCommandsExplainVmx) {
   debugger.monitor(0, "vmcs GUEST_CR0 0x80010031");
   debugger.monitor(0, "level l2");
   const std::string walk = debugger.monitor(0, "walk 0x110000");
+  EXPECT_THAT(walk, StartsWith("L2's linear address 0x110000\nEPT   level 4 entry at"));
   EXPECT_THAT(walk, HasSubstr("guest level 1 entry at"));
   EXPECT_THAT(walk, HasSubstr("EPT   level 1 entry at"));
   EXPECT_THAT(walk, HasSubstr("24 memory references: guest-physical address 0x110000, physical "
                               "address 0x110000"));
   EXPECT_THAT(debugger.monitor(0, "walk 0x8000000000"), HasSubstr("page fault"));
   EXPECT_THAT(debugger.monitor(0, "walk here"), HasSubstr("usage"));
+  EXPECT_THAT(debugger.monitor(0, "walk $rpi"), HasSubstr("usage"));
+  EXPECT_THAT(debugger.monitor(0, "walk $xmm0"), HasSubstr("usage"));
+  debugger.monitor(0, "level running");
+  EXPECT_THAT(debugger.monitor(0, "walk $rip"), StartsWith("L1's linear address 0x"));
+  EXPECT_EQ(debugger.monitor(0, "walk $pc"), debugger.monitor(0, "walk $rip"));
+  debugger.monitor(0, "level l2");
+  EXPECT_THAT(debugger.monitor(0, "walk $vm_exits"), StartsWith("L2's linear address 0x1\n"));
   debugger.monitor(0, "level physical");
   EXPECT_THAT(debugger.monitor(0, "walk 0x1000"), HasSubstr("0 memory references"));
 }

@@ -36,7 +36,7 @@ class TraceTest : public ::testing::Test {
     auto file = OutputFile::open(path_);
     auto& output = std::get<std::unique_ptr<OutputFile>>(file);
     Clock clock;
-    uint64_t instructions = 0;
+    uint64_t instructions = 56;
     Trace trace(*output, format);
     trace.attach(clock, instructions);
     clock.charge(1234);
@@ -84,10 +84,10 @@ TEST_F(TraceTest, NamesTheProcessorWhereThereAreSeveral) {
       "        1234 triple-fault cpu=3 level=L1 rip=0x20 cr3=0x0 idtr_base=0x0 gdtr_base=0x0\n");
   EXPECT_EQ(
       traced(TraceFormat::kJsonLines, emit),
-      R"({"cycle":1234,"sequence":0,"event":"triple-fault","level":"L1","rip":"0x10","cr3":"0x0","idtr_base":"0x0",)"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"triple-fault","level":"L1","rip":"0x10","cr3":"0x0","idtr_base":"0x0",)"
       R"("gdtr_base":"0x0"})"
       "\n"
-      R"({"cycle":1234,"sequence":1,"event":"triple-fault","cpu":3,"level":"L1","rip":"0x20","cr3":"0x0","idtr_base":"0x0",)"
+      R"({"cycle":1234,"instructions":56,"sequence":1,"event":"triple-fault","cpu":3,"level":"L1","rip":"0x20","cr3":"0x0","idtr_base":"0x0",)"
       R"("gdtr_base":"0x0"})"
       "\n");
 }
@@ -101,7 +101,7 @@ TEST_F(TraceTest, VmExit) {
       "guest_physical=0x200000\n");
   EXPECT_EQ(
       json(emit),
-      R"({"cycle":1234,"sequence":0,"event":"vm-exit","reason":"EPT violation","reason_field":"0x30",)"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"vm-exit","reason":"EPT violation","reason_field":"0x30",)"
       R"("vmcs":"0x5000","rip":"0x1010","qualification":"0x182",)"
       R"("decoded":{"write":true,"linear-valid":true,"translation":true},"guest_linear":"0x400000",)"
       R"("guest_physical":"0x200000"})"
@@ -123,7 +123,7 @@ TEST_F(TraceTest, VmExitOfAnException) {
   event.idt_vectoring_information = 0x80000020;
   EXPECT_EQ(
       json([&](Trace& trace) { trace.vm_exit(event); }),
-      R"({"cycle":1234,"sequence":0,"event":"vm-exit","reason":"Exception or NMI","reason_field":"0x0",)"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"vm-exit","reason":"Exception or NMI","reason_field":"0x0",)"
       R"("vmcs":"0x0","rip":"0x0","qualification":"0xdead000","decoded":{"linear":"0xdead000"},)"
       R"("interruption":{"vector":14,"type":"hardware exception","error-code":true},"error_code":"0x2",)"
       R"("idt_vectoring":{"vector":32,"type":"external interrupt"}})"
@@ -156,7 +156,7 @@ TEST_F(TraceTest, VmEntry) {
   event.interruption_information = 0x80000020;
   EXPECT_EQ(
       json(emit),
-      R"({"cycle":1234,"sequence":0,"event":"vm-entry","instruction":"VMRESUME","vmcs":"0x5000",)"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"vm-entry","instruction":"VMRESUME","vmcs":"0x5000",)"
       R"("rip":"0x1000","cr3":"0x2000","eptp":"0x301e","vpid":7,)"
       R"("injected":{"vector":32,"type":"external interrupt"}})"
       "\n");
@@ -192,11 +192,12 @@ TEST_F(TraceTest, FailedCheck) {
   EXPECT_EQ(text(emit),
             "        1234 check-failed check=guest-rflags-fixed field=\"Guest RFLAGS\" value=0x0 "
             "requirement=\"bit 1 must be 1\" section=\"Checks on Guest RIP, RFLAGS\"\n");
-  EXPECT_EQ(json(emit),
-            R"({"cycle":1234,"sequence":0,"event":"check-failed","check":"guest-rflags-fixed",)"
-            R"("field":"Guest RFLAGS","value":"0x0","requirement":"bit 1 must be 1",)"
-            R"("section":"Checks on Guest RIP, RFLAGS"})"
-            "\n");
+  EXPECT_EQ(
+      json(emit),
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"check-failed","check":"guest-rflags-fixed",)"
+      R"("field":"Guest RFLAGS","value":"0x0","requirement":"bit 1 must be 1",)"
+      R"("section":"Checks on Guest RIP, RFLAGS"})"
+      "\n");
 }
 
 TEST_F(TraceTest, VmInstructionError) {
@@ -231,19 +232,19 @@ TEST_F(TraceTest, OtherEvents) {
         trace.debug_exit(3);
         trace.workload(2);
       }),
-      R"({"cycle":1234,"sequence":0,"event":"interrupt","vector":32,"nmi":false,"level":"L1","rip":"0x10"})"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"interrupt","vector":32,"nmi":false,"level":"L1","rip":"0x10"})"
       "\n"
-      R"({"cycle":1234,"sequence":1,"event":"unclaimed-access","space":"port","direction":"write",)"
+      R"({"cycle":1234,"instructions":56,"sequence":1,"event":"unclaimed-access","space":"port","direction":"write",)"
       R"("address":"0x80","size":1,"value":"0x5a"})"
       "\n"
-      R"({"cycle":1234,"sequence":2,"event":"triple-fault","level":"L2","rip":"0x30","cr3":"0x0","idtr_base":"0x0",)"
+      R"({"cycle":1234,"instructions":56,"sequence":2,"event":"triple-fault","level":"L2","rip":"0x30","cr3":"0x0","idtr_base":"0x0",)"
       R"("gdtr_base":"0x0"})"
       "\n"
-      R"({"cycle":1234,"sequence":3,"event":"vmx-abort","indicator":4,"meaning":"failure in loading host MSRs"})"
+      R"({"cycle":1234,"instructions":56,"sequence":3,"event":"vmx-abort","indicator":4,"meaning":"failure in loading host MSRs"})"
       "\n"
-      R"({"cycle":1234,"sequence":4,"event":"debug-exit","value":"0x3"})"
+      R"({"cycle":1234,"instructions":56,"sequence":4,"event":"debug-exit","value":"0x3"})"
       "\n"
-      R"({"cycle":1234,"sequence":5,"event":"workload","number":2})"
+      R"({"cycle":1234,"instructions":56,"sequence":5,"event":"workload","number":2})"
       "\n");
 }
 
@@ -275,7 +276,7 @@ TEST_F(TraceTest, Walk) {
       "              guest level 4 entry at 0x1000 (machine 0x9000): 0x2023\n");
   EXPECT_EQ(
       json(emit),
-      R"({"cycle":1234,"sequence":0,"event":"walk","outcome":"translated","eptp":"0x305e",)"
+      R"({"cycle":1234,"instructions":56,"sequence":0,"event":"walk","outcome":"translated","eptp":"0x305e",)"
       R"("linear":"0x400000","guest_physical":"0x200000","physical":"0x700000","paging":"4-level",)"
       R"("access":"write","cpl":3,"steps":[)"
       R"({"dimension":"EPT","level":4,"address":"0x3000","machine_address":"0x3000","entry":"0x4007",)"
@@ -414,11 +415,14 @@ TEST_F(TraceTest, EqualEventsInARowAreOneLineWithTheirCount) {
           "              guest level 4 entry at 0x1000 (machine 0x9000): 0x2023\n");
     } else {
       EXPECT_THAT(written.str(),
-                  testing::StartsWith(R"({"cycle":0,"sequence":0,"event":"unclaimed-access",)"
-                                      R"("count":3,"space":"port")"));
-      EXPECT_THAT(written.str(), HasSubstr(R"({"cycle":3,"sequence":3,"event":"unclaimed-access",)"
-                                           R"("space")"));
-      EXPECT_THAT(written.str(), HasSubstr(R"({"cycle":3,"sequence":4,"event":"walk","count":2,)"));
+                  testing::StartsWith(
+                      R"({"cycle":0,"instructions":0,"sequence":0,"event":"unclaimed-access",)"
+                      R"("count":3,"space":"port")"));
+      EXPECT_THAT(written.str(), HasSubstr(R"({"cycle":3,"instructions":0,"sequence":3,)"
+                                           R"("event":"unclaimed-access","space")"));
+      EXPECT_THAT(
+          written.str(),
+          HasSubstr(R"({"cycle":3,"instructions":0,"sequence":4,"event":"walk","count":2,)"));
     }
   }
 }
