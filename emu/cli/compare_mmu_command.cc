@@ -8,6 +8,7 @@
 #include "emu/cli/complain.h"
 #include "emu/cli/file_roles.h"
 #include "emu/cli/inputs.h"
+#include "emu/cli/processor_options.h"
 #include "emu/cli/progress.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/compare/mmu_modes.h"
@@ -50,6 +51,7 @@ int compare_mmu_command(const CompareMmuOptions& options, const MachineFactory& 
   if (const auto* bad = std::get_if<LoadError>(&inputs))
     return complain(ExitStatus::kBadImage, bad->message);
   const auto& [image, modules] = std::get<Inputs>(inputs);
+  tell_stand_in(options.machine.processor);
   try {
     std::optional<Progress> progress;  // of one mode
     const auto watched = [&](const MachineConfig& config, const MachineOutputs& outputs) {

@@ -265,6 +265,7 @@ class CompareMmuCommand : public Command {
   }
 
   Complaint read(CompareMmuOptions& options) const {
+    timing_.add_to(app_);
     if (Complaint bad = image_.read(app_, options); !bad.empty()) return bad;
     if (json_ == "") return "--json: the name of the file is empty";
     options.json = json_;
@@ -272,6 +273,7 @@ class CompareMmuCommand : public Command {
     for (const L0ModeInfo& mode : kL0Modes) {
       std::optional<std::string_view> missing = l0_misses(processor, mode.mode);
       if (!missing && !processor.has(vmx::Feature::kVmxShadowing))
+    if (Complaint bad = timing_.read(options.machine.processor); !bad.empty()) return bad;
         missing = vmx::named(vmx::Feature::kVmxShadowing).name;
       if (missing)
         return fmt::format("compare-mmu needs {}, which this --cpu does not have", *missing);
@@ -287,6 +289,7 @@ class CompareMmuCommand : public Command {
 class WalkCommand : public Command {
  public:
   explicit WalkCommand(CLI::App& app)
+  TimingOption timing_;
       : Command(app, "walk", "Run an image up to a moment and show the page walk of an address",
                 kWalkExample) {
     image_.add_to(app_);

@@ -2,13 +2,45 @@
 #include "emu/cli/processor_options.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 
 #include "emu/cli/numbers.h"
 #include "emu/l0/vmcs_build.h"
+#include "emu/timing/processor.h"
 
 namespace nestor::emu {
+
+void TimingOption::add_to(CLI::App& command) {
+  command
+      .add_option(
+          "--timing", timing_,
+          "What a run's time is made of: fast, a cycle for each instruction; blocks, what the core "
+          "of this --cpu takes for each block of code; or detailed, with its caches and TLBs. "
+          "reference is a slow detailed, to compare it with")
+      ->type_name("fast|blocks|detailed|reference")
+      ->capture_default_str();
+}
+
+std::string TimingOption::read(ProcessorConfig& processor) const {
+  for (const auto& [name, model] : {std::pair("fast", TimingModel::kFast),
+                                    {"blocks", TimingModel::kBlocks},
+                                    {"detailed", TimingModel::kDetailed},
+                                    {"reference", TimingModel::kReference}}) {
+    if (timing_ != name) continue;
+    processor.timing = model;
+    return {};
+  }
+  return fmt::format("--timing: '{}' is none of fast, blocks, detailed and reference", timing_);
+}
+
+void tell_stand_in(const ProcessorConfig& processor) {
+  if (processor.timing == TimingModel::kFast) return;
+  if (timing::find_processor(processor.type.generation) != nullptr) return;
+  spdlog::warn("--timing: there are no prices for {}; those of {} are used",
+               processor.type.model().name, vmx::processor_of(timing::kStandIn).model().name);
+}
 
 void ProcessorOptions::add_to(CLI::App& run) {
   run.add_option("--tlb", tlb_,
@@ -17,12 +49,7 @@ void ProcessorOptions::add_to(CLI::App& run) {
                  "what the manual demands, and reports the use of stale ones")
       ->type_name("flush|tagged|keep")
       ->capture_default_str();
-  run.add_option(
-         "--timing", timing_,
-         "What a run's time is made of: fast, a cycle for each instruction; blocks, what the core "
-         "of this --cpu takes for each block of code; or detailed, with its caches and TLBs")
-      ->type_name("fast|blocks|detailed")
-      ->capture_default_str();
+  timing_.add_to(run);
   run.add_option("--random-seed", seed_, "What RDRAND and RDSEED start from [1]")->type_name("N");
   run.add_option("--l0", l0_mode_,
                  "Hypervisor below L1: none (hardware), or one that virtualizes L1's memory: "
@@ -43,7 +70,7 @@ void ProcessorOptions::add_to(CLI::App& run) {
 std::string ProcessorOptions::read(const CLI::App& run, MachineConfig& machine) const {
   if (std::string bad = read_seed(run, machine.processor); !bad.empty()) return bad;
   if (std::string bad = read_l0(run, machine.processor.type, machine.l0); !bad.empty()) return bad;
-  if (std::string bad = read_timing(machine.processor); !bad.empty()) return bad;
+  if (std::string bad = timing_.read(machine.processor); !bad.empty()) return bad;
   return read_tlb(machine.processor);
 }
 
@@ -89,17 +116,6 @@ std::string ProcessorOptions::read_l0(const CLI::App& run, const vmx::ProcessorT
   }
   l0.shadow_page_limit = shadow_page_limit_;
   return {};
-}
-
-std::string ProcessorOptions::read_timing(ProcessorConfig& processor) const {
-  for (const auto& [name, model] : {std::pair("fast", TimingModel::kFast),
-                                    {"blocks", TimingModel::kBlocks},
-                                    {"detailed", TimingModel::kDetailed}}) {
-    if (timing_ != name) continue;
-    processor.timing = model;
-    return {};
-  }
-  return fmt::format("--timing: '{}' is none of fast, blocks and detailed", timing_);
 }
 
 std::string ProcessorOptions::read_tlb(ProcessorConfig& processor) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The options of `run` that choose how its processors behave, and the hypervisor below L1.
+// The options that choose how processors behave, and the hypervisor below L1.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,20 @@ class App;
 
 namespace nestor::emu {
 
+// --timing, of each command that runs a machine to see what it costs.
+class TimingOption {
+ public:
+  // As for ProcessorOptions.
+  void add_to(CLI::App& command);
+  [[nodiscard]] std::string read(ProcessorConfig& processor) const;
+
+ private:
+  std::string timing_ = "fast";
+};
+
+// Warns if the prices are those of another model than the processor that was asked for.
+void tell_stand_in(const ProcessorConfig& processor);
+
 class ProcessorOptions {
  public:
   // This object outlives the parsing.
@@ -24,10 +38,10 @@ class ProcessorOptions {
  private:
   std::string read_seed(const CLI::App& run, ProcessorConfig& processor) const;
   std::string read_l0(const CLI::App& run, const vmx::ProcessorType& type, L0Config& l0) const;
-  std::string read_timing(ProcessorConfig& processor) const;
   std::string read_tlb(ProcessorConfig& processor) const;
 
-  std::string tlb_ = "tagged", timing_ = "fast", seed_;
+  TimingOption timing_;
+  std::string tlb_ = "tagged", seed_;
   std::string l0_mode_ = "hardware", vmcs_shadowing_ = "on";
   uint64_t shadow_page_limit_ = L0Config{}.shadow_page_limit;
 };

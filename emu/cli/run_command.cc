@@ -23,7 +23,6 @@
 #include "emu/machine/machine.h"
 #include "emu/memory/ram.h"
 #include "emu/observe/stopped/places.h"
-#include "emu/timing/processor.h"
 
 namespace nestor::emu {
 namespace {
@@ -244,14 +243,6 @@ void announce(const GdbServer& server, const RunOptions& options) {
   }
   const std::string command = server.command();
   if (!command.empty() && options.log_level != "off") tell("nestor: in GDB: " + command + "\n");
-}
-
-// The prices of another model are not those of the processor that was asked for.
-void tell_stand_in(const ProcessorConfig& processor) {
-  if (processor.timing == TimingModel::kFast) return;
-  if (timing::find_processor(processor.type.generation) != nullptr) return;
-  spdlog::warn("--timing: there are no prices for {}; those of {} are used",
-               processor.type.model().name, vmx::processor_of(timing::kStandIn).model().name);
 }
 
 }  // namespace

@@ -329,6 +329,7 @@ void EngineDriver::finish(const Stop& stop) {
 
 void EngineDriver::conclude(const Stop& stop) {
   vmx::CpuState& state = core_.state();
+  if (timing::Core* core = core_.timing()) refund_code(core->complete());
   const uint64_t before = begun_->at.instructions, from = begun_->rip;
   const std::optional<vmx::Event> event = finish_arithmetic(stop);
   const bool stepped = stop.kind == StopKind::kException && stop.vector == vmx::kDb && !event;

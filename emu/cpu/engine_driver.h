@@ -63,6 +63,8 @@ class EngineDriver final : private EngineClient {
   void follow_block(const timing::PricedBlock& block, const uint64_t* registers,
                     const SegmentBases& bases) override;
   void profile_block(const timing::PricedBlock& block, const uint64_t* registers) override;
+  void observe_access(uint64_t linear, uint64_t physical, bool writes, const uint64_t* registers,
+                      const SegmentBases& bases) override;
   void leave_block(unsigned instructions) override;
   void drop_prices() override;
   // Of all instructions in the code.

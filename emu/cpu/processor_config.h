@@ -26,6 +26,9 @@ enum class TimingModel : uint8_t {
   kFast,      // the constants of Prices
   kBlocks,    // code is priced block by block, as the core of the processor would execute it
   kDetailed,  // the same, and each access goes through TLBs and caches
+  // The same, with the addresses that the engine reports in the place of those that were found out
+  // before: what kDetailed is compared with. Slow.
+  kReference,
 };
 
 struct ProcessorConfig {
@@ -42,7 +45,7 @@ struct ProcessorConfig {
   void fields(Archive& archive) {
     archive(count, random_seed, tlb, timing, lock_feature_control, type);
     archive.require(count >= 1 && count <= kMaxCount && tlb <= TlbModel::kKeep &&
-                    timing <= TimingModel::kDetailed);
+                    timing <= TimingModel::kReference);
   }
 };
 

@@ -130,6 +130,29 @@ void EngineDriver::follow_block(const timing::PricedBlock& block, const uint64_t
   core_.around().prices.charge_core(core_.timing()->enter(block, {registers, bases}, view_));
 }
 
+// The engine knows where in physical memory, and the operands of the instruction have the linear
+// address.
+void EngineDriver::observe_access(uint64_t linear, uint64_t physical, bool writes,
+                                  const uint64_t* registers, const SegmentBases& bases) {
+  timing::Core& core = *core_.timing();
+  if (stepping_through_ || !core.observes()) return;
+  vmx::CpuState state = core_.state();
+  std::copy_n(registers, state.gpr.size(), state.gpr.begin());
+  for (size_t i = 0; i < bases.size(); ++i) state.segment[i].base = bases[i];
+  state.rip = linear - bases[vmx::kCs];
+  std::array<uint8_t, Instruction::kMaxLength> bytes;
+  const auto instruction = core_.decoder().decode(code_at(linear, bytes), code_mode(state));
+  if (instruction) {
+    for (const MemoryAccess& access : memory_accesses(state, *instruction)) {
+      const uint64_t first = linear_address_of(state, access);
+      const uint64_t offset = (physical - first) % kPageSize;
+      if (offset >= access.size || !(writes ? access.written : access.read)) continue;
+      return core.observe({linear, first, physical - offset, writes});
+    }
+  }
+  core.observe_unexplained();
+}
+
 void EngineDriver::profile_block(const timing::PricedBlock& block, const uint64_t* registers) {
   if (!stepping_through_) core_.around().profiler->enter(block, registers[vmx::kRsp]);
 }

@@ -87,6 +87,12 @@ class EngineClient {
                             const SegmentBases& bases) {
     (void)block, (void)registers, (void)bases;
   }
+  // With Prices::observes_accesses(): the instruction at `linear`, with these registers, loads from
+  // or stores to this place; pieces of one access come one by one.
+  virtual void observe_access(uint64_t linear, uint64_t physical, bool writes,
+                              const uint64_t* registers, const SegmentBases& bases) {
+    (void)linear, (void)physical, (void)writes, (void)registers, (void)bases;
+  }
   // Of the block that was entered last no more than so many instructions were executed.
   virtual void leave_block(unsigned instructions) { (void)instructions; }
   virtual void drop_prices() {}

@@ -38,6 +38,7 @@ void Hypervisor::handle_l1() {
       fill_shadow_paging();
       return;
     case ExitReason::kTaskSwitch:
+      spend(HandlerStep::kInstruction);
       emulate_task_switch();
       return;
     case ExitReason::kVmread:
@@ -47,8 +48,10 @@ void Hypervisor::handle_l1() {
     default:
       break;
   }
+  const bool had_current = nested().current_vmcs_pointer().has_value();
   if (config_.vmcs_shadowing) fetch_vmcs12();
   emulate_instruction();
+  spend_on_instruction(reason, had_current);
   if (config_.vmcs_shadowing) publish_vmcs12();
 }
 
@@ -112,6 +115,7 @@ void Hypervisor::handle_l2() {
       break;
     case ExitReason::kRdmsr:
     case ExitReason::kWrmsr:
+      spend(step_for(reason));
       emulate_instruction();
       after_l2_emulation();
       return;
@@ -119,6 +123,7 @@ void Hypervisor::handle_l2() {
     case ExitReason::kInvlpg:
     case ExitReason::kInvpcid:
       if (!uses_ept()) {
+        spend(step_for(reason));
         emulate_instruction();
         after_l2_emulation();
         return;
@@ -134,6 +139,7 @@ void Hypervisor::handle_l2() {
 void Hypervisor::after_l2_emulation() {
   if (nested().in_non_root()) return;
   ++counters_.reflected;
+  spend_on_reflection();
   if (config_.vmcs_shadowing) publish_vmcs12();
 }
 
@@ -148,6 +154,7 @@ void Hypervisor::reflect() {
     vmcs().write(Field::kGuestIa32Efer, g.efer);
   }
   nested().reflect_exit(vmcs());
+  spend_on_reflection();
   if (config_.vmcs_shadowing) publish_vmcs12();
 }
 
@@ -189,6 +196,7 @@ void Hypervisor::resume_interrupted(bool unblocked_by_iret) {
 }
 
 void Hypervisor::inject(const Event& event) {
+  spend(HandlerStep::kInjection);
   Vmcs& v = vmcs();
   v.write(Field::kVmEntryInterruptionInformation,
           vmx::interruption_information(event, guest().protected_mode()));

@@ -17,6 +17,11 @@ namespace cr4 = vmx::cr4;
 
 constexpr uint64_t kAccessedDirty = 1 << 6;
 
+std::optional<HandlerPrices> handler_prices(timing::Core* core) {
+  if (core == nullptr) return std::nullopt;
+  return HandlerPrices(core->processor());
+}
+
 }  // namespace
 
 Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEventSink* events)
@@ -30,7 +35,8 @@ Hypervisor::Hypervisor(Cpu& cpu, unsigned number, L0Memory& memory, MachineEvent
       core_(cpu.core(), map_, memory.offered(), cpu.core().exit_log()),
       structures_(memory.take_structures()),
       spt01_(pages_, low_pages_),
-      spt02_(pages_, low_pages_) {
+      spt02_(pages_, low_pages_),
+      handler_prices_(handler_prices(cpu.core().timing())) {
   core_.on_invalidate = [this](const vmx::Invalidation& what) { invalidate(what); };
   core_.on_vmx_abort = [this](uint32_t indicator) { hardware().vmx_abort(indicator); };
   if (config_.mode == L0Mode::kTwoLevel) {
@@ -49,8 +55,8 @@ void Hypervisor::vm_exit(const vmx::VmExitEvent& event) {
 
 L0Counters Hypervisor::counters() const {
   L0Counters counters = counters_;
-  counters.shadow_tables_built = pages_.built + low_pages_.built;
-  counters.shadow_tables_zapped = pages_.zapped + low_pages_.zapped;
+  counters.shadow_tables_built = tables_built();
+  counters.shadow_tables_zapped = tables_given_up();
   return counters;
 }
 
@@ -121,7 +127,12 @@ void Hypervisor::run() {
     return;
   }
   const uint64_t now = hardware().tsc_increments();
-  hardware().around().prices.charge(&PriceList::l0_exit_handling);
+  const uint64_t built = tables_built(), given_up = tables_given_up();
+  if (handler_prices_) {
+    spend(HandlerStep::kExit);
+  } else {
+    hardware().around().prices.charge(&PriceList::l0_exit_handling);
+  }
   take_guest();
   const int before = level_;
   if (level_ == 1) {
@@ -140,6 +151,8 @@ void Hypervisor::run() {
   if (level_ == 2 && before == 1) begin_l2();
   put_guest();
   if (ended()) return;
+  spend(HandlerStep::kTableBuilt, tables_built() - built);
+  spend(HandlerStep::kTableGivenUp, tables_given_up() - given_up);
   enter();
   if (init_held_ && !blocks_init()) {
     init_held_ = false;

@@ -17,6 +17,7 @@
 #include "emu/decode/decoder.h"
 #include "emu/l0/counters.h"
 #include "emu/l0/guest_core.h"
+#include "emu/l0/handler_prices.h"
 #include "emu/l0/l0_memory.h"
 #include "emu/l0/machine_map.h"
 #include "emu/l0/mode.h"
@@ -77,6 +78,14 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
 
   void handle_l1();
   void handle_l2();
+
+  // --- what handlers cost, where a model of the core prices code; else a VM exit has one constant
+  void spend(HandlerStep step, uint64_t times = 1);
+  // An instruction of L1 has been emulated. `had_current`: with a current VMCS before it.
+  void spend_on_instruction(vmx::ExitReason reason, bool had_current);
+  void spend_on_reflection();
+  void flush(const vmx::Invalidation& what);
+
   void emulate_instruction();
   void emulate_task_switch();
   void settle(const Outcome& outcome);
@@ -126,6 +135,8 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   vmx::Vmx& nested() { return core_.vmx(); }
   Vmcs& vmcs() { return processor().edit_current_vmcs(); }
   vmx::CpuState& guest() { return core_.state(); }
+  uint64_t tables_built() const { return pages_.built + low_pages_.built; }
+  uint64_t tables_given_up() const { return pages_.zapped + low_pages_.zapped; }
   bool uses_ept() const { return info_of(config_.mode).l0_uses_ept; }
 
   Cpu& cpu_;
@@ -146,6 +157,7 @@ class Hypervisor final : public RootSoftware, private vmx::EventSink {
   bool entering_l2_ = false;  // L1 has just executed VMLAUNCH or VMRESUME
   bool init_held_ = false;    // an INIT came while blocks_init()
   L0Counters counters_;
+  const std::optional<HandlerPrices> handler_prices_;
   // Times that tables were reclaimed since an instruction was last completed, and when that was.
   unsigned futile_reclaims_ = 0;
   uint64_t instructions_at_reclaim_ = 0;

@@ -39,7 +39,7 @@ Hypervisor::Ept02& Hypervisor::ept02(uint64_t eptp12) {
   if (!ept02_.contains(key)) {
     if (ept02_.size() == kMostEpt02) {
       ept02_.clear();
-      hardware().invalidate({});
+      flush({});
     }
     ept02_[key] = std::make_unique<Ept02>(pages_);
   }
@@ -53,7 +53,11 @@ std::optional<ept::Fill> Hypervisor::fill_tables(const Filling& filling) {
     if (!reclaim_tables()) return std::nullopt;
     fill = filling();
   }
-  hardware().around().prices.charge_walk(fill.counts.references);
+  if (handler_prices_) {
+    spend(HandlerStep::kWalkedEntry, fill.counts.references);
+  } else {
+    hardware().around().prices.charge_walk(fill.counts.references);
+  }
   return fill;
 }
 
@@ -81,6 +85,7 @@ bool Hypervisor::fill_ept02() {
   switch (fill->outcome) {
     case ept::FillOutcome::kFilled:
       ++counters_.shadow_fills;
+      spend(HandlerStep::kEptFill);
       resume_interrupted((seen & Q::kNmiUnblocking) != 0);
       return true;
     case ept::FillOutcome::kViolation:
@@ -112,8 +117,9 @@ void Hypervisor::fill_shadow_paging() {
   switch (fill->outcome) {
     case ept::FillOutcome::kFilled:
       ++counters_.shadow_fills;
+      spend(HandlerStep::kPagingFill);
       // A right that was missing before may be cached.
-      hardware().invalidate({});
+      flush({});
       resume_interrupted((information & vmx::interruption::kNmiUnblocking) != 0);
       return;
     case ept::FillOutcome::kPageFault:
@@ -134,7 +140,7 @@ bool Hypervisor::reclaim_tables() {
   for (ShadowPaging* tables : {&spt01_, &spt02_}) {
     tables == &running_spt() ? tables->clear() : tables->destroy();
   }
-  hardware().invalidate({});
+  flush({});
   if (hardware().context().instructions != instructions_at_reclaim_) {
     instructions_at_reclaim_ = hardware().context().instructions;
     futile_reclaims_ = 0;
@@ -152,7 +158,7 @@ void Hypervisor::drop_l2_translations() {
 }
 
 void Hypervisor::drop_linear_translations(uint16_t vpid) {
-  hardware().invalidate({.kind = vmx::Invalidation::Kind::kLinearVpid, .vpid = vpid});
+  flush({.kind = vmx::Invalidation::Kind::kLinearVpid, .vpid = vpid});
 }
 
 // --- what the processor keeps, and what L0's tables hold longer than those of L1 and L2
@@ -195,11 +201,11 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
         const auto found = ept02_.find((what.eptp & kEp4ta) | kind);
         if (found != ept02_.end()) found->second->clear();
       }
-      hardware().invalidate({});
+      flush({});
       break;
     case Kind::kAllEptps:
       for (auto& [key, tables] : ept02_) tables->clear();
-      hardware().invalidate({});
+      flush({});
       break;
     case Kind::kLinearAddress:
     case Kind::kPcidAddress:
@@ -221,7 +227,7 @@ void Hypervisor::invalidate(const vmx::Invalidation& what) {
       break;
     case Kind::kAll:
       (nested().in_non_root() ? spt02_ : spt01_).clear();
-      hardware().invalidate({});
+      flush({});
       break;
   }
 }

@@ -277,10 +277,11 @@ void Pc::wire() {
 
 std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   if (config_.processor.timing != TimingModel::kFast) {
-    const bool detailed = config_.processor.timing == TimingModel::kDetailed;
+    const bool reference = config_.processor.timing == TimingModel::kReference;
+    const bool detailed = reference || config_.processor.timing == TimingModel::kDetailed;
     const timing::Processor* core = timing::find_processor(config_.processor.type.generation);
     block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn),
-                          detailed);
+                          detailed, reference);
     detailed ? prices_.follow_accesses() : prices_.price_blocks();
   }
   if (outputs_.profiler != nullptr) prices_.profile_blocks();
@@ -296,6 +297,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   if (config_.rom_bytes != 0) {
     firmware_memory_.emplace(ram_, *memory_, [this] { forget_memory(); });
     ram_.set_read_only(Ram::kDeviceHoleEnd - config_.rom_bytes, config_.rom_bytes, true);
+    if (reference) prices_.observe_accesses();
   }
   const Surroundings around{turns_,           *engine_,
                             *memory_,         bus_,

@@ -56,6 +56,12 @@ class Prices {
     follows_accesses_ = true;
   }
   bool follows_accesses() const { return follows_accesses_; }
+  // The same, and the engine is to report each access to memory that it makes.
+  void observe_accesses() {
+    follow_accesses();
+    observes_accesses_ = true;
+  }
+  bool observes_accesses() const { return observes_accesses_; }
   // Each block that is entered is part of a profile.
   void profile_blocks() { profiles_blocks_ = true; }
   bool profiles_blocks() const { return profiles_blocks_; }
@@ -90,6 +96,7 @@ class Prices {
   Clock& clock_;
   uint64_t instructions_ = 0;
   bool prices_blocks_ = false, profiles_blocks_ = false, follows_accesses_ = false;
+  bool observes_accesses_ = false;
 };
 
 }  // namespace nestor::emu

@@ -169,7 +169,7 @@ class SliceBuilder {
     if (note_hint() || note_string() || note_stack()) return;
     const InstructionPrice& price = *price_;
     if (!price.loads && !price.stores) return;
-    if (!price.has_address || !key().memory) {
+    if (!price.has_address || !key().memory || finds_its_bit_elsewhere()) {
       ++result_.unknown;
       return;
     }
@@ -186,6 +186,10 @@ class SliceBuilder {
       const bool whole = is(0x89) && operand_bits() == 64;
       store(address, whole ? registers_[encoding_.place[kRegPlace]] : std::nullopt);
     }
+  }
+  // BT, BTS, BTR and BTC with the number of the bit in a register: it may be far from the operand.
+  bool finds_its_bit_elsewhere() const {
+    return is_0f(0xa3) || is_0f(0xab) || is_0f(0xb3) || is_0f(0xbb);
   }
   // PREFETCHh, PREFETCHW, CLFLUSH and CLFLUSHOPT.
   bool note_hint() {
@@ -453,7 +457,7 @@ class SliceBuilder {
       registers_[kRsp] = moved(-width);
     } else if (is(0x8f) && key().memory) {
       registers_[kRsp] = moved(width);
-    } else if (is(0x5c)) {
+    } else if (is(0x5c) && encoding_.place[kOpcodePlace] == kRsp) {
       return;  // POP RSP
     } else if (is(0xc9)) {
       registers_[kRsp].reset();

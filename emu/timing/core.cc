@@ -22,8 +22,7 @@ void BlockPrices::price(PricedBlock& block) const {
   const InstructionPrice& last = prices.back();
   block.ends_in = branch_kind_of(std::span(block.code).last(last.length), block.mode);
   block.branch_waits = last.address_read | last.operand_read;
-  const uint16_t loading = last.loads ? last.latency : uint16_t{0};
-  block.branch_takes = (1u + loading) * kTicksPerCycle;
+  block.branch_takes = last.loads ? last.latency * kTicksPerCycle : Ticks{0};
 }
 
 Piece BlockPrices::part_of(const PricedBlock& block, size_t instructions) const {
@@ -96,15 +95,16 @@ int64_t Core::leave(size_t instructions) {
   if (last_ == nullptr || instructions >= last_->lengths.size()) return 0;
   const Ticks before = accumulator_.time();
   counts_->executed_branches -= last_->ends_in != BranchKind::kNone;
-  const Piece completed = blocks_.part_of(*last_, instructions);
-  if (delays_.empty()) {
+  if (observing_ != nullptr) {
+    add_observed(instructions);
+  } else if (const Piece completed = blocks_.part_of(*last_, instructions); delays_.empty()) {
     accumulator_.replace(last_->piece, completed, last_front_end_);
   } else {
     blocks_.find_steps(*last_);
     accumulator_.replace(last_->piece, completed, std::span(last_->steps).first(instructions),
                          last_front_end_, [this](size_t i, Ticks) { return delays_[i]; });
-    delays_.clear();
   }
+  delays_.clear();
   last_ = nullptr;
   branch_ = {};
   return static_cast<int64_t>(cycles(accumulator_.time()) - cycles(before));

@@ -45,11 +45,16 @@ struct PricedBlock {
 class BlockPrices {
  public:
   // `follows_accesses`: blocks are entered with a MemoryView.
-  explicit BlockPrices(const Processor& processor, bool follows_accesses = false)
-      : processor_(processor), follows_accesses_(follows_accesses) {}
+  // `observes_accesses`, too: what they access is reported while they execute.
+  explicit BlockPrices(const Processor& processor, bool follows_accesses = false,
+                       bool observes_accesses = false)
+      : processor_(processor),
+        follows_accesses_(follows_accesses),
+        observes_accesses_(observes_accesses) {}
 
   const Processor& processor() const { return processor_; }
   bool follows_accesses() const { return follows_accesses_; }
+  bool observes_accesses() const { return observes_accesses_; }
   void price(PricedBlock& block) const;
   // What it costs to execute no more than the first instructions.
   Piece part_of(const PricedBlock& block, size_t instructions) const;
@@ -60,7 +65,7 @@ class BlockPrices {
 
  private:
   const Processor& processor_;
-  const bool follows_accesses_;
+  const bool follows_accesses_, observes_accesses_;
   std::deque<PricedBlock> blocks_;
 };
 
@@ -126,6 +131,22 @@ class Core {
   // The same, and its accesses go through TLBs and caches.
   uint64_t enter(const PricedBlock& block, const EntryState& entry, MemoryView& view);
   bool follows_accesses() const { return blocks_.follows_accesses(); }
+
+  // --- accesses that are reported, while the block that was entered last executes
+  // Its price is that without them until it is complete: when the next one is entered, or
+  // complete() is called, they go through TLBs and caches, in their order.
+  bool observes() const { return observing_ != nullptr; }
+  struct Observed {
+    uint64_t instruction = 0, linear = 0;  // linear addresses
+    uint64_t physical = 0;                 // what `linear` led to
+    bool writes = false;
+  };
+  void observe(const Observed& access);
+  // Where it was, or for what, is not known.
+  void observe_unexplained() { ++counts_->unknown_accesses; }
+  // Cycles that pass because of the accesses.
+  int64_t complete();
+
   // From now on addresses are translated by these translations.
   void use_translations(const ept::MappingTag& tag) { translations_.select(tag); }
   // WBINVD, INVD.
@@ -141,7 +162,10 @@ class Core {
   // The same, all but the last one.
   int64_t leave_last() { return leave(last_ != nullptr ? last_->lengths.size() - 1 : 0); }
   // What was entered last is left no more.
-  void settle() { last_ = nullptr; }
+  void settle() {
+    observing_ = nullptr;
+    last_ = nullptr;
+  }
   uint64_t price(SystemCost cost) const { return system_price(blocks_.processor(), cost); }
   const Processor& processor() const { return blocks_.processor(); }
   // Everything has retired before what follows begins.
@@ -260,6 +284,11 @@ class Core {
   Located locate(uint64_t linear, TranslationFor reason, MemoryView& view);
   void fetch_lines(const PricedBlock& block, MemoryView& view);
   void add_slowly(const PricedBlock& block, const uint64_t* registers);
+  uint64_t enter_observed(const PricedBlock& block, const EntryState& entry, MemoryView& view);
+  // The observed accesses of the block that was entered last, of which only so many instructions
+  // were executed.
+  void add_observed(size_t instructions);
+  bool use_observed();
   // By instruction of the block that was entered last.
   Ticks delay(const PricedBlock& block, size_t instruction, Ticks ready, Ticks& stored);
   // The block that was entered last is about to go, or to become another one.
@@ -282,6 +311,10 @@ class Core {
   // By instruction of the block that was entered last: by how much its load was late. Empty: by
   // nothing.
   std::vector<Ticks> delays_;
+  MemoryView* observing_ = nullptr;  // through this, what comes of the block that was entered last
+  bool observed_waits_ = false;      // it may have to wait for what was missed before
+  std::vector<Observed> observed_;
+  std::vector<AccessSlices::OfInstruction> observed_of_;  // by instruction, into accesses_
   LevelsCounts levels_;
   CoreEvents events_before_;  // before levels_ began
   Counts* counts_ = &levels_[0].code;

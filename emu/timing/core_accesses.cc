@@ -186,7 +186,8 @@ void Core::fetch_lines(const PricedBlock& block, MemoryView& view) {
 }
 
 Ticks Core::delay(const PricedBlock& block, size_t instruction, Ticks ready, Ticks& stored) {
-  const AccessSlices::OfInstruction& of = block.slices.of[instruction];
+  const AccessSlices::OfInstruction& of =
+      observing_ != nullptr ? observed_of_[instruction] : block.slices.of[instruction];
   Ticks later = 0;
   if (of.load != AccessSlices::kNoValue && accesses_[of.load].cached) {
     const MemoryTiming::Wait wait = memory_.access(accesses_[of.load], ready);
@@ -216,6 +217,7 @@ void Core::add_slowly(const PricedBlock& block, const uint64_t* registers) {
 }
 
 uint64_t Core::enter(const PricedBlock& block, const EntryState& entry, MemoryView& view) {
+  if (blocks_.observes_accesses()) return enter_observed(block, entry, view);
   const Ticks before = accumulator_.time();
   begin(block);
   if (last_front_end_ == FrontEnd::kLegacy) fetch_lines(block, view);

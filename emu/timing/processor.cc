@@ -16,8 +16,11 @@ constexpr uint16_t ports(std::initializer_list<unsigned> numbers) {
 // Haswell, Skylake and Ice Lake), and the discussion in Agner Fog's blog, "32B store-forwarding is
 // slower than 16B". The loop stream detector is off on Skylake (errata SKL150, SKZ7). POPCNT, TZCNT
 // and LZCNT: errata HSD146, BDM104 and SKL029. Jumps at the end of 32 bytes: Intel, "Mitigations
-// for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065. The cost of a
-// misprediction is a parameter: 16 to 20 cycles are what the literature has.
+// for Jump Conditional Code Erratum". MOV elimination in Ice Lake: erratum ICL065.
+// Mispredictions: LLVM 22's scheduling models have 16 cycles for Haswell and Broadwell (the member
+// MispredictPenalty, "the typical number of extra cycles"); 7-cpu.com measured 16.5 on Skylake, as
+// the discussion of D. Lemire's blog cites it in December 2019, where LLVM's model has 14. Ice
+// Lake's is a parameter: Skylake's.
 // TLBs: the same manual, tables of "TLB parameters" or "cache and TLB parameters", as are the sizes
 // of first- and second-level caches and of store buffers; that Haswell has one page walker and its
 // successors two is there, too. Third-level caches are those of parts with 8 cores, by Intel's ARK:
@@ -25,9 +28,15 @@ constexpr uint16_t ports(std::initializer_list<unsigned> numbers) {
 // servers, 4, 14 and 54 to 56 cycles and 89 to 91 ns of DRAM, which are 180 cycles of a TSC of 2.0
 // GHz; of Ice Lake servers 5, 13 to 14 and 66.5 ns. The second level of Haswell and Broadwell: the
 // manual.
-// Parameters, of the right size, which nobody has published for each processor: sizes of the
-// paging-structure caches and the nested TLB, how long a walk takes beside its references, fill
-// buffers, the third level of all but Skylake, and DRAM of Haswell and Broadwell.
+// Paging-structure caches: Intel has published that there are three (the manual of the
+// architecture, volume 3, "Caches for Paging Structures"), and no size. github.com/vusec/revanc,
+// the program of those who have measured them ("RevAnC", EuroSec 2017; the paper was not looked
+// up), says 4 entries for PDPTEs up to Ivy Bridge; for later processors it takes what CPUID says of
+// the TLBs of large pages: 32 of 2 MBytes, 4 of 1 GByte. Parameters, of the right size, as no
+// published figure was found: the size of the PML4 cache, all three of Ice Lake, the ways of the
+// PDE cache, that the caches of guest-physical addresses are as large as those of linear ones, the
+// nested TLB, how long a walk takes beside its references, fill buffers, the third level of all but
+// Skylake, and DRAM of Haswell and Broadwell.
 struct Hierarchy {
   CacheSize first, second, third;
   uint16_t first_cycles, second_cycles, third_cycles, memory_cycles;
@@ -45,7 +54,9 @@ constexpr Processor::Memory memory_of(const Hierarchy& caches, const Tlbs& tlbs)
           .huge_data_tlb = tlbs.huge_data,
           .second_tlb = tlbs.second,
           .huge_second_tlb = tlbs.huge_second,
-          .structure_cache = {8, 4},
+          .pml4_cache = {1, 2},
+          .pdpte_cache = {1, 4},
+          .pde_cache = {8, 4},
           .nested_tlb = {16, 4},
           .code_cache = {64, 8},
           .first_cache = caches.first,
@@ -142,7 +153,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = true,
      .jcc_erratum = true,
      .forwarding = 4,
-     .misprediction = 16,
+     .misprediction = 17,
      .memory = kSkylakeMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({2, 3, 7}),
@@ -166,7 +177,7 @@ constexpr Processor kProcessors[] = {
      .cmov_complex = true,
      .jcc_erratum = false,
      .forwarding = 5,
-     .misprediction = 16,
+     .misprediction = 17,
      .memory = kIceLakeMemory,
      .load_ports = ports({2, 3}),
      .store_address_ports = ports({7, 8}),

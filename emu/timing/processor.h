@@ -35,14 +35,16 @@ struct Processor {
   bool cmov_complex;               // CMOVcc is for the first decoder
   bool jcc_erratum;       // a jump at the end of 32 bytes keeps them out of the decoded ICache
   uint8_t forwarding;     // cycles from a store's data to a load of it, general registers
-  uint8_t misprediction;  // cycles from the execution of a branch to what it leads to being issued
+  uint8_t misprediction;  // cycles that a branch costs that was not foreseen and waits for nothing
   // What accesses to memory cost, and their translations.
   struct Memory {
     // Of pages of 4 KBytes, of 2 and 4 MBytes, and of 1 GByte. No way: there is no such TLB.
     CacheSize instruction_tlb, large_instruction_tlb;
     CacheSize data_tlb, large_data_tlb, huge_data_tlb;
     CacheSize second_tlb, huge_second_tlb;  // all but the huge ones share
-    CacheSize structure_cache, nested_tlb;
+    // Paging-structure caches, of each dimension: of entries that lead to page-directory-pointer
+    // tables, to page directories and to page tables. And the TLB of guest-physical pages.
+    CacheSize pml4_cache, pdpte_cache, pde_cache, nested_tlb;
     CacheSize code_cache, first_cache, second_cache, third_cache;  // of 64 bytes a line
     uint16_t second_tlb_cycles, walk_cycles;  // a hit; a walk beside its references
     // From the address of a load to its data.

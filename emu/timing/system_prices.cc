@@ -29,7 +29,8 @@ constexpr Row kRows[] = {
     {SystemCost::kLoadDescriptorTable, {120, 120, 120, 131}},  // LGDT
     {SystemCost::kInvlpg, {208, 207, 225, 216}},
     {SystemCost::kPause, {9, 9, 140, 138}},
-    {SystemCost::kInterruptFlag, {4, 4, 4, 4}},         // STI; CLI takes 2
+    {SystemCost::kInterruptFlag, {4, 4, 4, 4}},
+    {SystemCost::kClearInterruptFlag, {2, 2, 2, 2}},
     {SystemCost::kXsetbv, {17, 17, 17, 17}},            // Skylake's
     {SystemCost::kPopf, {21, 21, 21, 21}},              // Skylake's
     {SystemCost::kRandomNumber, {536, 536, 536, 536}},  // Skylake's
@@ -109,7 +110,7 @@ constexpr struct {
     {Operation::kRdrand, SystemCost::kRandomNumber},
     {Operation::kRdseed, SystemCost::kRandomNumber},
     {Operation::kPause, SystemCost::kPause},
-    {Operation::kCli, SystemCost::kInterruptFlag},
+    {Operation::kCli, SystemCost::kClearInterruptFlag},
     {Operation::kSti, SystemCost::kInterruptFlag},
     {Operation::kPushf, SystemCost::kPushf},
     {Operation::kPopf, SystemCost::kPopf},

@@ -31,7 +31,8 @@ enum class SystemCost : uint8_t {
   kXsave,
   kRandomNumber,
   kPause,
-  kInterruptFlag,  // CLI, STI
+  kInterruptFlag,       // STI
+  kClearInterruptFlag,  // CLI
   kPushf,
   kPopf,
   kSegmentLoad,

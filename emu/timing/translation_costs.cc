@@ -55,8 +55,8 @@ TranslationCosts::TranslationCosts(const Processor& processor, Caches& caches)
             Tlb(processor.memory.huge_data_tlb)},
       second_(processor.memory.second_tlb),
       huge_second_(processor.memory.huge_second_tlb),
-      tables_(processor.memory.structure_cache),
-      guest_tables_(processor.memory.structure_cache),
+      tables_(processor.memory),
+      guest_tables_(processor.memory),
       guest_pages_(processor.memory.nested_tlb) {}
 
 TranslationCosts::Entry* TranslationCosts::find(Tlb& tlb, const MappingTag& tag, uint64_t address,
@@ -162,17 +162,22 @@ uint64_t TranslationCosts::count_walk(const TimedWalk& walked) {
 }
 
 // The level at which a walk goes on from the lowest table that is cached.
-unsigned TranslationCosts::cached_level(Tlb& tables, const MappingTag& tag, uint64_t address,
+unsigned TranslationCosts::cached_level(Structures& tables, const MappingTag& tag, uint64_t address,
                                         unsigned top) {
-  for (unsigned level = 1; level < top; ++level)
-    if (find(tables, tag, address, bits_of_level(level + 1)) != nullptr) return level;
+  for (unsigned level = 1; level < top; ++level) {
+    Tlb* const cache = tables.of(level + 1);
+    if (cache != nullptr && find(*cache, tag, address, bits_of_level(level + 1)) != nullptr)
+      return level;
+  }
   return top;
 }
 
-// An entry of this level has led to another table.
-void TranslationCosts::keep_table(Tlb& tables, const MappingTag& tag, uint64_t address,
+// An entry of this level was read, and has led to another table.
+void TranslationCosts::keep_table(Structures& tables, const MappingTag& tag, uint64_t address,
                                   unsigned level) {
-  keep(tables, key_of(tag, MappingRole::kTable, false, bits_of_level(level), address));
+  Tlb* const cache = tables.of(level);
+  if (cache == nullptr) return;
+  keep(*cache, key_of(tag, MappingRole::kTable, false, bits_of_level(level), address));
 }
 
 uint64_t TranslationCosts::reference(uint64_t machine_address) {
@@ -183,16 +188,20 @@ uint64_t TranslationCosts::reference(uint64_t machine_address) {
 // `steps` translate the guest-physical address.
 uint64_t TranslationCosts::walk_ept(const MappingTag& tag, std::span<const ept::Step> steps,
                                     uint64_t address, bool completed) {
-  if (steps.empty() || find(guest_pages_, tag, address, kPageBits) != nullptr) return 0;
+  if (steps.empty()) return 0;
+  for (const unsigned size_bits : kPageSizes)
+    if (find(guest_pages_, tag, address, size_bits) != nullptr) return 0;
   const unsigned from = cached_level(guest_tables_, tag, address, steps.front().level);
+  const unsigned leaf = steps.back().level;
   uint64_t cycles = 0;
   for (const ept::Step& step : steps) {
-    if (step.level <= from) cycles += reference(step.machine_address);
-    if (step.level > steps.back().level) keep_table(guest_tables_, tag, address, step.level);
+    if (step.level > from) continue;
+    cycles += reference(step.machine_address);
+    if (step.level > leaf) keep_table(guest_tables_, tag, address, step.level);
   }
   counts_->events.ept_walk_cycles += cycles;
   if (completed)
-    keep(guest_pages_, key_of(tag, MappingRole::kTranslation, false, kPageBits, address));
+    keep(guest_pages_, key_of(tag, MappingRole::kTranslation, false, bits_of_level(leaf), address));
   return cycles;
 }
 
@@ -204,8 +213,9 @@ uint64_t TranslationCosts::walk(const TimedWalk& walked) {
   uint64_t cycles = processor_.memory.walk_cycles;
   std::span<const ept::Step> rest = walked.steps;
   const auto first = std::ranges::find_if(rest, is_guest);
-  unsigned from = 0, leaf = 0;
+  unsigned from = 0, leaf = 0, top = 0;
   if (first != rest.end()) {
+    top = first->level;
     from = cached_level(tables_, walked.tag, walked.linear, first->level);
     for (const ept::Step& step : rest)
       if (is_guest(step)) leaf = step.level;
@@ -215,10 +225,13 @@ uint64_t TranslationCosts::walk(const TimedWalk& walked) {
     if (at == rest.size()) break;
     const ept::Step& entry = rest[at];
     if (entry.level <= from) {
-      cycles += walk_ept(guest_tag, rest.first(at), entry.address, true);
+      // Combined paging-structure-cache entries have the physical address of the table, so that no
+      // walk of EPT leads to it ("Information That May Be Cached", combined mappings).
+      const bool known = entry.level == from && from != top;
+      if (!known) cycles += walk_ept(guest_tag, rest.first(at), entry.address, true);
       cycles += reference(entry.machine_address);
+      if (entry.level > leaf) keep_table(tables_, walked.tag, walked.linear, entry.level);
     }
-    if (entry.level > leaf) keep_table(tables_, walked.tag, walked.linear, entry.level);
     rest = rest.subspan(at + 1);
   }
   return cycles + walk_ept(guest_tag, rest, walked.guest_physical, walked.page_bits != 0);

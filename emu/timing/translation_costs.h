@@ -119,7 +119,27 @@ class TranslationCosts {
   };
   static constexpr size_t kRecent = 8;  // so many sets there are at least
 
-  std::array<Tlb*, 11> all() {
+  // The paging-structure caches of one dimension: entry by entry, the tables that they lead to.
+  struct Structures {
+    Tlb pde, pdpte, pml4;
+    explicit Structures(const Processor::Memory& memory)
+        : pde(memory.pde_cache), pdpte(memory.pdpte_cache), pml4(memory.pml4_cache) {}
+    // Of entries of this level; null: they are not cached.
+    Tlb* of(unsigned level) {
+      switch (level) {
+        case 2:
+          return &pde;
+        case 3:
+          return &pdpte;
+        case 4:
+          return &pml4;
+        default:
+          return nullptr;
+      }
+    }
+  };
+
+  std::array<Tlb*, 15> all() {
     return {&instructions_.small,
             &instructions_.large,
             &instructions_.huge,
@@ -128,8 +148,12 @@ class TranslationCosts {
             &data_.huge,
             &second_,
             &huge_second_,
-            &tables_,
-            &guest_tables_,
+            &tables_.pde,
+            &tables_.pdpte,
+            &tables_.pml4,
+            &guest_tables_.pde,
+            &guest_tables_.pdpte,
+            &guest_tables_.pml4,
             &guest_pages_};
   }
   void forget_recent() {
@@ -147,8 +171,9 @@ class TranslationCosts {
   uint64_t count_walk(const TimedWalk& walk);
   uint64_t walk_ept(const ept::MappingTag& tag, std::span<const ept::Step> steps, uint64_t address,
                     bool completed);
-  unsigned cached_level(Tlb& tables, const ept::MappingTag& tag, uint64_t address, unsigned top);
-  void keep_table(Tlb& tables, const ept::MappingTag& tag, uint64_t address, unsigned level);
+  unsigned cached_level(Structures& tables, const ept::MappingTag& tag, uint64_t address,
+                        unsigned top);
+  void keep_table(Structures& tables, const ept::MappingTag& tag, uint64_t address, unsigned level);
   // Reads a paging-structure entry.
   uint64_t reference(uint64_t machine_address);
 
@@ -156,9 +181,9 @@ class TranslationCosts {
   Caches& caches_;
   Level instructions_, data_;
   Tlb second_, huge_second_;
-  Tlb tables_;        // paging-structure caches: of linear addresses,
-  Tlb guest_tables_;  // of guest-physical ones;
-  Tlb guest_pages_;   // and what these lead to
+  Structures tables_;        // paging-structure caches of linear addresses,
+  Structures guest_tables_;  // and of guest-physical ones;
+  Tlb guest_pages_;          // guest-physical translations
   Counts* counts_ = nullptr;
   ept::MappingTag selected_;
   std::array<Recent, kRecent> recent_, recent_large_;

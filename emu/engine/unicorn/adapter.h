@@ -78,6 +78,8 @@ class UnicornEngine final : public Engine {
   static void on_syscall(uc_engine*, void*);
   static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
   static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
+  static void on_access(uc_engine*, uc_mem_type type, uint64_t physical, int size, int64_t value,
+                        void*);
 
   // Whether a block ends inside the current one.
   bool ends_inside(uint64_t linear, uint32_t size) const {

@@ -71,6 +71,10 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   }
   flush_tlb();
   uc_ctl_flush_tb(uc_);
+  if (prices_.observes_accesses() &&
+      (!hook(UC_HOOK_MEM_READ, on_access) || !hook(UC_HOOK_MEM_WRITE, on_access))) {
+    return HostError{"Unicorn refuses a hook of accesses"};
+  }
   return std::nullopt;
 }
 
@@ -157,6 +161,17 @@ void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_
 
 // Translated code survives uc_mem_write, and is dropped by linear address only: through linear
 // addresses that no guest can use, and that show physical memory.
+// RIP and the general registers are in their places at each access, as it may fault. With the TLB
+// that on_fill() fills, Unicorn says the physical address.
+void UnicornEngine::on_access(uc_engine*, uc_mem_type type, uint64_t physical, int, int64_t,
+                              void* user) {
+  auto& self = *static_cast<UnicornEngine*>(user);
+  const ProcessorContexts& contexts = *self.contexts_;
+  self.client_->observe_access(contexts.rip() + contexts.code_base(), physical,
+                               type == UC_MEM_WRITE, contexts.general_registers(),
+                               contexts.segment_bases());
+}
+
 void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
   if (data.empty()) return;
   uc_mem_write(uc_, physical, data.data(), data.size());

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Programs that know nothing of the model, and find its caches, its TLBs and its latencies by
-// RDTSC.
-#include <cmath>
+// Programs that know nothing of the model, and find its caches and its TLBs by RDTSC.
 #include <string>
 
 #include "emu/timing/processor.h"
-#include "tests/emu/l0/nested_machine_fixture.h"
+#include "tests/emu/machine/detailed_timing_fixture.h"
 
 namespace nestor::emu {
 namespace {
@@ -28,110 +26,13 @@ constexpr Published kPublished[] = {
     {Generation::kIceLake, 768, 20480, 196608, 12, 20, 12, 5, 14, 70, 133, 2048},
 };
 
-class DetailedTiming : public NestedMachineTest {
- protected:
-  static constexpr uint32_t kMega = 1 << 20;
-  // Large pages from here on; and small ones, in the tables at kSmallTables.
-  static constexpr uint32_t kLargePages = 4 * kMega, kSmallPages = 40 * kMega;
-  static constexpr uint64_t kSmallTables = 0x40000, kSmallEptTables = 0x50000;
-  static constexpr unsigned kTables = 8;
-
-  DetailedTiming() {
-    config_.processor.timing = TimingModel::kDetailed;
-    config_.memory_bytes = 64 * kMega;
-    config_.max_instructions = 1'000'000'000;
-    config_.processor.type = vmx::processor_of(Generation::kSkylake);
-    for (uint64_t i = 0; i < kTables; ++i) {
-      const uint64_t place = (kSmallPages >> 21) + i;
-      put(kPml4 + 0x2000 + 8 * place, (kSmallTables + i * kPage) | kAll);
-      for (uint64_t j = 0; j < 512; ++j) {
-        const uint64_t page = (place << 21) + j * kPage;
-        put(kSmallTables + i * kPage + 8 * j, page | kAll);
-        put(kSmallEptTables + i * kPage + 8 * j, page | kEptAll | kEptUserExecute);
-      }
-    }
-  }
-  void use_small_ept_pages(bool small) {
-    for (uint64_t i = 0; i < kTables; ++i) {
-      const uint64_t place = (kSmallPages >> 21) + i;
-      put(kEpt + 0x2000 + 8 * place,
-          (small ? kSmallEptTables + i * kPage : place << 21 | 0x80) | kEptAll | kEptUserExecute);
-    }
-  }
-  void use_small_guest_pages(bool small) {
-    for (uint64_t i = 0; i < kTables; ++i) {
-      const uint64_t place = (kSmallPages >> 21) + i;
-      put(kPml4 + 0x2000 + 8 * place,
-          (small ? kSmallTables + i * kPage : place << 21 | 0x80) | kAll);
-    }
-  }
-
-  enum Register : uint8_t { kEax = 0xb8, kEcx, kEdx, kEbp = 0xbd, kEsi, kEdi };
-  static Code set(Register reg, uint32_t value) {
-    Code code{reg, 0, 0, 0, 0};
-    std::memcpy(&code[1], &value, 4);
-    return code;
-  }
-  // Puts pointers into memory, `stride` bytes apart, each to the next and the last to the first,
-  // follows them once around, and then measures.
-  static Code chase(uint32_t base, uint32_t count, uint32_t stride, uint32_t steps) {
-    const Code follow = ASM64("mov rax, rsi; 2: mov rax, [rax]; dec ecx; jne 2b");
-    return set(kEdi, base) + set(kEcx, count) + set(kEdx, stride) +
-           ASM64(
-               "mov rsi, rdi; 2: lea rax, [rdi + rdx]; mov [rdi], rax; mov r9, rdi; "
-               "mov rdi, rax; dec ecx; jne 2b; mov [r9], rsi") +
-           set(kEcx, count) + follow + ASM64("rdtsc; mov r8d, eax") + set(kEcx, steps) + follow +
-           ASM64("rdtsc; sub eax, r8d; out 0xf4, eax");
-  }
-  static uint32_t steps_of(uint32_t count) { return std::max(count, 4096u); }
-  // Cycles of one load.
-  double load(uint32_t count, uint32_t stride, uint32_t base = kLargePages) {
-    return (run(chase(base, count, stride, steps_of(count))).code >> 1) / double(steps_of(count));
-  }
-  double load_in_l2(uint32_t count, uint32_t stride, uint32_t base) {
-    return (run_guest(chase(base, count, stride, steps_of(count))).code >> 1) /
-           double(steps_of(count));
-  }
-  // The largest number from `from` on for which it holds, to one part of so many.
-  template <typename Holds>
-  static uint32_t largest(uint32_t from, const Holds& holds, uint32_t parts = 32) {
-    uint32_t to = 2 * from;
-    while (holds(to)) {
-      from = to;
-      to *= 2;
-    }
-    while (to - from > from / parts + 1) {
-      const uint32_t middle = from + (to - from) / 2;
-      (holds(middle) ? from : to) = middle;
-    }
-    return from;
-  }
-  // Cycles of a round of a loop, by RDTSC.
-  double round_of(const Code& before, const Code& body) {
-    const auto loop = [&](uint32_t rounds) {
-      const auto back = -static_cast<int32_t>(body.size() + 2 + 6);
-      Code end = ASM64("dec ebp");
-      end.insert(end.end(), {0x0f, 0x85});
-      for (unsigned i = 0; i < 4; ++i) end.push_back(static_cast<uint8_t>(back >> 8 * i));
-      return double(run(before + ASM64("rdtsc; mov r8d, eax") + set(kEbp, rounds) + body + end +
-                        ASM64("rdtsc; sub eax, r8d; out 0xf4, eax"))
-                        .code >>
-                    1);
-    };
-    return (loop(3000) - loop(1000)) / 2000;
-  }
-};
-
-#define EXPECT_WITHIN_TENTH(actual, expected) EXPECT_NEAR(actual, expected, 0.1 * (expected))
-
 class DetailedProcessors : public DetailedTiming, public testing::WithParamInterface<Published> {
  protected:
   DetailedProcessors() { config_.processor.type = vmx::processor_of(GetParam().generation); }
 };
 INSTANTIATE_TEST_SUITE_P(All, DetailedProcessors, testing::ValuesIn(kPublished),
                          [](const auto& published) {
-                           return std::string("Generation") +
-                                  std::to_string(static_cast<int>(published.param.generation));
+                           return name_of_core(published.param.generation);
                          });
 
 TEST_P(DetailedProcessors, SizesAndLatenciesOfCaches) {
@@ -196,44 +97,6 @@ TEST_P(DetailedProcessors, CpuidSaysWhatTheCachesAre) {
   EXPECT_EQ(lines(3), published.third_lines);
 }
 
-TEST_P(DetailedProcessors, LatenciesOfInstructions) {
-  const timing::Processor& core = *timing::find_processor(GetParam().generation);
-  const auto of = [&](const Code& body) { return round_of(set(kEsi, 0x80000), body); };
-  const Code four_adds = ASM64("add rax, rcx; add rax, rcx; add rax, rcx; add rax, rcx");
-  EXPECT_WITHIN_TENTH(of(four_adds + four_adds), 8);
-  EXPECT_WITHIN_TENTH(of(ASM64("imul rax, rcx; imul rax, rcx; imul rax, rcx")), 9);
-  EXPECT_WITHIN_TENTH(of(ASM64("popcnt rax, rax; popcnt rax, rax; popcnt rax, rax")), 9);
-  EXPECT_WITHIN_TENTH(of(ASM64("mov [rsi], rax; mov rax, [rsi]")), core.forwarding);
-}
-
-TEST_F(DetailedTiming, LatencyOfDivision) {
-  // The dividend is made anew from the quotient.
-  const double cycles = round_of(set(kEcx, 1), ASM64("xor edx, edx; div ecx"));
-  EXPECT_WITHIN_TENTH(cycles, 26);
-}
-
-TEST_F(DetailedTiming, SystemInstructions) {
-  // With what the core needs to fill anew, which is some cycles in each round.
-  const double empty = round_of({}, ASM64("mov rax, cr8")) - 10;
-  EXPECT_NEAR(round_of({}, kCpuid) - empty, 100, 15);
-  EXPECT_NEAR(round_of({}, ASM64("mov ecx, 0x174; rdmsr")) - empty, 89, 9);
-  EXPECT_NEAR(round_of({}, ASM64("invlpg [0x7000]")) - empty, 225, 25);
-}
-
-TEST_F(DetailedTiming, AMispredictionCosts) {
-  // 32 random bits at a time.
-  const Code rest = ASM64(
-      "imul rax, rax, 0x41c64e6d; add rax, 12345; mov rdx, rax; shr rdx, 20; mov ecx, 16; "
-      "3: shr rdx, 1; jc 4f; nop; 4: dec ecx; jne 3b");
-  const Code never = ASM64(
-      "imul rax, rax, 0x41c64e6d; add rax, 12345; mov rdx, rax; mov edx, 0; mov ecx, 16; "
-      "3: shr rdx, 1; jc 4f; nop; 4: dec ecx; jne 3b");
-  const double branches = 16, share = 0.5;
-  const double cost = (round_of({}, rest) - round_of({}, never)) / (branches * share);
-  EXPECT_GT(cost, 14);
-  EXPECT_LT(cost, 20);
-}
-
 TEST_F(DetailedTiming, IndependentMissesOverlap) {
   // 24 MBytes, beyond all caches: a chain of pointers, and loads that need not wait.
   const double waiting = load(24 * kMega / 64, 64);
@@ -263,30 +126,6 @@ TEST_F(DetailedTiming, StoresThatMissWaitForTheStoreBuffer) {
   };
   EXPECT_LT(store(16 << 10), 2);
   EXPECT_GT(store(24 * kMega), 10);
-}
-
-TEST_F(DetailedTiming, LargerPagesAndOneDimensionWalkFaster) {
-  constexpr uint32_t kPages = 3000;
-  enable_ept();
-  const double without = load(kPages, kPage, kLargePages);
-  const double native = load(kPages, kPage, kSmallPages) - without;
-  const auto nested = [&](bool small_guest, bool small_ept) {
-    use_small_guest_pages(small_guest);
-    use_small_ept_pages(small_ept);
-    return load_in_l2(kPages, kPage, kSmallPages) - without;
-  };
-  const double both = nested(true, true), guest = nested(true, false), ept = nested(false, true),
-               none = nested(false, false);
-  EXPECT_GT(native, 14) << "each is a walk";
-  EXPECT_GT(both, native);
-  EXPECT_LT(guest, both);
-  EXPECT_LT(ept, both);
-  EXPECT_LT(none, ept);
-  EXPECT_LT(none, guest);
-  EXPECT_LT(both / native, 4);
-  RecordProperty("cycles", std::to_string(native) + " " + std::to_string(both) + " " +
-                               std::to_string(guest) + " " + std::to_string(ept) + " " +
-                               std::to_string(none));
 }
 
 TEST_F(DetailedTiming, EmptyCachesAreSlow) {

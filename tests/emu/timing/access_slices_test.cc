@@ -72,11 +72,19 @@ TEST_F(AccessSlicesTest, FollowsTheStack) {
             (Addresses{0x7fff8, 0x7fff0, 0x7fff0, 0x7fff8 + 8}));
   EXPECT_EQ(addresses(ASM64("push rbx; pop rsi; mov rax, [rsi]")),
             (Addresses{0x7fff8, 0x7fff8, 0x4000}));
+  EXPECT_EQ(addresses(ASM64("pop r12; pop r12; mov rax, [rsp]")),
+            (Addresses{0x80000, 0x80008, 0x80010}));
   EXPECT_EQ(addresses(ASM64("call qword ptr [rbx]")), (Addresses{0x4000, 0x7fff8}));
   EXPECT_EQ(addresses(ASM64("ret")), Addresses{0x80000});
   view_.memory[0x90000] = 0x12340;
   EXPECT_EQ(addresses(ASM64("leave; mov rax, [rbp]; ret")), (Addresses{0x90000}))
       << "what LEAVE leads to is not followed";
+  EXPECT_EQ(unknown_, 2u);
+}
+
+TEST_F(AccessSlicesTest, DoesNotFollowABitThatARegisterNumbers) {
+  EXPECT_EQ(addresses(ASM64("bts dword ptr [rbx], 3; bts dword ptr [rbx], ecx; bt [rbx], rcx")),
+            (Addresses{0x4000}));
   EXPECT_EQ(unknown_, 2u);
 }
 

@@ -182,6 +182,34 @@ TEST_F(TranslationCostsTest, WritesAndFaultsWalk) {
   EXPECT_EQ(references(fault), 1u);
 }
 
+// Each walk reads one entry less where the region's entry is cached.
+TEST_F(TranslationCostsTest, EachPagingStructureCacheIsOfItsOwn) {
+  // How many references the second time around takes for regions of 2 MBytes, or of 1 GByte, each
+  // time to another page.
+  const auto again = [&](uint64_t regions, unsigned bits) {
+    costs_.invalidate({.kind = Invalidation::Kind::kAll});
+    for (uint64_t i = 0; i < regions; ++i) (void)references(walk(i << bits, false));
+    const uint64_t before = counts_.references;
+    const uint64_t next = uint64_t{1} << (bits - 9);
+    for (uint64_t i = 0; i < regions; ++i) (void)references(walk(i << bits | next, false));
+    return counts_.references - before;
+  };
+  EXPECT_EQ(again(32, 21), 32u) << "PDEs";
+  EXPECT_EQ(again(33, 21), 33u + 5) << "five were in one set of four ways";
+  EXPECT_EQ(again(4, 30), 8u) << "PDPTEs";
+  EXPECT_EQ(again(5, 30), 15u);
+  EXPECT_EQ(again(2, 39), 6u) << "PML4Es";
+  EXPECT_EQ(again(3, 39), 12u);
+}
+
+// A combined entry of the PDE cache has the physical address of the page table: EPT is not walked
+// for it, though the TLB of guest-physical pages has forgotten where it is.
+TEST_F(TranslationCostsTest, CombinedEntriesLeadToTablesWithoutEpt) {
+  (void)references(walk(0x1'2345'6000, true));
+  for (uint64_t i = 0; i < 80; ++i) (void)references(walk(0x2'0000'0000 + (i << 12), true));
+  EXPECT_EQ(references(walk(0x1'2345'7000, true)), 2u) << "the PTE, and the EPT PTE";
+}
+
 // Beyond the second-level TLB something is forgotten.
 TEST_F(TranslationCostsTest, TheTlbIsAsLargeAsTheProcessors) {
   const auto again = [&](uint64_t pages) {
