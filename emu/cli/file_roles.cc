@@ -30,13 +30,16 @@ std::vector<Role> image_roles(const ImageRun& run) {
   for (const ModuleFile& module : run.modules)
     roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
   for (const DiskConfig& disk : run.machine.disks)
-    roles.push_back({"--disk", disk.path, disk.writable, false});
+    roles.push_back(
+        {disk.efi_application ? "--efi-application" : "--disk", disk.path, disk.writable, false});
   if (run.machine.cd) roles.push_back({"--cdrom", run.machine.cd->path});
   return roles;
 }
 
 std::vector<Role> roles_of(const RunOptions& options) {
   std::vector<Role> roles = image_roles(options);
+  if (options.keyboard != "stdio" && options.keyboard != "none")
+    roles.push_back({"--keyboard", options.keyboard});
   if (options.serial_input) roles.push_back({"--serial-input", *options.serial_input});
   if (options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio)
     roles.push_back({"--gdb stdio", "-"});
@@ -116,7 +119,8 @@ std::optional<std::string> shared_file(const RunOptions& options) {
 
 std::optional<std::string> unread_input(const RunOptions& options) {
   // Where a terminal would be the guest's keyboard.
-  const bool expected = options.serial == "stdio" || options.virtio_console == "stdio";
+  const bool expected =
+      options.serial == "stdio" || options.virtio_console == "stdio" || options.keyboard == "stdio";
   if (!expected || options.serial_input || !standard_input_has_data()) return std::nullopt;
   const auto reads = [](const Role& role) {
     return role.standard_input || role.path == "/dev/stdin";

@@ -14,7 +14,8 @@
 namespace nestor::emu {
 namespace {
 
-constexpr const char* kFirmwareOption = "--firmware";
+constexpr const char *kFirmwareOption = "--firmware", *kApplicationOption = "--efi-application",
+                     *kVgaOption = "--vga";
 
 std::string check_memory(const std::string& text) {
   const auto bytes = parse_size(text);
@@ -32,6 +33,13 @@ std::string check_cpus(const std::string& text) {
   if (processors >= 1 && processors <= ProcessorConfig::kMaxCount) return {};
   return fmt::format("--cpus: '{}' is not possible; choose a number from 1 to {}", text,
                      ProcessorConfig::kMaxCount);
+}
+
+std::string check_path(std::string_view option, const std::string& path) {
+  if (path.empty()) return fmt::format("{}: the name of the file is empty", option);
+  if (path.size() > DiskConfig::kMaxPathBytes)
+    return fmt::format("{}: the name of the file is too long", option);
+  return {};
 }
 
 std::string check_count(const std::string& text) {
@@ -98,35 +106,66 @@ void ImageOptions::add_firmware_to(CLI::App& run) {
                  "Firmware that starts the machine from its disks: seabios, ovmf, or the file of a "
                  "ROM [seabios, when there is no IMAGE]")
       ->type_name("NAME|FILE");
+  run.add_option(kApplicationOption, efi_application_,
+                 "A disk with this UEFI application, before all others; --firmware is ovmf then")
+      ->type_name("FILE.efi");
+  run.add_option(
+         kVgaOption, vga_,
+         "The display: QEMU's standard VGA, with graphics, or a text screen alone [std with "
+         "firmware, else text]")
+      ->type_name("std|text");
+}
+
+Complaint ImageOptions::read_vga(const CLI::App& run, ImageRun& to) const {
+  if (run.count(kVgaOption) == 0) {
+    to.machine.standard_vga = to.firmware.has_value();
+    return {};
+  }
+  if (vga_ != "std" && vga_ != "text")
+    return fmt::format("--vga: '{}' is neither std nor text", vga_);
+  to.machine.standard_vga = vga_ == "std";
+  return {};
 }
 
 Complaint ImageOptions::read_firmware(const CLI::App& run, ImageRun& to) const {
   const bool has_firmware = run.count(kFirmwareOption) != 0;
-  if (run.count("IMAGE") != 0)
-    return has_firmware ? "IMAGE and --firmware exclude each other; leave one out" : "";
+  const bool has_application = run.count(kApplicationOption) != 0;
+  if (run.count("IMAGE") != 0) {
+    if (!has_firmware && !has_application) return {};
+    return fmt::format("IMAGE and {} exclude each other; leave one out",
+                       has_firmware ? kFirmwareOption : kApplicationOption);
+  }
   // Where there is none nothing is said of it.
   if (run.get_option(kFirmwareOption)->get_group().empty()) return "IMAGE is required";
-  if (!has_firmware && disks_.empty() && !to.machine.cd)
-    return "IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or "
-           "--load-state FILE";
+  if (!has_firmware && !has_application && disks_.empty() && !to.machine.cd)
+    return "IMAGE is required, or a --disk, --cdrom or --efi-application to start from, or "
+           "--firmware, or --load-state FILE";
   if (has_firmware && firmware_.empty()) return "--firmware: the name of the file is empty";
   for (const char* option : {"--append", "--module", "--initrd"}) {
     if (run.count(option) != 0)
       return fmt::format("{} has no effect without IMAGE: firmware starts the machine", option);
   }
-  to.firmware = has_firmware ? firmware_ : "seabios";
+  if (has_application && firmware_ == "seabios")
+    return "--efi-application: SeaBIOS starts none; leave --firmware out";
+  const char* const usual = has_application ? "ovmf" : "seabios";
+  to.firmware = has_firmware ? firmware_ : usual;
   return {};
 }
 
-Complaint ImageOptions::read_disks(ImageRun& run) const {
+Complaint ImageOptions::read_disks(const CLI::App& command, ImageRun& run) const {
+  const CLI::Option* const application = command.get_option_no_throw(kApplicationOption);
+  if (application != nullptr && application->count() != 0) {
+    if (std::string bad = check_path(kApplicationOption, efi_application_); !bad.empty())
+      return bad;
+    run.machine.disks.push_back({.path = efi_application_, .efi_application = true});
+  }
   for (const std::string& text : disks_) {
     // Written as a module and its command line are.
     const ModuleFile disk = parse_module(text);
     const std::string& how = disk.command_line.value_or("writable=off");
     if (disk.path.empty())
       return "--disk: the name of the file is empty; name a raw file; a comma in it is written ,,";
-    if (disk.path.size() > DiskConfig::kMaxPathBytes)
-      return "--disk: the name of the file is too long";
+    if (std::string bad = check_path("--disk", disk.path); !bad.empty()) return bad;
     if (how != "writable=on" && how != "writable=off") {
       return fmt::format(
           "--disk: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=on, "
@@ -135,7 +174,8 @@ Complaint ImageOptions::read_disks(ImageRun& run) const {
     }
     run.machine.disks.push_back({.path = disk.path, .writable = how == "writable=on"});
   }
-  if (disks_.size() > kMaxDisks) return fmt::format("--disk: at most {} are possible", kMaxDisks);
+  if (run.machine.disks.size() > kMaxDisks)
+    return fmt::format("--disk: at most {} are possible", kMaxDisks);
   return {};
 }
 
@@ -152,11 +192,9 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
     if (path.empty()) return "--initrd: the name of the file is empty";
     run.modules.push_back({.path = path, .initrd = true});
   }
-  if (Complaint bad = read_disks(run); !bad.empty()) return bad;
+  if (Complaint bad = read_disks(command, run); !bad.empty()) return bad;
   if (command.count("--cdrom") != 0) {
-    if (cdrom_.empty()) return "--cdrom: the name of the file is empty";
-    if (cdrom_.size() > DiskConfig::kMaxPathBytes)
-      return "--cdrom: the name of the file is too long";
+    if (std::string bad = check_path("--cdrom", cdrom_); !bad.empty()) return bad;
     run.machine.cd = DiskConfig{.path = cdrom_};
   }
   if (std::string bad = check_memory(memory_); !bad.empty()) return bad;

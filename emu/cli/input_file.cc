@@ -8,12 +8,13 @@
 
 namespace nestor::emu {
 
-std::variant<std::unique_ptr<InputFile>, std::string> InputFile::open(const std::string& path) {
-  const auto refuse = [&path](int error) {
+std::variant<std::unique_ptr<InputFile>, std::string> InputFile::open(const std::string& option,
+                                                                      const std::string& path) {
+  const auto refuse = [&option, &path](int error) {
     const std::string why = std::generic_category().message(error);
-    return path == "-" ? "--serial-input -: cannot read the standard input: " + why +
+    return path == "-" ? option + " -: cannot read the standard input: " + why +
                              "; make it a file or a pipe"
-                       : "--serial-input: cannot read '" + path + "': " + why +
+                       : option + ": cannot read '" + path + "': " + why +
                              "; name a file, or - for the standard input";
   };
   File file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"));

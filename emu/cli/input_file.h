@@ -13,9 +13,9 @@ namespace nestor::emu {
 // A file that is read byte by byte. "-" is the standard input.
 class InputFile {
  public:
-  // The error is one sentence that names the path and the reason.
+  // The error is one sentence that names the option, the path and the reason.
   [[nodiscard]] static std::variant<std::unique_ptr<InputFile>, std::string> open(
-      const std::string& path);
+      const std::string& option, const std::string& path);
 
   // std::nullopt: the file is at its end, or cannot be read further.
   std::optional<uint8_t> next();

@@ -2,11 +2,13 @@
 #include "emu/cli/inputs.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <utility>
 
+#include "emu/devices/display/display_function.h"
 #include "emu/loaders/read_file.h"
 
 namespace nestor::emu {
@@ -18,11 +20,13 @@ constexpr uint64_t kLargestImage = 1ull << 30;
 
 struct KnownFirmware {
   std::string_view name, file, package;
+  bool runs_vga_bios;
 };
 constexpr KnownFirmware kKnownFirmware[] = {
-    {"seabios", "/usr/share/seabios/bios-256k.bin", "seabios"},
-    {"ovmf", "/usr/share/ovmf/OVMF.fd", "ovmf"},
+    {"seabios", "/usr/share/seabios/bios-256k.bin", "seabios", true},
+    {"ovmf", "/usr/share/ovmf/OVMF.fd", "ovmf", false},
 };
+constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
 
 }  // namespace
 
@@ -43,7 +47,7 @@ ModuleFile parse_module(std::string_view text) {
 
 std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) {
   std::string path = firmware;
-  for (const auto& [name, file, package] : kKnownFirmware) {
+  for (const auto& [name, file, package, runs_vga_bios] : kKnownFirmware) {
     if (firmware != name) continue;
     path = file;
     if (!std::filesystem::exists(path)) {
@@ -55,6 +59,19 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) 
   auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
   if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
   return load_firmware({file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))});
+}
+
+std::variant<std::vector<uint8_t>, LoadError> read_vga_bios(const std::string& firmware) {
+  const auto* const known = std::ranges::find(kKnownFirmware, firmware, &KnownFirmware::name);
+  if (known != std::end(kKnownFirmware) && !known->runs_vga_bios) return std::vector<uint8_t>();
+  if (!std::filesystem::exists(kVgaBios)) {
+    spdlog::warn(
+        "there is no '{}', so that a BIOS shows nothing on the screen; install Debian's "
+        "package seabios",
+        kVgaBios);
+    return std::vector<uint8_t>();
+  }
+  return read_file(kVgaBios, "VGA BIOS", DisplayFunction::kMostRomBytes, "a ROM has no more");
 }
 
 std::variant<Inputs, LoadError> read_inputs(const std::string& image_path,

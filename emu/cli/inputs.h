@@ -33,6 +33,11 @@ struct Inputs {
 // Firmware that is a name or a file, ready for its machine.
 [[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware);
 
+// The ROM of the standard VGA for a machine that it starts; empty: it needs none, or there is none,
+// which the log says.
+[[nodiscard]] std::variant<std::vector<uint8_t>, LoadError> read_vga_bios(
+    const std::string& firmware);
+
 // Reads them; none may be larger than the guest's memory.
 [[nodiscard]] std::variant<Inputs, LoadError> read_inputs(const std::string& image,
                                                           const std::vector<ModuleFile>& modules,

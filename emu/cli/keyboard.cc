@@ -16,7 +16,7 @@ namespace {
 constexpr char kEscape = 'A' - '@';
 constexpr std::string_view kHelp =
     "nestor: the keyboard is the guest's; Ctrl-A X ends the run, Ctrl-A C says where each "
-    "processor is, Ctrl-A Ctrl-A sends Ctrl-A\n";
+    "processor is, Ctrl-A S shows the screen, Ctrl-A Ctrl-A sends Ctrl-A\n";
 
 bool has_key() {
   pollfd descriptor{STDIN_FILENO, POLLIN, 0};
@@ -66,6 +66,10 @@ std::optional<uint8_t> Keyboard::command(char key) {
     case 'c':
     case 'C':
       commands_.show_places();
+      return std::nullopt;
+    case 's':
+    case 'S':
+      commands_.show_screen();
       return std::nullopt;
     case 'a':
     case kEscape:

@@ -16,6 +16,7 @@ class Keyboard {
  public:
   struct Commands {
     std::function<void()> show_places;  // Ctrl-A C
+    std::function<void()> show_screen;  // Ctrl-A S
     std::function<void()> note;         // before a line is written to the standard error
   };
 

@@ -81,6 +81,7 @@ class RunCommand : public Command {
     image_.add_to(app_);
     image_.add_firmware_to(app_);
     outputs_.add_to(app_);
+    network_.add_to(app_);
     profile_.add_to(app_);
     state_.add_to(app_);
     debug_.add_to(app_);
@@ -105,13 +106,17 @@ class RunCommand : public Command {
     if (std::string bad = state_.read(app_, options); !bad.empty()) return bad;
     if (!options.load_state) {
       if (Complaint bad = image_.read_firmware(app_, options); !bad.empty()) return bad;
+      if (Complaint bad = image_.read_vga(app_, options); !bad.empty()) return bad;
     }
     if (std::string bad = processor_.read(app_, options.machine); !bad.empty()) return bad;
     if (options.firmware && info_of(options.machine.l0.mode).has_l0)
       return "--l0: L0 has no memory for firmware; give an IMAGE, or leave --l0 out";
+    if (options.machine.standard_vga && info_of(options.machine.l0.mode).has_l0)
+      return "--l0: L0 has no memory for --vga std; leave one of them out";
     if (Complaint bad = debug_.read(app_, options); !bad.empty()) return bad;
     if (std::string bad = profile_.read(app_, options); !bad.empty()) return bad;
     if (std::string bad = outputs_.read(app_, options); !bad.empty()) return bad;
+    if (Complaint bad = network_.read(app_, options); !bad.empty()) return bad;
     constexpr std::array<std::string_view, 3> kLevels = {"info", "warning", "off"};
     if (std::ranges::find(kLevels, log_level_) == kLevels.end()) {
       return fmt::format("--log: '{}' is no level; choose info, warning or off", log_level_);
@@ -124,6 +129,7 @@ class RunCommand : public Command {
   const Program& program_;
   ImageOptions image_;
   OutputOptions outputs_;
+  NetworkOptions network_;
   ProfileOptions profile_;
   StateOptions state_;
   DebugOptions debug_;
@@ -259,21 +265,21 @@ class CompareMmuCommand : public Command {
                 kCompareMmuExample) {
     image_.add_to(app_);
     app_.get_option("IMAGE")->required();
+    timing_.add_to(app_);
     app_.add_option("--json", json_,
                     "Write JSON to this file; - is the standard output, without the table")
         ->type_name("FILE");
   }
 
   Complaint read(CompareMmuOptions& options) const {
-    timing_.add_to(app_);
     if (Complaint bad = image_.read(app_, options); !bad.empty()) return bad;
+    if (Complaint bad = timing_.read(options.machine.processor); !bad.empty()) return bad;
     if (json_ == "") return "--json: the name of the file is empty";
     options.json = json_;
     const vmx::ProcessorType& processor = options.machine.processor.type;
     for (const L0ModeInfo& mode : kL0Modes) {
       std::optional<std::string_view> missing = l0_misses(processor, mode.mode);
       if (!missing && !processor.has(vmx::Feature::kVmxShadowing))
-    if (Complaint bad = timing_.read(options.machine.processor); !bad.empty()) return bad;
         missing = vmx::named(vmx::Feature::kVmxShadowing).name;
       if (missing)
         return fmt::format("compare-mmu needs {}, which this --cpu does not have", *missing);
@@ -283,13 +289,13 @@ class CompareMmuCommand : public Command {
 
  private:
   ImageOptions image_;
+  TimingOption timing_;
   std::optional<std::string> json_;
 };
 
 class WalkCommand : public Command {
  public:
   explicit WalkCommand(CLI::App& app)
-  TimingOption timing_;
       : Command(app, "walk", "Run an image up to a moment and show the page walk of an address",
                 kWalkExample) {
     image_.add_to(app_);

@@ -16,6 +16,7 @@
 #include "emu/cli/diff_command.h"
 #include "emu/cli/exit_status.h"
 #include "emu/cli/image_options.h"
+#include "emu/cli/network_options.h"
 #include "emu/cli/price_command.h"
 #include "emu/cli/profile_options.h"
 #include "emu/cli/state_options.h"
@@ -33,12 +34,13 @@ class App;
 
 namespace nestor::emu {
 
-struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun {
+struct RunOptions : ImageRun, StateRun, DebugRun, ProfileRun, NetworkRun {
   std::string serial = "stdio";                                          // or "none", or a file
   std::array<std::string, 3> further_serial = {"none", "none", "none"};  // COM2 to COM4: the same
   std::optional<std::string> virtio_console;  // where it writes: the same; else there is none
   std::optional<std::string> debug_console;   // where port 0xe9 writes: the same; else as COM1
   std::optional<std::string> firmware_log;    // where firmware writes what it does: the same
+  std::string keyboard = "none";              // or "stdio", the terminal, or a file, or "-"
   std::optional<std::string> serial_input;    // a file, or "-"; else the terminal, if there is one
   bool realtime = false;
   std::optional<std::string> trace;

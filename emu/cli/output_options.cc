@@ -77,6 +77,11 @@ void OutputOptions::add_to(CLI::App& run) {
                  "What COM1 receives, once the guest listens [the terminal]; - is the standard "
                  "input")
       ->type_name("FILE");
+  run.add_option("--keyboard", keyboard_,
+                 "Add a PS/2 keyboard with what is typed on it: stdio, the terminal, which COM1 "
+                 "does not have then; or a file of what a terminal sends, - for the standard input")
+      ->type_name("stdio|FILE|none")
+      ->capture_default_str();
   run.add_flag("--realtime", realtime_,
                "While the guest waits its clock runs no faster than the host's");
   run.add_option("--trace", trace_, "Write every event to this file; - is the standard output")
@@ -100,7 +105,7 @@ void OutputOptions::add_to(CLI::App& run) {
   run.add_flag(
       "--screen{-}", screen_,
       "Write the text screen to the standard output at the end, or with --screen=FILE to a "
-      "file");
+      "file; with --screen=FILE.png a picture of it");
   run.add_option("--report", report_,
                  "Write the tests that the guest reports to this file, as JUnit (FILE.xml) or TAP "
                  "(FILE.tap); - is the standard output")
@@ -141,9 +146,14 @@ std::string OutputOptions::read(const CLI::App& run, RunOptions& options) const 
     if (serial_input_.empty()) return "--serial-input: the name of the file is empty";
     options.serial_input = serial_input_;
   }
+  if (std::string bad = read_keyboard(run, options); !bad.empty()) return bad;
   options.realtime = realtime_;
   if (run.count("--screen") != 0) {
     if (screen_.empty()) return "--screen: the name of the file is empty";
+    // What a loaded machine has is not known yet.
+    if (screen_.ends_with(".png") && !options.machine.standard_vga && !options.load_state) {
+      return "--screen: a text screen has no picture; name a file without .png, or give --vga std";
+    }
     options.screen = screen_;
   }
   options.stats = stats_;
@@ -169,6 +179,19 @@ std::string OutputOptions::read_trace(const CLI::App& run, RunOptions& options) 
   if (format == kFormats.end())
     return fmt::format("--trace-format: '{}' is none of text, jsonl and perfetto", trace_format_);
   options.trace_format = static_cast<TraceFormat>(format - kFormats.begin());
+  return {};
+}
+
+std::string OutputOptions::read_keyboard(const CLI::App& run, RunOptions& options) const {
+  if (run.count("--keyboard") == 0) return {};
+  if (keyboard_.empty()) return "--keyboard: the name of the file is empty";
+  if (keyboard_ == "stdio" && options.virtio_console == "stdio")
+    return "--keyboard stdio and --virtio-console stdio both read the terminal; give one a file";
+  const bool gdb_is_there = options.gdb && options.gdb->kind == GdbAddress::Kind::kStdio;
+  if (keyboard_ == "stdio" && gdb_is_there)
+    return "--keyboard stdio and --gdb stdio both read the terminal; give one a file or a port";
+  options.keyboard = keyboard_;
+  options.machine.keyboard = keyboard_ != "none";
   return {};
 }
 

@@ -27,9 +27,10 @@ class OutputOptions {
  private:
   std::string read_trace(const CLI::App& run, RunOptions& options) const;
   std::string read_dump(const CLI::App& run, RunOptions& options) const;
+  std::string read_keyboard(const CLI::App& run, RunOptions& options) const;
   std::string read_report(const CLI::App& run, RunOptions& options) const;
 
-  std::string serial_ = "stdio", serial_input_;
+  std::string serial_ = "stdio", serial_input_, keyboard_ = "none";
   std::string virtio_console_, debug_console_, firmware_log_;
   std::array<std::string, 3> further_serial_ = {"none", "none", "none"};  // COM2 to COM4
   std::string trace_, trace_format_ = "text";

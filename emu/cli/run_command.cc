@@ -39,13 +39,20 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
   const std::vector<DiskConfig>& named = asked.disks;
   if (named.empty()) return std::nullopt;
   if (named.size() != saved.size()) {
-    return LoadError{fmt::format("the saved machine has {} disks, and --disk names {}",
-                                 saved.size(), named.size())};
+    return LoadError{
+        fmt::format("the saved machine has {} disks, its EFI application counted, and {} are named",
+                    saved.size(), named.size())};
   }
   for (size_t i = 0; i < saved.size(); ++i) {
     if (named[i].writable != saved[i].writable) {
       return LoadError{fmt::format("--disk: '{}' takes the place of a disk with writable={}",
                                    named[i].path, saved[i].writable ? "on" : "off")};
+    }
+    if (named[i].efi_application != saved[i].efi_application) {
+      return LoadError{fmt::format("'{}' takes the place of {}", named[i].path,
+                                   saved[i].efi_application
+                                       ? "an EFI application; name it with --efi-application"
+                                       : "a disk; name it with --disk")};
     }
     saved[i].path = named[i].path;
   }
@@ -58,6 +65,11 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
     auto firmware = read_firmware(*options.firmware);
     if (auto* bad = std::get_if<LoadError>(&firmware)) return std::move(*bad);
     options.machine.rom_bytes = std::get<LoadedImage>(firmware).rom_bytes;
+    if (options.machine.standard_vga) {
+      auto bios = read_vga_bios(*options.firmware);
+      if (auto* bad = std::get_if<LoadError>(&bios)) return std::move(*bad);
+      options.machine.vga_bios = std::get<std::vector<uint8_t>>(std::move(bios));
+    }
     return std::get<LoadedImage>(std::move(firmware));
   }
   if (!options.load_state) {
@@ -71,8 +83,12 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   const uint64_t limit = options.machine.max_instructions;
   const MachineConfig asked = std::exchange(options.machine, input->config());
   options.machine.max_instructions = limit;
+  if (options.keyboard != "none" && !options.machine.keyboard)
+    return LoadError{"--keyboard: the saved machine has none; leave the option out"};
   if (options.virtio_console && !options.machine.virtio_console)
     return LoadError{"--virtio-console: the saved machine has none; leave the option out"};
+  if (options.network && !options.machine.network)
+    return LoadError{"--net: the saved machine has no network; leave the option out"};
   if (const auto bad = replace_disks(options.machine, asked)) return *bad;
   return std::move(input);
 }
@@ -261,13 +277,9 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());
   }
-  std::unique_ptr<InputFile> input;
-  if (options.serial_input) {
-    auto found = InputFile::open(*options.serial_input);
-    if (const auto* bad = std::get_if<std::string>(&found))
-      return complain(ExitStatus::kBadImage, *bad);
-    input = std::get<std::unique_ptr<InputFile>>(std::move(found));
-  }
+  auto inputs = RunInputs::open(options);
+  if (const auto* bad = std::get_if<std::string>(&inputs))
+    return complain(ExitStatus::kBadImage, *bad);
   auto profiler = make_profiler(options);
   if (const auto* bad = std::get_if<LoadError>(&profiler))
     return complain(ExitStatus::kBadImage, bad->message);
@@ -279,7 +291,8 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
       return complain(ExitStatus::kOutputError, *bad);
     server = std::get<std::unique_ptr<GdbServer>>(std::move(listening));
   }
-  auto opened = RunOutputs::open(options, std::move(input), std::get<0>(std::move(profiler)));
+  auto opened = RunOutputs::open(options, std::get<RunInputs>(std::move(inputs)),
+                                 std::get<0>(std::move(profiler)));
   if (const auto* bad = std::get_if<std::string>(&opened))
     return complain(ExitStatus::kOutputError, *bad);
   RunOutputs& outputs = *std::get<std::unique_ptr<RunOutputs>>(opened);

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "emu/cli/complain.h"
+#include "emu/cli/user_network.h"
 #include "emu/observe/compare/l0_report.h"
 #include "emu/observe/stopped/places.h"
 #include "emu/observe/trace/timing_report.h"
@@ -38,15 +39,32 @@ void SerialOutput::put(uint8_t byte) {
   in_a_line_ = immediate_ && character != '\n';
 }
 
+std::variant<RunInputs, std::string> RunInputs::open(const RunOptions& options) {
+  RunInputs inputs;
+  struct Wanted {
+    std::unique_ptr<InputFile>& file;
+    std::string option, path;
+  };
+  std::vector<Wanted> wanted;
+  if (options.serial_input)
+    wanted.push_back({inputs.serial, "--serial-input", *options.serial_input});
+  if (options.keyboard != "stdio" && options.keyboard != "none")
+    wanted.push_back({inputs.keyboard, "--keyboard", options.keyboard});
+  for (Wanted& input : wanted) {
+    auto opened = InputFile::open(input.option, input.path);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    input.file = std::get<std::unique_ptr<InputFile>>(std::move(opened));
+  }
+  return inputs;
+}
+
 std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
-    const RunOptions& options, std::unique_ptr<InputFile> input,
-    std::unique_ptr<profile::Profiler> profiler) {
+    const RunOptions& options, RunInputs inputs, std::unique_ptr<profile::Profiler> profiler) {
   Files files;
   std::vector<std::pair<std::unique_ptr<OutputFile>*, std::optional<std::string>>> wanted = {
       {&files.serial, serial_path(options.serial)},
       {&files.trace, options.trace},
       {&files.dump, options.dump_vmcs},
-      {&files.screen, options.screen},
       {&files.profile, options.profile},
       {&files.report, options.report}};
   for (size_t i = 0; i < files.further_serial.size(); ++i)
@@ -63,6 +81,16 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
     *file = std::get<std::unique_ptr<OutputFile>>(std::move(opened));
   }
+  if (options.network) {
+    auto opened = open_user_network(*options.network);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    files.network = std::get<std::unique_ptr<NetworkPort>>(std::move(opened));
+  }
+  if (options.screen) {
+    auto opened = ScreenOutput::open(*options.screen);
+    if (auto* bad = std::get_if<std::string>(&opened)) return std::move(*bad);
+    files.screen = std::get<std::unique_ptr<ScreenOutput>>(std::move(opened));
+  }
   std::unique_ptr<StateOutput> state;
   if (options.save_state) {
     auto opened = StateOutput::open(options.save_state->file);
@@ -70,12 +98,11 @@ std::variant<std::unique_ptr<RunOutputs>, std::string> RunOutputs::open(
     state = std::get<std::unique_ptr<StateOutput>>(std::move(opened));
   }
   return std::unique_ptr<RunOutputs>(new RunOutputs(options, std::move(files), std::move(state),
-                                                    std::move(input), std::move(profiler)));
+                                                    std::move(inputs), std::move(profiler)));
 }
 
 RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
-                       std::unique_ptr<InputFile> input,
-                       std::unique_ptr<profile::Profiler> profiler)
+                       RunInputs inputs, std::unique_ptr<profile::Profiler> profiler)
     : options_(options),
       progress_(options.machine.max_instructions),
       serial_(std::move(files.serial), somebody_watches(options.serial), progress_),
@@ -85,12 +112,13 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
                      somebody_watches(options.debug_console.value_or("none")), progress_),
       firmware_log_(std::move(files.firmware_log),
                     somebody_watches(options.firmware_log.value_or("none")), progress_),
-      input_(std::move(input)),
+      inputs_(std::move(inputs)),
+      network_(std::move(files.network)),
       trace_file_(std::move(files.trace)),
       dump_file_(std::move(files.dump)),
       profiler_(std::move(profiler)),
       profile_file_(std::move(files.profile)),
-      screen_file_(std::move(files.screen)),
+      screen_(std::move(files.screen)),
       report_file_(std::move(files.report)) {
   for (size_t i = 0; i < files.further_serial.size(); ++i) {
     further_serial_.emplace_back(std::move(files.further_serial[i]),
@@ -118,16 +146,31 @@ RunOutputs::RunOutputs(const RunOptions& options, Files files, std::unique_ptr<S
 }
 
 SerialInput RunOutputs::serial_input() {
-  if (input_) return {[this] { return input_->next(); }, false};
-  return options_.serial == "stdio" ? keyboard_input() : SerialInput{};
+  if (inputs_.serial) return {[this] { return inputs_.serial->next(); }, false};
+  const bool is_free = options_.serial == "stdio" && options_.keyboard != "stdio";
+  return is_free ? terminal_input() : SerialInput{};
 }
 
-SerialInput RunOutputs::keyboard_input() {
+KeyInput RunOutputs::keyboard_input() {
+  if (inputs_.keyboard) {
+    typed_keys_.emplace([this] { return inputs_.keyboard->next(); });
+    return {[this] { return typed_keys_->next(); }, false};
+  }
+  const SerialInput terminal = options_.keyboard == "stdio" ? terminal_input() : SerialInput{};
+  if (!terminal.next) return {};
+  typed_keys_.emplace(terminal.next);
+  return {[this] { return typed_keys_->next(); }, terminal.live};
+}
+
+SerialInput RunOutputs::terminal_input() {
   if (!Keyboard::is_there()) return {};
-  keyboard_.emplace(Keyboard::Commands{[this] {
-                                         show_places_ = true;
-                                         if (machine_ != nullptr) machine_->request_pause();
-                                       },
+  const auto at_next_pause = [this](bool& what) {
+    return [this, &what] {
+      what = true;
+      if (machine_ != nullptr) machine_->request_pause();
+    };
+  };
+  keyboard_.emplace(Keyboard::Commands{at_next_pause(show_places_), at_next_pause(show_screen_),
                                        [this] { progress_.clear(); }});
   return {[this] { return keyboard_->next(); }, true};
 }
@@ -162,7 +205,9 @@ MachineOutputs RunOutputs::for_machine() {
   outputs.serial_input = serial_input();
   outputs.firmware_log = [this](uint8_t byte) { firmware_log_.put(byte); };
   outputs.virtio_console = put(virtio_console_, MomentWatch::Stream::kVirtioConsole);
-  if (options_.virtio_console == "stdio") outputs.virtio_console_input = keyboard_input();
+  if (options_.virtio_console == "stdio") outputs.virtio_console_input = terminal_input();
+  outputs.keyboard_input = keyboard_input();
+  outputs.network = network_.get();
   for (size_t i = 0; i < further_serial_.size(); ++i) {
     SerialOutput& output = further_serial_[i];
     if (output.is_connected())
@@ -202,7 +247,15 @@ bool RunOutputs::at_pause() {
     progress_.clear();
     tell(describe_places(*machine_->inspection()));
   }
+  if (std::exchange(show_screen_, false)) show_screen();
   return goes_on;
+}
+
+void RunOutputs::show_screen() {
+  progress_.clear();
+  const Screen& screen = machine_->screen();
+  tell(screen_ && screen_->is_file() ? fmt::format("nestor: {}\n", screen_->write_now(screen))
+                                     : describe_screen(screen));
 }
 
 void RunOutputs::end() {
@@ -261,7 +314,7 @@ uint64_t RunOutputs::take_report(const RunVerdict& verdict) {
 }
 
 void RunOutputs::take_screen(const Machine& machine) {
-  if (screen_file_) screen_ = machine.screen();
+  if (screen_) screen_->take(machine.screen());
 }
 
 void RunOutputs::finish() {
@@ -270,10 +323,7 @@ void RunOutputs::finish() {
   debug_console_.close();
   firmware_log_.close();
   for (SerialOutput& output : further_serial_) output.close();
-  if (screen_file_) {
-    screen_file_->write(screen_);
-    screen_file_->close();
-  }
+  if (screen_) screen_->finish();
   if (filter_ && !filter_->started()) {
     spdlog::warn("the run ended before the moment of --trace-from; the trace is empty");
   }
@@ -290,12 +340,12 @@ std::vector<std::string> RunOutputs::errors() const {
   std::vector all = {trace_file_ ? trace_file_->error() : std::nullopt,
                      dump_file_ ? dump_file_->error() : std::nullopt,
                      profile_file_ ? profile_file_->error() : std::nullopt,
-                     screen_file_ ? screen_file_->error() : std::nullopt,
                      report_file_ ? report_file_->error() : std::nullopt};
   for (const SerialOutput* output : serial_outputs()) all.push_back(output->error());
   for (const auto& error : all) {
     if (error) errors.push_back(*error + "; the run's output is incomplete");
   }
+  if (screen_ && screen_->error()) errors.push_back(*screen_->error());
   if (save_point_ && save_point_->error()) errors.push_back(*save_point_->error());
   return errors;
 }

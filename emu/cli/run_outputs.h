@@ -19,6 +19,8 @@
 #include "emu/cli/progress.h"
 #include "emu/cli/real_time.h"
 #include "emu/cli/save_point.h"
+#include "emu/cli/screen_output.h"
+#include "emu/cli/typed_keys.h"
 #include "emu/events/events.h"
 #include "emu/events/filter.h"
 #include "emu/machine/machine.h"
@@ -56,13 +58,20 @@ class SerialOutput {
   Progress& progress_;
 };
 
+// Files that are typed from; null: there is none.
+struct RunInputs {
+  std::unique_ptr<InputFile> serial, keyboard;
+
+  // The error is one sentence.
+  [[nodiscard]] static std::variant<RunInputs, std::string> open(const RunOptions& options);
+};
+
 class RunOutputs final : public DiskWatcher {
  public:
   // Opens all files. The error is one sentence. `options` outlives the outputs.
-  // `input`: for the serial port; may be null. So may `profiler`.
+  // `profiler` may be null.
   [[nodiscard]] static std::variant<std::unique_ptr<RunOutputs>, std::string> open(
-      const RunOptions& options, std::unique_ptr<InputFile> input,
-      std::unique_ptr<profile::Profiler> profiler);
+      const RunOptions& options, RunInputs inputs, std::unique_ptr<profile::Profiler> profiler);
   RunOutputs(const RunOutputs&) = delete;
   RunOutputs& operator=(const RunOutputs&) = delete;
 
@@ -100,15 +109,19 @@ class RunOutputs final : public DiskWatcher {
  private:
   // A null file: that output is not wanted.
   struct Files {
-    std::unique_ptr<OutputFile> serial, trace, dump, screen, profile, report;
+    std::unique_ptr<OutputFile> serial, trace, dump, profile, report;
+    std::unique_ptr<ScreenOutput> screen;
+    std::unique_ptr<NetworkPort> network;
     std::array<std::unique_ptr<OutputFile>, 3> further_serial;  // of COM2 to COM4
     std::unique_ptr<OutputFile> virtio_console, debug_console, firmware_log;
   };
   RunOutputs(const RunOptions& options, Files files, std::unique_ptr<StateOutput> state,
-             std::unique_ptr<InputFile> input, std::unique_ptr<profile::Profiler> profiler);
+             RunInputs inputs, std::unique_ptr<profile::Profiler> profiler);
   SerialInput serial_input();
-  SerialInput keyboard_input();
+  SerialInput terminal_input();
+  KeyInput keyboard_input();
   bool may_show_progress() const;
+  void show_screen();
   // What the run began with.
   const std::string& beginning() const;
   std::vector<const SerialOutput*> serial_outputs() const;
@@ -118,11 +131,13 @@ class RunOutputs final : public DiskWatcher {
   SerialOutput serial_;
   std::vector<SerialOutput> further_serial_;  // COM2 to COM4
   SerialOutput virtio_console_, debug_console_, firmware_log_;
-  const std::unique_ptr<InputFile> input_;
-  std::optional<Keyboard> keyboard_;
+  const RunInputs inputs_;
+  const std::unique_ptr<NetworkPort> network_;
+  std::optional<Keyboard> keyboard_;  // the terminal's
+  std::optional<TypedKeys> typed_keys_;
   RealTime real_time_;
-  Machine* machine_ = nullptr;  // that runs
-  bool show_places_ = false;    // when it has stopped
+  Machine* machine_ = nullptr;                      // that runs
+  bool show_places_ = false, show_screen_ = false;  // when it has stopped
   const std::unique_ptr<OutputFile> trace_file_;
   std::unique_ptr<TraceWriter> trace_;  // null: not wanted
   std::optional<FilteredEvents> filter_;
@@ -131,8 +146,7 @@ class RunOutputs final : public DiskWatcher {
   std::optional<VmcsDump> dump_;
   const std::unique_ptr<profile::Profiler> profiler_;
   const std::unique_ptr<OutputFile> profile_file_;
-  const std::unique_ptr<OutputFile> screen_file_;
-  std::string screen_;
+  const std::unique_ptr<ScreenOutput> screen_;  // null: not wanted
   const std::unique_ptr<OutputFile> report_file_;
   std::optional<TestReport> report_;
   std::optional<std::string> disk_failure_;

@@ -13,9 +13,9 @@ constexpr const char *kLoad = "--load-state", *kSave = "--save-state", *kAt = "-
 
 // What a saved state decides.
 constexpr const char* kOfTheMachine[] = {
-    "--append",      "--firmware", "--memory",          "--module",      "--initrd",
-    "--cpu",         "--cpus",     "--feature-control", "--tlb",         "--timing",
-    "--random-seed", "--l0",       "--vmcs-shadowing",  "--shadow-pages"};
+    "--append", "--firmware",    "--vga",  "--memory",          "--module",
+    "--initrd", "--cpu",         "--cpus", "--feature-control", "--tlb",
+    "--timing", "--random-seed", "--l0",   "--vmcs-shadowing",  "--shadow-pages"};
 
 }  // namespace
 

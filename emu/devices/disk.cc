@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "emu/devices/efi_disk.h"
+
 namespace nestor::emu {
 namespace {
 
@@ -19,18 +21,18 @@ struct Use {
   std::string what, option;
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw DiskError("cannot use '" + config.path + "' as a " + what + ": " + why);
+    throw DiskError("cannot use '" + config.path + "' as " + what + ": " + why);
   }
 };
 
 Use use_of(const DiskConfig& config, Disk::Kind kind) {
-  if (kind == Disk::Kind::kCd) return {config, "CD", "--cdrom"};
-  return {config, "disk", "--disk"};
+  if (kind == Disk::Kind::kCd) return {config, "a CD", "--cdrom"};
+  if (config.efi_application) return {config, "an EFI application", "--efi-application"};
+  return {config, "a disk", "--disk"};
 }
 
-// The size of an open file, or why it cannot be a disk.
-uint64_t size_of(int descriptor, const Use& use) {
-  const DiskConfig& config = use.config;
+// The size of an open file, or why it cannot be used.
+uint64_t size_of_file(int descriptor, const Use& use) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) use.refuse(std::strerror(errno));
   if (S_ISDIR(status.st_mode)) use.refuse("it is a directory; name a raw file");
@@ -38,15 +40,16 @@ uint64_t size_of(int descriptor, const Use& use) {
     use.refuse("it is neither a file nor a block device; copy it into a file");
   const off_t end = ::lseek(descriptor, 0, SEEK_END);
   if (end < 0) use.refuse(std::strerror(errno));
-  const auto bytes = static_cast<uint64_t>(end);
+  return static_cast<uint64_t>(end);
+}
+
+// The same of a disk.
+uint64_t size_of(int descriptor, const Use& use) {
+  const uint64_t bytes = size_of_file(descriptor, use);
   if (bytes == 0) use.refuse("it is empty; make a larger one, as with truncate -s 64M");
   if (bytes % Disk::kSectorBytes != 0)
     use.refuse("its size, " + std::to_string(bytes) +
                " bytes, is no multiple of 512; lengthen it, as with truncate -s %512");
-  if (config.bytes != 0 && config.bytes != bytes) {
-    use.refuse("it has " + std::to_string(bytes) + " bytes, and that of the saved machine " +
-               std::to_string(config.bytes) + "; name the one that it had with " + use.option);
-  }
   return bytes;
 }
 
@@ -75,7 +78,18 @@ Disk::Disk(const DiskConfig& config, Kind kind)
                    : why + "; it is the saved machine's, name it anew with " + use.option);
   }
   try {
-    bytes_ = size_of(descriptor_, use);
+    if (config.efi_application) {
+      std::vector<uint8_t> file(
+          std::min(size_of_file(descriptor_, use), kMaxEfiApplicationBytes + 1));
+      if (!read_file(0, file)) use.refuse("it cannot be read");
+      if (const std::string bad = check_efi_application(file); !bad.empty()) use.refuse(bad);
+      made_ = make_efi_disk(file);
+    }
+    bytes_ = made_.empty() ? size_of(descriptor_, use) : made_.size();
+    if (config.bytes != 0 && config.bytes != bytes_) {
+      use.refuse("it has " + std::to_string(bytes_) + " bytes, and that of the saved machine " +
+                 std::to_string(config.bytes) + "; name the one that it had with " + use.option);
+    }
     lock(descriptor_, use);
   } catch (...) {
     ::close(descriptor_);
@@ -94,6 +108,10 @@ bool Disk::fail(const char* doing, int error) const {
 }
 
 bool Disk::read_file(uint64_t offset, std::span<uint8_t> out) const {
+  if (!made_.empty()) {
+    std::copy_n(made_.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return true;
+  }
   while (!out.empty()) {
     const ssize_t done = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;

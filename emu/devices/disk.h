@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "emu/memory/archive.h"
 
@@ -31,11 +32,12 @@ struct DiskConfig {
   bool writable = false;           // the file is; otherwise what is written stays in memory
   uint64_t bytes = 0;              // the file has so many; 0: that is not known yet
   DiskWatcher* watcher = nullptr;  // outlives the disk
+  bool efi_application = false;    // the file is one, and the disk has it for UEFI firmware
 
   bool operator==(const DiskConfig&) const = default;
   void fields(Archive& archive) {
     archive.sequence(path, kMaxPathBytes);
-    archive(writable, bytes);
+    archive(writable, efi_application, bytes);
   }
 };
 
@@ -80,6 +82,7 @@ class Disk {
   DiskWatcher* const watcher_;
   int descriptor_;
   uint64_t bytes_ = 0;
+  std::vector<uint8_t> made_;          // the content, where it was made of the file
   std::map<uint64_t, Block> written_;  // by number
 };
 

@@ -4,6 +4,7 @@
 // it high.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <utility>
@@ -28,6 +29,8 @@ class InterruptSource {
 
   void set(bool level);
   bool level() const { return level_; }
+  // An interrupt of its line would reach a processor now, as far as that can be told.
+  bool is_awaited() const;
   // A load changes what the line knows of this source; receivers have their own state, and are not
   // called.
   void serialize(Archive& archive);
@@ -55,8 +58,14 @@ class InterruptLines {
   InterruptLines(const InterruptLines&) = delete;
   InterruptLines& operator=(const InterruptLines&) = delete;
 
+  // Whether a receiver passes on what a line does: software has not masked it.
+  using Passes = std::function<bool(unsigned line)>;
   // Receivers are called in the order in which they were added.
   void lead_to(Receiver receiver) { receivers_.push_back(std::move(receiver)); }
+  void lead_to(Receiver receiver, Passes passes) {
+    lead_to(std::move(receiver));
+    passes_.push_back(std::move(passes));
+  }
   // `line` is below kCount. The lines outlive the source.
   InterruptSource source(unsigned line) { return {*this, line, false}; }
   // One whose place another device may take: an HPET that of the 8254 and of the real-time clock.
@@ -98,11 +107,18 @@ class InterruptLines {
       replaceable_high_{};  // how many sources hold each line high
   bool replaced_ = false;
   std::vector<Receiver> receivers_;
+  std::vector<Passes> passes_;  // of those who know
 };
 
 inline void InterruptSource::set(bool level) {
   const bool before = std::exchange(level_, level);
   if (lines_ != nullptr) lines_->set(*this, before);
+}
+
+inline bool InterruptSource::is_awaited() const {
+  if (lines_ == nullptr) return false;
+  const auto passes = [this](const InterruptLines::Passes& each) { return each(line_); };
+  return lines_->passes_.empty() || std::ranges::any_of(lines_->passes_, passes);
 }
 
 inline void InterruptSource::serialize(Archive& archive) {

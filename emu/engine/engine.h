@@ -170,6 +170,8 @@ class Engine : public CodeCache {
 
   // Drops all cached translations now, of all address spaces.
   virtual void flush_tlb() = 0;
+  // RAM that is movable is at `physical` from now on. What is cached of where it was stays.
+  virtual void move_ram(uint64_t physical) = 0;
 
   // The context that was entered last; null: there was none.
   virtual const ExecutionContext* context() const = 0;
@@ -178,7 +180,8 @@ class Engine : public CodeCache {
   virtual void resume(ExecutionContext* context) = 0;
 };
 
-// Makes an engine. `ram` must stay mapped as long as it lives; the ranges must not overlap.
+// Makes an engine. `ram` must stay mapped as long as it lives; the ranges must not overlap, and one
+// of them may be movable.
 // `processors`: at least 1.
 using EngineFactory = std::function<std::variant<std::unique_ptr<Engine>, HostError>(
     const std::vector<RamRange>& ram, Prices& prices, unsigned processors)>;

@@ -10,6 +10,8 @@
 #include "emu/devices/acpi/hpet.h"
 #include "emu/devices/acpi/power_management.h"
 #include "emu/devices/apic/io_apic.h"
+#include "emu/devices/display/standard_vga.h"
+#include "emu/devices/display/vga_text.h"
 #include "emu/devices/emulator/debug_console.h"
 #include "emu/devices/emulator/debug_exit.h"
 #include "emu/devices/emulator/fw_cfg.h"
@@ -21,7 +23,6 @@
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
-#include "emu/devices/legacy/vga_text.h"
 #include "emu/machine/firmware.h"
 #include "emu/machine/pci_slots.h"
 #include "guest-images/abi/machine_ports.h"
@@ -37,9 +38,11 @@ constexpr uint64_t kFirmwareLogPort = 0x402;  // where SeaBIOS and OVMF write it
 
 Made make_pics(const Context& c) {
   auto pics = std::make_unique<PicPair>(c.outputs.intr);
-  c.lines.lead_to([&pics = *pics](unsigned line, bool level) {
-    if (line < 16) pics.set_irq(line, level);
-  });
+  c.lines.lead_to(
+      [&pics = *pics](unsigned line, bool level) {
+        if (line < 16) pics.set_irq(line, level);
+      },
+      [&pics = *pics](unsigned line) { return line < 16 && pics.passes(line); });
   c.inputs.acknowledge = [&pics = *pics] { return pics.acknowledge(); };
   return pics;
 }
@@ -48,9 +51,12 @@ Made make_io_apic(const Context& c) {
   static_assert(InterruptLines::kCount == IoApic::kPins);
   auto io_apic = std::make_unique<IoApic>(c.outputs.interrupt_message);
   // ISA line 0 meets the I/O APIC at pin 2.
-  c.lines.lead_to([&io_apic = *io_apic](unsigned line, bool level) {
-    io_apic.set_pin(line == 0 ? 2 : line, level);
-  });
+  const auto pin_of = [](unsigned line) { return line == 0 ? 2 : line; };
+  c.lines.lead_to(
+      [&io_apic = *io_apic, pin_of](unsigned line, bool level) {
+        io_apic.set_pin(pin_of(line), level);
+      },
+      [&io_apic = *io_apic, pin_of](unsigned line) { return io_apic.passes(pin_of(line)); });
   c.inputs.end_of_interrupt = [&io_apic = *io_apic](uint8_t vector) {
     io_apic.end_of_interrupt(vector);
   };
@@ -65,9 +71,28 @@ Made make_further_serial(const Context& c) {
                                   c.interrupt(), sink != nullptr);
 }
 
-Made make_screen(const Context& c) {
+Made make_keyboard_controller(const Context& c) {
+  std::optional<KeyboardController::Typist> typist;
+  if (c.facts.keyboard) {
+    typist.emplace(
+        KeyboardController::Typist{c.clock, c.timers, c.outputs.keyboard_input, !c.facts.rom});
+  }
+  return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12),
+                                              std::move(typist));
+}
+
+// One of the two.
+Made make_text_screen(const Context& c) {
+  if (c.outputs.video_memory != nullptr) return nullptr;
   auto vga = std::make_unique<VgaText>();
-  c.inputs.screen = [&vga = *vga] { return vga.screen(); };
+  c.inputs.screen = vga.get();
+  return vga;
+}
+
+Made make_standard_vga(const Context& c) {
+  if (c.outputs.video_memory == nullptr) return nullptr;
+  auto vga = std::make_unique<StandardVga>(*c.outputs.video_memory);
+  c.inputs.screen = c.inputs.standard_vga = vga.get();
   return vga;
 }
 
@@ -106,14 +131,14 @@ std::span<const BoardRow> pc_board() {
        [](const Context& c) -> Made { return std::make_unique<Hpet>(c.clock, c.timers, c.lines); }},
       {"ACPI power management", kBoth, {kPmEventPort, kPmControlPort, kPmTimerPort}, kSciLine,
        [](const Context& c) -> Made { return std::make_unique<PowerManagement>(c.clock, c.timers, c.interrupt(), c.outputs.power_off); }},
-      {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1,
-       [](const Context& c) -> Made { return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12)); }},
+      {"keyboard controller", kBoth, {0x60, 0x64, 0x92}, 1, make_keyboard_controller},
       {"COM1", kBoth, {kCom1Port}, 4,
        [](const Context& c) -> Made { return std::make_unique<Serial>(c.clock, c.timers, "COM1", c.outputs.serial, c.outputs.serial_input, c.interrupt(), true); }},
       {"COM2", kBoth, {0x2f8}, 3, make_further_serial<0>},
       {"COM3", kBoth, {0x3e8}, 4, make_further_serial<1>},
       {"COM4", kBoth, {0x2e8}, 3, make_further_serial<2>},
-      {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_screen},
+      {"VGA text screen", kBoth, {0xb8000, 0x3c0}, {}, make_text_screen},
+      {"standard VGA", kSoftware, {0xa0000, 0x3c0, 0x1ce}, {}, make_standard_vga},
       {"ROM", kBoth, {kRomBase}, {}, make_rom},
       {"shadow memory", kSoftware, {ShadowMemory::kBase}, {}, make_shadow_memory},
       {"debug console of firmware", kSoftware, {kFirmwareLogPort}, {}, make_firmware_log},

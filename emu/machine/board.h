@@ -19,10 +19,13 @@
 #include "emu/devices/bus.h"
 #include "emu/devices/device_memory.h"
 #include "emu/devices/disk.h"
+#include "emu/devices/display/standard_vga.h"
 #include "emu/devices/emulator/debug_exit.h"
 #include "emu/devices/interrupt_lines.h"
+#include "emu/devices/legacy/key_stroke.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/devices/legacy/shadow_memory.h"
+#include "emu/devices/network_port.h"
 #include "emu/time/clock.h"
 
 namespace nestor::emu {
@@ -45,9 +48,12 @@ struct BoardFacts {
   std::vector<DiskConfig> disks{};  // at most kMaxDisks
   std::optional<DiskConfig> cd{};   // the disc in the drive; else there is no drive
   bool virtio_console = false;      // there is one
+  bool network = false;             // there is a virtio-net
   bool rom = false;                 // firmware is in one; else Nestor stands for it
   uint64_t feature_control = 0;     // what that is to write to the MSR; 0: nothing
   uint16_t debug_exit_port = kDebugExitPort;
+  bool keyboard = false;            // there is one
+  std::vector<uint8_t> vga_bios{};  // the ROM of the standard VGA, if there is one
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -57,27 +63,33 @@ struct BoardOutputs {
   SerialInput serial_input;             // what COM1 receives
   // What COM2 to COM4 transmit; an empty one has nothing at its other end.
   std::array<std::function<void(uint8_t)>, 3> further_serial;
-  std::function<void(uint8_t)> virtio_console;        // a byte that virtio-console transmits
-  SerialInput virtio_console_input;                   // what it receives
-  std::function<void(uint8_t)> console;               // a byte written to the debug console
-  std::function<void(uint32_t status)> debug_exit;    // see DebugExit
-  std::function<void(uint8_t number)> workload;       // see WorkloadMarks
-  std::function<void()> reset;                        // the guest pulsed the reset line
-  std::function<void()> power_off;                    // the guest entered S5
-  std::function<void(bool level)> intr;               // INTR of the 8259s, when it changes
+  KeyInput keyboard_input;                          // what is typed, where there is a keyboard
+  std::function<void(uint8_t)> virtio_console;      // a byte that virtio-console transmits
+  SerialInput virtio_console_input;                 // what it receives
+  NetworkPort* network = nullptr;                   // where virtio-net is plugged in; null: nowhere
+  std::function<void(uint8_t)> console;             // a byte written to the debug console
+  std::function<void(uint32_t status)> debug_exit;  // see DebugExit
+  std::function<void(uint8_t number)> workload;     // see WorkloadMarks
+  std::function<void()> reset;                      // the guest pulsed the reset line
+  std::function<void()> power_off;                  // the guest entered S5
+  std::function<void(bool level)> intr;             // INTR of the 8259s, when it changes
   std::function<void(const Ipi&)> interrupt_message;  // of the I/O APIC and of MSI-X
   DeviceMemory* memory = nullptr;  // what devices access by themselves; outlives the board
   // Where firmware is in ROM. Null: Nestor stands for it. It outlives the board.
   VisibleMemory* firmware_memory = nullptr;
+  // Of the standard VGA. Null: there is a text screen instead. It outlives the board.
+  VideoMemory* video_memory = nullptr;
   std::function<void(uint8_t)> firmware_log;  // a byte that firmware writes to its debug console
 };
 
-// What the machine asks of the board. Rows fill it in; without them the functions are empty.
+// What the machine asks of the board. Rows fill it in; without them functions are empty and
+// pointers null.
 struct BoardInputs {
   std::function<uint8_t()> acknowledge;                  // INTA: the vector from the 8259s
   std::function<void(uint8_t vector)> end_of_interrupt;  // the EOI broadcast
-  std::function<std::string()> screen;                   // what it shows; see VgaText
-  HostBridge::Shadow shadow;                             // the host bridge tells it; may be empty
+  const Screen* screen = nullptr;
+  StandardVga* standard_vga = nullptr;  // null: there is none
+  HostBridge::Shadow shadow;            // the host bridge tells it; may be empty
 };
 
 struct BoardRow;

@@ -8,6 +8,7 @@
 #include "emu/devices/apic/apic_network.h"
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
+#include "emu/devices/display/display_function.h"
 #include "emu/l0/hypervisor.h"
 #include "emu/machine/board.h"
 #include "emu/machine/firmware.h"
@@ -15,6 +16,7 @@
 #include "emu/machine/inspection.h"
 #include "emu/machine/pci_slots.h"
 #include "emu/machine/ram_of_devices.h"
+#include "emu/machine/ram_of_display.h"
 #include "emu/machine/round_robin.h"
 #include "emu/memory/ram.h"
 #include "emu/timing/core.h"
@@ -34,14 +36,19 @@ MachineConfig without_unshadowed(MachineConfig config) {
   return config;
 }
 
+uint64_t video_bytes(const MachineConfig& config) {
+  return config.standard_vga ? StandardVga::kMemoryBytes : 0;
+}
+
 class Pc final : public Machine {
  public:
   Pc(const MachineConfig& config, const MachineOutputs& outputs)
       : config_(without_unshadowed(config)),
         outputs_(outputs),
-        ram_(config.memory_bytes, info_of(config.l0.mode).has_l0
-                                      ? L0Memory::placement(config.processor.count)
-                                      : Ram::Placement{.rom = config.rom_bytes}) {
+        ram_(config.memory_bytes,
+             info_of(config.l0.mode).has_l0
+                 ? L0Memory::placement(config.processor.count)
+                 : Ram::Placement{.rom = config.rom_bytes, .video = video_bytes(config)}) {
     turns_.max_instructions = config.max_instructions;
     turns_.output_failed = outputs.output_failed;
     turns_.progress = outputs.progress;
@@ -101,7 +108,7 @@ class Pc final : public Machine {
     return result;
   }
 
-  std::string screen() const override { return board_->inputs().screen(); }
+  const Screen& screen() const override { return *board_->inputs().screen; }
 
   void request_pause() override { turns_.stop({Pause::Reason::kRequest, 0}); }
 
@@ -134,9 +141,12 @@ class Pc final : public Machine {
             config_.disks,
             config_.cd,
             config_.virtio_console,
+            config_.network,
             config_.rom_bytes != 0,
             vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0,
-            config_.debug_exit_port};
+            config_.debug_exit_port,
+            config_.keyboard,
+            config_.vga_bios};
   }
   // IA32_FEATURE_CONTROL is to be locked with VMX.
   bool vmx_is_enabled() const {
@@ -166,6 +176,7 @@ class Pc final : public Machine {
   std::vector<std::unique_ptr<LocalApic>> apics_;  // by APIC ID
   std::optional<RamOfDevices<PhysicalMemory>> ram_of_devices_;
   std::optional<FirmwareMemory> firmware_memory_;
+  std::optional<RamOfDisplay> ram_of_display_;
   std::optional<Board> board_;
 
   std::unique_ptr<Engine> engine_;
@@ -242,8 +253,10 @@ BoardOutputs Pc::board_outputs() {
   outputs.serial = outputs_.serial;
   outputs.serial_input = outputs_.serial_input;
   outputs.further_serial = outputs_.further_serial;
+  outputs.keyboard_input = outputs_.keyboard_input;
   outputs.virtio_console = outputs_.virtio_console;
   outputs.virtio_console_input = outputs_.virtio_console_input;
+  outputs.network = outputs_.network;
   outputs.console = outputs_.console;
   outputs.debug_exit = [this, events](uint32_t status) {
     if (events != nullptr) events->debug_exit(status >> 1);
@@ -258,6 +271,7 @@ BoardOutputs Pc::board_outputs() {
   outputs.interrupt_message = [this](const Ipi& message) { network_.send(message, nullptr); };
   outputs.memory = &*ram_of_devices_;
   outputs.firmware_memory = firmware_memory_ ? &*firmware_memory_ : nullptr;
+  outputs.video_memory = ram_of_display_ ? &*ram_of_display_ : nullptr;
   outputs.firmware_log = outputs_.firmware_log;
   return outputs;
 }
@@ -283,6 +297,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
     block_prices_.emplace(core != nullptr ? *core : *timing::find_processor(timing::kStandIn),
                           detailed, reference);
     detailed ? prices_.follow_accesses() : prices_.price_blocks();
+    if (reference) prices_.observe_accesses();
   }
   if (outputs_.profiler != nullptr) prices_.profile_blocks();
   auto engine = create_engine(ram_.ranges(), prices_, config_.processor.count);
@@ -297,7 +312,12 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
   if (config_.rom_bytes != 0) {
     firmware_memory_.emplace(ram_, *memory_, [this] { forget_memory(); });
     ram_.set_read_only(Ram::kDeviceHoleEnd - config_.rom_bytes, config_.rom_bytes, true);
-    if (reference) prices_.observe_accesses();
+  }
+  if (config_.standard_vga) {
+    ram_of_display_.emplace(ram_, *memory_, [this] {
+      engine_->move_ram(ram_.video().first);
+      forget_memory();
+    });
   }
   const Surroundings around{turns_,           *engine_,
                             *memory_,         bus_,
@@ -326,7 +346,8 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 void MachineConfig::fields(Archive& archive) {
   archive(memory_bytes, processor, l0);
   archive.sequence(disks, kMaxDisks);
-  archive(cd, virtio_console, rom_bytes);
+  archive(cd, virtio_console, network, rom_bytes, keyboard, standard_vga);
+  archive.sequence(vga_bios, DisplayFunction::kMostRomBytes);
 }
 
 void Machine::serialize(Archive&) { throw std::logic_error("this machine cannot be saved"); }

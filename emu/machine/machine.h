@@ -16,8 +16,11 @@
 #include "emu/cpu/processor_config.h"
 #include "emu/cpu/run_end.h"
 #include "emu/devices/disk.h"
+#include "emu/devices/display/screen.h"
 #include "emu/devices/emulator/debug_exit.h"
+#include "emu/devices/legacy/key_stroke.h"
 #include "emu/devices/legacy/serial.h"
+#include "emu/devices/network_port.h"
 #include "emu/engine/engine.h"
 #include "emu/events/events.h"
 #include "emu/l0/counters.h"
@@ -37,9 +40,14 @@ struct MachineConfig {
   std::vector<DiskConfig> disks{};
   std::optional<DiskConfig> cd{};
   bool virtio_console = false;                // there is one
+  bool network = false;                       // there is a virtio-net
   uint16_t debug_exit_port = kDebugExitPort;  // a saved state has it with the device
   // Of the ROM that firmware is in; 0: Nestor stands for firmware. See load_firmware().
   uint64_t rom_bytes = 0;
+  bool keyboard = false;      // there is one at the keyboard controller
+  bool standard_vga = false;  // there is one, and not a text screen alone
+  // Its ROM, DisplayFunction::kMostRomBytes at most; empty: it has none.
+  std::vector<uint8_t> vga_bios{};
 
   // What saved state belongs to: all but the limit and the port.
   void fields(Archive& archive);
@@ -50,12 +58,15 @@ struct MachineOutputs {
   SerialInput serial_input{};           // what COM1 receives
   // What COM2 to COM4 transmit; an empty one has nothing at its other end.
   std::array<std::function<void(uint8_t)>, 3> further_serial{};
+  KeyInput keyboard_input{};                      // what is typed, where there is a keyboard
   std::function<void(uint8_t)> virtio_console{};  // what virtio-console transmits
   SerialInput virtio_console_input{};             // what it receives
-  std::function<void(uint8_t)> console;           // what is written to port 0xe9
-  std::function<void(uint8_t)> firmware_log{};    // what firmware writes to its debug console
-  MachineEventSink* events = nullptr;             // may be null; outlives the machine
-  profile::Profiler* profiler = nullptr;          // the same
+  // Where virtio-net is plugged in; null: nowhere. It outlives the machine.
+  NetworkPort* network = nullptr;
+  std::function<void(uint8_t)> console;         // what is written to port 0xe9
+  std::function<void(uint8_t)> firmware_log{};  // what firmware writes to its debug console
+  MachineEventSink* events = nullptr;           // may be null; outlives the machine
+  profile::Profiler* profiler = nullptr;        // the same
   // Asked now and then while the guest runs; true ends the run with kOutputError.
   std::function<bool()> output_failed;
   // Called now and then while the guest runs, with the instructions executed so far.
@@ -98,8 +109,8 @@ class Machine {
   virtual void request_pause() {}
   // Executed so far, by all processors.
   virtual uint64_t instructions() const { return 0; }
-  // What the text screen shows now; see VgaText.
-  virtual std::string screen() const = 0;
+  // As it is now.
+  virtual const Screen& screen() const = 0;
   // Once the run has ended.
   virtual RunResult result() const = 0;
   RunResult run() {

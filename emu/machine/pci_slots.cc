@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "emu/devices/ata/ahci.h"
+#include "emu/devices/display/display_function.h"
 #include "emu/devices/pci/host_bridge.h"
 #include "emu/devices/pci/isa_bridge.h"
 #include "emu/devices/pci/power_management_function.h"
@@ -12,6 +13,7 @@
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/console.h"
 #include "emu/devices/virtio/entropy.h"
+#include "emu/devices/virtio/network.h"
 #include "emu/machine/board.h"
 
 namespace nestor::emu {
@@ -43,6 +45,13 @@ constexpr PciFunction::Identity kPowerManagement = {
 constexpr PciFunction::Identity kAhci = {
     .vendor = 0x8086, .device = 0x2922, .revision = 2, .class_code = 0x010601};
 
+constexpr PciFunction::Identity kDisplay = {.vendor = 0x1234,
+                                            .device = 0x1111,
+                                            .revision = 2,
+                                            .class_code = 0x030000,
+                                            .subsystem_vendor = kQemuVendor,
+                                            .subsystem = kQemuMachine};
+
 VirtioPlace place_in(const DeviceContext& context, unsigned slot, std::string name) {
   return {std::move(name),
           context.bus,
@@ -65,6 +74,12 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
             std::make_unique<PowerManagementFunction>(context.bus, kPowerManagement, kPmEventPort,
                                                       !context.facts.rom),
             3);
+  if (context.inputs.standard_vga != nullptr) {
+    host->add(kDisplayPlace.slot,
+              std::make_unique<DisplayFunction>(context.bus, kDisplay, *context.inputs.standard_vga,
+                                                context.facts.vga_bios),
+              kDisplayPlace.number);
+  }
   if (context.outputs.memory == nullptr) return host;
   if (context.facts.cd) {
     host->add(
@@ -87,6 +102,11 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
                                                   std::make_unique<Disk>(config),
                                                   "nestor-disk-" + number));
     ++slot;
+  }
+  if (context.facts.network) {
+    host->add(kNetworkSlot,
+              std::make_unique<VirtioNetwork>(place_in(context, kNetworkSlot, "virtio-net"),
+                                              context.outputs.network));
   }
   if (context.facts.virtio_console) {
     host->add(kConsoleSlot,

@@ -6,8 +6,10 @@
 //   00:01.0  ISA bridge, as the PIIX3 has it, which routes lines 16 to 19 to the 8259s
 //   00:01.2  AHCI with a CD drive, if there is one
 //   00:01.3  power management, as the PIIX4 has it
+//   00:01.4  the standard VGA, if there is one
 //   00:02.0  virtio-rng
 //   00:03.0  and on: virtio-blk, one a disk, in the order in which they were given
+//   00:1e.0  virtio-net, if there is one
 //   00:1f.0  virtio-console, if there is one
 #pragma once
 
@@ -22,8 +24,10 @@ struct DeviceContext;
 
 inline constexpr unsigned kFirstDiskSlot = 3;
 inline constexpr struct { unsigned slot, number; } kAhciPlace = {1, 2};
+inline constexpr struct { unsigned slot, number; } kDisplayPlace = {1, 4};
 inline constexpr unsigned kConsoleSlot = PciHost::kSlots - 1;
-inline constexpr unsigned kMaxDisks = kConsoleSlot - kFirstDiskSlot;
+inline constexpr unsigned kNetworkSlot = kConsoleSlot - 1;
+inline constexpr unsigned kMaxDisks = kNetworkSlot - kFirstDiskSlot;
 // INTA# of slot S leads to this one and S mod 4; the DSDT says so.
 inline constexpr unsigned kFirstPciLine = 16, kPciLines = 4;
 

@@ -31,7 +31,7 @@ bool can_be_made(const MachineConfig& config) {
   const L0ModeInfo& l0 = info_of(config.l0.mode);
   const uint64_t pages = config.l0.shadow_page_limit;
   return config.memory_bytes >= Ram::kMinimumSize && config.memory_bytes <= Ram::kMaximumSize &&
-         config.memory_bytes % kPageSize == 0 &&
+         config.memory_bytes % kPageSize == 0 && (!config.standard_vga || !l0.has_l0) &&
          (config.rom_bytes == 0 || (is_rom_size(config.rom_bytes) && !l0.has_l0)) &&
          !l0_misses(config.processor.type, config.l0.mode) &&
          (!l0.has_l0 || !config.l0.vmcs_shadowing ||

@@ -68,7 +68,7 @@ bool is_of_firmware(uint64_t address) {
 }  // namespace
 
 Ram::Ram(uint64_t size, const Placement& placement)
-    : size_(size), origin_(placement.origin), low_(placement.low) {
+    : size_(size), origin_(placement.origin), low_(placement.low), video_(placement.video) {
   if (size < kMinimumSize || size > kMaximumSize || size % kPageSize != 0) {
     throw RamError("cannot build a machine with " + mebibytes(size) +
                    " of memory: choose a multiple of 4 KiB from " + mebibytes(kMinimumSize) +
@@ -77,11 +77,12 @@ Ram::Ram(uint64_t size, const Placement& placement)
   const uint64_t low = std::min(size, kDeviceHole), high = size - low;
   guest_span_ = high ? kDeviceHoleEnd + high : placement.rom ? kDeviceHoleEnd : low;
   span_ = guest_span_ + placement.extra;
+  const uint64_t mapped = span_ + low_ + video_;
   void* mapping =
-      mmap(nullptr, span_ + low_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   const auto fail = [&] {
     const int error = errno;
-    if (mapping != MAP_FAILED) munmap(mapping, span_ + low_);
+    if (mapping != MAP_FAILED) munmap(mapping, mapped);
     throw RamError("the host cannot map " + mebibytes(size) + " of guest memory (" +
                    std::strerror(error) +
                    "): choose less memory, or allow more address space (ulimit -v, "
@@ -103,9 +104,23 @@ Ram::Ram(uint64_t size, const Placement& placement)
   add(kDeviceHoleEnd, kDeviceHoleEnd + high);
   add(guest_span_, span_);
   add_at(0, span_, span_ + low_);
+  add_at(nowhere(), span_ + low_, mapped);
+  if (video_ != 0) ranges_.back().movable = true;
 }
 
-Ram::~Ram() { munmap(base_, span_ + low_); }
+Ram::~Ram() { munmap(base_, span_ + low_ + video_); }
+
+bool Ram::place_video(std::optional<uint64_t> base) {
+  RamRange& video = ranges_.back();
+  uint64_t first = base.value_or(nowhere());
+  for (const RamRange& range : ranges_) {
+    if (!range.movable && first < range.first + range.size && range.first < first + video_)
+      first = nowhere();
+  }
+  if (first == video.first) return false;
+  video.first = first;
+  return true;
+}
 
 void Ram::set_read_only(uint64_t physical, uint64_t size, bool read_only) {
   read_only_.resize(page_numbers());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <vector>
@@ -18,10 +19,12 @@ class RamError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A range of RAM, `size` bytes from physical address `first` on, at `host` in this process.
+// A range of RAM, `size` bytes from physical address `first` on, at `host` in this process. One
+// that is movable may come to another address.
 struct RamRange {
   uint64_t first, size;
   uint8_t* host;
+  bool movable = false;
 };
 
 // A range of the memory map that a loader hands to the guest; types as in an E820 map.
@@ -36,7 +39,8 @@ struct MemoryMapEntry {
 //
 // RAM lies below C0000000 as far as it reaches; the rest of the size is above 4 GiB. The legacy
 // hole between A0000 and FFFFF takes its 384 KiB off the size. In a machine with firmware of its
-// own there is memory from C0000 to FFFFF, and its ROM ends at 100000000.
+// own there is memory from C0000 to FFFFF, and its ROM ends at 100000000. Video memory is where
+// software has placed it.
 class Ram {
  public:
   static constexpr uint64_t kMinimumSize = 1ull << 20;
@@ -46,10 +50,10 @@ class Ram {
   static constexpr uint64_t kShadow = 0xc0000;  // up to kLegacyHoleEnd, with firmware
 
   // Where in physical memory all of that is, and how much more there is that is no part of the
-  // guest's memory: bytes behind it, and bytes from address 0 on; and the size of the ROM. All
-  // multiples of 4 KiB.
+  // guest's memory: bytes behind it, and bytes from address 0 on; and the sizes of the ROM and of
+  // video memory. All multiples of 4 KiB.
   struct Placement {
-    uint64_t origin = 0, extra = 0, low = 0, rom = 0;
+    uint64_t origin = 0, extra = 0, low = 0, rom = 0, video = 0;
   };
 
   // `size` in bytes, a multiple of 4 KiB between the two limits. Contents are zeros. Throws
@@ -83,6 +87,12 @@ class Ram {
     }
     return nullptr;
   }
+  // Video memory, wherever it is: until it is placed, where no processor can access it. Only where
+  // there is some.
+  const RamRange& video() const { return ranges_.back(); }
+  // It is at `base` from now on, a multiple of 4 KiB, or nowhere. RAM comes first: where there is
+  // any, it is nowhere. false: it stays where it was.
+  [[nodiscard]] bool place_video(std::optional<uint64_t> base);
   // The guest may read these pages and execute them, and not write to them; write() does.
   void set_read_only(uint64_t physical, uint64_t size, bool read_only);
   bool is_read_only(const uint8_t* host) const {
@@ -92,7 +102,7 @@ class Ram {
   uint64_t page_number(const uint8_t* host) const {
     return static_cast<uint64_t>(host - base_) >> 12;
   }
-  uint64_t page_numbers() const { return ((span_ + low_) >> 12) + 1; }
+  uint64_t page_numbers() const { return ((span_ + low_ + video_) >> 12) + 1; }
   // Saves or loads the pages that are not all zeros, but not which of them are read-only.
   void serialize(Archive& archive);
 
@@ -101,9 +111,11 @@ class Ram {
   bool write(uint64_t physical, std::span<const uint8_t> data);
 
  private:
-  uint64_t size_, origin_, low_, guest_span_, span_;
+  uint64_t nowhere() const { return 0 - video_; }
+
+  uint64_t size_, origin_, low_, video_, guest_span_, span_;
   // Of one mapping in which physical address A is at base_ + A - origin_; what lies at address 0 on
-  // follows behind.
+  // follows behind, and then video memory.
   uint8_t* base_ = nullptr;
   std::vector<RamRange> ranges_;
   std::vector<bool> read_only_;  // by page_number(); empty: none

@@ -50,7 +50,7 @@ class NativePc final : public Machine {
 
   std::optional<Pause> run_until(const Until& until) override;
   RunResult result() const override;
-  std::string screen() const override { return board_->inputs().screen(); }
+  const Screen& screen() const override { return *board_->inputs().screen; }
 
  private:
   BoardFacts facts() const {

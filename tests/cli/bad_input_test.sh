@@ -100,6 +100,8 @@ expect 4 "cannot use 'odd' as a disk: its size, 513 bytes, is no multiple of 512
 expect 4 "cannot use 'empty' as a disk: it is empty" run good --disk empty
 expect 4 "cannot use 'nothing' as a disk: No such file" run good --disk nothing
 expect 4 "cannot use '/dev/null' as a disk: it is neither a file nor a block" run good --disk /dev/null
+expect 2 "--net: 'tap' is no network; there is user" run good --net tap
+expect 2 "is not tcp|udp:HOST_PORT:GUEST_PORT" run good --net user,forward=tcp:22
 expect 4 "cannot use 'odd' as a disk" compare-mmu good --disk odd
 expect 2 'neither writable=on nor writable=off' run good --disk odd,rw
 expect 2 'would be overwritten' run good --disk large --serial large

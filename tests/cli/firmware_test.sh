@@ -1,19 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# firmware_test.sh NESTOR BOOT_SECTOR: Debian's SeaBIOS starts a disk, and its OVMF comes to its
-# shell, as a user does it. BOOT_SECTOR is the source of a disk.
+# firmware_test.sh NESTOR BOOT_SECTOR GRAPHICS_SECTOR PNG_DOTS: Debian's SeaBIOS starts a disk, and
+# its OVMF comes to its shell, as a user does it. The sectors are sources of disks.
 set -eu
 
 nestor=$1
 source=$2
+graphics=$3
+png_dots=$4
 # shellcheck source=tests/cli/command_line.sh
 . "$(dirname -- "$0")/command_line.sh"
 program() { timeout 200 "$nestor" run --quiet "$@" </dev/null; }
 has() { grep -q "$2" "$1" || fail "no '$2' in $1: $(tail -n 20 "$1")"; }
 
-"${CC:-cc}" -m16 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-Ttext=0x7c00 \
-  -Wl,--oformat=binary "$source" -o disk.img
-truncate -s 1M disk.img empty.img  # a smaller one has no cylinder
+sector() {
+  "${CC:-cc}" -m16 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-Ttext=0x7c00 \
+    -Wl,--oformat=binary "$1" -o "$2"
+  truncate -s 1M "$2"  # a smaller one has no cylinder
+}
+sector "$source" disk.img
+truncate -s 1M empty.img
 
 expect 7 '' --disk disk.img --firmware-log log
 has out 'SeaBIOS (version'
@@ -30,6 +36,34 @@ has out 'second sect'
 has log 'Found 3 cpu(s)'
 expect 7 '' --firmware /usr/share/seabios/bios.bin --disk disk.img
 has out 'second sect'
+
+# The screen: as text, and as a picture of it.
+expect 7 '' --disk disk.img --serial none --screen
+has out '^SeaBIOS (version'
+[ "$(tail -n 1 out)" = 'second sector' ] || fail "--screen ends in $(tail -n 1 out)"
+expect 7 '' --disk disk.img --screen=text.png --firmware-log log
+has log 'Start SeaVGABIOS'
+[ "$("$png_dots" text.png)" = '720 400' ] || fail "text.png: $("$png_dots" text.png)"
+s=$("$png_dots" text.png 0 0 9 16)
+[ "$s" -gt 10 ] || fail "the first S has $s dots"
+[ "$s" -eq "$("$png_dots" text.png 54 0 9 16)" ] || fail 'the second S of SeaBIOS is another'
+[ "$("$png_dots" text.png 0 80 720 320)" -eq 0 ] || fail 'there is something below the text'
+expect 7 '' --firmware seabios --disk disk.img --screen=again.png
+cmp -s text.png again.png || fail 'two pictures differ'
+rm -f none.png
+expect 2 'a text screen has no picture' --disk disk.img --vga text --screen=none.png
+[ ! -e none.png ] || fail 'there is a file without a picture'
+
+# Graphics.
+sector "$graphics" graphics.img
+expect 7 '' --disk graphics.img --screen=graphics.png
+[ "$("$png_dots" graphics.png)" = '800 600' ] || fail "graphics.png: $("$png_dots" graphics.png)"
+[ "$("$png_dots" graphics.png 799 0)" = aa0000 ] || fail "not red: $("$png_dots" graphics.png 799 0)"
+[ "$("$png_dots" graphics.png 0 0 800 600)" -eq 800 ] || fail 'there is more than a line'
+expect 14 'graphics, 800 by 600 dots; --screen=FILE.png' --disk graphics.img --screen=none.txt
+expect 7 '' --disk graphics.img --save-state state --save-at 5500000
+expect 7 '' --load-state state --screen=again.png
+cmp -s graphics.png again.png || fail 'the picture of a loaded machine differs'
 
 # Saved while SeaBIOS runs, and on the way before it has switched its ROM off.
 for moment in 2000 "mark:Booting from"; do
@@ -48,7 +82,24 @@ expect 20 'L1 reset the machine' --disk empty.img
 has out 'No bootable device'
 
 printf '\r\rreset -s\r' >typed
-expect 0 '' --firmware ovmf --serial-input typed
+expect 0 '' --firmware ovmf --serial-input typed --screen=ovmf.png
 has out 'UEFI Interactive Shell'
+[ "$("$png_dots" ovmf.png)" = '1280 800' ] || fail "ovmf.png: $("$png_dots" ovmf.png)"
+[ "$("$png_dots" ovmf.png 240 108 216 16)" -gt 500 ] || fail 'ovmf.png does not show the shell'
+
+expect 0 '' --firmware ovmf --keyboard typed
+has out 'UEFI Interactive Shell'
+
+# A UEFI application without a disk image; loaded again it comes from the same file.
+"${CC:-cc}" -c "$(dirname -- "$source")/efi_application.S" -o application.o
+objcopy -O binary application.o application.efi
+expect 3 '' --efi-application application.efi --save-state state --save-at mark:BdsDxe
+has out 'started by UEFI'
+expect 3 '' --load-state state
+has out 'started by UEFI'
+expect 4 "cannot use '$source' as an EFI application: it is no PE image" --efi-application "$source"
+expect 2 'SeaBIOS starts none' --efi-application application.efi --firmware seabios
+expect 4 "--keyboard: cannot read 'missing'" --disk disk.img --keyboard missing
+expect 2 'IMAGE and --efi-application exclude each other' disk.img --efi-application application.efi
 
 [ "$failures" -eq 0 ]

@@ -116,7 +116,7 @@ tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'with a disk: the trace d
 mv disk moved
 expect 4 "cannot use 'disk' as a disk: No such file or directory; it is the saved machine's, name it anew" --load-state state --serial none
 expect 1 '' --load-state state --serial none --disk moved
-expect 4 'the saved machine has 1 disks, and --disk names 2' --load-state state --disk moved --disk moved
+expect 4 'the saved machine has 1 disks, its EFI application counted, and 2 are named' --load-state state --disk moved --disk moved
 expect 4 'takes the place of a disk with writable=off' --load-state state --disk moved,writable=on
 truncate -s 32K moved
 expect 4 'it has 32768 bytes, and that of the saved machine 65536' --load-state state --disk moved
@@ -124,6 +124,6 @@ expect 2 'say when' "$image" --save-state state
 expect 2 'no effect without --save-state' "$image" --save-at 1
 expect 2 'is no moment' "$image" --save-state state --save-at soon
 expect 2 'takes no state' "$image" --save-state - --save-at 1
-expect 2 'IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or --load-state FILE' --stats
+expect 2 'IMAGE is required, or a --disk, --cdrom or --efi-application to start from, or --firmware, or --load-state FILE' --stats
 
 [ "$failures" -eq 0 ] || exit 1

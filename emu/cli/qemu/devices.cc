@@ -59,6 +59,11 @@ Complaint add_console(const std::string&, Device& device) {
   return {};
 }
 
+Complaint add_vga(const std::string&, Device& device) {
+  device.wanted.vga = "std";
+  return {};
+}
+
 Complaint attach(Device& device, bool cd) {
   const std::string id = device.get("drive");
   if (id.empty()) return "it needs a drive=";
@@ -88,6 +93,13 @@ Complaint attach_other(const std::string& name, Device& device) {
   return attach(device, false);
 }
 
+Complaint add_network(const std::string&, Device& device) {
+  if (device.wanted.network || !device.wanted.network_id.empty())
+    return missing("there is one network card");
+  device.wanted.network_id = device.get("netdev");
+  return device.wanted.network_id.empty() ? "it needs a netdev=" : Complaint();
+}
+
 constexpr const char *kOneBus = "PCI has one bus", *kNoSlots = "all is in its slot at the start";
 using enum Treatment;
 constexpr Row<Device> kDevices[] = {
@@ -101,6 +113,8 @@ constexpr Row<Device> kDevices[] = {
     {"virtconsole", "virtio-serial-bus", kTaken, "--virtio-console", {}, add_console},
     {"virtio-blk", "PCI", kTaken, "--disk", {}, attach_virtio},
     {"virtio-blk-pci", "PCI", kTaken, "--disk", {}, attach_virtio},
+    {"virtio-net", "PCI", kTaken, "--net", {}, add_network},
+    {"virtio-net-pci", "PCI", kTaken, "--net", {}, add_network},
     {"ide-cd", "IDE", kTaken, "--cdrom", {}, attach_cd},
     {"scsi-cd", "SCSI", kTaken, "--cdrom", {}, attach_cd},
     {"ide-hd", "IDE", kTaken, "--disk", {}, attach_other},
@@ -120,29 +134,28 @@ constexpr Row<Device> kDevices[] = {
     {"vfio-*", "PCI", kMissing, kNoIommu},
     {"pvpanic*", "ISA", kIgnored, "there is no such device"},
     {"vmgenid", "System", kIgnored, "there is no such device"},
-    {"virtio-net*", "PCI", kIgnored, kNoNetwork},
     {"e1000*", "PCI", kIgnored, kNoNetwork},
     {"rtl8139", "PCI", kIgnored, kNoNetwork},
     {"ne2k_*", "PCI", kIgnored, kNoNetwork},
     {"pcnet", "PCI", kIgnored, kNoNetwork},
     {"vmxnet3", "PCI", kIgnored, kNoNetwork},
     {"i8255*", "PCI", kIgnored, kNoNetwork},
-    {"VGA", "PCI", kIgnored, kTextScreen},
-    {"virtio-vga*", "PCI", kIgnored, kTextScreen},
-    {"virtio-gpu*", "PCI", kIgnored, kTextScreen},
-    {"qxl*", "PCI", kIgnored, kTextScreen},
-    {"bochs-display", "PCI", kIgnored, kTextScreen},
-    {"ramfb", "System", kIgnored, kTextScreen},
-    {"secondary-vga", "PCI", kIgnored, kTextScreen},
-    {"cirrus-vga", "PCI", kIgnored, kTextScreen},
-    {"vmware-svga", "PCI", kIgnored, kTextScreen},
+    {"VGA", "PCI", kTaken, "--vga", {}, add_vga},
+    {"virtio-vga*", "PCI", kIgnored, kOtherDisplay},
+    {"virtio-gpu*", "PCI", kIgnored, kOtherDisplay},
+    {"qxl*", "PCI", kIgnored, kOtherDisplay},
+    {"bochs-display", "PCI", kIgnored, kOtherDisplay},
+    {"ramfb", "System", kIgnored, kOtherDisplay},
+    {"secondary-vga", "PCI", kIgnored, kOtherDisplay},
+    {"cirrus-vga", "PCI", kIgnored, kOtherDisplay},
+    {"vmware-svga", "PCI", kIgnored, kOtherDisplay},
     {"usb-*", "USB", kIgnored, kNoUsb},
     {"qemu-xhci", "PCI", kIgnored, kNoUsb},
     {"nec-usb-xhci", "PCI", kIgnored, kNoUsb},
     {"piix3-usb-uhci", "PCI", kIgnored, kNoUsb},
     {"piix4-usb-uhci", "PCI", kIgnored, kNoUsb},
     {"ich9-usb-*", "PCI", kIgnored, kNoUsb},
-    {"virtio-keyboard*", "PCI", kIgnored, "there is no keyboard but that of the serial port"},
+    {"virtio-keyboard*", "PCI", kIgnored, "nestor's --keyboard is a PS/2 keyboard"},
     {"virtio-mouse*", "PCI", kIgnored, "there is no mouse"},
     {"virtio-tablet*", "PCI", kIgnored, "there is no mouse"},
     {"virtio-balloon*", "PCI", kIgnored, "memory stays as it is"},

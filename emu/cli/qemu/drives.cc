@@ -70,9 +70,7 @@ Complaint take_media(const std::string& value, Reading& to) {
 }
 
 Complaint take_read_only(const std::string& value, Reading& to) {
-  const auto on = parse_boolean(value);
-  if (!on) return "it is on or off";
-  to.drive.read_only |= *on;
+  to.drive.read_only |= parse_boolean(value) == true;
   return {};
 }
 
@@ -124,14 +122,15 @@ constexpr Row<Reading> kKeys[] = {
     {"index", "N", Treatment::kTaken, "", {}, take_place<&Reading::index>},
     {"bus", "N", Treatment::kTaken, "", {}, take_place<&Reading::bus>},
     {"unit", "N", Treatment::kTaken, "", {}, take_place<&Reading::unit>},
-    {"cache", "MODE", Treatment::kMet, kHostOnly},
-    {"cache.*", "MODE", Treatment::kMet, kHostOnly},
-    {"aio", "MODE", Treatment::kMet, kHostOnly},
-    {"discard", "MODE", Treatment::kMet, kHostOnly},
-    {"detect-zeroes", "MODE", Treatment::kMet, kHostOnly},
-    {"file.locking", "MODE", Treatment::kMet, kHostOnly},
-    {"werror", "MODE", Treatment::kIgnored, "the guest gets an I/O error"},
-    {"rerror", "MODE", Treatment::kIgnored, "the guest gets an I/O error"},
+    {"cache", "none|writeback|writethrough|directsync|unsafe", Treatment::kMet, kHostOnly},
+    {"cache.*", "on", Treatment::kMet, kHostOnly},
+    {"aio", "threads|native|io_uring", Treatment::kMet, kHostOnly},
+    {"discard", "ignore|unmap|on|off", Treatment::kMet, kHostOnly},
+    {"detect-zeroes", "on|off|unmap", Treatment::kMet, kHostOnly},
+    {"file.locking", "auto|on|off", Treatment::kMet, kHostOnly},
+    {"werror", "ignore|stop|report|enospc|auto", Treatment::kIgnored,
+     "the guest gets an I/O error"},
+    {"rerror", "ignore|stop|report|auto", Treatment::kIgnored, "the guest gets an I/O error"},
     {"serial", "TEXT", Treatment::kIgnored, "a disk has a serial number of its own"},
     {"throttling.*", "N", Treatment::kIgnored, "a disk has a speed of its own"},
     {"*", "VALUE", Treatment::kMissing,

@@ -86,7 +86,35 @@ constexpr Row<Wanted> kMachineKeys[] = {
 
 constexpr Row<Wanted> kAccelKeys[] = {
     {"accel", "NAME", kTaken, "", {}, take_accel},
-    {"*", "VALUE", kMet, kOwn},
+    {"thread", "single|multi", kMet, kOwn},
+    {"tb-size", "N", kMet, kOwn},
+    {"one-insn-per-tb", "on", kMet, kOwn},
+    {"split-wx", "on", kMet, kOwn},
+    {"kernel-irqchip", "on|off|split", kMet, kOwn},
+    {"kvm-shadow-mem", "SIZE", kMet, kOwn},
+    {"dirty-ring-size", "N", kMet, kOwn},
+    {"notify-vmexit", "run|internal-error|disable", kMet, kOwn},
+    {"notify-window", "N", kMet, kOwn},
+    {"igd-passthru", "on", kMissing, kNoIommu, "off"},
+};
+
+// --- -icount
+
+constexpr const char* kOneClock = "the clock follows the instructions in any case";
+
+Complaint take_shift(const std::string& value, Wanted&) {
+  constexpr uint64_t kMost = 10;
+  if (value == "auto" || parse_count(value).value_or(kMost + 1) <= kMost) return {};
+  return fmt::format("'{}' is neither auto nor a number up to {}", value, kMost);
+}
+
+constexpr Row<Wanted> kIcountKeys[] = {
+    {"shift", "SHIFT", kTaken, "", {}, take_shift},
+    {"align", "on", kMet, kOneClock},
+    {"sleep", "on", kIgnored, "use nestor's --realtime", "off"},
+    {"rr", "record|replay", kMissing, "each run is the same; nestor's --gdb goes back in one"},
+    {"rrfile", "FILE", kMissing, "each run is the same; nestor's --gdb goes back in one"},
+    {"rrsnapshot", "NAME", kMissing, "each run is the same; nestor's --gdb goes back in one"},
 };
 
 // --- -m
@@ -179,9 +207,9 @@ constexpr Row<Wanted> kBootKeys[] = {
     {"once", "cd", kTaken, "", {}, take_order},
     {"menu", "on|off", kIgnored, "firmware has no menu", "off"},
     {"strict", "on|off", kMet, "firmware starts what is there"},
-    {"splash", "FILE", kIgnored, "there is no graphical screen"},
-    {"splash-time", "N", kIgnored, "there is no graphical screen"},
-    {"reboot-timeout", "N", kIgnored, "a reset ends the run"},
+    {"splash", "FILE", kIgnored, "SeaBIOS shows no picture here"},
+    {"splash-time", "N", kIgnored, "SeaBIOS shows no picture here"},
+    {"reboot-timeout", "TIME", kIgnored, "a reset ends the run"},
 };
 
 constexpr Row<Wanted> kRtcKeys[] = {
@@ -227,6 +255,11 @@ Complaint read_boot(const std::string& text, Wanted& wanted) {
 
 Complaint read_rtc(const std::string& text, Wanted& wanted) {
   return apply_keys<Wanted>("-rtc", split_keys(text, "base"), kRtcKeys, wanted, wanted.report);
+}
+
+Complaint read_icount(const std::string& text, Wanted& wanted) {
+  return apply_keys<Wanted>("-icount", split_keys(text, "shift"), kIcountKeys, wanted,
+                            wanted.report);
 }
 
 Complaint read_gdb(const std::string& text, Wanted& wanted) {

@@ -16,6 +16,7 @@ namespace nestor::emu::qemu {
 [[nodiscard]] Complaint read_smp(const std::string& text, Wanted& wanted);      // -smp
 [[nodiscard]] Complaint read_boot(const std::string& text, Wanted& wanted);     // -boot
 [[nodiscard]] Complaint read_gdb(const std::string& text, Wanted& wanted);      // -gdb
+[[nodiscard]] Complaint read_icount(const std::string& text, Wanted& wanted);   // -icount
 [[nodiscard]] Complaint read_rtc(const std::string& text, Wanted& wanted);      // -rtc
 
 }  // namespace nestor::emu::qemu

@@ -145,6 +145,7 @@ void add_streams(const Wanted& wanted, Writer& to) {
     to.add_stream(firmware ? "--firmware-log" : "--debug-console",
                   "-debugcon " + *wanted.debug_console, *wanted.debug_console);
   }
+  if (wanted.vga) to.add("--vga", *wanted.vga);
   if (wanted.has_defaults && wanted.has_screen) to.add("--screen");
 }
 
@@ -177,6 +178,21 @@ Complaint check_together(Wanted& wanted) {
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)
     return missing("-boot d: firmware starts from disks first; leave the disks out");
+  if (!wanted.network_id.empty()) {
+    const auto network = wanted.networks.find(wanted.network_id);
+    if (network == wanted.networks.end())
+      return fmt::format("-device virtio-net-pci: there is no -netdev with id={}",
+                         wanted.network_id);
+    wanted.network = network->second;
+  }
+  if (wanted.network && !wanted.network->way_out.empty())
+    wanted.report.ignored.push_back(wanted.network->way_out);
+  for (const auto& [id, network] : wanted.networks) {
+    if (id != wanted.network_id) {
+      wanted.report.ignored.push_back(
+          fmt::format("-netdev with id={} is ignored: no virtio-net-pci has it", id));
+    }
+  }
   constexpr size_t kSerialPorts = 4;
   if (wanted.serials.size() > kSerialPorts)
     return missing(fmt::format("-serial: there are {} serial ports", kSerialPorts));
@@ -204,6 +220,7 @@ std::variant<Arguments, Complaint> nestor_arguments(Wanted& wanted) {
     to.add("--debug-exit", fmt::format("{:#x}", *wanted.debug_exit_port));
   add_drives(wanted, to);
   add_streams(wanted, to);
+  if (wanted.network) to.add("--net", wanted.network->text);
   if (wanted.gdb) to.add("--gdb", *wanted.gdb);
   if (wanted.stopped) to.add("--stopped");
   add_trace(wanted, to);

@@ -10,6 +10,7 @@
 #include "emu/cli/qemu/drives.h"
 #include "emu/cli/qemu/log_items.h"
 #include "emu/cli/qemu/machine.h"
+#include "emu/cli/qemu/network.h"
 #include "emu/cli/qemu/processor.h"
 #include "emu/cli/qemu/reasons.h"
 #include "emu/cli/qemu/streams.h"
@@ -66,9 +67,10 @@ Complaint take_display(const std::string& value, Wanted& to) {
 
 Complaint take_vga(const std::string& value, Wanted& to) {
   if (is_one_of(value, "help|?"))
-    return {"none  no graphic card\nstd  a text screen\n", ExitStatus::kSuccess};
+    return {"none  a text screen that is not shown\nstd  the standard VGA\n", ExitStatus::kSuccess};
   if (!is_one_of(value, "none|std|cirrus|vmware|qxl|xenfb|virtio"))
     return fmt::format("there is no '{}'; choose std or none", value);
+  to.vga = value == "none" ? "text" : "std";
   if (value == "none") to.has_screen = false;
   return {};
 }
@@ -99,7 +101,7 @@ constexpr const char *kSoftware = "the processor is software, whatever accelerat
                      *kNoMonitor =
                          "there is no monitor; --gdb stops and looks, --trace writes down",
                      *kNoSockets = "there is no QMP; --gdb controls a run",
-                     *kText = "the screen is text; it is printed at the end",
+                     *kText = "there is no window; --screen=FILE.png writes a picture",
                      *kNoFloppy = "there is no floppy drive",
                      *kQemusOwn = "it is of QEMU's own process",
                      *kSaved = "use nestor's --save-state and --load-state",
@@ -128,7 +130,7 @@ constexpr Row<Wanted> kOptions[] = {
     {"machine", "NAME,...", kTaken, "the machine is a PC; q35 is the same", {}, read_machine},
     {"M", "NAME,...", kTaken, "as -machine", {}, read_machine},
     {"cpu", "MODEL,...", kTaken, "--cpu", {}, read_cpu},
-    {"smp", "N", kTaken, "--cpus", {}, read_smp},
+    {"smp", "N,...", kTaken, "--cpus", {}, read_smp},
     {"m", "SIZE", kTaken, "--memory", {}, read_memory},
     {"device", "NAME,...", kTaken, "a device that is there, --disk, --serial2 ...", {}, read_device},
     {"global", "NAME.KEY=VALUE", kTaken, "isa-debugcon.iobase; others are ignored", {}, read_global},
@@ -136,7 +138,7 @@ constexpr Row<Wanted> kOptions[] = {
     {"rtc", "KEY=VALUE,...", kTaken, "ignored, where it is not so anyway", {}, read_rtc},
     {"accel", "NAME", kTaken, kSoftware, {}, read_accel},
     {"enable-kvm", "", kMet, kSoftware},
-    {"icount", "SHIFT", kMet, "the clock follows the instructions in any case"},
+    {"icount", "SHIFT", kTaken, "the clock follows the instructions in any case", {}, read_icount},
     {"overcommit", "KEY=VALUE", kMet, kOfTheHost},
     {"mem-path", "FILE", kMet, kOfTheHost},
     {"mem-prealloc", "", kMet, kOfTheHost},
@@ -171,20 +173,20 @@ constexpr Row<Wanted> kOptions[] = {
     {"debugcon", "WHERE", kTaken, "--debug-console, or --firmware-log", {}, take<&Wanted::debug_console>},
     {"nographic", "", kTaken, "--serial stdio", {}, take_nographic},
     {"display", "NAME", kTaken, "none, or else --screen", {}, take_display},
-    {"vga", "NAME", kTaken, "none, or else --screen", {}, take_vga},
+    {"vga", "NAME", kTaken, "--vga", {}, take_vga},
     {"curses", "", kIgnored, kText},
     {"sdl", "", kIgnored, kText},
     {"vnc", "ADDRESS", kIgnored, kText, "none"},
     {"spice", "KEY=VALUE,...", kIgnored, kText},
     {"full-screen", "", kIgnored, kText},
     {"g", "SIZE", kIgnored, kText},
-    {"k", "LANGUAGE", kIgnored, "there is no keyboard but that of the serial port"},
+    {"k", "LANGUAGE", kIgnored, "the layout of nestor's --keyboard is the US one"},
     {"monitor", "WHERE", kIgnored, kNoMonitor, "none|null"},
     {"parallel", "WHERE", kIgnored, "there is no parallel port", "none|null"},
     {"nodefaults", "", kTaken, "without -serial nothing is shown", {}, set<&Wanted::has_defaults, false>},
-    {"net", "NAME,...", kIgnored, kNoNetwork, "none"},
-    {"nic", "NAME,...", kIgnored, kNoNetwork, "none"},
-    {"netdev", "NAME,...", kIgnored, kNoNetwork},
+    {"net", "NAME,...", kIgnored, "use -nic user,model=virtio-net-pci", "none"},
+    {"nic", "NAME,...", kTaken, "--net, with model=virtio-net-pci", {}, read_nic},
+    {"netdev", "NAME,...", kTaken, "the network of a virtio-net-pci", {}, read_netdev},
     {"audio", "NAME,...", kIgnored, kNoSound, "none|driver=none"},
     {"audiodev", "NAME,...", kIgnored, kNoSound},
     {"soundhw", "NAME", kIgnored, kNoSound},
@@ -220,7 +222,7 @@ constexpr Row<Wanted> kOptions[] = {
     {"pidfile", "FILE", kIgnored, "the shell's $! has the number"},
     {"name", "TEXT", kMet, "the name is shown nowhere"},
     {"msg", "KEY=VALUE", kMet, kQemusOwn},
-    {"sandbox", "on|off", kMet, kQemusOwn},
+    {"sandbox", "on|off,...", kMet, kQemusOwn},
     {"compat", "KEY=VALUE", kMet, kQemusOwn},
     {"no-user-config", "", kMet, kQemusOwn},
     {"nodefconfig", "", kMet, kQemusOwn},

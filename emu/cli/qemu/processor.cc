@@ -95,7 +95,7 @@ constexpr const char* kKvmInterface = "there are no interfaces of KVM";
 constexpr const char* kIdentity = "a model's numbers and names are its own";
 constexpr const char* kWidth = "the width of a physical address is the model's";
 constexpr std::array<Row<Wanted>, 36> kProperties = {{
-    {"hv-*", "on", Treatment::kMissing, kNoHyperV, "off"},
+    {"hv-*", "VALUE", Treatment::kMissing, kNoHyperV, "off"},
     {"kvm", "on", Treatment::kMet, "there is no leaf of CPUID that names KVM"},
     {"kvmclock", "on", Treatment::kMissing, kKvmInterface, "off"},
     {"kvm-*", "on", Treatment::kMissing, kKvmInterface, "off"},
@@ -114,8 +114,8 @@ constexpr std::array<Row<Wanted>, 36> kProperties = {{
     {"force-features", "on", Treatment::kMissing, "features are those that are there"},
     {"pmu", "on", Treatment::kIgnored, "the performance counters are there in any case", "on"},
     {"lbr-fmt", "N", Treatment::kMissing, "there are no last-branch records"},
-    {"tsc-frequency", "N", Treatment::kIgnored, "the TSC's frequency is the model's"},
-    {"tsc-freq", "N", Treatment::kIgnored, "the TSC's frequency is the model's"},
+    {"tsc-frequency", "FREQUENCY", Treatment::kIgnored, "the TSC's frequency is the model's"},
+    {"tsc-freq", "FREQUENCY", Treatment::kIgnored, "the TSC's frequency is the model's"},
     {"l3-cache", "on", Treatment::kMet, "a model's caches are its own"},
     {"host-cache-info", "on", Treatment::kMet, "a model's caches are its own"},
     {"legacy-cache", "on", Treatment::kMet, "a model's caches are its own"},
@@ -129,7 +129,7 @@ constexpr std::array<Row<Wanted>, 36> kProperties = {{
     {"full-cpuid-auto-level", "on", Treatment::kMet, kIdentity},
     {"tcg-cpuid", "on", Treatment::kMet, "there is no leaf of CPUID that names TCG"},
     {"cpuid-0xb", "on", Treatment::kMet, "leaf 0BH is there in any case"},
-    {"x-*", "on", Treatment::kIgnored, "it is one of QEMU's own"},
+    {"x-*", "VALUE", Treatment::kIgnored, "it is one of QEMU's own"},
     {"fill-mtrr-mask", "on", Treatment::kMet, kWidth},
 }};
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/cli/qemu/row.h"
 
+#include <spdlog/fmt/fmt.h>
+
+#include "emu/cli/numbers.h"
+
 namespace nestor::emu::qemu {
 
 bool is_one_of(std::string_view value, std::string_view values) {
@@ -16,6 +20,14 @@ std::optional<bool> parse_boolean(std::string_view value) {
   if (is_one_of(value, "on|yes|true|y")) return true;
   if (is_one_of(value, "off|no|false|n")) return false;
   return std::nullopt;
+}
+
+std::string wrong_value(std::string_view argument, const std::string& value) {
+  if (argument == "N") return parse_address(value) ? "" : fmt::format("'{}' is no number", value);
+  if (argument == "on") argument = "on|off";
+  if (argument.find('|') == argument.npos || is_one_of(value, argument)) return {};
+  if (is_one_of("on", argument) && parse_boolean(value)) return {};
+  return fmt::format("'{}' is none of {}", value, argument);
 }
 
 std::vector<std::string> split_items(std::string_view text) {

@@ -33,8 +33,10 @@ inline Complaint missing(std::string why) { return {std::move(why), ExitStatus::
 // An option or a key. One that is kTaken has `read`, all others say why in `text`.
 template <class To>
 struct Row {
-  std::string_view name;      // at its end a * stands for anything
-  std::string_view argument;  // what stands for it in help; empty: there is none
+  std::string_view name;  // at its end a * stands for anything
+  // What stands for it in help; empty: there is none. "on", "N" and "a|b", which may have a boolean
+  // among its values, are also what a value is checked against; anything else may be any text.
+  std::string_view argument;
   Treatment treatment;
   std::string_view text;         // what it becomes, or why not
   std::string_view met_by = {};  // values, with | between them: with these it is kMet
@@ -52,6 +54,9 @@ bool is_one_of(std::string_view value, std::string_view values);
 // As QEMU reads a boolean; std::nullopt: it is none.
 std::optional<bool> parse_boolean(std::string_view value);
 
+// What is wrong with a value for this Row::argument, as a sentence; empty: nothing.
+std::string wrong_value(std::string_view argument, const std::string& value);
+
 // What the user has written: all of it, and the part that is judged: "-drive if=sd" and "if=sd".
 struct Written {
   std::string whole, part;
@@ -62,6 +67,8 @@ template <class To>
 [[nodiscard]] Complaint apply(const Row<To>& row, const Written& written, const std::string& value,
                               To& to, Report& report) {
   if (is_one_of(value, row.met_by)) return {};
+  if (std::string wrong = wrong_value(row.argument, value); !wrong.empty())
+    return written.part + ": " + wrong;
   switch (row.treatment) {
     case Treatment::kMet:
       return {};

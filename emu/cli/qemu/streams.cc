@@ -60,7 +60,7 @@ constexpr Row<Chardev> kChardevKeys[] = {
     {"cols", "N", Treatment::kMet, "there is no window"},
     {"rows", "N", Treatment::kMet, "there is no window"},
     {"host", "NAME", Treatment::kMet, kOfSockets},
-    {"port", "N", Treatment::kMet, kOfSockets},
+    {"port", "PORT", Treatment::kMet, kOfSockets},
     {"server", "on", Treatment::kMet, kOfSockets},
     {"wait", "on", Treatment::kMet, kOfSockets},
     {"telnet", "on", Treatment::kMet, kOfSockets},

@@ -26,6 +26,11 @@ struct Drive {
 constexpr uint64_t order_by_index(uint64_t index) { return (1ull << 32) + index; }
 constexpr uint64_t order_by_device(uint64_t devices) { return (2ull << 32) + devices; }
 
+struct WantedNetwork {
+  std::string text;     // as nestor's --net takes it
+  std::string way_out;  // what is said of it if there is a card; may be empty
+};
+
 struct Wanted {
   static constexpr uint64_t kDefaultMemory = 128ull << 20;
   static constexpr uint16_t kDebugConsolePort = 0xe9, kFirmwareLogPort = 0x402;
@@ -43,7 +48,11 @@ struct Wanted {
   std::optional<std::string> debug_console{}, virtio_console{};
   uint16_t debug_console_port = kDebugConsolePort;
   std::optional<uint16_t> debug_exit_port{};
-  std::map<std::string, std::string> chardevs{};  // by id: as nestor says it
+  std::map<std::string, std::string> chardevs{};    // by id: as nestor says it
+  std::map<std::string, WantedNetwork> networks{};  // by id
+  std::optional<WantedNetwork> network{};           // of the card
+  std::string network_id{};                         // the card's, if it is one of `networks`
+  std::optional<std::string> vga{};                 // as nestor's --vga takes it
   bool has_defaults = true, has_graphic = true, has_display = true, has_screen = true;
   bool stopped = false, ends_at_reset = false;
   std::optional<std::string> gdb{};        // as nestor says it

@@ -71,6 +71,10 @@ void IoApic::set_pin(unsigned pin, bool level) {
   }
 }
 
+bool IoApic::passes(unsigned pin) const {
+  return pin < kPins && (state_.entries[pin] & kMasked) == 0;
+}
+
 void IoApic::service_level(unsigned pin) {
   uint64_t& entry = state_.entries[pin];
   if (!(entry & kLevel) || (entry & (kMasked | kRemoteIrr)) || !state_.lines[pin]) return;

@@ -28,6 +28,8 @@ class IoApic : public Device {
 
   // `pin` is 0..23; others are ignored.
   void set_pin(unsigned pin, bool level);
+  // It is not masked; false where there is none.
+  bool passes(unsigned pin) const;
   // A local APIC broadcast the EOI of a level-triggered interrupt.
   void end_of_interrupt(uint8_t vector);
 

@@ -88,6 +88,14 @@ class PicPair : public Device {
   // `irq` is 0..15; 2 is the cascade and cannot be driven.
   void set_irq(unsigned irq, bool level);
   bool output() const { return state_.master.output(); }
+  // Neither of the two masks it.
+  bool passes(unsigned irq) const {
+    const auto is_open = [](const Pic& pic, unsigned input) {
+      return (pic.read_data() >> input & 1) == 0;
+    };
+    return irq < 8 ? is_open(state_.master, irq)
+                   : is_open(state_.slave, irq - 8) && is_open(state_.master, 2);
+  }
   // Both INTA cycles; the vector, that of input 7 or 15 when the request has gone.
   uint8_t acknowledge();
 

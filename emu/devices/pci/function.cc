@@ -23,6 +23,7 @@ enum Header : unsigned {
   kBar0 = 0x10,
   kSubsystemVendor = 0x2c,
   kSubsystem = 0x2e,
+  kRomBase = 0x30,
   kCapabilities = 0x34,
   kInterruptLine = 0x3c,
   kInterruptPin = 0x3d,
@@ -34,6 +35,7 @@ constexpr uint16_t kIoSpace = 1u << 0, kMemorySpace = 1u << 1, kBusMaster = 1u <
 constexpr uint16_t kInterruptStatus = 1u << 3, kHasCapabilities = 1u << 4;  // status
 constexpr uint8_t kMultifunction = 0x80;                                    // header type
 constexpr uint32_t kIoBar = 1, kIoBarBits = 3, kMemoryBarBits = 0xf;
+constexpr uint32_t kRomEnable = 1, kRomBarBits = 0x7ff;
 
 // "MSI Capability Structure", of 64-bit addresses and with a mask; offsets in the capability.
 constexpr uint8_t kMsiCapability = 5;
@@ -48,10 +50,18 @@ enum Msi : unsigned {
 };
 constexpr uint16_t kMsiEnable = 1u << 0, kMsi64Bits = 1u << 7, kMsiMaskable = 1u << 8;
 
-constexpr unsigned bar_offset(unsigned bar) { return kBar0 + 4 * bar; }
+constexpr unsigned bar_offset(unsigned bar) {
+  return bar == PciFunction::kRomBar ? unsigned{kRomBase} : kBar0 + 4 * bar;
+}
 
-bool fits(const Region& region) {
-  const uint64_t least = region.space == Space::kPorts ? 4 : 16;
+// Bits of a base address register that are no part of an address.
+constexpr uint32_t low_bits(unsigned bar, Space space) {
+  if (bar == PciFunction::kRomBar) return kRomBarBits;
+  return space == Space::kPorts ? kIoBarBits : kMemoryBarBits;
+}
+
+bool fits(unsigned bar, const Region& region) {
+  const uint64_t least = low_bits(bar, region.space) + 1;
   const uint64_t most = region.space == Space::kPorts ? 256 : 1u << 31;
   return std::has_single_bit(region.size) && region.size >= least && region.size <= most;
 }
@@ -64,7 +74,7 @@ PciFunction::PciFunction(Bus& bus, const Identity& identity, std::vector<Region>
       interrupt_(std::move(interrupt)),
       capabilities_end_(kHeaderEnd),
       last_link_(kCapabilities) {
-  if (bars_.size() > kBars) throw std::logic_error("too many base address registers");
+  if (bars_.size() > kBars + 1) throw std::logic_error("too many base address registers");
   set_configuration(kVendor, 2, identity.vendor);
   set_configuration(kDevice, 2, identity.device);
   set_configuration(kCommand, 2, identity.command);
@@ -78,12 +88,12 @@ PciFunction::PciFunction(Bus& bus, const Identity& identity, std::vector<Region>
     const Region& region = bars_[bar];
     claims_.emplace_back(bus, *this, bar);
     if (region.size == 0) continue;
-    if (!fits(region)) throw std::logic_error("a base address register of an impossible size");
+    if (!fits(bar, region)) throw std::logic_error("a base address register of an impossible size");
     const bool io = region.space == Space::kPorts;
     command |= io ? kIoSpace : kMemorySpace;
     set_configuration(bar_offset(bar), 4, io ? kIoBar : 0);
     set_writable(bar_offset(bar), 4,
-                 static_cast<uint32_t>(~(region.size - 1)) & ~(io ? kIoBarBits : kMemoryBarBits));
+                 static_cast<uint32_t>(~(region.size - 1)) | (bar == kRomBar ? kRomEnable : 0));
   }
   if (!bars_.empty()) set_writable(kCacheLine, 1, 0xff);
   if (interrupt_) {
@@ -194,7 +204,9 @@ std::optional<uint64_t> PciFunction::asked_base(unsigned bar) const {
   const bool io = bars_[bar].space == Space::kPorts;
   if (bars_[bar].size == 0) return std::nullopt;
   if (!(configuration(kCommand, 2) & (io ? kIoSpace : kMemorySpace))) return std::nullopt;
-  return configuration(bar_offset(bar), 4) & ~(io ? kIoBarBits : kMemoryBarBits);
+  const uint32_t value = configuration(bar_offset(bar), 4);
+  if (bar == kRomBar && (value & kRomEnable) == 0) return std::nullopt;
+  return value & ~low_bits(bar, bars_[bar].space);
 }
 
 void PciFunction::release_bars() {
@@ -207,6 +219,7 @@ void PciFunction::place_bars() {
     // One that overlaps another device is not decoded.
     if (!base || !claims_[bar].move_to(*base)) claims_[bar].release();
   }
+  bars_placed();
 }
 
 void PciFunction::serialize(Archive& archive) {

@@ -20,6 +20,8 @@ namespace nestor::emu {
 class PciFunction : public Device {
  public:
   static constexpr unsigned kBars = 6, kConfigurationBytes = 256;
+  // The expansion ROM base address register comes after the others.
+  static constexpr unsigned kRomBar = kBars;
 
   struct Identity {
     uint16_t vendor, device;
@@ -30,8 +32,8 @@ class PciFunction : public Device {
   };
 
   // `bars`: what each base address register stands for, from the first on. A size is a power of
-  // two, at least 4 ports or 16 bytes, or 0: the register is not there. `interrupt`: where INTA#
-  // leads; std::nullopt: it has none.
+  // two, at least 4 ports, 16 bytes or 2 KiB of ROM, or 0: the register is not there. `interrupt`:
+  // where INTA# leads; std::nullopt: it has none.
   PciFunction(Bus& bus, const Identity& identity, std::vector<Region> bars,
               std::optional<InterruptSource> interrupt);
 
@@ -66,6 +68,8 @@ class PciFunction : public Device {
 
   // The function may access memory and send messages.
   bool is_bus_master() const;
+  // Where that is on the bus which a base address register stands for.
+  std::optional<uint64_t> base(unsigned bar) const { return claims_[bar].base(); }
   // Asserts or deasserts INTA#, unless the command register disables it, or with MSI sends the
   // message when it would be asserted.
   void set_interrupt(bool level);
@@ -73,6 +77,8 @@ class PciFunction : public Device {
   // Before bytes are read, and after bytes were written.
   virtual void reading_configuration(unsigned /*offset*/, unsigned /*size*/) {}
   virtual void configuration_written(unsigned /*offset*/, unsigned /*size*/) {}
+  // After they may have got other places.
+  virtual void bars_placed() {}
 
  private:
   std::optional<uint64_t> asked_base(unsigned bar) const;

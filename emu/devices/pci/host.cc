@@ -19,7 +19,7 @@ constexpr uint64_t kMappedRegister = 0xfff;
 constexpr unsigned kResetControl = 1;  // offset from the address
 constexpr uint8_t kResetKind = 1u << 1, kResetProcessor = 1u << 2;
 // Where a header has all that decides which addresses the function decodes.
-constexpr unsigned kCommandRegister = 0x04, kBarsEnd = 0x28;
+constexpr unsigned kCommandRegister = 0x04, kBarsEnd = 0x34;
 
 }  // namespace
 

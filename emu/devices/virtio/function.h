@@ -58,6 +58,7 @@ class VirtioFunction : public PciFunction {
   virtual std::optional<uint32_t> serve(unsigned queue, const VirtqueueChain& chain) = 0;
 
   DeviceMemory& memory() { return memory_; }
+  const Clock& clock() const { return clock_; }
 
  private:
   void reading_configuration(unsigned offset, unsigned size) override;

@@ -55,6 +55,7 @@ class UnicornEngine final : public Engine {
   }
   const ExecutionContext* context() const override { return current_; }
   void resume(ExecutionContext* context) override;
+  void move_ram(uint64_t physical) override { movable_.first = physical; }
   void code_written(uint64_t physical, std::span<const uint8_t> data) override;
   uint64_t live_rflags() const override { return contexts_->steady_rflags(); }
   uint32_t mxcsr() const override { return contexts_->mxcsr(); }
@@ -77,9 +78,9 @@ class UnicornEngine final : public Engine {
   static void on_out(uc_engine*, uint32_t, int, uint32_t, void*);
   static void on_syscall(uc_engine*, void*);
   static uint64_t on_read(uc_engine*, uint64_t offset, unsigned size, void*);
-  static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
   static void on_access(uc_engine*, uc_mem_type type, uint64_t physical, int size, int64_t value,
                         void*);
+  static void on_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void*);
 
   // Whether a block ends inside the current one.
   bool ends_inside(uint64_t linear, uint32_t size) const {
@@ -146,6 +147,11 @@ class UnicornEngine final : public Engine {
     translations_->begin_run();
   }
   uint64_t window_page(uint64_t physical);
+  // Where Unicorn has RAM.
+  uint64_t place_of(uint64_t physical) const {
+    const uint64_t offset = physical - movable_.first;
+    return offset < movable_.size ? svm::kMovable + offset : physical;
+  }
 
   void begin();
   void execute();
@@ -187,6 +193,7 @@ class UnicornEngine final : public Engine {
   FillAccess refused_access_ = FillAccess::kRead;
 
   DeviceWindow window_;
+  RamRange movable_{};  // where it is for the guest; empty: there is none
 };
 
 }  // namespace nestor::emu

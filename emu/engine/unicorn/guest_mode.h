@@ -18,6 +18,8 @@ inline constexpr uint64_t kVmcb = kScratch, kHostSave = kScratch + 0x1000,
                           kMsrBitmap = kScratch + 0x4000, kIoBitmap = kScratch + 0x8000;
 // Guest-physical pages outside RAM are seen through this window, in the order of first use.
 inline constexpr uint64_t kWindow = 0xe000'0000'0000, kWindowPages = 1u << 18;
+// RAM that is movable stays here.
+inline constexpr uint64_t kMovable = 0xd000'0000'0000;
 // Non-canonical linear addresses under which physical memory can be named to the engine.
 inline constexpr uint64_t kPhysicalLinear = 0x4000'0000'0000'0000;
 // Where the VMRUN instruction is mapped while guest mode is entered.

@@ -48,7 +48,9 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
   tlbs_.emplace(uc_, found.tlb);
 
   for (const RamRange& range : ram) {
-    if (uc_err error = uc_mem_map_ptr(uc_, range.first, range.size, UC_PROT_ALL, range.host)) {
+    if (range.movable) movable_ = range;
+    if (uc_err error =
+            uc_mem_map_ptr(uc_, place_of(range.first), range.size, UC_PROT_ALL, range.host)) {
       return HostError{"Unicorn cannot map guest memory: " + std::string(uc_strerror(error))};
     }
   }
@@ -69,12 +71,12 @@ std::optional<HostError> UnicornEngine::open(const std::vector<RamRange>& ram,
       !hook(UC_HOOK_INSN, on_syscall, UC_X86_INS_SYSENTER)) {
     return HostError{"Unicorn refuses a hook"};
   }
-  flush_tlb();
-  uc_ctl_flush_tb(uc_);
   if (prices_.observes_accesses() &&
       (!hook(UC_HOOK_MEM_READ, on_access) || !hook(UC_HOOK_MEM_WRITE, on_access))) {
     return HostError{"Unicorn refuses a hook of accesses"};
   }
+  flush_tlb();
+  uc_ctl_flush_tb(uc_);
   return std::nullopt;
 }
 
@@ -117,7 +119,7 @@ bool UnicornEngine::on_fill(uc_engine*, uint64_t linear, uc_mem_type type, uc_tl
     self.refused_access_ = access;
     return false;
   }
-  entry->paddr = grant.physical;
+  entry->paddr = self.place_of(grant.physical);
   if (grant.device) {
     entry->paddr = grant.execute ? svm::kOpenBus : self.window_page(grant.physical);
   }
@@ -159,8 +161,6 @@ void UnicornEngine::on_write(uc_engine*, uint64_t offset, unsigned size, uint64_
   self.client_->write_device(self.window_.physical(offset), size, value);
 }
 
-// Translated code survives uc_mem_write, and is dropped by linear address only: through linear
-// addresses that no guest can use, and that show physical memory.
 // RIP and the general registers are in their places at each access, as it may fault. With the TLB
 // that on_fill() fills, Unicorn says the physical address.
 void UnicornEngine::on_access(uc_engine*, uc_mem_type type, uint64_t physical, int, int64_t,
@@ -172,11 +172,14 @@ void UnicornEngine::on_access(uc_engine*, uc_mem_type type, uint64_t physical, i
                                contexts.segment_bases());
 }
 
+// Translated code survives uc_mem_write, and is dropped by linear address only: through linear
+// addresses that no guest can use, and that show physical memory.
 void UnicornEngine::code_written(uint64_t physical, std::span<const uint8_t> data) {
   if (data.empty()) return;
-  uc_mem_write(uc_, physical, data.data(), data.size());
+  const uint64_t place = place_of(physical);
+  uc_mem_write(uc_, place, data.data(), data.size());
   filling_ = Filling::kDropWritten;
-  const uint64_t linear = svm::kPhysicalLinear + physical;
+  const uint64_t linear = svm::kPhysicalLinear + place;
   uc_ctl_remove_cache(uc_, linear, linear + data.size());
   filling_ = Filling::kGuest;
 }

@@ -161,7 +161,7 @@ TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
   }
   std::vector<std::string> many = {"run", "image"};
   for (unsigned i = 0; i < 30; ++i) many.insert(many.end(), {"--disk", "a"});
-  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 28 are possible"));
+  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 27 are possible"));
 }
 
 TEST(Options, FurtherSerialPortsWriteNowhereUnlessTheyAreNamed) {
@@ -200,6 +200,23 @@ TEST(Options, TheScreenGoesToTheStandardOutputOrAFile) {
   EXPECT_EQ(parse_ok({"run", "image", "--screen=file"}).screen, "file");
   EXPECT_THAT(parse_print({"run", "image", "--serial", "none", "--screen", "--trace", "-"}).text,
               HasSubstr("both write to the standard output"));
+}
+
+TEST(Options, TheDisplayIsTheStandardVgaWhereFirmwareStartsTheMachine) {
+  EXPECT_FALSE(parse_ok({"run", "image"}).machine.standard_vga);
+  EXPECT_TRUE(parse_ok({"run", "image", "--vga", "std"}).machine.standard_vga);
+  EXPECT_TRUE(parse_ok({"run", "--disk", "d"}).machine.standard_vga);
+  EXPECT_FALSE(parse_ok({"run", "--disk", "d", "--vga", "text"}).machine.standard_vga);
+}
+
+TEST(Options, AKeyboardIsThereWhereSomebodyTypes) {
+  EXPECT_FALSE(parse_ok({"run", "image"}).machine.keyboard);
+  EXPECT_FALSE(parse_ok({"run", "image", "--keyboard", "none"}).machine.keyboard);
+  const RunOptions options = parse_ok({"run", "image", "--keyboard", "keys"});
+  EXPECT_TRUE(options.machine.keyboard);
+  EXPECT_EQ(options.keyboard, "keys");
+  EXPECT_EQ(options.serial, "stdio");
+  EXPECT_EQ(parse_ok({"run", "image", "--keyboard", "stdio"}).keyboard, "stdio");
 }
 
 TEST(Options, FeatureControl) {
@@ -253,7 +270,9 @@ TEST(Options, ComparisonOfModes) {
   EXPECT_EQ(plain.json, std::nullopt);
   const CompareMmuOptions all =
       parse({"compare-mmu", "--memory", "64M", "--append", "a b", "--module", "m", "--json", "-",
-             "--max-instructions", "7", "--cpus", "2", "image"});
+             "--max-instructions", "7", "--cpus", "2", "--timing", "blocks", "image"});
+  EXPECT_EQ(plain.machine.processor.timing, TimingModel::kFast);
+  EXPECT_EQ(all.machine.processor.timing, TimingModel::kBlocks);
   EXPECT_EQ(all.machine.processor.count, 2u);
   EXPECT_EQ(all.machine.memory_bytes, 64u << 20);
   EXPECT_EQ(all.machine.max_instructions, 7u);
@@ -265,6 +284,8 @@ TEST(Options, ComparisonOfModes) {
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--max-instructions", "0"}).text,
               HasSubstr("--max-instructions"));
   EXPECT_THAT(parse_print({"compare-mmu", "image", "--cpus", "0"}).text, HasSubstr("--cpus: '0'"));
+  EXPECT_THAT(parse_print({"compare-mmu", "image", "--timing", "x"}).text,
+              HasSubstr("--timing: 'x'"));
 }
 
 TEST(Options, DumpsOfVmcss) {
@@ -418,8 +439,8 @@ const BadUsage kBadUsages[] = {
     {{}, "a command is required"},
     {{"walk"}, "walk"},
     {{"run"},
-     "IMAGE is required, or a --disk or --cdrom to start from, or --firmware, or --load-state "
-     "FILE"},
+     "IMAGE is required, or a --disk, --cdrom or --efi-application to start from, or "
+     "--firmware, or --load-state FILE"},
     {{"run", "image", "--firmware", "ovmf"}, "IMAGE and --firmware exclude each other"},
     {{"run", "image", "--cdrom", ""}, "--cdrom: the name of the file is empty"},
     {{"run", "--firmware", ""}, "--firmware: the name of the file is empty"},
@@ -428,6 +449,15 @@ const BadUsage kBadUsages[] = {
     {{"run", "--disk", "d", "--module", "m"}, "--module has no effect without IMAGE"},
     {{"run", "--disk", "d", "--l0", "nested-ept"}, "--l0: L0 has no memory for firmware"},
     {{"run", "--load-state", "s", "--firmware", "f"}, "--firmware has no effect with --load-state"},
+    {{"run", "image", "--keyboard", ""}, "--keyboard: the name of the file is empty"},
+    {{"run", "image", "--keyboard", "stdio", "--virtio-console", "stdio"},
+     "--keyboard stdio and --virtio-console stdio both read the terminal"},
+    {{"run", "image", "--keyboard", "stdio", "--gdb", "stdio"},
+     "--keyboard stdio and --gdb stdio both read the terminal"},
+    {{"run", "image", "--vga", "cirrus"}, "--vga: 'cirrus' is neither std nor text"},
+    {{"run", "image", "--vga", "std", "--l0", "nested-ept"},
+     "--l0: L0 has no memory for --vga std"},
+    {{"run", "--load-state", "s", "--vga", "std"}, "--vga has no effect with --load-state"},
     {{"run", "image", "--firmware-log", "l"}, "--firmware-log has no effect without firmware"},
     {{"run", "--disk", "d", "--firmware-log", ""}, "--firmware-log: the name of the file is empty"},
     {{"run", "image", "--bogus"}, "--bogus"},
@@ -435,7 +465,7 @@ const BadUsage kBadUsages[] = {
     {{"run", "image", "--memory"}, "--memory"},
     {{"run", "image", "--tlb", "stress"}, "--tlb: 'stress' is none of flush, tagged and keep"},
     {{"run", "image", "--timing", "exact"},
-     "--timing: 'exact' is none of fast, blocks and detailed"},
+     "--timing: 'exact' is none of fast, blocks, detailed and reference"},
     {{"run", "image", "--memory", ""}, "--memory"},
     {{"run", "image", "--memory", "lots"}, "--memory: 'lots' is no size"},
     {{"run", "image", "--memory", "1T"}, "--memory: '1T' is no size"},

@@ -18,6 +18,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace nestor::emu {
 namespace {
@@ -49,7 +50,7 @@ bool comes_true(const std::function<bool()>& condition) {
 // A session with a terminal, in which the program runs as a job. Its leader stands for a shell.
 class Session {
  public:
-  explicit Session(const std::string& image) {
+  explicit Session(const std::string& image, const std::string& option = "--serial=stdio") {
     terminal_ = ::posix_openpt(O_RDWR | O_NOCTTY);
     EXPECT_EQ(::grantpt(terminal_), 0);
     EXPECT_EQ(::unlockpt(terminal_), 0);
@@ -62,7 +63,7 @@ class Session {
     leader_ = ::fork();
     if (leader_ == 0) {
       ::close(commands[1]);
-      lead(name, image, commands[0], answers[1]);
+      lead(name, image, option, commands[0], answers[1]);
     }
     ::close(commands[0]);
     ::close(answers[1]);
@@ -114,8 +115,8 @@ class Session {
   }
 
  private:
-  [[noreturn]] static void lead(const std::string& name, const std::string& image, int commands,
-                                int answers) {
+  [[noreturn]] static void lead(const std::string& name, const std::string& image,
+                                const std::string& option, int commands, int answers) {
     ::setsid();
     const int terminal = ::open(name.c_str(), O_RDWR);
     ::ioctl(terminal, TIOCSCTTY, 0);
@@ -128,7 +129,7 @@ class Session {
       ::setpgid(0, 0);
       ::raise(SIGSTOP);
       for (const int descriptor : {0, 1, 2}) ::dup2(terminal, descriptor);
-      ::execl(NESTOR_EXECUTABLE, NESTOR_EXECUTABLE, "run", image.c_str(), nullptr);
+      ::execl(NESTOR_EXECUTABLE, NESTOR_EXECUTABLE, "run", image.c_str(), option.c_str(), nullptr);
       ::_exit(127);
     }
     int status = 0;
@@ -203,6 +204,25 @@ TEST_F(TerminalTest, IsGivenBackWhateverEndsTheRun) {
     }
     EXPECT_TRUE(session.is_as_before());
   }
+}
+
+TEST_F(TerminalTest, ShowsTheScreenWhileTheRunGoesOn) {
+  const std::string file = image_ + ".txt";
+  for (const auto& [option, shown] :
+       {std::pair<std::string, std::string>("--serial=stdio", "the screen is blank"),
+        {"--screen=" + file, "the screen is in '" + file + "'"}}) {
+    Session session(image_, option);
+    session.to_foreground();
+    session.start();
+    ASSERT_TRUE(session.shows("the keyboard is the guest's"));
+    session.type(1);
+    session.type('s');
+    EXPECT_TRUE(session.shows(shown)) << option;
+    EXPECT_EQ(std::filesystem::exists(file), option != "--serial=stdio");
+    session.type('x');
+    EXPECT_TRUE(session.shows("x"));
+  }
+  std::filesystem::remove(file);
 }
 
 TEST_F(TerminalTest, IsGivenBackWhileTheProcessHasStopped) {

@@ -75,8 +75,23 @@ TEST_F(InterruptLinesTest, WhatIsReplacedDrivesNothing) {
   EXPECT_EQ(seen_since(), (Levels{{0, true}}));
 }
 
+TEST_F(InterruptLinesTest, ASourceKnowsWhetherItIsAwaited) {
+  const InterruptSource source = lines.source(3);
+  EXPECT_TRUE(source.is_awaited()) << "nobody knows better";
+  bool first = false, second = false;
+  lines.lead_to({}, [&](unsigned line) { return line == 3 && first; });
+  lines.lead_to({}, [&](unsigned) { return second; });
+  EXPECT_FALSE(source.is_awaited());
+  first = true;
+  EXPECT_TRUE(source.is_awaited());
+  EXPECT_FALSE(lines.source(4).is_awaited());
+  second = true;
+  EXPECT_TRUE(lines.source(4).is_awaited());
+}
+
 TEST_F(InterruptLinesTest, ASourceWithoutALineLeadsNowhere) {
   InterruptSource none;
+  EXPECT_FALSE(none.is_awaited());
   none.set(true);
   EXPECT_TRUE(seen.empty());
 }

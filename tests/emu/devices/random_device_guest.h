@@ -15,7 +15,7 @@
 
 #include "emu/devices/apic/local_apic.h"
 #include "emu/machine/board.h"
-#include "tests/emu/devices/pci_fixture.h"
+#include "tests/emu/devices/display_fixture.h"
 
 namespace nestor::emu::test {
 
@@ -72,7 +72,9 @@ class RandomDeviceGuest {
 
   // `device`: where most accesses go; empty: to all alike. Throws std::logic_error: there is none.
   explicit RandomDeviceGuest(uint64_t seed, std::string_view device = {})
-      : has_rom_(device == kShadowMemory || device == kFirmwareLog), random_(seed) {
+      : has_rom_(device == kShadowMemory || device == kFirmwareLog),
+        has_graphics_(device == kStandardVga),
+        random_(seed) {
     if (!claim_.move_to(LocalApic::kDefaultBase)) throw std::logic_error("no place for the APIC");
     add({kLocalApic, apic_on_bus_.regions(), {LocalApic::kDefaultBase}}, device);
     for (const Board::Placed& placed : board_.devices()) {
@@ -124,6 +126,7 @@ class RandomDeviceGuest {
     bus.timers().serialize(archive);
     archive.bytes(memory_.bytes);
     if (has_rom_) archive.bytes(visible_.shown);
+    if (has_graphics_) archive.bytes(video_.content);
     archive(random_);
   }
   std::vector<uint8_t> saved() {
@@ -153,7 +156,10 @@ class RandomDeviceGuest {
       if (local_apic.accepts(ipi)) local_apic.deliver(ipi);
     };
     outputs.memory = &memory_;
+    outputs.keyboard_input = {
+        [] { return KeyStroke{.code = 0x48, .extended = true, .shift = true}; }, true};
     if (has_rom_) outputs.firmware_memory = &visible_;
+    if (has_graphics_) outputs.video_memory = &video_;
     return outputs;
   }
   uint64_t next(uint64_t bound) {
@@ -212,16 +218,19 @@ class RandomDeviceGuest {
   }
 
   static constexpr std::string_view kShadowMemory = "shadow memory",
-                                    kFirmwareLog = "debug console of firmware";
-  const bool has_rom_;  // only where these two are asked for
+                                    kFirmwareLog = "debug console of firmware",
+                                    kStandardVga = "standard VGA";
+  const bool has_rom_, has_graphics_;  // only where these are asked for
   FakeMemory memory_{0x20000};
   FakeVisibleMemory visible_;
-  Board board_{pc_board(),
-               BoardKind::kSoftware,
-               {.memory_bytes = 64 << 20, .processors = 3, .virtio_console = true},
-               outputs(),
-               bus,
-               clock};
+  FakeVideoMemory video_{has_graphics_ ? StandardVga::kMemoryBytes : 0};
+  Board board_{
+      pc_board(),
+      BoardKind::kSoftware,
+      {.memory_bytes = 64 << 20, .processors = 3, .virtio_console = true, .keyboard = true},
+      outputs(),
+      bus,
+      clock};
   ApicOnBus apic_on_bus_{local_apic};
   Claim claim_{bus, apic_on_bus_, 0};
   std::vector<Target> all_, targets_;

@@ -5,12 +5,14 @@
 
 #include <string>
 
+#include "emu/devices/display/vga_text.h"
 #include "emu/devices/emulator/rom.h"
-#include "emu/devices/legacy/vga_text.h"
 #include "tests/emu/devices/plug.h"
 
 namespace nestor::emu {
 namespace {
+
+std::string shown(const VgaText& vga) { return std::get<std::string>(vga.text()); }
 
 class VgaTextTest : public testing::Test {
  protected:
@@ -33,7 +35,7 @@ class VgaTextTest : public testing::Test {
 };
 
 TEST_F(VgaTextTest, StartsBlank) {
-  EXPECT_EQ(vga_.screen(), "");
+  EXPECT_EQ(shown(vga_), "");
   EXPECT_EQ(bus_.read_memory(0xb8000, 4), 0x07200720u);
   EXPECT_EQ(bus_.read_memory(0xbfffe, 2), 0x0720u);
 }
@@ -42,7 +44,7 @@ TEST_F(VgaTextTest, ShowsWhatIsWritten) {
   print(0, 0, "Hello,  world");
   print(2, 76, "edge");
   print(3, 1, std::string("\xb0\xe1\x01\0x", 5));
-  EXPECT_EQ(vga_.screen(), "Hello,  world\n\n" + std::string(76, ' ') + "edge\n ░ß☺ x\n");
+  EXPECT_EQ(shown(vga_), "Hello,  world\n\n" + std::string(76, ' ') + "edge\n ░ß☺ x\n");
 }
 
 TEST_F(VgaTextTest, ShowsTheRowsFromItsStartAddressOn) {
@@ -51,10 +53,10 @@ TEST_F(VgaTextTest, ShowsTheRowsFromItsStartAddressOn) {
   print(0, 0, "first");
   write_index(0x3d4, 0x0c, 0);
   write_index(0x3d4, 0x0d, 80);
-  EXPECT_EQ(vga_.screen(), "second\n" + std::string(23, '\n') + "last\n");
+  EXPECT_EQ(shown(vga_), "second\n" + std::string(23, '\n') + "last\n");
   write_index(0x3d4, 0x0c, 0xff);
   write_index(0x3d4, 0x0d, 0xff);
-  EXPECT_EQ(vga_.screen().substr(0, 7), " first\n") << "it wraps";
+  EXPECT_EQ(shown(vga_).substr(0, 7), " first\n") << "it wraps";
 }
 
 TEST_F(VgaTextTest, RegistersKeepWhatIsWritten) {
@@ -106,7 +108,7 @@ TEST_F(VgaTextTest, IsSaved) {
   const auto state = saved_bytes([&](Archive& archive) { vga_.serialize(archive); });
   VgaText other;
   ASSERT_TRUE(load_bytes(state, [&](Archive& archive) { other.serialize(archive); }));
-  EXPECT_EQ(other.screen(), "saved\n");
+  EXPECT_EQ(shown(other), "saved\n");
 }
 
 TEST(RomTest, IsReadOnly) {

@@ -272,7 +272,7 @@ TEST_F(FirmwareTest, InterruptsOfThePicsEndAndLeaveFlagsAlone) {
 TEST_F(FirmwareTest, TheScreenIsThere) {
   const Code code = ASM64("mov edi, 0xb8000; mov dword ptr [rdi], 0x076b074f") + exit_with(0);
   run(code);
-  EXPECT_EQ(machine_->screen(), "Ok\n");
+  EXPECT_EQ(std::get<std::string>(machine_->screen().text()), "Ok\n");
 }
 
 TEST_F(FirmwareTest, RomAndScreenAreFoundBelowL0Too) {
@@ -281,7 +281,7 @@ TEST_F(FirmwareTest, RomAndScreenAreFoundBelowL0Too) {
     config_.l0.mode = mode;
     EXPECT_EQ(run(ASM64("mov eax, [0xf0000]; out 0xf4, eax")).code, status(0x20445352)) << "RSD ";
     run(ASM64("mov edi, 0xb8000; mov dword ptr [rdi], 0x076b074f") + exit_with(0));
-    EXPECT_EQ(machine_->screen(), "Ok\n") << info_of(mode).name;
+    EXPECT_EQ(std::get<std::string>(machine_->screen().text()), "Ok\n") << info_of(mode).name;
   }
 }
 

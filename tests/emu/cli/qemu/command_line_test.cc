@@ -167,6 +167,13 @@ TEST_F(QemuCommandLine, WithoutSerialTheOutputIsWhereSomebodySeesIt) {
   EXPECT_EQ(parsed({"-display", "gtk"}).serial, "stdio");
 }
 
+TEST_F(QemuCommandLine, TheDisplayIsWhatIsAskedFor) {
+  EXPECT_FALSE(parsed({}).machine.standard_vga);
+  EXPECT_TRUE(parsed({"-vga", "std"}).machine.standard_vga);
+  EXPECT_TRUE(parsed({"-device", "VGA"}).machine.standard_vga);
+  EXPECT_FALSE(parsed({"-vga", "none"}).machine.standard_vga);
+}
+
 TEST_F(QemuCommandLine, DebugDevicesHaveTheirPorts) {
   EXPECT_EQ(parsed({"-device", "isa-debug-exit"}).machine.debug_exit_port, 0x501);
   EXPECT_EQ(parsed({"-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"}).machine.debug_exit_port,
@@ -240,7 +247,7 @@ TEST_F(QemuCommandLine, ADriveIsReadOnlyByQemusWords) {
     EXPECT_TRUE(is_writable(std::string("snapshot=") + off)) << off;
   for (const char* bad : {"readonly=1", "readonly=ON", "readonly=", "snapshot=foo"})
     EXPECT_THAT(printed({"-drive", std::string("file=a,format=raw,") + bad}).text,
-                HasSubstr("it is on or off"))
+                HasSubstr("is none of on|off"))
         << bad;
 }
 
@@ -286,6 +293,41 @@ TEST_F(QemuCommandLine, GdbListensWhereQemuWould) {
   EXPECT_EQ(parsed({"-gdb", "tcp:127.0.0.1:99"}).gdb->host, "127.0.0.1");
   EXPECT_THAT(printed({"-S"}).text, HasSubstr("-s"));
   EXPECT_THAT(missing({"-gdb", "udp::9"}), Not(IsEmpty()));
+}
+
+TEST_F(QemuCommandLine, ANetworkIsVirtios) {
+  const auto network_of = [&](const Words& arguments) {
+    const Words to = translated(arguments).arguments;
+    const auto found = std::ranges::find(to, "--net");
+    return found == to.end() ? "none" : *(found + 1);
+  };
+  EXPECT_EQ(network_of({"-netdev", "user,id=n,hostfwd=tcp::2222-:22,hostfwd=udp:127.0.0.1:53-:5353",
+                        "-device", "virtio-net-pci,netdev=n"}),
+            "user,forward=tcp:2222:22,forward=udp:53:5353");
+  EXPECT_EQ(network_of({"-device", "virtio-net,netdev=n", "-netdev", "user,id=n,restrict=on"}),
+            "user");
+  EXPECT_EQ(network_of({"-nic", "user,model=virtio-net-pci,hostfwd=::8080-10.0.2.15:80"}),
+            "user,forward=tcp:8080:80");
+  EXPECT_EQ(network_of({"-nic", "none"}), "none");
+  EXPECT_EQ(network_of({"-nic", "user"}), "none");
+  EXPECT_EQ(network_of({"-netdev", "user,id=n"}), "none") << "no card is plugged in";
+  EXPECT_THAT(printed({"-netdev", "user,id=n,hostfwd=tcp::x-:22"}).text,
+              HasSubstr("'tcp::x-:22' is not [tcp|udp]"));
+  EXPECT_THAT(missing({"-netdev", "user,id=n,hostfwd=tcp:10.1.1.1:1-:22"}),
+              ElementsAre(HasSubstr("and no other address")));
+  const auto ignored = [&](const Words& arguments) { return translated(arguments).report.ignored; };
+  EXPECT_THAT(ignored({"-device", "virtio-net,netdev=n", "-netdev", "user,id=n"}),
+              ElementsAre(HasSubstr("the guest reaches only who comes by hostfwd")));
+  EXPECT_THAT(ignored({"-device", "virtio-net,netdev=n", "-netdev", "user,id=n,restrict=on"}),
+              IsEmpty());
+  EXPECT_THAT(ignored({"-netdev", "user,id=n"}),
+              ElementsAre(HasSubstr("no virtio-net-pci has it")));
+  EXPECT_THAT(printed({"-netdev", "user"}).text, HasSubstr("it needs an id="));
+  EXPECT_THAT(printed({"-netdev", "wire,id=n"}).text, HasSubstr("there is no network 'wire'"));
+  EXPECT_THAT(printed({"-device", "virtio-net-pci,netdev=m"}).text,
+              HasSubstr("there is no -netdev with id=m"));
+  EXPECT_THAT(missing({"-netdev", "tap,id=n,ifname=t"}),
+              ElementsAre(HasSubstr("-netdev tap,id=n")));
 }
 
 TEST_F(QemuCommandLine, LogItemsBecomeEventsOfTheTrace) {
@@ -345,6 +387,14 @@ TEST_F(QemuCommandLine, BadUsageIsOneLine) {
   check({"-initrd", "x"}, nullptr, "only allowed with -kernel");
   check({"-boot", "d"}, "multiboot", "no -cdrom");
   check({"-hda", ""}, "multiboot", "empty");
+  check({"-icount", "zz"}, "multiboot", "shift=zz: 'zz' is neither auto nor a number up to 10");
+  check({"-boot", "strict=foo"}, "multiboot", "strict=foo: 'foo' is none of on|off");
+  check({"-cpu", "host,check=foo"}, "multiboot", "'foo' is none of on|off");
+  check({"-cpu", "host,level=x"}, "multiboot", "'x' is no number");
+  check({"-accel", "tcg,thread=many"}, "multiboot", "'many' is none of single|multi");
+  check({"-accel", "tcg,color=red"}, "multiboot", "there is no such key");
+  check({"-drive", "file=a,format=raw,cache=foo"}, "multiboot",
+        "cache=foo: 'foo' is none of none|");
 }
 
 TEST_F(QemuCommandLine, AKernelThatIsNotThereIsNamedAsQemuDoes) {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "emu/devices/legacy/vga_text.h"
+#include "emu/devices/display/vga_registers.h"
 
 #include <algorithm>
-#include <iterator>
-#include <string_view>
 
 namespace nestor::emu {
 namespace {
@@ -28,8 +26,7 @@ enum Port : uint8_t {
   kStatus1 = 0x1a,  // write: feature control
 };
 constexpr uint8_t kDisplayDisabled = 0x01, kVerticalRetrace = 0x08;
-constexpr uint8_t kStartHigh = 0x0c, kStartLow = 0x0d;  // of the CRTC: first cell of the screen
-constexpr uint8_t kBlank = ' ', kGreyOnBlack = 0x07;
+constexpr uint8_t kAttributeIndex = 0x1f;  // the bit above it is palette_is_shown()
 
 // Mode 3, 80 columns of 9 dots and 25 rows of 16 lines.
 constexpr uint8_t kModeCrtc[] = {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00,
@@ -41,54 +38,27 @@ constexpr uint8_t kModeAttribute[] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14,
                                       0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d,
                                       0x3e, 0x3f, 0x0c, 0x00, 0x0f, 0x08, 0x00};
 
-// Code page 437 beyond ASCII, and its glyphs for control characters.
-constexpr std::u16string_view kLowGlyphs = u" ☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼";
-constexpr std::u16string_view kHighGlyphs =
-    u"⌂ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»"
-    u"░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀"
-    u"αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■ ";
-static_assert(kLowGlyphs.size() == 0x20 && kHighGlyphs.size() == 0x81);
-
-void append_glyph(std::string& out, uint8_t character) {
-  const char16_t glyph = character < 0x20   ? kLowGlyphs[character]
-                         : character < 0x7f ? char16_t{character}
-                                            : kHighGlyphs[character - 0x7f];
-  const auto put = [&out](unsigned byte) { out += static_cast<char>(byte); };
-  if (glyph < 0x80) return put(glyph);
-  if (glyph < 0x800) {
-    put(0xc0u | glyph >> 6);
-  } else {
-    put(0xe0u | glyph >> 12);
-    put(0x80u | (glyph >> 6 & 0x3f));
-  }
-  put(0x80u | (glyph & 0x3f));
-}
-
 }  // namespace
 
-VgaText::VgaText() {
-  for (size_t i = 0; i < kMemorySize; i += 2) {
-    state_.memory[i] = kBlank;
-    state_.memory[i + 1] = kGreyOnBlack;
-  }
+VgaRegisters::VgaRegisters() {
   std::ranges::copy(kModeCrtc, state_.registers[kCrtc].begin());
   std::ranges::copy(kModeSequencer, state_.registers[kSequencer].begin());
   std::ranges::copy(kModeGraphics, state_.registers[kGraphics].begin());
   std::ranges::copy(kModeAttribute, state_.registers[kAttribute].begin());
 }
 
-uint8_t& VgaText::next_palette_byte() {
+uint8_t& VgaRegisters::next_palette_byte() {
   uint8_t& byte = state_.palette[state_.palette_at];
   state_.palette_at = static_cast<uint16_t>((state_.palette_at + 1) % state_.palette.size());
   return byte;
 }
 
-uint32_t VgaText::read_port(DeviceAddress at, unsigned /*size*/) {
-  switch (at.offset) {
+uint8_t VgaRegisters::read(uint64_t port) {
+  switch (port) {
     case kAttributePort:
       return state_.index[kAttribute];
     case kAttributeReadPort:
-      return selected(kAttribute);
+      return state_.registers[kAttribute][state_.index[kAttribute] & kAttributeIndex];
     case kMiscellaneousPort:
       return 0;
     case kSequencerIndex:
@@ -100,7 +70,7 @@ uint32_t VgaText::read_port(DeviceAddress at, unsigned /*size*/) {
     case kPaletteReadIndex:
       return 0;  // no access is in progress
     case kPaletteWriteIndex:
-      return state_.palette_at / 3u;
+      return static_cast<uint8_t>(state_.palette_at / 3u);
     case kPaletteData:
       return next_palette_byte();
     case kFeatureRead:
@@ -125,13 +95,12 @@ uint32_t VgaText::read_port(DeviceAddress at, unsigned /*size*/) {
   }
 }
 
-void VgaText::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
-  const auto byte = static_cast<uint8_t>(value);
-  switch (at.offset) {
+void VgaRegisters::write(uint64_t port, uint8_t byte) {
+  switch (port) {
     case kAttributePort:
       // Bit 5 of the index lets the palette reach the screen.
       if (state_.attribute_data) {
-        state_.registers[kAttribute][state_.index[kAttribute] & 0x1f] = byte;
+        state_.registers[kAttribute][state_.index[kAttribute] & kAttributeIndex] = byte;
       } else {
         state_.index[kAttribute] = byte & 0x3f;
       }
@@ -174,43 +143,6 @@ void VgaText::write_port(DeviceAddress at, unsigned /*size*/, uint32_t value) {
     default:
       break;
   }
-}
-
-uint64_t VgaText::read_memory(DeviceAddress at, unsigned size) {
-  uint64_t value = 0;
-  for (unsigned i = size; i-- > 0;) value = value << 8 | state_.memory[at.offset + i];
-  return value;
-}
-
-void VgaText::write_memory(DeviceAddress at, unsigned size, uint64_t value) {
-  for (unsigned i = 0; i < size; ++i)
-    state_.memory[at.offset + i] = static_cast<uint8_t>(value >> (8 * i));
-}
-
-std::string VgaText::screen() const {
-  const Registers& crtc = state_.registers[kCrtc];
-  const size_t start = crtc[kStartHigh] * 256u + crtc[kStartLow];
-  std::string text, blank_lines;
-  for (unsigned row = 0; row < kRows; ++row) {
-    std::string line, blanks;
-    for (unsigned column = 0; column < kColumns; ++column) {
-      const size_t cell = start + row * kColumns + column;
-      const uint8_t character = state_.memory[2 * cell % kMemorySize];
-      if (character == kBlank || character == 0 || character == 0xff) {
-        blanks += ' ';
-        continue;
-      }
-      line += blanks;
-      blanks.clear();
-      append_glyph(line, character);
-    }
-    blank_lines += '\n';
-    if (line.empty()) continue;
-    blank_lines.pop_back();
-    text += blank_lines + line + '\n';
-    blank_lines.clear();
-  }
-  return text;
 }
 
 }  // namespace nestor::emu
