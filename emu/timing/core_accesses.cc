@@ -111,7 +111,8 @@ bool Core::use(AccessKind kind, uint64_t linear, MemoryView& view) {
     ++counts_->stores;
     counts_->store_misses += access.level != CacheLevel::kFirst;
   }
-  return access.level != CacheLevel::kFirst || access.translation != 0;
+  return access.level != CacheLevel::kFirst || access.translation != 0 ||
+         memory_.is_on_its_way(access.line, accumulator_.issued());
 }
 
 bool Core::follow(const AccessSlices::Step& step, const EntryState& entry, MemoryView& view) {
@@ -148,7 +149,7 @@ bool Core::find_accesses(const PricedBlock& block, const EntryState& entry, Memo
     values_.reserve(kGprs + size_t{slices.values});
     values = values_.data();
   }
-  bool slow = memory_.is_waiting(accumulator_.issued());
+  bool slow = false;
   for (const AccessSlices::Step& step : slices.steps) {
     if (step.computation == kAccess) {
       slow |= use(step.kind, address_of(step.sum, values, entry), view);
