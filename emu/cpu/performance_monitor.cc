@@ -2,6 +2,7 @@
 #include "emu/cpu/performance_monitor.h"
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 namespace nestor::emu {
@@ -57,6 +58,14 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
         return Event::kThirdCacheMisses;
       case 0xff24:  // L2_RQSTS.REFERENCES
         return Event::kSecondCacheRequests;
+      case 0x81d0:  // MEM_INST_RETIRED.ALL_LOADS
+        return Event::kAllLoads;
+      case 0x82d0:  // MEM_INST_RETIRED.ALL_STORES
+        return Event::kAllStores;
+      case 0x0151:  // L1D.REPLACEMENT
+        return Event::kFirstCacheFills;
+      case 0x0283:  // ICACHE_64B.IFTAG_MISS
+        return Event::kCodeMisses;
       default:
         if ((encoding & 0xff) == 0xd1) return Event::kLoads;
         break;
@@ -75,6 +84,8 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
 }
 
 namespace {
+
+constexpr uint64_t kLoadsBelowFirst = 0x08;  // MEM_LOAD_RETIRED.L1_MISS
 
 // MEM_LOAD_RETIRED: hits and misses of each level, and what was on its way already.
 uint64_t loads_of(const timing::CoreEvents& events, uint64_t unit_mask) {
@@ -122,6 +133,14 @@ uint64_t PerformanceMonitor::happened(const Active& counter, const Progress& pas
       return passed.core.memory;
     case Event::kLoads:
       return loads_of(passed.core, counter.select >> kUnitMaskAt);
+    case Event::kAllLoads:
+      return std::reduce(passed.core.loads.begin(), passed.core.loads.end());
+    case Event::kAllStores:
+      return passed.core.stores;
+    case Event::kFirstCacheFills:
+      return loads_of(passed.core, kLoadsBelowFirst) + passed.core.store_misses;
+    case Event::kCodeMisses:
+      return passed.core.code_misses;
     case Event::kLoadTranslations:
       return translations(timing::TranslationFor::kLoad);
     case Event::kStoreTranslations:

@@ -106,7 +106,11 @@ class PerformanceMonitor {
     kLoadTranslations,
     kStoreTranslations,
     kFetchTranslations,
-    kLoads
+    kLoads,
+    kAllLoads,
+    kAllStores,
+    kFirstCacheFills,
+    kCodeMisses
   };
   // A counter that is enabled and has an event.
   struct Active {

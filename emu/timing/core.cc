@@ -117,6 +117,9 @@ CoreEvents Core::events() const {
     sum.branches += level.code.executed_branches;
     sum.mispredicted += level.code.mispredicted;
     for (size_t i = 0; i < sum.loads.size(); ++i) sum.loads[i] += level.code.loads[i];
+    sum.stores += level.code.stores;
+    sum.store_misses += level.code.store_misses;
+    sum.code_misses += level.code.code_misses;
     sum.second_cache += level.caches.second;
     sum.third_cache += level.caches.third;
     sum.memory += level.caches.memory;

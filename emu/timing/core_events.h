@@ -36,6 +36,8 @@ struct CoreEvents {
       translations{};
   // Where each access is looked at.
   std::array<uint64_t, static_cast<size_t>(LoadedFrom::kCount)> loads{};
+  // Stores, and those whose line was not in the first-level cache; lines of code that were not.
+  uint64_t stores = 0, store_misses = 0, code_misses = 0;
   // Requests to the second-level cache, to the third, and to memory.
   uint64_t second_cache = 0, third_cache = 0, memory = 0;
 
@@ -53,8 +55,8 @@ struct CoreEvents {
   bool operator==(const CoreEvents&) const = default;
   template <typename Archive>
   void fields(Archive& archive) {
-    archive(branches, mispredicted, ept_walk_cycles, translations, loads, second_cache, third_cache,
-            memory);
+    archive(branches, mispredicted, ept_walk_cycles, translations, loads, stores, store_misses,
+            code_misses, second_cache, third_cache, memory);
   }
 
  private:
@@ -63,6 +65,9 @@ struct CoreEvents {
     combination(branches, other.branches);
     combination(mispredicted, other.mispredicted);
     combination(ept_walk_cycles, other.ept_walk_cycles);
+    combination(stores, other.stores);
+    combination(store_misses, other.store_misses);
+    combination(code_misses, other.code_misses);
     combination(second_cache, other.second_cache);
     combination(third_cache, other.third_cache);
     combination(memory, other.memory);

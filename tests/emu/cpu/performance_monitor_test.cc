@@ -351,6 +351,16 @@ TEST_F(CountingCore, LoadsAndCaches) {
   EXPECT_EQ(count(0x41d1, lines + lines) - count(0x41d1, lines), 64u)
       << "L1_HIT; the last lines are on their way still";
   EXPECT_EQ(count(0x40d1, ASM64("mov eax, [0x20000]; mov ecx, [0x20008]")), 1u) << "FB_HIT";
+  EXPECT_EQ(count(0x81d0, lines), 64u) << "ALL_LOADS";
+  const Code stores =
+      ASM64("mov esi, 0x20000; 2: mov [rsi], eax; add esi, 64; cmp esi, 0x21000; jne 2b");
+  EXPECT_EQ(count(0x82d0, stores), 64u) << "ALL_STORES";
+  EXPECT_EQ(count(0x0151, lines), 64u) << "L1D.REPLACEMENT";
+  EXPECT_EQ(count(0x0151, stores), 64u) << "of stores, too";
+  EXPECT_EQ(count(0x0151, lines + lines), 64u);
+  // What it counts begins with the next block, at least the one with the loop.
+  EXPECT_GE(count(0x0283, ASM64("jmp 2f; .balign 64; 2: nop; jmp 3f; .balign 64; 3: nop")), 1u)
+      << "ICACHE_64B.IFTAG_MISS";
   // Code, page walks and stores are requests, too.
   EXPECT_GE(count(0x412e, lines), 64u);
   EXPECT_LE(count(0x412e, lines), 90u);
