@@ -145,8 +145,8 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
     kBytes = 244,
   };
   constexpr uint64_t kLegacyDevices = 1u << 0, k8042 = 1u << 1;
-  constexpr uint64_t kWbinvd = 1u << 0, kNoPowerButton = 1u << 4, kNoSleepButton = 1u << 5,
-                     kNoRtcStatus = 1u << 6, kHasResetRegister = 1u << 10;
+  constexpr uint64_t kWbinvd = 1u << 0, kAllHaveC1 = 1u << 2, kNoPowerButton = 1u << 4,
+                     kNoSleepButton = 1u << 5, kNoRtcStatus = 1u << 6, kHasResetRegister = 1u << 10;
   constexpr uint64_t kSystemPort = 0x92, kNoLatency = 0xffff;
   // "Generic Address Structure": space, bits, first bit, and how it is accessed; the address.
   constexpr uint64_t kBytePort = 1 | 8 << 8 | 1 << 24, kWordPort = 1 | 16 << 8 | 2 << 24,
@@ -163,7 +163,8 @@ Table make_fadt(const AcpiBoard& board, uint32_t facs, uint32_t dsdt) {
   set(kC3Latency, kNoLatency, 2);
   set(kCentury, 0x32, 1);  // in CMOS memory
   set(kBootArchitecture, kLegacyDevices | k8042, 2);
-  set(kFlags, kWbinvd | kNoPowerButton | kNoSleepButton | kNoRtcStatus | kHasResetRegister, 4);
+  set(kFlags,
+      kWbinvd | kAllHaveC1 | kNoPowerButton | kNoSleepButton | kNoRtcStatus | kHasResetRegister, 4);
   const auto set_block = [&](Field block, Field length, Field extended, uint16_t port,
                              unsigned size, uint64_t space) {
     set(block, port, 4);

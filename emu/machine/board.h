@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "emu/cpu/cpuid.h"
 #include "emu/devices/apic/local_apic.h"
 #include "emu/devices/bus.h"
 #include "emu/devices/device_memory.h"
@@ -52,8 +53,9 @@ struct BoardFacts {
   bool rom = false;                 // firmware is in one; else Nestor stands for it
   uint64_t feature_control = 0;     // what that is to write to the MSR; 0: nothing
   uint16_t debug_exit_port = kDebugExitPort;
-  bool keyboard = false;            // there is one
-  std::vector<uint8_t> vga_bios{};  // the ROM of the standard VGA, if there is one
+  bool keyboard = false;                  // there is one
+  std::vector<uint8_t> vga_bios{};        // the ROM of the standard VGA, if there is one
+  std::optional<CpuidState> processor{};  // what CPUID says of it; else that is the host's
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a

@@ -143,10 +143,20 @@ AcpiBoard acpi_board(const BoardFacts& facts) {
       .sci_line = kSciLine};
 }
 
+SmbiosBoard smbios_board(const BoardFacts& facts) {
+  return {
+      .memory_bytes = facts.memory_bytes, .processor = facts.processor, .names_bios = !facts.rom};
+}
+
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {
   std::vector<uint8_t> rom(kAcpiTables - kRomBase);
   const std::vector<uint8_t> tables = acpi_tables(acpi_board(facts), kAcpiTables);
   rom.insert(rom.end(), tables.begin(), tables.end());
+  // ACPI's end at a multiple of its alignment, which is more than that of the anchor.
+  static_assert(AcpiFiles::kTablesAlignment % kSmbiosAlignment == 0);
+  const auto smbios =
+      smbios_tables(smbios_board(facts), static_cast<uint32_t>(kRomBase + rom.size()));
+  rom.insert(rom.end(), smbios.begin(), smbios.end());
   return rom;
 }
 

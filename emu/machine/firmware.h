@@ -6,7 +6,7 @@
 //   00000  interrupt vector table
 //   00400  BIOS data area
 //   9fc00  extended BIOS data area, with the stubs; reserved in the memory map
-//   e0000  ROM; from f0000 on the tables of ACPI
+//   e0000  ROM; from f0000 on the tables of ACPI, and then those of SMBIOS
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "emu/loaders/image.h"
 #include "emu/machine/acpi_tables.h"
 #include "emu/machine/board.h"
+#include "emu/machine/smbios.h"
 #include "emu/memory/ram.h"
 
 namespace nestor::emu {
@@ -29,10 +30,13 @@ MemoryMap usable_memory(const Ram& ram);
 FirmwareInformation firmware_information(const BoardFacts& facts);
 // What the ACPI tables say of the board.
 AcpiBoard acpi_board(const BoardFacts& facts);
+// What the structures of SMBIOS say of it.
+SmbiosBoard smbios_board(const BoardFacts& facts);
 // The content of the ROM, from kRomBase on.
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts);
 // What firmware that runs in the machine finds behind fw_cfg to make the same of: ACPI's tables and
-// how to link them, RAM, and the order of the disks. emu/machine/firmware_files.cc has the formats.
+// how to link them, SMBIOS, RAM, and the order of the disks. emu/machine/firmware_files.cc has the
+// formats.
 std::vector<FwCfg::File> firmware_files(const BoardFacts& facts);
 // Fills memory, which is all zeros, with what firmware leaves and then with the image. Throws
 // std::logic_error when the image does not fit.

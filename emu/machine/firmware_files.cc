@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "emu/loaders/byte_view.h"
 #include "emu/machine/acpi_tables.h"
 #include "emu/machine/firmware.h"
 #include "emu/machine/pci_slots.h"
+#include "emu/machine/smbios.h"
 
 namespace nestor::emu {
 namespace {
@@ -115,9 +117,12 @@ Content number(uint64_t value, unsigned size) {
 
 std::vector<FwCfg::File> firmware_files(const BoardFacts& facts) {
   const AcpiFiles acpi = acpi_files(acpi_board(facts));
+  SmbiosFiles smbios = smbios_files(smbios_board(facts));
   std::vector<FwCfg::File> files = {{std::string(kAcpiFileNames[AcpiFiles::kRsdp]), acpi.rsdp},
                                     {std::string(kAcpiFileNames[AcpiFiles::kTables]), acpi.tables},
                                     {"etc/table-loader", table_loader(acpi)},
+                                    {"etc/smbios/smbios-anchor", std::move(smbios.anchor)},
+                                    {"etc/smbios/smbios-tables", std::move(smbios.structures)},
                                     {"etc/e820", e820(facts)}};
   // SeaBIOS shows its screen there, too, and reads keys.
   if (facts.rom) files.push_back({"etc/sercon-port", number(kCom1Port, 2)});

@@ -146,7 +146,18 @@ class Pc final : public Machine {
             vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0,
             config_.debug_exit_port,
             config_.keyboard,
-            config_.vga_bios};
+            config_.vga_bios,
+            cpuid_state()};
+  }
+  // What CPUID says of each processor, whatever software does to it.
+  CpuidState cpuid_state() const {
+    const bool counts_caches = config_.processor.timing == TimingModel::kDetailed ||
+                               config_.processor.timing == TimingModel::kReference;
+    constexpr uint64_t kApicEnabled = 1u << 11;
+    return {.apic_base = LocalApic::kDefaultBase | kApicEnabled,
+            .processors = config_.processor.count,
+            .type = config_.processor.type,
+            .counts_caches = counts_caches};
   }
   // IA32_FEATURE_CONTROL is to be locked with VMX.
   bool vmx_is_enabled() const {

@@ -23,6 +23,7 @@ truncate -s 1M empty.img
 
 expect 7 '' --disk disk.img --firmware-log log
 has out 'SeaBIOS (version'
+has out 'Machine UUID 4e455354-4f52-8050-8043-000000000001'  # of SMBIOS
 has out 'Booting from Hard Disk'
 has out 'boot sector'
 has out 'second sect'
@@ -47,7 +48,7 @@ has log 'Start SeaVGABIOS'
 s=$("$png_dots" text.png 0 0 9 16)
 [ "$s" -gt 10 ] || fail "the first S has $s dots"
 [ "$s" -eq "$("$png_dots" text.png 54 0 9 16)" ] || fail 'the second S of SeaBIOS is another'
-[ "$("$png_dots" text.png 0 80 720 320)" -eq 0 ] || fail 'there is something below the text'
+[ "$("$png_dots" text.png 0 96 720 304)" -eq 0 ] || fail 'there is something below the text'
 expect 7 '' --firmware seabios --disk disk.img --screen=again.png
 cmp -s text.png again.png || fail 'two pictures differ'
 rm -f none.png

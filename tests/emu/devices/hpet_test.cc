@@ -185,6 +185,22 @@ TEST_F(HpetTest, APeriodicTimerGoesOn) {
   EXPECT_EQ(in(comparator_of(0)), 1210u) << "it goes on without interrupts";
 }
 
+TEST_F(HpetTest, TheHalvesOfAPeriodicComparatorBelongTogether) {
+  const auto out_halves = [&](uint64_t value) {
+    out(comparator_of(0), value & 0xffffffff, 4);
+    out(comparator_of(0) + 4, value >> 32, 4);
+  };
+  out(kCounterRegister, 0x3'fffffff0);
+  out(kConfigRegister, 1);
+  out(config_of(0), kEnableBit | kPeriodicBit | kSetValueBit | routed_to(20));
+  out_halves(0x4'00000010);
+  EXPECT_EQ(in(comparator_of(0)), 0x4'00000010u);
+  out_halves(8);
+  EXPECT_EQ(in(comparator_of(0)), 0x4'00000010u) << "that was the period";
+  pass(0x30);
+  EXPECT_EQ(rises_since(), (Rises{{20, 0x20 * kTick}, {20, 0x28 * kTick}, {20, 0x30 * kTick}}));
+}
+
 TEST_F(HpetTest, A32BitTimerWraps) {
   out(kCounterRegister, 0x5'fffffff0);
   out(kConfigRegister, 1);
