@@ -48,6 +48,10 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
       return LoadError{fmt::format("--disk: '{}' takes the place of a disk with writable={}",
                                    named[i].path, saved[i].writable ? "on" : "off")};
     }
+    if (named[i].ahci != saved[i].ahci && !named[i].efi_application) {
+      return LoadError{fmt::format("--disk: '{}' takes the place of a disk with interface={}",
+                                   named[i].path, saved[i].ahci ? "ahci" : "virtio")};
+    }
     if (named[i].efi_application != saved[i].efi_application) {
       return LoadError{fmt::format("'{}' takes the place of {}", named[i].path,
                                    saved[i].efi_application
