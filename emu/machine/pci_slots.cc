@@ -75,8 +75,7 @@ bool has(const std::unique_ptr<AtaDrive>& drive) { return drive != nullptr; }
 AhciController::Drives make_drives(const BoardFacts& facts) {
   AhciController::Drives drives;
   if (facts.cd)
-    drives[kCdPort] =
-        std::make_unique<CdDrive>(std::make_unique<Disk>(*facts.cd, Disk::Kind::kCd));
+    drives[kCdPort] = std::make_unique<CdDrive>(std::make_unique<Disk>(*facts.cd, Disk::Kind::kCd));
   unsigned port = kFirstDiskPort;
   for (size_t i = 0; i < facts.disks.size(); ++i) {
     if (!facts.disks[i].ahci) continue;
@@ -117,7 +116,8 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
               kDisplayPlace.number);
   }
   if (context.outputs.memory == nullptr) return host;
-  if (AhciController::Drives drives = make_drives(context.facts); std::ranges::any_of(drives, has)) {
+  if (AhciController::Drives drives = make_drives(context.facts);
+      std::ranges::any_of(drives, has)) {
     host->add(kAhciPlace.slot,
               std::make_unique<AhciController>(
                   AhciController::Place{context.bus, context.clock, *context.outputs.memory,

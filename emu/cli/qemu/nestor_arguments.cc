@@ -180,8 +180,8 @@ Complaint check_together(Wanted& wanted) {
   const auto sata = std::ranges::count_if(
       wanted.drives, [](const Drive& drive) { return drive.attached && drive.ahci && !drive.cd; });
   if (sata > kMaxAhciDisks)
-    return missing(fmt::format("there are {} IDE disks; give the others as if=virtio",
-                               kMaxAhciDisks));
+    return missing(
+        fmt::format("there are {} IDE disks; give the others as if=virtio", kMaxAhciDisks));
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)
     return missing("-boot d: firmware starts from disks first; leave the disks out");

@@ -105,8 +105,7 @@ void AhciController::write_register(uint64_t offset, uint32_t value) {
     if (state_.pending != 0) repeat_message();
   } else if (offset >= kPort) {
     const uint64_t index = (offset - kPort) / kPortBytes;
-    if (index < kPorts && ports_[index])
-      ports_[index]->write((offset - kPort) % kPortBytes, value);
+    if (index < kPorts && ports_[index]) ports_[index]->write((offset - kPort) % kPortBytes, value);
   }
 }
 

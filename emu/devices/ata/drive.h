@@ -31,9 +31,9 @@ struct AtaCommand {
 
 // What a drive's registers hold when a command has ended.
 struct AtaRegisters {
-  static constexpr uint8_t kFailed = 1u << 0, kReady = 0x50;                // of `status`
+  static constexpr uint8_t kFailed = 1u << 0, kReady = 0x50;  // of `status`
   static constexpr uint8_t kAborted = 1u << 2, kNoSuchAddress = 1u << 4,
-                           kUncorrectable = 1u << 6;                        // of `error`
+                           kUncorrectable = 1u << 6;  // of `error`
 
   uint8_t status = kReady, error = 0, device = 0;
   uint16_t count = 0;

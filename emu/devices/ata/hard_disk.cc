@@ -119,9 +119,8 @@ AtaRegisters HardDisk::note(const AtaCommand& command, AtaRegisters registers) {
 }
 
 AtaAnswer HardDisk::page(const Page& page) {
-  return {.end = AtaAnswer::End::kPio,
-          .data = {page.begin(), page.end()},
-          .block_bytes = kPageBytes};
+  return {
+      .end = AtaAnswer::End::kPio, .data = {page.begin(), page.end()}, .block_bytes = kPageBytes};
 }
 
 AtaAnswer HardDisk::take(const AtaCommand& command) {
@@ -140,16 +139,16 @@ AtaAnswer HardDisk::take_access(const Access& access, const AtaCommand& command)
     return {.registers = aborted(command)};
   const Extent extent = extent_of(access, command);
   if (extent.first > sectors() || extent.count > sectors() - extent.first)
-    return {.registers = failed(command, AtaRegisters::kNoSuchAddress,
-                                std::max(extent.first, sectors()))};
+    return {.registers =
+                failed(command, AtaRegisters::kNoSuchAddress, std::max(extent.first, sectors()))};
   state_.standby = false;
   if (access.by == kNothing) return {.registers = verify(extent, command)};
-  return {.end = access.by == kPio || multiple ? AtaAnswer::End::kPio : AtaAnswer::End::kRegisters,
-          .offset = extent.first * Disk::kSectorBytes,
-          .bytes = extent.count * Disk::kSectorBytes,
-          .to_drive = access.writes,
-          .block_bytes =
-              static_cast<uint32_t>((multiple ? state_.multiple : 1) * Disk::kSectorBytes)};
+  return {
+      .end = access.by == kPio || multiple ? AtaAnswer::End::kPio : AtaAnswer::End::kRegisters,
+      .offset = extent.first * Disk::kSectorBytes,
+      .bytes = extent.count * Disk::kSectorBytes,
+      .to_drive = access.writes,
+      .block_bytes = static_cast<uint32_t>((multiple ? state_.multiple : 1) * Disk::kSectorBytes)};
 }
 
 AtaRegisters HardDisk::verify(Extent extent, const AtaCommand& command) {

@@ -42,11 +42,10 @@ struct AhciDriver {
   explicit AhciDriver(Drives drives, unsigned driven = 0) : port(kPort + 0x80 * driven) {
     constexpr PciFunction::Identity kIdentity = {
         .vendor = 1, .device = 2, .revision = 0, .class_code = 0x010601};
-    machine.host.add(
-        kSlot, std::make_unique<AhciController>(
-                   AhciController::Place{machine.bus, machine.clock, machine.memory,
-                                         machine.lines.source(19), machine.message()},
-                   kIdentity, std::move(drives)));
+    machine.host.add(kSlot, std::make_unique<AhciController>(
+                                AhciController::Place{machine.bus, machine.clock, machine.memory,
+                                                      machine.lines.source(19), machine.message()},
+                                kIdentity, std::move(drives)));
   }
 
   void start() {

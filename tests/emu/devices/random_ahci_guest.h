@@ -104,7 +104,7 @@ class RandomAhciGuest {
     fis[3] = static_cast<uint8_t>(next(next(10) == 0 ? 256 : 8));
     fis[4] = static_cast<uint8_t>(next(140));
     fis[12] = static_cast<uint8_t>(next(next(10) == 0 ? 256 : 8));
-    fis[7] |= next(8) == 0 ? 0 : 0x40;
+    fis[7] = static_cast<uint8_t>(fis[7] | (next(8) == 0 ? 0 : 0x40));
     driver_.put_command(slot, fis, {}, regions());
   }
 
