@@ -48,15 +48,15 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
       return LoadError{fmt::format("--disk: '{}' takes the place of a disk with writable={}",
                                    named[i].path, saved[i].writable ? "on" : "off")};
     }
-    if (named[i].ahci != saved[i].ahci && !named[i].efi_application) {
-      return LoadError{fmt::format("--disk: '{}' takes the place of a disk with interface={}",
-                                   named[i].path, saved[i].ahci ? "ahci" : "virtio")};
-    }
     if (named[i].efi_application != saved[i].efi_application) {
       return LoadError{fmt::format("'{}' takes the place of {}", named[i].path,
                                    saved[i].efi_application
                                        ? "an EFI application; name it with --efi-application"
                                        : "a disk; name it with --disk")};
+    }
+    if (named[i].ahci != saved[i].ahci) {
+      return LoadError{fmt::format("--disk: '{}' takes the place of a disk with interface={}",
+                                   named[i].path, saved[i].ahci ? "ahci" : "virtio")};
     }
     saved[i].path = named[i].path;
   }

@@ -38,7 +38,7 @@ expect 7 '' --disk disk.img,interface=ahci --disk empty.img --cdrom empty.img
 has out 'second sect'
 expect 7 '' --disk disk.img --disk empty.img,interface=ahci
 has out 'second sect'
-expect 20 '' --disk empty.img,interface=ahci --cdrom empty.img
+expect 20 'L1 reset the machine' --disk empty.img,interface=ahci --cdrom empty.img
 has out 'No bootable device'
 expect 7 '' --disk disk.img,interface=ahci --trace trace --save-state state --save-at 'mark:Booting from'
 expect 7 '' --load-state state --trace rest

@@ -38,7 +38,10 @@ class RandomAhciGuest {
     machine.pass(next(2) == 0 ? 10'000'000 : next(1000));
     if (machine.bus.deadline() <= machine.clock.cycles())
       throw std::logic_error("something stays due");
-    if ((driver_.get(port() + 0x10) & 3u << 29) != 0) ++errors;
+    if ((driver_.get(port() + 0x10) & 3u << 29) != 0) {
+      ++errors;
+      if (next(4) == 0) restart();
+    }
     if ((driver_.get(port() + 0x38) >> slot & 1) == 0) ++(of_disk_ ? disk_done : done);
     machine.messages.clear();
   }
@@ -61,6 +64,12 @@ class RandomAhciGuest {
     of_disk_ = next(3) != 0;
     driver_.port = AhciDriver::kPort + (of_disk_ ? 0x80 * kDiskPort : 0);
     driver_.start();
+  }
+  // After an error the port stands still.
+  void restart() {
+    driver_.set(port() + 0x10, ~0u);
+    driver_.set(port() + 0x18, 1u << 4);
+    driver_.set(port() + 0x18, 1u << 4 | 1);
   }
   void write(uint64_t base, uint64_t bytes) {
     const unsigned size = 1u << next(4);
