@@ -42,6 +42,33 @@ std::string check_path(std::string_view option, const std::string& path) {
   return {};
 }
 
+// What may follow the file of a disk.
+struct DiskKey {
+  std::string_view unset, set;  // the first one is the default
+  bool DiskConfig::*member;
+};
+constexpr DiskKey kDiskKeys[] = {{"writable=off", "writable=on", &DiskConfig::writable},
+                                 {"interface=virtio", "interface=ahci", &DiskConfig::ahci}};
+
+// "KEY=VALUE,..."
+Complaint read_disk_keys(std::string_view text, DiskConfig& disk) {
+  for (;;) {
+    const size_t comma = text.find(',');
+    const std::string_view pair = text.substr(0, comma);
+    const auto* const key = std::ranges::find_if(
+        kDiskKeys, [pair](const DiskKey& each) { return pair == each.unset || pair == each.set; });
+    if (key == std::end(kDiskKeys)) {
+      return fmt::format(
+          "--disk: '{}' is neither writable=on nor writable=off, nor interface=ahci or "
+          "interface=virtio; write FILE or FILE,writable=on, and a comma in FILE as ,,",
+          pair);
+    }
+    disk.*(key->member) = pair == key->set;
+    if (comma == std::string_view::npos) return {};
+    text.remove_prefix(comma + 1);
+  }
+}
+
 std::string check_count(const std::string& text) {
   if (parse_count(text).value_or(0) != 0) return {};
   return fmt::format("--max-instructions: '{}' is no count; write a decimal number of at least 1",
@@ -74,9 +101,9 @@ void ImageOptions::add_to(CLI::App& command) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command
       .add_option("--disk", disks_,
-                  "A raw file as a virtio disk; may be repeated. It stays as it is, unless "
-                  "writable=on; a comma in FILE is written ,,")
-      ->type_name("FILE[,writable=on]")
+                  "A raw file as a virtio disk, or with interface=ahci as a SATA disk; may be "
+                  "repeated. It stays as it is, unless writable=on; a comma in FILE is written ,,")
+      ->type_name("FILE[,KEY=VALUE]")
       ->expected(1)
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -162,20 +189,20 @@ Complaint ImageOptions::read_disks(const CLI::App& command, ImageRun& run) const
   for (const std::string& text : disks_) {
     // Written as a module and its command line are.
     const ModuleFile disk = parse_module(text);
-    const std::string& how = disk.command_line.value_or("writable=off");
     if (disk.path.empty())
       return "--disk: the name of the file is empty; name a raw file; a comma in it is written ,,";
     if (std::string bad = check_path("--disk", disk.path); !bad.empty()) return bad;
-    if (how != "writable=on" && how != "writable=off") {
-      return fmt::format(
-          "--disk: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=on, "
-          "and a comma in FILE as ,,",
-          how);
+    DiskConfig config{.path = disk.path};
+    if (disk.command_line) {
+      if (Complaint bad = read_disk_keys(*disk.command_line, config); !bad.empty()) return bad;
     }
-    run.machine.disks.push_back({.path = disk.path, .writable = how == "writable=on"});
+    run.machine.disks.push_back(std::move(config));
   }
-  if (run.machine.disks.size() > kMaxDisks)
-    return fmt::format("--disk: at most {} are possible", kMaxDisks);
+  const auto ahci = std::ranges::count_if(run.machine.disks, &DiskConfig::ahci);
+  if (ahci > kMaxAhciDisks)
+    return fmt::format("--disk: at most {} with interface=ahci are possible", kMaxAhciDisks);
+  if (run.machine.disks.size() - static_cast<size_t>(ahci) > kMaxVirtioDisks)
+    return fmt::format("--disk: at most {} are possible", kMaxVirtioDisks);
   return {};
 }
 

@@ -54,6 +54,10 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
                                        ? "an EFI application; name it with --efi-application"
                                        : "a disk; name it with --disk")};
     }
+    if (named[i].ahci != saved[i].ahci) {
+      return LoadError{fmt::format("--disk: '{}' takes the place of a disk with interface={}",
+                                   named[i].path, saved[i].ahci ? "ahci" : "virtio")};
+    }
     saved[i].path = named[i].path;
   }
   return std::nullopt;

@@ -33,11 +33,12 @@ struct DiskConfig {
   uint64_t bytes = 0;              // the file has so many; 0: that is not known yet
   DiskWatcher* watcher = nullptr;  // outlives the disk
   bool efi_application = false;    // the file is one, and the disk has it for UEFI firmware
+  bool ahci = false;               // behind AHCI; otherwise it is a virtio disk
 
   bool operator==(const DiskConfig&) const = default;
   void fields(Archive& archive) {
     archive.sequence(path, kMaxPathBytes);
-    archive(writable, efi_application, bytes);
+    archive(writable, efi_application, ahci, bytes);
   }
 };
 

@@ -92,16 +92,20 @@ Content e820(const BoardFacts& facts) {
 
 // Open Firmware's paths of the disks and of the CD drive, one a line.
 Content boot_order(const BoardFacts& facts) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (size_t i = 0; i < facts.disks.size(); ++i) {
-    const size_t slot = kFirstDiskSlot + i;
+  const auto at_port = [](unsigned port) {
+    return "/pci@i0cf8/pci8086,2922@1,2/drive@" + std::to_string(port) + "/disk@0\n";
+  };
+  const auto at_slot = [](unsigned slot) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
     std::string number;
     if (slot >= 16) number += kDigits[slot / 16];
     number += kDigits[slot % 16];
-    text += "/pci@i0cf8/scsi@" + number + "/disk@0,0\n";
-  }
-  if (facts.cd) text += "/pci@i0cf8/pci8086,2922@1,2/drive@0/disk@0\n";
+    return "/pci@i0cf8/scsi@" + number + "/disk@0,0\n";
+  };
+  std::string text;
+  unsigned slot = kFirstDiskSlot, port = kFirstDiskPort;
+  for (const DiskConfig& disk : facts.disks) text += disk.ahci ? at_port(port++) : at_slot(slot++);
+  if (facts.cd) text += at_port(kCdPort);
   Content out(text.begin(), text.end());
   out.push_back(0);
   return out;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "emu/machine/pci_slots.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "emu/devices/ata/ahci.h"
+#include "emu/devices/ata/cd_drive.h"
+#include "emu/devices/ata/hard_disk.h"
 #include "emu/devices/display/display_function.h"
 #include "emu/devices/pci/host_bridge.h"
 #include "emu/devices/pci/isa_bridge.h"
@@ -64,6 +67,38 @@ VirtioPlace place_in(const DeviceContext& context, unsigned slot, std::string na
 // Another sequence than those that the processors have of the same seed.
 uint64_t entropy_seed(uint64_t seed) { return RandomNumbers(~seed).next(); }
 
+// By the place of the disk among all.
+std::string serial_of(size_t index) { return "nestor-disk-" + std::to_string(index); }
+
+bool has(const std::unique_ptr<AtaDrive>& drive) { return drive != nullptr; }
+
+AhciController::Drives make_drives(const BoardFacts& facts) {
+  AhciController::Drives drives;
+  if (facts.cd)
+    drives[kCdPort] = std::make_unique<CdDrive>(std::make_unique<Disk>(*facts.cd, Disk::Kind::kCd));
+  unsigned port = kFirstDiskPort;
+  for (size_t i = 0; i < facts.disks.size(); ++i) {
+    if (!facts.disks[i].ahci) continue;
+    if (port == drives.size()) throw DiskError("there are too many disks behind AHCI");
+    drives[port++] =
+        std::make_unique<HardDisk>(std::make_unique<Disk>(facts.disks[i]), serial_of(i));
+  }
+  return drives;
+}
+
+void add_virtio_disks(const DeviceContext& context, PciHost& host) {
+  const std::vector<DiskConfig>& disks = context.facts.disks;
+  unsigned slot = kFirstDiskSlot;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (disks[i].ahci) continue;
+    if (slot == kNetworkSlot) throw DiskError("there are too many disks");
+    host.add(slot, std::make_unique<VirtioBlock>(
+                       place_in(context, slot, "virtio-blk " + std::to_string(i)),
+                       std::make_unique<Disk>(disks[i]), serial_of(i)));
+    ++slot;
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Device> make_pci(const DeviceContext& context) {
@@ -81,28 +116,19 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
               kDisplayPlace.number);
   }
   if (context.outputs.memory == nullptr) return host;
-  if (context.facts.cd) {
-    host->add(
-        kAhciPlace.slot,
-        std::make_unique<AhciController>(
-            AhciController::Place{context.bus, context.clock, *context.outputs.memory,
-                                  context.lines.source(kFirstPciLine + kAhciPlace.slot),
-                                  context.outputs.interrupt_message},
-            kAhci,
-            std::make_unique<CdDrive>(std::make_unique<Disk>(*context.facts.cd, Disk::Kind::kCd))),
-        kAhciPlace.number);
+  if (AhciController::Drives drives = make_drives(context.facts);
+      std::ranges::any_of(drives, has)) {
+    host->add(kAhciPlace.slot,
+              std::make_unique<AhciController>(
+                  AhciController::Place{context.bus, context.clock, *context.outputs.memory,
+                                        context.lines.source(kFirstPciLine + kAhciPlace.slot),
+                                        context.outputs.interrupt_message},
+                  kAhci, std::move(drives)),
+              kAhciPlace.number);
   }
   host->add(2, std::make_unique<VirtioEntropy>(place_in(context, 2, "virtio-rng"),
                                                entropy_seed(context.facts.random_seed)));
-  if (context.facts.disks.size() > kMaxDisks) throw DiskError("there are too many disks");
-  unsigned slot = kFirstDiskSlot;
-  for (const DiskConfig& config : context.facts.disks) {
-    const std::string number = std::to_string(slot - kFirstDiskSlot);
-    host->add(slot, std::make_unique<VirtioBlock>(place_in(context, slot, "virtio-blk " + number),
-                                                  std::make_unique<Disk>(config),
-                                                  "nestor-disk-" + number));
-    ++slot;
-  }
+  add_virtio_disks(context, *host);
   if (context.facts.network) {
     host->add(kNetworkSlot,
               std::make_unique<VirtioNetwork>(place_in(context, kNetworkSlot, "virtio-net"),

@@ -104,6 +104,11 @@ expect 2 "--net: 'tap' is no network; there is user" run good --net tap
 expect 2 "is not tcp|udp:HOST_PORT:GUEST_PORT" run good --net user,forward=tcp:22
 expect 4 "cannot use 'odd' as a disk" compare-mmu good --disk odd
 expect 2 'neither writable=on nor writable=off' run good --disk odd,rw
+expect 2 "'interface=ide' is neither" run good --disk odd,writable=on,interface=ide
+expect 4 "cannot use 'odd' as a disk: its size, 513 bytes" run good --disk odd,interface=ahci
+expect 4 "cannot use 'empty' as a disk: it is empty" run good --disk empty,interface=ahci
+expect 5 '' run good --disk large,interface=ahci --disk large,interface=ahci
+expect 2 'both write to' run good --disk large,writable=on --disk large,writable=on,interface=ahci
 expect 2 'would be overwritten' run good --disk large --serial large
 expect 2 'both write to' run good --disk large,writable=on --disk large,writable=on
 expect 5 '' run good --disk large --disk large

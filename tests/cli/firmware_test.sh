@@ -31,6 +31,23 @@ has log 'Running on QEMU (i440fx)'
 has log 'ACPI: parse DSDT'
 cp out whole
 
+# From a SATA disk; from the one that was given first; and from a saved state.
+expect 7 '' --disk disk.img,interface=ahci --firmware-log log
+has log 'AHCI/1: registering: "AHCI/1: NESTOR HARD DISK ATA-8 Hard-Disk (1 MiBytes)"'
+cmp -s whole out || fail 'a SATA disk prints something else'
+expect 7 '' --disk disk.img,interface=ahci --disk empty.img --cdrom empty.img
+has out 'second sect'
+expect 7 '' --disk disk.img --disk empty.img,interface=ahci
+has out 'second sect'
+expect 20 'L1 reset the machine' --disk empty.img,interface=ahci --cdrom empty.img
+has out 'No bootable device'
+expect 7 '' --disk disk.img,interface=ahci --trace trace --save-state state --save-at 'mark:Booting from'
+expect 7 '' --load-state state --trace rest
+tail -c "$(wc -c <out)" whole | cmp -s - out || fail 'SATA, saved: the output differs'
+lines=$(($(wc -l <rest) - 1))
+tail -n "$lines" rest >tail
+tail -n "$lines" trace | cmp -s - tail || fail 'SATA, saved: the trace differs'
+
 # By its name and as a file, with more processors and more memory than below 4 GiB.
 expect 7 '' --firmware seabios --disk disk.img --cpus 3 --memory 5G --firmware-log log
 has out 'second sect'

@@ -118,6 +118,13 @@ expect 4 "cannot use 'disk' as a disk: No such file or directory; it is the save
 expect 1 '' --load-state state --serial none --disk moved
 expect 4 'the saved machine has 1 disks, its EFI application counted, and 2 are named' --load-state state --disk moved --disk moved
 expect 4 'takes the place of a disk with writable=off' --load-state state --disk moved,writable=on
+expect 4 'takes the place of a disk with interface=virtio' --load-state state --disk moved,interface=ahci
+expect 1 '' "$image" --serial none --trace whole --disk moved,interface=ahci --save-state sata --save-at exit:3
+mv moved disk
+expect 1 '' --load-state sata --serial none --trace rest --disk disk,interface=ahci
+tail -n "$(wc -l <rest)" whole | cmp -s - rest || fail 'with a SATA disk: the trace differs'
+expect 4 'takes the place of a disk with interface=ahci' --load-state sata --disk disk
+mv disk moved
 truncate -s 32K moved
 expect 4 'it has 32768 bytes, and that of the saved machine 65536' --load-state state --disk moved
 expect 2 'say when' "$image" --save-state state

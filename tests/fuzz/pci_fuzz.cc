@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
     }
   }
   std::printf("%" PRIu64 " steps: %" PRIu64 " requests served, %" PRIu64 " resets needed; %" PRIu64
-              " commands done, %" PRIu64 " errors\n",
-              accesses, guest.served, guest.broken, ahci.done, ahci.errors);
+              " commands of a CD drive and %" PRIu64 " of a disk done, %" PRIu64 " errors\n",
+              accesses, guest.served, guest.broken, ahci.done, ahci.disk_done, ahci.errors);
   return 0;
 }

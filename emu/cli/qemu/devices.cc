@@ -64,7 +64,9 @@ Complaint add_vga(const std::string&, Device& device) {
   return {};
 }
 
-Complaint attach(Device& device, bool cd) {
+enum class DriveKind : uint8_t { kVirtioDisk, kSataDisk, kCd };
+
+Complaint attach(Device& device, DriveKind kind) {
   const std::string id = device.get("drive");
   if (id.empty()) return "it needs a drive=";
   const auto devices =
@@ -77,20 +79,26 @@ Complaint attach(Device& device, bool cd) {
     if (drive.id != id) continue;
     if (drive.attached) return fmt::format("the drive {} has a device already", id);
     drive.attached = true;
-    drive.cd = cd;
+    drive.cd = kind == DriveKind::kCd;
+    drive.ahci = kind == DriveKind::kSataDisk;
     drive.order = device.get("bootindex").empty() ? order_by_device(devices) : *boot_index;
     return {};
   }
   return fmt::format("there is no -drive with id={} before it", id);
 }
 
-Complaint attach_virtio(const std::string&, Device& device) { return attach(device, false); }
-Complaint attach_cd(const std::string&, Device& device) { return attach(device, true); }
+Complaint attach_virtio(const std::string&, Device& device) {
+  return attach(device, DriveKind::kVirtioDisk);
+}
+Complaint attach_sata(const std::string&, Device& device) {
+  return attach(device, DriveKind::kSataDisk);
+}
+Complaint attach_cd(const std::string&, Device& device) { return attach(device, DriveKind::kCd); }
 
 Complaint attach_other(const std::string& name, Device& device) {
   device.wanted.report.ignored.push_back(
-      fmt::format("-device {}: the drive becomes a virtio disk: there are no others", name));
-  return attach(device, false);
+      fmt::format("-device {}: the drive becomes a virtio disk: there is no SCSI", name));
+  return attach(device, DriveKind::kVirtioDisk);
 }
 
 Complaint add_network(const std::string&, Device& device) {
@@ -117,12 +125,12 @@ constexpr Row<Device> kDevices[] = {
     {"virtio-net-pci", "PCI", kTaken, "--net", {}, add_network},
     {"ide-cd", "IDE", kTaken, "--cdrom", {}, attach_cd},
     {"scsi-cd", "SCSI", kTaken, "--cdrom", {}, attach_cd},
-    {"ide-hd", "IDE", kTaken, "--disk", {}, attach_other},
-    {"ide-drive", "IDE", kTaken, "--disk", {}, attach_other},  // ide-hd before QEMU 6.0
+    {"ide-hd", "IDE", kTaken, "--disk", {}, attach_sata},
+    {"ide-drive", "IDE", kTaken, "--disk", {}, attach_sata},  // ide-hd before QEMU 6.0
     {"scsi-hd", "SCSI", kTaken, "--disk", {}, attach_other},
-    {"ahci", "PCI", kMet, "it comes with the CD drive"},
-    {"ich9-ahci", "PCI", kMet, "it comes with the CD drive"},
-    {"virtio-scsi-pci", "PCI", kIgnored, "disks are virtio-blk"},
+    {"ahci", "PCI", kMet, "it comes with its drives"},
+    {"ich9-ahci", "PCI", kMet, "it comes with its drives"},
+    {"virtio-scsi-pci", "PCI", kIgnored, "disks are virtio-blk or SATA"},
     {"nvme", "PCI", kMissing, "there is no NVMe; use virtio-blk-pci"},
     {"pci-testdev", "PCI", kMissing, "there is no such device"},
     {"testdev", "ISA", kMissing, "there is no such device; there is pc-testdev"},

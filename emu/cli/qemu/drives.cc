@@ -153,12 +153,13 @@ Complaint read_drive(const std::string& text, Wanted& wanted) {
   if (!is_one_of(drive.interface, "ide|scsi|virtio|none"))
     return fmt::format("there is no if={}; use virtio", drive.interface);
   drive.attached = drive.interface != "none";
+  drive.ahci = drive.interface == "ide";
   return add_drive(std::move(drive), index_of(reading), wanted);
 }
 
 Complaint read_disk(const std::string& file, unsigned index, Wanted& wanted) {
   if (Complaint bad = check_file(file, false); !bad.empty()) return bad;
-  return add_drive({.file = file, .id = {}, .attached = true}, index, wanted);
+  return add_drive({.file = file, .id = {}, .attached = true, .ahci = true}, index, wanted);
 }
 
 Complaint read_cdrom(const std::string& file, Wanted& wanted) {

@@ -15,6 +15,7 @@
 #include "emu/loaders/elf.h"
 #include "emu/loaders/linux_kernel.h"
 #include "emu/loaders/multiboot_header.h"
+#include "emu/machine/pci_slots.h"
 
 namespace nestor::emu::qemu {
 namespace {
@@ -122,7 +123,8 @@ void add_drives(const Wanted& wanted, Writer& to) {
       continue;
     }
     const bool writable = !drive.read_only && !wanted.snapshot;
-    to.add("--disk", escape_commas(drive.file) + (writable ? ",writable=on" : ""));
+    to.add("--disk", escape_commas(drive.file) + (writable ? ",writable=on" : "") +
+                         (drive.ahci ? ",interface=ahci" : ""));
   }
 }
 
@@ -175,6 +177,11 @@ Complaint check_together(Wanted& wanted) {
         "-kernel and -bios: a kernel is started without firmware; leave -bios out, or "
         "put the kernel on a disk");
   if (cds > 1) return missing("there is one CD drive; give the others as disks");
+  const auto sata = std::ranges::count_if(
+      wanted.drives, [](const Drive& drive) { return drive.attached && drive.ahci && !drive.cd; });
+  if (sata > kMaxAhciDisks)
+    return missing(
+        fmt::format("there are {} IDE disks; give the others as if=virtio", kMaxAhciDisks));
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)
     return missing("-boot d: firmware starts from disks first; leave the disks out");

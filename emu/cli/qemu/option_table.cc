@@ -230,7 +230,7 @@ constexpr Row<Wanted> kOptions[] = {
     {"async-teardown", "", kMet, kQemusOwn},
     {"enable-fips", "", kMet, kQemusOwn},
     {"enable-sync-profile", "", kMet, kQemusOwn},
-    {"win2k-hack", "", kMet, "disks are virtio's"},
+    {"win2k-hack", "", kMet, "no disk needs it"},
     // Nestor's own.
     {"nestor", "ARGUMENT", kTaken, "this argument of nestor run, as --stats or --trace=FILE", {}, append<&Wanted::nestor>},
     {"nestor-print", "", kTaken, "print the command of nestor that this is, and end", {}, set<&Wanted::print, true>},

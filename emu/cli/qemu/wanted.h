@@ -18,6 +18,7 @@ struct Drive {
   std::string interface = "ide";  // if=
   bool cd = false, read_only = false;
   bool attached = false;  // a device has it, for which the interface is "none"
+  bool ahci = false;      // it is a SATA disk; else a virtio disk
   // Firmware starts from the lowest: those with a bootindex, by index, by -device.
   uint64_t order = 0;
 };

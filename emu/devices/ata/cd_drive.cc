@@ -28,6 +28,14 @@ enum Operation : uint8_t {
   kMechanismStatus = 0xbd,
 };
 
+enum AtaCommandCode : uint8_t {
+  kDeviceReset = 0x08,
+  kPacket = 0xa0,
+  kIdentifyPacketDevice = 0xa1,
+  kSetFeatures = 0xef,
+};
+constexpr uint16_t kTransferMode = 0x03;  // of SET FEATURES; all are the same here
+
 constexpr uint8_t kMediumError = 3, kIllegalRequest = 5;
 constexpr uint8_t kRemovable = 0x80, kCdDevice = 0x05;
 constexpr uint8_t kLeadOut = 0xaa, kDataTrack = 0x14;
@@ -56,12 +64,6 @@ Bytes with_length(Bytes out) {
 void put_text(Bytes& out, std::string_view text, size_t size) {
   for (size_t i = 0; i < size; ++i)
     out.push_back(static_cast<uint8_t>(i < text.size() ? text[i] : ' '));
-}
-
-// Words of two characters, the first in the high byte.
-void set_text(std::span<uint8_t> words, std::string_view text) {
-  for (size_t i = 0; i < words.size(); ++i)
-    words[i ^ 1] = static_cast<uint8_t>(i < text.size() ? text[i] : ' ');
 }
 
 // An address as the packet wants it: a block, or minute, second and frame.
@@ -105,6 +107,68 @@ CdDrive::CdDrive(std::unique_ptr<Disk> disc) : disc_(std::move(disc)) {
     throw DiskError("a CD has at least one block of 2048 bytes; name a larger file");
 }
 
+// --- ATA
+
+// Of an ATAPI device the signature, after a reset as well as later.
+AtaRegisters CdDrive::registers(bool ok) const {
+  AtaRegisters registers{.count = 3, .lba = 0xeb1400};
+  if (ok) return registers;
+  registers.status |= AtaRegisters::kFailed;
+  registers.error = static_cast<uint8_t>(sense_.key << 4 | AtaRegisters::kAborted);
+  return registers;
+}
+
+// No error found, not ready before it gets a packet.
+AtaRegisters CdDrive::registers_after_reset() const {
+  AtaRegisters after = registers(true);
+  after.status = 0;
+  after.error = 1;
+  return after;
+}
+
+uint32_t CdDrive::signature() const { return 0xeb140101; }
+
+uint64_t CdDrive::cycles(const AtaCommand& command) const {
+  // What a read asks for; the drive may yet refuse it.
+  const std::span packet = command.packet;
+  uint64_t blocks = 0;
+  if (command.code == kPacket && packet[0] == kRead10) blocks = big_endian(packet.subspan(7, 2));
+  if (command.code == kPacket && packet[0] == kRead12) blocks = big_endian(packet.subspan(8, 2));
+  return kCommandCycles + blocks * kCyclesPerBlock;
+}
+
+AtaAnswer CdDrive::take(const AtaCommand& command) {
+  switch (command.code) {
+    case kPacket: {
+      if (command.to_drive) break;
+      Answer answer = take_packet(command.packet);
+      if (!answer.ok) break;
+      return {.registers = registers(true),
+              .data = std::move(answer.data),
+              .offset = answer.extent.offset,
+              .bytes = answer.extent.bytes};
+    }
+    case kIdentifyPacketDevice: {
+      const auto words = identity();
+      return {.registers = registers(true),
+              .end = AtaAnswer::End::kPio,
+              .data = {words.begin(), words.end()},
+              .block_bytes = kIdentityBytes};
+    }
+    case kSetFeatures:
+      return {.registers = registers((command.features & 0xff) == kTransferMode)};
+    case kDeviceReset:
+      return {.registers = registers(true)};
+    default:
+      break;
+  }
+  return {.registers = registers(false)};
+}
+
+AtaRegisters CdDrive::finish(const AtaCommand& /*command*/, Moved moved, uint64_t /*bytes*/) {
+  return registers(moved != Moved::kMediumFailed);
+}
+
 std::array<uint8_t, CdDrive::kIdentityBytes> CdDrive::identity() const {
   std::array<uint8_t, kIdentityBytes> out{};
   const auto set = [&out](size_t word, uint16_t value) {
@@ -125,6 +189,8 @@ std::array<uint8_t, CdDrive::kIdentityBytes> CdDrive::identity() const {
   set(88, 0x003f);  // Ultra DMA
   return out;
 }
+
+// --- packets
 
 CdDrive::Answer CdDrive::fail(Sense sense) {
   sense_ = sense;
@@ -197,7 +263,7 @@ Bytes CdDrive::configuration() const {
   return out;
 }
 
-CdDrive::Answer CdDrive::take(std::span<const uint8_t, kPacketBytes> packet) {
+CdDrive::Answer CdDrive::take_packet(Packet packet) {
   constexpr Sense kInvalidOperation = {kIllegalRequest, 0x20, 0},
                   kInvalidField = {kIllegalRequest, 0x24, 0}, kStaysIn = {kIllegalRequest, 0x53, 2};
   // As much as there is room for.

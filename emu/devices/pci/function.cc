@@ -191,6 +191,12 @@ void PciFunction::set_interrupt(bool level) {
   update_line();
 }
 
+void PciFunction::repeat_message() {
+  if (!state_.interrupt || !msi_enabled()) return;
+  state_.msi_pending = true;
+  send_msi();
+}
+
 void PciFunction::update_line() {
   send_msi();
   if (!interrupt_) return;

@@ -73,6 +73,8 @@ class PciFunction : public Device {
   // Asserts or deasserts INTA#, unless the command register disables it, or with MSI sends the
   // message when it would be asserted.
   void set_interrupt(bool level);
+  // With MSI, while INTA# would be asserted: sends the message again.
+  void repeat_message();
 
   // Before bytes are read, and after bytes were written.
   virtual void reading_configuration(unsigned /*offset*/, unsigned /*size*/) {}

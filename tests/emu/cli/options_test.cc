@@ -164,6 +164,26 @@ TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
   EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 27 are possible"));
 }
 
+TEST(Options, DisksAreVirtioDisksOrBehindAhci) {
+  const RunOptions options =
+      parse_ok({"run", "--disk", "a,interface=ahci", "--disk", "b,interface=virtio,writable=on",
+                "--disk", "c,writable=on,interface=ahci"});
+  EXPECT_THAT(
+      options.machine.disks,
+      ElementsAre(DiskConfig{.path = "a", .ahci = true}, DiskConfig{.path = "b", .writable = true},
+                  DiskConfig{.path = "c", .writable = true, .ahci = true}));
+  for (const char* bad : {"a,interface", "a,interface=", "a,interface=ide", "a,interface=ahci,",
+                          "a,interface=ahci,writable", "a,interface=ahci;writable=on"}) {
+    EXPECT_THAT(parse_print({"run", "--disk", bad}).text, HasSubstr("--disk: ")) << bad;
+  }
+  std::vector<std::string> many = {"run"};
+  for (unsigned i = 0; i < 27; ++i) many.insert(many.end(), {"--disk", "a"});
+  for (unsigned i = 0; i < 5; ++i) many.insert(many.end(), {"--disk", "a,interface=ahci"});
+  EXPECT_EQ(parse_ok(many).machine.disks.size(), 32u);
+  many.insert(many.end(), {"--disk", "a,interface=ahci"});
+  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 5 with interface=ahci"));
+}
+
 TEST(Options, FurtherSerialPortsWriteNowhereUnlessTheyAreNamed) {
   EXPECT_THAT(parse_ok({"run", "image"}).further_serial, testing::Each("none"));
   const RunOptions options =

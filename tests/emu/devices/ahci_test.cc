@@ -26,7 +26,7 @@ Bytes disc_content() {
 
 class AhciTest : public testing::Test, protected test::AhciDriver {
  protected:
-  AhciTest() : AhciDriver(disc().path) { start(); }
+  AhciTest() : AhciDriver(cd(disc().path)) { start(); }
 
   void issue(unsigned slots = 1) {
     set(kPort + 0x38, slots);
@@ -123,10 +123,10 @@ TEST_F(AhciTest, ExecutesOneCommandAfterAnother) {
   }
   set(kPort + 0x38, 1u << 3 | 1u | 1u << 31);
   EXPECT_EQ(get(kPort + 0x38), 0x80000009u);
-  machine.pass(AhciController::kCommandCycles + AhciController::kCyclesPerBlock);
+  machine.pass(CdDrive::kCommandCycles + CdDrive::kCyclesPerBlock);
   EXPECT_EQ(get(kPort + 0x38), 0x80000008u);
-  machine.pass(AhciController::kCommandCycles + AhciController::kCyclesPerBlock);
-  machine.pass(AhciController::kCommandCycles + AhciController::kCyclesPerBlock);
+  machine.pass(CdDrive::kCommandCycles + CdDrive::kCyclesPerBlock);
+  machine.pass(CdDrive::kCommandCycles + CdDrive::kCyclesPerBlock);
   EXPECT_EQ(get(kPort + 0x38), 0u);
   for (const unsigned slot : {3u, 0u, 31u})
     EXPECT_EQ(data(2048, kData + slot * 0x800), on_disc(slot, 1)) << slot;
@@ -244,7 +244,7 @@ TEST_F(AhciTest, GoesOnFromASavedStateInTheMidstOfACommand) {
   set(kPort + 0x38, 1);
   machine.pass(10);
   const auto bytes = saved_bytes([&](Archive& archive) { machine.serialize(archive); });
-  test::AhciDriver another(disc().path);
+  test::AhciDriver another(cd(disc().path));
   test::PciMachine& other = another.machine;
   ASSERT_TRUE(load_bytes(bytes, [&](Archive& archive) { other.serialize(archive); }));
   other.memory.bytes = machine.memory.bytes;
@@ -260,6 +260,7 @@ TEST_F(AhciTest, BearsAGuestThatKnowsNothing) {
   for (unsigned i = 0; i < 30'000; ++i) ASSERT_NO_THROW(guest.step()) << i;
   EXPECT_GT(guest.errors, 1000u);
   EXPECT_GT(guest.done, 1000u);
+  EXPECT_GT(guest.disk_done, 1000u);
 }
 
 TEST(CdDriveTest, NeedsABlock) {

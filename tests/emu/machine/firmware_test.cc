@@ -461,6 +461,19 @@ TEST_F(FirmwareFilesTest, TheDisksBootInTheirOrder) {
   EXPECT_EQ(firmware_files({.memory_bytes = 1 << 20}).size(), 6u) << "none without disks";
 }
 
+TEST_F(FirmwareFilesTest, DisksOfBothKindsBootInTheirOrder) {
+  std::vector<FwCfg::File> files = firmware_files(
+      {.memory_bytes = 1 << 20,
+       .disks = {{.path = "a", .ahci = true}, {.path = "b"}, {.path = "c", .ahci = true}},
+       .cd = DiskConfig{.path = "d"}});
+  const Content& order = files.back().content;
+  EXPECT_EQ(std::string(order.begin(), order.end() - 1),
+            "/pci@i0cf8/pci8086,2922@1,2/drive@1/disk@0\n"
+            "/pci@i0cf8/scsi@3/disk@0,0\n"
+            "/pci@i0cf8/pci8086,2922@1,2/drive@2/disk@0\n"
+            "/pci@i0cf8/pci8086,2922@1,2/drive@0/disk@0\n");
+}
+
 TEST_F(FirmwareFilesTest, ARomIsToldWhatNestorDoesOtherwise) {
   EXPECT_FALSE(files_.contains("etc/sercon-port"));
   std::map<std::string, Content> files;

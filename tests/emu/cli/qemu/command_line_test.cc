@@ -206,6 +206,27 @@ TEST_F(QemuCommandLine, DrivesBecomeDisks) {
   EXPECT_EQ(parsed({"-drive", "media=cdrom,file=" + disk}, nullptr).machine.cd->path, disk);
 }
 
+// IDE's are SATA disks.
+TEST_F(QemuCommandLine, DrivesHaveAnInterface) {
+  const auto is_ahci = [this](const Words& line) {
+    return parsed(line, nullptr).machine.disks.at(0).ahci;
+  };
+  const std::string drive = "file=a,format=raw", none = drive + ",if=none,id=x";
+  EXPECT_TRUE(is_ahci({"-hda", "a"}));
+  EXPECT_TRUE(is_ahci({"-drive", drive}));
+  EXPECT_TRUE(is_ahci({"-drive", drive + ",if=ide,readonly=on"}));
+  EXPECT_TRUE(
+      is_ahci({"-drive", none, "-device", "ahci,id=ahci", "-device", "ide-hd,drive=x,bus=ahci.0"}));
+  EXPECT_TRUE(is_ahci({"-drive", none, "-device", "ide-drive,drive=x"}));
+  EXPECT_FALSE(is_ahci({"-drive", drive + ",if=virtio"}));
+  EXPECT_FALSE(is_ahci({"-drive", drive + ",if=scsi"}));
+  EXPECT_FALSE(is_ahci({"-drive", none, "-device", "virtio-blk-pci,drive=x"}));
+  Words many;
+  for (unsigned i = 0; i < 6; ++i)
+    many.insert(many.end(), {"-drive", drive + ",index=" + std::to_string(i)});
+  EXPECT_THAT(missing(many), ElementsAre(HasSubstr("there are 5 IDE disks")));
+}
+
 TEST_F(QemuCommandLine, NamesThatThereAreNot) {
   EXPECT_THAT(printed({"-display", "foo"}).text, HasSubstr("no display 'foo'"));
   EXPECT_THAT(printed({"-display", "help"}).text, HasSubstr("none"));
