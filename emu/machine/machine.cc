@@ -142,11 +142,12 @@ class Pc final : public Machine {
             config_.cd,
             config_.virtio_console,
             config_.network,
-            config_.rom_bytes != 0,
+            config_.rom_bytes,
             vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0,
             config_.debug_exit_port,
             config_.keyboard,
-            config_.vga_bios};
+            config_.vga_bios,
+            config_.flash};
   }
   // IA32_FEATURE_CONTROL is to be locked with VMX.
   bool vmx_is_enabled() const {
@@ -346,7 +347,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 void MachineConfig::fields(Archive& archive) {
   archive(memory_bytes, processor, l0);
   archive.sequence(disks, kMaxDisks);
-  archive(cd, virtio_console, network, rom_bytes, keyboard, standard_vga);
+  archive(cd, virtio_console, network, rom_bytes, keyboard, standard_vga, flash);
   archive.sequence(vga_bios, DisplayFunction::kMostRomBytes);
 }
 

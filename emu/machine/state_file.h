@@ -16,7 +16,7 @@
 namespace nestor::emu {
 
 // Of the format. It changes with everything that a component saves.
-inline constexpr uint32_t kStateVersion = 12;
+inline constexpr uint32_t kStateVersion = 13;
 
 // A file to be: nothing is at its path before commit(), and what was there stays until then.
 class StateOutput {
