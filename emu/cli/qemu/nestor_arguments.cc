@@ -110,6 +110,9 @@ void add_firmware(const Wanted& wanted, Writer& to) {
       if (is_one_of(firmware, names)) firmware = nestor;
   }
   to.add("--firmware", firmware);
+  if (!wanted.variables) return;
+  const bool kept = wanted.keeps_variables || wanted.snapshot;
+  to.add("--firmware-vars", escape_commas(*wanted.variables) + (kept ? ",writable=off" : ""));
 }
 
 void add_drives(const Wanted& wanted, Writer& to) {
@@ -174,6 +177,8 @@ Complaint check_together(Wanted& wanted) {
     return missing(
         "-kernel and -bios: a kernel is started without firmware; leave -bios out, or "
         "put the kernel on a disk");
+  if (wanted.variables && !wanted.bios)
+    return "the flash memory with unit=1 has firmware's variables; give the firmware with unit=0";
   if (cds > 1) return missing("there is one CD drive; give the others as disks");
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)
