@@ -51,7 +51,7 @@ std::optional<LoadError> open_flash(DiskConfig& flash) {
   std::error_code error;
   if (!fs::exists(path, error)) {
     return bad_flash(flash, fmt::format("is not there; make it with cp {} {}",
-                                        kOvmfInFlash[1].variables, flash.path));
+                                        kOvmfInFlash[0].variables, flash.path));
   }
   const fs::path folder = fs::canonical(path, error).parent_path();
   if (flash.writable && fs::equivalent(folder, kOvmfFolder, error))
@@ -120,7 +120,7 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware, 
       return bad_flash(
           flash,
           fmt::format("has {} bytes, and OVMF's variables have {} or {}; copy {}", flash.bytes,
-                      kOvmfInFlash[0].bytes, kOvmfInFlash[1].bytes, kOvmfInFlash[1].variables));
+                      kOvmfInFlash[0].bytes, kOvmfInFlash[1].bytes, kOvmfInFlash[0].variables));
     }
     path = found->code;
     if (!std::filesystem::exists(path)) {

@@ -121,7 +121,7 @@ cmp -s other.fd twice.fd || fail 'the other file has other variables'
 expect 5 '' --firmware $ovmf/OVMF_CODE.fd --efi-application variable.efi --firmware-vars once.fd
 
 # Flash memories that are none.
-expect 4 "'none.fd' is not there; make it with cp /usr/share/OVMF/OVMF_VARS_4M.fd none.fd" --firmware-vars none.fd
+expect 4 "'none.fd' is not there; make it with cp /usr/share/OVMF/OVMF_VARS.fd none.fd" --firmware-vars none.fd
 expect 4 'is the original for all; copy it' --firmware-vars $ovmf/OVMF_VARS.fd
 truncate -s 64K small.fd
 expect 4 "has 65536 bytes, and OVMF's variables have 131072 or 540672" --firmware-vars small.fd
@@ -130,7 +130,7 @@ expect 4 'that is more than 8 MiB' --firmware $ovmf/OVMF_CODE.fd --firmware-vars
 truncate -s 4608 odd.fd
 expect 4 'it needs a multiple of 4 KiB' --firmware $ovmf/OVMF_CODE.fd --firmware-vars odd.fd
 mkdir directory
-expect 4 'it is a directory' --firmware-vars directory
+expect 4 'Is a directory' --firmware-vars directory
 expect 2 '--firmware-vars and --disk both write to' --firmware-vars vars.fd --disk vars.fd,writable=on
 expect 2 'which would be overwritten' --firmware-vars vars.fd --disk vars.fd
 expect 4 'that of the saved machine 131072' --load-state state --firmware-vars small.fd

@@ -171,14 +171,14 @@ Complaint check_together(Wanted& wanted) {
   const size_t disks = count_drives(wanted, false), cds = count_drives(wanted, true);
   if (!wanted.kernel && wanted.append) return "-append only allowed with -kernel option";
   if (!wanted.kernel && wanted.initrd) return "-initrd only allowed with -kernel option";
+  if (wanted.variables && !wanted.bios)
+    return "the flash memory with unit=1 has firmware's variables; give the firmware with unit=0";
   if (!wanted.kernel && !wanted.bios && disks + cds == 0)
     return "there is nothing to start; give -kernel FILE, -hda FILE, -cdrom FILE or -bios FILE";
   if (wanted.kernel && wanted.bios)
     return missing(
         "-kernel and -bios: a kernel is started without firmware; leave -bios out, or "
         "put the kernel on a disk");
-  if (wanted.variables && !wanted.bios)
-    return "the flash memory with unit=1 has firmware's variables; give the firmware with unit=0";
   if (cds > 1) return missing("there is one CD drive; give the others as disks");
   if (wanted.boots_from_cd && cds == 0) return "-boot d: there is no -cdrom";
   if (!wanted.kernel && wanted.boots_from_cd && disks != 0)
