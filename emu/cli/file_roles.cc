@@ -27,6 +27,8 @@ std::vector<Role> image_roles(const ImageRun& run) {
   std::vector<Role> roles;
   if (!run.image.empty()) roles.push_back({"IMAGE", run.image});
   if (run.firmware) roles.push_back({"--firmware", *run.firmware});
+  if (const auto& flash = run.machine.flash)
+    roles.push_back({"--firmware-vars", flash->path, flash->writable, false});
   for (const ModuleFile& module : run.modules)
     roles.push_back({module.initrd ? "--initrd" : "--module", module.path});
   for (const DiskConfig& disk : run.machine.disks)

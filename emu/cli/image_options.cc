@@ -15,7 +15,7 @@ namespace nestor::emu {
 namespace {
 
 constexpr const char *kFirmwareOption = "--firmware", *kApplicationOption = "--efi-application",
-                     *kVgaOption = "--vga";
+                     *kVgaOption = "--vga", *kVariablesOption = "--firmware-vars";
 
 std::string check_memory(const std::string& text) {
   const auto bytes = parse_size(text);
@@ -133,6 +133,10 @@ void ImageOptions::add_firmware_to(CLI::App& run) {
                  "Firmware that starts the machine from its disks: seabios, ovmf, or the file of a "
                  "ROM [seabios, when there is no IMAGE]")
       ->type_name("NAME|FILE");
+  run.add_option(kVariablesOption, firmware_vars_,
+                 "A copy of OVMF_VARS.fd or OVMF_VARS_4M.fd as a flash memory, in which UEFI keeps "
+                 "variables; --firmware is ovmf then. A comma in FILE is written ,,")
+      ->type_name("FILE[,writable=off]");
   run.add_option(kApplicationOption, efi_application_,
                  "A disk with this UEFI application, before all others; --firmware is ovmf then")
       ->type_name("FILE.efi");
@@ -157,14 +161,17 @@ Complaint ImageOptions::read_vga(const CLI::App& run, ImageRun& to) const {
 Complaint ImageOptions::read_firmware(const CLI::App& run, ImageRun& to) const {
   const bool has_firmware = run.count(kFirmwareOption) != 0;
   const bool has_application = run.count(kApplicationOption) != 0;
+  const bool has_variables = run.count(kVariablesOption) != 0;
   if (run.count("IMAGE") != 0) {
-    if (!has_firmware && !has_application) return {};
-    return fmt::format("IMAGE and {} exclude each other; leave one out",
-                       has_firmware ? kFirmwareOption : kApplicationOption);
+    for (const char* option : {kFirmwareOption, kApplicationOption, kVariablesOption}) {
+      if (run.count(option) != 0)
+        return fmt::format("IMAGE and {} exclude each other; leave one out", option);
+    }
+    return {};
   }
   // Where there is none nothing is said of it.
   if (run.get_option(kFirmwareOption)->get_group().empty()) return "IMAGE is required";
-  if (!has_firmware && !has_application && disks_.empty() && !to.machine.cd)
+  if (!has_firmware && !has_application && !has_variables && disks_.empty() && !to.machine.cd)
     return "IMAGE is required, or a --disk, --cdrom or --efi-application to start from, or "
            "--firmware, or --load-state FILE";
   if (has_firmware && firmware_.empty()) return "--firmware: the name of the file is empty";
@@ -174,7 +181,9 @@ Complaint ImageOptions::read_firmware(const CLI::App& run, ImageRun& to) const {
   }
   if (has_application && firmware_ == "seabios")
     return "--efi-application: SeaBIOS starts none; leave --firmware out";
-  const char* const usual = has_application ? "ovmf" : "seabios";
+  if (has_variables && firmware_ == "seabios")
+    return "--firmware-vars: SeaBIOS has no variables; leave --firmware out";
+  const char* const usual = has_application || has_variables ? "ovmf" : "seabios";
   to.firmware = has_firmware ? firmware_ : usual;
   return {};
 }
@@ -206,6 +215,22 @@ Complaint ImageOptions::read_disks(const CLI::App& command, ImageRun& run) const
   return {};
 }
 
+Complaint ImageOptions::read_flash(const CLI::App& command, ImageRun& run) const {
+  const CLI::Option* const option = command.get_option_no_throw(kVariablesOption);
+  if (option == nullptr || option->count() == 0) return {};
+  const ModuleFile file = parse_module(firmware_vars_);
+  const std::string& how = file.command_line.value_or("writable=on");
+  if (std::string bad = check_path(kVariablesOption, file.path); !bad.empty()) return bad;
+  if (how != "writable=on" && how != "writable=off") {
+    return fmt::format(
+        "{}: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=off, and a "
+        "comma in FILE as ,,",
+        kVariablesOption, how);
+  }
+  run.machine.flash = DiskConfig{.path = file.path, .writable = how == "writable=on"};
+  return {};
+}
+
 Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
   if (image_.empty() && command.count("IMAGE") != 0)
     return "IMAGE: the name of the file is empty; name an image";
@@ -220,6 +245,7 @@ Complaint ImageOptions::read(const CLI::App& command, ImageRun& run) const {
     run.modules.push_back({.path = path, .initrd = true});
   }
   if (Complaint bad = read_disks(command, run); !bad.empty()) return bad;
+  if (Complaint bad = read_flash(command, run); !bad.empty()) return bad;
   if (command.count("--cdrom") != 0) {
     if (std::string bad = check_path("--cdrom", cdrom_); !bad.empty()) return bad;
     run.machine.cd = DiskConfig{.path = cdrom_};

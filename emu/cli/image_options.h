@@ -45,8 +45,9 @@ class ImageOptions {
 
  private:
   [[nodiscard]] Complaint read_disks(const CLI::App& command, ImageRun& run) const;
+  [[nodiscard]] Complaint read_flash(const CLI::App& command, ImageRun& run) const;
 
-  std::string image_, append_, firmware_, vga_, cdrom_, efi_application_;
+  std::string image_, append_, firmware_, firmware_vars_, vga_, cdrom_, efi_application_;
   std::vector<std::string> modules_, initrds_, disks_;
   std::string memory_ = "512M", count_, cpus_ = "1", cpu_ = default_processor_name();
   std::string feature_control_ = "locked", debug_exit_ = fmt::format("{:#x}", kDebugExitPort);

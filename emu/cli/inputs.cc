@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "emu/devices/display/display_function.h"
+#include "emu/devices/legacy/parallel_flash.h"
 #include "emu/loaders/read_file.h"
 
 namespace nestor::emu {
@@ -26,7 +27,55 @@ constexpr KnownFirmware kKnownFirmware[] = {
     {"seabios", "/usr/share/seabios/bios-256k.bin", "seabios", true},
     {"ovmf", "/usr/share/ovmf/OVMF.fd", "ovmf", false},
 };
+// OVMF without its variables, by the size of what they are kept in.
+struct OvmfInFlash {
+  uint64_t bytes;
+  const char *code, *variables;
+};
+constexpr OvmfInFlash kOvmfInFlash[] = {
+    {128 << 10, "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"},
+    {528 << 10, "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+};
+constexpr const char* kOvmfFolder = "/usr/share/OVMF";
+
 constexpr const char* kVgaBios = "/usr/share/seabios/vgabios-stdvga.bin";
+
+LoadError bad_flash(const DiskConfig& flash, std::string_view why) {
+  return {fmt::format("--firmware-vars: '{}' {}", flash.path, why)};
+}
+
+// A copy is what is to be named; `flash.bytes` are known afterwards.
+std::optional<LoadError> open_flash(DiskConfig& flash) {
+  namespace fs = std::filesystem;
+  const fs::path path = flash.path;
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return bad_flash(flash, fmt::format("is not there; make it with cp {} {}",
+                                        kOvmfInFlash[0].variables, flash.path));
+  }
+  const fs::path folder = fs::canonical(path, error).parent_path();
+  if (flash.writable && fs::equivalent(folder, kOvmfFolder, error))
+    return bad_flash(flash, "is the original for all; copy it, and name the copy");
+  try {
+    flash.bytes = Disk(flash, Disk::Kind::kFlash).bytes();
+  } catch (const DiskError& bad) {
+    return LoadError{bad.what()};
+  }
+  if (flash.bytes % ParallelFlash::kSectorBytes == 0) return std::nullopt;
+  return bad_flash(flash, fmt::format("has {} bytes; it needs a multiple of 4 KiB", flash.bytes));
+}
+
+// Such firmware waits forever in a loop, and says nothing.
+void warn_of_system_management(const std::string& path) {
+  std::error_code error;
+  const std::string name = std::filesystem::canonical(path, error).filename();
+  if (!name.ends_with(".secboot.fd")) return;
+  spdlog::warn(
+      "'{}' needs system management mode, which the machine has not, and will come to a "
+      "standstill; "
+      "name one without 'secboot'",
+      path);
+}
 
 }  // namespace
 
@@ -56,9 +105,38 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) 
           file, package)};
     }
   }
+  warn_of_system_management(path);
   auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
   if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
   return load_firmware({file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))});
+}
+
+std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware, DiskConfig& flash) {
+  if (const auto bad = open_flash(flash)) return *bad;
+  std::string path = firmware;
+  if (firmware == "ovmf") {
+    const auto* const found = std::ranges::find(kOvmfInFlash, flash.bytes, &OvmfInFlash::bytes);
+    if (found == std::end(kOvmfInFlash)) {
+      return bad_flash(
+          flash,
+          fmt::format("has {} bytes, and OVMF's variables have {} or {}; copy {}", flash.bytes,
+                      kOvmfInFlash[0].bytes, kOvmfInFlash[1].bytes, kOvmfInFlash[0].variables));
+    }
+    path = found->code;
+    if (!std::filesystem::exists(path)) {
+      return LoadError{fmt::format(
+          "--firmware ovmf: there is no '{}'; install Debian's package ovmf, or name a file",
+          path)};
+    }
+  }
+  auto loaded = read_firmware(path);
+  const auto* const code = std::get_if<LoadedImage>(&loaded);
+  if (code != nullptr && flash.bytes > kMostRomBytes - code->rom_bytes) {
+    return bad_flash(flash, fmt::format("has {} KiB; with the {} KiB of firmware that is more than "
+                                        "8 MiB",
+                                        flash.bytes >> 10, code->rom_bytes >> 10));
+  }
+  return loaded;
 }
 
 std::variant<std::vector<uint8_t>, LoadError> read_vga_bios(const std::string& firmware) {

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "emu/devices/disk.h"
 #include "emu/loaders/image.h"
 
 namespace nestor::emu {
@@ -32,6 +33,10 @@ struct Inputs {
 
 // Firmware that is a name or a file, ready for its machine.
 [[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware);
+
+// Firmware for a machine with this flash, of which `bytes` become known. Errors: also of the flash.
+[[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware,
+                                                                 DiskConfig& flash);
 
 // The ROM of the standard VGA for a machine that it starts; empty: it needs none, or there is none,
 // which the log says.

@@ -31,6 +31,7 @@ int run_natively(const std::vector<std::string>& arguments) {
       {"--max-instructions", "KVM does not count instructions; use --max-seconds"},
       {"--feature-control", "KVM locks it, as firmware does"},
       {"--firmware", "KVM has no memory for it"},
+      {"--firmware-vars", "KVM has no memory for firmware"},
       {"--efi-application", "KVM has no memory for firmware"},
       {"--keyboard", "there is no keyboard"},
       {"--vga", "there is a text screen"},

@@ -63,10 +63,22 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
   return std::nullopt;
 }
 
+// And its flash.
+std::optional<LoadError> replace_flash(MachineConfig& machine, const MachineConfig& asked) {
+  if (!asked.flash) return std::nullopt;
+  if (!machine.flash)
+    return LoadError{"--firmware-vars: the saved machine has none; leave the option out"};
+  machine.flash->path = asked.flash->path;
+  machine.flash->writable = asked.flash->writable;
+  return std::nullopt;
+}
+
 // Reads as much as is needed to make the machine, whose configuration a saved state decides.
 std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (options.firmware) {
-    auto firmware = read_firmware(*options.firmware);
+    auto& flash = options.machine.flash;
+    auto firmware =
+        flash ? read_firmware(*options.firmware, *flash) : read_firmware(*options.firmware);
     if (auto* bad = std::get_if<LoadError>(&firmware)) return std::move(*bad);
     options.machine.rom_bytes = std::get<LoadedImage>(firmware).rom_bytes;
     if (options.machine.standard_vga) {
@@ -94,6 +106,7 @@ std::variant<Beginning, LoadError> read_beginning(RunOptions& options) {
   if (options.network && !options.machine.network)
     return LoadError{"--net: the saved machine has no network; leave the option out"};
   if (const auto bad = replace_disks(options.machine, asked)) return *bad;
+  if (const auto bad = replace_flash(options.machine, asked)) return *bad;
   return std::move(input);
 }
 
@@ -166,6 +179,7 @@ std::variant<Ended, int> run_machine(const RunOptions& options, const Beginning&
     MachineConfig config = options.machine;
     for (DiskConfig& disk : config.disks) disk.watcher = &outputs;
     if (config.cd) config.cd->watcher = &outputs;
+    if (config.flash) config.flash->watcher = &outputs;
     auto created = create(config, machine_outputs);
     if (const auto* bad = std::get_if<HostError>(&created)) {
       return complain(ExitStatus::kUnsupportedHost, bad->message);
@@ -277,6 +291,8 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
   try {
     for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
+    if (auto& flash = options.machine.flash)
+      flash->bytes = Disk(*flash, Disk::Kind::kFlash).bytes();
     if (auto& cd = options.machine.cd) cd->bytes = Disk(*cd, Disk::Kind::kCd).bytes();
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());

@@ -27,6 +27,7 @@ struct Use {
 
 Use use_of(const DiskConfig& config, Disk::Kind kind) {
   if (kind == Disk::Kind::kCd) return {config, "a CD", "--cdrom"};
+  if (kind == Disk::Kind::kFlash) return {config, "firmware's variables", "--firmware-vars"};
   if (config.efi_application) return {config, "an EFI application", "--efi-application"};
   return {config, "a disk", "--disk"};
 }
@@ -54,10 +55,11 @@ uint64_t size_of(int descriptor, const Use& use) {
 }
 
 // A file system that has no locks does without.
-void lock(int descriptor, const Use& use) {
+void lock(int descriptor, const Use& use, Disk::Kind kind) {
   const DiskConfig& config = use.config;
   if (::flock(descriptor, (config.writable ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return;
   if (errno != EWOULDBLOCK) return;
+  if (kind == Disk::Kind::kFlash) use.refuse("another process uses it; make a copy");
   use.refuse(config.writable ? "another process uses it, and writable=on needs it alone"
                              : "another process writes to it; make a copy");
 }
@@ -67,6 +69,7 @@ void lock(int descriptor, const Use& use) {
 Disk::Disk(const DiskConfig& config, Kind kind)
     : path_(config.path),
       writable_(config.writable),
+      kind_(kind),
       watcher_(config.watcher),
       descriptor_(
           ::open(config.path.c_str(), (writable_ ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)) {
@@ -90,7 +93,7 @@ Disk::Disk(const DiskConfig& config, Kind kind)
       use.refuse("it has " + std::to_string(bytes_) + " bytes, and that of the saved machine " +
                  std::to_string(config.bytes) + "; name the one that it had with " + use.option);
     }
-    lock(descriptor_, use);
+    lock(descriptor_, use, kind);
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -101,7 +104,8 @@ Disk::~Disk() { ::close(descriptor_); }
 
 bool Disk::fail(const char* doing, int error) const {
   if (watcher_ != nullptr) {
-    watcher_->disk_failed(std::string("cannot ") + doing + " the disk '" + path_ +
+    watcher_->disk_failed(std::string("cannot ") + doing +
+                          (kind_ == Kind::kFlash ? " the variables '" : " the disk '") + path_ +
                           "': " + (error != 0 ? std::strerror(error) : "the file was shortened"));
   }
   return false;

@@ -50,7 +50,7 @@ class DiskError : public std::runtime_error {
 
 class Disk {
  public:
-  enum class Kind : uint8_t { kDisk, kCd };  // what messages call it
+  enum class Kind : uint8_t { kDisk, kCd, kFlash };  // what messages call it
   static constexpr uint64_t kSectorBytes = 512, kBlockBytes = 4096;
 
   // Opens the file. While it is in use nobody else may write to it, and with `writable` nobody else
@@ -80,6 +80,7 @@ class Disk {
 
   const std::string path_;
   const bool writable_;
+  const Kind kind_;
   DiskWatcher* const watcher_;
   int descriptor_;
   uint64_t bytes_ = 0;

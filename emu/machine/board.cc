@@ -19,12 +19,14 @@
 #include "emu/devices/emulator/rom.h"
 #include "emu/devices/emulator/workload_marks.h"
 #include "emu/devices/legacy/keyboard_controller.h"
+#include "emu/devices/legacy/parallel_flash.h"
 #include "emu/devices/legacy/pic.h"
 #include "emu/devices/legacy/pit.h"
 #include "emu/devices/legacy/rtc.h"
 #include "emu/devices/legacy/serial.h"
 #include "emu/machine/firmware.h"
 #include "emu/machine/pci_slots.h"
+#include "emu/memory/ram.h"
 #include "guest-images/abi/machine_ports.h"
 
 namespace nestor::emu {
@@ -74,8 +76,8 @@ Made make_further_serial(const Context& c) {
 Made make_keyboard_controller(const Context& c) {
   std::optional<KeyboardController::Typist> typist;
   if (c.facts.keyboard) {
-    typist.emplace(
-        KeyboardController::Typist{c.clock, c.timers, c.outputs.keyboard_input, !c.facts.rom});
+    typist.emplace(KeyboardController::Typist{c.clock, c.timers, c.outputs.keyboard_input,
+                                              c.facts.rom_bytes == 0});
   }
   return std::make_unique<KeyboardController>(c.outputs.reset, c.interrupt(), c.lines.source(12),
                                               std::move(typist));
@@ -111,6 +113,15 @@ Made make_shadow_memory(const Context& c) {
   return shadow;
 }
 
+Made make_flash(const Context& c) {
+  if (!c.facts.flash) return nullptr;
+  return std::make_unique<ParallelFlash>(*c.facts.flash);
+}
+
+uint64_t below_rom(const BoardFacts& facts, const Device& flash) {
+  return Ram::kDeviceHoleEnd - facts.rom_bytes - flash.regions().front().size;
+}
+
 Made make_firmware_log(const Context& c) {
   if (c.outputs.firmware_memory == nullptr) return nullptr;
   return std::make_unique<DebugConsole>(c.outputs.firmware_log);
@@ -141,6 +152,7 @@ std::span<const BoardRow> pc_board() {
       {"standard VGA", kSoftware, {0xa0000, 0x3c0, 0x1ce}, {}, make_standard_vga},
       {"ROM", kBoth, {kRomBase}, {}, make_rom},
       {"shadow memory", kSoftware, {ShadowMemory::kBase}, {}, make_shadow_memory},
+      {"flash memory", kSoftware, {0}, {}, make_flash, nullptr, below_rom},
       {"debug console of firmware", kSoftware, {kFirmwareLogPort}, {}, make_firmware_log},
       {"debug console", kBoth, {0xe9}, {},
        [](const Context& c) -> Made { return std::make_unique<DebugConsole>(c.outputs.console); }},
@@ -177,6 +189,7 @@ Board::Board(std::span<const BoardRow> rows, BoardKind machine, const BoardFacts
     if (!device) continue;
     std::vector<uint64_t> bases = row.bases;
     if (row.port != nullptr) bases.front() = facts.*row.port;
+    if (row.first_base != nullptr) bases.front() = row.first_base(facts, *device);
     std::vector<Claim> claims = claim_all(bus, *device, bases);
     if (claims.empty() && row.port != nullptr)
       throw PortError(fmt::format("{}: port {:#x} is another device's", row.name, bases.front()));

@@ -50,12 +50,13 @@ struct BoardFacts {
   std::optional<DiskConfig> cd{};   // the disc in the drive; else there is no drive
   bool virtio_console = false;      // there is one
   bool network = false;             // there is a virtio-net
-  bool rom = false;                 // firmware is in one; else Nestor stands for it
+  uint64_t rom_bytes = 0;           // of the ROM with firmware; 0: Nestor stands for it
   uint64_t feature_control = 0;     // what that is to write to the MSR; 0: nothing
   uint16_t debug_exit_port = kDebugExitPort;
   bool keyboard = false;                  // there is one
   std::vector<uint8_t> vga_bios{};        // the ROM of the standard VGA, if there is one
   std::optional<CpuidState> processor{};  // what CPUID says of it; else that is the host's
+  std::optional<DiskConfig> flash{};      // right below the ROM, if there is one
 };
 
 // What devices do to the world around the board, and what comes from there. An empty function is a
@@ -125,6 +126,8 @@ struct BoardRow {
   // Null: the device is not on this machine.
   std::unique_ptr<Device> (*make)(const DeviceContext&);
   uint16_t BoardFacts::*port = nullptr;  // chosen for this machine, instead of the first base
+  // Where that depends on the machine, and the device.
+  uint64_t (*first_base)(const BoardFacts&, const Device&) = nullptr;
 };
 
 // The PC.

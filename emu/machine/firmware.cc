@@ -130,17 +130,18 @@ FirmwareInformation firmware_information(const BoardFacts& facts) {
 
 AcpiBoard acpi_board(const BoardFacts& facts) {
   constexpr uint32_t k2Gib = 1u << 31;  // OVMF assigns memory from there on, if RAM ends before
-  return {
-      .processors = facts.processors,
-      .local_apic = LocalApic::kDefaultBase,
-      .io_apic = kIoApicBase,
-      .pci_configuration = kPciConfigurationBase,
-      .hpet = kHpetBase,
-      .pci_memory = facts.rom && facts.memory_bytes <= k2Gib ? k2Gib : uint32_t{Ram::kDeviceHole},
-      .pm_event_port = kPmEventPort,
-      .pm_control_port = kPmControlPort,
-      .pm_timer_port = kPmTimerPort,
-      .sci_line = kSciLine};
+  return {.processors = facts.processors,
+          .local_apic = LocalApic::kDefaultBase,
+          .io_apic = kIoApicBase,
+          .pci_configuration = kPciConfigurationBase,
+          .hpet = kHpetBase,
+          .pci_memory = facts.rom_bytes != 0 && facts.memory_bytes <= k2Gib
+                            ? k2Gib
+                            : uint32_t{Ram::kDeviceHole},
+          .pm_event_port = kPmEventPort,
+          .pm_control_port = kPmControlPort,
+          .pm_timer_port = kPmTimerPort,
+          .sci_line = kSciLine};
 }
 
 SmbiosBoard smbios_board(const BoardFacts& facts) {

@@ -129,8 +129,8 @@ std::vector<FwCfg::File> firmware_files(const BoardFacts& facts) {
                                     {"etc/smbios/smbios-tables", std::move(smbios.structures)},
                                     {"etc/e820", e820(facts)}};
   // SeaBIOS shows its screen there, too, and reads keys.
-  if (facts.rom) files.push_back({"etc/sercon-port", number(kCom1Port, 2)});
-  if (facts.rom && facts.feature_control != 0)
+  if (facts.rom_bytes != 0) files.push_back({"etc/sercon-port", number(kCom1Port, 2)});
+  if (facts.rom_bytes != 0 && facts.feature_control != 0)
     files.push_back({"etc/msr_feature_control", number(facts.feature_control, 8)});
   if (!facts.disks.empty() || facts.cd) files.push_back({"bootorder", boot_order(facts)});
   return files;

@@ -142,12 +142,13 @@ class Pc final : public Machine {
             config_.cd,
             config_.virtio_console,
             config_.network,
-            config_.rom_bytes != 0,
+            config_.rom_bytes,
             vmx_is_enabled() ? vmx::kFeatureControlLock | vmx::kFeatureControlVmxOutsideSmx : 0,
             config_.debug_exit_port,
             config_.keyboard,
             config_.vga_bios,
-            cpuid_state()};
+            cpuid_state(),
+            config_.flash};
   }
   // What CPUID says of each processor, whatever software does to it.
   CpuidState cpuid_state() const {
@@ -357,7 +358,7 @@ std::optional<HostError> Pc::power_up(const EngineFactory& create_engine) {
 void MachineConfig::fields(Archive& archive) {
   archive(memory_bytes, processor, l0);
   archive.sequence(disks, kMaxDisks);
-  archive(cd, virtio_console, network, rom_bytes, keyboard, standard_vga);
+  archive(cd, virtio_console, network, rom_bytes, keyboard, standard_vga, flash);
   archive.sequence(vga_bios, DisplayFunction::kMostRomBytes);
 }
 

@@ -49,6 +49,8 @@ struct MachineConfig {
   // Its ROM, DisplayFunction::kMostRomBytes at most; empty: it has none.
   std::vector<uint8_t> vga_bios{};
 
+  std::optional<DiskConfig> flash{};  // below the ROM, for firmware's variables
+
   // What saved state belongs to: all but the limit and the port.
   void fields(Archive& archive);
 };

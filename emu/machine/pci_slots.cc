@@ -107,7 +107,7 @@ std::unique_ptr<Device> make_pci(const DeviceContext& context) {
   host->add(1, std::make_unique<IsaBridge>(context.bus, kIsaBridge, context.lines, kFirstPciLine));
   host->add(1,
             std::make_unique<PowerManagementFunction>(context.bus, kPowerManagement, kPmEventPort,
-                                                      !context.facts.rom),
+                                                      context.facts.rom_bytes == 0),
             3);
   if (context.inputs.standard_vga != nullptr) {
     host->add(kDisplayPlace.slot,

@@ -26,6 +26,11 @@ constexpr std::string_view kMagic = "NESTOR STATE\n";
 // Fast rather than small: most of a state is memory.
 constexpr int kCompressionLevel = 1;
 
+bool fits_below_rom(const DiskConfig& flash, uint64_t rom_bytes) {
+  return rom_bytes != 0 && flash.bytes != 0 && flash.bytes % kPageSize == 0 &&
+         flash.bytes <= kMostRomBytes - rom_bytes;
+}
+
 // What the command line would have refused too.
 bool can_be_made(const MachineConfig& config) {
   const L0ModeInfo& l0 = info_of(config.l0.mode);
@@ -33,6 +38,7 @@ bool can_be_made(const MachineConfig& config) {
   return config.memory_bytes >= Ram::kMinimumSize && config.memory_bytes <= Ram::kMaximumSize &&
          config.memory_bytes % kPageSize == 0 && (!config.standard_vga || !l0.has_l0) &&
          (config.rom_bytes == 0 || (is_rom_size(config.rom_bytes) && !l0.has_l0)) &&
+         (!config.flash || fits_below_rom(*config.flash, config.rom_bytes)) &&
          !l0_misses(config.processor.type, config.l0.mode) &&
          (!l0.has_l0 || !config.l0.vmcs_shadowing ||
           config.processor.type.has(vmx::Feature::kVmxShadowing)) &&

@@ -115,6 +115,47 @@ expect 3 '' --efi-application application.efi --save-state state --save-at mark:
 has out 'started by UEFI'
 expect 3 '' --load-state state
 has out 'started by UEFI'
+# Variables last in a flash memory.
+"${CC:-cc}" -c -Wa,--defsym,VARIABLE=1 "$(dirname -- "$source")/efi_application.S" -o application.o
+objcopy -O binary application.o variable.efi
+ovmf=/usr/share/OVMF
+cp $ovmf/OVMF_VARS.fd vars.fd
+expect 3 '' --efi-application variable.efi --firmware-vars vars.fd
+cp vars.fd once.fd
+expect 5 '' --efi-application variable.efi --firmware-vars vars.fd --trace trace \
+  --save-state state --save-at mark:BdsDxe
+cp vars.fd twice.fd
+expect 7 '' --efi-application variable.efi --firmware-vars vars.fd,writable=off
+cmp -s vars.fd twice.fd || fail 'writable=off: the file was written to'
+# A loaded machine has its own variables, and the file gets them.
+expect 5 '' --load-state state --trace rest
+cmp -s vars.fd twice.fd || fail 'the loaded machine has other variables'
+lines=$(($(wc -l <rest) - 1))
+tail -n "$lines" rest >tail
+tail -n "$lines" trace | cmp -s - tail || fail 'flash: the trace differs'
+cp once.fd other.fd
+expect 5 '' --load-state state --firmware-vars other.fd
+cmp -s other.fd twice.fd || fail 'the other file has other variables'
+expect 5 '' --firmware $ovmf/OVMF_CODE.fd --efi-application variable.efi --firmware-vars once.fd
+
+# Flash memories that are none.
+expect 4 "'none.fd' is not there; make it with cp /usr/share/OVMF/OVMF_VARS.fd none.fd" --firmware-vars none.fd
+expect 4 'is the original for all; copy it' --firmware-vars $ovmf/OVMF_VARS.fd
+truncate -s 64K small.fd
+expect 4 "has 65536 bytes, and OVMF's variables have 131072 or 540672" --firmware-vars small.fd
+truncate -s 8M large.fd
+expect 4 'that is more than 8 MiB' --firmware $ovmf/OVMF_CODE.fd --firmware-vars large.fd
+truncate -s 4608 odd.fd
+expect 4 'it needs a multiple of 4 KiB' --firmware $ovmf/OVMF_CODE.fd --firmware-vars odd.fd
+mkdir directory
+expect 4 'Is a directory' --firmware-vars directory
+expect 2 '--firmware-vars and --disk both write to' --firmware-vars vars.fd --disk vars.fd,writable=on
+expect 2 'which would be overwritten' --firmware-vars vars.fd --disk vars.fd
+expect 4 'that of the saved machine 131072' --load-state state --firmware-vars small.fd
+got=0
+flock vars.fd "$nestor" run --firmware-vars vars.fd 2>err </dev/null || got=$?
+{ [ "$got" -eq 4 ] && grep -q 'another process uses it' err; } || fail "locked: $got, $(cat err)"
+
 expect 4 "cannot use '$source' as an EFI application: it is no PE image" --efi-application "$source"
 expect 2 'SeaBIOS starts none' --efi-application application.efi --firmware seabios
 expect 4 "--keyboard: cannot read 'missing'" --disk disk.img --keyboard missing

@@ -108,6 +108,18 @@ Complaint add_drive(Drive drive, std::optional<uint64_t> index, Wanted& wanted) 
   return {};
 }
 
+// As -pflash, in any order where `unit` says which it is.
+Complaint add_flash(const Drive& drive, std::optional<uint64_t> unit, Wanted& wanted) {
+  constexpr uint64_t kFirmware = 0, kVariables = 1;
+  const uint64_t which = unit.value_or(wanted.bios ? kVariables : kFirmware);
+  if (which > kVariables) return missing("there are two flash memories, unit=0 and unit=1");
+  auto& place = which == kFirmware ? wanted.bios : wanted.variables;
+  if (place) return fmt::format("there is a flash memory with unit={} already", which);
+  place = drive.file;
+  if (which == kVariables) wanted.keeps_variables = drive.read_only;
+  return {};
+}
+
 constexpr const char* kHostOnly = "it is how QEMU uses the host's file";
 constexpr Row<Reading> kKeys[] = {
     {"file", "FILE", Treatment::kTaken, "", {}, take_text<&Drive::file>},
@@ -147,7 +159,8 @@ Complaint read_drive(const std::string& text, Wanted& wanted) {
     return bad;
   Drive& drive = reading.drive;
   if (Complaint bad = check_file(drive.file, !reading.format.empty()); !bad.empty()) return bad;
-  if (drive.interface == "pflash") return read_flash(drive.file, wanted);
+  if (drive.interface == "pflash")
+    return add_flash(drive, reading.unit ? reading.unit : reading.index, wanted);
   if (is_one_of(drive.interface, "floppy|sd|mtd"))
     return missing(fmt::format("there is no drive of if={}", drive.interface));
   if (!is_one_of(drive.interface, "ide|scsi|virtio|none"))
@@ -170,13 +183,7 @@ Complaint read_cdrom(const std::string& file, Wanted& wanted) {
 
 Complaint read_flash(const std::string& file, Wanted& wanted) {
   if (Complaint bad = check_file(file, true); !bad.empty()) return bad;
-  if (!wanted.bios) {
-    wanted.bios = file;
-  } else {
-    wanted.report.ignored.push_back(fmt::format(
-        "the second flash memory, '{}', is ignored: firmware keeps its variables in memory", file));
-  }
-  return {};
+  return add_flash({.file = file, .id = {}}, std::nullopt, wanted);
 }
 
 }  // namespace nestor::emu::qemu

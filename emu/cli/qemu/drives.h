@@ -13,7 +13,7 @@ namespace nestor::emu::qemu {
 // The file of -hda and its like: 0 is -hda.
 [[nodiscard]] Complaint read_disk(const std::string& file, unsigned index, Wanted& wanted);
 [[nodiscard]] Complaint read_cdrom(const std::string& file, Wanted& wanted);
-// -pflash, and if=pflash.
+// -pflash: the first has the firmware, the second its variables.
 [[nodiscard]] Complaint read_flash(const std::string& file, Wanted& wanted);
 
 }  // namespace nestor::emu::qemu

@@ -111,6 +111,9 @@ void add_firmware(const Wanted& wanted, Writer& to) {
       if (is_one_of(firmware, names)) firmware = nestor;
   }
   to.add("--firmware", firmware);
+  if (!wanted.variables) return;
+  const bool kept = wanted.keeps_variables || wanted.snapshot;
+  to.add("--firmware-vars", escape_commas(*wanted.variables) + (kept ? ",writable=off" : ""));
 }
 
 void add_drives(const Wanted& wanted, Writer& to) {
@@ -170,6 +173,8 @@ Complaint check_together(Wanted& wanted) {
   const size_t disks = count_drives(wanted, false), cds = count_drives(wanted, true);
   if (!wanted.kernel && wanted.append) return "-append only allowed with -kernel option";
   if (!wanted.kernel && wanted.initrd) return "-initrd only allowed with -kernel option";
+  if (wanted.variables && !wanted.bios)
+    return "the flash memory with unit=1 has firmware's variables; give the firmware with unit=0";
   if (!wanted.kernel && !wanted.bios && disks + cds == 0)
     return "there is nothing to start; give -kernel FILE, -hda FILE, -cdrom FILE or -bios FILE";
   if (wanted.kernel && wanted.bios)

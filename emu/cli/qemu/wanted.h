@@ -38,7 +38,9 @@ struct Wanted {
 
   Report report;
   std::optional<std::string> kernel{}, append{}, initrd{}, bios{};
+  std::optional<std::string> variables{};  // of firmware, as nestor's --firmware-vars takes it
   std::vector<Drive> drives{};
+  bool keeps_variables = false;  // the file of them stays as it is
   bool snapshot = false, boots_from_cd = false;
   uint64_t memory_bytes = kDefaultMemory;
   unsigned cpus = 1;

@@ -50,9 +50,11 @@ Debugger::~Debugger() {
 }
 
 std::string_view Debugger::why_no_history() const {
-  const bool writes = std::ranges::any_of(world_.config.disks, &DiskConfig::writable);
+  const bool writes = std::ranges::any_of(world_.config.disks, &DiskConfig::writable) ||
+                      (world_.config.flash && world_.config.flash->writable);
   if (writes)
-    return "the machine writes to the file of a disk, which does not go back: use writable=off";
+    return "the machine writes to the file of a disk or of a flash, which does not go back: use "
+           "writable=off";
   return world_.config.network ? "the machine has a network, which does not go back" : "";
 }
 

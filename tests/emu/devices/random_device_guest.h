@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,6 +17,7 @@
 
 #include "emu/devices/apic/local_apic.h"
 #include "emu/machine/board.h"
+#include "tests/emu/devices/disk_file.h"
 #include "tests/emu/devices/display_fixture.h"
 
 namespace nestor::emu::test {
@@ -74,6 +77,8 @@ class RandomDeviceGuest {
   explicit RandomDeviceGuest(uint64_t seed, std::string_view device = {})
       : has_rom_(device == kShadowMemory || device == kFirmwareLog),
         has_graphics_(device == kStandardVga),
+        flash_(device == kFlash ? std::make_unique<DiskFile>(std::vector<uint8_t>(0x8000, 0xff))
+                                : nullptr),
         random_(seed) {
     if (!claim_.move_to(LocalApic::kDefaultBase)) throw std::logic_error("no place for the APIC");
     add({kLocalApic, apic_on_bus_.regions(), {LocalApic::kDefaultBase}}, device);
@@ -219,18 +224,22 @@ class RandomDeviceGuest {
 
   static constexpr std::string_view kShadowMemory = "shadow memory",
                                     kFirmwareLog = "debug console of firmware",
-                                    kStandardVga = "standard VGA";
-  const bool has_rom_, has_graphics_;  // only where these are asked for
+                                    kStandardVga = "standard VGA", kFlash = "flash memory";
+  const bool has_rom_, has_graphics_;      // only where these are asked for
+  const std::unique_ptr<DiskFile> flash_;  // the same
   FakeMemory memory_{0x20000};
   FakeVisibleMemory visible_;
   FakeVideoMemory video_{has_graphics_ ? StandardVga::kMemoryBytes : 0};
-  Board board_{
-      pc_board(),
-      BoardKind::kSoftware,
-      {.memory_bytes = 64 << 20, .processors = 3, .virtio_console = true, .keyboard = true},
-      outputs(),
-      bus,
-      clock};
+  Board board_{pc_board(),
+               BoardKind::kSoftware,
+               {.memory_bytes = 64 << 20,
+                .processors = 3,
+                .virtio_console = true,
+                .keyboard = true,
+                .flash = flash_ ? std::optional(DiskConfig{.path = flash_->path}) : std::nullopt},
+               outputs(),
+               bus,
+               clock};
   ApicOnBus apic_on_bus_{local_apic};
   Claim claim_{bus, apic_on_bus_, 0};
   std::vector<Target> all_, targets_;

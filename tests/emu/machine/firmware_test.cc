@@ -478,7 +478,7 @@ TEST_F(FirmwareFilesTest, ARomIsToldWhatNestorDoesOtherwise) {
   EXPECT_FALSE(files_.contains("etc/sercon-port"));
   std::map<std::string, Content> files;
   for (FwCfg::File& file :
-       firmware_files({.memory_bytes = 1 << 30, .rom = true, .feature_control = 5}))
+       firmware_files({.memory_bytes = 1 << 30, .rom_bytes = 0x40000, .feature_control = 5}))
     files[file.name] = file.content;
   EXPECT_EQ(files.at("etc/sercon-port"), (Content{0xf8, 0x03}));
   EXPECT_EQ(files.at("etc/msr_feature_control"), (Content{5, 0, 0, 0, 0, 0, 0, 0}));
@@ -487,7 +487,7 @@ TEST_F(FirmwareFilesTest, ARomIsToldWhatNestorDoesOtherwise) {
 // Of the DSDT: what may be assigned begins behind RAM.
 TEST(Firmware, MemoryOfPciBeginsBehindRam) {
   const auto begins = [](uint64_t memory_bytes, bool rom) {
-    return acpi_board({.memory_bytes = memory_bytes, .rom = rom}).pci_memory;
+    return acpi_board({.memory_bytes = memory_bytes, .rom_bytes = rom ? 0x40000u : 0}).pci_memory;
   };
   EXPECT_EQ(begins(1ull << 30, false), 0xc0000000u);
   EXPECT_EQ(begins(1ull << 31, true), 0x80000000u);

@@ -287,7 +287,18 @@ TEST_F(QemuCommandLine, FirmwareIsBiosOrFlash) {
   const Words flash = {"-drive", "if=pflash,format=raw,readonly=on,file=" + path("disk"), "-drive",
                        "if=pflash,format=raw,file=" + path("qcow2")};
   EXPECT_EQ(parsed(flash, nullptr).firmware, path("disk"));
-  EXPECT_THAT(translated(flash, nullptr).report.ignored, ElementsAre(HasSubstr("variables")));
+  EXPECT_EQ(parsed(flash, nullptr).machine.flash,
+            (DiskConfig{.path = path("qcow2"), .writable = true}));
+  Words kept = flash;
+  kept.emplace_back("-snapshot");
+  EXPECT_FALSE(parsed(kept, nullptr).machine.flash.value_or(DiskConfig{.writable = true}).writable);
+  const std::string file = "if=pflash,format=raw,file=" + path("disk");
+  EXPECT_EQ(parsed({"-drive", file + ",unit=1,readonly=on", "-drive", file + ",unit=0"}, nullptr)
+                .machine.flash,
+            DiskConfig{.path = path("disk")});
+  EXPECT_THAT(printed({"-drive", file + ",unit=1"}).text, HasSubstr("unit=0"));
+  EXPECT_THAT(printed({"-drive", file + ",unit=0", "-drive", file + ",unit=0"}).text,
+              HasSubstr("already"));
   EXPECT_THAT(missing({"-bios", "OVMF.fd"}), ElementsAre(HasSubstr("-kernel and -bios")));
 }
 
