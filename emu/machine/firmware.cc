@@ -145,8 +145,9 @@ AcpiBoard acpi_board(const BoardFacts& facts) {
 }
 
 SmbiosBoard smbios_board(const BoardFacts& facts) {
-  return {
-      .memory_bytes = facts.memory_bytes, .processor = facts.processor, .names_bios = !facts.rom};
+  return {.memory_bytes = facts.memory_bytes,
+          .processor = facts.processor,
+          .names_bios = facts.rom_bytes == 0};
 }
 
 std::vector<uint8_t> firmware_rom(const BoardFacts& facts) {

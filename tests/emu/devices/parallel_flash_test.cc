@@ -58,7 +58,7 @@ TEST_F(ParallelFlashTest, IsRecognisedByOvmf) {
 }
 
 TEST_F(ParallelFlashTest, ProgramsOnesToZeros) {
-  for (const uint8_t command : {0x10, 0x40}) {
+  for (const uint8_t command : std::initializer_list<uint8_t>{0x10, 0x40}) {
     write(command, command);
     write(command, 0xf3);
     EXPECT_EQ(read(command), 0x80u) << "the status";

@@ -291,7 +291,9 @@ TEST_F(QemuCommandLine, FirmwareIsBiosOrFlash) {
             (DiskConfig{.path = path("qcow2"), .writable = true}));
   Words kept = flash;
   kept.emplace_back("-snapshot");
-  EXPECT_FALSE(parsed(kept, nullptr).machine.flash.value_or(DiskConfig{.writable = true}).writable);
+  EXPECT_FALSE(parsed(kept, nullptr)
+                   .machine.flash.value_or(DiskConfig{.path = "", .writable = true})
+                   .writable);
   const std::string file = "if=pflash,format=raw,file=" + path("disk");
   EXPECT_EQ(parsed({"-drive", file + ",unit=1,readonly=on", "-drive", file + ",unit=0"}, nullptr)
                 .machine.flash,
