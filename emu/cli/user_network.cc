@@ -20,6 +20,14 @@ constexpr uint64_t kNanosecondsPerMillisecond = 1'000'000;
 // Frames that the guest does not fetch; what comes then is lost, as on a wire.
 constexpr size_t kMaxWaiting = 256;
 
+// A part of an IP datagram: more fragments follow, or it is not the first one. libslirp 4.7 crashes
+// where they do not fit together.
+bool is_fragment(std::span<const uint8_t> frame) {
+  constexpr size_t kType = 12, kFragment = 20;
+  return frame.size() > kFragment + 1 && frame[kType] == 0x08 && frame[kType + 1] == 0 &&
+         ((frame[kFragment] & 0x3f) | frame[kFragment + 1]) != 0;
+}
+
 in_addr address(uint8_t last) { return {htonl(0x0a000200u | last)}; }
 
 class SlirpNetwork final : public NetworkPort {
@@ -54,6 +62,7 @@ class SlirpNetwork final : public NetworkPort {
 
   void send(uint64_t nanoseconds, std::span<const uint8_t> frame) override {
     now_ = nanoseconds;
+    if (is_fragment(frame)) return;
     slirp_input(slirp_, frame.data(), static_cast<int>(frame.size()));
   }
   std::optional<Frame> receive(uint64_t nanoseconds) override {
