@@ -17,9 +17,23 @@
 #include "emu/devices/virtio/block.h"
 #include "emu/devices/virtio/console.h"
 #include "emu/devices/virtio/entropy.h"
+#include "emu/devices/virtio/network.h"
 #include "tests/emu/devices/virtio_driver.h"
 
 namespace nestor::emu::test {
+
+// What the guest sends is a frame; what comes for it follows from the time alone.
+class FixedNetwork final : public NetworkPort {
+ public:
+  void send(uint64_t, std::span<const uint8_t> frame) override {
+    if (frame.size() < kMinFrameBytes || frame.size() > kMaxFrameBytes)
+      throw std::logic_error("what is sent is no frame");
+  }
+  std::optional<Frame> receive(uint64_t nanoseconds) override {
+    if (nanoseconds % 4 != 0) return std::nullopt;
+    return Frame(kMinFrameBytes + nanoseconds % (kMaxFrameBytes - kMinFrameBytes + 1), 0x5a);
+  }
+};
 
 class RandomPciGuest {
  public:
@@ -35,6 +49,7 @@ class RandomPciGuest {
     machine.host.add(
         4, std::make_unique<VirtioConsole>(machine.place(4, "virtio-console"), nullptr,
                                            SerialInput{[] { return uint8_t{'k'}; }, true}));
+    machine.host.add(5, std::make_unique<VirtioNetwork>(machine.place(5, "virtio-net"), &network_));
   }
 
   // Throws std::logic_error when the machine does what it must not.
@@ -70,6 +85,10 @@ class RandomPciGuest {
     archive.bytes(machine.memory.bytes);
   }
 
+ private:
+  FixedNetwork network_;
+
+ public:
   PciMachine machine;
   uint64_t served = 0, broken = 0, refused = 0;
 
@@ -90,16 +109,16 @@ class RandomPciGuest {
   }
   // The device works again, whatever was done to it.
   void revive() {
-    slot_ = 2 + static_cast<unsigned>(next(3));
+    slot_ = 2 + static_cast<unsigned>(next(4));
     driver_.emplace(machine, slot_);
     if ((driver_->status() & VirtioDriver::kNeedsReset) != 0) ++broken;
     features_ = next(4) << 28;  // indirect descriptors and event indices
-    queue_ = slot_ == 4 ? static_cast<unsigned>(next(2)) : 0;
+    queue_ = slot_ >= 4 ? static_cast<unsigned>(next(2)) : 0;
     driver_->start(features_, queue_);
     if (next(2) == 0) driver_->use_msix();
   }
   void access_configuration() {
-    const auto slot = static_cast<unsigned>(next(4) == 0 ? next(32) : next(4));
+    const auto slot = static_cast<unsigned>(next(4) == 0 ? next(32) : next(6));
     const unsigned size = 1u << next(3);
     const auto offset = static_cast<unsigned>(next(256)) & ~(size - 1);
     machine.write(slot, offset, size, static_cast<uint32_t>(number()));
@@ -136,7 +155,7 @@ class RandomPciGuest {
     }
     buffers.push_back({0x7800, 1, true});
     const uint16_t before = driver_->used();
-    if (slot_ == 4) {
+    if (slot_ >= 4) {
       for (VirtioDriver::Buffer& buffer : buffers) buffer.writable = queue_ == 0 || next(40) == 0;
     }
     driver_->request(static_cast<uint16_t>(next(4)), buffers);
