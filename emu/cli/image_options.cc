@@ -52,6 +52,7 @@ constexpr DiskKey kDiskKeys[] = {{"writable=off", "writable=on", &DiskConfig::wr
 
 // "KEY=VALUE,..."
 Complaint read_disk_keys(std::string_view text, DiskConfig& disk) {
+  std::vector<const DiskKey*> seen;
   for (;;) {
     const size_t comma = text.find(',');
     const std::string_view pair = text.substr(0, comma);
@@ -63,6 +64,9 @@ Complaint read_disk_keys(std::string_view text, DiskConfig& disk) {
           "interface=virtio; write FILE or FILE,writable=on, and a comma in FILE as ,,",
           pair);
     }
+    if (std::ranges::count(seen, key) != 0)
+      return fmt::format("--disk: '{}' comes after another value of the same key", pair);
+    seen.push_back(key);
     disk.*(key->member) = pair == key->set;
     if (comma == std::string_view::npos) return {};
     text.remove_prefix(comma + 1);
@@ -211,7 +215,8 @@ Complaint ImageOptions::read_disks(const CLI::App& command, ImageRun& run) const
   if (ahci > kMaxAhciDisks)
     return fmt::format("--disk: at most {} with interface=ahci are possible", kMaxAhciDisks);
   if (run.machine.disks.size() - static_cast<size_t>(ahci) > kMaxVirtioDisks)
-    return fmt::format("--disk: at most {} are possible", kMaxVirtioDisks);
+    return fmt::format("--disk: at most {} virtio disks are possible, and {} with interface=ahci",
+                       kMaxVirtioDisks, kMaxAhciDisks);
   return {};
 }
 

@@ -44,12 +44,33 @@ LoadError bad_flash(const DiskConfig& flash, std::string_view why) {
   return {fmt::format("--firmware-vars: '{}' {}", flash.path, why)};
 }
 
-// A copy is what is to be named; `flash.bytes` are known afterwards.
+// Firmware that waits forever in a loop and says nothing, or that does not look for the flash.
+void warn_of_firmware(const std::string& path, bool has_flash) {
+  std::error_code error;
+  const std::string name = std::filesystem::canonical(path, error).filename();
+  if (name.ends_with(".secboot.fd")) {
+    spdlog::warn(
+        "'{}' needs system management mode, which the machine has not, and will come to a "
+        "standstill; name one without 'secboot'",
+        path);
+  }
+  if (has_flash && name == "OVMF.fd")
+    spdlog::warn("'{}' has its variables within, and uses no others; name OVMF_CODE.fd", path);
+}
+
+std::variant<LoadedImage, LoadError> read_rom(const std::string& path) {
+  auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
+  if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
+  return load_firmware({file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))});
+}
+
+}  // namespace
+
 std::optional<LoadError> open_flash(DiskConfig& flash) {
   namespace fs = std::filesystem;
   const fs::path path = flash.path;
   std::error_code error;
-  if (!fs::exists(path, error)) {
+  if (flash.bytes == 0 && fs::status(path, error).type() == fs::file_type::not_found) {
     return bad_flash(flash, fmt::format("is not there; make it with cp {} {}",
                                         kOvmfInFlash[0].variables, flash.path));
   }
@@ -64,20 +85,6 @@ std::optional<LoadError> open_flash(DiskConfig& flash) {
   if (flash.bytes % ParallelFlash::kSectorBytes == 0) return std::nullopt;
   return bad_flash(flash, fmt::format("has {} bytes; it needs a multiple of 4 KiB", flash.bytes));
 }
-
-// Such firmware waits forever in a loop, and says nothing.
-void warn_of_system_management(const std::string& path) {
-  std::error_code error;
-  const std::string name = std::filesystem::canonical(path, error).filename();
-  if (!name.ends_with(".secboot.fd")) return;
-  spdlog::warn(
-      "'{}' needs system management mode, which the machine has not, and will come to a "
-      "standstill; "
-      "name one without 'secboot'",
-      path);
-}
-
-}  // namespace
 
 ModuleFile parse_module(std::string_view text) {
   ModuleFile module;
@@ -105,10 +112,8 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) 
           file, package)};
     }
   }
-  warn_of_system_management(path);
-  auto rom = read_file(path, "firmware", kMostRomBytes, "a ROM has no more");
-  if (auto* bad = std::get_if<LoadError>(&rom)) return std::move(*bad);
-  return load_firmware({file_name(path), std::get<std::vector<uint8_t>>(std::move(rom))});
+  warn_of_firmware(path, false);
+  return read_rom(path);
 }
 
 std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware, DiskConfig& flash) {
@@ -129,7 +134,8 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware, 
           path)};
     }
   }
-  auto loaded = read_firmware(path);
+  warn_of_firmware(path, true);
+  auto loaded = read_rom(path);
   const auto* const code = std::get_if<LoadedImage>(&loaded);
   if (code != nullptr && flash.bytes > kMostRomBytes - code->rom_bytes) {
     return bad_flash(flash, fmt::format("has {} KiB; with the {} KiB of firmware that is more than "

@@ -34,6 +34,10 @@ struct Inputs {
 // Firmware that is a name or a file, ready for its machine.
 [[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware);
 
+// Whether the file of a flash can be used; `bytes` are known afterwards. One of the originals that
+// all use is refused where it would be written.
+[[nodiscard]] std::optional<LoadError> open_flash(DiskConfig& flash);
+
 // Firmware for a machine with this flash, of which `bytes` become known. Errors: also of the flash.
 [[nodiscard]] std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware,
                                                                  DiskConfig& flash);

@@ -65,12 +65,19 @@ std::optional<LoadError> replace_disks(MachineConfig& machine, const MachineConf
 
 // And its flash.
 std::optional<LoadError> replace_flash(MachineConfig& machine, const MachineConfig& asked) {
-  if (!asked.flash) return std::nullopt;
-  if (!machine.flash)
+  if (!machine.flash) {
+    if (!asked.flash) return std::nullopt;
     return LoadError{"--firmware-vars: the saved machine has none; leave the option out"};
-  machine.flash->path = asked.flash->path;
-  machine.flash->writable = asked.flash->writable;
-  return std::nullopt;
+  }
+  if (asked.flash) {
+    if (asked.flash->writable != machine.flash->writable) {
+      return LoadError{
+          fmt::format("--firmware-vars: '{}' takes the place of a file with writable={}",
+                      asked.flash->path, machine.flash->writable ? "on" : "off")};
+    }
+    machine.flash->path = asked.flash->path;
+  }
+  return open_flash(*machine.flash);
 }
 
 // Reads as much as is needed to make the machine, whose configuration a saved state decides.

@@ -67,7 +67,7 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
       case 0x0283:  // ICACHE_64B.IFTAG_MISS
         return Event::kCodeMisses;
       default:
-        if ((encoding & 0xff) == 0xd1) return Event::kLoads;
+        if ((encoding & 0xff) == 0xd1) return Event::kLoadsByPlace;
         break;
     }
   }
@@ -84,8 +84,6 @@ PerformanceMonitor::Event PerformanceMonitor::event_of(uint64_t select) const {
 }
 
 namespace {
-
-constexpr uint64_t kLoadsBelowFirst = 0x08;  // MEM_LOAD_RETIRED.L1_MISS
 
 // MEM_LOAD_RETIRED: hits and misses of each level, and what was on its way already.
 uint64_t loads_of(const timing::CoreEvents& events, uint64_t unit_mask) {
@@ -131,14 +129,14 @@ uint64_t PerformanceMonitor::happened(const Active& counter, const Progress& pas
       return passed.core.third_cache;
     case Event::kThirdCacheMisses:
       return passed.core.memory;
-    case Event::kLoads:
+    case Event::kLoadsByPlace:
       return loads_of(passed.core, counter.select >> kUnitMaskAt);
     case Event::kAllLoads:
       return std::reduce(passed.core.loads.begin(), passed.core.loads.end());
     case Event::kAllStores:
       return passed.core.stores;
     case Event::kFirstCacheFills:
-      return loads_of(passed.core, kLoadsBelowFirst) + passed.core.store_misses;
+      return passed.core.data_fills;
     case Event::kCodeMisses:
       return passed.core.code_misses;
     case Event::kLoadTranslations:

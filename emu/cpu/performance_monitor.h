@@ -106,7 +106,7 @@ class PerformanceMonitor {
     kLoadTranslations,
     kStoreTranslations,
     kFetchTranslations,
-    kLoads,
+    kLoadsByPlace,
     kAllLoads,
     kAllStores,
     kFirstCacheFills,

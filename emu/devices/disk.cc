@@ -44,9 +44,13 @@ uint64_t size_of_file(int descriptor, const Use& use) {
   return static_cast<uint64_t>(end);
 }
 
-// The same of a disk.
-uint64_t size_of(int descriptor, const Use& use) {
+// The same of a disk. What sizes a flash may have it says itself.
+uint64_t size_of(int descriptor, const Use& use, Disk::Kind kind) {
   const uint64_t bytes = size_of_file(descriptor, use);
+  if (kind == Disk::Kind::kFlash) {
+    if (bytes == 0) use.refuse("it is empty; copy OVMF_VARS.fd");
+    return bytes;
+  }
   if (bytes == 0) use.refuse("it is empty; make a larger one, as with truncate -s 64M");
   if (bytes % Disk::kSectorBytes != 0)
     use.refuse("its size, " + std::to_string(bytes) +
@@ -88,7 +92,7 @@ Disk::Disk(const DiskConfig& config, Kind kind)
       if (const std::string bad = check_efi_application(file); !bad.empty()) use.refuse(bad);
       made_ = make_efi_disk(file);
     }
-    bytes_ = made_.empty() ? size_of(descriptor_, use) : made_.size();
+    bytes_ = made_.empty() ? size_of(descriptor_, use, kind) : made_.size();
     if (config.bytes != 0 && config.bytes != bytes_) {
       use.refuse("it has " + std::to_string(bytes_) + " bytes, and that of the saved machine " +
                  std::to_string(config.bytes) + "; name the one that it had with " + use.option);

@@ -118,7 +118,7 @@ CoreEvents Core::events() const {
     sum.mispredicted += level.code.mispredicted;
     for (size_t i = 0; i < sum.loads.size(); ++i) sum.loads[i] += level.code.loads[i];
     sum.stores += level.code.stores;
-    sum.store_misses += level.code.store_misses;
+    sum.data_fills += level.code.data_fills;
     sum.code_misses += level.code.code_misses;
     sum.second_cache += level.caches.second;
     sum.third_cache += level.caches.third;

@@ -183,10 +183,12 @@ class Core {
     // Where accesses are followed: lines of code from below the first level, stores whose line was
     // not there, accesses that were not followed, and where loads came from.
     uint64_t code_misses = 0, store_misses = 0, stores = 0, unknown_accesses = 0;
+    uint64_t data_fills = 0;  // lines that came into the first-level data cache
     std::array<uint64_t, static_cast<size_t>(LoadedFrom::kCount)> loads{};
     void operator+=(const Counts& other) {
       code_misses += other.code_misses;
       store_misses += other.store_misses;
+      data_fills += other.data_fills;
       stores += other.stores;
       unknown_accesses += other.unknown_accesses;
       for (size_t i = 0; i < loads.size(); ++i) loads[i] += other.loads[i];

@@ -105,6 +105,7 @@ bool Core::use(AccessKind kind, uint64_t linear, MemoryView& view) {
   }
   access.cached = true;
   access.level = caches_.use_data(access.line);
+  counts_->data_fills += access.level != CacheLevel::kFirst;
   if (kind == AccessKind::kLoad || kind == AccessKind::kUpdate)
     ++counts_->loads[static_cast<size_t>(access.level)];
   if (kind == AccessKind::kStore || kind == AccessKind::kUpdate) {

@@ -36,8 +36,8 @@ struct CoreEvents {
       translations{};
   // Where each access is looked at.
   std::array<uint64_t, static_cast<size_t>(LoadedFrom::kCount)> loads{};
-  // Stores, and those whose line was not in the first-level cache; lines of code that were not.
-  uint64_t stores = 0, store_misses = 0, code_misses = 0;
+  // Stores; lines that came into the first-level data cache; lines of code that were not there.
+  uint64_t stores = 0, data_fills = 0, code_misses = 0;
   // Requests to the second-level cache, to the third, and to memory.
   uint64_t second_cache = 0, third_cache = 0, memory = 0;
 
@@ -55,7 +55,7 @@ struct CoreEvents {
   bool operator==(const CoreEvents&) const = default;
   template <typename Archive>
   void fields(Archive& archive) {
-    archive(branches, mispredicted, ept_walk_cycles, translations, loads, stores, store_misses,
+    archive(branches, mispredicted, ept_walk_cycles, translations, loads, stores, data_fills,
             code_misses, second_cache, third_cache, memory);
   }
 
@@ -66,7 +66,7 @@ struct CoreEvents {
     combination(mispredicted, other.mispredicted);
     combination(ept_walk_cycles, other.ept_walk_cycles);
     combination(stores, other.stores);
-    combination(store_misses, other.store_misses);
+    combination(data_fills, other.data_fills);
     combination(code_misses, other.code_misses);
     combination(second_cache, other.second_cache);
     combination(third_cache, other.third_cache);

@@ -31,8 +31,9 @@ class MemoryTiming {
  public:
   explicit MemoryTiming(const Processor::Memory& memory) : memory_(memory) {}
 
-  // A line that was missed before has not come at this time; or this line.
+  // A line that was missed before has not come at this time.
   bool is_waiting(Ticks now) const { return last_fill_ > now; }
+  // This line was missed before, and has not come.
   bool is_on_its_way(uint64_t line, Ticks now) const { return find(line, now) != nullptr; }
 
   struct Wait {

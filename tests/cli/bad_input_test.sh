@@ -104,6 +104,7 @@ expect 2 "--net: 'tap' is no network; there is user" run good --net tap
 expect 2 "is not tcp|udp:HOST_PORT:GUEST_PORT" run good --net user,forward=tcp:22
 expect 4 "cannot use 'odd' as a disk" compare-mmu good --disk odd
 expect 2 'neither writable=on nor writable=off' run good --disk odd,rw
+expect 2 'comes after another value of the same key' run good --disk odd,writable=on,writable=off
 expect 2 "'interface=ide' is neither" run good --disk odd,writable=on,interface=ide
 expect 4 "cannot use 'odd' as a disk: its size, 513 bytes" run good --disk odd,interface=ahci
 expect 4 "cannot use 'empty' as a disk: it is empty" run good --disk empty,interface=ahci

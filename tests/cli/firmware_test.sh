@@ -152,6 +152,8 @@ expect 4 'Is a directory' --firmware-vars directory
 expect 2 '--firmware-vars and --disk both write to' --firmware-vars vars.fd --disk vars.fd,writable=on
 expect 2 'which would be overwritten' --firmware-vars vars.fd --disk vars.fd
 expect 4 'that of the saved machine 131072' --load-state state --firmware-vars small.fd
+expect 4 'is the original for all; copy it' --load-state state --firmware-vars $ovmf/OVMF_VARS.fd
+expect 4 'takes the place of a file with writable=on' --load-state state --firmware-vars other.fd,writable=off
 got=0
 flock vars.fd "$nestor" run --firmware-vars vars.fd 2>err </dev/null || got=$?
 { [ "$got" -eq 4 ] && grep -q 'another process uses it' err; } || fail "locked: $got, $(cat err)"

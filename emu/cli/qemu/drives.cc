@@ -111,12 +111,12 @@ Complaint add_drive(Drive drive, std::optional<uint64_t> index, Wanted& wanted) 
 // As -pflash, in any order where `unit` says which it is.
 Complaint add_flash(const Drive& drive, std::optional<uint64_t> unit, Wanted& wanted) {
   constexpr uint64_t kFirmware = 0, kVariables = 1;
-  const uint64_t which = unit.value_or(wanted.bios ? kVariables : kFirmware);
+  const uint64_t which = unit.value_or(wanted.code ? kVariables : kFirmware);
   if (which > kVariables) return missing("there are two flash memories, unit=0 and unit=1");
-  auto& place = which == kFirmware ? wanted.bios : wanted.variables;
+  auto& place = which == kFirmware ? wanted.code : wanted.variables;
   if (place) return fmt::format("there is a flash memory with unit={} already", which);
   place = drive.file;
-  if (which == kVariables) wanted.keeps_variables = drive.read_only;
+  if (which == kVariables) wanted.variables_read_only = drive.read_only;
   return {};
 }
 

@@ -112,7 +112,7 @@ void add_firmware(const Wanted& wanted, Writer& to) {
   }
   to.add("--firmware", firmware);
   if (!wanted.variables) return;
-  const bool kept = wanted.keeps_variables || wanted.snapshot;
+  const bool kept = wanted.variables_read_only || wanted.snapshot;
   to.add("--firmware-vars", escape_commas(*wanted.variables) + (kept ? ",writable=off" : ""));
 }
 
@@ -173,7 +173,10 @@ Complaint check_together(Wanted& wanted) {
   const size_t disks = count_drives(wanted, false), cds = count_drives(wanted, true);
   if (!wanted.kernel && wanted.append) return "-append only allowed with -kernel option";
   if (!wanted.kernel && wanted.initrd) return "-initrd only allowed with -kernel option";
-  if (wanted.variables && !wanted.bios)
+  if (wanted.code && wanted.bios)
+    return "-bios and the flash memory with unit=0 both have firmware; leave one out";
+  if (wanted.code) wanted.bios = wanted.code;
+  if (wanted.variables && !wanted.code)
     return "the flash memory with unit=1 has firmware's variables; give the firmware with unit=0";
   if (!wanted.kernel && !wanted.bios && disks + cds == 0)
     return "there is nothing to start; give -kernel FILE, -hda FILE, -cdrom FILE or -bios FILE";

@@ -38,9 +38,10 @@ struct Wanted {
 
   Report report;
   std::optional<std::string> kernel{}, append{}, initrd{}, bios{};
+  std::optional<std::string> code{};       // firmware in a flash memory, as -bios has it otherwise
   std::optional<std::string> variables{};  // of firmware, as nestor's --firmware-vars takes it
   std::vector<Drive> drives{};
-  bool keeps_variables = false;  // the file of them stays as it is
+  bool variables_read_only = false;
   bool snapshot = false, boots_from_cd = false;
   uint64_t memory_bytes = kDefaultMemory;
   unsigned cpus = 1;

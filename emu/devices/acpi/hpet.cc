@@ -243,7 +243,7 @@ void Hpet::write_timer(unsigned number, uint64_t offset, uint64_t written, uint6
       return ((old & ~written) | value) & width_mask(timer.config);
     };
     const bool periodic = (timer.config & kPeriodic) != 0;
-    // An access of 8 bytes comes in halves: the upper one goes where the lower one has just gone.
+    // Software may write 8 bytes in two accesses: the upper half goes where the lower one went.
     constexpr uint64_t kLow32 = 0xffffffff;
     const bool is_upper = (written & kLow32) == 0;
     const bool follows = is_upper && ((timer.comparator ^ timer.period) & kLow32) == 0;

@@ -100,7 +100,9 @@ void AhciController::write_register(uint64_t offset, uint32_t value) {
     update_interrupt();
   } else if (offset == kInterruptStatus) {
     state_.pending &= ~value;
-    for (unsigned i = 0; i < kPorts; ++i) take_causes(i);
+    for (unsigned i = 0; i < kPorts; ++i)
+      if (ports_[i] && ports_[i]->interrupts()) state_.pending |= 1u << i;
+    update_interrupt();
     // What software has not seen yet gets a message of its own.
     if (state_.pending != 0) repeat_message();
   } else if (offset >= kPort) {

@@ -260,7 +260,8 @@ bool HardDisk::set_transfer_mode(uint8_t mode) {
 // One page each: which logs there are, and the queued command that has failed.
 std::optional<HardDisk::Page> HardDisk::log(const AtaCommand& command) {
   constexpr uint8_t kNotQueued = 0x80;
-  const bool first_page = (command.lba & 0xff00ff00) == 0 && command.count == 1;
+  constexpr uint64_t kPageNumber = 0xff'0000'ff00;  // in the LBA
+  const bool first_page = (command.lba & kPageNumber) == 0 && command.count == 1;
   const auto address = static_cast<uint8_t>(command.lba);
   Page page{};
   if (!first_page) return std::nullopt;

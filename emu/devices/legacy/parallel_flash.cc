@@ -162,7 +162,7 @@ void ParallelFlash::continue_buffered_write(uint64_t offset, unsigned size, uint
   const auto code = static_cast<uint8_t>(value);
   if (state_.mode == Mode::kBufferCount) {
     state_.buffer_left = static_cast<uint16_t>(code + 1);
-    state_.buffer_base = offset - offset % kBufferBytes;
+    state_.buffer_is_new = true;
     state_.buffer_is_bad = false;
     state_.buffer.fill(0xff);
     state_.mode = Mode::kBufferData;
@@ -172,6 +172,9 @@ void ParallelFlash::continue_buffered_write(uint64_t offset, unsigned size, uint
     if (code != kConfirm || state_.buffer_is_bad) return refuse_sequence();
     return program(state_.buffer_base, state_.buffer);
   }
+  // The first data say where the buffer goes; the command and the count may be for any address.
+  if (state_.buffer_is_new) state_.buffer_base = offset - offset % kBufferBytes;
+  state_.buffer_is_new = false;
   const std::array<uint8_t, 8> data = bytes_of(value);
   for (unsigned i = 0; i < size; ++i) {
     const uint64_t place = offset + i - state_.buffer_base;

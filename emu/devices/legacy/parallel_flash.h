@@ -57,13 +57,15 @@ class ParallelFlash final : public Device {
     Mode mode = Mode::kArray;
     uint8_t status = kReady;
     bool buffer_is_bad = false;  // data beyond the buffer
+    bool buffer_is_new = false;  // no data yet: its place is not known
     uint16_t buffer_left = 0;    // bytes that are yet to come
     uint64_t buffer_base = 0;    // where the buffer goes, a multiple of its size
     bool file_differs = false;   // from the content, since a load
     std::array<uint8_t, kBufferBytes> buffer{};
 
     void fields(Archive& archive) {
-      archive(mode, status, buffer_is_bad, buffer_left, buffer_base, file_differs, buffer);
+      archive(mode, status, buffer_is_bad, buffer_is_new, buffer_left, buffer_base, file_differs,
+              buffer);
     }
   };
 

@@ -161,7 +161,7 @@ TEST(Options, DisksAreReadOnlyUnlessTheyAreWritable) {
   }
   std::vector<std::string> many = {"run", "image"};
   for (unsigned i = 0; i < 30; ++i) many.insert(many.end(), {"--disk", "a"});
-  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 27 are possible"));
+  EXPECT_THAT(parse_print(many).text, HasSubstr("--disk: at most 27 virtio disks are possible"));
 }
 
 TEST(Options, DisksAreVirtioDisksOrBehindAhci) {

@@ -358,6 +358,9 @@ TEST_F(CountingCore, LoadsAndCaches) {
   EXPECT_EQ(count(0x0151, lines), 64u) << "L1D.REPLACEMENT";
   EXPECT_EQ(count(0x0151, stores), 64u) << "of stores, too";
   EXPECT_EQ(count(0x0151, lines + lines), 64u);
+  const Code updates =
+      ASM64("mov esi, 0x20000; 2: inc dword ptr [rsi]; add esi, 64; cmp esi, 0x21000; jne 2b");
+  EXPECT_EQ(count(0x0151, updates), 64u) << "once for a load and a store";
   // What it counts begins with the next block, at least the one with the loop.
   EXPECT_GE(count(0x0283, ASM64("jmp 2f; .balign 64; 2: nop; jmp 3f; .balign 64; 3: nop")), 1u)
       << "ICACHE_64B.IFTAG_MISS";

@@ -109,6 +109,14 @@ TEST_F(ParallelFlashTest, WritesABuffer) {
   write(0, 0xff);
   EXPECT_EQ(flash.read_memory({0, 0x1104}, 8), 0xffffffff44332211u);
   EXPECT_EQ(file.content()[0x1105], 0x22u);
+  // The data have the address.
+  write(0x1000, 0xe8);
+  write(0x1000, 0);
+  write(0x1310, 0x77);
+  write(0x1000, 0xd0);
+  write(0, 0xff);
+  EXPECT_EQ(read(0x1310), 0x77u);
+  EXPECT_EQ(read(0x1010), 0xffu);
   // Beyond the buffer.
   write(0x1200, 0xe8);
   write(0x1200, 1);

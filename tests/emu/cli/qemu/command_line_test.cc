@@ -299,6 +299,7 @@ TEST_F(QemuCommandLine, FirmwareIsBiosOrFlash) {
                 .machine.flash,
             DiskConfig{.path = path("disk")});
   EXPECT_THAT(printed({"-drive", file + ",unit=1"}).text, HasSubstr("unit=0"));
+  EXPECT_THAT(printed({"-bios", "OVMF.fd", "-drive", file}).text, HasSubstr("leave one out"));
   EXPECT_THAT(printed({"-drive", file + ",unit=0", "-drive", file + ",unit=0"}).text,
               HasSubstr("already"));
   EXPECT_THAT(missing({"-bios", "OVMF.fd"}), ElementsAre(HasSubstr("-kernel and -bios")));
