@@ -96,7 +96,7 @@ TEST_P(PricedRuns, AreTheSameHoweverTheRunStops) {
   put_code(kCode, enable_apic() + apic_write(0x3e0, 0xb) +  // divide by 1
                       apic_write(0x320, 0x20040) +          // periodic, vector 40H
                       apic_write(0x380, 997) +
-                      ASM64("sti; mov ecx, 180; 2: imul rax, rcx; mov [0x80000], rax; test al, 8; "
+                      ASM64("sti; mov ecx, 90; 2: imul rax, rcx; mov [0x80000], rax; test al, 8; "
                             "jne 3f; add rax, [0x80008]; 3: dec ecx; jne 2b") +
                       exit_with(7));
   expect_the_same_run(7);
@@ -114,18 +114,18 @@ TEST_P(PricedRuns, AreTheSameForStrings) {
 TEST_P(PricedRuns, AreTheSameForFaults) {
   map(0x81000, 0);
   handle(vmx::kPf, ASM64("add rsp, 8; mov rax, cr2; add qword ptr [rsp], 4; iretq"));
-  put_code(kCode, ASM64("mov ecx, 50; mov edi, 0x81000; 2: imul rax, rcx; mov [rdi + 8], rax; "
+  put_code(kCode, ASM64("mov ecx, 20; mov edi, 0x81000; 2: imul rax, rcx; mov [rdi + 8], rax; "
                         "imul rdx, rax; mov rbp, [rdi + 8]; imul rbp, rcx; dec ecx; jne 2b") +
                       exit_with(3));
   expect_the_same_run(3);
   const uint64_t faults = record_.exceptions.size();
-  EXPECT_EQ(faults, 100u);
+  EXPECT_EQ(faults, 40u);
 }
 
 TEST_P(PricedRuns, AreTheSameWhereConditionsAreBroken) {
   cpu_.cr4 |= vmx::cr4::kOsfxsr | vmx::cr4::kOsxmmexcpt;
   handle(vmx::kGp, ASM64("add rsp, 8; add qword ptr [rsp], 4; iretq"));
-  put_code(kCode, ASM64("mov ecx, 30; 2: lea rdi, [rcx * 4 + 0x80000]; add rax, rdi; "
+  put_code(kCode, ASM64("mov ecx, 15; 2: lea rdi, [rcx * 4 + 0x80000]; add rax, rdi; "
                         "movaps xmm0, [rdi + 16]; add rax, 3; sti; dec ecx; jne 2b") +
                       exit_with(3));
   expect_the_same_run(3);
@@ -133,7 +133,7 @@ TEST_P(PricedRuns, AreTheSameWhereConditionsAreBroken) {
 
 TEST_P(PricedRuns, AreTheSameForCodeThatWritesToItself) {
   // The store is in the midst of the block that it changes.
-  put_code(kCode, ASM64("mov ecx, 30; 2: add eax, 5; lea rdi, [rip + 3f + 1]; mov [rdi], cl; "
+  put_code(kCode, ASM64("mov ecx, 15; 2: add eax, 5; lea rdi, [rip + 3f + 1]; mov [rdi], cl; "
                         "imul rax, rax; 3: mov edx, 0; add eax, edx; dec ecx; jne 2b") +
                       exit_with(3));
   expect_the_same_run(3);
@@ -141,7 +141,7 @@ TEST_P(PricedRuns, AreTheSameForCodeThatWritesToItself) {
 
 TEST_P(PricedRuns, AreTheSameForL2) {
   enable_ept(kEptAccessedDirty);
-  put_guest(ASM64("mov ecx, 40; 2: imul rax, rcx; mov [0x80000], rax; push rax; pop rdx; "
+  put_guest(ASM64("mov ecx, 20; 2: imul rax, rcx; mov [0x80000], rax; push rax; pop rdx; "
                   "dec ecx; jne 2b; cpuid"),
             resume_until(8, exit_with(8)));
   put_code(kCode, launch());

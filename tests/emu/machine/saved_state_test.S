@@ -16,7 +16,7 @@
     movss 0x80008, %xmm1
     movss %xmm1, %xmm15
     xorl %ebx, %ebx
-    movl $60, %ecx
+    movl $25, %ecx
 1:  fadd %st(1), %st
     mulss %xmm1, %xmm15
     rdrand %rax
@@ -41,7 +41,7 @@
     outl %eax, $0xf4
   end_code
 
-  // Sleeps until the timer has interrupted it 40 times; r8 counts in the handler. Each time its own
+  // Sleeps until the timer has interrupted it 16 times; r8 counts in the handler. Each time its own
   // code is changed and a trap is taken.
   code sleep_and_trap
 1:  sti
@@ -54,7 +54,7 @@
     pushfq
     andl $0xfffffeff, (%rsp)
     popfq
-    cmpl $40, %r8d
+    cmpl $16, %r8d
     jb 1b
     outl %eax, $0xf4
   end_code
