@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <span>
 
 #include "emu/cli/numbers.h"
 #include "emu/machine/pci_slots.h"
@@ -50,23 +51,28 @@ struct DiskKey {
 constexpr DiskKey kDiskKeys[] = {{"writable=off", "writable=on", &DiskConfig::writable},
                                  {"interface=virtio", "interface=ahci", &DiskConfig::ahci}};
 
-// "KEY=VALUE,..."
-Complaint read_disk_keys(std::string_view text, DiskConfig& disk) {
+constexpr std::span<const DiskKey> kFlashKeys = std::span(kDiskKeys).first(1);
+
+// "KEY=VALUE,..." of an option that has these keys.
+Complaint read_disk_keys(std::string_view option, std::span<const DiskKey> keys,
+                         std::string_view text, DiskConfig& disk) {
   std::vector<const DiskKey*> seen;
   for (;;) {
     const size_t comma = text.find(',');
     const std::string_view pair = text.substr(0, comma);
-    const auto* const key = std::ranges::find_if(
-        kDiskKeys, [pair](const DiskKey& each) { return pair == each.unset || pair == each.set; });
-    if (key == std::end(kDiskKeys)) {
+    const auto key = std::ranges::find_if(
+        keys, [pair](const DiskKey& each) { return pair == each.unset || pair == each.set; });
+    if (key == keys.end()) {
+      std::string names;
+      for (const DiskKey& each : keys)
+        names += fmt::format("{}{} nor {}", names.empty() ? "" : ", nor ", each.set, each.unset);
       return fmt::format(
-          "--disk: '{}' is neither writable=on nor writable=off, nor interface=ahci or "
-          "interface=virtio; write FILE or FILE,writable=on, and a comma in FILE as ,,",
-          pair);
+          "{}: '{}' is neither {}; write FILE or FILE,KEY=VALUE, and a comma in FILE as ,,", option,
+          pair, names);
     }
-    if (std::ranges::count(seen, key) != 0)
-      return fmt::format("--disk: '{}' comes after another value of the same key", pair);
-    seen.push_back(key);
+    if (std::ranges::count(seen, &*key) != 0)
+      return fmt::format("{}: '{}' comes after another value of the same key", option, pair);
+    seen.push_back(&*key);
     disk.*(key->member) = pair == key->set;
     if (comma == std::string_view::npos) return {};
     text.remove_prefix(comma + 1);
@@ -207,7 +213,9 @@ Complaint ImageOptions::read_disks(const CLI::App& command, ImageRun& run) const
     if (std::string bad = check_path("--disk", disk.path); !bad.empty()) return bad;
     DiskConfig config{.path = disk.path};
     if (disk.command_line) {
-      if (Complaint bad = read_disk_keys(*disk.command_line, config); !bad.empty()) return bad;
+      if (Complaint bad = read_disk_keys("--disk", kDiskKeys, *disk.command_line, config);
+          !bad.empty())
+        return bad;
     }
     run.machine.disks.push_back(std::move(config));
   }
@@ -224,15 +232,15 @@ Complaint ImageOptions::read_flash(const CLI::App& command, ImageRun& run) const
   const CLI::Option* const option = command.get_option_no_throw(kVariablesOption);
   if (option == nullptr || option->count() == 0) return {};
   const ModuleFile file = parse_module(firmware_vars_);
-  const std::string& how = file.command_line.value_or("writable=on");
   if (std::string bad = check_path(kVariablesOption, file.path); !bad.empty()) return bad;
-  if (how != "writable=on" && how != "writable=off") {
-    return fmt::format(
-        "{}: '{}' is neither writable=on nor writable=off; write FILE or FILE,writable=off, and a "
-        "comma in FILE as ,,",
-        kVariablesOption, how);
+  // Variables are to last.
+  DiskConfig config{.path = file.path, .writable = true};
+  if (file.command_line) {
+    if (Complaint bad = read_disk_keys(kVariablesOption, kFlashKeys, *file.command_line, config);
+        !bad.empty())
+      return bad;
   }
-  run.machine.flash = DiskConfig{.path = file.path, .writable = how == "writable=on"};
+  run.machine.flash = std::move(config);
   return {};
 }
 

@@ -44,18 +44,26 @@ LoadError bad_flash(const DiskConfig& flash, std::string_view why) {
   return {fmt::format("--firmware-vars: '{}' {}", flash.path, why)};
 }
 
-// Firmware that waits forever in a loop and says nothing, or that does not look for the flash.
-void warn_of_firmware(const std::string& path, bool has_flash) {
+// Firmware that waits forever in a loop and says nothing, or that makes nothing of this flash.
+void warn_of_firmware(const std::string& path, const DiskConfig* flash) {
+  namespace fs = std::filesystem;
   std::error_code error;
-  const std::string name = std::filesystem::canonical(path, error).filename();
+  const std::string name = fs::canonical(path, error).filename();
   if (name.ends_with(".secboot.fd")) {
     spdlog::warn(
         "'{}' needs system management mode, which the machine has not, and will come to a "
         "standstill; name one without 'secboot'",
         path);
   }
-  if (has_flash && name == "OVMF.fd")
-    spdlog::warn("'{}' has its variables within, and uses no others; name OVMF_CODE.fd", path);
+  if (flash == nullptr) return;
+  for (const KnownFirmware& known : kKnownFirmware) {
+    if (fs::equivalent(path, known.file, error))
+      spdlog::warn("'{}' does not use --firmware-vars; name {}", path, kOvmfInFlash[0].code);
+  }
+  for (const auto& [bytes, code, variables] : kOvmfInFlash) {
+    if (flash->bytes != bytes && fs::equivalent(path, code, error))
+      spdlog::warn("'{}' needs variables of {} bytes; copy {}", path, bytes, variables);
+  }
 }
 
 std::variant<LoadedImage, LoadError> read_rom(const std::string& path) {
@@ -112,7 +120,7 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware) 
           file, package)};
     }
   }
-  warn_of_firmware(path, false);
+  warn_of_firmware(path, nullptr);
   return read_rom(path);
 }
 
@@ -134,7 +142,7 @@ std::variant<LoadedImage, LoadError> read_firmware(const std::string& firmware, 
           path)};
     }
   }
-  warn_of_firmware(path, true);
+  warn_of_firmware(path, &flash);
   auto loaded = read_rom(path);
   const auto* const code = std::get_if<LoadedImage>(&loaded);
   if (code != nullptr && flash.bytes > kMostRomBytes - code->rom_bytes) {

@@ -298,8 +298,6 @@ int run_command(const RunOptions& asked, const MachineFactory& create) {
   if (const auto shared = shared_file(options)) return complain(ExitStatus::kBadUsage, *shared);
   try {
     for (DiskConfig& disk : options.machine.disks) disk.bytes = Disk(disk).bytes();
-    if (auto& flash = options.machine.flash)
-      flash->bytes = Disk(*flash, Disk::Kind::kFlash).bytes();
     if (auto& cd = options.machine.cd) cd->bytes = Disk(*cd, Disk::Kind::kCd).bytes();
   } catch (const DiskError& error) {
     return complain(ExitStatus::kBadImage, error.what());

@@ -138,6 +138,15 @@ expect 5 '' --load-state state --firmware-vars other.fd
 cmp -s other.fd twice.fd || fail 'the other file has other variables'
 expect 5 '' --firmware $ovmf/OVMF_CODE.fd --efi-application variable.efi --firmware-vars once.fd
 
+# Firmware that makes nothing of the flash.
+warns() { # what firmware
+  "$nestor" run --firmware "$2" --firmware-vars vars.fd --serial none --max-instructions 1000 2>err </dev/null || :
+  grep -q "$1" err || fail "no warning of $2: $(cat err)"
+}
+warns 'needs variables of 540672 bytes' $ovmf/OVMF_CODE_4M.fd
+warns 'does not use --firmware-vars' /usr/share/ovmf/OVMF.fd
+warns 'does not use --firmware-vars' /usr/share/seabios/bios-256k.bin
+
 # Flash memories that are none.
 expect 4 "'none.fd' is not there; make it with cp /usr/share/OVMF/OVMF_VARS.fd none.fd" --firmware-vars none.fd
 expect 4 'is the original for all; copy it' --firmware-vars $ovmf/OVMF_VARS.fd

@@ -37,7 +37,7 @@ AhciController::AhciController(Place place, const Identity& identity, Drives dri
     if (!drives[i]) continue;
     ports_[i] = std::make_unique<AhciPort>(
         AhciPort::Place{place.bus.timers(), place.clock, place.memory,
-                        [this] { return is_bus_master(); }, [this, i] { take_causes(i); }},
+                        [this] { return is_bus_master(); }, [this] { take_causes(); }},
         i == 0 ? "AHCI" : "AHCI " + std::to_string(i), std::move(drives[i]));
     implemented_ |= 1u << i;
     // How many ports there are at most, less one.
@@ -100,9 +100,7 @@ void AhciController::write_register(uint64_t offset, uint32_t value) {
     update_interrupt();
   } else if (offset == kInterruptStatus) {
     state_.pending &= ~value;
-    for (unsigned i = 0; i < kPorts; ++i)
-      if (ports_[i] && ports_[i]->interrupts()) state_.pending |= 1u << i;
-    update_interrupt();
+    take_causes();
     // What software has not seen yet gets a message of its own.
     if (state_.pending != 0) repeat_message();
   } else if (offset >= kPort) {
@@ -113,8 +111,9 @@ void AhciController::write_register(uint64_t offset, uint32_t value) {
 
 // --- interrupts
 
-void AhciController::take_causes(unsigned port) {
-  if (ports_[port] && ports_[port]->interrupts()) state_.pending |= 1u << port;
+void AhciController::take_causes() {
+  for (unsigned i = 0; i < kPorts; ++i)
+    if (ports_[i] && ports_[i]->interrupts()) state_.pending |= 1u << i;
   update_interrupt();
 }
 

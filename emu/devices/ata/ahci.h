@@ -47,7 +47,7 @@ class AhciController final : public PciFunction {
   uint32_t read_register(uint64_t offset) const;
   void write_register(uint64_t offset, uint32_t value);
   void reset();
-  void take_causes(unsigned port);
+  void take_causes();
   void update_interrupt();
 
   std::array<std::unique_ptr<AhciPort>, kPorts> ports_;
